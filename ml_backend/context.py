@@ -1,0 +1,58 @@
+"""What a process has at hand: settings, database, object store; and for a job, its own row.
+
+Opened once per process by the command line, handed down as an argument. Nothing here is global.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ml_backend.db import Database
+from ml_backend.settings import Settings
+from ml_backend.storage import ObjectStore
+
+
+@dataclass(frozen=True)
+class Context:
+    """One process's view of its world."""
+
+    settings: Settings
+    db: Database
+    store: ObjectStore
+    kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)  # e.g. the loaded model
+
+    def keep(self, name: str, make: Callable[[], Any]) -> Any:
+        """Something expensive, made at most once per process (the transcriber, a Label Studio client)."""
+        if name not in self.kept:
+            self.kept[name] = make()
+        return self.kept[name]
+
+
+@dataclass(frozen=True)
+class JobContext(Context):
+    """The context of one running job."""
+
+    job_id: int = 0
+    attempt: int = 1
+    report: Callable[[float, str], None] = lambda fraction, note: None  # progress, 0..1 and a short note
+
+
+@dataclass
+class PooledItem:
+    """One member of a pooled batch: settle it with `done()` or `failed(error)`."""
+
+    job_id: int
+    attempt: int
+    arguments: dict[str, Any]
+    settled: bool = False
+    error: BaseException | None = None
+
+    def done(self) -> None:
+        """This member is finished; its effects are committed."""
+        self.settled = True
+
+    def failed(self, error: BaseException) -> None:
+        """This member failed; the others go on."""
+        self.settled, self.error = True, error

@@ -1,0 +1,169 @@
+"""SQL. SQLite by default, PostgreSQL by URL; short transactions, writers one at a time.
+
+On SQLite a transaction that reads first and writes later fails at once with "database is locked" when another
+writer got in between, whatever the timeout; so every writing transaction begins with BEGIN IMMEDIATE. WAL with
+synchronous=FULL: what was committed survives a power cut, which the webhook's 200 promises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Engine
+
+from ml_backend.errors import ConfigurationError, RetryableError
+
+SCHEMA_VERSION = "0001"
+BUSY_TIMEOUT_S = 30
+
+
+class Database:
+    """One engine. `transaction()` writes, `reading()` reads; both are short."""
+
+    def __init__(self, url: str) -> None:
+        parsed = sa.engine.make_url(url)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            if parsed.database and parsed.database != ":memory:":
+                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            self.engine: Engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+            sa.event.listen(self.engine, "connect", _prepare_sqlite)
+            sa.event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            self.engine = sa.create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A writing transaction: commits at the end of the block, rolls back on any exception."""
+        with _errors(), self.engine.connect() as connection:
+            connection = connection.execution_options(kaan_writes=True)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A read-only snapshot."""
+        with _errors(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    def row(self, table: sa.Table, row_id: int) -> sa.Row[Any]:
+        """The row with this id; LookupError when there is none."""
+        with self.reading() as connection:
+            found = connection.execute(sa.select(table).where(table.c.id == row_id)).first()
+        if found is None:
+            raise LookupError(f"no row {row_id} in {table.name}")
+        return found
+
+    def rows(self, statement: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+        """All rows of a select."""
+        with self.reading() as connection:
+            return connection.execute(statement).all()
+
+    def update(self, table: sa.Table, row_id: int, **values: Any) -> None:
+        """Change one row by id; `updated_at` follows where the table has it."""
+        with self.transaction() as connection:
+            update(connection, table, row_id, **values)
+
+    def check_schema(self) -> None:
+        """Refuse to work with a database of another schema version, and say how to bring it up."""
+        found = self.schema_version()
+        if found != SCHEMA_VERSION:
+            state = (
+                "has no tables yet"
+                if found is None
+                else f"is at schema {found}, this release needs {SCHEMA_VERSION}"
+            )
+            raise ConfigurationError(
+                "schema-version",
+                f"The database {state}.",
+                "Run `python -m ml_backend db upgrade` (take a backup first with `python -m ml_backend backup`).",
+            )
+
+    def schema_version(self) -> str | None:
+        """The Alembic revision in the database, None when it is empty."""
+        with self.reading() as connection:
+            if not sa.inspect(connection).has_table("alembic_version"):
+                return None
+            return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+    def dispose(self) -> None:
+        """Close all connections (after a fork, at exit)."""
+        self.engine.dispose()
+
+
+def insert_once(
+    connection: Connection, table: sa.Table, values: Mapping[str, Any], *, key: Sequence[str]
+) -> tuple[int, bool]:
+    """Insert unless a row with the same `key` columns exists; gives (id, whether it is new). Safe when raced."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(table).values(**values).on_conflict_do_nothing(index_elements=list(key))
+    new_id = connection.execute(statement.returning(table.c.id)).scalar()
+    if new_id is not None:
+        return int(new_id), True
+    same = sa.and_(*(table.c[name] == values[name] for name in key))
+    return int(connection.execute(sa.select(table.c.id).where(same)).scalar_one()), False
+
+
+def update(connection: Connection, table: sa.Table, row_id: int, **values: Any) -> None:
+    """Change one row by id inside a transaction."""
+    if "updated_at" in table.c and "updated_at" not in values:
+        from ml_backend.tables import now
+
+        values["updated_at"] = now()
+    connection.execute(sa.update(table).where(table.c.id == row_id).values(**values))
+
+
+def upgrade(url: str) -> str:
+    """Bring the schema to this release; gives the revision."""
+    from alembic import command
+
+    database = Database(url)
+    try:
+        with database.engine.connect() as connection:
+            config = _alembic_config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            connection.commit()
+    finally:
+        database.dispose()
+    return SCHEMA_VERSION
+
+
+def _alembic_config() -> Any:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def _prepare_sqlite(connection: Any, record: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves, see _begin_sqlite
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("kaan_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """A locked, full or unreachable database is a RetryableError; a wrong statement stays what it is."""
+    try:
+        yield
+    except sa.exc.OperationalError as error:
+        text = str(error.orig).splitlines()[0][:80] if error.orig else "unknown"
+        raise RetryableError(
+            "database-unavailable",
+            f"The database did not accept the request ({text}).",
+            "Check free disk space and that the database server runs: `python -m ml_backend doctor`.",
+        ) from error

@@ -1,0 +1,1 @@
+"""Schema changes, oldest first. `python -m ml_backend db upgrade` applies them."""

@@ -1,0 +1,269 @@
+"""Environment -> Settings. The only reader of the environment and of `.env`.
+
+All mistakes are reported at once, with secrets masked, because an operator who fixes one line at a time
+restarts nine times. Names are the environment's names in lower case; `describe()` feeds `.env.example`'s test.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ml_backend.errors import ConfigurationError
+
+MIN_SECRET_CHARS = 16
+_SAMPLE_SECRETS = ("changeme", "change-me", "secret", "password", "example", "minioadmin")
+
+
+class Settings(BaseSettings):
+    """One value per environment variable; the defaults run the embedded form on one machine."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+
+    # --- where things are
+    data_dir: Path = Field(Path("data"), description="Folder for everything the embedded form keeps.")
+    database_url: str = Field(
+        "",
+        description="SQLAlchemy URL; empty means SQLite in DATA_DIR. postgresql:// for more than one machine.",
+    )
+    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Transport for background jobs.")
+    object_store: str = Field(
+        "", description="A directory, or s3:// (with the MINIO_ settings); empty means DATA_DIR/objects."
+    )
+    minio_endpoint: str = Field("", description="host:port of the S3 server.")
+    minio_access_key: SecretStr = Field(SecretStr(""), description="S3 access key.")
+    minio_secret_key: SecretStr = Field(SecretStr(""), description="S3 secret key.")
+    minio_secure: bool = Field(True, description="https to the S3 server.")
+    audio_bucket: str = Field("kaan-audio", description="Our own bucket for normalised audio.")
+
+    # --- Label Studio
+    label_studio_url: str = Field("", description="Address of Label Studio as this service reaches it.")
+    label_studio_api_key: SecretStr = Field(
+        SecretStr(""), description="Personal access token (or legacy token) of a Label Studio user."
+    )
+    label_studio_webhook_secret: SecretStr = Field(
+        SecretStr(""), description="Value of the X-Webhook-Secret header Label Studio sends to us."
+    )
+    label_studio_local_files_root: str = Field(
+        "",
+        description="LOCAL_FILES_DOCUMENT_ROOT of Label Studio, when it serves our directory object store.",
+    )
+    public_url: str = Field("", description="Address of this service as Label Studio reaches it.")
+    basic_auth_user: str = Field("", description="User name Label Studio sends to the ML backend.")
+    basic_auth_pass: SecretStr = Field(SecretStr(""), description="Password for BASIC_AUTH_USER.")
+    api_tokens: SecretStr = Field(
+        SecretStr(""),
+        description="Bearer tokens for /api: name:role:token, comma separated; roles read, operate, admin.",
+    )
+
+    # --- Exotel
+    exotel_webhook_secret: SecretStr = Field(
+        SecretStr(""), description="Secret in the path of Exotel callbacks."
+    )
+    exotel_account_sid: str = Field("", description="Exotel account.")
+    exotel_api_key: SecretStr = Field(SecretStr(""), description="Exotel API key.")
+    exotel_api_token: SecretStr = Field(SecretStr(""), description="Exotel API token.")
+    exotel_api_url: str = Field("https://api.exotel.com", description="Exotel API address for your cluster.")
+    exotel_recording_origins: str = Field(
+        "https://recordings.exotel.com",
+        description="Origins recordings may be fetched from, comma separated (scheme://host[:port]).",
+    )
+    pseudonym_key: SecretStr = Field(
+        SecretStr(""), description="Key of the hash that replaces phone numbers."
+    )
+
+    # --- the model
+    asr_model: str = Field(
+        "bundled",
+        description="bundled, a hub name such as large-v3-turbo, a folder, or a registered version.",
+    )
+    asr_device: str = Field("auto", description="cpu, cuda or auto.")
+    asr_compute_type: str = Field(
+        "default", description="CTranslate2 compute type, e.g. int8, int8_float16, float16."
+    )
+    asr_beam_size: int = Field(5, ge=1, le=20, description="Beam size of the decoder.")
+    asr_workers: int = Field(1, ge=1, le=64, description="Parallel CTranslate2 workers in one process.")
+    asr_threads: int = Field(
+        0, ge=0, le=256, description="Threads per CTranslate2 worker; 0 lets the engine choose."
+    )
+    asr_batch_size: int = Field(4, ge=1, le=128, description="Windows decoded together.")
+    asr_pool_s: float = Field(
+        300.0, gt=0, description="Seconds of audio pooled across calls in one bulk job."
+    )
+    default_language: str = Field(
+        "", description="Language of calls when a project names none; empty detects it."
+    )
+
+    # --- serving
+    host: str = Field("", description="Address to listen on; empty means loopback until credentials are set.")
+    port: int = Field(9090, ge=1, le=65535, description="Port of the web process.")
+    web_threads: int = Field(8, ge=2, le=256, description="Threads of the web process.")
+    predict_wait_s: float = Field(
+        3.0, ge=0, le=60, description="How long a single-task /predict may wait for a transcript."
+    )
+    max_body_mb: float = Field(16.0, gt=0, description="Largest request body.")
+    plugin: str = Field("model:SpeechModel", description="module:Class of the Label Studio plugin.")
+    max_task_s: float = Field(300.0, gt=0, description="Longest task made from one recording.")
+    max_recording_mb: float = Field(500.0, gt=0, description="Largest recording that is read.")
+    max_recording_s: float = Field(4 * 3600.0, gt=0, description="Longest recording that is decoded.")
+    min_free_disk_mb: float = Field(
+        500.0, ge=0, description="Below this much free space no audio is fetched."
+    )
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_format: str = Field("auto", description="json, text, or auto (text on a terminal).")
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("label_studio_url", "public_url", "exotel_api_url")
+    @classmethod
+    def _http_url(cls, value: str) -> str:
+        if not value:
+            return value
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must start with http:// or https:// and name a host")
+        return value.rstrip("/")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url(cls, value: str) -> str:
+        if urlsplit(value).scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("asr_device")
+    @classmethod
+    def _device(cls, value: str) -> str:
+        return _one_of(value, ("auto", "cpu", "cuda"))
+
+    @field_validator("log_level")
+    @classmethod
+    def _level(cls, value: str) -> str:
+        return _one_of(value.upper(), ("DEBUG", "INFO", "WARNING", "ERROR"))
+
+    @field_validator("log_format")
+    @classmethod
+    def _format(cls, value: str) -> str:
+        return _one_of(value, ("auto", "json", "text"))
+
+    @field_validator(
+        "label_studio_webhook_secret", "exotel_webhook_secret", "pseudonym_key", "basic_auth_pass"
+    )
+    @classmethod
+    def _strong(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        if text and (len(text) < MIN_SECRET_CHARS or text.lower() in _SAMPLE_SECRETS):
+            raise ValueError(f"must be at least {MIN_SECRET_CHARS} characters and not a sample value")
+        if text != text.strip() or (text[:1] in "'\"" and text[:1] != ""):
+            raise ValueError("has quotes or spaces around it: remove them")
+        return value
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Settings:
+        wrong: list[str] = []
+        if self.object_store.startswith("s3:"):
+            for name in ("minio_endpoint", "minio_access_key", "minio_secret_key"):
+                value = getattr(self, name)
+                if not (value.get_secret_value() if isinstance(value, SecretStr) else value):
+                    wrong.append(f"{name.upper()} is needed because OBJECT_STORE is s3://")
+        if bool(self.basic_auth_user) != bool(self.basic_auth_pass.get_secret_value()):
+            wrong.append("BASIC_AUTH_USER and BASIC_AUTH_PASS must be set together")
+        if self.label_studio_api_key.get_secret_value() and not self.label_studio_url:
+            wrong.append("LABEL_STUDIO_URL is needed because LABEL_STUDIO_API_KEY is set")
+        for entry in filter(None, self.api_tokens.get_secret_value().split(",")):
+            name, _, rest = entry.strip().partition(":")
+            role, _, token = rest.partition(":")
+            if role not in ("read", "operate", "admin") or len(token) < MIN_SECRET_CHARS:
+                wrong.append(
+                    f"API_TOKENS entry {name[:20]!r} must be name:role:token with role read, operate or admin"
+                    f" and a token of {MIN_SECRET_CHARS} characters"
+                )
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    # --- derived
+
+    @property
+    def database(self) -> str:
+        """The database URL in force."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'kaan.db'}"
+
+    @property
+    def objects(self) -> str:
+        """The object store in force: `s3://` or an absolute directory."""
+        if self.object_store.startswith("s3:"):
+            return "s3://"
+        return str(Path(self.object_store or self.data_dir / "objects").expanduser().absolute())
+
+    @property
+    def bind(self) -> str:
+        """Address to listen on: loopback as long as nothing guards the protocol routes (design D12)."""
+        return self.host or ("0.0.0.0" if self.basic_auth_user else "127.0.0.1")  # noqa: S104
+
+
+def load(**overrides: Any) -> Settings:
+    """Settings from the environment and `.env`, or one ConfigurationError that lists every mistake."""
+    mistakes = _misspelt(os.environ)
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as error:
+        for problem in error.errors():
+            name = ".".join(str(part) for part in problem["loc"]).upper() or "settings"
+            mistakes.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}")
+        settings = None
+    if mistakes or settings is None:
+        raise ConfigurationError(
+            "bad-settings",
+            "These settings are wrong:\n  - " + "\n  - ".join(mistakes),
+            "Correct them in the environment or in .env; .env.example describes each one.",
+        )
+    return settings
+
+
+def describe() -> list[tuple[str, str, str]]:
+    """(NAME, default, description) of every setting, in order; secrets have no default to show."""
+    rows = []
+    for name, info in Settings.model_fields.items():
+        default = info.get_default()
+        shown = "" if isinstance(default, SecretStr) else str(default)
+        rows.append((name.upper(), shown, info.description or ""))
+    return rows
+
+
+def _one_of(value: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise ValueError(f"must be one of {', '.join(allowed)}")
+    return value
+
+
+def _misspelt(environment: Any) -> list[str]:
+    """Names close to a setting of ours that are none, e.g. LABEL_STUDIO_APIKEY: almost always a slip."""
+    known = {name.upper() for name in Settings.model_fields}
+    ours = (
+        "LABEL_STUDIO_",
+        "EXOTEL_",
+        "MINIO_",
+        "ASR_",
+        "BASIC_AUTH",
+        "PSEUDONYM",
+        "OBJECT_STORE",
+        "DATABASE_",
+    )
+    wrong = []
+    for name in environment:
+        if name in known or not name.startswith(ours):
+            continue
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.88)
+        if close:
+            wrong.append(f"{name} is not a setting; did you mean {close[0]}?")
+    return wrong

@@ -1,0 +1,282 @@
+"""The data model: one table per noun of the ten steps (design §3).
+
+Rows are the record of everything; queues and caches can be emptied. Times are UTC (`UtcTime`), durations are
+seconds, states are short words listed beside each table.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Column, ForeignKey, Index, MetaData, String, Table, Text, UniqueConstraint, text
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def now() -> datetime:
+    """The present, aware, UTC."""
+    return datetime.now(UTC)
+
+
+class UtcTime(sa.TypeDecorator[datetime]):
+    """An aware UTC datetime in and out, on databases with and without zones. Naive input is refused."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone cannot be stored")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _id() -> Column[int]:
+    return Column("id", Id, primary_key=True, autoincrement=True)
+
+
+def _created() -> Column[datetime]:
+    return Column("created_at", UtcTime, nullable=False, default=now)
+
+
+def _reason() -> tuple[Column[Any], Column[Any]]:
+    return Column("reason_code", String(80)), Column("reason", Text)
+
+
+# Step 1. One raw webhook request, committed before anything reads it. state: new, read, unreadable.
+events = Table(
+    "events", metadata, _id(), _created(),
+    Column("source", String(20), nullable=False),  # exotel, label-studio
+    Column("action", String(60)),
+    Column("method", String(10), nullable=False),
+    Column("content_type", String(200)),
+    Column("query", Text),
+    Column("body", sa.LargeBinary, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("state", String(20), nullable=False, default="new"),
+    *_reason(),
+    Index(None, "source", "state"),
+)
+
+# Step 1. One call the provider reported: the ledger.
+calls = Table(
+    "calls", metadata, _id(), _created(), Column("updated_at", UtcTime, nullable=False, default=now),
+    Column("provider", String(20), nullable=False), Column("call_sid", String(200), nullable=False),
+    Column("source", String(40)), Column("status", String(40)), Column("recording_url", Text),
+    Column("from_pseudonym", String(80)), Column("to_pseudonym", String(80)),  # keyed hash + last two digits
+    Column("direction", String(20)), Column("talk_seconds", sa.Float),
+    Column("started_at", UtcTime), Column("ended_at", UtcTime), Column("custom_field", Text),
+    Column("company_number", String(80)), Column("consent_purpose", String(60)),
+    Column("state", String(30), nullable=False, default="expected"), *_reason(),
+    Column("next_action", String(60)), Column("due_at", UtcTime),
+    UniqueConstraint("provider", "call_sid"), Index(None, "state", "due_at"),
+)
+
+# Step 1-2. One audio, unique by where it came from. state: found, stored, ready, refused (with reason), erased.
+recordings = Table(
+    "recordings", metadata, _id(), _created(), Column("updated_at", UtcTime, nullable=False, default=now),
+    Column("source", String(20), nullable=False),  # exotel, object, upload, bundled
+    Column("source_identity", String(1000), nullable=False),  # e.g. s3://bucket/key, <Label Studio>/data/upload/..
+    Column("call_id", Id, ForeignKey("calls.id")), Column("call_sid", String(200)),
+    Column("synthetic", sa.Boolean, nullable=False, default=False),
+    Column("bucket", String(100)), Column("object_key", String(1000)),  # the original, chosen once, never rebuilt
+    Column("sha256", String(64)), Column("size_bytes", sa.BigInteger), Column("container", String(40)),
+    Column("derived_key", String(1000)), Column("derived_sha256", String(64)),  # normalised WAV in AUDIO_BUCKET
+    Column("duration_s", sa.Float), Column("header_duration_s", sa.Float), Column("call_duration_s", sa.Float),
+    Column("rate_hz", sa.Integer), Column("channels", sa.Integer), Column("agent_channel", sa.Integer),
+    Column("quality", sa.JSON), Column("quality_score", sa.Float),
+    Column("state", String(30), nullable=False, default="found"), *_reason(),
+    UniqueConstraint("source", "source_identity"), Index(None, "sha256"), Index(None, "state"),
+    Index(None, "call_id"),
+)
+
+# One Label Studio project. state: seen (by /setup only), attached, detached.
+projects = Table(
+    "projects", metadata, _id(), _created(), Column("updated_at", UtcTime, nullable=False, default=now),
+    Column("instance_url", String(500), nullable=False), Column("ls_project_id", Id, nullable=False),
+    Column("title", String(500)), Column("state", String(20), nullable=False, default="seen"),
+    Column("label_config", Text, nullable=False, default=""), Column("config_sha256", String(64)),
+    Column("extra_params", sa.JSON, nullable=False, default=dict),  # language, prompt, hotwords, minimum_confidence
+    Column("language", String(10)), Column("script_policy", sa.JSON),  # {"hi": "Deva", ...}
+    Column("routing", sa.JSON), Column("selection", sa.JSON),
+    Column("draft_label", String(60), nullable=False, default="draft-1"),  # the one string Label Studio sees
+    Column("next_draft_label", String(60)),  # set while open tasks are being re-drafted
+    Column("revision", sa.Integer, nullable=False, default=0),  # bumped with every change /predict must see
+    Column("ml_backend_id", Id), Column("webhook_id", Id), Column("storage_id", Id),
+    Column("attached_changes", sa.JSON),  # what attach changed, in order, with the old values: detach undoes it
+    Column("checked_at", UtcTime), *_reason(),
+    UniqueConstraint("instance_url", "ls_project_id"),
+)
+
+# Step 3. What one model version heard under one decoding profile. Immutable; found again by its key.
+transcriptions = Table(
+    "transcriptions", metadata, _id(), _created(),
+    Column("recording_id", Id, ForeignKey("recordings.id"), nullable=False),
+    Column("audio_sha256", String(64), nullable=False), Column("model_version", String(120), nullable=False),
+    Column("decoding_hash", String(64), nullable=False), Column("decoding", sa.JSON, nullable=False),
+    Column("language", String(10)), Column("language_probability", sa.Float),
+    Column("text", Text, nullable=False), Column("transcript", sa.JSON, nullable=False),
+    Column("confidence", sa.Float, nullable=False), Column("duration_s", sa.Float, nullable=False),
+    UniqueConstraint("audio_sha256", "model_version", "decoding_hash"), Index(None, "recording_id"),
+)
+
+# Step 4. One Label Studio task over a span of a recording.
+# state: wanted (not yet in Label Studio), open, annotated, deleted, refused (with reason).
+tasks = Table(
+    "tasks", metadata, _id(), _created(), Column("updated_at", UtcTime, nullable=False, default=now),
+    Column("project_id", Id, ForeignKey("projects.id"), nullable=False),
+    Column("recording_id", Id, ForeignKey("recordings.id")),
+    Column("start_s", sa.Float, nullable=False, default=0.0), Column("end_s", sa.Float),
+    Column("ls_task_id", Id), Column("external_key", String(80), nullable=False),  # also in the task's data
+    Column("data_value", String(1000)),  # what Label Studio stores under the audio key; /predict looks up by it
+    Column("origin", String(20), nullable=False),  # ours, label-studio (imported or uploaded by a person)
+    Column("blind", sa.Boolean, nullable=False, default=False),
+    Column("selection_reason", String(80)), Column("selection_probability", sa.Float),
+    Column("status_line", Text), Column("state", String(20), nullable=False, default="wanted"), *_reason(),
+    UniqueConstraint("external_key"), UniqueConstraint("project_id", "ls_task_id"),
+    Index(None, "project_id", "data_value"), Index(None, "recording_id"), Index(None, "state"),
+)
+
+# Step 4 and 10. One rendering for one task under one draft label. Exactly one deliverer, by compare-and-set.
+# delivered_by: answer, push, or null while nobody has it.
+predictions = Table(
+    "predictions", metadata, _id(), _created(),
+    Column("task_id", Id, ForeignKey("tasks.id"), nullable=False),
+    Column("project_id", Id, ForeignKey("projects.id"), nullable=False),
+    Column("transcription_id", Id, ForeignKey("transcriptions.id")),
+    Column("draft_label", String(60), nullable=False), Column("model_version", String(120), nullable=False),
+    Column("config_sha256", String(64), nullable=False),
+    Column("body", Text, nullable=False),  # the finished JSON object /predict answers: result, score, model_version
+    Column("score", sa.Float),
+    Column("delivered_by", String(10)), Column("delivered_at", UtcTime), Column("confirmed_at", UtcTime),
+    Column("ls_prediction_id", Id), *_reason(),
+    UniqueConstraint("task_id", "draft_label"), Index(None, "project_id", "draft_label", "delivered_by"),
+)
+
+# Step 5. One person's result at one updated_at.
+annotations = Table(
+    "annotations", metadata, _id(), _created(),
+    Column("project_id", Id, ForeignKey("projects.id"), nullable=False),
+    Column("task_id", Id, ForeignKey("tasks.id")), Column("ls_task_id", Id),
+    Column("ls_annotation_id", Id, nullable=False), Column("ls_updated_at", UtcTime, nullable=False),
+    Column("ls_created_at", UtcTime), Column("annotator", Id), Column("result", sa.JSON, nullable=False),
+    Column("text", Text), Column("language", String(10)), Column("script", String(10)),
+    Column("quality", String(60)), Column("accent", String(60)),
+    Column("skipped", sa.Boolean, nullable=False, default=False),
+    Column("ground_truth", sa.Boolean, nullable=False, default=False),
+    Column("lead_time_s", sa.Float), Column("prediction_id", Id, ForeignKey("predictions.id")),
+    Column("before_attach", sa.Boolean, nullable=False, default=False), Column("deleted_at", UtcTime),
+    UniqueConstraint("project_id", "ls_annotation_id", "ls_updated_at"), Index(None, "task_id"),
+)
+
+# Step 6. An immutable manifest, content-hashed.
+datasets = Table(
+    "datasets", metadata, _id(), _created(),
+    Column("name", String(120), nullable=False), Column("version", sa.Integer, nullable=False),
+    Column("manifest_sha256", String(64), nullable=False), Column("manifest_key", String(1000)),
+    Column("filters", sa.JSON), Column("counts", sa.JSON),
+    Column("parent_id", Id, ForeignKey("datasets.id")), UniqueConstraint("name", "version"),
+)
+
+# Step 7. One training run. state: waiting, running, done, failed, cancelled.
+runs = Table(
+    "runs", metadata, _id(), _created(), Column("kind", String(10), nullable=False),
+    Column("dataset_id", Id, ForeignKey("datasets.id")), Column("base_version", String(120)),
+    Column("arguments", sa.JSON, nullable=False), Column("progress", sa.JSON),
+    Column("state", String(20), nullable=False, default="waiting"), *_reason(),
+)
+
+# Step 9. One immutable model version.
+model_versions = Table(
+    "model_versions", metadata, _id(), _created(),
+    Column("version", String(120), nullable=False, unique=True), Column("kind", String(10), nullable=False),
+    Column("location", Text, nullable=False),  # folder, hub:<name>, or s3://...
+    Column("manifest", sa.JSON, nullable=False), Column("languages", sa.JSON, nullable=False),
+    Column("run_id", Id, ForeignKey("runs.id")), Column("state", String(20), nullable=False, default="registered"),
+)
+
+# Step 8. One scoring of one version on one dataset.
+evaluations = Table(
+    "evaluations", metadata, _id(), _created(),
+    Column("model_version_id", Id, ForeignKey("model_versions.id"), nullable=False),
+    Column("dataset_id", Id, ForeignKey("datasets.id")), Column("normalisers", sa.JSON),
+    Column("scores", sa.JSON, nullable=False), Column("verdict", String(20)), Column("report_key", String(1000)),
+)
+
+# Step 9-10. Which version serves: moved only by compare-and-set. language "*" is every language.
+aliases = Table(
+    "aliases", metadata, Column("kind", String(10), primary_key=True), Column("language", String(10), primary_key=True),
+    Column("alias", String(20), primary_key=True),
+    Column("model_version_id", Id, ForeignKey("model_versions.id"), nullable=False),
+    Column("revision", sa.Integer, nullable=False, default=1), Column("updated_at", UtcTime, nullable=False, default=now),
+)
+
+# Append-only: who moved an alias, why, on which numbers.
+alias_history = Table(
+    "alias_history", metadata, _id(), _created(),
+    Column("kind", String(10), nullable=False), Column("language", String(10), nullable=False),
+    Column("alias", String(20), nullable=False), Column("from_version", String(120)),
+    Column("to_version", String(120), nullable=False), Column("who", String(120), nullable=False),
+    Column("why", Text, nullable=False), Column("numbers", sa.JSON),
+)
+
+# Step 10. One A/B or shadow comparison.
+experiments = Table(
+    "experiments", metadata, _id(), _created(), Column("name", String(120), nullable=False, unique=True),
+    Column("champion", String(120), nullable=False), Column("challenger", String(120), nullable=False),
+    Column("traffic_share", sa.Float, nullable=False), Column("state", String(20), nullable=False, default="running"),
+    Column("outcome", sa.JSON), Column("ended_at", UtcTime), *_reason(),
+)
+
+# What was erased or expired; every door looks here so that nothing comes back.
+tombstones = Table(
+    "tombstones", metadata, _id(), _created(), Column("kind", String(20), nullable=False),
+    Column("identity", String(1000), nullable=False), Column("why", String(80), nullable=False),
+    UniqueConstraint("kind", "identity"),
+)
+
+# Design D3. One background job.
+# state: waiting, queued (handed to RQ), running, done, failed, quarantined, cancelled.
+jobs = Table(
+    "jobs", metadata, _id(), _created(),
+    Column("name", String(60), nullable=False), Column("queue", String(30), nullable=False),
+    Column("arguments", sa.JSON, nullable=False), Column("unique_key", String(200)),
+    Column("priority", sa.Integer, nullable=False),  # smaller goes first: 0 a person waits, 50 live, 100 bulk
+    Column("state", String(20), nullable=False, default="waiting"),
+    Column("due_at", UtcTime, nullable=False, default=now), Column("queued_at", UtcTime),
+    Column("started_at", UtcTime), Column("finished_at", UtcTime),
+    Column("attempt", sa.Integer, nullable=False, default=0), Column("deaths", sa.Integer, nullable=False, default=0),
+    Column("lease_owner", String(120)), Column("lease_until", UtcTime), Column("progress", sa.JSON),
+    Column("error_code", String(80)), Column("error", Text), Column("next_step", Text),
+    Index(None, "state", "queue", "priority", "due_at"), Index(None, "lease_until"),
+    # One waiting job per key; a second may wait while the first runs, so that no news is missed.
+    Index(
+        "uq_jobs_waiting_key", "unique_key", unique=True,
+        sqlite_where=text("state IN ('waiting','queued')"), postgresql_where=text("state IN ('waiting','queued')"),
+    ),
+)
+
+# Processes that are alive, for `status` and `/ready`: written every few seconds, never trusted for correctness.
+processes = Table(
+    "processes", metadata, Column("name", String(120), primary_key=True), Column("role", String(30), nullable=False),
+    Column("pid", sa.Integer, nullable=False), Column("started_at", UtcTime, nullable=False),
+    Column("seen_at", UtcTime, nullable=False), Column("detail", sa.JSON),
+)

@@ -1,0 +1,90 @@
+"""What a model heard: the values that travel from the engine to the database and to rendering.
+
+A Transcript is a Transcription before it is a row. Times are seconds from the start of the recording, channels
+count from 0, confidences are in 0..1 (formula: `engine`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word with its time and the model's probability for it."""
+
+    start_s: float
+    end_s: float
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One stretch of speech on one channel. `flags` say why it is doubtful, e.g. `repetition`."""
+
+    start_s: float
+    end_s: float
+    text: str
+    channel: int = 0
+    confidence: float = 0.0
+    words: tuple[Word, ...] = ()
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DecodingProfile:
+    """Everything besides the audio and the weights that decides the text. Part of a transcription's key."""
+
+    language: str | None = None
+    prompt: str | None = None
+    hotwords: tuple[str, ...] = ()
+    hotwords_revision: int = 0
+    beam_size: int = 5
+
+    def digest(self) -> str:
+        """First 16 hex digits of the SHA-256 of the canonical JSON form."""
+        canonical = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """The text of one recording: segments in time order, silence is an empty tuple."""
+
+    segments: tuple[Segment, ...]
+    language: str | None
+    language_probability: float
+    duration_s: float
+    confidence: float
+    model_version: str
+    flags: tuple[str, ...] = field(default=())
+
+    @property
+    def text(self) -> str:
+        """All segment texts in time order, joined by single spaces."""
+        ordered = sorted(self.segments, key=lambda s: (s.start_s, s.channel))
+        return " ".join(s.text.strip() for s in ordered if s.text.strip())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, the shape `transcribe --json` prints and the row stores."""
+        return {**asdict(self), "text": self.text}
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> Transcript:
+        """The inverse of `to_json`."""
+        segments = tuple(
+            Segment(
+                **{
+                    **{k: v for k, v in s.items() if k not in ("words", "flags")},
+                    "words": tuple(Word(**w) for w in s.get("words", ())),
+                    "flags": tuple(s.get("flags", ())),
+                }
+            )
+            for s in data["segments"]
+        )
+        rest = {k: v for k, v in data.items() if k not in ("segments", "text", "flags")}
+        return Transcript(segments=segments, flags=tuple(data.get("flags", ())), **rest)

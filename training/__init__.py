@@ -1,0 +1,1 @@
+"""Turns annotations into evaluated model versions."""
