@@ -74,9 +74,7 @@ class Database:
         found = self.schema_version()
         if found != SCHEMA_VERSION:
             state = (
-                "has no tables yet"
-                if found is None
-                else f"is at schema {found}, this release needs {SCHEMA_VERSION}"
+                "has no tables yet" if found is None else f"is at schema {found}, this release needs {SCHEMA_VERSION}"
             )
             raise ConfigurationError(
                 "schema-version",

@@ -49,9 +49,7 @@ CREATE_TASKS = JobKind("create-tasks", "sync.tasks.create_tasks", "sync", 600)
 PUSH_PREDICTIONS = JobKind("push-predictions", "sync.tasks.push_predictions", "sync", 600)
 CONFIRM_ANSWERS = JobKind("confirm-answers", "sync.tasks.confirm_answers", "sync", 300)
 REDRAFT_PROJECT = JobKind("redraft-project", "sync.tasks.redraft_project", "sync", 1800)
-TRAIN = JobKind(
-    "train", "training.pipeline.train_requested", "training", 24 * 3600, max_attempts=3, priority=BULK
-)
+TRAIN = JobKind("train", "training.pipeline.train_requested", "training", 24 * 3600, max_attempts=3, priority=BULK)
 
 KINDS: dict[str, JobKind] = {
     kind.name: kind
@@ -92,9 +90,7 @@ def enqueue(
 
 
 def _enqueue_once(connection: Connection, values: dict[str, Any]) -> int:
-    waiting = sa.and_(
-        tables.jobs.c.unique_key == values["unique_key"], tables.jobs.c.state.in_(("waiting", "queued"))
-    )
+    waiting = sa.and_(tables.jobs.c.unique_key == values["unique_key"], tables.jobs.c.state.in_(("waiting", "queued")))
     found = connection.execute(sa.select(tables.jobs.c.id, tables.jobs.c.priority).where(waiting)).first()
     if found is None:
         return int(connection.execute(sa.insert(tables.jobs).values(**values)).inserted_primary_key[0])

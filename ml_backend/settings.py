@@ -63,9 +63,7 @@ class Settings(BaseSettings):
     )
 
     # --- Exotel
-    exotel_webhook_secret: SecretStr = Field(
-        SecretStr(""), description="Secret in the path of Exotel callbacks."
-    )
+    exotel_webhook_secret: SecretStr = Field(SecretStr(""), description="Secret in the path of Exotel callbacks.")
     exotel_account_sid: str = Field("", description="Exotel account.")
     exotel_api_key: SecretStr = Field(SecretStr(""), description="Exotel API key.")
     exotel_api_token: SecretStr = Field(SecretStr(""), description="Exotel API token.")
@@ -74,9 +72,7 @@ class Settings(BaseSettings):
         "https://recordings.exotel.com",
         description="Origins recordings may be fetched from, comma separated (scheme://host[:port]).",
     )
-    pseudonym_key: SecretStr = Field(
-        SecretStr(""), description="Key of the hash that replaces phone numbers."
-    )
+    pseudonym_key: SecretStr = Field(SecretStr(""), description="Key of the hash that replaces phone numbers.")
 
     # --- the model
     asr_model: str = Field(
@@ -84,21 +80,13 @@ class Settings(BaseSettings):
         description="bundled, a hub name such as large-v3-turbo, a folder, or a registered version.",
     )
     asr_device: str = Field("auto", description="cpu, cuda or auto.")
-    asr_compute_type: str = Field(
-        "default", description="CTranslate2 compute type, e.g. int8, int8_float16, float16."
-    )
+    asr_compute_type: str = Field("default", description="CTranslate2 compute type, e.g. int8, int8_float16, float16.")
     asr_beam_size: int = Field(5, ge=1, le=20, description="Beam size of the decoder.")
     asr_workers: int = Field(1, ge=1, le=64, description="Parallel CTranslate2 workers in one process.")
-    asr_threads: int = Field(
-        0, ge=0, le=256, description="Threads per CTranslate2 worker; 0 lets the engine choose."
-    )
+    asr_threads: int = Field(0, ge=0, le=256, description="Threads per CTranslate2 worker; 0 lets the engine choose.")
     asr_batch_size: int = Field(4, ge=1, le=128, description="Windows decoded together.")
-    asr_pool_s: float = Field(
-        300.0, gt=0, description="Seconds of audio pooled across calls in one bulk job."
-    )
-    default_language: str = Field(
-        "", description="Language of calls when a project names none; empty detects it."
-    )
+    asr_pool_s: float = Field(300.0, gt=0, description="Seconds of audio pooled across calls in one bulk job.")
+    default_language: str = Field("", description="Language of calls when a project names none; empty detects it.")
 
     # --- serving
     host: str = Field("", description="Address to listen on; empty means loopback until credentials are set.")
@@ -112,9 +100,7 @@ class Settings(BaseSettings):
     max_task_s: float = Field(300.0, gt=0, description="Longest task made from one recording.")
     max_recording_mb: float = Field(500.0, gt=0, description="Largest recording that is read.")
     max_recording_s: float = Field(4 * 3600.0, gt=0, description="Longest recording that is decoded.")
-    min_free_disk_mb: float = Field(
-        500.0, ge=0, description="Below this much free space no audio is fetched."
-    )
+    min_free_disk_mb: float = Field(500.0, ge=0, description="Below this much free space no audio is fetched.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
     log_format: str = Field("auto", description="json, text, or auto (text on a terminal).")
 
@@ -155,9 +141,7 @@ class Settings(BaseSettings):
     def _format(cls, value: str) -> str:
         return _one_of(value, ("auto", "json", "text"))
 
-    @field_validator(
-        "label_studio_webhook_secret", "exotel_webhook_secret", "pseudonym_key", "basic_auth_pass"
-    )
+    @field_validator("label_studio_webhook_secret", "exotel_webhook_secret", "pseudonym_key", "basic_auth_pass")
     @classmethod
     def _strong(cls, value: SecretStr) -> SecretStr:
         text = value.get_secret_value()

@@ -68,9 +68,7 @@ def valid_key(key: str) -> str:
         or any(part in ("", ".", "..") for part in parts)
         or any(ord(c) < 32 or ord(c) == 127 or c == "\\" for c in key)
     ):
-        raise InvalidInput(
-            "bad-object-key", "The object key is not a plain relative path.", "Rename the object."
-        )
+        raise InvalidInput("bad-object-key", "The object key is not a plain relative path.", "Rename the object.")
     return key
 
 

@@ -4,7 +4,6 @@ Rows are the record of everything; queues and caches can be emptied. Times are U
 seconds, states are short words listed beside each table.
 """
 
-from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
