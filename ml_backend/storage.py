@@ -7,6 +7,7 @@ accepts `..` and a directory must not.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ml_backend.errors import InvalidInput
+from ml_backend.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -79,3 +81,31 @@ def sha256_of(path: Path) -> str:
         while piece := stream.read(1 << 20):
             digest.update(piece)
     return digest.hexdigest()
+
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+
+
+def valid_bucket(bucket: str) -> str:
+    """The bucket name itself, or InvalidInput: 3 to 63 of a-z, 0-9, `-` and `.`, as S3 wants it."""
+    if not _BUCKET.fullmatch(bucket) or ".." in bucket:
+        raise InvalidInput(
+            "bad-bucket-name", "The bucket name is not valid.", "Use 3 to 63 small letters, digits, `-` or `.`."
+        )
+    return bucket
+
+
+def open_store(settings: Settings) -> ObjectStore:
+    """The store the settings name. Opens no connection and creates nothing; `check()` does."""
+    if settings.objects == "s3://":
+        from ml_backend.storage_s3 import S3Store
+
+        return S3Store(
+            settings.minio_endpoint,
+            access_key=settings.minio_access_key.get_secret_value(),
+            secret_key=settings.minio_secret_key.get_secret_value(),
+            secure=settings.minio_secure,
+        )
+    from ml_backend.storage_local import LocalStore
+
+    return LocalStore(Path(settings.objects))
