@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -212,6 +213,13 @@ def load(**overrides: Any) -> Settings:
             "Correct them in the environment or in .env; .env.example describes each one.",
         )
     return settings
+
+
+def use_file(path: Path) -> None:
+    """Settings of this file count as environment, for this process and those it starts; the environment goes first."""
+    for name, value in dotenv_values(path, encoding="utf-8").items():
+        if value is not None:
+            os.environ.setdefault(name.upper(), value)
 
 
 def describe() -> list[tuple[str, str, str]]:

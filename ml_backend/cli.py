@@ -1,0 +1,129 @@
+"""`python -m ml_backend COMMAND`: every command by name, loaded when it is called.
+
+The table below is all that `--help` reads, so that help takes a moment although some commands load a speech engine.
+A command's module exposes a `typer.Typer` (one command in it is the command itself, several are a group) or a plain
+function. Commands of the upper packages are named by dotted path, as jobs are: the kernel imports neither.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from ml_backend.errors import ConfigurationError, KaanError
+
+FAILED, MISUSED = 1, 2  # exit codes: something went wrong; the command or a setting has to be changed
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a command lives, and its one line of help."""
+
+    path: str
+    help: str
+
+
+COMMANDS: dict[str, Entry] = {
+    "demo": Entry("ml_backend.commands.demo.command:app", "Bring up everything on this machine, with bundled calls."),
+    "web": Entry("ml_backend.commands.web:app", "Serve the Label Studio protocol, webhooks and /api."),
+    "worker": Entry("ml_backend.commands.worker:app", "Run the jobs of one queue: sync, transcribe or training."),
+    "relay": Entry("ml_backend.commands.relay:app", "Hand due jobs to the workers."),
+    "status": Entry("sync.commands.status:app", "One screen: processes, waiting work, trouble."),
+    "doctor": Entry("sync.commands.doctor:app", "Check every outside world and how to mend it."),
+    "transcribe": Entry("ml_backend.commands.transcribe:app", "Transcribe audio files here and now."),
+    "project": Entry("sync.commands.project:app", "Create, attach or detach a Label Studio project."),
+    "jobs": Entry("ml_backend.commands.jobs:app", "List, show and retry background jobs."),
+    "db": Entry("ml_backend.commands.db:app", "Bring the database to this release, or show its version."),
+    "backup": Entry("sync.commands.backup:backup", "Save what the embedded form keeps."),
+    "restore": Entry("sync.commands.backup:restore", "Bring a backup back into an empty DATA_DIR."),
+}
+
+
+class Commands(TyperGroup):
+    """The group over COMMANDS: summaries for help, the real command on invocation."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        entry = COMMANDS.get(cmd_name)
+        return None if entry is None else TyperCommand(cmd_name, help=entry.help)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        if args and args[0] in COMMANDS:
+            return args[0], load(args[0]), args[1:]
+        if args and not args[0].startswith("-"):
+            ctx.fail(f"There is no command {args[0][:40]!r}. Commands: {', '.join(COMMANDS)}.")
+        return super().resolve_command(ctx, args)
+
+
+def load(name: str) -> Any:
+    """The click command behind a name in COMMANDS."""
+    module, _, attribute = COMMANDS[name].path.partition(":")
+    found = getattr(importlib.import_module(module), attribute)
+    if not isinstance(found, typer.Typer):
+        single = typer.Typer(add_completion=False)
+        single.command(name)(found)
+        found = single
+    command = typer.main.get_command(found)
+    command.name = name
+    return command
+
+
+app = typer.Typer(
+    cls=Commands,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _options(
+    env_file: Path | None = typer.Option(
+        None,
+        "--env-file",
+        help="Read settings from this file first, then from .env, e.g. data/demo.env of a running demo.",
+        dir_okay=False,
+    ),
+) -> None:
+    """Kaan: transcripts for phone calls in Label Studio."""
+    if env_file is None:
+        return
+    from ml_backend import settings
+
+    if not env_file.is_file():
+        raise ConfigurationError("no-env-file", f"There is no settings file {env_file}.", "Check the path.")
+    settings.use_file(env_file)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; gives the exit code. Errors a person can meet are printed without a traceback."""
+    try:
+        typer.main.get_command(app).main(args=arguments, prog_name="python -m ml_backend")
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except ConfigurationError as error:
+        return _complain(error, MISUSED)
+    except KaanError as error:
+        return _complain(error, FAILED)
+    except BrokenPipeError:  # `... | head` closed its end
+        sys.stderr.close()
+        return FAILED
+    return 0
+
+
+def _complain(error: KaanError, code: int) -> int:
+    print(f"error: {error.sentence} [{error.code}]", file=sys.stderr)  # noqa: T201
+    if error.next_step:
+        print(f"       {error.next_step}", file=sys.stderr)  # noqa: T201
+    return code

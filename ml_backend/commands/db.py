@@ -1,0 +1,42 @@
+"""`db`: bring the database to this release, or show its version."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+from ml_backend import db, settings
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Bring the database to this release.")
+
+
+@app.command()
+def upgrade() -> None:
+    """Create or upgrade the tables. Safe to repeat; take a backup first.
+
+    Example: python -m ml_backend db upgrade
+    """
+    where = settings.load()
+    revision = db.upgrade(where.database)
+    typer.echo(f"The database is at schema {revision}.")
+
+
+@app.command()
+def version(
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Show the schema in the database and the one this release needs; exit code 1 when they differ.
+
+    Example: python -m ml_backend db version --json
+    """
+    database = db.Database(settings.load().database)
+    try:
+        found = database.schema_version()
+    finally:
+        database.dispose()
+    if as_json:
+        typer.echo(json.dumps({"database": found, "release": db.SCHEMA_VERSION, "current": found == db.SCHEMA_VERSION}))
+    else:
+        typer.echo(f"Database: {found or 'no tables yet'}. This release: {db.SCHEMA_VERSION}.")
+    raise typer.Exit(0 if found == db.SCHEMA_VERSION else 1)
