@@ -149,7 +149,8 @@ tasks = Table(
     Column("origin", String(20), nullable=False),  # ours, label-studio (imported or uploaded by a person)
     Column("blind", sa.Boolean, nullable=False, default=False),
     Column("selection_reason", String(80)), Column("selection_probability", sa.Float),
-    Column("status_line", Text), Column("state", String(20), nullable=False, default="wanted"), *_reason(),
+    Column("status_line", Text), Column("status_shown", Text),  # wanted, and what Label Studio has
+    Column("state", String(20), nullable=False, default="wanted"), *_reason(),
     UniqueConstraint("external_key"), UniqueConstraint("project_id", "ls_task_id"),
     Index(None, "project_id", "data_value"), Index(None, "recording_id"), Index(None, "state"),
 )

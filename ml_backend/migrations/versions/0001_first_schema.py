@@ -136,9 +136,7 @@ def upgrade() -> None:
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_jobs_lease_until"), ["lease_until"], unique=False)
         batch_op.create_index(
-            batch_op.f("ix_jobs_state_queue_priority_due_at"),
-            ["state", "queue", "priority", "due_at"],
-            unique=False,
+            batch_op.f("ix_jobs_state_queue_priority_due_at"), ["state", "queue", "priority", "due_at"], unique=False
         )
         batch_op.create_index(
             "uq_jobs_waiting_key",
@@ -281,6 +279,7 @@ def upgrade() -> None:
         sa.Column("selection_reason", sa.String(length=80), nullable=True),
         sa.Column("selection_probability", sa.Float(), nullable=True),
         sa.Column("status_line", sa.Text(), nullable=True),
+        sa.Column("status_shown", sa.Text(), nullable=True),
         sa.Column("state", sa.String(length=20), nullable=False),
         sa.Column("reason_code", sa.String(length=80), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),

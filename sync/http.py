@@ -1,0 +1,171 @@
+"""The only door to HTTP: clients with timeouts and bounds, and foreign errors mapped once.
+
+    timeout, no connection, 408, 425, 429, 5xx  -> RetryableError (`Retry-After` is obeyed)
+    401                                         -> ConfigurationError: the credentials are wrong
+    other 4xx, 3xx that leads nowhere, bad URL  -> PermanentError
+
+Messages name the service and the status, never the address with its query, never a header, never a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+
+from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
+
+CONNECT_S, READ_S = 5.0, 60.0
+JSON_LIMIT = 64 * 1024 * 1024  # one page of 500 tasks with all predictions is about 3 MB
+MAX_HOPS = 3
+RETRY_AFTER_LIMIT_S = 3600.0
+_TEMPORARY = (408, 425, 429)
+
+
+def client(
+    base_url: str = "", *, read_s: float = READ_S, transport: httpx.BaseTransport | None = None, **options: Any
+) -> httpx.Client:
+    """A client that never follows redirects by itself; `transport` is the seam for tests."""
+    timeout = httpx.Timeout(read_s, connect=CONNECT_S)
+    return httpx.Client(base_url=base_url, timeout=timeout, transport=transport, follow_redirects=False, **options)
+
+
+@contextmanager
+def errors_as(name: str) -> Iterator[None]:
+    """Everything the HTTP library raises, as ours. `name` is what a person calls the service."""
+    try:
+        yield
+    except httpx.TimeoutException as error:
+        raise RetryableError("http-timeout", f"{name} did not answer in time.", _look(name)) from error
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        raise PermanentError("http-bad-address", f"The address for {name} is not a usable http address.") from error
+    except (httpx.HTTPError, httpx.StreamError) as error:
+        what = type(error).__name__
+        raise RetryableError("http-unreachable", f"{name} cannot be reached ({what}).", _look(name)) from error
+
+
+def checked(response: httpx.Response, name: str) -> httpx.Response:
+    """The response itself when it is 2xx, else our error for its status."""
+    if response.is_success:
+        return response
+    raise refused(name, response.status_code, retry_after=response.headers.get("retry-after", ""), body=_peek(response))
+
+
+def refused(name: str, status: int, *, retry_after: str = "", body: str = "") -> KaanError:
+    """Our error for an HTTP status. `body` is shown in part: it must be the service's own words."""
+    said = f": {body}" if body else ""
+    if status == 401:
+        return ConfigurationError(
+            "http-unauthorised", f"{name} refused the credentials (401).", f"Check the key or token set for {name}."
+        )
+    if status in _TEMPORARY or status >= 500:
+        wait = float(retry_after) if retry_after.isdigit() else None
+        return RetryableError(
+            "http-busy" if status == 429 else "http-unavailable",
+            f"{name} cannot answer now ({status}){said}",
+            _look(name),
+            after_s=min(wait, RETRY_AFTER_LIMIT_S) if wait is not None else None,
+        )
+    code = {403: "http-forbidden", 404: "http-missing", 410: "http-missing"}.get(status, "http-refused")
+    return PermanentError(code, f"{name} refused the request ({status}){said}", status=status)
+
+
+def json_of(response: httpx.Response, name: str) -> Any:
+    """The JSON of a checked response; anything else (a login page, a proxy's HTML) is an error of its own."""
+    if len(response.content) > JSON_LIMIT:
+        raise PermanentError("http-too-large", f"{name} sent more than {JSON_LIMIT >> 20} MB.")
+    try:
+        return response.json()
+    except ValueError as error:
+        raise RetryableError(
+            "http-not-json", f"{name} answered something that is not JSON.", "Check the address: is a proxy answering?"
+        ) from error
+
+
+def download(
+    http: httpx.Client,
+    url: str,
+    target: Path,
+    *,
+    name: str,
+    limit_bytes: int,
+    headers: Mapping[str, str] | None = None,
+    allowed: Callable[[str], bool] = lambda url: True,
+) -> int:
+    """Stream `url` into `target`; gives the bytes written.
+
+    Every hop is put to `allowed` before it is requested, and headers (they hold credentials) stay with the first
+    origin. A connection that breaks in the middle goes on from where it was, by Range, as long as it makes progress.
+    """
+    written = 0
+    with target.open("wb") as sink:
+        while True:
+            before = written
+            try:
+                with errors_as(name):
+                    ranged = {**(headers or {}), **({"Range": f"bytes={written}-"} if written else {})}
+                    with _follow(http, url, ranged, name=name, allowed=allowed) as response:
+                        if written and response.status_code != 206:  # the server starts again from the beginning
+                            sink.seek(0)
+                            sink.truncate()
+                            written = 0
+                        for piece in response.iter_bytes(1 << 16):
+                            written += len(piece)
+                            if written > limit_bytes:
+                                raise PermanentError(
+                                    "audio-too-large", f"The recording is larger than {limit_bytes >> 20} MB."
+                                )
+                            sink.write(piece)
+                return written
+            except RetryableError:
+                if written <= before:
+                    raise
+
+
+@contextmanager
+def _follow(
+    http: httpx.Client, url: str, headers: Mapping[str, str], *, name: str, allowed: Callable[[str], bool]
+) -> Iterator[httpx.Response]:
+    first = origin(url)
+    for _ in range(MAX_HOPS + 1):
+        if not allowed(url):
+            raise PermanentError("audio-source-refused", f"{name} points to an address that is not allowed.")
+        sent = dict(headers) if origin(url) == first else {k: v for k, v in headers.items() if k == "Range"}
+        with http.stream("GET", url, headers=sent) as response:
+            if not response.is_redirect:
+                if not response.is_success:
+                    response.read() if int(response.headers.get("content-length") or 0) < 10_000 else None
+                    checked(response, name)
+                yield response
+                return
+            url = urljoin(url, response.headers["location"])
+    raise PermanentError("http-redirects", f"{name} redirected more than {MAX_HOPS} times.")
+
+
+def origin(url: str) -> str:
+    """scheme://host:port in lower case, with the scheme's own port filled in; empty for what is no http address."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    except (ValueError, KeyError):
+        return ""
+    return f"{parts.scheme}://{(parts.hostname or '').lower()}:{port}" if parts.hostname else ""
+
+
+def _peek(response: httpx.Response) -> str:
+    """What the service says in its JSON `detail` or `validation_errors`, shortened; HTML pages say nothing."""
+    try:
+        said = response.json()
+    except (ValueError, httpx.ResponseNotRead):
+        return ""
+    if isinstance(said, dict):
+        said = said.get("validation_errors") or said.get("detail") or said.get("non_field_errors") or ""
+    return str(said)[:160]
+
+
+def _look(name: str) -> str:
+    return f"It is tried again; if it lasts, check that {name} runs and can be reached from here."

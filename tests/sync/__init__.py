@@ -1,0 +1,1 @@
+"""Promises of sync/, kept against a real Label Studio."""
