@@ -1,0 +1,308 @@
+"""Label config XML -> Controls.
+
+People name their tags as they like, so a control is recognised by what it is (type, target, options) and by its
+name only after that. Parsing never raises: what cannot be used is listed in `problems`, because the same text comes
+from Label Studio's settings page, from webhooks and from files, and a project with a broken config is a state to show.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from xml.parsers import expat
+
+MAX_CONFIG_CHARS = 1_000_000
+MAX_ELEMENTS = 50_000
+
+LANGUAGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "hi": ("hi", "hin", "hindi", "हिन्दी", "हिंदी"),
+        "en": ("en", "eng", "english", "indian english"),
+        "mr": ("mr", "mar", "marathi", "मराठी"),
+        "hi-en": ("hinglish", "hi-en", "hi+en", "hindi-english", "hindi + english", "mixed", "code-mixed"),
+        "bn": ("bn", "ben", "bengali", "bangla"),
+        "gu": ("gu", "guj", "gujarati"),
+        "kn": ("kn", "kan", "kannada"),
+        "ml": ("ml", "mal", "malayalam"),
+        "pa": ("pa", "pan", "punjabi"),
+        "ta": ("ta", "tam", "tamil"),
+        "te": ("te", "tel", "telugu"),
+        "ur": ("ur", "urd", "urdu"),
+    }
+)
+SCRIPTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "Deva": ("deva", "devanagari", "देवनागरी"),
+        "Latn": ("latn", "latin", "roman", "romanised", "romanized"),
+        "Mixed": ("mixed", "both", "deva+latn"),
+    }
+)
+_QUALITIES = {"excellent", "good", "fair", "poor"}
+_ACCENTS = {"standard", "rural", "urban", "code-mixed", "neutral", "regional"}
+_CHECK_NAMES = ("check", "unsure", "please check", "to check", "doubtful")
+_SPEECH_NAMES = ("speech", "voice", "talk", "utterance", "segment", "transcription")
+
+
+@dataclass(frozen=True)
+class Text:
+    """A TextArea over the audio: for the whole file, or one per region."""
+
+    name: str
+    to_name: str
+    per_region: bool
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The control that makes regions. `speech` is given to ordinary segments, `check` to doubtful ones."""
+
+    name: str
+    to_name: str
+    options: tuple[str, ...]
+    speech: str
+    check: str | None
+    multiple: bool = False
+
+
+@dataclass(frozen=True)
+class Choices:
+    """One set of choices. `options` are what Label Studio stores; `shown` the words on screen, in the same order."""
+
+    name: str
+    to_name: str
+    options: tuple[str, ...]
+    shown: tuple[str, ...]
+    multiple: bool = False
+    per_region: bool = False
+
+    def option(self, *wanted: str) -> str | None:
+        """The stored option that means one of the wanted words, whatever its letter case."""
+        words = {w.casefold() for w in wanted}
+        for stored, shown in zip(self.options, self.shown, strict=True):
+            if stored.casefold() in words or shown.casefold() in words:
+                return stored
+        return None
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What one label config offers us. Unusable (see `usable`) when `problems` left out the audio or the text."""
+
+    audio: str = ""  # name of the audio tag
+    audio_key: str = ""  # the task data key its value comes from
+    text: Text | None = None
+    labels: Labels | None = None
+    choices: Mapping[str, Choices] = field(default_factory=dict)  # by role: quality, accent, language, script, reject
+    other_choices: Mapping[str, Choices] = field(default_factory=dict)  # by name, roles unknown
+    status_key: str | None = None  # data key of the line shown to annotators
+    problems: tuple[str, ...] = ()
+
+    @property
+    def usable(self) -> bool:
+        """Whether a transcript can be shown at all."""
+        return bool(self.audio and self.audio_key and self.text)
+
+    @property
+    def by_regions(self) -> bool:
+        """Whether the text lives in regions."""
+        return bool(self.text and self.text.per_region and self.labels)
+
+
+@dataclass
+class _Element:
+    tag: str
+    attributes: dict[str, str]
+    children: list[_Element] = field(default_factory=list)
+
+    def get(self, *names: str, default: str = "") -> str:
+        for name in names:
+            for key, value in self.attributes.items():
+                if key.lower() == name.lower():
+                    return value
+        return default
+
+    def walk(self) -> Iterator[_Element]:
+        waiting = [self]
+        while waiting:
+            element = waiting.pop()
+            yield element
+            waiting.extend(reversed(element.children))
+
+
+class _Refused(Exception):
+    """The XML uses something a label config never needs."""
+
+
+@functools.lru_cache(maxsize=32)
+def parse(xml: str) -> Controls:
+    """Controls of a label config; equal texts share one result. Never raises for any text."""
+    if not isinstance(xml, str) or not xml.strip():
+        return Controls(problems=("The label config is empty.",))
+    if len(xml) > MAX_CONFIG_CHARS:
+        return Controls(problems=(f"The label config is larger than {MAX_CONFIG_CHARS} characters.",))
+    try:
+        root = _read(xml)
+    except _Refused as error:
+        return Controls(problems=(str(error),))
+    except (expat.ExpatError, ValueError, UnicodeError) as error:
+        return Controls(problems=(f"The label config is not well-formed XML ({str(error)[:60]}).",))
+    return _controls(root)
+
+
+def _read(xml: str) -> _Element:
+    """XML -> tree, without document types and entities: they can only be an attack here."""
+    top = _Element("", {})
+    stack, count = [top], 0
+    parser = expat.ParserCreate()
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal count
+        count += 1
+        if count > MAX_ELEMENTS:
+            raise _Refused(f"The label config has more than {MAX_ELEMENTS} tags.")
+        element = _Element(tag.lower(), attributes)
+        stack[-1].children.append(element)
+        stack.append(element)
+
+    def end(tag: str) -> None:
+        stack.pop()
+
+    def refuse(*_: object) -> None:
+        raise _Refused("The label config has a document type or entities, which are not accepted.")
+
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = refuse
+    parser.Parse(xml.encode(), True)
+    return top.children[0]
+
+
+def _controls(root: _Element) -> Controls:
+    elements = list(root.walk())
+    problems: list[str] = []
+    audios = {e.get("name"): _data_key(e) for e in elements if e.tag in ("audio", "audioplus") and e.get("name")}
+    if not audios:
+        return Controls(
+            problems=("The label config has no <Audio> tag with a name.",), status_key=_status_key(elements)
+        )
+    texts = [t for t in (_text(e, audios) for e in elements) if t]
+    regions = [r for r in (_labels(e, audios) for e in elements) if r]
+    text = min(texts, key=lambda t: _rank(t, texts, bool(regions)), default=None)
+    audio = text.to_name if text else next(iter(audios))
+    labels = next((r for r in regions if r.to_name == audio), None)
+    if text is None:
+        problems.append("The label config has no <TextArea> for the audio, so a transcript has nowhere to go.")
+    elif text.per_region and labels is None:
+        problems.append("The <TextArea> is per region, but no <Labels> with at least one <Label> makes regions.")
+        text = None
+    if not audios[audio]:
+        problems.append(f"The <Audio> tag {audio[:40]!r} has no value of the form $key.")
+    by_role: dict[str, Choices] = {}
+    others: dict[str, Choices] = {}
+    for element in elements:
+        if element.tag != "choices" or not (found := _choices(element, audio)):
+            continue
+        role = _role(found)
+        if role and role not in by_role:
+            by_role[role] = found
+        else:
+            others[found.name] = found
+    return Controls(
+        audio=audio,
+        audio_key=audios[audio],
+        text=text,
+        labels=labels,
+        choices=MappingProxyType(by_role),
+        other_choices=MappingProxyType(others),
+        status_key=_status_key(elements),
+        problems=tuple(problems),
+    )
+
+
+def _data_key(element: _Element) -> str:
+    value = element.get("value").strip()
+    return value[1:] if value.startswith("$") and len(value) > 1 else ""
+
+
+def _targets(element: _Element) -> list[str]:
+    return [name.strip() for name in element.get("toName").split(",") if name.strip()]
+
+
+def _true(element: _Element, name: str) -> bool:
+    return element.get(name).strip().lower() == "true"
+
+
+def _text(element: _Element, audios: Mapping[str, str]) -> Text | None:
+    target = next((t for t in _targets(element) if t in audios), None)
+    if element.tag != "textarea" or not element.get("name") or target is None:
+        return None
+    return Text(name=element.get("name"), to_name=target, per_region=_true(element, "perRegion"))
+
+
+def _rank(text: Text, texts: list[Text], regions: bool) -> tuple[bool, bool, bool, int]:
+    """Smallest is the transcript: it can be shown, is called so, and comes first."""
+    name = text.name.lower()
+    return (text.per_region and not regions, "transcri" not in name, "text" not in name, texts.index(text))
+
+
+def _options(element: _Element, tag: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What Label Studio stores (the alias where there is one) and what it shows."""
+    found = [c for c in element.children if c.tag == tag and (c.get("alias") or c.get("value"))]
+    return tuple(c.get("alias") or c.get("value") for c in found), tuple(c.get("value") for c in found)
+
+
+def _labels(element: _Element, audios: Mapping[str, str]) -> Labels | None:
+    target = next((t for t in _targets(element) if t in audios), None)
+    if element.tag != "labels" or not element.get("name") or target is None:
+        return None
+    options, shown = _options(element, "label")
+    if not options:
+        return None
+    words = {w.casefold(): o for o, s in reversed(list(zip(options, shown, strict=True))) for w in (o, s)}
+    check = next((words[name] for name in _CHECK_NAMES if name in words), None)
+    speech = next((words[name] for name in _SPEECH_NAMES if name in words), None)
+    speech = speech or next((o for o in options if o != check), options[0])
+    multiple = element.get("choice").lower() == "multiple"
+    return Labels(element.get("name"), target, options, speech=speech, check=check, multiple=multiple)
+
+
+def _choices(element: _Element, audio: str) -> Choices | None:
+    if not element.get("name") or audio not in _targets(element):
+        return None
+    options, shown = _options(element, "choice")
+    multiple = element.get("choice").lower() == "multiple"
+    return Choices(element.get("name"), audio, options, shown, multiple, _true(element, "perRegion"))
+
+
+def _role(choices: Choices) -> str | None:
+    """What a set of choices is for: by its name, else by its options."""
+    name = choices.name.lower()
+    words = {w.casefold() for w in (*choices.options, *choices.shown)}
+    for role, parts in (
+        ("quality", ("quality",)),
+        ("accent", ("accent",)),
+        ("language", ("lang",)),
+        ("reject", ("reject", "discard", "unusable")),
+    ):
+        if any(part in name for part in parts):
+            return role
+    if "script" in name and "transcri" not in name:
+        return "script"
+    if len(words & _QUALITIES) >= 2:
+        return "quality"
+    if len(words & _ACCENTS) >= 2:
+        return "accent"
+    if sum(1 for known in SCRIPTS.values() if words & set(known)) >= 2:
+        return "script"
+    if sum(1 for known in LANGUAGES.values() if words & set(known)) >= 2:
+        return "language"
+    return None
+
+
+def _status_key(elements: list[_Element]) -> str | None:
+    """`$status` (or `$kaan_status`) shown anywhere by a text-like tag."""
+    for element in elements:
+        if element.tag in ("text", "header", "hypertext") and _data_key(element) in ("status", "kaan_status"):
+            return _data_key(element)
+    return None

@@ -1,0 +1,297 @@
+"""Transcript -> Prediction, and back: Annotation result -> Reference. Pure.
+
+Label Studio stores what it cannot show without a word, so every prediction is checked here against the parsed
+config before it leaves; one that would open empty is an error we see, not the annotator. The inverse reads what a
+person submitted: bad regions are listed one by one, good ones are kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ml_backend.errors import PermanentError
+from ml_backend.labelconfig import LANGUAGES, SCRIPTS, Choices, Controls
+from ml_backend.transcript import Segment, Transcript
+from ml_backend.validation import check, is_number
+
+MIN_REGION_S = 0.01  # shorter regions cannot be grabbed in the editor
+_TIMES_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Region:
+    """One stretch of audio as a person left it."""
+
+    start_s: float
+    end_s: float
+    channel: int
+    text: str
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a person says was spoken. `language` and `script` are codes where the option is known (hi, Deva)."""
+
+    text: str
+    segments: tuple[Region, ...] = ()
+    language: str | None = None
+    script: str | None = None
+    quality: str | None = None
+    accent: str | None = None
+    reject: tuple[str, ...] = ()
+    choices: tuple[tuple[str, tuple[str, ...]], ...] = ()  # every choice made, by control name
+    problems: tuple[str, ...] = ()
+
+
+def to_prediction(
+    transcript: Transcript,
+    controls: Controls,
+    *,
+    draft_label: str,
+    duration_s: float,
+    quality_label: str | None = None,
+    script: str | None = None,
+    minimum_confidence: float = 0.0,
+) -> dict[str, Any]:
+    """The JSON object Label Studio gets: model_version, score, result.
+
+    Text the model is less sure of than `minimum_confidence` is marked with the config's `check` label, and not
+    drafted where there is none (its region stays). Silence drafts no text, only the choices.
+    Raises PermanentError: `config-unusable`, `nothing-to-draft` (silence and no choices to pre-set: push nothing),
+    `renders-empty` (a transcript with text that the editor would not show), `prediction-invalid` (our own fault).
+    """
+    if not controls.usable:
+        why = " ".join(controls.problems) or "It has no audio or no text area."
+        raise PermanentError("config-unusable", f"The label config cannot show a transcript. {why}", _FIX_CONFIG)
+    text = _regions if controls.by_regions else _whole_text
+    drafted = text(transcript, controls, duration_s, minimum_confidence)
+    result = [*drafted, *_preset(transcript, controls, quality_label, script)]
+    silent = not any(_clean(s.text) for s in transcript.segments)
+    unsure = not silent and transcript.confidence < minimum_confidence
+    if not drafted and not silent and not unsure:
+        raise PermanentError("renders-empty", "The transcript has text but the editor would show none.", _FIX_CONFIG)
+    if not result:
+        raise PermanentError("nothing-to-draft", "There is no text to draft and no choice to pre-set.")
+    prediction = {"model_version": draft_label, "score": _unit(transcript.confidence), "result": result}
+    if faults := check(prediction, controls):
+        raise PermanentError("prediction-invalid", "The rendered prediction does not fit the config: " + faults[0])
+    return prediction
+
+
+_FIX_CONFIG = "Correct the project's labelling interface, or use `python -m ml_backend project create --config calls`."
+
+
+def _whole_text(
+    transcript: Transcript, controls: Controls, duration_s: float, minimum_confidence: float
+) -> list[dict[str, Any]]:
+    """One text area for the whole file."""
+    assert controls.text is not None  # noqa: S101 - usable
+    text = " ".join(filter(None, (_clean(s.text) for s in _in_order(transcript))))
+    if not text or transcript.confidence < minimum_confidence:
+        return []
+    item = _item("text", controls.text.name, controls.audio, "textarea", {"text": [text]})
+    return [{**item, "score": _unit(transcript.confidence)}]
+
+
+def _regions(
+    transcript: Transcript, controls: Controls, duration_s: float, minimum_confidence: float
+) -> list[dict[str, Any]]:
+    """Two items with one id per segment: the label that makes the region, and its text."""
+    text, labels = controls.text, controls.labels
+    assert text is not None  # noqa: S101 - by_regions
+    assert labels is not None  # noqa: S101
+    items: list[dict[str, Any]] = []
+    segments = [s for s in _in_order(transcript) if _clean(s.text)]
+    for number, segment in enumerate(segments):
+        unsure = _is_unsure(segment, minimum_confidence)
+        names = [labels.check if unsure and labels.check else labels.speech]
+        if unsure and labels.check and labels.multiple:
+            names.insert(0, labels.speech)
+        start_s, end_s = _span(segment, duration_s)
+        place = {"start": start_s, "end": end_s, "channel": segment.channel}
+        extra = {"original_length": duration_s, "score": _unit(segment.confidence)}
+        region_id = f"segment-{number:04d}"
+        items.append({**_item(region_id, labels.name, controls.audio, "labels", {**place, "labels": names}), **extra})
+        if labels.check or segment.confidence >= minimum_confidence:
+            value = {**place, "text": [_clean(segment.text)]}
+            items.append({**_item(region_id, text.name, controls.audio, "textarea", value), **extra})
+    return items
+
+
+def _preset(
+    transcript: Transcript, controls: Controls, quality_label: str | None, script: str | None
+) -> list[dict[str, Any]]:
+    """Choices we can answer; an option the config does not have is left to the person."""
+    language = transcript.language or ""
+    spoken = bool(transcript.segments)
+    wanted = {
+        "quality": (quality_label,) if quality_label else (),
+        "language": LANGUAGES.get(language, (language,)) if language and spoken else (),
+        "script": SCRIPTS.get(script, (script,)) if script and spoken else (),
+    }
+    items = []
+    for role, words in wanted.items():
+        choices = controls.choices.get(role)
+        option = choices.option(*words) if choices and words and not choices.per_region else None
+        if choices and option:
+            items.append(_item(role, choices.name, controls.audio, "choices", {"choices": [option]}))
+    return items
+
+
+def _item(item_id: str, from_name: str, to_name: str, kind: str, value: dict[str, Any]) -> dict[str, Any]:
+    return {"id": item_id, "from_name": from_name, "to_name": to_name, "type": kind, "value": value}
+
+
+def _in_order(transcript: Transcript) -> list[Segment]:
+    return sorted(transcript.segments, key=lambda s: (s.start_s, s.channel))
+
+
+def _is_unsure(segment: Segment, minimum_confidence: float) -> bool:
+    return bool(segment.flags) or segment.confidence < minimum_confidence
+
+
+def _span(segment: Segment, duration_s: float) -> tuple[float, float]:
+    """The segment's times inside the audio, in milliseconds, never empty and never out of order."""
+    last = max(duration_s - MIN_REGION_S, 0.0)
+    start_s = round(min(max(segment.start_s, 0.0), last), 3)
+    end_s = round(min(max(segment.end_s, start_s + MIN_REGION_S), max(duration_s, start_s + MIN_REGION_S)), 3)
+    return start_s, end_s
+
+
+def _clean(text: str) -> str:
+    """Without what no database and no JSON text may hold: control characters and half surrogates."""
+    if not text.isprintable():
+        text = "".join(c for c in text if c in "\n\t" or not (ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or _half(c)))
+    return text.strip()
+
+
+def _half(character: str) -> bool:
+    return 0xD800 <= ord(character) <= 0xDFFF
+
+
+def _unit(value: float) -> float:
+    """A score Label Studio accepts: finite, 0..1, four decimals."""
+    return round(min(max(value, 0.0), 1.0), 4) if math.isfinite(value) else 0.0
+
+
+def to_reference(result: Any, controls: Controls) -> Reference:
+    """What an annotation's `result` says, in time order. Texts are stripped: the editor leaves trailing newlines."""
+    problems: list[str] = []
+    places: dict[str, tuple[float, float, int]] = {}
+    labels: dict[str, tuple[str, ...]] = {}
+    texts: dict[str, str] = {}
+    whole: list[str] = []
+    chosen: dict[str, tuple[str, ...]] = {}
+    if not isinstance(result, list):
+        result, problems = [], ["the result is not a list"]
+    for number, item in enumerate(result):
+        value = item.get("value") if isinstance(item, dict) else None
+        if not isinstance(value, dict):
+            problems.append(f"item {number} has no value")
+            continue
+        kind, item_id = item.get("type"), str(item.get("id", number))
+        if "start" in value or "end" in value:
+            place = _read_place(value)
+            if place is None:
+                problems.append(f"item {number} has impossible times")
+                continue
+            places.setdefault(item_id, place)
+        if kind == "labels":
+            labels[item_id] = _strings(value.get("labels"))
+        elif kind == "choices" and item_id not in places:
+            chosen[str(item.get("from_name"))] = _strings(value.get("choices"))
+        elif kind == "textarea" and controls.text and item.get("from_name") == controls.text.name:
+            text = " ".join(filter(None, (_clean(t) for t in _strings(value.get("text")))))
+            if item_id in places:
+                texts[item_id] = text
+            elif text:
+                whole.append(text)
+    regions = tuple(
+        Region(start_s, end_s, channel, texts.get(item_id, ""), labels.get(item_id, ()))
+        for item_id, (start_s, end_s, channel) in sorted(places.items(), key=lambda entry: entry[1][0])
+    )
+    spoken = " ".join(filter(None, (*whole, *(region.text for region in regions))))
+    return _reference(spoken, regions, chosen, controls, problems)
+
+
+def _reference(
+    text: str,
+    regions: tuple[Region, ...],
+    chosen: dict[str, tuple[str, ...]],
+    controls: Controls,
+    problems: list[str],
+) -> Reference:
+    def of(role: str) -> tuple[str, ...]:
+        choices = controls.choices.get(role)
+        return chosen.get(choices.name, ()) if choices else ()
+
+    def first(role: str) -> str | None:
+        return next(iter(of(role)), None)
+
+    return Reference(
+        text=text,
+        segments=regions,
+        language=_code(first("language"), controls.choices.get("language"), LANGUAGES),
+        script=_code(first("script"), controls.choices.get("script"), SCRIPTS),
+        quality=first("quality"),
+        accent=first("accent"),
+        reject=of("reject"),
+        choices=tuple(chosen.items()),
+        problems=tuple(problems),
+    )
+
+
+def _code(option: str | None, choices: Choices | None, known: Mapping[str, tuple[str, ...]]) -> str | None:
+    """The code an option stands for; the option itself when we do not know it."""
+    if option is None or choices is None:
+        return option
+    return next((code for code, words in known.items() if choices.option(*words) == option), option)
+
+
+def _read_place(value: Mapping[str, Any]) -> tuple[float, float, int] | None:
+    start, end, channel = value.get("start"), value.get("end"), value.get("channel", 0)
+    if not is_number(start) or not is_number(end) or not 0 <= start < end:
+        return None
+    return float(start), float(end), channel if isinstance(channel, int) and channel >= 0 else 0
+
+
+def _strings(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(v for v in value if isinstance(v, str)) if isinstance(value, list) else ()
+
+
+def status_line(
+    transcript: Transcript | None,
+    *,
+    refused: str | None = None,
+    cut_at_s: float | None = None,
+    minimum_confidence: float = 0.0,
+) -> str:
+    """The line an annotator reads above the audio: plain words, never a model's name.
+
+    `transcript` is None while it is being made; `refused` is the plain reason why the audio cannot be used.
+    """
+    if refused:
+        return refused.strip().rstrip(".")
+    parts = []
+    if cut_at_s is not None:
+        parts.append(f"audio cut at {cut_at_s:.0f} s")
+    if transcript is None:
+        parts.append("draft coming")
+    elif not any(_clean(s.text) for s in transcript.segments):
+        parts.append("no speech")
+    else:
+        unsure = [s for s in _in_order(transcript) if _clean(s.text) and _is_unsure(s, minimum_confidence)]
+        parts.append(_unsure_line(unsure) if unsure else "draft ready")
+    return ", ".join(parts)
+
+
+def _unsure_line(segments: list[Segment]) -> str:
+    times = [f"{int(s.start_s) // 60}:{int(s.start_s) % 60:02d}" for s in segments]
+    rest = len(times) - _TIMES_SHOWN
+    return "unsure: listen at " + ", ".join(times[:_TIMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
