@@ -266,6 +266,7 @@ jobs = Table(
     Column("attempt", sa.Integer, nullable=False, default=0), Column("deaths", sa.Integer, nullable=False, default=0),
     Column("lease_owner", String(120)), Column("lease_until", UtcTime), Column("progress", sa.JSON),
     Column("error_code", String(80)), Column("error", Text), Column("next_step", Text),
+    Column("error_branch", String(20)),  # retryable, permanent, configuration (a person must set something), death
     Index(None, "state", "queue", "priority", "due_at"), Index(None, "lease_until"),
     # One waiting job per key; a second may wait while the first runs, so that no news is missed.
     Index(

@@ -131,6 +131,7 @@ def upgrade() -> None:
         sa.Column("error_code", sa.String(length=80), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("next_step", sa.Text(), nullable=True),
+        sa.Column("error_branch", sa.String(length=20), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
     )
     with op.batch_alter_table("jobs", schema=None) as batch_op:
