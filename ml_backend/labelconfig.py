@@ -42,6 +42,8 @@ SCRIPTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 _QUALITIES = {"excellent", "good", "fair", "poor"}
 _ACCENTS = {"standard", "rural", "urban", "code-mixed", "neutral", "regional"}
 _CHECK_NAMES = ("check", "unsure", "please check", "to check", "doubtful")
+_AGENT_NAMES = ("agent", "company", "operator")
+_CUSTOMER_NAMES = ("customer", "caller", "client")
 _SPEECH_NAMES = ("speech", "voice", "talk", "utterance", "segment", "transcription")
 
 
@@ -56,14 +58,23 @@ class Text:
 
 @dataclass(frozen=True)
 class Labels:
-    """The control that makes regions. `speech` is given to ordinary segments, `check` to doubtful ones."""
+    """The control that makes regions: `speech` for any segment, `agent` and `customer` where the leg is known."""
 
     name: str
     to_name: str
     options: tuple[str, ...]
     speech: str
-    check: str | None
+    agent: str | None = None
+    customer: str | None = None
     multiple: bool = False
+
+
+@dataclass(frozen=True)
+class Check:
+    """The label for segments the model was unsure of: an option of the region control, or a control of its own."""
+
+    name: str
+    option: str
 
 
 @dataclass(frozen=True)
@@ -94,7 +105,9 @@ class Controls:
     audio_key: str = ""  # the task data key its value comes from
     text: Text | None = None
     labels: Labels | None = None
+    check: Check | None = None
     choices: Mapping[str, Choices] = field(default_factory=dict)  # by role: quality, accent, language, script, reject
+    other_labels: Mapping[str, Labels] = field(default_factory=dict)  # further region controls, by name
     other_choices: Mapping[str, Choices] = field(default_factory=dict)  # by name, roles unknown
     status_key: str | None = None  # data key of the line shown to annotators
     problems: tuple[str, ...] = ()
@@ -190,7 +203,9 @@ def _controls(root: _Element) -> Controls:
     regions = [r for r in (_labels(e, audios) for e in elements) if r]
     text = min(texts, key=lambda t: _rank(t, texts, bool(regions)), default=None)
     audio = text.to_name if text else next(iter(audios))
-    labels = next((r for r in regions if r.to_name == audio), None)
+    here = [(found, check) for found, check in regions if found.to_name == audio]
+    labels = min(here, key=lambda pair: pair[1] is not None and len(pair[0].options) == 1, default=(None, None))[0]
+    check = next((check for _, check in here if check), None)
     if text is None:
         problems.append("The label config has no <TextArea> for the audio, so a transcript has nowhere to go.")
     elif text.per_region and labels is None:
@@ -213,6 +228,8 @@ def _controls(root: _Element) -> Controls:
         audio_key=audios[audio],
         text=text,
         labels=labels,
+        check=check,
+        other_labels=MappingProxyType({found.name: found for found, _ in here if found is not labels}),
         choices=MappingProxyType(by_role),
         other_choices=MappingProxyType(others),
         status_key=_status_key(elements),
@@ -252,19 +269,29 @@ def _options(element: _Element, tag: str) -> tuple[tuple[str, ...], tuple[str, .
     return tuple(c.get("alias") or c.get("value") for c in found), tuple(c.get("value") for c in found)
 
 
-def _labels(element: _Element, audios: Mapping[str, str]) -> Labels | None:
+def _labels(element: _Element, audios: Mapping[str, str]) -> tuple[Labels, Check | None] | None:
     target = next((t for t in _targets(element) if t in audios), None)
-    if element.tag != "labels" or not element.get("name") or target is None:
-        return None
     options, shown = _options(element, "label")
-    if not options:
+    if element.tag != "labels" or not element.get("name") or target is None or not options:
         return None
     words = {w.casefold(): o for o, s in reversed(list(zip(options, shown, strict=True))) for w in (o, s)}
-    check = next((words[name] for name in _CHECK_NAMES if name in words), None)
-    speech = next((words[name] for name in _SPEECH_NAMES if name in words), None)
-    speech = speech or next((o for o in options if o != check), options[0])
+
+    def named(names: tuple[str, ...], default: str | None = None) -> str | None:
+        return next((words[name] for name in names if name in words), default)
+
+    check = named(_CHECK_NAMES)
+    speech = named(_SPEECH_NAMES) or next((o for o in options if o != check), options[0])
     multiple = element.get("choice").lower() == "multiple"
-    return Labels(element.get("name"), target, options, speech=speech, check=check, multiple=multiple)
+    labels = Labels(
+        name=element.get("name"),
+        to_name=target,
+        options=options,
+        speech=speech,
+        agent=named(_AGENT_NAMES),
+        customer=named(_CUSTOMER_NAMES),
+        multiple=multiple,
+    )
+    return labels, Check(labels.name, check) if check else None
 
 
 def _choices(element: _Element, audio: str) -> Choices | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml_backend.errors import PermanentError
-from ml_backend.labelconfig import LANGUAGES, SCRIPTS, Choices, Controls
+from ml_backend.labelconfig import LANGUAGES, SCRIPTS, Choices, Controls, Labels
 from ml_backend.transcript import Segment, Transcript
 from ml_backend.validation import check, is_number
 
@@ -47,6 +47,12 @@ class Reference:
     problems: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Options:
+    minimum_confidence: float
+    agent_channel: int | None
+
+
 def to_prediction(
     transcript: Transcript,
     controls: Controls,
@@ -56,6 +62,7 @@ def to_prediction(
     quality_label: str | None = None,
     script: str | None = None,
     minimum_confidence: float = 0.0,
+    agent_channel: int | None = None,
 ) -> dict[str, Any]:
     """The JSON object Label Studio gets: model_version, score, result.
 
@@ -68,7 +75,7 @@ def to_prediction(
         why = " ".join(controls.problems) or "It has no audio or no text area."
         raise PermanentError("config-unusable", f"The label config cannot show a transcript. {why}", _FIX_CONFIG)
     text = _regions if controls.by_regions else _whole_text
-    drafted = text(transcript, controls, duration_s, minimum_confidence)
+    drafted = text(transcript, controls, duration_s, _Options(minimum_confidence, agent_channel))
     result = [*drafted, *_preset(transcript, controls, quality_label, script)]
     silent = not any(_clean(s.text) for s in transcript.segments)
     unsure = not silent and transcript.confidence < minimum_confidence
@@ -86,40 +93,47 @@ _FIX_CONFIG = "Correct the project's labelling interface, or use `python -m ml_b
 
 
 def _whole_text(
-    transcript: Transcript, controls: Controls, duration_s: float, minimum_confidence: float
+    transcript: Transcript, controls: Controls, duration_s: float, options: _Options
 ) -> list[dict[str, Any]]:
     """One text area for the whole file."""
     assert controls.text is not None  # noqa: S101 - usable
     text = " ".join(filter(None, (_clean(s.text) for s in _in_order(transcript))))
-    if not text or transcript.confidence < minimum_confidence:
+    if not text or transcript.confidence < options.minimum_confidence:
         return []
     item = _item("text", controls.text.name, controls.audio, "textarea", {"text": [text]})
     return [{**item, "score": _unit(transcript.confidence)}]
 
 
-def _regions(
-    transcript: Transcript, controls: Controls, duration_s: float, minimum_confidence: float
-) -> list[dict[str, Any]]:
-    """Two items with one id per segment: the label that makes the region, and its text."""
-    text, labels = controls.text, controls.labels
+def _regions(transcript: Transcript, controls: Controls, duration_s: float, options: _Options) -> list[dict[str, Any]]:
+    """Items with one id per segment: the label that makes the region, the mark of a doubtful one, its text."""
+    text, labels, check_label = controls.text, controls.labels, controls.check
     assert text is not None  # noqa: S101 - by_regions
     assert labels is not None  # noqa: S101
     items: list[dict[str, Any]] = []
-    segments = [s for s in _in_order(transcript) if _clean(s.text)]
-    for number, segment in enumerate(segments):
-        unsure = _is_unsure(segment, minimum_confidence)
-        names = [labels.check if unsure and labels.check else labels.speech]
-        if unsure and labels.check and labels.multiple:
-            names.insert(0, labels.speech)
+    for number, segment in enumerate(s for s in _in_order(transcript) if _clean(s.text)):
+        marked = check_label if _is_unsure(segment, options.minimum_confidence) else None
+        names = {labels.name: [_label(segment, labels, options.agent_channel)]}
+        if marked and marked.name == labels.name and not labels.multiple:
+            names[labels.name] = [marked.option]
+        elif marked:
+            names.setdefault(marked.name, []).append(marked.option)
         start_s, end_s = _span(segment, duration_s)
         place = {"start": start_s, "end": end_s, "channel": segment.channel}
         extra = {"original_length": duration_s, "score": _unit(segment.confidence)}
         region_id = f"segment-{number:04d}"
-        items.append({**_item(region_id, labels.name, controls.audio, "labels", {**place, "labels": names}), **extra})
-        if labels.check or segment.confidence >= minimum_confidence:
+        for name, given in names.items():
+            items.append({**_item(region_id, name, controls.audio, "labels", {**place, "labels": given}), **extra})
+        if marked or segment.confidence >= options.minimum_confidence:
             value = {**place, "text": [_clean(segment.text)]}
             items.append({**_item(region_id, text.name, controls.audio, "textarea", value), **extra})
     return items
+
+
+def _label(segment: Segment, labels: Labels, agent_channel: int | None) -> str:
+    """Who speaks, where the leg is known and the config asks."""
+    if agent_channel is None:
+        return labels.speech
+    return (labels.agent if segment.channel == agent_channel else labels.customer) or labels.speech
 
 
 def _preset(
@@ -157,8 +171,8 @@ def _is_unsure(segment: Segment, minimum_confidence: float) -> bool:
 def _span(segment: Segment, duration_s: float) -> tuple[float, float]:
     """The segment's times inside the audio, in milliseconds, never empty and never out of order."""
     last = max(duration_s - MIN_REGION_S, 0.0)
-    start_s = round(min(max(segment.start_s, 0.0), last), 3)
-    end_s = round(min(max(segment.end_s, start_s + MIN_REGION_S), max(duration_s, start_s + MIN_REGION_S)), 3)
+    start_s = round(float(min(max(segment.start_s, 0.0), last)), 3)
+    end_s = round(min(max(float(segment.end_s), start_s + MIN_REGION_S), max(duration_s, start_s + MIN_REGION_S)), 3)
     return start_s, end_s
 
 
@@ -201,7 +215,7 @@ def to_reference(result: Any, controls: Controls) -> Reference:
                 continue
             places.setdefault(item_id, place)
         if kind == "labels":
-            labels[item_id] = _strings(value.get("labels"))
+            labels[item_id] = (*labels.get(item_id, ()), *_strings(value.get("labels")))
         elif kind == "choices" and item_id not in places:
             chosen[str(item.get("from_name"))] = _strings(value.get("choices"))
         elif kind == "textarea" and controls.text and item.get("from_name") == controls.text.name:

@@ -26,8 +26,9 @@ def check(prediction: Mapping[str, Any], controls: Controls) -> list[str]:
     regions = {item.get("id"): item for item in result if item.get("type") == "labels"}
     seen: set[tuple[Any, Any]] = set()
     for item in result:
-        if (place := (item.get("id"), item.get("from_name"))) in seen:
-            faults.append(f"{item.get('from_name')}: two items with one id")
+        place = (item.get("id"), item.get("from_name"))
+        if place in seen:
+            faults.append(f"{place[1]}: two items with one id")
         seen.add(place)
         faults += [f"{str(item.get('from_name'))[:40]}: {fault}" for fault in _item_faults(item, controls, regions)]
     return faults
@@ -42,10 +43,10 @@ def _item_faults(item: Mapping[str, Any], controls: Controls, regions: Mapping[A
         return [f"to_name is not {controls.audio}"]
     if controls.text and name == controls.text.name:
         return _text_faults(item, value, controls, regions)
-    if controls.labels and name == controls.labels.name:
-        options = controls.labels.options
+    regions_by = {**controls.other_labels, **({controls.labels.name: controls.labels} if controls.labels else {})}
+    if name in regions_by:
         chosen = value.get("labels")
-        fits = _are_options(chosen, options) and (len(chosen) == 1 or controls.labels.multiple)
+        fits = _are_options(chosen, regions_by[name].options) and (len(chosen) == 1 or regions_by[name].multiple)
         wrong = item.get("type") != "labels" or not fits
         return [*_place_faults(value), *(["labels not in the config"] if wrong else [])]
     if name in known:
