@@ -1,0 +1,133 @@
+"""Recording bytes -> one seekable 16 kHz PCM WAV, one channel per leg. The one door to audio decoding.
+
+Decoding happens in a child process (see `decoder` for why) under a wall clock; here are its limits, its result and the
+translation of everything that can go wrong into states a person understands. A file that ends before its header says
+is not an error: `Decoded.cut` is true, and whoever asked makes a state of it.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+import tempfile
+import wave
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ml_backend import decoder
+from ml_backend.errors import KaanError, PermanentError, RetryableError
+
+RATE_HZ = decoder.RATE_HZ
+
+_NEXT_STEP = {
+    "audio-empty": "Fetch the recording again; if it stays empty the call was not recorded.",
+    "audio-not-audio": "Check what the recording's address really answers.",
+    "audio-too-long": "Raise MAX_RECORDING_S, or split the recording.",
+    "audio-too-large": "Split the recording.",
+    "audio-unusable": "Convert the recording to a usual telephone format.",
+    "audio-undecodable": "Fetch the recording again; if it stays so it is damaged.",
+    "audio-missing": "Check the path.",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one file may cost. Wall-clock time and processor time grow with the permitted duration."""
+
+    max_duration_s: float = 4 * 3600.0
+    memory_mb: int = 1024
+    cpu_s: int = 300
+    wall_s: float = 900.0
+    min_rate_hz: int = 4000
+    max_rate_hz: int = 192_000
+    max_channels: int = 8
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a file turned out to hold. `rate_hz` is the source's; `cut` means it ends before its header says."""
+
+    duration_s: float
+    header_duration_s: float | None
+    cut: bool
+    container: str
+    codec: str
+    rate_hz: int
+    channels: int
+    warnings: tuple[str, ...] = ()
+
+
+def decode(source: Path, target: Path, *, limits: Limits | None = None) -> Decoded:
+    """Write `target` whole or not at all. PermanentError `audio-...` when the file cannot be used."""
+    limits = limits or Limits()
+    aside = target.with_name(target.name + ".decoding")
+    try:
+        try:
+            stream = source.open("rb")
+        except OSError as error:
+            raise _error("audio-missing", f"The audio file cannot be opened ({error.strerror}).") from None
+        with stream, aside.open("w+b") as out:
+            answer = _in_child(stream.fileno(), out.fileno(), limits=limits, hint=source.suffix.lower().lstrip("."))
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
+    return Decoded(**{**answer, "warnings": tuple(answer["warnings"])})
+
+
+def read_wav(path: Path) -> tuple[npt.NDArray[np.float32], int]:
+    """(samples [channels, n] in -1..1, rate in Hz) of a PCM16 WAV such as `decode` writes."""
+    with wave.open(str(path), "rb") as stream:
+        if stream.getsampwidth() != 2:
+            raise _error("audio-undecodable", "The WAV file is not 16-bit PCM.")
+        raw = stream.readframes(stream.getnframes())
+        channels, rate_hz = stream.getnchannels(), stream.getframerate()
+    samples = np.frombuffer(raw, dtype="<i2").reshape(-1, channels).T
+    return np.ascontiguousarray(samples, dtype=np.float32) / np.float32(32768.0), rate_hz
+
+
+def _in_child(source_fd: int, target_fd: int, *, limits: Limits, hint: str) -> dict[str, Any]:
+    command = [sys.executable, "-I", decoder.__file__, json.dumps(asdict(limits)), hint, str(target_fd)]
+    with tempfile.TemporaryDirectory(prefix="kaan-decode-") as empty:
+        try:
+            done = subprocess.run(
+                command,
+                stdin=source_fd,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(target_fd,),
+                cwd=empty,
+                env={},
+                timeout=limits.wall_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise RetryableError(
+                "audio-decoder-timeout",
+                f"Decoding did not end within {limits.wall_s:.0f} s.",
+                "It is tried again; if it stays so the file is made to hang decoders.",
+            ) from None
+    return _answer(done.returncode, done.stdout)
+
+
+def _answer(status: int, output: bytes) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = json.loads(output)
+    except ValueError:
+        raise _error("audio-undecodable", f"The decoder crashed on this file (status {status}).") from None
+    if "code" not in answer:
+        return answer
+    if answer["code"] == "write":
+        if answer.get("errno") in (errno.ENOSPC, errno.EDQUOT):
+            raise RetryableError("disk-full", "There is no space left to decode audio.", "Free some disk space.")
+        raise _error("audio-undecodable", f"The decoder could not go on ({answer['sentence']}).")
+    raise _error(answer["code"], answer["sentence"])
+
+
+def _error(code: str, sentence: str) -> KaanError:
+    return PermanentError(code, sentence, _NEXT_STEP.get(code, ""))

@@ -1,0 +1,244 @@
+"""Bytes on one descriptor -> 16 kHz PCM WAV on another. Runs alone, in a child process that can do nothing else.
+
+Recordings come from strangers, and FFmpeg's demuxers read playlists, open neighbours and fetch addresses. So this
+process gets its input and output already open , gives up the right to open any further file
+before the first byte is read, names the few formats it accepts, and bounds processor time, memory, file size and
+duration. `audio` starts it and reads the one JSON object it prints; it is a plain script (`python -I decoder.py`)
+with as few imports as possible, because a process per file pays for each of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import struct
+import sys
+from typing import Any, BinaryIO
+
+RATE_HZ = 16000
+FORMATS = "wav,w64,mp3,ogg,flac,mov,aac,amr,amrnb,amrwb,gsm"
+CODECS = (
+    "pcm_s16le,pcm_s16be,pcm_u8,pcm_s8,pcm_s24le,pcm_s32le,pcm_f32le,pcm_f64le,pcm_mulaw,pcm_alaw,adpcm_ms,"
+    "adpcm_ima_wav,adpcm_ima_qt,adpcm_g726,adpcm_g722,g722,gsm,gsm_ms,mp3,mp3float,mp2,mp2float,vorbis,opus,libopus,"
+    "flac,aac,aac_fixed,alac,amrnb,amrwb,libopencore_amrnb,libopencore_amrwb"
+)
+_HEADER_IS_A_GUESS = ("aac", "amr", "amrnb", "amrwb", "gsm")  # no duration in the file: FFmpeg divides size by rate
+_LOOKS_LIKE = (
+    (b"<!doctype", "an HTML page"), (b"<html", "an HTML page"), (b"<?xml", "XML"), (b"{", "JSON"), (b"[", "JSON"),
+    (b"\x89png", "a PNG image"), (b"\xff\xd8\xff", "a JPEG image"), (b"gif8", "a GIF image"), (b"%pdf", "a PDF"),
+    (b"pk\x03\x04", "a zip archive"), (b"\x1f\x8b", "a gzip file"), (b"ffconcat", "a playlist"),
+    (b"#extm3u", "a playlist"), (b"\x1aE\xdf\xa3", "a Matroska video"), (b"<", "XML"),
+)  # fmt: skip
+
+
+class Refused(Exception):
+    """The input is refused: a code of `audio` and what to show."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code, self.sentence = code, sentence
+
+
+def decode(source: BinaryIO, target: BinaryIO, *, limits: dict[str, Any], hint: str = "") -> dict[str, Any]:
+    """Decode `source` into `target`; gives the facts `audio.Decoded` is made of. Memory is bounded by one frame."""
+    import av
+
+    size_bytes = os.fstat(source.fileno()).st_size
+    if size_bytes == 0:
+        raise Refused("audio-empty", "The audio file has no bytes.")
+    head = source.read(4096)
+    source.seek(0)
+    options = {"format_whitelist": FORMATS, "codec_whitelist": CODECS, "protocol_whitelist": ""}
+    raw_gsm = hint == "gsm" and size_bytes % 33 == 0 and head[0] >> 4 == 0xD
+    try:
+        container = av.open(source, format="gsm" if raw_gsm else None, options=options, metadata_errors="ignore")
+        streams = container.streams.audio
+    except (av.error.FFmpegError, ValueError, IndexError, LookupError, UnicodeError):
+        raise Refused("audio-not-audio", f"The file is not audio we read{_looks_like(head)}.") from None
+    if not streams:
+        raise Refused("audio-not-audio", "The file holds no audio stream.")
+    stream = streams[0]
+    context = stream.codec_context
+    context.thread_count = 1
+    rate_hz, channels = context.sample_rate, context.channels
+    container_name = container.format.name.split(",")[0]
+    if not limits["min_rate_hz"] <= rate_hz <= limits["max_rate_hz"] or not 1 <= channels <= limits["max_channels"]:
+        raise Refused("audio-unusable", f"The audio claims {rate_hz} Hz and {channels} channels.")
+    announced_s = _announced_s(head, container, container_name, size_bytes)
+    if announced_s is not None and announced_s > limits["max_duration_s"]:
+        raise _too_long(announced_s, limits)
+
+    counts = _write(container, stream, target, channels=channels, limits=limits)
+    samples, warnings = counts["samples"], counts["warnings"]
+    if samples == 0:
+        raise Refused("audio-empty", "The audio file holds no sound.")
+    duration_s = samples / RATE_HZ
+    if container_name == "mp3" and not _has_frame_count(head) and counts["bytes"] >= 0.98 * (size_bytes - 4096):
+        announced_s = None  # a guess from the bit rate, and nothing was left over that would contradict it
+    exact = container_name in ("wav", "w64", "flac")
+    tolerance_s = 0.05 if exact else 0.05 + 4 * (context.frame_size or 1024) / rate_hz
+    return {
+        "duration_s": duration_s,
+        "header_duration_s": announced_s,
+        "cut": announced_s is not None and announced_s - duration_s > tolerance_s,
+        "container": container_name,
+        "codec": context.codec.canonical_name,
+        "rate_hz": rate_hz,
+        "channels": counts["channels"],
+        "warnings": warnings,
+    }
+
+
+def _write(container: Any, stream: Any, target: BinaryIO, *, channels: int, limits: dict[str, Any]) -> dict[str, Any]:
+    import av
+
+    budget = int(limits["max_duration_s"] * RATE_HZ)
+    resampler: Any = None
+    shape = None
+    samples = consumed = damaged = 0
+    same = channels == 2
+    target.write(_wav_header(0, channels))
+
+    def keep(frames: Any) -> None:
+        nonlocal samples, same
+        for frame in frames:
+            data = memoryview(frame.planes[0])[: frame.samples * channels * 2]
+            samples += frame.samples
+            if samples > budget:
+                raise _too_long(samples / RATE_HZ, limits)
+            if same:
+                raw = bytes(data)
+                same = raw[0::4] == raw[2::4] and raw[1::4] == raw[3::4]
+            target.write(data)
+
+    try:
+        for packet in container.demux(stream):
+            try:
+                for frame in packet.decode():
+                    if (frame.sample_rate, frame.format.name, frame.layout.name) != shape:
+                        if resampler is not None:
+                            keep(resampler.resample(None))
+                        if frame.layout.nb_channels != channels:
+                            raise Refused("audio-undecodable", "The number of channels changes within the file.")
+                        shape = (frame.sample_rate, frame.format.name, frame.layout.name)
+                        resampler = av.AudioResampler(format="s16", layout=frame.layout, rate=RATE_HZ)
+                    frame.pts = None
+                    keep(resampler.resample(frame))
+                consumed += packet.size
+            except av.error.FFmpegError:
+                damaged += 1
+    except av.error.FFmpegError:
+        damaged += 1
+    if resampler is not None:
+        keep(resampler.resample(None))
+    warnings = []
+    if damaged:
+        warnings.append("damaged-packets")
+    if same and samples:
+        _to_one_channel(target, samples)
+        channels = 1
+        warnings.append("identical-channels")
+    target.seek(0)
+    target.write(_wav_header(samples, channels))
+    target.truncate(44 + samples * channels * 2)
+    target.flush()
+    return {"samples": samples, "channels": channels, "bytes": consumed, "warnings": warnings}
+
+
+def _to_one_channel(target: BinaryIO, samples: int) -> None:
+    """Both channels carry the same sound (one leg saved twice): keep one, or its words would appear twice."""
+    step = 1 << 16
+    for start in range(0, samples, step):
+        count = min(step, samples - start)
+        target.seek(44 + start * 4)
+        both = target.read(count * 4)
+        one = bytearray(count * 2)
+        one[0::2], one[1::2] = both[0::4], both[1::4]
+        target.seek(44 + start * 2)
+        target.write(one)
+
+
+def _announced_s(head: bytes, container: Any, name: str, size_bytes: int) -> float | None:
+    """What the file itself says it should last; None when it does not say."""
+    if name in _HEADER_IS_A_GUESS:
+        return None
+    if name == "wav":
+        return _wav_announced_s(head, size_bytes)
+    return container.duration / 1_000_000 if container.duration else None
+
+
+def _wav_announced_s(head: bytes, size_bytes: int) -> float | None:
+    """From the `fmt ` and `data` chunks: FFmpeg shortens what it reports to what is there, hiding a cut."""
+    position, bytes_per_s = 12, 0
+    while position + 8 <= len(head):
+        name, length = head[position : position + 4], struct.unpack("<I", head[position + 4 : position + 8])[0]
+        if name == b"fmt ":
+            bytes_per_s = struct.unpack("<I", head[position + 16 : position + 20])[0]
+        if name == b"data":
+            streamed = length == 0 or length >= 0x7FFFF000  # written to a pipe: the length was never filled in
+            return None if streamed or not bytes_per_s else length / bytes_per_s
+        position += 8 + length + (length & 1)
+    return None
+
+
+def _has_frame_count(head: bytes) -> bool:
+    """An MP3 with a Xing, Info or VBRI header knows its number of frames."""
+    return any(mark in head for mark in (b"Xing", b"Info", b"VBRI"))
+
+
+def _looks_like(head: bytes) -> str:
+    start = head.lstrip()[:16].lower()
+    for mark, name in _LOOKS_LIKE:
+        if start.startswith(mark.lower()):
+            return f": it looks like {name}"
+    return ""
+
+
+def _too_long(duration_s: float, limits: dict[str, Any]) -> Refused:
+    most = limits["max_duration_s"]
+    return Refused("audio-too-long", f"The audio lasts {duration_s:.0f} s or more; the limit is {most:.0f} s.")
+
+
+def _wav_header(samples: int, channels: int) -> bytes:
+    size = samples * channels * 2
+    layout = struct.pack("<HHIIHH", 1, channels, RATE_HZ, RATE_HZ * channels * 2, channels * 2, 16)
+    return b"RIFF" + struct.pack("<I", 36 + size) + b"WAVEfmt \x10\0\0\0" + layout + b"data" + struct.pack("<I", size)
+
+
+def confine(limits: dict[str, Any]) -> None:
+    """Give up everything decoding does not need: called once the descriptors are open and modules are loaded."""
+    most = int(limits["max_duration_s"] * RATE_HZ * 2 * limits["max_channels"]) + (1 << 20)
+    for kind, value in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, most),
+        (resource.RLIMIT_AS, int(limits["memory_mb"]) << 20),
+        (resource.RLIMIT_CPU, int(limits["cpu_s"])),
+        (resource.RLIMIT_NOFILE, 0),
+    ):
+        resource.setrlimit(kind, (value, value))
+
+
+def main() -> int:
+    """One file. Arguments: limits as JSON, a format hint, the number of the output's descriptor."""
+    import av.logging
+    import av.subtitles.stream  # PyAV loads it on the first stream, when no file may be opened any more
+
+    av.logging.set_level(None)
+    limits, hint, target_fd = json.loads(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    with os.fdopen(0, "rb", closefd=False) as source, os.fdopen(target_fd, "w+b", closefd=False) as target:
+        confine(limits)
+        try:
+            answer = decode(source, target, limits=limits, hint=hint)
+        except Refused as refused:
+            answer = {"code": refused.code, "sentence": refused.sentence}
+        except MemoryError:
+            answer = {"code": "audio-too-large", "sentence": "Decoding the file needs too much memory."}
+        except OSError as error:
+            answer = {"code": "write", "sentence": error.strerror or "error", "errno": error.errno}
+    os.write(1, json.dumps(answer).encode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
