@@ -263,7 +263,8 @@ jobs = Table(
     Column("state", String(20), nullable=False, default="waiting"),
     Column("due_at", UtcTime, nullable=False, default=now), Column("queued_at", UtcTime),
     Column("started_at", UtcTime), Column("finished_at", UtcTime),
-    Column("attempt", sa.Integer, nullable=False, default=0), Column("deaths", sa.Integer, nullable=False, default=0),
+    Column("attempt", sa.Integer, nullable=False, default=0),  # only grows: it fences slow old processes
+    Column("failures", sa.Integer, nullable=False, default=0), Column("deaths", sa.Integer, nullable=False, default=0),
     Column("lease_owner", String(120)), Column("lease_until", UtcTime), Column("progress", sa.JSON),
     Column("error_code", String(80)), Column("error", Text), Column("next_step", Text),
     Column("error_branch", String(20)),  # retryable, permanent, configuration (a person must set something), death

@@ -124,6 +124,7 @@ def upgrade() -> None:
         sa.Column("started_at", ml_backend.tables.UtcTime(timezone=True), nullable=True),
         sa.Column("finished_at", ml_backend.tables.UtcTime(timezone=True), nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("deaths", sa.Integer(), nullable=False),
         sa.Column("lease_owner", sa.String(length=120), nullable=True),
         sa.Column("lease_until", ml_backend.tables.UtcTime(timezone=True), nullable=True),
