@@ -1,0 +1,45 @@
+# make demo: bring up everything and leave it running. make test: install what the tests need and pass them.
+# Environments are made by scripts/environment.sh from requirements/*.lock: nothing but Python 3.11+ and pip is needed.
+
+PYTHON ?=
+RUN = PYTHONPATH=$(CURDIR) .venv/bin/python
+ARGS ?=
+
+.DEFAULT_GOAL := check
+.PHONY: check demo test smoke bench lint format lock environment environment-demo help
+
+check: lint test          ## lint, types, borders and all tests (the default)
+
+help:                     ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*##/  make \1\t/' | expand -t 20
+
+environment-demo:         ## what `make demo` needs: the serving set, and Label Studio in an environment of its own
+	@PYTHON=$(PYTHON) sh scripts/environment.sh serving label-studio
+
+environment:              ## what tests, checks and training need
+	@PYTHON=$(PYTHON) sh scripts/environment.sh development label-studio
+
+demo: environment-demo    ## everything on this machine with bundled calls; ARGS="--port 9191" passes options
+	@exec env PYTHONPATH=$(CURDIR) .venv/bin/python -m ml_backend demo $(ARGS)
+
+test: environment         ## every test, with the real parts found on this machine
+	@$(RUN) -m pytest $(ARGS)
+
+smoke: environment        ## the whole stack with a real Label Studio, and a browser where there is one
+	@$(RUN) -m pytest -m "stack or browser" tests/stack -s $(ARGS)
+
+bench: environment        ## the measurements behind the README's table; writes bench/results.json
+	@$(RUN) -m bench $(ARGS)
+
+lint: environment         ## ruff, mypy, import borders
+	@.venv/bin/python -m ruff check .
+	@.venv/bin/python -m ruff format --check .
+	@.venv/bin/python -m mypy
+	@PYTHONPATH=$(CURDIR) .venv/bin/lint-imports
+
+format: environment       ## let ruff put the code in order
+	@.venv/bin/python -m ruff check --fix .
+	@.venv/bin/python -m ruff format .
+
+lock: environment         ## resolve requirements/*.in anew
+	@sh requirements/lock.sh $(ARGS)
