@@ -30,6 +30,15 @@ class Context:
         return self.kept[name]
 
 
+def open_context(settings: Settings) -> Context:
+    """The context of this process. Refuses a database of another schema version; opens no network connection else."""
+    from ml_backend import storage
+
+    database = Database(settings.database)
+    database.check_schema()
+    return Context(settings, database, storage.open_store(settings))
+
+
 @dataclass(frozen=True)
 class JobContext(Context):
     """The context of one running job."""
@@ -48,11 +57,19 @@ class PooledItem:
     arguments: dict[str, Any]
     settled: bool = False
     error: BaseException | None = None
+    on_settled: Callable[[PooledItem], None] | None = field(default=None, repr=False, compare=False)
 
     def done(self) -> None:
-        """This member is finished; its effects are committed."""
-        self.settled = True
+        """This member is finished; its effects are committed. Its row says so at once, whatever the others do."""
+        self._settle(None)
 
     def failed(self, error: BaseException) -> None:
         """This member failed; the others go on."""
+        self._settle(error)
+
+    def _settle(self, error: BaseException | None) -> None:
+        if self.settled:
+            return
         self.settled, self.error = True, error
+        if self.on_settled:
+            self.on_settled(self)

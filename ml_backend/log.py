@@ -1,0 +1,159 @@
+"""Log lines: JSON or one line of text; secrets, phone numbers and control characters never get through.
+
+Every line of every library passes here, because a phone number in somebody else's exception is still a phone
+number. Masked by name (`token`, `secret`, ...), by value (every secret in the settings) and by shape (a run of
+eight or more digits). Control characters are escaped, so that nobody writes log lines of their own through a name.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Mapping, MutableMapping
+from typing import Any, TextIO
+
+import structlog
+from pydantic import SecretStr
+from structlog.typing import Processor
+
+from ml_backend.settings import Settings
+
+MASK = "***"
+_SECRET_NAMES = re.compile(r"secret|token|passw|api_?key|authorization|cookie|credential", re.IGNORECASE)
+_SECRET_SHAPES = re.compile(r"(?i)\b(bearer|basic|token)(\s+)[A-Za-z0-9+/=_.\-]{8,}|://[^/\s:@]*:[^/\s@]+@")
+_LONG_HEX = re.compile(r"\b(?=[0-9a-f-]*[a-f])[0-9a-f]{24,}\b|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+_NUMBER = re.compile(r"\+\d{1,3}(?:[ \-]?\d){7,}|\d{8,}|\b\d{5}[ \-]\d{5}\b|\b\d{3}[ \-]\d{3}[ \-]\d{4}\b")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def get(name: str) -> Any:
+    """A logger: `log.get("relay").info("handed over", job=5)`. Does nothing until `configure` was called or used."""
+    return structlog.get_logger(name)
+
+
+def configure(settings: Settings, role: str, *, stream: TextIO | None = None) -> None:
+    """Send every log line of this process to `stream` (standard error). Call it once, at the start of a process."""
+    stream = stream or sys.stderr
+    as_json = settings.log_format == "json" or (settings.log_format == "auto" and not stream.isatty())
+    mask = _Masker(_secret_values(settings))
+    shared: list[Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _exceptions,
+        mask,
+    ]
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            _Renderer(role, as_json=as_json),
+        ],
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log_level)
+    for noisy in ("rq.worker", "rq.job", "httpx", "httpcore", "urllib3", "faster_whisper", "alembic"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+
+
+def masked(text: str, *, secrets: tuple[str, ...] = ()) -> str:
+    """The text without secrets and phone numbers; ids of 24 and more hex digits stay readable."""
+    for secret in secrets:
+        text = text.replace(secret, MASK)
+    text = _SECRET_SHAPES.sub(lambda m: f"{m[1]}{m[2]}{MASK}" if m[1] else f"://{MASK}@", text)
+    pieces, at = [], 0
+    for kept in _LONG_HEX.finditer(text):
+        pieces += [_NUMBER.sub(_last_two, text[at : kept.start()]), kept[0]]
+        at = kept.end()
+    return "".join([*pieces, _NUMBER.sub(_last_two, text[at:])])
+
+
+def _last_two(number: re.Match[str]) -> str:
+    return f"{MASK}{number[0][-2:]}"
+
+
+def escaped(text: str) -> str:
+    """The text on one line: control and direction characters are shown as codes."""
+    return _CONTROL.sub(lambda m: {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(m[0], f"\\u{ord(m[0]):04x}"), text)
+
+
+class _Masker:
+    """The structlog processor that cleans every value of a line."""
+
+    def __init__(self, secrets: tuple[str, ...]) -> None:
+        self.secrets = secrets
+
+    def __call__(self, logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        for name, value in event.items():
+            if not name.startswith("_") and name not in ("timestamp", "level", "logger"):
+                event[name] = self.clean(name, value)
+        return event
+
+    def clean(self, name: str, value: Any) -> Any:
+        if _SECRET_NAMES.search(name):
+            return MASK if value else value
+        if isinstance(value, bool | float) or value is None:
+            return value
+        if isinstance(value, int):
+            return value if abs(value) < 10**8 else masked(str(value))
+        if isinstance(value, Mapping):
+            return {str(key): self.clean(str(key), inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple | set):
+            return [self.clean(name, inner) for inner in value]
+        return masked(str(value), secrets=self.secrets)
+
+
+class _Renderer:
+    """One line per event; a traceback follows as indented lines in text, as one field in JSON."""
+
+    def __init__(self, role: str, *, as_json: bool) -> None:
+        self.role = role
+        self.as_json = as_json
+
+    def __call__(self, logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
+        at, level = event.pop("timestamp", ""), event.pop("level", "info")
+        who, what = event.pop("logger", ""), str(event.pop("event", ""))
+        trace = event.pop("exception", None)
+        if self.as_json:
+            line = {"at": at, "level": level, "role": self.role, "logger": who, "event": what, **event}
+            return json.dumps(line | ({"exception": trace} if trace else {}), ensure_ascii=False, default=str)
+        fields = " ".join(f"{escaped(str(name))}={self._shown(value)}" for name, value in event.items())
+        line_text = f"{at[:19]}Z {level:<7} {self.role:<10} {escaped(what)}" + (f"  {fields}" if fields else "")
+        if trace:
+            line_text += "".join(f"\n    | {escaped(part)}" for part in str(trace).splitlines())
+        return line_text
+
+    @staticmethod
+    def _shown(value: Any) -> str:
+        text = escaped(str(value))
+        return f'"{text}"' if " " in text or not text else text
+
+
+def _exceptions(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """exc_info -> text, without local variables, so that the masker sees it."""
+    info = event.pop("exc_info", None)
+    if info is True:
+        info = sys.exc_info()
+    if isinstance(info, BaseException):
+        info = (type(info), info, info.__traceback__)
+    if info and info[0] is not None:
+        event["exception"] = "".join(traceback.format_exception(*info)).rstrip()
+    return event
+
+
+def _secret_values(settings: Settings) -> tuple[str, ...]:
+    values = [getattr(settings, name) for name in type(settings).model_fields]
+    texts = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+    parts = [part for text in texts for part in (text, *text.split(","), *text.split(":"))]
+    return tuple(sorted({part for part in parts if len(part) >= 8}, key=len, reverse=True))
