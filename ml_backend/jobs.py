@@ -148,8 +148,8 @@ def find(
 
 def counts(database: Database) -> dict[str, int]:
     """How many jobs are in each state."""
-    rows = database.rows(sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state))
-    return {str(row[0]): int(row[1]) for row in rows}
+    rows = database.rows(sa.select(jobs.c.state, sa.func.count().label("number")).group_by(jobs.c.state))
+    return {row.state: int(row.number) for row in rows}
 
 
 def show(database: Database, job_id: int) -> sa.Row[Any]:

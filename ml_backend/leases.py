@@ -161,13 +161,13 @@ def died(connection: Connection, lease: Lease, *, counts: bool = True) -> Settle
     if deaths >= MAX_DEATHS:
         sentence = f"This job ended its process {deaths} times and was set aside."
         next_step = f"Look at the worker's log, then `python -m ml_backend jobs retry {lease.job_id}`."
-        aside: dict[str, Any] = {
+        aside = {
             "error_code": "quarantined",
             "error": sentence,
             "next_step": next_step,
             "error_branch": "death",
         }
-        if not _write(connection, lease, state="quarantined", deaths=deaths, **_ended(connection), **reason):
+        if not _write(connection, lease, state="quarantined", deaths=deaths, **_ended(connection), **aside):
             return None
         return Settled(lease.job_id, lease.name, "quarantined", lease.attempt, "quarantined", sentence, next_step)
     reason = {"error_code": "process-ended", "error": ENDED_BY_DEATH, "next_step": "", "error_branch": "death"}

@@ -30,8 +30,16 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e
 
 
 def get(name: str) -> Any:
-    """A logger: `log.get("relay").info("handed over", job=5)`. Does nothing until `configure` was called or used."""
-    return structlog.get_logger(name)
+    """A logger: `log.get("relay").info("handed over", job=5)`. Masks by name and shape even before `configure`."""
+    return structlog.wrap_logger(
+        logging.getLogger(f"kaan.{name}"),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_shared(_Masker(())),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+    )
 
 
 def configure(settings: Settings, role: str, *, stream: TextIO | None = None) -> None:
@@ -39,22 +47,11 @@ def configure(settings: Settings, role: str, *, stream: TextIO | None = None) ->
     stream = stream or sys.stderr
     as_json = settings.log_format == "json" or (settings.log_format == "auto" and not stream.isatty())
     mask = _Masker(_secret_values(settings))
-    shared: list[Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _exceptions,
-        mask,
-    ]
-    structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=False,
-    )
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared,
+        foreign_pre_chain=_shared(mask),  # lines of other libraries
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            mask,
             _Renderer(role, as_json=as_json),
         ],
     )
@@ -86,6 +83,16 @@ def _last_two(number: re.Match[str]) -> str:
 def escaped(text: str) -> str:
     """The text on one line: control and direction characters are shown as codes."""
     return _CONTROL.sub(lambda m: {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(m[0], f"\\u{ord(m[0]):04x}"), text)
+
+
+def _shared(mask: Processor) -> list[Processor]:
+    return [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _exceptions,
+        mask,
+    ]
 
 
 class _Masker:
