@@ -41,5 +41,5 @@ format: environment       ## let ruff put the code in order
 	@.venv/bin/python -m ruff check --fix .
 	@.venv/bin/python -m ruff format .
 
-lock: environment         ## resolve requirements/*.in anew
+lock: environment         ## resolve what pyproject.toml asks for anew
 	@sh requirements/lock.sh $(ARGS)

@@ -1,0 +1,58 @@
+# One image. `serving` (the default) runs every process but training and holds no torch; `training` adds it.
+#   docker build -t kaan .
+#   docker build -t kaan-training --target training .
+# For CUDA, name a base with Python 3.11 and the CUDA 12 runtime and cuDNN 9 that CTranslate2 loads: --build-arg BASE=...
+ARG BASE=python:3.11.14-slim-bookworm
+
+# --- packages, checked against the hashes of the locks; compilers and caches stay behind in these stages
+FROM ${BASE} AS packages
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv /opt/kaan
+ENV PATH=/opt/kaan/bin:$PATH
+COPY requirements/serving.lock /requirements/
+RUN pip install --require-hashes -r /requirements/serving.lock
+
+FROM packages AS training-packages
+# torch comes first and outside the lock: which build is right, CPU or CUDA, depends on the machine.
+ARG TORCH_INDEX=""
+COPY requirements/training.lock /requirements/
+# hadolint ignore=DL3013
+RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch==2.13.0 \
+    && pip install --require-hashes --no-deps -r /requirements/training.lock \
+    && pip check
+
+# --- what both run on: no compiler, no root
+FROM ${BASE} AS runtime
+RUN groupadd --system --gid 10001 kaan \
+    && useradd --system --uid 10001 --gid kaan --home-dir /data --shell /usr/sbin/nologin kaan \
+    && install --directory --owner kaan --group kaan /data
+ENV PATH=/opt/kaan/bin:$PATH \
+    PYTHONPATH=/app \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    DATA_DIR=/data \
+    HF_HOME=/data/models
+WORKDIR /app
+VOLUME /data
+EXPOSE 9090
+# For the web process; docker-compose.yml gives the others their own.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=4 \
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ.get('PORT', '9090') + '/health', timeout=4)"]
+ENTRYPOINT ["python", "-m", "ml_backend"]
+
+FROM runtime AS training
+COPY --from=training-packages /opt/kaan /opt/kaan
+COPY _wsgi.py model.py /app/
+COPY ml_backend /app/ml_backend
+COPY sync /app/sync
+COPY training /app/training
+USER 10001:10001
+CMD ["worker", "training"]
+
+FROM runtime AS serving
+COPY --from=packages /opt/kaan /opt/kaan
+COPY _wsgi.py model.py /app/
+COPY ml_backend /app/ml_backend
+COPY sync /app/sync
+USER 10001:10001
+CMD ["web"]
