@@ -10,6 +10,7 @@ for each member; members not settled when it returns count as failed retryable.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,7 +27,7 @@ from ml_backend.tables import jobs
 
 WAITED_FOR, LIVE, BULK = 0, 50, 100  # priorities: a person waits; a call just ended; back-fill
 
-MAX_ARGUMENT_CHARS = 200
+MAX_ARGUMENT_CHARS, MAX_ARGUMENT_IDS = 200, 1000
 
 QUEUES = ("sync", "transcribe", "training")  # one worker process listens on exactly one queue
 
@@ -45,7 +46,7 @@ class JobKind:
 
 
 READ_EVENT = JobKind("read-event", "sync.annotations.read_event", "sync", 120)
-SYNC_PROJECT = JobKind("sync-project", "sync.tasks.sync_project", "sync", 600)
+SYNC_PROJECT = JobKind("sync-project", "sync.projects.sync_project", "sync", 600)
 FIND_TASKS = JobKind("find-tasks", "sync.reconcile.find_tasks", "sync", 900)
 READ_ANNOTATION = JobKind("read-annotation", "sync.annotations.read_annotation", "sync", 120)
 INGEST_RECORDING = JobKind("ingest-recording", "sync.ingest.ingest_recording", "sync", 900)
@@ -53,9 +54,9 @@ TRANSCRIBE_RECORDING = JobKind(
     "transcribe-recording", "sync.transcribe.transcribe_recordings", "transcribe", 1800, pooled=True
 )
 CREATE_TASKS = JobKind("create-tasks", "sync.tasks.create_tasks", "sync", 600)
-PUSH_PREDICTIONS = JobKind("push-predictions", "sync.tasks.push_predictions", "sync", 600)
-CONFIRM_ANSWERS = JobKind("confirm-answers", "sync.tasks.confirm_answers", "sync", 300)
-REDRAFT_PROJECT = JobKind("redraft-project", "sync.tasks.redraft_project", "sync", 1800)
+PUSH_PREDICTIONS = JobKind("push-predictions", "sync.delivery.push_predictions", "sync", 600)
+CONFIRM_ANSWERS = JobKind("confirm-answers", "sync.delivery.confirm_answers", "sync", 300)
+REDRAFT_PROJECT = JobKind("redraft-project", "sync.projects.redraft_project", "sync", 1800)
 TRAIN = JobKind("train", "training.pipeline.train_requested", "training", 24 * 3600, max_attempts=3, priority=BULK)
 
 KINDS: dict[str, JobKind] = {
@@ -65,6 +66,15 @@ KINDS: dict[str, JobKind] = {
         CREATE_TASKS, PUSH_PREDICTIONS, CONFIRM_ANSWERS, REDRAFT_PROJECT, TRAIN,
     )
 }  # fmt: skip
+
+
+def kinds_of(extra: str | None) -> Mapping[str, JobKind]:
+    """The table of kinds, or for tests the one at `module:NAME`, from a process's own command line only."""
+    if extra is None:
+        return KINDS
+    module, _, name = extra.partition(":")
+    found: Mapping[str, JobKind] = getattr(importlib.import_module(module), name)
+    return found
 
 
 def enqueue(
@@ -121,8 +131,12 @@ def _enqueue_once(connection: Connection, values: dict[str, Any]) -> int:
 def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Ids and short words only: rows are shown to people, logged by id, and must never carry a call's content."""
     for name, value in arguments.items():
+        if isinstance(value, list) and len(value) <= MAX_ARGUMENT_IDS and all(type(entry) is int for entry in value):
+            continue
         if value is not None and not isinstance(value, int | float | str):
-            raise TypeError(f"job argument {name} must be an id or a short word, not {type(value).__name__}")
+            raise TypeError(
+                f"job argument {name} must be an id, a list of ids or a short word, not {type(value).__name__}"
+            )
         if isinstance(value, str) and len(value) > MAX_ARGUMENT_CHARS:
             raise ValueError(
                 f"job argument {name} is longer than {MAX_ARGUMENT_CHARS} characters: store it, pass its id"

@@ -184,12 +184,25 @@ def take_back(connection: Connection, *, lease_s: float) -> list[Settled]:
     A lease far in the future was written before the clock went back: it counts as run out too. A process that
     was asked to stop and then killed does not count as a death (a deployment is not the job's fault).
     """
+    rows = ran_out(connection, lease_s=lease_s)
+    stopping = _stopping(connection, [row.lease_owner for row in rows])
+    settled = [died(connection, _lease_of(row), counts=row.lease_owner not in stopping) for row in rows]
+    return [one for one in settled if one is not None]
+
+
+def ran_out(connection: Connection, *, lease_s: float) -> Sequence[sa.Row[Any]]:
+    """Running jobs without a living lease."""
     now = clock(connection)
     too_far = now + timedelta(seconds=4 * lease_s)
     gone = sa.or_(jobs.c.lease_until < now, jobs.c.lease_until > too_far, jobs.c.lease_until.is_(None))
-    rows = connection.execute(sa.select(jobs).where(jobs.c.state == "running", gone).order_by(jobs.c.id)).all()
-    stopping = _stopping(connection, [row.lease_owner for row in rows])
-    settled = [died(connection, _lease_of(row), counts=row.lease_owner not in stopping) for row in rows]
+    return connection.execute(sa.select(jobs).where(jobs.c.state == "running", gone).order_by(jobs.c.id)).all()
+
+
+def take_back_from(connection: Connection, owner: str) -> list[Settled]:
+    """The same for one owner whose process is known to be gone: no need to wait for its leases to run out."""
+    rows = connection.execute(sa.select(jobs).where(jobs.c.state == "running", jobs.c.lease_owner == owner)).all()
+    stopping = _stopping(connection, [owner])
+    settled = [died(connection, _lease_of(row), counts=owner not in stopping) for row in rows]
     return [one for one in settled if one is not None]
 
 

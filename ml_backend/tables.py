@@ -268,7 +268,7 @@ jobs = Table(
     Column("lease_owner", String(120)), Column("lease_until", UtcTime), Column("progress", sa.JSON),
     Column("error_code", String(80)), Column("error", Text), Column("next_step", Text),
     Column("error_branch", String(20)),  # retryable, permanent, configuration (a person must set something), death
-    Index(None, "state", "queue", "priority", "due_at"), Index(None, "lease_until"),
+    Index(None, "state", "queue", "priority", "due_at"), Index(None, "lease_until"), Index(None, "unique_key"),
     # One waiting job per key; a second may wait while the first runs, so that no news is missed.
     Index(
         "uq_jobs_waiting_key", "unique_key", unique=True,

@@ -140,6 +140,7 @@ def upgrade() -> None:
         batch_op.create_index(
             batch_op.f("ix_jobs_state_queue_priority_due_at"), ["state", "queue", "priority", "due_at"], unique=False
         )
+        batch_op.create_index(batch_op.f("ix_jobs_unique_key"), ["unique_key"], unique=False)
         batch_op.create_index(
             "uq_jobs_waiting_key",
             ["unique_key"],
@@ -462,6 +463,7 @@ def downgrade() -> None:
             sqlite_where=sa.text("state IN ('waiting','queued')"),
             postgresql_where=sa.text("state IN ('waiting','queued')"),
         )
+        batch_op.drop_index(batch_op.f("ix_jobs_unique_key"))
         batch_op.drop_index(batch_op.f("ix_jobs_state_queue_priority_due_at"))
         batch_op.drop_index(batch_op.f("ix_jobs_lease_until"))
 

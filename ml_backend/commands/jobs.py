@@ -1,0 +1,214 @@
+"""`jobs`: list, show, retry, cancel and run background jobs."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ml_backend import jobs as job_table
+from ml_backend import log, settings
+from ml_backend.context import Context, open_context
+from ml_backend.errors import InvalidInput
+from ml_backend.leases import Settled
+from ml_backend.tables import now
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="List, show, retry, cancel and run background jobs.")
+
+STATES = ("waiting", "queued", "running", "done", "failed", "quarantined", "cancelled")
+TROUBLE = ("failed", "quarantined")
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JobId = Annotated[int, typer.Argument(help="Number of the job, from `jobs list`.")]
+
+
+@app.command("list")
+def list_jobs(
+    state: Annotated[list[str] | None, typer.Option(help=f"Only this state: {', '.join(STATES)}.")] = None,
+    name: Annotated[list[str] | None, typer.Option(help="Only this kind of job, e.g. transcribe-recording.")] = None,
+    trouble: Annotated[bool, typer.Option("--trouble", help="Only failed and quarantined jobs.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most this many rows.")] = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Show jobs: what runs, what waits in the order it will run, what ended.
+
+    Example: python -m ml_backend jobs list --trouble
+    """
+    states = _known(state or [], STATES, "state") + (list(TROUBLE) if trouble else [])
+    context = _open()
+    rows = job_table.find(
+        context.db, states=states, names=_known(name or [], tuple(job_table.KINDS), "kind"), limit=limit
+    )
+    counts = job_table.counts(context.db)
+    if as_json:
+        typer.echo(json.dumps({"counts": counts, "jobs": [_as_dict(row) for row in rows]}, default=str))
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("job", "kind", "state", "for", "due", "tries", "why"):
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(str(row.id), row.name, _state(row), _for_what(row), _due(row), str(row.attempt), _why(row))
+    console = Console()
+    console.print(table)
+    console.print(", ".join(f"{counts[each]} {each}" for each in STATES if each in counts) or "There are no jobs.")
+    if not trouble and any(each in counts for each in TROUBLE):
+        console.print("`python -m ml_backend jobs list --trouble` shows what needs a person.")
+
+
+@app.command()
+def show(job_id: JobId, as_json: AsJson = False) -> None:
+    """Show one job: state, tries, what went wrong and what to do.
+
+    Example: python -m ml_backend jobs show 12
+    """
+    row = job_table.show(_open().db, job_id)
+    if as_json:
+        typer.echo(json.dumps(_as_dict(row), default=str))
+        return
+    kind = job_table.KINDS.get(row.name)
+    lines = {
+        "job": f"{row.id} {row.name}",
+        "state": _state(row),
+        "for": _for_what(row),
+        "queue": f"{row.queue}, priority {row.priority}",
+        "due": _due(row),
+        "tries": f"{row.attempt} started, {row.failures} of {kind.max_attempts if kind else '?'} allowed failed,"
+        f" {row.deaths} ended their process",
+        "progress": f"{row.progress['fraction']:.0%} {row.progress['note']}" if row.progress else "",
+        "runs in": row.lease_owner or "",
+        "created": _ago(row.created_at),
+        "started": _ago(row.started_at),
+        "ended": _ago(row.finished_at),
+        "why": f"{row.error} [{row.error_code}]" if row.error_code else "",
+        "next step": row.next_step or "",
+    }
+    console = Console()
+    for title, text in lines.items():
+        if text:
+            console.print(f"[bold]{title:<10}[/bold] {escape(text)}", soft_wrap=True)
+
+
+@app.command()
+def retry(
+    job_ids: Annotated[list[int] | None, typer.Argument(help="Numbers of the jobs.")] = None,
+    trouble: Annotated[bool, typer.Option("--trouble", help="All failed and quarantined jobs.")] = False,
+    needs_setting: Annotated[
+        bool, typer.Option("--needs-setting", help="All jobs that failed because a setting was wrong.")
+    ] = False,
+) -> None:
+    """Let ended jobs run again, with a clean count of tries.
+
+    Example: python -m ml_backend jobs retry 12 13
+    """
+    context = _open()
+    chosen = list(job_ids or [])
+    if trouble or needs_setting:
+        rows = job_table.find(context.db, states=TROUBLE, limit=100_000)
+        chosen += [row.id for row in rows if trouble or row.error_branch == "configuration"]
+    if not chosen and not (trouble or needs_setting):
+        raise InvalidInput("no-job-named", "Say which job.", "e.g. `python -m ml_backend jobs retry 12`.")
+    for job_id in dict.fromkeys(chosen):
+        typer.echo(job_table.retry(context.db, job_id))
+    if not chosen:
+        typer.echo("No job needs it.")
+
+
+@app.command()
+def cancel(job_ids: Annotated[list[int], typer.Argument(help="Numbers of the jobs.")]) -> None:
+    """Take jobs out; a running one is ended within seconds.
+
+    Example: python -m ml_backend jobs cancel 12
+    """
+    context = _open()
+    for job_id in job_ids:
+        typer.echo(job_table.cancel(context.db, job_id))
+
+
+@app.command()
+def run(
+    queue: Annotated[list[str] | None, typer.Option(help="Only this queue: sync, transcribe or training.")] = None,
+    wait: Annotated[float, typer.Option(min=0, help="Wait up to this many seconds for retries that are due soon.")] = 0,
+    as_json: AsJson = False,
+    kinds: Annotated[str | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Run all due jobs in this process, without Redis, relay or workers, until nothing is due. Exit code 1: one failed.
+
+    Example: python -m ml_backend jobs run
+    """
+    from ml_backend import runner
+
+    context = _open("jobs")
+    console = Console(stderr=as_json)
+
+    def started(name: str, ids: list[int]) -> None:
+        console.print(f"{name} {', '.join(map(str, ids[:8]))}{' …' if len(ids) > 8 else ''}", highlight=False)
+
+    def settled(outcome: Settled) -> None:
+        text = f"  {outcome.job_id} {outcome.state}" + (f": {outcome.sentence}" if outcome.sentence else "")
+        if outcome.state == "waiting" and outcome.due_at:
+            text += f" Tried again in {max(0, (outcome.due_at - now()).total_seconds()):.0f} s."
+        console.print(escape(text), highlight=False, soft_wrap=True)
+
+    chosen = _known(queue or [], job_table.QUEUES, "queue")
+    summary = runner.run_due(
+        context, kinds=job_table.kinds_of(kinds), queues=chosen, wait_s=wait, on_start=started, on_settled=settled
+    )
+    report = {state: len(summary.of(state)) for state in STATES if summary.of(state)}
+    if as_json:
+        typer.echo(json.dumps({"outcomes": [vars(outcome) for outcome in summary.outcomes]}, default=str))
+    console.print(", ".join(f"{number} {state}" for state, number in report.items()) or "Nothing was due.")
+    raise typer.Exit(1 if summary.failed else 0)
+
+
+def _open(role: str = "cli") -> Context:
+    chosen = settings.load()
+    log.configure(chosen, role)
+    return open_context(chosen)
+
+
+def _known(given: list[str], known: tuple[str, ...], what: str) -> list[str]:
+    for each in given:
+        if each not in known:
+            raise InvalidInput(f"unknown-{what}", f"There is no {what} {each[:40]!r}.", f"Known: {', '.join(known)}.")
+    return given
+
+
+def _as_dict(row: sa.Row[Any]) -> dict[str, Any]:
+    shown = dict(row._mapping)
+    return shown | {key: value.isoformat() for key, value in shown.items() if hasattr(value, "isoformat")}
+
+
+def _state(row: sa.Row[Any]) -> str:
+    return "failed (needs a setting)" if row.state == "failed" and row.error_branch == "configuration" else row.state
+
+
+def _for_what(row: sa.Row[Any]) -> str:
+    return escape(" ".join(f"{name}={value}" for name, value in row.arguments.items())[:80])
+
+
+def _due(row: sa.Row[Any]) -> str:
+    if row.state not in ("waiting", "queued"):
+        return ""
+    seconds = (row.due_at - now()).total_seconds()
+    return "now" if seconds <= 0 else f"in {_span(seconds)}"
+
+
+def _why(row: sa.Row[Any]) -> str:
+    if not row.error_code or row.state == "done":
+        return ""
+    return escape(f"{row.error} {row.next_step or ''}".strip())
+
+
+def _ago(at: Any) -> str:
+    return "" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC ({_span((now() - at).total_seconds())} ago)"
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,34 @@
+"""`worker`: run the jobs of one queue."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ml_backend import jobs, log, settings
+from ml_backend.errors import InvalidInput
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def worker(
+    queue: Annotated[str, typer.Argument(help="sync, transcribe or training.")],
+    burst: Annotated[bool, typer.Option("--burst", help="End when no message is waiting.")] = False,
+    kinds: Annotated[str | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Run the jobs of one queue until stopped; SIGTERM lets the job in hand finish.
+
+    Start as many as the machine bears, one queue each. The process ends itself when a job hangs beyond its time
+    limit, so let a supervisor start it again.
+
+    Example: python -m ml_backend worker transcribe
+    """
+    from ml_backend import worker as workers
+
+    if queue not in jobs.QUEUES:
+        raise InvalidInput("unknown-queue", f"There is no queue {queue[:40]!r}.", f"Known: {', '.join(jobs.QUEUES)}.")
+    chosen = settings.load()
+    log.configure(chosen, f"worker:{queue}")
+    workers.serve(chosen, queue, kinds=jobs.kinds_of(kinds), burst=burst)

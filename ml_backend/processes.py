@@ -1,0 +1,63 @@
+"""Which processes are alive: one row each, written every few seconds, for `status` and `/ready`.
+
+Never trusted for correctness: a row may be stale. Only one thing reads it otherwise: whether a process that is
+gone had been asked to stop, because a job must not be blamed for a deployment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend import tables
+from ml_backend.db import Database
+from ml_backend.tables import processes
+
+ALIVE_S = 60.0  # a process not seen for this long counts as gone
+
+
+def seen(
+    database: Database, name: str, role: str, *, started_at: datetime, detail: dict[str, Any] | None = None
+) -> None:
+    """This process is alive now."""
+    values = {
+        "role": role[:30],
+        "pid": os.getpid(),
+        "started_at": started_at,
+        "seen_at": tables.now(),
+        "detail": detail,
+    }
+    with database.transaction() as connection:
+        known = sa.update(processes).where(processes.c.name == name).values(**values)
+        if not connection.execute(known).rowcount:
+            connection.execute(sa.insert(processes).values(name=name, **values))
+
+
+def stopping(database: Database, name: str) -> None:
+    """This process was asked to stop."""
+    with database.transaction() as connection:
+        known = sa.update(processes).where(processes.c.name == name)
+        connection.execute(known.values(detail={"stopping": True}, seen_at=tables.now()))
+
+
+def gone(database: Database, name: str) -> None:
+    """This process ended in good order."""
+    with database.transaction() as connection:
+        connection.execute(sa.delete(processes).where(processes.c.name == name))
+
+
+def alive(database: Database, *, role: str | None = None) -> Sequence[sa.Row[Any]]:
+    """Processes seen lately, of one role or of all."""
+    recent = sa.select(processes).where(processes.c.seen_at > tables.now() - timedelta(seconds=ALIVE_S))
+    if role is not None:
+        recent = recent.where(processes.c.role == role)
+    return database.rows(recent.order_by(processes.c.role, processes.c.name))
+
+
+def forget_old(connection: sa.Connection, *, days: float = 1.0) -> None:
+    """Drop rows of processes long gone."""
+    connection.execute(sa.delete(processes).where(processes.c.seen_at < tables.now() - timedelta(days=days)))

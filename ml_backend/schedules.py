@@ -1,0 +1,88 @@
+"""What happens at intervals: each schedule becomes job rows, made by `relay`.
+
+A schedule says how often, and for which arguments right now (one job per attached project, say). Its rows have
+keys, so a slow job is never started twice and two relays make one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend import jobs, leases, tables
+from ml_backend.jobs import BULK, LIVE, JobKind
+
+Arguments = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Every `every_s` seconds, one job of `kind` for each set of arguments `wanted` gives."""
+
+    kind: JobKind
+    every_s: float
+    wanted: Callable[[Connection], list[Arguments]]
+    priority: int = BULK
+
+
+def attached_projects(connection: Connection) -> list[Arguments]:
+    """One job per attached project."""
+    found = sa.select(tables.projects.c.id).where(tables.projects.c.state == "attached")
+    return [{"project_id": row.id} for row in connection.execute(found.order_by(tables.projects.c.id))]
+
+
+def projects_with_unconfirmed_answers(connection: Connection) -> list[Arguments]:
+    """Projects where a prediction was answered to Label Studio and nobody has seen it arrive."""
+    answered = tables.predictions
+    found = (
+        sa.select(answered.c.project_id)
+        .where(answered.c.delivered_by == "answer", answered.c.confirmed_at.is_(None))
+        .distinct()
+    )
+    return [{"project_id": row.project_id} for row in connection.execute(found.order_by(answered.c.project_id))]
+
+
+def projects_with_undelivered_predictions(connection: Connection) -> list[Arguments]:
+    """Projects where a prediction has waited for its delivery for over a minute: its push was lost."""
+    waiting = tables.predictions
+    old = leases.clock(connection) - timedelta(seconds=60)
+    found = (
+        sa.select(waiting.c.project_id)
+        .join(tables.projects, tables.projects.c.id == waiting.c.project_id)
+        .where(waiting.c.delivered_by.is_(None), waiting.c.reason_code.is_(None), waiting.c.created_at < old)
+        .where(tables.projects.c.state == "attached", waiting.c.draft_label == tables.projects.c.draft_label)
+        .distinct()
+    )
+    return [{"project_id": row.project_id} for row in connection.execute(found.order_by(waiting.c.project_id))]
+
+
+SCHEDULES: tuple[Schedule, ...] = (
+    Schedule(jobs.FIND_TASKS, 300, attached_projects),
+    Schedule(jobs.CONFIRM_ANSWERS, 60, projects_with_unconfirmed_answers, priority=LIVE),
+    Schedule(jobs.PUSH_PREDICTIONS, 60, projects_with_undelivered_predictions, priority=LIVE),
+)
+
+
+def make_due(connection: Connection, schedules: Sequence[Schedule]) -> list[int]:
+    """Job rows for everything whose interval has passed; gives their ids. Safe to call as often as one likes."""
+    now, made = leases.clock(connection), []
+    for schedule in schedules:
+        since = now - timedelta(seconds=schedule.every_s)
+        for arguments in schedule.wanted(connection):
+            key = ":".join(str(value) for value in arguments.values()) or "all"
+            if not _made_since(connection, f"{schedule.kind.name}:{key}", since):
+                made.append(jobs.enqueue(connection, schedule.kind, key=key, priority=schedule.priority, **arguments))
+    return made
+
+
+def _made_since(connection: Connection, unique_key: str, since: Any) -> bool:
+    """Whether a job of this key was made lately, whoever made it, or is still under way."""
+    row = tables.jobs
+    recent = sa.or_(row.c.created_at > since, row.c.state.in_(("waiting", "queued", "running")))
+    found = sa.select(row.c.id).where(row.c.unique_key == unique_key, recent)
+    return connection.execute(found.limit(1)).first() is not None
