@@ -8,6 +8,7 @@ from Label Studio's settings page, from webhooks and from files, and a project w
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -111,6 +112,7 @@ class Controls:
     other_choices: Mapping[str, Choices] = field(default_factory=dict)  # by name, roles unknown
     status_key: str | None = None  # data key of the line shown to annotators
     problems: tuple[str, ...] = ()
+    well_formed: bool = True  # false: not XML we are willing to read
 
     @property
     def usable(self) -> bool:
@@ -152,16 +154,25 @@ class _Refused(Exception):
 def parse(xml: str) -> Controls:
     """Controls of a label config; equal texts share one result. Never raises for any text."""
     if not isinstance(xml, str) or not xml.strip():
-        return Controls(problems=("The label config is empty.",))
+        return _unreadable("The label config is empty.")
     if len(xml) > MAX_CONFIG_CHARS:
-        return Controls(problems=(f"The label config is larger than {MAX_CONFIG_CHARS} characters.",))
+        return _unreadable(f"The label config is larger than {MAX_CONFIG_CHARS} characters.")
     try:
         root = _read(xml)
     except _Refused as error:
-        return Controls(problems=(str(error),))
+        return _unreadable(str(error))
     except (expat.ExpatError, ValueError, UnicodeError) as error:
-        return Controls(problems=(f"The label config is not well-formed XML ({str(error)[:60]}).",))
+        return _unreadable(f"The label config is not well-formed XML ({str(error)[:60]}).")
     return _controls(root)
+
+
+def digest(xml: str) -> str:
+    """SHA-256 of a label config, in hex: what `projects.config_sha256` and `predictions.config_sha256` hold."""
+    return hashlib.sha256(xml.encode("utf-8", "replace")).hexdigest()
+
+
+def _unreadable(problem: str) -> Controls:
+    return Controls(problems=(problem,), well_formed=False)
 
 
 def _read(xml: str) -> _Element:

@@ -1,0 +1,59 @@
+"""Settings, plugin -> web app. Every route and who may call it, in one table."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from flask import Flask
+
+from ml_backend.api import requests
+from ml_backend.api.auth import Gate
+from ml_backend.api.jobs import Jobs
+from ml_backend.api.ops import Operations
+from ml_backend.api.predict import Protocol
+from ml_backend.api.webhooks import Webhooks
+from ml_backend.context import Context, open_context
+from ml_backend.errors import ConfigurationError
+from ml_backend.settings import Settings
+
+
+def create_app(settings: Settings, plugin: type[Any], *, context: Context | None = None) -> Flask:
+    """A WSGI app. `plugin` is a class with the interface of label-studio-ml 2.x, such as `model.SpeechModel`."""
+    context = context or open_context(settings)
+    bound = type(plugin.__name__, (plugin,), {"context": context, "__module__": plugin.__module__})
+    gate = Gate(settings)
+    protocol, webhooks = Protocol(context, bound, gate), Webhooks(context, bound, gate)
+    operations, jobs = Operations(context), Jobs(context)
+
+    app = Flask("ml_backend", static_folder=None)
+    requests.install(app, int(settings.max_body_mb * 1_000_000))
+    post = ("POST",)
+    for rule, view, who, methods in (
+        ("/", protocol.health, gate.anyone, ("GET",)),
+        ("/health", protocol.health, gate.anyone, ("GET",)),
+        ("/setup", protocol.setup, gate.protocol, post),
+        ("/predict", protocol.predict, gate.protocol, post),
+        ("/versions", protocol.versions, gate.protocol, ("GET", "POST")),
+        ("/webhook", webhooks.label_studio, gate.webhook, post),
+        ("/webhooks/label-studio", webhooks.label_studio, gate.webhook, post),
+        ("/ready", operations.ready, gate.anyone, ("GET",)),
+        ("/api/jobs", jobs.list, gate.bearer("read"), ("GET",)),
+        ("/api/jobs/<job_id>", jobs.show, gate.bearer("read"), ("GET",)),
+    ):
+        requests.add_route(app, rule, view, who=who, methods=methods)
+    return app
+
+
+def load_plugin(path: str) -> type[Any]:
+    """The class at `module:Class`, or a ConfigurationError that says what is wrong with the setting."""
+    module, _, name = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(
+            "no-plugin", f"PLUGIN {path[:80]!r} cannot be loaded ({error}).", "Set PLUGIN=model:SpeechModel."
+        ) from error
+    if not isinstance(found, type):
+        raise ConfigurationError("no-plugin", f"PLUGIN {path[:80]!r} is not a class.", "Set PLUGIN=model:SpeechModel.")
+    return found

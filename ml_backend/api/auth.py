@@ -1,0 +1,142 @@
+"""Who may call what. Three kinds of caller (design D12), each with credentials of its own.
+
+Credentials are compared as bytes in constant time; every refusal is the same 401 whatever was wrong. A kind of caller
+without configured credentials is let in only while the server listens on loopback; /api never without a token.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flask import Request
+
+from ml_backend.errors import InvalidInput
+from ml_backend.settings import Settings
+
+ROLES = ("read", "operate", "admin")  # each may do what the ones before it may
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+SECRET_HEADER = "X-Webhook-Secret"  # noqa: S105 - a header's name
+
+
+@dataclass(frozen=True)
+class Token:
+    """One configured bearer token."""
+
+    name: str
+    role: str
+    value: bytes
+
+
+class Gate:
+    """The configured credentials, and one method per kind of caller: gives the caller's name or raises 401/403."""
+
+    def __init__(self, settings: Settings) -> None:
+        user, password = settings.basic_auth_user, settings.basic_auth_pass.get_secret_value()
+        self._basic = f"{user}:{password}".encode() if user else b""
+        self._secret = settings.label_studio_webhook_secret.get_secret_value().encode()
+        self._tokens = tokens(settings)
+        self._on_loopback = settings.bind in LOOPBACK
+
+    def anyone(self, request: Request) -> str:
+        """Liveness only."""
+        return "anyone"
+
+    def protocol(self, request: Request) -> str:
+        """Label Studio, by the basic auth of its ML backend record."""
+        if self.is_label_studio(request) or (not self._basic and self._on_loopback):
+            return "label-studio"
+        raise refused("Basic")
+
+    def webhook(self, request: Request) -> str:
+        """Label Studio's webhook, by its secret header; basic auth does too, `project attach` may have set it."""
+        if self._secret and _same(_bytes(request.headers.get(SECRET_HEADER, "")), self._secret):
+            return "label-studio-webhook"
+        if self.is_label_studio(request) or (not self._secret and not self._basic and self._on_loopback):
+            return "label-studio-webhook"
+        raise refused("Basic")
+
+    def operator(self, request: Request) -> str:
+        """Metrics: Label Studio's basic auth, or any token."""
+        if self.is_label_studio(request) or self._token(request) or (not self._basic and self._on_loopback):
+            return "operator"
+        raise refused("Basic")
+
+    def bearer(self, role: str) -> Callable[[Request], str]:
+        """A check for /api: a named token with at least this role."""
+
+        def check(request: Request) -> str:
+            token = self._token(request)
+            if token is None:
+                raise refused("Bearer")
+            if ROLES.index(token.role) < ROLES.index(role):
+                raise InvalidInput(
+                    "forbidden", f"This needs a token with role {role}.", "Ask for one in API_TOKENS.", status=403
+                )
+            return token.name
+
+        return check
+
+    def is_label_studio(self, request: Request) -> bool:
+        """Whether the request carries the configured basic auth."""
+        scheme, value = _authorization(request)
+        if scheme != b"basic" or not self._basic:
+            return False
+        try:
+            given = base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError):
+            return False
+        return _same(given, self._basic)
+
+    def has_credentials(self, request: Request) -> bool:
+        """Whether anything was offered, right or wrong."""
+        return "Authorization" in request.headers
+
+    def _token(self, request: Request) -> Token | None:
+        scheme, value = _authorization(request)
+        found = None
+        for token in self._tokens:  # all of them, so that the time says nothing
+            if _same(value, token.value) and scheme == b"bearer":
+                found = token
+        return found
+
+
+def tokens(settings: Settings) -> tuple[Token, ...]:
+    """API_TOKENS parsed; Settings has checked the shape."""
+    found = []
+    for entry in filter(None, settings.api_tokens.get_secret_value().split(",")):
+        name, _, rest = entry.strip().partition(":")
+        role, _, value = rest.partition(":")
+        found.append(Token(name, role, value.encode()))
+    return tuple(found)
+
+
+def refused(scheme: str) -> InvalidInput:
+    """The one 401."""
+    error = InvalidInput(
+        "unauthorized",
+        "The credentials are missing or wrong.",
+        "Send the credentials this server was configured with.",
+        status=401,
+    )
+    error.scheme = scheme  # type: ignore[attr-defined]
+    return error
+
+
+def _authorization(request: Request) -> tuple[bytes, bytes]:
+    scheme, _, value = _bytes(request.headers.get("Authorization", "")).strip().partition(b" ")
+    return scheme.lower(), value.strip()
+
+
+def _bytes(header: str) -> bytes:
+    """A header as it was on the wire: WSGI decodes headers as Latin-1."""
+    return header.encode("latin-1", "replace")
+
+
+def _same(given: bytes, wanted: bytes) -> bool:
+    """Equal, in a time that depends on neither value nor length."""
+    return hmac.compare_digest(hashlib.sha256(given).digest(), hashlib.sha256(wanted).digest())

@@ -1,0 +1,130 @@
+"""HTTP in and out: bodies that are safe to look at, and errors that are always the same JSON.
+
+Label Studio is one of many things that can reach this port. Whatever comes, the answer is 4xx with a code, a
+sentence and a next step; a traceback stays in the log, found again by the request id.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from flask import Flask, Request, Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from ml_backend.errors import InvalidInput, KaanError, RetryableError
+
+_log = logging.getLogger(__name__)
+_NEXT_STEPS = {
+    404: "Check the address: the README lists the routes.",
+    405: "Use one of the methods in the Allow header.",
+    413: "Send less at once, or raise MAX_BODY_MB.",
+    414: "Send a shorter address.",
+}
+Who = Callable[[Request], str]
+View = Callable[..., Response]
+
+
+def add_route(app: Flask, rule: str, view: View, *, who: Who, methods: tuple[str, ...] = ("GET",)) -> None:
+    """Register a view behind its guard; there is no way to register one without."""
+
+    def guarded(**arguments: Any) -> Response:
+        g.caller = who(request)
+        return view(**arguments)
+
+    guarded.who = who  # type: ignore[attr-defined]
+    endpoint = f"{view.__module__}.{view.__qualname__} {rule}".replace(".", "/")
+    app.add_url_rule(rule, endpoint, guarded, methods=list(methods), provide_automatic_options=False)
+
+
+def json_object() -> dict[str, Any]:
+    """The body as a JSON object, strictly: UTF-8, no NaN, no infinity, no depth over 1024."""
+    return parse_object(body())
+
+
+def body() -> bytes:
+    """The body of a request that says it is JSON."""
+    if request.mimetype != "application/json" or request.mimetype_params.get("charset", "utf-8").lower() != "utf-8":
+        raise InvalidInput("not-json", "The content type is not application/json.", "Send JSON in UTF-8.", status=415)
+    if request.content_encoding not in (None, "", "identity"):
+        raise InvalidInput("encoded-body", "The body is compressed.", "Send it without Content-Encoding.", status=415)
+    return request.get_data(cache=False)
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """Bytes -> JSON object, or InvalidInput."""
+    try:
+        value = orjson.loads(data)
+    except ValueError as error:
+        why = str(error).partition(":")[0][:60]
+        raise InvalidInput("bad-json", f"The body is not JSON ({why}).", "Send one JSON object in UTF-8.") from None
+    if not isinstance(value, dict):
+        raise InvalidInput("bad-body", "The body is not a JSON object.", "Send one JSON object.")
+    return value
+
+
+def answer(value: Any, status: int = 200) -> Response:
+    """A JSON answer; bytes are sent as they are."""
+    data = value if isinstance(value, bytes) else orjson.dumps(value)
+    return Response(data, status=status, mimetype="application/json")
+
+
+def install(app: Flask, max_body_bytes: int) -> None:
+    """Limits, request ids and error answers for a whole app."""
+    app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
+    app.config["MAX_FORM_PARTS"] = 0
+    app.before_request(_name_request)
+    app.after_request(_finish)
+    app.register_error_handler(KaanError, _kaan_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _unforeseen)
+
+
+def _name_request() -> None:
+    g.request_id = uuid.uuid4().hex[:16]
+
+
+def _finish(response: Response) -> Response:
+    response.headers["X-Request-Id"] = request_id()
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def request_id() -> str:
+    """The id of this request, also in its log lines."""
+    return str(g.get("request_id", ""))
+
+
+def _error(status: int, code: str, sentence: str, next_step: str) -> Response:
+    return answer({"code": code, "message": sentence, "next_step": next_step, "request_id": request_id()}, status)
+
+
+def _kaan_error(error: KaanError) -> Response:
+    if error.status >= 500:
+        _log.error("request %s failed: %s", request_id(), error)
+    response = _error(error.status, error.code, error.sentence, error.next_step)
+    if scheme := getattr(error, "scheme", None):
+        response.headers["WWW-Authenticate"] = f'{scheme} realm="Kaan"'
+    if isinstance(error, RetryableError):
+        response.headers["Retry-After"] = str(int(error.after_s or 5))
+    return response
+
+
+def _http_error(error: HTTPException) -> Response:
+    """Werkzeug's own refusals. Its descriptions are fixed sentences, they never quote the request."""
+    status = error.code or 500
+    if status < 400:  # a redirect of the router
+        return Response(status=404)
+    name = (error.name or "error").lower()
+    response = _error(status, name.replace(" ", "-"), f"The request was refused: {name}.", _NEXT_STEPS.get(status, ""))
+    if allowed := getattr(error, "valid_methods", None):
+        response.headers["Allow"] = ", ".join(sorted(allowed))
+    return response
+
+
+def _unforeseen(error: Exception) -> Response:
+    _log.exception("request %s failed unexpectedly", request_id())
+    return _error(500, "internal-error", "Something went wrong here.", "Look for the request id in the log.")

@@ -1,0 +1,89 @@
+"""Webhook requests -> rows in `events`, and nothing else: a job reads them (design D4).
+
+Label Studio waits one second inside the annotator's request and never sends again, so the receiver stores and
+answers. Project objects carry secrets; they are removed before anything is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from flask import Response, request
+
+from ml_backend import jobs, projects, tables
+from ml_backend.api.auth import Gate
+from ml_backend.api.requests import answer, body, parse_object
+from ml_backend.context import Context
+from ml_backend.errors import InvalidInput
+
+START_TRAINING = "START_TRAINING"
+PROJECT_SECRETS = ("token", "task_data_login", "task_data_password")
+_ACTION = re.compile(r"[A-Z][A-Z_]{0,59}", re.ASCII)
+_SECRET_TEXT = re.compile(rb'"(token|task_data_login|task_data_password)"\s*:\s*"(?:[^"\\]|\\.)*"?')
+
+
+class Webhooks:
+    """Receivers for what Label Studio reports."""
+
+    def __init__(self, context: Context, plugin: type[Any], gate: Gate) -> None:
+        self._context, self._plugin, self._gate = context, plugin, gate
+
+    def label_studio(self) -> Response:
+        """Something changed in Label Studio: keep the event, let a job read it, answer at once."""
+        raw = body()
+        try:
+            event = parse_object(raw)
+            kept = orjson.dumps(without_secrets(event))
+        except InvalidInput as error:
+            self._store(_SECRET_TEXT.sub(rb'"\1":""', raw), None, unreadable=error)
+            raise
+        except orjson.JSONEncodeError:
+            deep = InvalidInput("bad-json", "The body is nested too deeply.", "Send it as Label Studio does.")
+            self._store(_SECRET_TEXT.sub(rb'"\1":""', raw), None, unreadable=deep)
+            raise deep from None
+        if event.get("action") == START_TRAINING:
+            return self._start_training(event)
+        action = event.get("action")
+        named = isinstance(action, str) and _ACTION.fullmatch(action)
+        self._store(kept, action if named else None)
+        return answer({"status": "ok"})
+
+    def _start_training(self, event: dict[str, Any]) -> Response:
+        """Somebody pressed Start Training. Only the basic auth opens this; the webhook secret does not."""
+        self._gate.protocol(request)
+        project = event.get("project")
+        project = project if isinstance(project, dict) else {"id": project}
+        ls_project_id = projects.id_of(project.get("id"))
+        config = project.get("label_config")
+        model = self._plugin(project_id=str(ls_project_id), label_config=config if isinstance(config, str) else None)
+        result = model.fit(START_TRAINING, without_secrets(event))
+        return answer(result if isinstance(result, dict) else {"status": "ok"}, 201)
+
+    def _store(self, kept: bytes, action: str | None, *, unreadable: InvalidInput | None = None) -> None:
+        values: dict[str, Any] = {
+            "source": "label-studio",
+            "action": action,
+            "method": request.method,
+            "content_type": (request.mimetype or "")[:200],
+            "body": kept,
+            "digest": hashlib.sha256(kept).hexdigest(),
+        }
+        if unreadable:
+            values |= {"state": "unreadable", "reason_code": unreadable.code, "reason": unreadable.sentence}
+        with self._context.db.transaction() as connection:
+            insert = sa.insert(tables.events).values(**values).returning(tables.events.c.id)
+            event_id = int(connection.execute(insert).scalar_one())
+            if not unreadable:
+                jobs.enqueue(connection, jobs.READ_EVENT, event_id=event_id)
+
+
+def without_secrets(event: dict[str, Any]) -> dict[str, Any]:
+    """The event without the project's token and data credentials."""
+    project = event.get("project")
+    if not isinstance(project, dict):
+        return event
+    return {**event, "project": {name: value for name, value in project.items() if name not in PROJECT_SECRETS}}

@@ -1,0 +1,123 @@
+"""`web`: gunicorn around the app, configured here and nowhere else.
+
+One process with threads: requests are look-ups, and a worker that waits on the database gives the interpreter away.
+The app is made after the fork (never `preload`), because a CTranslate2 model or a connection made before it hangs.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import typer
+
+from ml_backend import settings as settings_module
+from ml_backend.db import Database
+from ml_backend.errors import ConfigurationError
+from ml_backend.settings import Settings
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+GRACEFUL_TIMEOUT_S = 20
+KEEP_ALIVE_S = 5
+MAX_REQUEST_LINE = 8190
+
+app = typer.Typer(add_completion=False, help="Serve the Label Studio protocol, webhooks and /api.")
+
+
+@app.command()
+def web(
+    workers: int = typer.Option(1, min=1, max=64, help="Server processes; one is enough for most."),
+) -> None:
+    """Serve the Label Studio protocol, webhooks and /api until Ctrl-C.
+
+    Example: python -m ml_backend web
+    """
+    serve(settings_module.load(), workers=workers)
+
+
+def serve(settings: Settings, *, workers: int = 1) -> None:
+    """Check what a person can have got wrong, then listen until stopped."""
+    from ml_backend.api.app import load_plugin
+
+    for sentence in check_exposure(settings):
+        typer.echo(sentence, err=True)
+    database = Database(settings.database)
+    try:
+        database.check_schema()
+    finally:
+        database.dispose()
+    load_plugin(settings.plugin)
+    check_port(settings)
+    _server(settings, workers).run()
+
+
+def check_exposure(settings: Settings) -> list[str]:
+    """Sentences about who can reach this server; ConfigurationError when everybody could do everything."""
+    guarded = bool(settings.basic_auth_user)
+    if settings.bind not in LOOPBACK and not guarded:
+        raise ConfigurationError(
+            "open-to-the-network",
+            f"HOST={settings.bind} would open this server to the network without credentials.",
+            "Set BASIC_AUTH_USER and BASIC_AUTH_PASS, or leave HOST empty to listen on this machine only.",
+        )
+    if not guarded:
+        return [
+            f"No BASIC_AUTH_USER is set: listening on {settings.bind}:{settings.port} of this machine only,"
+            " without credentials."
+        ]
+    return []
+
+
+def check_port(settings: Settings) -> None:
+    """A busy port is a sentence, not a loop of retries."""
+    family = socket.AF_INET6 if ":" in settings.bind else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.bind, settings.port))
+        except OSError as error:
+            raise ConfigurationError(
+                "port-busy",
+                f"Cannot listen on {settings.bind}:{settings.port} ({error.strerror}).",
+                "Stop what listens there, or set PORT to another number.",
+            ) from error
+
+
+def options(settings: Settings, workers: int = 1) -> dict[str, Any]:
+    """gunicorn's settings."""
+    host = f"[{settings.bind}]" if ":" in settings.bind else settings.bind
+    return {
+        "bind": f"{host}:{settings.port}",
+        "worker_class": "gthread",
+        "workers": workers,
+        "threads": settings.web_threads,
+        "preload_app": False,
+        "timeout": 120,
+        "graceful_timeout": GRACEFUL_TIMEOUT_S,
+        "keepalive": KEEP_ALIVE_S,
+        "limit_request_line": MAX_REQUEST_LINE,
+        "limit_request_fields": 100,
+        "limit_request_field_size": 8190,
+        "control_socket_disable": True,
+        "proc_name": "kaan-web",
+        "loglevel": "warning",
+        "worker_tmp_dir": None,
+    }
+
+
+def _server(settings: Settings, workers: int) -> Any:
+    from gunicorn.app.base import BaseApplication
+
+    class Server(BaseApplication):  # type: ignore[misc]
+        """gunicorn with our options instead of its command line and files."""
+
+        def load_config(self) -> None:
+            for name, value in options(settings, workers).items():
+                self.cfg.set(name, value)
+
+        def load(self) -> Any:
+            from ml_backend.api.app import create_app, load_plugin
+
+            return create_app(settings, load_plugin(settings.plugin))
+
+    return Server()
