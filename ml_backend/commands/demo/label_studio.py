@@ -1,0 +1,109 @@
+"""The Label Studio of the demo: 1.23.2 in an environment of its own, with its data in our folder.
+
+It takes the next free port without a word when its own is taken, so the port is looked at first. Its guard against
+private addresses stays on; the private ranges are allowed because our backend lives on loopback, the range of cloud
+metadata services stays banned. Nothing is sent to its vendor.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from ml_backend.commands.demo import ports
+from ml_backend.commands.demo.home import ROOT, USER, Home, write_private
+from ml_backend.commands.demo.programs import Program
+from ml_backend.errors import ConfigurationError, PermanentError
+
+FIRST_START_WITHIN_S = 300.0  # it migrates its database: 28 to 63 s on two cores
+
+# A personal access token for the first user, printed. Older ones of ours are of no use to anybody: nobody kept them.
+_MAKE_TOKEN = """  # noqa: S105 (a program, not a password)
+import os, pathlib, sys
+import label_studio
+sys.path.insert(0, str(pathlib.Path(label_studio.__file__).parent))
+os.environ["DJANGO_SETTINGS_MODULE"] = "label_studio.core.settings.label_studio"
+import django
+django.setup()
+from django.contrib.auth import get_user_model
+from jwt_auth.models import LSAPIToken
+from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
+user = get_user_model().objects.get(email=sys.argv[1])
+OutstandingToken.objects.filter(user=user).delete()
+print("token:" + LSAPIToken.for_user(user).get_full_jwt())
+"""
+
+
+def program(home: Home) -> Program:
+    """The server on loopback, its first user made at the first start."""
+    binary = environment_folder() / "bin" / "label-studio"
+    command = [str(binary), "start", "--no-browser", "--internal-host", ports.LOOPBACK]
+    command += ["--port", str(home.label_studio_port)]
+    port = home.label_studio_port
+
+    def ready() -> bool:
+        return ports.answers(port, "/health", '"UP"')
+
+    return Program("label-studio", command, environment(home), ready=ready, foundation=True)
+
+
+def environment(home: Home) -> dict[str, str]:
+    """Its whole environment. It reads names as common as HOST and PORT, so it gets nothing of ours."""
+    folder = home.path / "label-studio"
+    folder.mkdir(exist_ok=True)
+    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
+    return {
+        **{name: os.environ[name] for name in kept if name in os.environ},
+        "PYTHONUNBUFFERED": "1",
+        "LABEL_STUDIO_BASE_DATA_DIR": str(folder),
+        "SECRET_KEY": home.secrets["label_studio_secret_key"],
+        "LABEL_STUDIO_USERNAME": USER,
+        "LABEL_STUDIO_PASSWORD": home.secrets["label_studio_password"],
+        "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
+        "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
+        "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(home.objects),
+        "LABEL_STUDIO_USE_DEFAULT_BANNED_SUBNETS": "false",
+        "LABEL_STUDIO_USER_ADDITIONAL_BANNED_SUBNETS": "169.254.0.0/16,fe80::/10,fd00:ec2::254/128",
+        "LABEL_STUDIO_LATEST_VERSION_CHECK": "false",
+        "LABEL_STUDIO_COLLECT_ANALYTICS": "false",
+        "LABEL_STUDIO_SENTRY_DSN": "",
+        "LABEL_STUDIO_FRONTEND_SENTRY_DSN": "",
+    }
+
+
+def token(home: Home) -> str:
+    """The personal access token of the first user: kept beside Label Studio's own data, made when there is none."""
+    path = home.path / "label-studio" / "kaan-token"
+    if path.exists() and (kept := path.read_text(encoding="utf-8").strip()):
+        return kept
+    made = subprocess.run(
+        [str(environment_folder() / "bin" / "python"), "-c", _MAKE_TOKEN, USER],
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    (home.logs / "label-studio-token.log").write_text(made.stderr, encoding="utf-8")
+    for line in made.stdout.splitlines():
+        if line.startswith("token:"):
+            write_private(path, line.removeprefix("token:"))
+            return line.removeprefix("token:")
+    raise PermanentError(
+        "no-label-studio-token",
+        "Label Studio did not give a personal access token for its first user.",
+        f"See {home.logs / 'label-studio-token.log'}; then start the demo again.",
+    )
+
+
+def environment_folder() -> Path:
+    """The virtual environment Label Studio is installed in."""
+    folder = ROOT / ".venv-label-studio"
+    if not (folder / "bin" / "label-studio").exists():
+        raise ConfigurationError(
+            "no-label-studio",
+            f"Label Studio is not installed in {folder}.",
+            "Run `make demo`, which installs it (sh scripts/environment.sh label-studio does only that).",
+        )
+    return folder

@@ -1,0 +1,192 @@
+"""The programs of the demo: started in order, watched, started again when they die, stopped in reverse order.
+
+Each runs in a process group of its own with its own log file. Nothing outlives the supervisor: on Linux the kernel
+tells a program when we die (`leash`), and what a killed supervisor left behind is ended at the next start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from ml_backend.commands.demo.home import ROOT, Home, write_private
+from ml_backend.errors import KaanError, PermanentError
+
+LEASH = Path(__file__).with_name("leash.py")
+LONGEST_PAUSE_S = 30.0
+STEADY_AFTER_S = 60.0  # a program that ran this long starts again at once when it dies
+STOP_WITHIN_S = 15.0
+
+
+@dataclass(frozen=True)
+class Program:
+    """One command with its whole environment. `ready` says whether it serves; None: as soon as it runs.
+
+    A foundation (Redis, Label Studio) is stopped after the programs that stand on it.
+    """
+
+    name: str
+    command: Sequence[str]
+    environment: dict[str, str]
+    ready: Callable[[], bool] | None = None
+    foundation: bool = False
+
+
+@dataclass
+class _Running:
+    program: Program
+    process: subprocess.Popen[bytes]
+    started: float
+    pause_s: float = 1.0
+    due: float | None = None  # when to start it again; None while it runs
+
+
+@dataclass
+class Supervisor:
+    """Holds the programs. `say` gets one plain sentence for everything a person should know."""
+
+    home: Home
+    say: Callable[[str], None]
+    stopping: Callable[[], bool] = lambda: False
+    running: list[_Running] = field(default_factory=list)
+
+    def start(self, program: Program) -> None:
+        """Start a program without waiting until it serves."""
+        self.running.append(_Running(program, self._spawn(program), time.monotonic()))
+        self._write_down()
+
+    def wait_ready(self, name: str, within_s: float) -> None:
+        """Return when the program serves; a program that dies or takes too long is an error with the end of its log."""
+        one = next(one for one in self.running if one.program.name == name)
+        deadline = time.monotonic() + within_s
+        while one.program.ready is not None and not one.program.ready():
+            if self.stopping():
+                raise KeyboardInterrupt
+            code = one.process.poll()
+            if code is not None:
+                raise self._failed(name, f"{name} ended while starting ({_ending(code)}).")
+            if time.monotonic() > deadline:
+                raise self._failed(name, f"{name} did not answer within {within_s:.0f} seconds.")
+            time.sleep(0.1)
+
+    def watch(self) -> None:
+        """Look at every program once: note deaths, start again what is due."""
+        now = time.monotonic()
+        for one in self.running:
+            if one.due is not None:
+                if now >= one.due:
+                    one.process, one.started, one.due = self._spawn(one.program), now, None
+                    self._write_down()
+                continue
+            code = one.process.poll()
+            if code is None:
+                continue
+            _end_group(one.process.pid, signal.SIGKILL)  # children it may have left
+            one.pause_s = 1.0 if now - one.started > STEADY_AFTER_S else min(one.pause_s * 2, LONGEST_PAUSE_S)
+            one.due = now + one.pause_s
+            self.say(
+                f"{one.program.name} stopped ({_ending(code)}); starting it again in {one.pause_s:.0f} s."
+                f" Its log: {self.home.logs / one.program.name}.log"
+            )
+
+    def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
+        """End everything, foundations last; who does not go when asked, or when told to hurry, is killed."""
+        self._end([one for one in self.running if not one.program.foundation], hurry)
+        for one in reversed([one for one in self.running if one.program.foundation]):
+            self._end([one], hurry)
+        self.running.clear()
+        (self.home.run / "programs.json").unlink(missing_ok=True)
+
+    def _end(self, some: list[_Running], hurry: Callable[[], bool]) -> None:
+        for one in some:
+            _signal(one.process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_WITHIN_S
+        while any(one.process.poll() is None for one in some) and time.monotonic() < deadline and not hurry():
+            time.sleep(0.05)
+        for one in some:
+            if one.process.poll() is None:
+                self.say(f"{one.program.name} did not stop when asked; ending it.")
+            _end_group(one.process.pid, signal.SIGKILL)  # and children it may have left
+            one.process.wait()
+
+    def _spawn(self, program: Program) -> subprocess.Popen[bytes]:
+        log = self.home.logs / f"{program.name}.log"
+        command = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), *program.command]
+        with log.open("ab") as stream:
+            return subprocess.Popen(
+                command,
+                env=program.environment,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _write_down(self) -> None:
+        groups = [
+            {"name": one.program.name, "pid": one.process.pid, "born": _born(one.process.pid)} for one in self.running
+        ]
+        write_private(self.home.run / "programs.json", json.dumps(groups))
+
+    def _failed(self, name: str, sentence: str) -> KaanError:
+        log = self.home.logs / f"{name}.log"
+        tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-8:] if log.exists() else []
+        return PermanentError(
+            "program-failed", "\n  | ".join([sentence, *tail]), f"The whole log is {log}; then start the demo again."
+        )
+
+
+def end_leftovers(home: Home) -> list[str]:
+    """End what a killed supervisor left running; gives the names."""
+    record = home.run / "programs.json"
+    try:
+        groups = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    alive = [group for group in groups if group["born"] is not None and _born(group["pid"]) == group["born"]]
+    for group in alive:
+        _end_group(group["pid"], signal.SIGTERM)
+    deadline = time.monotonic() + STOP_WITHIN_S
+    while any(_born(group["pid"]) == group["born"] for group in alive) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for group in alive:
+        if _born(group["pid"]) == group["born"]:
+            _end_group(group["pid"], signal.SIGKILL)
+    record.unlink(missing_ok=True)
+    return [group["name"] for group in alive]
+
+
+def _born(pid: int) -> float | None:
+    """When a process started: with its number it names one process for ever."""
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.Error:
+        return None
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    return f"killed by {signal.Signals(-code).name}"
+
+
+def _signal(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _end_group(leader: int, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, number)

@@ -1,0 +1,60 @@
+"""What the person at the terminal sees: steps with their time, progress, the welcome. Plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from ml_backend.commands.demo.home import Home
+
+
+class Screen:
+    """`plain` leaves out everything that moves: for pipes, logs and tests."""
+
+    def __init__(self, *, plain: bool) -> None:
+        self.plain = plain
+        self.console = Console(highlight=False, soft_wrap=plain, no_color=plain)
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[None]:
+        """One step of the way up: its title while it lasts, its time when it is done."""
+        started = time.monotonic()
+        if self.plain:
+            self.console.print(f"{title} ...")
+            yield
+        else:
+            with self.console.status(f"{title} ..."):
+                yield
+        took = time.monotonic() - started
+        self.console.print(f"  [green]✓[/] {title.split(' (')[0]} [dim]{took:.1f} s[/]")
+
+    def note(self, sentence: str) -> None:
+        """Something worth saying."""
+        self.console.print(sentence, markup=False)
+
+    def warn(self, sentence: str) -> None:
+        """Something went wrong and is being dealt with."""
+        self.console.print(f"{time.strftime('%H:%M:%S')} {sentence}", style="yellow", markup=False)
+
+    def welcome(self, home: Home, user: str, password: str) -> None:
+        """The address, the log-in and what to click."""
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="dim", no_wrap=True)
+        table.add_column(overflow="fold")
+        table.add_row("open", f"[bold]{home.label_studio_url}[/]")
+        table.add_row("e-mail", user)
+        table.add_row("password", password)
+        table.add_row("then", "choose the project [bold]calls[/] or [bold]original[/], click [bold]Label All Tasks[/]:")
+        table.add_row("", "the transcript is already there; listen, correct it, and press [bold]Submit[/].")
+        table.add_row("look", f"python -m ml_backend --env-file {home.env_file} status")
+        table.add_row("logs", str(home.logs))
+        table.add_row("stop", "Ctrl-C; the next start keeps everything")
+        if self.plain:
+            self.console.print(table)
+        else:
+            self.console.print(Panel(table, title="Kaan is running", border_style="green", expand=False))
