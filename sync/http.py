@@ -164,7 +164,7 @@ def _peek(response: httpx.Response) -> str:
         return ""
     if isinstance(said, dict):
         said = said.get("validation_errors") or said.get("detail") or said.get("non_field_errors") or ""
-    return str(said)[:160]
+    return str(said)[:80]
 
 
 def _look(name: str) -> str:

@@ -289,7 +289,7 @@ def _sdk_errors() -> Iterator[None]:
     except ApiError as error:
         body = error.body if isinstance(error.body, dict) else {}
         said = body.get("validation_errors") or body.get("detail") or ""
-        raise http.refused(NAME, error.status_code or 500, body=str(said)[:160]) from error
+        raise http.refused(NAME, error.status_code or 500, body=str(said)[:80]) from error
 
 
 def _filter(column: str, operator: str, kind: str, *values: Any) -> dict[str, Any]:

@@ -68,12 +68,18 @@ def program() -> Path | None:
     return Path(found) if found else None
 
 
-def environment(folder: Path, files_root: Path, *, password: str, guards: Mapping[str, str] | None = None) -> dict[str, str]:
+def environment(
+    folder: Path, files_root: Path, *, password: str, guards: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """What Label Studio reads from its environment; `guards` replaces the address rules."""
-    rules = guards if guards is not None else {
-        "USE_DEFAULT_BANNED_SUBNETS": "false",
-        "USER_ADDITIONAL_BANNED_SUBNETS": "169.254.0.0/16",
-    }
+    rules = (
+        guards
+        if guards is not None
+        else {
+            "USE_DEFAULT_BANNED_SUBNETS": "false",
+            "USER_ADDITIONAL_BANNED_SUBNETS": "169.254.0.0/16",
+        }
+    )
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
     return {
         **kept,

@@ -1,0 +1,209 @@
+"""Recording -> Object: the original found or fetched, and one normalised WAV in our own bucket.
+
+Objects in buckets that exist already are only read. What arrives by upload or web address is kept as an original in
+our bucket, because its owner may delete it. The WAV that people hear and the model reads lies at
+`derived/{sha256 of the original}/audio.wav` and can be rebuilt at any time.
+
+Audio that is missing, forbidden, empty, no audio or too long becomes state `refused` with a reason; a file cut short
+goes on as `ready` with the reason `audio-cut`. A recording that was refused is tried again when its job is retried.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend import audio, db, jobs, quality
+from ml_backend.context import Context, JobContext
+from ml_backend.errors import ConfigurationError, PermanentError, RetryableError
+from ml_backend.storage import sha256_of
+from ml_backend.tables import jobs as job_rows
+from ml_backend.tables import recordings, tasks, tombstones
+from sync import http, label_studio
+from sync.sources import Source, listed_origins
+
+DERIVED = "derived/{sha256}/audio.wav"
+ORIGINAL = "originals/{sha256}{suffix}"
+
+
+@dataclass(frozen=True)
+class _Original:
+    """The original's bytes at hand for a moment, and the object they are kept as."""
+
+    path: Path
+    bucket: str
+    key: str
+    sha256: str
+    size_bytes: int
+
+
+def add_recording(connection: Connection, source: Source, **known: Any) -> tuple[int, bool]:
+    """The recording row of a source; gives (id, whether it is new). Does not enqueue anything."""
+    bucket, key = source.object if source.kind == "object" else (None, None)
+    values = {
+        "source": source.kind,
+        "source_identity": source.identity,
+        "bucket": bucket,
+        "object_key": key,
+        "state": "found",
+        **known,
+    }
+    return db.insert_once(connection, recordings, values, key=("source", "source_identity"))
+
+
+def urgency(context: JobContext) -> int:
+    """The running job's priority, for the jobs that follow from it: a person who waits, waits for all of them."""
+    rows = context.db.rows(sa.select(job_rows.c.priority).where(job_rows.c.id == context.job_id))
+    return int(rows[0].priority) if rows else jobs.LIVE
+
+
+def ingest_recording(context: JobContext, recording_id: int) -> None:
+    """Recording -> Object; then its transcription. Safe to repeat: a ready recording only moves on."""
+    recording = context.db.row(recordings, recording_id)
+    if recording.state == "erased":
+        return
+    if recording.state != "ready":
+        _need_space(context)
+        try:
+            with tempfile.TemporaryDirectory(prefix="kaan-ingest-") as folder:
+                values = _normalised(context, recording, Path(folder))
+        except PermanentError as error:
+            _refuse(context, recording_id, error.code, error.sentence)
+            return
+        except ConfigurationError as error:  # the store or Label Studio lets nobody in: shown, and tried by hand
+            _refuse(context, recording_id, error.code, error.sentence)
+            raise
+        context.db.update(recordings, recording_id, **values)
+    with context.db.transaction() as connection:
+        jobs.enqueue(
+            connection,
+            jobs.TRANSCRIBE_RECORDING,
+            key=str(recording_id),
+            priority=urgency(context),
+            recording_id=recording_id,
+        )
+
+
+def _normalised(context: Context, recording: sa.Row[Any], folder: Path) -> dict[str, Any]:
+    """Fetch, decode, measure, store; gives the row's new values."""
+    limits = audio.Limits(max_duration_s=context.settings.max_recording_s)
+    wav = folder / "audio.wav"
+    with _original(context, recording, folder) as original:
+        decoded = audio.decode(original.path, wav, limits=limits)
+        samples, rate_hz = audio.read_wav(wav)
+        measured = quality.measure(samples, rate_hz, source_rate_hz=decoded.rate_hz)
+        bucket, key = context.settings.audio_bucket, DERIVED.format(sha256=original.sha256)
+        context.store.ensure_bucket(bucket)
+        derived_sha256 = _keep(context, bucket, key, wav)
+    cut = f"audio cut at {decoded.duration_s:.0f} s" if decoded.cut else None
+    return {
+        "bucket": original.bucket,
+        "object_key": original.key,
+        "sha256": original.sha256,
+        "size_bytes": original.size_bytes,
+        "container": decoded.container[:40],
+        "derived_key": key,
+        "derived_sha256": derived_sha256,
+        "duration_s": decoded.duration_s,
+        "header_duration_s": decoded.header_duration_s,
+        "rate_hz": decoded.rate_hz,
+        "channels": decoded.channels,
+        "quality": {"label": measured.label, "parts": measured.parts, "warnings": list(decoded.warnings)},
+        "quality_score": measured.score,
+        "state": "ready",
+        "reason_code": "audio-cut" if decoded.cut else None,
+        "reason": cut,
+    }
+
+
+@contextmanager
+def _original(context: Context, recording: sa.Row[Any], folder: Path) -> Iterator[_Original]:
+    """The original as a local file, from whichever of the three permitted places it comes."""
+    with context.db.reading() as connection:
+        buried = sa.select(tombstones.c.id).where(tombstones.c.identity == recording.source_identity)
+        if connection.execute(buried).first():
+            raise PermanentError("erased", "This recording was erased and is not fetched again.")
+    limit_bytes = int(context.settings.max_recording_mb * 1_000_000)
+    if recording.object_key and recording.bucket:
+        yield _from_store(context, recording.bucket, recording.object_key, folder, limit_bytes=limit_bytes)
+        return
+    identity = str(recording.source_identity)
+    suffix = Path(identity.partition("?")[0]).suffix.lower()[:8]
+    path = folder / f"original{suffix if suffix[1:].isalnum() else ''}"
+    if recording.source == "upload":
+        client = label_studio.client_of(context)
+        client.fetch_upload(identity.removeprefix(client.url), path, limit_bytes=limit_bytes)
+    elif http.origin(identity) in listed_origins(context.settings):
+        permitted = listed_origins(context.settings)
+        with http.client() as outside:
+            http.download(
+                outside,
+                identity,
+                path,
+                name="the recording's server",
+                limit_bytes=limit_bytes,
+                allowed=lambda url: http.origin(url) in permitted,
+            )
+    else:
+        raise PermanentError("audio-source-refused", "The recording's address is not one we fetch from.")
+    sha256 = sha256_of(path)
+    if not path.stat().st_size:
+        raise PermanentError("audio-empty", "The recording has no bytes.")
+    bucket, key = context.settings.audio_bucket, ORIGINAL.format(sha256=sha256, suffix=path.suffix)
+    context.store.ensure_bucket(bucket)
+    _keep(context, bucket, key, path)
+    yield _Original(path, bucket, key, sha256, path.stat().st_size)
+
+
+def _from_store(context: Context, bucket: str, key: str, folder: Path, *, limit_bytes: int) -> _Original:
+    found = context.store.stat(bucket, key)
+    if found is None:
+        raise PermanentError("audio-missing", "The recording is not in the object store.", "Check its bucket and key.")
+    if found.size_bytes > limit_bytes:
+        raise PermanentError("audio-too-large", f"The recording is larger than {limit_bytes // 1_000_000} MB.")
+    path = context.store.open_local(bucket, key)
+    if path is None:
+        path = folder / f"original{Path(key).suffix.lower()[:8]}"
+        sha256 = context.store.fetch(bucket, key, path)
+    else:
+        sha256 = sha256_of(path)
+    return _Original(path, bucket, key, sha256, path.stat().st_size)
+
+
+def _keep(context: Context, bucket: str, key: str, path: Path) -> str:
+    """Store a file under a name made from its original's hash; what is there already is as good."""
+    try:
+        return context.store.put_file(bucket, key, path)
+    except PermanentError as error:
+        if error.code != "object-exists":
+            raise
+        return sha256_of(path)
+
+
+def _refuse(context: Context, recording_id: int, code: str, sentence: str) -> None:
+    """Keep the reason and let the recording's tasks show it."""
+    with context.db.transaction() as connection:
+        db.update(connection, recordings, recording_id, state="refused", reason_code=code, reason=sentence)
+        concerned = sa.select(tasks.c.project_id).where(tasks.c.recording_id == recording_id).distinct()
+        for (project_id,) in connection.execute(concerned).all():
+            jobs.enqueue(connection, jobs.CREATE_TASKS, key=str(project_id), project_id=project_id)
+
+
+def _need_space(context: Context) -> None:
+    folder = context.settings.data_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    free_mb = shutil.disk_usage(folder).free / 1e6
+    if free_mb < context.settings.min_free_disk_mb:
+        raise RetryableError(
+            "disk-full",
+            f"Only {free_mb:.0f} MB are free, so no audio is fetched.",
+            "Free some disk space, or lower MIN_FREE_DISK_MB.",
+        )

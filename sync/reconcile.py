@@ -1,0 +1,193 @@
+"""Label Studio's list of tasks -> our rows: what webhooks told us nothing of, and what they told us wrong.
+
+Webhooks are hints (design D4): Label Studio sends each once, waits a second and never repeats. So the list is read
+back at intervals and after every hint. A task we do not know becomes a row with a recording and an ingest job; one
+that is gone is marked; annotations we lack are read. Tasks that are annotated already are not transcribed unless
+somebody asks for them by id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend import db, jobs, labelconfig, rendering
+from ml_backend.context import Context, JobContext
+from ml_backend.errors import PermanentError
+from ml_backend.tables import annotations as annotation_rows
+from ml_backend.tables import predictions, projects, recordings, tasks
+from sync import annotations, drafts
+from sync.ingest import add_recording, urgency
+from sync.label_studio import LabelStudioClient, client_of
+from sync.sources import source_of
+from sync.tasks import KEY, external_key, refused_line
+
+CHUNK = 100
+
+
+def find_tasks(context: JobContext, project_id: int, task_ids: list[int] | None = None) -> None:
+    """Bring our rows up to Label Studio's tasks: all of a project, or the given ids first and only."""
+    project = context.db.row(projects, project_id)
+    if project.state == "detached":
+        return
+    client = client_of(context)
+    storages = client.storages(project.ls_project_id)
+    priority = urgency(context)
+    seen: set[int] = set()
+    chunk: list[dict[str, Any]] = []
+    total = 0
+    for task in client.tasks(project.ls_project_id, ids=task_ids):
+        seen.add(int(task["id"]))
+        chunk.append(task)
+        if len(chunk) == CHUNK:
+            total += _take(context, client, project, chunk, storages, priority, asked=task_ids is not None)
+            chunk = []
+            context.report(0.5, f"{len(seen)} tasks read")
+    total += _take(context, client, project, chunk, storages, priority, asked=task_ids is not None)
+    _mark_gone(context, project, seen, task_ids)
+    with context.db.transaction() as connection:
+        if total:
+            drafts.bump(connection, project.id)
+        jobs.enqueue(connection, jobs.PUSH_PREDICTIONS, key=str(project.id), priority=priority, project_id=project.id)
+
+
+def _take(
+    context: Context,
+    client: LabelStudioClient,
+    project: sa.Row[Any],
+    found: Sequence[Mapping[str, Any]],
+    storages: Sequence[Mapping[str, Any]],
+    priority: int,
+    *,
+    asked: bool,
+) -> int:
+    """One piece of the list; gives how many rows are new or changed."""
+    changed, unread = 0, []
+    with context.db.transaction() as connection:
+        for task in found:
+            row, new = _row(connection, context, project, task, storages)
+            changed += new
+            annotated = bool(task.get("total_annotations"))
+            if annotated and row.state == "open":
+                db.update(connection, tasks, row.id, state="annotated")
+            if _has_unread(connection, row, task):
+                unread.append(row)
+            if (asked or not annotated) and row.recording_id and not _drafted(connection, project, row):
+                jobs.enqueue(
+                    connection,
+                    jobs.INGEST_RECORDING,
+                    key=str(row.recording_id),
+                    priority=priority,
+                    recording_id=row.recording_id,
+                )
+    for row in unread:
+        for annotation in client.annotations(row.ls_task_id):
+            annotations.store(context, project, row, annotation)
+    return changed
+
+
+def _row(
+    connection: Connection,
+    context: Context,
+    project: sa.Row[Any],
+    task: Mapping[str, Any],
+    storages: Sequence[Mapping[str, Any]],
+) -> tuple[sa.Row[Any], bool]:
+    """Our row of a Label Studio task, made or corrected where needed; and whether it was."""
+    task_id, data = int(task["id"]), task.get("data") or {}
+    key = labelconfig.parse(project.label_config).audio_key or "audio"
+    value = data.get(key)
+    known = sa.select(tasks).where(tasks.c.project_id == project.id, tasks.c.ls_task_id == task_id)
+    row = connection.execute(known).first()
+    if row is None and data.get(KEY):  # ours: its import was never answered
+        mine = sa.select(tasks).where(tasks.c.project_id == project.id, tasks.c.external_key == str(data[KEY]))
+        row = connection.execute(mine.where(tasks.c.state == "wanted", tasks.c.ls_task_id.is_(None))).first()
+        if row is not None:
+            return row, False  # create_tasks looks it up and opens it with its prediction
+    stored = value[:1000] if isinstance(value, str) else None
+    if row is not None and row.data_value == stored:
+        return row, False
+    about = _about(connection, context, value, storages)
+    if row is None:
+        values = {
+            "project_id": project.id,
+            "ls_task_id": task_id,
+            "external_key": external_key(project, f"task {task_id}"),
+            "data_value": stored,
+            "origin": "label-studio",
+            "state": "open",
+            "status_shown": data.get("status") if isinstance(data.get("status"), str) else None,
+            **about,
+        }
+        row_id, _ = db.insert_once(connection, tasks, values, key=("external_key",))
+    else:  # somebody changed the task's audio: its drafts belong to another recording
+        row_id = row.id
+        drop = sa.and_(predictions.c.task_id == row_id, predictions.c.delivered_by.is_(None))
+        connection.execute(sa.delete(predictions).where(drop))
+        db.update(connection, tasks, row_id, data_value=stored, **about)
+    return connection.execute(sa.select(tasks).where(tasks.c.id == row_id)).one(), True
+
+
+def _about(
+    connection: Connection, context: Context, value: Any, storages: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The recording behind a data value, or the reason why it is not fetched; and the status line of the moment."""
+    try:
+        source = source_of(value, context.settings, storages=storages)
+    except PermanentError as error:
+        return {
+            "recording_id": None,
+            "reason_code": error.code,
+            "reason": error.sentence,
+            "status_line": refused_line(error.sentence),
+        }
+    recording_id, _ = add_recording(connection, source)
+    line = rendering.status_line(None)
+    recording = connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
+    refused = recording.state == "refused"
+    return {
+        "recording_id": recording_id,
+        "reason_code": recording.reason_code if refused else None,
+        "reason": recording.reason if refused else None,
+        "status_line": refused_line(recording.reason) if refused else line,
+    }
+
+
+def _drafted(connection: Connection, project: sa.Row[Any], row: sa.Row[Any]) -> bool:
+    """Whether a task has its draft under the label in force, or is known to get none."""
+    if row.reason_code is not None or row.state == "deleted":
+        return True
+    there = sa.select(predictions.c.id).where(
+        predictions.c.task_id == row.id, predictions.c.draft_label == project.draft_label
+    )
+    return connection.execute(there.limit(1)).first() is not None
+
+
+def _has_unread(connection: Connection, row: sa.Row[Any], task: Mapping[str, Any]) -> bool:
+    """Whether Label Studio counts more annotations on a task than we have stored."""
+    there = int(task.get("total_annotations") or 0) + int(task.get("cancelled_annotations") or 0)
+    if not there:
+        return False
+    have = sa.select(sa.func.count(sa.distinct(annotation_rows.c.ls_annotation_id))).where(
+        annotation_rows.c.task_id == row.id, annotation_rows.c.deleted_at.is_(None)
+    )
+    return there != connection.execute(have).scalar_one()
+
+
+def _mark_gone(context: Context, project: sa.Row[Any], seen: set[int], asked: Sequence[int] | None) -> None:
+    """Rows whose task Label Studio no longer has."""
+    statement = sa.select(tasks.c.id, tasks.c.ls_task_id).where(
+        tasks.c.project_id == project.id, tasks.c.ls_task_id.is_not(None), tasks.c.state != "deleted"
+    )
+    gone = [
+        row.id
+        for row in context.db.rows(statement)
+        if row.ls_task_id not in seen and (asked is None or row.ls_task_id in asked)
+    ]
+    if gone:
+        with context.db.transaction() as connection:
+            for row_id in gone:
+                db.update(connection, tasks, row_id, state="deleted")

@@ -1,0 +1,188 @@
+"""Transcription -> Task with Prediction: our recordings appear in Label Studio with their drafts.
+
+A task is wanted first, as a row; it is imported together with its prediction once that is rendered. Importing is the
+one call that must not be repeated blindly, so before every import the project is asked for our external key, which
+travels in the task's data: after a lost answer the tasks are found instead of made twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend import db, jobs, labelconfig, tables
+from ml_backend.context import Context, JobContext
+from ml_backend.errors import PermanentError
+from ml_backend.tables import predictions, projects, recordings, tasks
+from sync import drafts
+from sync.label_studio import LabelStudioClient, client_of
+from sync.sources import playable
+
+KEY = "kaan_key"  # in the data of every task we make
+BATCH = 100
+
+
+def external_key(project: sa.Row[Any], identity: str, *, start_s: float = 0.0) -> str:
+    """The same for the same audio in the same project for ever, even after our database was lost."""
+    text = f"{project.instance_url}|{project.ls_project_id}|{identity}|{start_s:.3f}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def want_task(
+    connection: Connection, project: sa.Row[Any], recording: sa.Row[Any], *, blind: bool = False, reason: str = ""
+) -> tuple[int, bool]:
+    """A task over a whole recording is to appear in a project; gives (id, whether it is new)."""
+    values = {
+        "project_id": project.id,
+        "recording_id": recording.id,
+        "external_key": external_key(project, recording.source_identity),
+        "origin": "ours",
+        "blind": blind,
+        "selection_reason": reason or None,
+        "state": "wanted",
+    }
+    return db.insert_once(connection, tasks, values, key=("external_key",))
+
+
+def create_tasks(context: JobContext, project_id: int) -> None:
+    """Import every wanted task of a project whose draft is ready; refuse those whose audio is. Safe to repeat."""
+    project = context.db.row(projects, project_id)
+    if project.state == "detached":
+        return
+    _refuse_tasks(context, project)
+    client = client_of(context)
+    while batch := _ready(context, project):
+        keys = [row.external_key for row in batch]
+        there = client.task_ids_by_key(project.ls_project_id, keys)
+        missing = [row for row in batch if row.external_key not in there]
+        made = _import(context, client, project, missing) if missing else {}
+        with context.db.transaction() as connection:
+            for row in batch:
+                fresh = row.external_key in made
+                ls_task_id = made[row.external_key] if fresh else min(there[row.external_key])
+                _opened(connection, context, project, row, ls_task_id, fresh=fresh)
+            drafts.bump(connection, project.id)
+    with context.db.transaction() as connection:
+        jobs.enqueue(connection, jobs.PUSH_PREDICTIONS, key=str(project.id), project_id=project.id)
+
+
+def _ready(context: Context, project: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
+    """Wanted tasks with audio and a prediction row under the label people see."""
+    statement = (
+        sa.select(
+            tasks.c.id,
+            tasks.c.external_key,
+            tasks.c.status_line,
+            predictions.c.id.label("prediction_id"),
+            predictions.c.body,
+            recordings.c.derived_key,
+            recordings.c.source_identity,
+            recordings.c.call_sid,
+        )
+        .join(recordings, recordings.c.id == tasks.c.recording_id)
+        .join(predictions, predictions.c.task_id == tasks.c.id)
+        .where(
+            tasks.c.project_id == project.id,
+            tasks.c.state == "wanted",
+            recordings.c.state == "ready",
+            predictions.c.draft_label == project.draft_label,
+        )
+        .order_by(tasks.c.id)
+        .limit(BATCH)
+    )
+    return context.db.rows(statement)
+
+
+def _import(
+    context: Context, client: LabelStudioClient, project: sa.Row[Any], rows: Sequence[sa.Row[Any]]
+) -> dict[str, int]:
+    """Import tasks with their predictions; gives external key -> Label Studio's id."""
+    body = []
+    for row in rows:
+        drafted = json.loads(row.body)
+        body.append({"data": _data(context, project, row), **({"predictions": [drafted]} if drafted else {})})
+    try:
+        ids = client.import_tasks(project.ls_project_id, body)
+    except PermanentError as error:
+        with context.db.transaction() as connection:
+            db.update(connection, projects, project.id, reason_code="import-refused", reason=error.sentence)
+        raise
+    if len(ids) == len(rows):
+        return {row.external_key: task_id for row, task_id in zip(rows, ids, strict=True)}
+    # An edition that imports in the background gives no ids: the next run finds the tasks by their keys.
+    there = client.task_ids_by_key(project.ls_project_id, [row.external_key for row in rows])
+    if len(there) < len(rows):
+        raise PermanentError("import-incomplete", f"Label Studio made {len(there)} of {len(rows)} tasks.")
+    return {key: min(found) for key, found in there.items()}
+
+
+def _data(context: Context, project: sa.Row[Any], row: sa.Row[Any]) -> dict[str, str]:
+    """The task's data: what plays, our key, and in projects of ours the status line and the call's short name."""
+    controls = labelconfig.parse(project.label_config)
+    value = playable(context.settings.audio_bucket, row.derived_key, context.settings)
+    data = {controls.audio_key or "audio": value, KEY: row.external_key}
+    if controls.status_key:
+        data[controls.status_key] = row.status_line or ""
+    if is_ours(project):
+        data.setdefault("status", row.status_line or "")
+        data["call"] = short_name(row)
+    return data
+
+
+def is_ours(project: sa.Row[Any]) -> bool:
+    """Whether we made the project, rather than adopted it."""
+    return bool(((project.attached_changes or {}) if isinstance(project.attached_changes, Mapping) else {}).get("made"))
+
+
+def short_name(row: Any) -> str:
+    """What people call a recording: the call's id, else the file's name."""
+    return str(row.call_sid or str(row.source_identity).rstrip("/").rpartition("/")[2])[:60]
+
+
+def _opened(
+    connection: Connection, context: Context, project: sa.Row[Any], row: sa.Row[Any], ls_task_id: int, *, fresh: bool
+) -> None:
+    """The task is in Label Studio. A prediction that went with it is delivered; one that may have is looked up."""
+    value = playable(context.settings.audio_bucket, row.derived_key, context.settings)
+    taken = sa.select(tasks.c.id).where(tasks.c.project_id == project.id, tasks.c.ls_task_id == ls_task_id)
+    if connection.execute(taken.where(tasks.c.id != row.id)).first():
+        db.update(connection, tasks, row.id, state="deleted", reason_code="task-duplicate")
+        return
+    shown = row.status_line if fresh else None
+    db.update(connection, tasks, row.id, ls_task_id=ls_task_id, data_value=value, state="open", status_shown=shown)
+    delivered = {"delivered_by": "push", "delivered_at": tables.now()}
+    if fresh:
+        delivered["confirmed_at"] = tables.now()
+    mine = sa.and_(predictions.c.id == row.prediction_id, predictions.c.delivered_by.is_(None))
+    connection.execute(sa.update(predictions).where(mine).values(**delivered))
+
+
+def _refuse_tasks(context: Context, project: sa.Row[Any]) -> None:
+    """Tasks over audio that cannot be used: never made when wanted, with the reason in their status line when open."""
+    statement = (
+        sa.select(tasks.c.id, tasks.c.state, recordings.c.reason_code, recordings.c.reason)
+        .join(recordings, recordings.c.id == tasks.c.recording_id)
+        .where(tasks.c.project_id == project.id, tasks.c.state.in_(drafts.OPEN), recordings.c.state == "refused")
+        .where(sa.or_(tasks.c.reason_code.is_(None), tasks.c.reason_code != recordings.c.reason_code))
+    )
+    rows = context.db.rows(statement)
+    if not rows:
+        return
+    with context.db.transaction() as connection:
+        for row in rows:
+            values = {"reason_code": row.reason_code, "reason": row.reason, "status_line": refused_line(row.reason)}
+            if row.state == "wanted":
+                values["state"] = "refused"
+            db.update(connection, tasks, row.id, **values)
+
+
+def refused_line(reason: str | None) -> str:
+    """The status line of a task whose audio cannot be used."""
+    from ml_backend import rendering
+
+    return rendering.status_line(None, refused=reason or "The audio cannot be used")
