@@ -1,0 +1,1 @@
+"""Borders, names and documents: what keeps the tree true while it grows."""

