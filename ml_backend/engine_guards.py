@@ -1,0 +1,105 @@
+"""A decoded window -> is it believable? Guards against text that nobody said.
+
+Whisper writes fluent sentences on silence, hold music and noise, and loops on others. Each guard names itself in a
+flag. A window that nobody can have spoken is emptied; a doubtful one keeps its text, its confidence is capped, and the
+annotator sees a `check` mark. Nothing flagged is ever a confident draft.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import dataclass
+
+MOST_COMPRESSION = 2.4  # Whisper's own limits for a decoding that failed (Radford et al. 2022, section 4.5)
+LEAST_LOGPROB = -1.0
+NO_SPEECH = 0.6
+QUIET_DBFS = -60.0  # a whole window below this holds no speech a person could transcribe
+FASTEST_WORDS_PER_S = 6.0  # fast talkers reach about 5 in Hindi and English
+LEAST_REPEATS = 4  # "haan haan haan" is speech; the fourth copy in a row of the same phrase needs a look
+FLAGGED_CONFIDENCE = 0.3  # the most a flagged segment may have
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known about one decoded window."""
+
+    text: str
+    avg_logprob: float
+    no_speech_probability: float
+    speech_probability: float
+    duration_s: float
+    level_dbfs: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`empty` drops the text; `flags` say why."""
+
+    empty: bool = False
+    flags: tuple[str, ...] = ()
+
+
+def failed(text: str, avg_logprob: float, no_speech_probability: float) -> bool:
+    """Whisper's quality test: the decoding is repetitive or improbable, and it is not simply silence."""
+    if avg_logprob < LEAST_LOGPROB:
+        return no_speech_probability <= NO_SPEECH
+    return compression(text) > MOST_COMPRESSION
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """All guards on one window."""
+    words = evidence.text.split()
+    if not words:
+        return Verdict(empty=True)
+    if evidence.level_dbfs < QUIET_DBFS:
+        return Verdict(True, ("quiet",))
+    if evidence.no_speech_probability > NO_SPEECH and evidence.avg_logprob < LEAST_LOGPROB:
+        return Verdict(True, ("no-speech",))
+    flags = []
+    rate = len(words) / max(0.1, evidence.duration_s)
+    if rate > FASTEST_WORDS_PER_S:
+        flags.append("rate")
+    share, repeats = repetition(words)
+    if repeats >= LEAST_REPEATS or compression(evidence.text) > MOST_COMPRESSION:
+        flags.append("repetition")
+    if evidence.avg_logprob < LEAST_LOGPROB:
+        flags.append("improbable")
+    if evidence.no_speech_probability > NO_SPEECH:
+        flags.append("no-speech")
+    looped = repeats >= 2 * LEAST_REPEATS and share > 0.5
+    return Verdict(empty=looped or rate > 2 * FASTEST_WORDS_PER_S or len(flags) >= 3, flags=tuple(flags))
+
+
+def repetition(words: list[str]) -> tuple[float, int]:
+    """(share of the words, number of copies) of the longest run of one phrase of 1 to 8 words repeated."""
+    best_share, best_repeats = 0.0, 1
+    for size in range(1, min(8, len(words) // 2) + 1):
+        start = 0
+        while start + 2 * size <= len(words):
+            phrase, run = words[start : start + size], 1
+            while words[start + run * size : start + (run + 1) * size] == phrase:
+                run += 1
+            if run > best_repeats:
+                best_share, best_repeats = run * size / len(words), run
+            start += 1 + (run - 1) * size
+    return best_share, best_repeats
+
+
+def compression(text: str) -> float:
+    """How much zlib shortens the text; above MOST_COMPRESSION it repeats itself."""
+    raw = text.encode()
+    return len(raw) / len(zlib.compress(raw)) if raw else 0.0
+
+
+def confidence(avg_logprob: float, word_probabilities: list[float], flags: tuple[str, ...]) -> float:
+    """Confidence of a segment in 0..1.
+
+    The geometric mean of exp(mean token log-probability of the window) and the mean word probability of the segment:
+    the first sees the whole window and its end, the second the words themselves. Flags cap it at FLAGGED_CONFIDENCE.
+    It orders segments; it is not a calibrated probability of being right.
+    """
+    token = math.exp(min(0.0, avg_logprob))
+    word = sum(word_probabilities) / len(word_probabilities) if word_probabilities else token
+    value = math.sqrt(token * min(1.0, max(0.0, word)))
+    return min(value, FLAGGED_CONFIDENCE) if flags else value

@@ -1,0 +1,178 @@
+"""Samples of one leg -> Windows: the stretches of speech, cut and packed the way the model version was trained.
+
+Silero's voice-activity model (it ships with faster-whisper) gives a speech probability per 32 ms; hysteresis turns
+that into stretches, and the manifest's window policy turns stretches into windows. Silence of `split_pause_s` or more
+never reaches the model: a model that pads to a fixed length gets several stretches in one window with the silence
+taken out (every window costs the same, so fewer is cheaper), any other gets one window per stretch group. Each window
+remembers where its pieces came from, so times lead back to the recording.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from ml_backend.manifest import Window as Policy
+
+RATE_HZ = 16000
+_STEP = 512  # samples per probability: what the voice-activity model works on
+_ENTER, _LEAVE = 0.5, 0.35  # speech begins above the first, ends below the second
+_MIN_SPEECH_S = 0.1
+_MIN_PAUSE_S = 0.3  # shorter gaps do not end a stretch
+_PAD_S = 0.3  # kept before and after a stretch, so that soft first and last sounds survive
+
+Samples = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Speech from `start` to `end` (samples), with the mean probability that it is speech."""
+
+    start: int
+    end: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class Window:
+    """What the encoder sees at once: the samples of the pieces, one after the other."""
+
+    channel: int
+    pieces: tuple[Stretch, ...]
+
+    @property
+    def samples(self) -> int:
+        return sum(piece.end - piece.start for piece in self.pieces)
+
+    @property
+    def duration_s(self) -> float:
+        return self.samples / RATE_HZ
+
+    @property
+    def start_s(self) -> float:
+        return self.pieces[0].start / RATE_HZ
+
+    @property
+    def end_s(self) -> float:
+        return self.pieces[-1].end / RATE_HZ
+
+    @property
+    def speech_probability(self) -> float:
+        return sum(p.probability * (p.end - p.start) for p in self.pieces) / max(1, self.samples)
+
+    def cut_from(self, leg: Samples) -> Samples:
+        """The window's own samples out of its leg."""
+        if len(self.pieces) == 1:
+            return leg[self.pieces[0].start : self.pieces[0].end]
+        return np.concatenate([leg[piece.start : piece.end] for piece in self.pieces])
+
+    def piece_at(self, time_s: float) -> int:
+        """Which piece holds this time within the window."""
+        left = time_s * RATE_HZ
+        for index, piece in enumerate(self.pieces):
+            left -= piece.end - piece.start
+            if left < 0:
+                return index
+        return len(self.pieces) - 1
+
+    def in_recording_s(self, time_s: float, piece: int) -> float:
+        """A time within the window as a time in the recording, kept inside the given piece."""
+        before = sum(p.end - p.start for p in self.pieces[:piece])
+        chosen = self.pieces[piece]
+        return min(max(chosen.start + time_s * RATE_HZ - before, chosen.start), chosen.end) / RATE_HZ
+
+
+def find_speech(leg: Samples) -> list[Stretch]:
+    """The stretches of speech of one leg, padded, in order, not overlapping."""
+    if leg.size < _STEP:
+        return []
+    probabilities = _probabilities(leg)
+    runs = _runs(probabilities)
+    return _padded(runs, probabilities, leg.size)
+
+
+def windows_of(stretches: list[Stretch], *, channel: int, policy: Policy) -> list[Window]:
+    """Pack stretches into windows of at most `policy.max_s`."""
+    most = int(policy.max_s * RATE_HZ)
+    pause = int(policy.split_pause_s * RATE_HZ)
+    groups: list[Stretch] = []  # stretches joined over pauses too short to split at
+    for stretch in (part for whole in stretches for part in _at_most(whole, most)):
+        if groups and stretch.start - groups[-1].end < pause and stretch.end - groups[-1].start <= most:
+            groups[-1] = _joined(groups[-1], stretch)
+        else:
+            groups.append(stretch)
+    if policy.pad_to_s is None:
+        return [Window(channel, (group,)) for group in groups]
+    packed: list[Window] = []
+    for group in groups:
+        if packed and packed[-1].samples + group.end - group.start <= most:
+            packed[-1] = Window(channel, (*packed[-1].pieces, group))
+        else:
+            packed.append(Window(channel, (group,)))
+    return packed
+
+
+def halves(window: Window) -> list[Window]:
+    """Two windows in place of one whose text did not fit: cut between pieces where there are several."""
+    if len(window.pieces) > 1:
+        middle = len(window.pieces) // 2
+        return [Window(window.channel, window.pieces[:middle]), Window(window.channel, window.pieces[middle:])]
+    piece = window.pieces[0]
+    middle = (piece.start + piece.end) // 2
+    parts = (Stretch(piece.start, middle, piece.probability), Stretch(middle, piece.end, piece.probability))
+    return [Window(window.channel, (part,)) for part in parts]
+
+
+def _probabilities(leg: Samples) -> npt.NDArray[np.float32]:
+    from faster_whisper.vad import get_vad_model
+
+    padded = np.pad(leg, (0, -leg.size % _STEP))
+    return np.asarray(get_vad_model()(padded), dtype=np.float32).reshape(-1)
+
+
+def _runs(probabilities: npt.NDArray[np.float32]) -> list[tuple[int, int]]:
+    """Runs of speech as step numbers: entered at _ENTER, left after _MIN_PAUSE_S below _LEAVE."""
+    runs: list[tuple[int, int]] = []
+    begin = quiet = -1
+    patience = int(_MIN_PAUSE_S * RATE_HZ / _STEP)
+    for step, probability in enumerate(probabilities.tolist()):
+        if probability >= _ENTER:
+            begin, quiet = (step if begin < 0 else begin), -1
+        elif begin >= 0 and probability < _LEAVE:
+            quiet = step if quiet < 0 else quiet
+            if step - quiet >= patience:
+                runs.append((begin, quiet))
+                begin = quiet = -1
+    if begin >= 0:
+        runs.append((begin, quiet if quiet >= 0 else len(probabilities)))
+    return [(first, last) for first, last in runs if (last - first) * _STEP >= _MIN_SPEECH_S * RATE_HZ]
+
+
+def _padded(runs: list[tuple[int, int]], probabilities: npt.NDArray[np.float32], size: int) -> list[Stretch]:
+    pad = int(_PAD_S * RATE_HZ)
+    stretches = []
+    for index, (first, last) in enumerate(runs):
+        start, end = first * _STEP, min(last * _STEP, size)
+        before = runs[index - 1][1] * _STEP if index else 0
+        after = runs[index + 1][0] * _STEP if index + 1 < len(runs) else size
+        low = max(start - pad, (before + start) // 2 if index else 0)
+        high = min(end + pad, (end + after) // 2 if index + 1 < len(runs) else size)
+        stretches.append(Stretch(low, high, float(probabilities[first:last].mean())))
+    return stretches
+
+
+def _at_most(stretch: Stretch, most: int) -> list[Stretch]:
+    """Speech without a usable pause for longer than the model can take is cut into equal parts."""
+    count = -(-(stretch.end - stretch.start) // most)
+    edges = [stretch.start + (stretch.end - stretch.start) * i // count for i in range(count + 1)]
+    return [Stretch(a, b, stretch.probability) for a, b in pairwise(edges)]
+
+
+def _joined(one: Stretch, other: Stretch) -> Stretch:
+    long, short = one.end - one.start, other.end - other.start
+    return Stretch(one.start, other.end, (one.probability * long + other.probability * short) / (long + short))

@@ -1,0 +1,226 @@
+"""Model versions and their aliases: rows, moved by compare-and-set, with a history nobody edits (design D8).
+
+A version is a folder (or a hub name) with a manifest; it never changes. An alias such as champion names one version
+per kind and language; whoever moves it says from which revision, so of two promotions at once one loses and is told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend import manifest, tables
+from ml_backend.context import Context
+from ml_backend.db import insert_once
+from ml_backend.errors import ConfigurationError, PermanentError, RetryableError
+from ml_backend.settings import Settings
+from ml_backend.storage import sha256_of
+
+BUNDLED = Path(__file__).parent / "bundled" / "model"
+CHAMPION = "champion"
+ANY_LANGUAGE = "*"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A model version and, when it was found through an alias, that alias's revision."""
+
+    id: int
+    version: str
+    kind: str
+    location: str
+    manifest: dict[str, Any]
+    languages: tuple[str, ...]
+    revision: int = 0
+
+
+def register(context: Context, location: str, *, kind: str = "asr", run_id: int | None = None) -> Version:
+    """Make a folder or `hub:` name a version; its files are verified first. The same folder again is the same row."""
+    described, languages = _describe(location)
+    with context.db.transaction() as connection:
+        row_id, _ = insert_once(
+            connection,
+            tables.model_versions,
+            {
+                "version": described["model_version"],
+                "kind": kind,
+                "location": location,
+                "manifest": described,
+                "languages": list(languages),
+                "run_id": run_id,
+            },
+            key=("version",),
+        )
+        return _by_id(connection, row_id)
+
+
+def find(context: Context, version: str) -> Version:
+    """A version by name; PermanentError lists the known ones."""
+    with context.db.reading() as connection:
+        row = connection.execute(_versions().where(tables.model_versions.c.version == version)).first()
+        if row is not None:
+            return _version(row)
+        known = connection.execute(sa.select(tables.model_versions.c.version).limit(20)).scalars().all()
+    raise PermanentError(
+        "unknown-model-version",
+        f"There is no model version {version[:80]!r}.",
+        f"Known: {', '.join(known) or 'none yet'}.",
+    )
+
+
+def champion(context: Context, kind: str = "asr", language: str = ANY_LANGUAGE) -> Version:
+    """What serves this language: its own champion, else the one for every language."""
+    found = aliased(context, kind, language=language) or aliased(context, kind, language=ANY_LANGUAGE)
+    if found is None:
+        raise ConfigurationError(
+            "no-champion", f"No {kind} model version serves yet.", "Start a worker once, or promote a version."
+        )
+    return found
+
+
+def aliased(
+    context: Context, kind: str = "asr", *, language: str = ANY_LANGUAGE, alias: str = CHAMPION
+) -> Version | None:
+    """The version an alias names, with the alias's revision; None when there is no such alias."""
+    with context.db.reading() as connection:
+        statement = _versions(tables.aliases.c.revision).join(
+            tables.aliases, tables.aliases.c.model_version_id == tables.model_versions.c.id
+        )
+        row = connection.execute(statement.where(*_alias(kind, language, alias))).first()
+    return None if row is None else _version(row, revision=row.revision)
+
+
+def move_alias(
+    context: Context,
+    version: Version,
+    *,
+    expected_revision: int,
+    who: str,
+    why: str,
+    numbers: dict[str, Any] | None = None,
+    language: str = ANY_LANGUAGE,
+    alias: str = CHAMPION,
+) -> int:
+    """Point an alias at `version`; gives the new revision.
+
+    `expected_revision` is the one the decision was based on (0: there is none yet); when somebody else moved the alias
+    meanwhile, nothing changes and RetryableError `alias-moved` says so. The history row is in the same transaction.
+    """
+    table = tables.aliases
+    where = _alias(version.kind, language, alias)
+    with context.db.transaction() as connection:
+        before = connection.execute(
+            sa.select(tables.model_versions.c.version)
+            .join(table, table.c.model_version_id == tables.model_versions.c.id)
+            .where(*where)
+        ).scalar()
+        if expected_revision == 0 and before is None:
+            connection.execute(
+                sa.insert(table).values(
+                    kind=version.kind, language=language, alias=alias, model_version_id=version.id, revision=1
+                )
+            )
+        else:
+            changed = connection.execute(
+                sa.update(table)
+                .where(*where, table.c.revision == expected_revision)
+                .values(model_version_id=version.id, revision=expected_revision + 1, updated_at=tables.now())
+            ).rowcount
+            if changed != 1:
+                raise RetryableError(
+                    "alias-moved", f"The {alias} was moved by somebody else meanwhile.", "Look again, then decide anew."
+                )
+        connection.execute(
+            sa.insert(tables.alias_history).values(
+                kind=version.kind, language=language, alias=alias, from_version=before, to_version=version.version,
+                who=who, why=why, numbers=numbers,
+            )
+        )  # fmt: skip
+    return expected_revision + 1
+
+
+def ensure_default(context: Context) -> None:
+    """Register what ASR_MODEL names and make it champion when there is none. Safe to race and to repeat."""
+    if aliased(context) is not None:
+        return
+    version = _default(context)
+    try:
+        move_alias(context, version, expected_revision=0, who="kaan", why="first model: ASR_MODEL")
+    except (RetryableError, sa.exc.IntegrityError):
+        if aliased(context) is None:
+            raise
+
+
+def _default(context: Context) -> Version:
+    name = context.settings.asr_model
+    with context.db.reading() as connection:
+        row = connection.execute(_versions().where(tables.model_versions.c.version == name)).first()
+    return _version(row) if row is not None else register(context, location_of(context.settings))
+
+
+def location_of(settings: Settings) -> str:
+    """ASR_MODEL as a location: the bundled folder, a folder, or `hub:` and a name."""
+    name = settings.asr_model
+    if name == "bundled":
+        return str(BUNDLED)
+    return str(Path(name).absolute()) if Path(name).is_dir() else f"hub:{name.removeprefix('hub:')}"
+
+
+def verify(version: Version) -> None:
+    """Hold the version's files against the digests in its row: a folder may have changed since it was registered."""
+    if version.location.startswith("hub:"):
+        return
+    described, _ = _describe(version.location)
+    if described["files"] != version.manifest["files"]:
+        raise PermanentError(
+            "model-file-changed",
+            f"The files of model version {version.version} are not those that were registered.",
+            "Restore the folder, or register the changed files as a version of their own.",
+        )
+
+
+def _describe(location: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The manifest as stored in the row. A folder without one is described by what is in it now."""
+    if location.startswith("hub:"):
+        return {"model_version": location.removeprefix("hub:").split("/")[-1], "files": {}}, ()
+    folder = Path(location)
+    if not folder.is_dir():
+        raise ConfigurationError(
+            "model-not-found",
+            f"The model folder {folder.name} does not exist.",
+            "Correct ASR_MODEL, or fetch the model.",
+        )
+    if (folder / manifest.FILE).is_file():
+        found = manifest.verify(folder)
+        return {"model_version": found.model_version, "files": _plain(found.files)}, found.languages
+    files = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_file():
+            manifest.refuse_pickle(path)
+            files[path.name] = manifest.FileEntry(sha256_of(path), path.stat().st_size)
+    return {"model_version": manifest.version_of(folder.name, files), "files": _plain(files)}, ()
+
+
+def _plain(files: dict[str, manifest.FileEntry]) -> dict[str, Any]:
+    return {name: asdict(entry) for name, entry in files.items()}
+
+
+def _alias(kind: str, language: str, alias: str) -> tuple[sa.ColumnElement[bool], ...]:
+    table = tables.aliases
+    return table.c.kind == kind, table.c.language == language, table.c.alias == alias
+
+
+def _versions(*more: Any) -> sa.Select[Any]:
+    return sa.select(tables.model_versions, *more)
+
+
+def _by_id(connection: Connection, row_id: int) -> Version:
+    return _version(connection.execute(_versions().where(tables.model_versions.c.id == row_id)).one())
+
+
+def _version(row: Any, *, revision: int = 0) -> Version:
+    return Version(row.id, row.version, row.kind, row.location, row.manifest, tuple(row.languages), revision)
