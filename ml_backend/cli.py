@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -89,12 +89,10 @@ app = typer.Typer(
 
 @app.callback()
 def _options(
-    env_file: Path | None = typer.Option(
-        None,
-        "--env-file",
-        help="Read settings from this file first, then from .env, e.g. data/demo.env of a running demo.",
-        dir_okay=False,
-    ),
+    env_file: Annotated[
+        Path | None,
+        typer.Option(help="Read settings from this file first, then from .env, e.g. data/demo.env of a running demo."),
+    ] = None,
 ) -> None:
     """Kaan: transcripts for phone calls in Label Studio."""
     if env_file is None:
@@ -123,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(error: KaanError, code: int) -> int:
-    print(f"error: {error.sentence} [{error.code}]", file=sys.stderr)  # noqa: T201
+    print(f"error: {error.sentence} [{error.code}]", file=sys.stderr)
     if error.next_step:
-        print(f"       {error.next_step}", file=sys.stderr)  # noqa: T201
+        print(f"       {error.next_step}", file=sys.stderr)
     return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
 
 import typer
 
@@ -23,9 +24,7 @@ def upgrade() -> None:
 
 
 @app.command()
-def version(
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
-) -> None:
+def version(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
     """Show the schema in the database and the one this release needs; exit code 1 when they differ.
 
     Example: python -m ml_backend db version --json
