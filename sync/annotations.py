@@ -17,7 +17,8 @@ from sqlalchemy.engine import Connection
 from ml_backend import db, jobs, labelconfig, rendering, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import PermanentError
-from ml_backend.tables import annotations, events, predictions, projects, tasks
+from ml_backend.tables import annotations as rows
+from ml_backend.tables import events, predictions, projects, tasks
 from sync.label_studio import client_of
 
 IDS_PER_JOB = 500
@@ -54,7 +55,7 @@ def read_annotation(context: JobContext, project_id: int, ls_annotation_id: int)
         if error.code != "http-missing":
             raise
         with context.db.transaction() as connection:
-            _mark_deleted(connection, project.id, [ls_annotation_id])
+            mark_deleted(connection, project.id, [ls_annotation_id])
         return
     with context.db.reading() as connection:
         mine = sa.select(tasks).where(
@@ -94,7 +95,7 @@ def store(
     with context.db.transaction() as connection:
         values["prediction_id"] = _started_from(connection, task, annotation)
         key = ("project_id", "ls_annotation_id", "ls_updated_at")
-        row_id, new = db.insert_once(connection, annotations, values, key=key)
+        row_id, new = db.insert_once(connection, rows, values, key=key)
         if task is not None and task.state == "open" and not values["skipped"]:
             db.update(connection, tasks, task.id, state="annotated")
         if new and task is None and values["ls_task_id"]:
@@ -134,19 +135,19 @@ def _follow(connection: Connection, project: sa.Row[Any], action: str, body: Map
                 ls_annotation_id=annotation_id,
             )
     elif action == "ANNOTATIONS_DELETED":
-        _mark_deleted(connection, project.id, _ids(body.get("annotations")))
+        mark_deleted(connection, project.id, _ids(body.get("annotations")))
     elif action == "PROJECT_UPDATED":
         jobs.enqueue(connection, jobs.SYNC_PROJECT, key=str(project.id), project_id=project.id)
 
 
-def _mark_deleted(connection: Connection, project_id: int, ids: Sequence[int]) -> None:
+def mark_deleted(connection: Connection, project_id: int, ids: Sequence[int]) -> None:
     """Keep deleted annotations with their time; a task with none left is open again."""
-    here = sa.and_(annotations.c.project_id == project_id, annotations.c.ls_annotation_id.in_(list(ids)))
-    alive = annotations.c.deleted_at.is_(None)
-    concerned = [row.task_id for row in connection.execute(sa.select(annotations.c.task_id).where(here)).all()]
-    connection.execute(sa.update(annotations).where(here, alive).values(deleted_at=tables.now()))
+    here = sa.and_(rows.c.project_id == project_id, rows.c.ls_annotation_id.in_(list(ids)))
+    alive = rows.c.deleted_at.is_(None)
+    concerned = [row.task_id for row in connection.execute(sa.select(rows.c.task_id).where(here)).all()]
+    connection.execute(sa.update(rows).where(here, alive).values(deleted_at=tables.now()))
     for task_id in {task_id for task_id in concerned if task_id}:
-        left = sa.select(annotations.c.id).where(annotations.c.task_id == task_id, alive, ~annotations.c.skipped)
+        left = sa.select(rows.c.id).where(rows.c.task_id == task_id, alive, ~rows.c.skipped)
         if connection.execute(left.limit(1)).first() is None:
             again = sa.and_(tasks.c.id == task_id, tasks.c.state == "annotated")
             connection.execute(sa.update(tasks).where(again).values(state="open", updated_at=tables.now()))

@@ -91,7 +91,9 @@ def _draft(
     label: str,
 ) -> str:
     """Insert the prediction row unless it is there; gives the task's status line."""
-    body, score, reason = NOTHING, None, (None, None)
+    body: str = NOTHING
+    score: float | None = None
+    reason: tuple[str | None, str | None] = (None, None)
     if task.blind or found is None:
         reason, line = ("blind", "This task is annotated without a draft."), BLIND_LINE
     else:

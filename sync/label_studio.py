@@ -77,9 +77,8 @@ class LabelStudioClient:
             from label_studio_sdk import LabelStudio
 
             # The key is a placeholder: TokenAuth replaces the header, so that one place knows about tokens.
-            self._sdk = LabelStudio(
-                base_url=self.url, api_key="set-by-TokenAuth", httpx_client=self._http, max_retries=0
-            )
+            make: Any = LabelStudio
+            self._sdk = make(base_url=self.url, api_key="set-by-TokenAuth", httpx_client=self._http, max_retries=0)
         return self._sdk
 
     def call(self, method: str, path: str, **options: Any) -> Any:
@@ -100,6 +99,11 @@ class LabelStudioClient:
         with _sdk_errors():
             found = self.sdk.projects.get(id=project_id).model_dump()
         return {k: v for k, v in found.items() if k not in ("token", "task_data_login", "task_data_password")}
+
+    def projects_titled(self, title: str) -> list[dict[str, Any]]:
+        """Projects with exactly this title."""
+        answer = self.call("GET", "/api/projects/", params={"title": title, "page_size": 100})
+        return [found for found in answer["results"] if found.get("title") == title]
 
     def create_project(self, **values: Any) -> int:
         """A new project; gives its id."""

@@ -18,7 +18,7 @@ from ml_backend.context import Context, JobContext
 from ml_backend.tables import predictions, projects, recordings, tasks
 from sync import drafts
 from sync.label_studio import LabelStudioClient, client_of
-from sync.profiles import problems_of, profile_of
+from sync.profiles import problems_of
 
 
 def project_of(connection: Connection, instance_url: str, ls_project_id: int) -> sa.Row[Any] | None:

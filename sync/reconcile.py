@@ -19,7 +19,8 @@ from ml_backend.context import Context, JobContext
 from ml_backend.errors import PermanentError
 from ml_backend.tables import annotations as annotation_rows
 from ml_backend.tables import predictions, projects, recordings, tasks
-from sync import annotations, drafts
+from sync import drafts
+from sync.annotations import mark_deleted, store
 from sync.ingest import add_recording, urgency
 from sync.label_studio import LabelStudioClient, client_of
 from sync.sources import source_of
@@ -84,9 +85,23 @@ def _take(
                     recording_id=row.recording_id,
                 )
     for row in unread:
-        for annotation in client.annotations(row.ls_task_id):
-            annotations.store(context, project, row, annotation)
+        _read_annotations(context, client, project, row)
     return changed
+
+
+def _read_annotations(context: Context, client: LabelStudioClient, project: sa.Row[Any], row: sa.Row[Any]) -> None:
+    """Store what a task's annotations are now; those we have and Label Studio does not are deleted ones."""
+    there = client.annotations(row.ls_task_id)
+    for annotation in there:
+        store(context, project, row, annotation)
+    ids = [int(annotation["id"]) for annotation in there]
+    have = sa.select(annotation_rows.c.ls_annotation_id).where(
+        annotation_rows.c.task_id == row.id, annotation_rows.c.deleted_at.is_(None)
+    )
+    with context.db.transaction() as connection:
+        gone = set(connection.execute(have).scalars()) - set(ids)
+        if gone:
+            mark_deleted(connection, project.id, sorted(gone))
 
 
 def _row(

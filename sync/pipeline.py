@@ -1,0 +1,396 @@
+"""A Label Studio project <-> this service: made, adopted, let go.
+
+Attaching keeps what is there (config, tasks, annotations) and changes four things: a source storage for our audio,
+the ML backend, its webhook with the secret header, and `model_version`, which puts the label stream into static mode.
+Each change is written down before it is made and again when it is done, with the value it replaced; a run that is cut
+anywhere is simply repeated, and detaching walks the list backwards.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend import db, jobs, labelconfig, tables
+from ml_backend.context import Context
+from ml_backend.errors import ConfigurationError, PermanentError
+from ml_backend.labelling import configs
+from ml_backend.settings import Settings
+from ml_backend.tables import projects, tasks
+from sync.label_studio import LabelStudioClient, client_of
+from sync.profiles import problems_of
+from sync.projects import project_of
+from sync.sources import storage_path
+
+TITLE = "Kaan"  # of the backend and the storage we add
+STORAGE, BACKEND, WEBHOOK, MODEL_VERSION = "storage", "ml-backend", "webhook", "model-version"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change to a Label Studio project. `needed` is False when things are as they should be already."""
+
+    what: str
+    sentence: str
+    needed: bool = True
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What attaching will change, in order, and what a person should know first."""
+
+    project: dict[str, Any]
+    changes: tuple[Change, ...]
+    warnings: tuple[str, ...]
+
+
+def create(context: Context, *, config: str, title: str, extra_params: Mapping[str, Any] | None = None) -> int:
+    """A new Label Studio project with this labelling config, attached; gives our row's id.
+
+    Safe to repeat: a project of ours with the same title and config is taken up again, also one whose creation was
+    never answered.
+    """
+    _require(context.settings)
+    if problems := labelconfig.parse(config).problems:
+        raise ConfigurationError("config-unusable", " ".join(problems), "Correct the labelling config.")
+    client = client_of(context)
+    ls_id = _made_before(context, client, title, config)
+    if ls_id is None:
+        ls_id = client.create_project(
+            title=title,
+            description="Calls transcribed by Kaan.",
+            label_config=config,
+            expert_instruction=configs.instructions(),
+            show_instruction=True,
+            show_skip_button=True,
+            enable_empty_annotation=True,
+            show_collab_predictions=True,
+        )
+    row_id = _row(context, client.project(ls_id), made=True)
+    attach(context, ls_id, extra_params=extra_params)
+    return row_id
+
+
+def plan(context: Context, ls_project_id: int) -> Plan:
+    """What `attach` would do, without doing any of it."""
+    _require(context.settings)
+    client = client_of(context)
+    there = client.project(ls_project_id)
+    with context.db.reading() as connection:
+        row = project_of(connection, context.settings.label_studio_url, ls_project_id)
+    label = _label(row, there)
+    changes, warnings = [], []
+    storage = _our_storage(client, context.settings, ls_project_id)
+    changes.append(
+        Change(STORAGE, f"Add a source storage for our audio bucket {context.settings.audio_bucket}.", storage is None)
+    )
+    backends = client.ml_backends(ls_project_id)
+    mine = [b for b in backends if _same(b["url"], context.settings.public_url)]
+    changes.append(Change(BACKEND, f"Add the ML backend {context.settings.public_url}.", not mine))
+    if backends and not (mine and backends[0]["id"] == mine[0]["id"]):
+        warnings.append(
+            f"Another ML backend ({backends[0]['title'] or backends[0]['url']}) is first, and Label Studio always asks "
+            "the first: opening a task and Retrieve predictions go to it. The label stream shows our drafts anyway."
+        )
+    hooks = [h for h in client.webhooks(ls_project_id) if _same(h["url"], _hook_url(context.settings))]
+    right = [h for h in hooks if _carries_secret(h, context.settings)]
+    changes.append(Change(WEBHOOK, f"Add a webhook to {_hook_url(context.settings)} with a secret header.", not right))
+    old = there.get("model_version") or "empty"
+    changes.append(
+        Change(MODEL_VERSION, f"Set model_version from {old} to {label}.", there.get("model_version") != label)
+    )
+    for problem in labelconfig.parse(str(there.get("label_config") or "")).problems:
+        warnings.append(f"The labelling config: {problem}")
+    if there.get("evaluate_predictions_automatically"):
+        warnings.append("The project asks for predictions on every page of its task list: that is slow, turn it off.")
+    return Plan(there, tuple(changes), tuple(warnings))
+
+
+def attach(context: Context, ls_project_id: int, *, extra_params: Mapping[str, Any] | None = None) -> int:
+    """Adopt a Label Studio project; gives our row's id. Safe to repeat, also after a run that was cut."""
+    _require(context.settings)
+    client = client_of(context)
+    there = client.project(ls_project_id)
+    row_id = _row(context, there, made=False)
+    row = context.db.row(projects, row_id)
+    label = _label(row, there)
+    with context.db.transaction() as connection:
+        db.update(connection, projects, row_id, draft_label=label)
+    _connect_storage(context, client, row)
+    _connect_backend(context, client, row, extra_params)
+    _connect_webhook(context, client, row)
+    now = client.project(ls_project_id).get("model_version") or ""
+    if now != label:
+        _note(context, row_id, MODEL_VERSION, "making", old=there.get("model_version") or "")
+        client.change_project(ls_project_id, model_version=label)
+    _note(context, row_id, MODEL_VERSION, "done", new=label)
+    with context.db.transaction() as connection:
+        db.update(connection, projects, row_id, state="attached", checked_at=tables.now())
+        jobs.enqueue(connection, jobs.SYNC_PROJECT, key=str(row_id), project_id=row_id)
+        jobs.enqueue(connection, jobs.FIND_TASKS, key=str(row_id), project_id=row_id)
+    return row_id
+
+
+def detach(context: Context, ls_project_id: int) -> list[str]:
+    """Undo what attaching changed; gives a sentence for each thing. Safe to repeat. Tasks and annotations stay."""
+    client = client_of(context)
+    with context.db.reading() as connection:
+        row = project_of(connection, context.settings.label_studio_url, ls_project_id)
+    if row is None or not row.attached_changes:
+        raise PermanentError(
+            "not-attached", f"Project {ls_project_id} is not attached.", "See `python -m ml_backend project list`."
+        )
+    context.db.update(projects, row.id, state="detached")
+    said = []
+    for step in reversed(row.attached_changes.get("steps", [])):
+        if step["state"] == "undone":
+            continue
+        said.append(_undo(context, client, row, step))
+        _note(context, row.id, step["what"], "undone")
+    with context.db.transaction() as connection:
+        values = {"ml_backend_id": None, "webhook_id": None, "next_draft_label": None}
+        db.update(connection, projects, row.id, **values)
+    return said
+
+
+# --- the four connections
+
+
+def _connect_storage(context: Context, client: LabelStudioClient, row: sa.Row[Any]) -> None:
+    settings = context.settings
+    context.store.ensure_bucket(settings.audio_bucket)
+    found = _our_storage(client, settings, row.ls_project_id)
+    if found is None:
+        _note(context, row.id, STORAGE, "making")
+        if settings.objects == "s3://":
+            kind, values = "s3", _s3_values(settings)
+        else:
+            kind, values = "localfiles", {"path": storage_path(settings.audio_bucket, settings), "use_blob_urls": True}
+        storage_id = client.add_storage(kind, row.ls_project_id, title=TITLE, **values)
+        _note(context, row.id, STORAGE, "done", kind=kind, id=storage_id)
+    else:
+        storage_id = int(found["id"])
+        _finish(context, row.id, STORAGE, kind=found["type"], id=storage_id)
+    context.db.update(projects, row.id, storage_id=storage_id)
+
+
+def _connect_backend(
+    context: Context, client: LabelStudioClient, row: sa.Row[Any], extra_params: Mapping[str, Any] | None
+) -> None:
+    settings = context.settings
+    user, password = settings.basic_auth_user, settings.basic_auth_pass.get_secret_value()
+    mine = [b for b in client.ml_backends(row.ls_project_id) if _same(b["url"], settings.public_url)]
+    wanted = {"extra_params": dict(extra_params)} if extra_params else {}
+    if mine:
+        backend = client.change_ml_backend(mine[0], user=user, password=password, **wanted)
+        _finish(context, row.id, BACKEND, id=int(backend["id"]))
+    else:
+        _note(context, row.id, BACKEND, "making")
+        backend = client.add_ml_backend(
+            row.ls_project_id, url=settings.public_url, title=TITLE, user=user, password=password
+        )
+        if wanted:
+            client.change_ml_backend(backend, user=user, password=password, **wanted)
+        _note(context, row.id, BACKEND, "done", id=int(backend["id"]))
+    stored, _ = problems_of(extra_params or backend.get("extra_params"))
+    context.db.update(projects, row.id, ml_backend_id=int(backend["id"]), extra_params=stored)
+
+
+def _connect_webhook(context: Context, client: LabelStudioClient, row: sa.Row[Any]) -> None:
+    """Adding a backend made a webhook without credentials: give it the header, or make one."""
+    settings = context.settings
+    header = {"X-Webhook-Secret": settings.label_studio_webhook_secret.get_secret_value()}
+    hooks = [h for h in client.webhooks(row.ls_project_id) if _same(h["url"], _hook_url(settings))]
+    if hooks:
+        hook = hooks[0]
+        if not _carries_secret(hook, settings) or not hook.get("is_active"):
+            kept = {k: v for k, v in (hook.get("headers") or {}).items() if k.lower() != "x-webhook-secret"}
+            client.change_webhook(hook, headers={**kept, **header}, is_active=True, send_payload=True)
+        made_with_backend = _step(context, row.id, BACKEND) is not None
+        for more in hooks[1:] if made_with_backend else ():
+            client.delete_webhook(int(more["id"]))
+        if made_with_backend:
+            _note(context, row.id, WEBHOOK, "done", id=int(hook["id"]))
+        else:
+            _finish(context, row.id, WEBHOOK, id=int(hook["id"]))
+    else:
+        _note(context, row.id, WEBHOOK, "making")
+        hook = client.add_webhook(row.ls_project_id, url=_hook_url(settings), headers=header)
+        _note(context, row.id, WEBHOOK, "done", id=int(hook["id"]))
+    context.db.update(projects, row.id, webhook_id=int(hook["id"]))
+
+
+def _undo(context: Context, client: LabelStudioClient, row: sa.Row[Any], step: Mapping[str, Any]) -> str:
+    """Undo one step if things are still as we left them."""
+    what, ls_id = step["what"], row.ls_project_id
+    if what == MODEL_VERSION:
+        now = client.project(ls_id).get("model_version")
+        if now not in (step.get("new"), row.draft_label, row.next_draft_label):
+            return f"model_version is {now or 'empty'} by now and stays."
+        client.change_project(ls_id, model_version=step.get("old") or "")
+        return f"model_version is {step.get('old') or 'empty'} again."
+    if what == BACKEND:
+        for backend in client.ml_backends(ls_id):
+            if _same(backend["url"], context.settings.public_url):
+                client.delete_ml_backend(int(backend["id"]))
+        return "The ML backend is removed."
+    if what == WEBHOOK:
+        for hook in client.webhooks(ls_id):
+            if _same(hook["url"], _hook_url(context.settings)):
+                client.delete_webhook(int(hook["id"]))
+        return "The webhook is removed."
+    ours = sa.select(tasks.c.id).where(
+        tasks.c.project_id == row.id, tasks.c.origin == "ours", tasks.c.ls_task_id.is_not(None)
+    )
+    if context.db.rows(ours.where(tasks.c.state != "deleted").limit(1)):
+        return "The source storage stays: tasks that we made play from it."
+    found = _our_storage(client, context.settings, ls_id)
+    if found is not None:
+        client.delete_storage(str(found["type"]), int(found["id"]))
+    return "The source storage is removed."
+
+
+# --- the record of changes
+
+
+def _note(context: Context, row_id: int, what: str, state: str, **details: Any) -> None:
+    """Write a step down: `making` before it is made, `done` after, `undone` when detached. First values stay."""
+    with context.db.transaction() as connection:
+        record = connection.execute(sa.select(projects.c.attached_changes).where(projects.c.id == row_id)).scalar_one()
+        record = {**(record or {}), "steps": [dict(step) for step in (record or {}).get("steps", [])]}
+        step = next((s for s in record["steps"] if s["what"] == what), None)
+        if step is None:
+            step = {"what": what}
+            record["steps"].append(step)
+        again = step.get("state") == "undone"
+        for name, value in details.items():
+            if again or name not in step or name in ("id", "kind", "new"):
+                step[name] = value
+        step["state"] = state
+        db.update(connection, projects, row_id, attached_changes=record)
+
+
+def _finish(context: Context, row_id: int, what: str, **details: Any) -> None:
+    """The thing is there already: ours when an earlier run wrote that it was about to make it."""
+    step = _step(context, row_id, what)
+    if step is not None and step["state"] in ("making", "done"):
+        _note(context, row_id, what, "done", **details)
+
+
+def _step(context: Context, row_id: int, what: str) -> dict[str, Any] | None:
+    record = context.db.row(projects, row_id).attached_changes or {}
+    found = next((s for s in record.get("steps", []) if s["what"] == what), None)
+    return dict(found) if found and found["state"] != "undone" else None
+
+
+def _row(context: Context, there: Mapping[str, Any], *, made: bool) -> int:
+    """Our row of a project; the record begins with when, and whether we made the project."""
+    config = str(there.get("label_config") or "")
+    values = {
+        "instance_url": context.settings.label_studio_url,
+        "ls_project_id": int(there["id"]),
+        "title": str(there.get("title") or "")[:500],
+        "label_config": config,
+        "config_sha256": labelconfig.digest(config),
+    }
+    with context.db.transaction() as connection:
+        row_id, _ = db.insert_once(connection, projects, values, key=("instance_url", "ls_project_id"))
+        row = connection.execute(sa.select(projects).where(projects.c.id == row_id)).one()
+        if row.state == "detached" or not row.attached_changes:
+            was_made = made or bool((row.attached_changes or {}).get("made"))
+            record = {"at": tables.now().isoformat(), "made": was_made, "steps": []}
+            db.update(connection, projects, row_id, attached_changes=record, state="seen")
+        db.update(connection, projects, row_id, title=values["title"], label_config=config)
+        db.update(connection, projects, row_id, config_sha256=values["config_sha256"])
+    return row_id
+
+
+# --- what is there
+
+
+def _label(row: sa.Row[Any] | None, there: Mapping[str, Any]) -> str:
+    """The draft label in force; for a project we have no drafts in, one above any that Label Studio shows already."""
+    if row is not None and row.state != "seen":
+        return str(row.draft_label)
+    shown = re.fullmatch(r"draft-(\d+)", str(there.get("model_version") or ""))
+    known = re.fullmatch(r"draft-(\d+)", str(row.draft_label)) if row is not None else None
+    number = int(known[1]) if known else 1
+    if shown and not (row is not None and row.attached_changes):
+        number = max(number, int(shown[1]) + 1)
+    return f"draft-{number}"
+
+
+def _made_before(context: Context, client: LabelStudioClient, title: str, config: str) -> int | None:
+    """A project of ours with this title, or one that an unanswered creation left behind: same config, no task."""
+    statement = sa.select(projects).where(
+        projects.c.instance_url == context.settings.label_studio_url, projects.c.title == title
+    )
+    mine = {row.ls_project_id for row in context.db.rows(statement) if (row.attached_changes or {}).get("made")}
+    for found in client.projects_titled(title):
+        left = not found.get("task_number") and _squeezed(found.get("label_config")) == _squeezed(config)
+        if found["id"] in mine or left:
+            return int(found["id"])
+    return None
+
+
+def _squeezed(text: Any) -> str:
+    return re.sub(r"\s+", "", str(text or ""))
+
+
+def _our_storage(client: LabelStudioClient, settings: Settings, ls_project_id: int) -> dict[str, Any] | None:
+    """The project's storage that can play our audio bucket."""
+    for storage in client.storages(ls_project_id):
+        if storage.get("type") == "s3" and settings.objects == "s3://":
+            if storage.get("bucket") == settings.audio_bucket:
+                return storage
+        elif storage.get("type") == "localfiles" and settings.objects != "s3://":
+            ours = storage_path(settings.audio_bucket, settings)
+            if f"{ours}/".startswith(str(storage.get("path")).rstrip("/") + "/"):
+                return storage
+    return None
+
+
+def _s3_values(settings: Settings) -> dict[str, Any]:
+    """Presigned addresses are off: their host is the one Label Studio uses, which browsers often cannot reach."""
+    scheme = "https" if settings.minio_secure else "http"
+    return {
+        "bucket": settings.audio_bucket,
+        "s3_endpoint": f"{scheme}://{settings.minio_endpoint}",
+        "aws_access_key_id": settings.minio_access_key.get_secret_value(),
+        "aws_secret_access_key": settings.minio_secret_key.get_secret_value(),
+        "presign": False,
+        "use_blob_urls": True,
+        "regex_filter": "^$",  # nothing is imported by a sync of this storage: the tasks are ours to make
+    }
+
+
+def _carries_secret(hook: Mapping[str, Any], settings: Settings) -> bool:
+    headers = {str(k).lower(): str(v) for k, v in (hook.get("headers") or {}).items()}
+    secret = settings.label_studio_webhook_secret.get_secret_value()
+    return headers.get("x-webhook-secret", "") == secret
+
+
+def _hook_url(settings: Settings) -> str:
+    return f"{settings.public_url}/webhook"
+
+
+def _same(one: str, other: str) -> bool:
+    return one.rstrip("/") == other.rstrip("/")
+
+
+def _require(settings: Settings) -> None:
+    """Everything attaching needs, named at once."""
+    needed = {
+        "LABEL_STUDIO_URL": settings.label_studio_url,
+        "LABEL_STUDIO_API_KEY": settings.label_studio_api_key.get_secret_value(),
+        "LABEL_STUDIO_WEBHOOK_SECRET": settings.label_studio_webhook_secret.get_secret_value(),
+        "PUBLIC_URL": settings.public_url,
+    }
+    if missing := [name for name, value in needed.items() if not value]:
+        raise ConfigurationError(
+            "settings-missing", f"These settings are empty: {', '.join(missing)}.", "Set them; .env.example says how."
+        )
