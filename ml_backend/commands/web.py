@@ -1,13 +1,8 @@
-"""`web`: gunicorn around the app, configured here and nowhere else.
-
-One process with threads: requests are look-ups, and a worker that waits on the database gives the interpreter away.
-The app is made after the fork (never `preload`), because a CTranslate2 model or a connection made before it hangs.
-"""
+"""`web`: check what a person can have got wrong, then serve."""
 
 from __future__ import annotations
 
 import socket
-from typing import Any
 
 import typer
 
@@ -17,9 +12,6 @@ from ml_backend.errors import ConfigurationError
 from ml_backend.settings import Settings
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-GRACEFUL_TIMEOUT_S = 20
-KEEP_ALIVE_S = 5
-MAX_REQUEST_LINE = 8190
 
 app = typer.Typer(add_completion=False, help="Serve the Label Studio protocol, webhooks and /api.")
 
@@ -37,6 +29,7 @@ def web(
 
 def serve(settings: Settings, *, workers: int = 1) -> None:
     """Check what a person can have got wrong, then listen until stopped."""
+    from ml_backend.api import server
     from ml_backend.api.app import load_plugin
 
     for sentence in check_exposure(settings):
@@ -48,7 +41,7 @@ def serve(settings: Settings, *, workers: int = 1) -> None:
         database.dispose()
     load_plugin(settings.plugin)
     check_port(settings)
-    _server(settings, workers).run()
+    server.Server(settings, workers=workers).run()
 
 
 def check_exposure(settings: Settings) -> list[str]:
@@ -81,43 +74,3 @@ def check_port(settings: Settings) -> None:
                 f"Cannot listen on {settings.bind}:{settings.port} ({error.strerror}).",
                 "Stop what listens there, or set PORT to another number.",
             ) from error
-
-
-def options(settings: Settings, workers: int = 1) -> dict[str, Any]:
-    """gunicorn's settings."""
-    host = f"[{settings.bind}]" if ":" in settings.bind else settings.bind
-    return {
-        "bind": f"{host}:{settings.port}",
-        "worker_class": "gthread",
-        "workers": workers,
-        "threads": settings.web_threads,
-        "preload_app": False,
-        "timeout": 120,
-        "graceful_timeout": GRACEFUL_TIMEOUT_S,
-        "keepalive": KEEP_ALIVE_S,
-        "limit_request_line": MAX_REQUEST_LINE,
-        "limit_request_fields": 100,
-        "limit_request_field_size": 8190,
-        "control_socket_disable": True,
-        "proc_name": "kaan-web",
-        "loglevel": "warning",
-        "worker_tmp_dir": None,
-    }
-
-
-def _server(settings: Settings, workers: int) -> Any:
-    from gunicorn.app.base import BaseApplication
-
-    class Server(BaseApplication):  # type: ignore[misc]
-        """gunicorn with our options instead of its command line and files."""
-
-        def load_config(self) -> None:
-            for name, value in options(settings, workers).items():
-                self.cfg.set(name, value)
-
-        def load(self) -> Any:
-            from ml_backend.api.app import create_app, load_plugin
-
-            return create_app(settings, load_plugin(settings.plugin))
-
-    return Server()

