@@ -26,7 +26,7 @@ from ml_backend.projects import Project
 
 NOTHING = b"[]"
 JUST_DELIVERED_S = 30.0  # the other delivery may have landed while this request was under way
-CONFIRM_AFTER_S = 60.0
+CONFIRM_AFTER_S = 35.0
 POLL_S = 0.1
 MAX_CACHED = 20_000
 IDS_PER_QUERY, IDS_PER_JOB = 500, 1000
@@ -253,8 +253,10 @@ def _wanted(task: Any, audio_key: str) -> _Wanted | None:
 
 def _entry(row: Any, config_sha256: str | None) -> _Entry:
     closed = bool(row.blind) or row.state in CLOSED_STATES or row.reason_code is not None
-    stale = config_sha256 is not None and row.config_sha256 != config_sha256
-    if closed or row.body is None or stale:
+    if row.body is not None:  # rendered for another config: a new draft is on its way; nobody: Label Studio refused it
+        stale = config_sha256 is not None and row.config_sha256 != config_sha256
+        closed = closed or stale or row.delivered_by == "nobody"
+    if closed or row.body is None:
         return _Entry(row.data_value, closed=closed)
     delivered = row.delivered_at.timestamp() if row.delivered_by and row.delivered_at else None
     return _Entry(row.data_value, False, row.id, row.body.encode(), delivered)

@@ -51,7 +51,13 @@ def body() -> bytes:
         raise InvalidInput("not-json", "The content type is not application/json.", "Send JSON in UTF-8.", status=415)
     if request.content_encoding not in (None, "", "identity"):
         raise InvalidInput("encoded-body", "The body is compressed.", "Send it without Content-Encoding.", status=415)
-    return request.get_data(cache=False)
+    try:
+        return request.get_data(cache=False)
+    except HTTPException:
+        raise
+    except Exception as error:  # whatever the server raises about a cut or badly chunked body
+        _log.info("request %s: the body could not be read (%s)", request_id(), type(error).__name__)
+        raise InvalidInput("unreadable-body", "The body ended early or is badly chunked.", "Send it whole.") from None
 
 
 def parse_object(data: bytes) -> dict[str, Any]:

@@ -1,0 +1,124 @@
+"""App -> listening processes: gunicorn, configured here and nowhere else.
+
+One process with threads: requests are look-ups, and a thread that waits gives the interpreter away. The app is made
+after the fork (never `preload`), because a CTranslate2 model or a connection made before it hangs. What gunicorn
+refuses by itself is answered as JSON like every other error, without quoting what was sent; and a client that sends
+slower than READ_LIMIT_S is let go, so that a few of them cannot hold all threads.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import time
+from http import HTTPStatus
+from typing import Any
+
+from gunicorn import util
+from gunicorn.app.base import BaseApplication
+from gunicorn.http import errors
+from gunicorn.workers.gthread import ThreadWorker
+
+from ml_backend.settings import Settings
+
+GRACEFUL_TIMEOUT_S = 20
+KEEP_ALIVE_S = 5
+READ_LIMIT_S = 15.0
+MAX_REQUEST_LINE = 8190
+_STATUS: dict[type[Exception], HTTPStatus] = {
+    errors.LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
+    errors.LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    errors.ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
+}
+_log = logging.getLogger(__name__)
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """gunicorn's thread worker with our error answers and a limit on reading."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._since: dict[Any, float] = {}
+
+    def handle(self, conn: Any) -> Any:
+        self._since[conn] = time.monotonic()
+        try:
+            return super().handle(conn)
+        finally:
+            self._since.pop(conn, None)
+
+    def murder_pending(self) -> None:
+        """Called every second: end the reading side of slow clients. Answers already being made still go out."""
+        super().murder_pending()
+        late = time.monotonic() - READ_LIMIT_S
+        for conn, since in list(self._since.items()):
+            if since < late:
+                self._since.pop(conn, None)
+                try:
+                    conn.sock.shutdown(socket.SHUT_RD)
+                except OSError:
+                    continue
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """What never became a request: 4xx as JSON."""
+        status = _STATUS.get(type(exc), HTTPStatus.BAD_REQUEST)
+        if not isinstance(exc, errors.ParseException | OSError):
+            _log.error("a request could not be served", exc_info=exc)
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+        body = json.dumps(
+            {
+                "code": status.phrase.lower().replace(" ", "-"),
+                "message": f"The request was refused: {status.phrase.lower()}.",
+                "next_step": "Send a well-formed HTTP/1.1 request.",
+                "request_id": "",
+            }
+        )
+        head = (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        try:
+            util.write_nonblock(client, (head + body).encode("latin-1"))
+        except OSError:
+            _log.debug("the client was gone before its error")
+
+
+class Server(BaseApplication):  # type: ignore[misc]
+    """gunicorn with our options instead of its command line and files."""
+
+    def __init__(self, settings: Settings, *, workers: int = 1) -> None:
+        self._settings, self._workers = settings, workers
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in options(self._settings, self._workers).items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        from ml_backend import log
+        from ml_backend.api.app import create_app, load_plugin
+
+        log.configure(self._settings, "web")
+        return create_app(self._settings, load_plugin(self._settings.plugin))
+
+
+def options(settings: Settings, workers: int = 1) -> dict[str, Any]:
+    """gunicorn's settings."""
+    host = f"[{settings.bind}]" if ":" in settings.bind else settings.bind
+    return {
+        "bind": f"{host}:{settings.port}",
+        "worker_class": Worker,
+        "workers": workers,
+        "threads": settings.web_threads,
+        "preload_app": False,
+        "timeout": 120,
+        "graceful_timeout": GRACEFUL_TIMEOUT_S,
+        "keepalive": KEEP_ALIVE_S,
+        "limit_request_line": MAX_REQUEST_LINE,
+        "limit_request_fields": 100,
+        "limit_request_field_size": 8190,
+        "control_socket_disable": True,
+        "proc_name": "kaan-web",
+        "loglevel": "error",
+    }
