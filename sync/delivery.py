@@ -19,6 +19,7 @@ from ml_backend import db, jobs, labelconfig, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import PermanentError
 from ml_backend.tables import predictions, projects, tasks
+from sync.changes import label_shown, show_label
 from sync.label_studio import LabelStudioClient, client_of
 
 BATCH = 200
@@ -35,6 +36,8 @@ def push_predictions(context: JobContext, project_id: int) -> None:
     settle(context, client, project, _claimed(context, project, "push"))
     while rows := _claim(context, project):
         _send(context, client, project, rows)
+    if project.state == "attached" and not label_shown(context, project):
+        show_label(context, client, project, project.draft_label)
     more = show_status_lines(context, client, project)
     with context.db.transaction() as connection:
         if more:

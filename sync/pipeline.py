@@ -21,13 +21,13 @@ from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.labelling import configs
 from ml_backend.settings import Settings
 from ml_backend.tables import projects, tasks
+from sync.changes import BACKEND, MODEL_VERSION, STORAGE, WEBHOOK, finish, note, show_label, step_of
 from sync.label_studio import LabelStudioClient, client_of
 from sync.profiles import problems_of
 from sync.projects import project_of
 from sync.sources import storage_path
 
 TITLE = "Kaan"  # of the backend and the storage we add
-STORAGE, BACKEND, WEBHOOK, MODEL_VERSION = "storage", "ml-backend", "webhook", "model-version"
 
 
 @dataclass(frozen=True)
@@ -120,14 +120,12 @@ def attach(context: Context, ls_project_id: int, *, extra_params: Mapping[str, A
     label = _label(row, there)
     with context.db.transaction() as connection:
         db.update(connection, projects, row_id, draft_label=label)
+    if step_of(context, row_id, MODEL_VERSION) is None:
+        note(context, row_id, MODEL_VERSION, "making", old=there.get("model_version") or "")
     _connect_storage(context, client, row)
     _connect_backend(context, client, row, extra_params)
     _connect_webhook(context, client, row)
-    now = client.project(ls_project_id).get("model_version") or ""
-    if now != label:
-        _note(context, row_id, MODEL_VERSION, "making", old=there.get("model_version") or "")
-        client.change_project(ls_project_id, model_version=label)
-    _note(context, row_id, MODEL_VERSION, "done", new=label)
+    show_label(context, client, context.db.row(projects, row_id), label)
     with context.db.transaction() as connection:
         db.update(connection, projects, row_id, state="attached", checked_at=tables.now())
         jobs.enqueue(connection, jobs.SYNC_PROJECT, key=str(row_id), project_id=row_id)
@@ -150,7 +148,7 @@ def detach(context: Context, ls_project_id: int) -> list[str]:
         if step["state"] == "undone":
             continue
         said.append(_undo(context, client, row, step))
-        _note(context, row.id, step["what"], "undone")
+        note(context, row.id, step["what"], "undone")
     with context.db.transaction() as connection:
         values = {"ml_backend_id": None, "webhook_id": None, "next_draft_label": None}
         db.update(connection, projects, row.id, **values)
@@ -165,16 +163,16 @@ def _connect_storage(context: Context, client: LabelStudioClient, row: sa.Row[An
     context.store.ensure_bucket(settings.audio_bucket)
     found = _our_storage(client, settings, row.ls_project_id)
     if found is None:
-        _note(context, row.id, STORAGE, "making")
+        note(context, row.id, STORAGE, "making")
         if settings.objects == "s3://":
             kind, values = "s3", _s3_values(settings)
         else:
             kind, values = "localfiles", {"path": storage_path(settings.audio_bucket, settings), "use_blob_urls": True}
         storage_id = client.add_storage(kind, row.ls_project_id, title=TITLE, **values)
-        _note(context, row.id, STORAGE, "done", kind=kind, id=storage_id)
+        note(context, row.id, STORAGE, "done", kind=kind, id=storage_id)
     else:
         storage_id = int(found["id"])
-        _finish(context, row.id, STORAGE, kind=found["type"], id=storage_id)
+        finish(context, row.id, STORAGE, kind=found["type"], id=storage_id)
     context.db.update(projects, row.id, storage_id=storage_id)
 
 
@@ -187,15 +185,15 @@ def _connect_backend(
     wanted = {"extra_params": dict(extra_params)} if extra_params else {}
     if mine:
         backend = client.change_ml_backend(mine[0], user=user, password=password, **wanted)
-        _finish(context, row.id, BACKEND, id=int(backend["id"]))
+        finish(context, row.id, BACKEND, id=int(backend["id"]))
     else:
-        _note(context, row.id, BACKEND, "making")
+        note(context, row.id, BACKEND, "making")
         backend = client.add_ml_backend(
             row.ls_project_id, url=settings.public_url, title=TITLE, user=user, password=password
         )
         if wanted:
             client.change_ml_backend(backend, user=user, password=password, **wanted)
-        _note(context, row.id, BACKEND, "done", id=int(backend["id"]))
+        note(context, row.id, BACKEND, "done", id=int(backend["id"]))
     stored, _ = problems_of(extra_params or backend.get("extra_params"))
     context.db.update(projects, row.id, ml_backend_id=int(backend["id"]), extra_params=stored)
 
@@ -210,17 +208,17 @@ def _connect_webhook(context: Context, client: LabelStudioClient, row: sa.Row[An
         if not _carries_secret(hook, settings) or not hook.get("is_active"):
             kept = {k: v for k, v in (hook.get("headers") or {}).items() if k.lower() != "x-webhook-secret"}
             client.change_webhook(hook, headers={**kept, **header}, is_active=True, send_payload=True)
-        made_with_backend = _step(context, row.id, BACKEND) is not None
+        made_with_backend = step_of(context, row.id, BACKEND) is not None
         for more in hooks[1:] if made_with_backend else ():
             client.delete_webhook(int(more["id"]))
         if made_with_backend:
-            _note(context, row.id, WEBHOOK, "done", id=int(hook["id"]))
+            note(context, row.id, WEBHOOK, "done", id=int(hook["id"]))
         else:
-            _finish(context, row.id, WEBHOOK, id=int(hook["id"]))
+            finish(context, row.id, WEBHOOK, id=int(hook["id"]))
     else:
-        _note(context, row.id, WEBHOOK, "making")
+        note(context, row.id, WEBHOOK, "making")
         hook = client.add_webhook(row.ls_project_id, url=_hook_url(settings), headers=header)
-        _note(context, row.id, WEBHOOK, "done", id=int(hook["id"]))
+        note(context, row.id, WEBHOOK, "done", id=int(hook["id"]))
     context.db.update(projects, row.id, webhook_id=int(hook["id"]))
 
 
@@ -229,10 +227,13 @@ def _undo(context: Context, client: LabelStudioClient, row: sa.Row[Any], step: M
     what, ls_id = step["what"], row.ls_project_id
     if what == MODEL_VERSION:
         now = client.project(ls_id).get("model_version")
-        if now not in (step.get("new"), row.draft_label, row.next_draft_label):
-            return f"model_version is {now or 'empty'} by now and stays."
-        client.change_project(ls_id, model_version=step.get("old") or "")
-        return f"model_version is {step.get('old') or 'empty'} again."
+        if now not in (step.get("new"), row.draft_label, row.next_draft_label, TITLE, None, ""):
+            return f"model_version is {now} by now and stays."
+        old = step.get("old") or ""
+        if not show_label(context, client, row, old):
+            old = ""  # nothing in the project has that version any more
+            show_label(context, client, row, old)
+        return f"model_version is {old or 'empty'} again."
     if what == BACKEND:
         for backend in client.ml_backends(ls_id):
             if _same(backend["url"], context.settings.public_url):
@@ -252,39 +253,6 @@ def _undo(context: Context, client: LabelStudioClient, row: sa.Row[Any], step: M
     if found is not None:
         client.delete_storage(str(found["type"]), int(found["id"]))
     return "The source storage is removed."
-
-
-# --- the record of changes
-
-
-def _note(context: Context, row_id: int, what: str, state: str, **details: Any) -> None:
-    """Write a step down: `making` before it is made, `done` after, `undone` when detached. First values stay."""
-    with context.db.transaction() as connection:
-        record = connection.execute(sa.select(projects.c.attached_changes).where(projects.c.id == row_id)).scalar_one()
-        record = {**(record or {}), "steps": [dict(step) for step in (record or {}).get("steps", [])]}
-        step = next((s for s in record["steps"] if s["what"] == what), None)
-        if step is None:
-            step = {"what": what}
-            record["steps"].append(step)
-        again = step.get("state") == "undone"
-        for name, value in details.items():
-            if again or name not in step or name in ("id", "kind", "new"):
-                step[name] = value
-        step["state"] = state
-        db.update(connection, projects, row_id, attached_changes=record)
-
-
-def _finish(context: Context, row_id: int, what: str, **details: Any) -> None:
-    """The thing is there already: ours when an earlier run wrote that it was about to make it."""
-    step = _step(context, row_id, what)
-    if step is not None and step["state"] in ("making", "done"):
-        _note(context, row_id, what, "done", **details)
-
-
-def _step(context: Context, row_id: int, what: str) -> dict[str, Any] | None:
-    record = context.db.row(projects, row_id).attached_changes or {}
-    found = next((s for s in record.get("steps", []) if s["what"] == what), None)
-    return dict(found) if found and found["state"] != "undone" else None
 
 
 def _row(context: Context, there: Mapping[str, Any], *, made: bool) -> int:

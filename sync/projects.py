@@ -17,6 +17,7 @@ from ml_backend import db, jobs, labelconfig, registry, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.tables import predictions, projects, recordings, tasks
 from sync import drafts
+from sync.changes import show_label
 from sync.label_studio import LabelStudioClient, client_of
 from sync.profiles import problems_of
 
@@ -92,7 +93,7 @@ def redraft_project(context: JobContext, project_id: int) -> None:
         return
     label = project.next_draft_label
     if project.state == "attached":
-        client_of(context).change_project(project.ls_project_id, model_version=label)
+        show_label(context, client_of(context), project, label)
     with context.db.transaction() as connection:
         moved = sa.and_(projects.c.id == project_id, projects.c.next_draft_label == label)
         values = {"draft_label": label, "next_draft_label": None}
