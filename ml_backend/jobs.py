@@ -10,7 +10,6 @@ for each member; members not settled when it returns count as failed retryable.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -66,15 +65,6 @@ KINDS: dict[str, JobKind] = {
         CREATE_TASKS, PUSH_PREDICTIONS, CONFIRM_ANSWERS, REDRAFT_PROJECT, TRAIN,
     )
 }  # fmt: skip
-
-
-def kinds_of(extra: str | None) -> Mapping[str, JobKind]:
-    """The table of kinds, or for tests the one at `module:NAME`, from a process's own command line only."""
-    if extra is None:
-        return KINDS
-    module, _, name = extra.partition(":")
-    found: Mapping[str, JobKind] = getattr(importlib.import_module(module), name)
-    return found
 
 
 def enqueue(

@@ -121,7 +121,7 @@ class Relay:
                     self._move(row.id, row.attempt, "queued", "waiting")
                     raise
 
-    def _chosen(self, queue: str) -> Sequence[sa.Row[Any]]:
+    def _chosen(self, queue: str) -> Sequence[Any]:
         with self.context.db.reading() as connection:
             now = leases.clock(connection)
             waiting = sa.select(jobs.c.id, jobs.c.attempt, jobs.c.priority).where(

@@ -133,7 +133,6 @@ def run(
     queue: Annotated[list[str] | None, typer.Option(help="Only this queue: sync, transcribe or training.")] = None,
     wait: Annotated[float, typer.Option(min=0, help="Wait up to this many seconds for retries that are due soon.")] = 0,
     as_json: AsJson = False,
-    kinds: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run all due jobs in this process, without Redis, relay or workers, until nothing is due. Exit code 1: one failed.
 
@@ -154,9 +153,7 @@ def run(
         console.print(escape(text), highlight=False, soft_wrap=True)
 
     chosen = _known(queue or [], job_table.QUEUES, "queue")
-    summary = runner.run_due(
-        context, kinds=job_table.kinds_of(kinds), queues=chosen, wait_s=wait, on_start=started, on_settled=settled
-    )
+    summary = runner.run_due(context, queues=chosen, wait_s=wait, on_start=started, on_settled=settled)
     report = {state: len(summary.of(state)) for state in STATES if summary.of(state)}
     if as_json:
         typer.echo(json.dumps({"outcomes": [vars(outcome) for outcome in summary.outcomes]}, default=str))

@@ -16,7 +16,6 @@ app = typer.Typer(add_completion=False)
 def worker(
     queue: Annotated[str, typer.Argument(help="sync, transcribe or training.")],
     burst: Annotated[bool, typer.Option("--burst", help="End when no message is waiting.")] = False,
-    kinds: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run the jobs of one queue until stopped; SIGTERM lets the job in hand finish.
 
@@ -31,4 +30,4 @@ def worker(
         raise InvalidInput("unknown-queue", f"There is no queue {queue[:40]!r}.", f"Known: {', '.join(jobs.QUEUES)}.")
     chosen = settings.load()
     log.configure(chosen, f"worker:{queue}")
-    workers.serve(chosen, queue, kinds=jobs.kinds_of(kinds), burst=burst)
+    workers.serve(chosen, queue, burst=burst)
