@@ -6,25 +6,31 @@ a second start takes seconds.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ml_backend import db
+from ml_backend import db, settings
 from ml_backend.commands.demo import home as homes
-from ml_backend.commands.demo import label_studio, ports, redis_server, services
+from ml_backend.commands.demo import label_studio, ports, progress, redis_server, services
 from ml_backend.commands.demo.home import USER, Home
 from ml_backend.commands.demo.programs import Supervisor, end_leftovers
 from ml_backend.commands.demo.screen import Screen
+from ml_backend.context import open_context
+from ml_backend.db import Database
 
 LOOK_EVERY_S = 0.5
+PROJECTS = ("original", "calls")
+CALLS = Path(__file__).resolve().parents[2] / "bundled" / "calls" / "calls.json"
 
 app = typer.Typer(add_completion=False)
 
@@ -71,8 +77,8 @@ def demo(
     supervisor = Supervisor(home, say=screen.warn, stopping=stop.stopping)
     try:
         api_key = _bring_up(home, supervisor, screen)
-        _fill(home, screen, supervisor)
-        homes.write_private(ready_file, json.dumps(_facts(home, api_key)))
+        _fill(home, supervisor, screen, api_key=api_key)
+        homes.write_private(ready_file, json.dumps(_facts(home)))
         screen.welcome(home, USER, home.secrets["label_studio_password"])
         if browser:
             typer.launch(home.label_studio_url)
@@ -82,7 +88,8 @@ def demo(
     except KeyboardInterrupt:
         pass
     finally:
-        screen.note("Stopping ...")
+        if supervisor.running:
+            screen.note("Stopping ...")
         supervisor.stop(hurry=stop.hurry)
         ready_file.unlink(missing_ok=True)
         home.release()
@@ -113,11 +120,49 @@ def _bring_up(home: Home, supervisor: Supervisor, screen: Screen) -> str:
     return api_key
 
 
-def _fill(home: Home, screen: Screen, supervisor: Supervisor) -> None:
-    """Projects, calls, and the wait until they are transcribed."""
+def _fill(home: Home, supervisor: Supervisor, screen: Screen, *, api_key: str) -> None:
+    """The two projects, the bundled calls, and the wait until every call has its draft in Label Studio."""
+    context = open_context(settings.load(**_as_fields(home.settings(api_key=api_key))))
+    try:
+        with screen.step("Projects"):
+            project_ids = [_upper("sync.attach", "ensure")(context, config) for config in PROJECTS]
+        with screen.step("Bundled calls"):
+            recording_ids = _upper("sync.bundled_calls", "bring_in")(context, CALLS, project_ids)
+        with screen.step("Transcripts"):
+            _wait(context.db, recording_ids, supervisor, screen)
+    finally:
+        context.db.dispose()
 
 
-def _facts(home: Home, api_key: str) -> dict[str, object]:
+def _wait(database: Database, recording_ids: Sequence[int], supervisor: Supervisor, screen: Screen) -> None:
+    told: set[str] = set()
+    with screen.bars() as show:
+        while True:
+            supervisor.watch()
+            if supervisor.stopping():
+                raise KeyboardInterrupt
+            now = progress.of(database, recording_ids)
+            show(now)
+            for sentence in now.trouble:
+                if sentence not in told:
+                    told.add(sentence)
+                    screen.warn(sentence)
+            if now.complete or now.trouble:
+                return
+            time.sleep(LOOK_EVERY_S)
+
+
+def _upper(module: str, name: str) -> Callable[..., Any]:
+    """A function of an upper package, by name as in the job table: the kernel does not import it."""
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def _as_fields(environment: dict[str, str]) -> dict[str, Any]:
+    return {name.lower(): value for name, value in environment.items()}
+
+
+def _facts(home: Home) -> dict[str, object]:
     """What a test or a script needs to know about a running demo."""
     return {
         "pid": os.getpid(),

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -147,24 +148,26 @@ class Supervisor:
         )
 
 
-def end_leftovers(home: Home) -> list[str]:
+def end_leftovers(home: Home, *, within_s: float = STOP_WITHIN_S) -> list[str]:
     """End what a killed supervisor left running; gives the names."""
     record = home.run / "programs.json"
     try:
         groups = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
-    alive = [group for group in groups if group["born"] is not None and _born(group["pid"]) == group["born"]]
-    for group in alive:
-        _end_group(group["pid"], signal.SIGTERM)
-    deadline = time.monotonic() + STOP_WITHIN_S
-    while any(_born(group["pid"]) == group["born"] for group in alive) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    for group in alive:
-        if _born(group["pid"]) == group["born"]:
-            _end_group(group["pid"], signal.SIGKILL)
+
+    def alive() -> list[dict[str, Any]]:
+        return [group for group in groups if group["born"] is not None and _born(group["pid"]) == group["born"]]
+
+    found = alive()
+    for number, patience_s in ((signal.SIGTERM, within_s), (signal.SIGKILL, 5.0)):
+        for group in alive():
+            _end_group(group["pid"], number)
+        deadline = time.monotonic() + patience_s
+        while alive() and time.monotonic() < deadline:
+            time.sleep(0.05)
     record.unlink(missing_ok=True)
-    return [group["name"] for group in alive]
+    return [group["name"] for group in found]
 
 
 def _born(pid: int) -> float | None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich import progress as bars
 from rich.console import Console
 from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ml_backend.commands.demo.home import Home
+from ml_backend.commands.demo.progress import Progress
 
 
 class Screen:
@@ -32,6 +35,35 @@ class Screen:
                 yield
         took = time.monotonic() - started
         self.console.print(f"  [green]✓[/] {title.split(' (')[0]} [dim]{took:.1f} s[/]")
+
+    @contextmanager
+    def bars(self) -> Iterator[Callable[[Progress], None]]:
+        """Three bars that follow the calls; a line per change where nothing may move."""
+        if self.plain:
+            shown: list[str] = []
+
+            def show_line(now: Progress) -> None:
+                line = f"  read {now.read}/{now.calls}, transcribed {now.drafted}/{now.tasks}, in Label Studio"
+                line += f" {now.delivered}/{now.tasks}"
+                if shown[-1:] != [line]:
+                    shown.append(line)
+                    self.note(line)
+
+            yield show_line
+            return
+        columns = (TextColumn("  {task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with bars.Progress(*columns, console=self.console, transient=True) as progress:
+            read, drafted, delivered = (
+                progress.add_task(title, total=None)
+                for title in ("calls read", "drafts written", "tasks in Label Studio")
+            )
+
+            def show_bars(now: Progress) -> None:
+                progress.update(read, completed=now.read, total=now.calls)
+                progress.update(drafted, completed=now.drafted, total=now.tasks)
+                progress.update(delivered, completed=now.delivered, total=now.tasks)
+
+            yield show_bars
 
     def note(self, sentence: str) -> None:
         """Something worth saying."""

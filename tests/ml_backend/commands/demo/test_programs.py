@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -143,10 +142,8 @@ def test_the_next_start_ends_what_a_killed_supervisor_left(tmp_path):
     pid = _killed_supervisor(tmp_path / "demo", STUBBORN)
     assert psutil.pid_exists(pid), "it ignores the signal that the kernel sends"
     home = homes.take(tmp_path / "demo", port=0, label_studio_port=0)
-    started = time.monotonic()
     try:
-        assert end_leftovers(home) == ["sleeper"]
+        assert end_leftovers(home, within_s=0.5) == ["sleeper"]
     finally:
         home.release()
-    assert time.monotonic() - started < 30
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie"
