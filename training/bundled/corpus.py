@@ -16,6 +16,8 @@ from training.bundled import demo, wording
 HELD_OUT_SHARE = 0.10
 WORD_LIST_SHARE = 0.14
 OPENING_SHARE = 0.30
+FIXED_WEIGHT = 0.4
+"""How often a sentence without slots is drawn, against one template with slots."""
 MIX = {"en": 0.36, "hi": 0.38, "mr": 0.26}
 CODE_MIXED_SHARE = 0.45
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -97,7 +99,7 @@ def _stream(seed: int, *, word_lists: bool = True) -> Iterator[Sentence]:
             words = rng.sample(vocabulary[language, mixed], rng.randint(2, 7))
             yield Sentence(tidy(" ".join(words)), language, mixed)
             continue
-        text = _filled(rng.choice(templates), language, rng)
+        text = _filled(rng.choices(templates, [1.0 if "{" in t else FIXED_WEIGHT for t in templates])[0], language, rng)
         if rng.random() < OPENING_SHARE:
             text = f"{rng.choice(wording.OPENINGS[language])} {_lower_first(text)}"
         yield Sentence(tidy(text), language, mixed)

@@ -1,0 +1,83 @@
+"""The bundled model and calls on the command line: `python -m training.bundled make | evaluate | calls | save`."""
+import argparse
+import logging
+import time
+import warnings
+from pathlib import Path
+
+from training.bundled.make import FULL, MODEL_FOLDER, QUICK, TWIN_FOLDER, limit_threads
+
+WORK = Path(__file__).parent / "work"
+
+
+def main() -> None:
+    asked = _parser().parse_args()
+    limit_threads(getattr(asked, "threads", 2))
+    warnings.filterwarnings("ignore", category=UserWarning)
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    {"make": _make, "save": _save, "calls": _calls, "evaluate": _evaluate}[asked.command](asked)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training.bundled", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, help_text in (
+        ("make", "Speak the sentences, train, export. Goes on where an interrupted run stopped."),
+        ("save", "Export the newest checkpoint of a run that is still going on or was stopped."),
+    ):
+        command = commands.add_parser(name, help=help_text, description=help_text)
+        command.add_argument("--quick", action="store_true", help="all stages in a minute or two; the model knows nothing")
+        command.add_argument("--work", type=Path, help=f"shards and checkpoints (default: {WORK.name}/ beside the code)")
+        command.add_argument("--model", type=Path, default=MODEL_FOLDER, help="where the int8 model goes")
+        command.add_argument("--twin", type=Path, default=TWIN_FOLDER, help="where its safetensors twin goes")
+        command.add_argument("--threads", type=int, default=2, help="processor threads for training (default: 2)")
+    text = "Render the demonstration calls and calls.json."
+    commands.add_parser("calls", help=text, description=text)
+    text = "Print the table of the model card: word error rates through the serving engine."
+    command = commands.add_parser("evaluate", help=text, description=text)
+    command.add_argument("--model", type=Path, default=MODEL_FOLDER, help="the int8 model to listen with")
+    command.add_argument("--clips", type=int, default=120, help="clips per set (default: 120)")
+    return parser
+
+
+def _make(asked: argparse.Namespace) -> None:
+    from training.bundled import make
+
+    make.make(
+        QUICK if asked.quick else FULL, asked.work or WORK, model_folder=asked.model, twin_folder=asked.twin,
+        threads=asked.threads, report=_report,
+    )  # fmt: skip
+
+
+def _save(asked: argparse.Namespace) -> None:
+    from training.bundled import make
+
+    make.save(
+        QUICK if asked.quick else FULL, asked.work or WORK, model_folder=asked.model, twin_folder=asked.twin, report=_report
+    )
+
+
+def _calls(asked: argparse.Namespace) -> None:
+    from training.bundled import calls
+
+    rows = calls.render()
+    _report(f"{len(rows)} calls in {calls.FOLDER}")
+
+
+def _evaluate(asked: argparse.Namespace) -> None:
+    from training.bundled import calls, evaluate
+
+    print("| set | clips | words | WER % | WER % without case and punctuation | by language | language found |")
+    print("|---|---|---|---|---|---|---|")
+    for name, s in evaluate.score_all(asked.model, calls.FOLDER, clips=asked.clips):
+        parts = " · ".join(f"{language} {100 * rate:.1f}" for language, rate in s.by_language.items())
+        print(f"| {name} | {s.clips} | {s.words} | {100 * s.strict:.1f} | {100 * s.plain:.1f} | {parts} "
+              f"| {100 * s.language_accuracy:.0f} % |", flush=True)
+
+
+def _report(message: str) -> None:
+    print(time.strftime("%H:%M:%S", time.localtime()), message, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Recipe -> the bundled model: speech, tokenizer, training, twin, int8 artefact. Every stage goes on where it stopped."""
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+from ml_backend.manifest import Manifest, Window
+from training.bundled import corpus, network, shards, synthesis, tokenizer
+from training.bundled.examples import Stream
+from training.bundled.network import Shape
+from training.trainers.asr import export, loop
+from training.trainers.asr.collation import LengthBatches
+from training.trainers.asr.targets import Targets
+
+NAME = "kaan-tiny"
+LANGUAGES = ("hi", "en", "mr")
+TRAINED_ON = "synthetic speech only (espeak-ng): sentences of an imaginary shop in Hindi, English and Marathi"
+BUNDLED = Path(__file__).parents[2] / "ml_backend" / "bundled"
+MODEL_FOLDER = BUNDLED / "model"
+TWIN_FOLDER = Path(__file__).parent / "weights"
+WINDOW = Window(max_s=8.0, pad_to_s=None, margin_s=0.2, max_padding_s=0.6, split_pause_s=0.0)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    seed: int = 20261122
+    sentences: int = 14000
+    steps: int = 9000
+    learning_rate: float = 1.5e-3
+    warm_up_steps: int = 400
+    decay_steps: int = 2500
+    frames_per_batch: int = 4400
+    shape: Shape = Shape()
+
+
+FULL = Recipe()
+QUICK = Recipe(sentences=240, steps=12, warm_up_steps=4, decay_steps=4, frames_per_batch=2500, shape=Shape(64, 2, 2, 1))
+"""All stages in a minute or two. The model it makes knows nothing."""
+
+
+def make(
+    recipe: Recipe, work: Path, *, model_folder: Path = MODEL_FOLDER, twin_folder: Path = TWIN_FOLDER,
+    threads: int = 2, report: Callable[[str], None] = print,
+) -> Manifest:  # fmt: skip
+    """`work` keeps shards and checkpoints (about 1.5 GB for the full recipe) and may be deleted afterwards."""
+    synthesis.require_espeak()
+    words = speech(recipe, work, report)
+    train(recipe, work, words, threads=threads, report=report)
+    return save(recipe, work, model_folder=model_folder, twin_folder=twin_folder, report=report)
+
+
+def speech(recipe: Recipe, work: Path, report: Callable[[str], None]) -> list[shards.Utterance]:
+    shards.build(work / "speech", recipe.seed, recipe.sentences, report=report)
+    utterances = shards.load(work / "speech")
+    report(f"speech: {len(utterances)} utterances, {shards.hours(utterances):.1f} h")
+    return utterances
+
+
+def train(
+    recipe: Recipe, work: Path, utterances: list[shards.Utterance], *, threads: int, report: Callable[[str], None]
+) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+    pieces, letters = _text_side(recipe)
+    model = network.build(pieces, recipe.shape, letters.all, seed=recipe.seed)
+    report(f"model: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {len(pieces)} tokens")
+    collator = network.CtcCollator(Targets(pieces), WINDOW, letters)
+    # A resumed run must not hear the same windows again.
+    newest = loop.newest_checkpoint(work / "training")
+    offset = int(newest.name.rpartition("-")[2]) if newest else 0
+    stream = Stream(utterances, shards.noise_bank(recipe.seed), recipe.seed + offset, WINDOW.max_s)
+    plan = loop.Plan(recipe.steps, recipe.learning_rate, recipe.warm_up_steps, recipe.decay_steps, recipe.seed)
+    loop.train(
+        model, LengthBatches(stream, recipe.frames_per_batch, seed=recipe.seed + offset), collator, plan=plan,
+        folder=work / "training", report=report, trainer=network.FromScratchTrainer,
+    )  # fmt: skip
+
+
+def save(
+    recipe: Recipe, work: Path, *, model_folder: Path = MODEL_FOLDER, twin_folder: Path = TWIN_FOLDER,
+    report: Callable[[str], None] = print,
+) -> Manifest:  # fmt: skip
+    """Newest checkpoint -> twin and int8 artefact; works on a half-trained run too."""
+    from safetensors.torch import load_file
+
+    newest = loop.newest_checkpoint(work / "training")
+    if newest is None:
+        raise FileNotFoundError(f"no checkpoint in {work / 'training'}")
+    pieces, letters = _text_side(recipe)
+    model = network.build(pieces, recipe.shape, letters.all, seed=recipe.seed)
+    model.load_state_dict(load_file(newest / "model.safetensors"), strict=False)
+    model.tie_weights()
+    export.save_twin(network.without_head(model), pieces, twin_folder, half=True)
+    model_folder.parent.mkdir(parents=True, exist_ok=True)
+    written = export.convert(
+        twin_folder, model_folder, name=NAME, languages=LANGUAGES, window=WINDOW, trained_on=TRAINED_ON
+    )
+    report(f"saved {written.model_version} from {newest.name} in {model_folder}")
+    return written
+
+
+def _text_side(recipe: Recipe) -> tuple[tokenizer.WhisperTokenizerFast, network.Letters]:
+    texts = [sentence.text for sentence in corpus.training_sentences(recipe.seed, recipe.sentences)]
+    return tokenizer.build(texts), network.Letters(texts)
+
+
+def limit_threads(threads: int) -> None:
+    """Before numpy and torch are first used: idle OpenMP threads must not spin on a busy machine."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+

@@ -1,0 +1,1 @@
+"""What turns a dataset into a model artefact, one package per modality."""

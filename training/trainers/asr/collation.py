@@ -1,0 +1,86 @@
+"""Examples -> one padded batch, padded the way the manifest's window says the model will be served."""
+import random
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import IterableDataset
+
+from ml_backend.manifest import Window
+from training.trainers.asr.features import FRAMES_PER_S, MELS
+from training.trainers.asr.targets import IGNORED, Example, Targets
+
+FLOOR_SHARE = 0.25
+"""Batches padded with the quietest value (as transformers pads) instead of 0.0 (as faster-whisper pads)."""
+
+
+@dataclass(frozen=True)
+class Collator:
+    """List of examples -> tensors. Without a fixed length, a random surplus teaches the model not to mind padding."""
+
+    targets: Targets
+    window: Window
+
+    def __call__(self, examples: list[Any]) -> dict[str, torch.Tensor]:
+        examples = flat(examples)
+        pairs = [self.targets.of(example) for example in examples]
+        longest = max(len(ids) for ids, _ in pairs)
+        inputs = torch.full((len(pairs), longest), self.targets.end)
+        labels = torch.full((len(pairs), longest), IGNORED)
+        for row, (ids, answers) in enumerate(pairs):
+            inputs[row, : len(ids)] = torch.tensor(ids)
+            labels[row, : len(answers)] = torch.tensor(answers)
+        mels = padded([e.mel for e in examples], self.window, random.Random(examples[0].mel[0].tobytes()))
+        return {"input_features": torch.from_numpy(mels), "decoder_input_ids": inputs, "labels": labels}
+
+
+def padded(mels: list[np.ndarray], window: Window, rng: random.Random | None = None) -> np.ndarray:
+    """-> (batch, 80, frames), an even number of frames. `rng` adds the random surplus used in training."""
+    longest = max(len(mel) for mel in mels)
+    if window.pad_to_s is not None:
+        frames, fill_floor = round(window.pad_to_s * FRAMES_PER_S), False
+    else:
+        surplus = rng.uniform(0, window.max_padding_s + window.margin_s) if rng else window.margin_s
+        frames, fill_floor = longest + round(surplus * FRAMES_PER_S), bool(rng) and rng.random() < FLOOR_SHARE
+    frames += frames % 2
+    batch = np.zeros((len(mels), MELS, frames), dtype=np.float32)
+    for row, mel in enumerate(mels):
+        if fill_floor:
+            batch[row] = mel.min()
+        kept = mel[:frames]
+        batch[row, :, : len(kept)] = kept.T
+    return batch
+
+
+class LengthBatches(IterableDataset[list[Example]]):
+    """An endless stream of examples -> batches of similar length, each about `frames_per_batch` frames.
+
+    Sorting inside a pool keeps padding small (the encoder has no mask); shuffling the pool's batches keeps the order random.
+    """
+
+    def __init__(self, source: Callable[[], Iterator[Example]], frames_per_batch: int, *, pool: int = 320, seed: int = 0) -> None:
+        self._source, self._frames_per_batch, self._pool, self._seed = source, frames_per_batch, pool, seed
+
+    def __iter__(self) -> Iterator[list[Example]]:
+        rng, stream = random.Random(self._seed), self._source()
+        while pool := [example for _, example in zip(range(self._pool), stream, strict=False)]:
+            batches = list(self._cut(sorted(pool, key=lambda e: len(e.mel))))
+            rng.shuffle(batches)
+            yield from batches
+
+    def _cut(self, ordered: Iterable[Example]) -> Iterator[list[Example]]:
+        batch: list[Example] = []
+        for example in ordered:
+            if batch and (len(batch) + 1) * len(example.mel) > self._frames_per_batch:
+                yield batch
+                batch = []
+            batch.append(example)
+        if batch:
+            yield batch
+
+
+def flat(examples: list[Any]) -> list[Example]:
+    """The data loader wraps a batch that is already one list into another list."""
+    return [e for item in examples for e in (item if isinstance(item, list) else [item])]

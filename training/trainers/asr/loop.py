@@ -1,0 +1,112 @@
+"""Batches -> trained weights: the training loop of every Whisper here, on transformers' Seq2SeqTrainer.
+
+The trainer brings mixed precision, checkpoints, resuming, several GPUs (accelerate) and tracking; ours is only the loss.
+"""
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import IterableDataset
+from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments, TrainerCallback, WhisperForConditionalGeneration
+
+from training.trainers.asr.collation import Collator
+from training.trainers.asr.targets import IGNORED, Example
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how fast. `frames_per_batch` of the stream is the batch size, so the trainer's own is 1."""
+
+    steps: int
+    learning_rate: float
+    warm_up_steps: int
+    decay_steps: int
+    """The learning rate is constant after warming up and falls to nothing over the last `decay_steps`. Unlike one long
+    slope this lets a run be cut short or prolonged and still be the run that the shorter or longer plan describes."""
+    seed: int
+    weight_decay: float = 0.01
+    save_every: int = 250
+    log_every: int = 50
+    loader_workers: int = 1
+    timestamp_weight: float = 0.5
+    """A timestamp is a guess among fifty neighbours: at full weight it drowns the words."""
+    report_to: str = "none"
+
+
+class SpeechTrainer(Seq2SeqTrainer):
+    """Cross-entropy over text and timestamps, weighted apart."""
+
+    def __init__(self, *, plan: Plan, collator: Collator, **kwargs: Any) -> None:
+        super().__init__(data_collator=collator, **kwargs)
+        self.plan, self.targets = plan, collator.targets
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        outputs = model(input_features=inputs["input_features"], decoder_input_ids=inputs["decoder_input_ids"], use_cache=False)
+        loss = self.text_loss(outputs.logits, inputs["labels"])
+        return (loss, outputs) if return_outputs else loss
+
+    def text_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        losses = nn.functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none")
+        flat = labels.flatten()
+        weights = torch.where(flat >= self.targets.first_timestamp, self.plan.timestamp_weight, 1.0) * (flat != IGNORED)
+        return (losses * weights).sum() / weights.sum().clamp(min=1.0)
+
+
+def train(
+    model: WhisperForConditionalGeneration,
+    batches: IterableDataset[list[Example]],
+    collator: Collator,
+    *,
+    plan: Plan,
+    folder: Path,
+    report: Callable[[str], None],
+    trainer: type[SpeechTrainer] = SpeechTrainer,
+) -> WhisperForConditionalGeneration:
+    """Goes on from the newest checkpoint in `folder` when there is one. Returns the trained model."""
+    on_gpu = torch.cuda.is_available()
+    arguments = Seq2SeqTrainingArguments(
+        output_dir=str(folder), max_steps=plan.steps, learning_rate=plan.learning_rate, warmup_steps=plan.warm_up_steps,
+        weight_decay=plan.weight_decay, adam_beta2=0.98, max_grad_norm=1.0, lr_scheduler_type="warmup_stable_decay",
+        lr_scheduler_kwargs={"num_decay_steps": plan.decay_steps, "decay_type": "linear"}, seed=plan.seed,
+        per_device_train_batch_size=1, bf16=_bfloat16_pays(on_gpu), use_cpu=not on_gpu, dataloader_num_workers=plan.loader_workers,
+        dataloader_pin_memory=on_gpu, ignore_data_skip=True, remove_unused_columns=False, save_steps=plan.save_every,
+        save_total_limit=2, logging_steps=plan.log_every, report_to=plan.report_to, disable_tqdm=True,
+        accelerator_config={"dispatch_batches": False},
+    )
+    running = trainer(
+        plan=plan, collator=collator, model=model, args=arguments, train_dataset=batches, callbacks=[_Progress(report)]
+    )
+    running.remove_callback(_printer())
+    newest = newest_checkpoint(folder)
+    running.train(resume_from_checkpoint=str(newest) if newest else None)
+    return model
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    found = [path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").exists()]
+    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _bfloat16_pays(on_gpu: bool) -> bool:
+    """On a processor without bfloat16 arithmetic it is emulated, forty times slower than float32 (measured)."""
+    return on_gpu or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _printer() -> type[TrainerCallback]:
+    from transformers import PrinterCallback
+
+    return PrinterCallback
+
+
+class _Progress(TrainerCallback):
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+        if logs and "loss" in logs:
+            self._report(f"step {state.global_step} of {state.max_steps}: loss {float(logs['loss']):.3f}")

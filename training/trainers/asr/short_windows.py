@@ -1,0 +1,30 @@
+"""Let a transformers Whisper encode windows shorter than 30 s.
+
+CTranslate2 takes any length up to the model's maximum, and serving unpadded windows is what makes a small model fast and
+(when trained so) accurate. transformers refuses such input, so its encoder's forward pass is given again without that check.
+"""
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import WhisperForConditionalGeneration
+from transformers.modeling_outputs import BaseModelOutput
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+
+class AnyLengthEncoder(WhisperEncoder):
+    def forward(self, input_features: torch.Tensor, attention_mask: Any = None, **kwargs: Any) -> BaseModelOutput:
+        """(batch, mels, frames) -> hidden states (batch, frames / 2, width); the position table is cut to fit."""
+        hidden = nn.functional.gelu(self.conv1(input_features))
+        hidden = nn.functional.gelu(self.conv2(hidden)).permute(0, 2, 1)
+        hidden = hidden + self.embed_positions.weight[: hidden.shape[1]]
+        hidden = nn.functional.dropout(hidden, p=self.dropout, training=self.training)
+        for layer in self.layers:
+            hidden = layer(hidden, None)
+        return BaseModelOutput(last_hidden_state=self.layer_norm(hidden))
+
+
+def accept_short_windows(model: WhisperForConditionalGeneration) -> WhisperForConditionalGeneration:
+    """Changes only the class of the encoder object: weights, config and file format stay as they are."""
+    model.model.encoder.__class__ = AnyLengthEncoder
+    return model

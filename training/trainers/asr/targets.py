@@ -1,0 +1,72 @@
+"""Phrases of one window -> what the decoder reads and what it must answer, in Whisper's token layout."""
+from dataclasses import dataclass
+
+import numpy as np
+from transformers import WhisperTokenizerFast
+
+IGNORED = -100
+TIMESTAMP_STEP_S = 0.02
+MAX_PREVIOUS_TOKENS = 64
+
+
+@dataclass(frozen=True)
+class Phrase:
+    text: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
+class Example:
+    """One window: log-mel (frames, 80), its phrases (none: nobody speaks), and how the decoder is asked."""
+
+    mel: np.ndarray
+    language: str
+    phrases: tuple[Phrase, ...] = ()
+    timestamped: bool = False
+    previous_text: str = ""
+
+    @property
+    def text(self) -> str:
+        return " ".join(phrase.text for phrase in self.phrases)
+
+
+class Targets:
+    """Knows the token numbers of one tokenizer; `of(example)` gives (decoder input, labels), equally long."""
+
+    def __init__(self, tokenizer: WhisperTokenizerFast) -> None:
+        self._tokenizer = tokenizer
+        self._ids = tokenizer.get_vocab()
+        self.end = self._ids["<|endoftext|>"]
+        self.first_timestamp = self._ids["<|0.00|>"]
+
+    def of(self, example: Example) -> tuple[list[int], list[int]]:
+        start, nospeech = self._ids["<|startoftranscript|>"], self._ids["<|nospeech|>"]
+        if not example.phrases:
+            return [start, nospeech], [nospeech, self.end]
+        asked = [start, self._ids[f"<|{example.language}|>"], self._ids["<|transcribe|>"]]
+        # The task and the notimestamps token are always given to the decoder, never asked of it.
+        answers = [asked[1], IGNORED]
+        if not example.timestamped:
+            asked.append(self._ids["<|notimestamps|>"])
+            answers.append(IGNORED)
+        body = self._timed(example) if example.timestamped else self._text(example.text)
+        before = self._before(example.previous_text)
+        return before + asked + body, [IGNORED] * len(before) + answers + body + [self.end]
+
+    def _timed(self, example: Example) -> list[int]:
+        body: list[int] = []
+        for phrase in example.phrases:
+            body += [self._time(phrase.start_s), *self._text(phrase.text), self._time(phrase.end_s)]
+        return body
+
+    def _time(self, second: float) -> int:
+        return int(self.first_timestamp + min(1500, max(0, round(second / TIMESTAMP_STEP_S))))
+
+    def _text(self, text: str) -> list[int]:
+        return list(self._tokenizer(" " + text, add_special_tokens=False).input_ids)
+
+    def _before(self, text: str) -> list[int]:
+        if not text:
+            return []
+        return [self._ids["<|startofprev|>"], *self._text(text)[-MAX_PREVIOUS_TOKENS:]]
