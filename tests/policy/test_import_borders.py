@@ -53,11 +53,8 @@ def test_product_code_never_imports_tests_or_benchmarks():
 
 @pytest.mark.parametrize("name", [name for name in product() if name.endswith("__init__.py")])
 def test_an_init_file_is_only_a_docstring(name):
-    """Design keeps one exception: `create_app` lives in `ml_backend/api/__init__.py`."""
-    body = tree(name).body
-    assert body and ast.get_docstring(tree(name)), f"{name} says what the package is"
-    if name != "ml_backend/api/__init__.py":
-        assert len(body) == 1, f"{name} holds code: import the module you mean"
+    assert ast.get_docstring(tree(name)), f"{name} says what the package is"
+    assert len(tree(name).body) == 1, f"{name} holds code: import the module you mean"
 
 
 def test_both_entries_exist():

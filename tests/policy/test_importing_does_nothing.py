@@ -60,7 +60,8 @@ print(json.dumps(result))
 def _import(names, folder):
     done = subprocess.run(
         [sys.executable, "-I", "-c", PROBE, str(ROOT), json.dumps(names)],
-        cwd=folder, env={"PATH": os.defpath, "HOME": str(folder)}, capture_output=True, text=True, timeout=120, check=False,
+        cwd=folder, env={"PATH": os.defpath, "HOME": str(folder)},
+        capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])

@@ -1,0 +1,40 @@
+"""`ml_backend/jobs.py` names functions by dotted path, the kernel's one upward reference: each leads somewhere."""
+
+import importlib
+import inspect
+
+import pytest
+
+from ml_backend import jobs
+
+
+@pytest.mark.parametrize("kind", jobs.KINDS.values(), ids=lambda kind: kind.name)
+def test_every_job_path_is_a_function_with_the_right_arguments(kind):
+    module, _, name = kind.path.rpartition(".")
+    function = getattr(importlib.import_module(module), name)
+    assert inspect.isfunction(function)
+    assert inspect.getdoc(function), f"{kind.path} says what it does"
+    parameters = list(inspect.signature(function).parameters.values())
+    assert parameters[0].name == "context"
+    if kind.pooled:
+        assert [each.name for each in parameters[1:]] == ["items"]
+    else:
+        # Arguments come by name from the row, and are ids or short words.
+        for each in parameters[1:]:
+            assert each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY, each.VAR_KEYWORD), (
+                f"{kind.path}: {each}"
+            )
+
+
+@pytest.mark.parametrize("kind", jobs.KINDS.values(), ids=lambda kind: kind.name)
+def test_every_kind_of_job_is_consistent(kind):
+    assert jobs.KINDS[kind.name] is kind
+    assert kind.queue in jobs.QUEUES
+    assert kind.time_limit_s > 0
+    assert kind.max_attempts >= 1
+    assert kind.path.partition(".")[0] == ("training" if kind.queue == "training" else "sync")
+
+
+def test_every_kind_defined_in_the_module_is_in_the_table():
+    defined = {value for value in vars(jobs).values() if isinstance(value, jobs.JobKind)}
+    assert defined == set(jobs.KINDS.values())

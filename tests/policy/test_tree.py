@@ -1,0 +1,136 @@
+"""The tree is the table of contents: short files, plain names, nothing that must not be published."""
+
+import re
+import subprocess
+import tomllib
+from importlib import metadata
+from pathlib import PurePath
+
+import pytest
+
+from tests.policy.source import PACKAGES, ROOT, product, tracked
+
+MAX_LINES = 300
+# Longer files, each with the reason it stays whole. Shrink this list.
+LONG = {
+    "ml_backend/migrations/versions/0001_first_schema.py": "generated from tables.py",
+}
+VAGUE = {"utils", "util", "helpers", "helper", "common", "base", "misc", "core", "lib", "manager"}
+TEXT = {
+    ".py",
+    ".md",
+    ".toml",
+    ".yml",
+    ".yaml",
+    ".sh",
+    ".xml",
+    ".html",
+    ".txt",
+    ".in",
+    ".lock",
+    ".json",
+    ".example",
+    ".mako",
+}
+NAMES_WITHOUT_SUFFIX = {"Makefile", "Dockerfile", "LICENSE", ".gitignore", ".dockerignore", "run"}
+
+
+def texts():
+    """(name, text) of every file that people wrote; recorded payloads and the licence are what they are."""
+    for name in tracked():
+        path = PurePath(name)
+        if name.startswith(("tests/fixtures/", "bench/results")) or name == "LICENSE":
+            continue
+        if path.suffix in TEXT or path.name in NAMES_WITHOUT_SUFFIX:
+            yield name, (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_files_stay_short():
+    lengths = {name: len((ROOT / name).read_text(encoding="utf-8").splitlines()) for name in product()}
+    long = {name: lines for name, lines in lengths.items() if lines > MAX_LINES and name not in LONG}
+    assert not long, f"split at a noun: {long}"
+    assert not [name for name in LONG if lengths.get(name, 0) <= MAX_LINES], "LONG lists files that are short now"
+
+
+def test_names_say_what_is_inside():
+    vague = [
+        name
+        for name in tracked()
+        if name.endswith(".py")
+        for part in PurePath(name).with_suffix("").parts
+        if part in VAGUE
+    ]
+    assert not vague
+
+
+def test_every_package_is_listed_for_packaging():
+    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    assert listed == {str(PurePath(name).parent).replace("/", ".") for name in product() if "/" in name}
+
+
+def test_the_application_cannot_be_published_by_mistake():
+    assert "Private :: Do Not Upload" in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+
+
+@pytest.mark.parametrize("name", [*PACKAGES, "model", "_wsgi"])
+def test_a_top_level_name_has_no_second_owner_on_the_path(name):
+    """`sync`, `training` and `model` are generic: an installed package of that name would hide ours."""
+    owners = [
+        f"{found.metadata['Name']}: {path}"
+        for found in metadata.distributions()
+        for path in found.files or ()
+        if path.parts and PurePath(path.parts[0]).stem == name and path.suffix in (".py", ".so")
+        and found.metadata["Name"].lower() != "kaan"
+    ]  # fmt: skip
+    assert not owners
+
+
+def test_nothing_names_a_machine_or_a_package_index():
+    """Paths of somebody's disk and index addresses work for one person only."""
+    places = re.compile(
+        r"/work/(main|shared)|/opt/(pypi|wheels)|(?<![\w.])/(root|home)/\w|/tmp/(setup|demo|kaan)|[A-Z]:\\\\Users"
+        r"|pypi\.org|pythonhosted|extra-index-url|find-links(?! )",
+    )
+    found = [
+        f"{name}:{number}: {line.strip()[:80]}"
+        for name, text in texts()
+        if not name.startswith("tests/policy/")
+        for number, line in enumerate(text.splitlines(), 1)
+        if places.search(line) and not (name == "requirements/lock.sh" and "--no-emit" in line)
+    ]
+    assert not found
+
+
+def test_no_telephone_number_but_a_fictitious_one():
+    """Ten digits that could be somebody's mobile; fixtures use numbers that begin with zeros."""
+    number = re.compile(r"(?<![\w.:/=-])(?:\+?91[ -]?|0)?[6-9]\d{4}[ -]?\d{5}(?![\w.-])")
+    found = [
+        f"{name}: {hit.group()}"
+        for name, text in texts()
+        if not name.endswith(".lock")
+        for hit in number.finditer(text)
+    ]  # fmt: skip
+    assert not found
+
+
+def test_no_secret_is_in_the_tree():
+    shapes = re.compile(
+        r"-----BEGIN [A-Z ]*PRIVATE KEY|AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{30,}|hf_[A-Za-z0-9]{30,}"
+    )
+    assert not [name for name, text in texts() if shapes.search(text)]
+
+
+def test_shell_scripts_parse():
+    scripts = [name for name in tracked() if name.endswith(".sh") or name == ".ci/run"]
+    assert scripts
+    for name in scripts:
+        first = (ROOT / name).read_text().splitlines()[0]
+        shell = "bash" if "bash" in first else "sh"
+        done = subprocess.run([shell, "-n", str(ROOT / name)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_licence_is_there_in_full():
+    text = (ROOT / "LICENSE").read_text()
+    assert "Apache License" in text
+    assert "END OF TERMS AND CONDITIONS" in text
