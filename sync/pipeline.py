@@ -75,6 +75,11 @@ def create(context: Context, *, config: str, title: str, extra_params: Mapping[s
     return row_id
 
 
+def ensure(context: Context, config_name: str) -> int:
+    """The project of a ready-made config, made when it is not there; gives our row's id."""
+    return create(context, config=configs.read(config_name), title=f"{TITLE} {config_name}")
+
+
 def plan(context: Context, ls_project_id: int) -> Plan:
     """What `attach` would do, without doing any of it."""
     _require(context.settings)

@@ -1,0 +1,1 @@
+"""Commands of the upper package; `ml_backend.cli` names them by dotted path."""

@@ -1,0 +1,271 @@
+"""`doctor`: every outside world this service is configured for, and what to do about each failure.
+
+The rules are plain functions, one per world, each giving findings; nothing outside is changed. Label Studio's own traps are
+looked for by name: the kind of token, the guard against private addresses and the half-made backend it leaves behind,
+storage, the webhook's header, and the draft label that has to be one string in three places.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from ml_backend import engine, registry, settings, storage, transport
+from ml_backend.context import Context
+from ml_backend.db import Database
+from ml_backend.errors import KaanError, PermanentError
+from ml_backend.settings import Settings
+from ml_backend.tables import predictions, projects
+from sync import changes, http, pipeline
+from sync.label_studio import LabelStudioClient, client_of
+
+app = typer.Typer(add_completion=False)
+
+OK, WARN, FAIL, SKIPPED = "ok", "warning", "failed", "skipped"
+MARKS = {OK: "[green]✓[/]", WARN: "[yellow]![/]", FAIL: "[red]✗[/]", SKIPPED: "[dim]-[/]"}
+TESTED = "1.23"  # the release of Label Studio this service is tested with
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    world: str
+    state: str
+    sentence: str
+    next_step: str = ""
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """Check database, Redis, object store, model, disk and Label Studio; exit code 1 when something fails.
+
+    Example: python -m ml_backend doctor
+    """
+    findings = list(examine(settings.load()))
+    failed = any(finding.state == FAIL for finding in findings)
+    if as_json:
+        typer.echo(json.dumps({"well": not failed, "findings": [asdict(f) for f in findings]}, ensure_ascii=False))
+    else:
+        console = Console(soft_wrap=True, highlight=False)
+        for finding in findings:
+            console.print(f"{MARKS[finding.state]} {finding.world:<13} {escape(finding.sentence)}")
+            if finding.next_step and finding.state != OK:
+                console.print(f"                {escape(finding.next_step)}")
+    raise typer.Exit(1 if failed else 0)
+
+
+def examine(found: Settings) -> Iterator[Finding]:
+    """Every finding, world by world; one world's failure does not hide the next."""
+    database = Database(found.database)
+    try:
+        context = Context(found, database, storage.open_store(found))
+        for world, look in (
+            ("database", _database),
+            ("redis", _redis),
+            ("object store", _store),
+            ("disk", _disk),
+            ("model", _model),
+            ("label studio", _label_studio),
+            ("projects", _projects),
+        ):
+            yield from _guarded(world, look, context)
+    finally:
+        database.dispose()
+
+
+def _guarded(world: str, look: Callable[[Context], Iterator[Finding]], context: Context) -> Iterator[Finding]:
+    try:
+        yield from look(context)
+    except KaanError as error:
+        yield Finding(world, FAIL, error.sentence, error.next_step)
+
+
+def _database(context: Context) -> Iterator[Finding]:
+    context.db.check_schema()
+    with context.db.transaction() as connection:
+        connection.execute(sa.select(sa.literal(1)))
+    kind = "SQLite" if context.db.is_sqlite else "PostgreSQL"
+    yield Finding("database", OK, f"{kind} is at the right schema and can be written.")
+
+
+def _redis(context: Context) -> Iterator[Finding]:
+    transport.check(transport.connect(context.settings.redis_url))
+    yield Finding("redis", OK, "Redis answers and evicts nothing.")
+
+
+def _store(context: Context) -> Iterator[Finding]:
+    context.store.check()
+    bucket = context.settings.audio_bucket
+    where = "S3" if context.settings.objects == "s3://" else "a directory"
+    yield Finding("object store", OK, f"{where} can be used; normalised audio goes to {bucket}.")
+    root = context.settings.label_studio_local_files_root
+    if context.settings.objects != "s3://" and root and not Path(context.settings.objects).is_relative_to(root):
+        yield Finding(
+            "object store",
+            WARN,
+            "The object directory is not below LABEL_STUDIO_LOCAL_FILES_ROOT.",
+            "That is right only when Label Studio sees the same folder under that name.",
+        )
+
+
+def _disk(context: Context) -> Iterator[Finding]:
+    folder = context.settings.data_dir
+    while not folder.exists():
+        folder = folder.parent
+    free_mb = shutil.disk_usage(folder).free / 1e6
+    needed_mb = context.settings.min_free_disk_mb
+    if free_mb < needed_mb:
+        step = "Free some space, or lower MIN_FREE_DISK_MB."
+        yield Finding("disk", FAIL, f"{free_mb:.0f} MB are free, {needed_mb:.0f} MB are wanted.", step)
+    else:
+        yield Finding("disk", OK, f"{free_mb / 1000:.1f} GB are free.")
+
+
+def _model(context: Context) -> Iterator[Finding]:
+    registry.ensure_default(context)
+    transcriber = engine.current(context)
+    yield Finding("model", OK, f"{transcriber.model_version} loads.")
+
+
+def _label_studio(context: Context) -> Iterator[Finding]:
+    found = context.settings
+    if not found.label_studio_url:
+        yield Finding("label studio", SKIPPED, "LABEL_STUDIO_URL is not set.")
+        return
+    client = client_of(context)
+    try:
+        release = client.version()
+    except KaanError as error:
+        if error.code == "http-unauthorised":
+            yield _token_refused(client)
+            return
+        raise
+    kind = "personal access token" if client.auth.is_personal else "legacy token"
+    yield Finding("label studio", OK, f"Label Studio {release} answers to the {kind}.")
+    if not release.startswith(TESTED):
+        yield Finding("label studio", WARN, f"This service is tested with {TESTED}, this is {release}.")
+    if not found.public_url:
+        step = "Set PUBLIC_URL to the address at which Label Studio reaches this service."
+        yield Finding("label studio", FAIL, "PUBLIC_URL is not set, so no project can be attached.", step)
+    else:
+        yield from _reachable(found)
+    if not found.label_studio_webhook_secret.get_secret_value():
+        step = "Set LABEL_STUDIO_WEBHOOK_SECRET to 16 or more random characters and attach the projects again."
+        yield Finding("label studio", FAIL, "Webhooks have no secret.", step)
+
+
+def _token_refused(client: LabelStudioClient) -> Finding:
+    if client.auth.is_personal:
+        step = (
+            "Make a new one in Label Studio (Account & Settings, Personal Access Token) and set LABEL_STUDIO_API_KEY."
+        )
+        return Finding("label studio", FAIL, "Label Studio does not accept the personal access token (any more).", step)
+    step = "Set LABEL_STUDIO_API_KEY to a personal access token; legacy tokens are off by default since 1.20."
+    return Finding("label studio", FAIL, "Label Studio refused the legacy token.", step)
+
+
+def _reachable(found: Settings) -> Iterator[Finding]:
+    """Whether our own web process answers where Label Studio is told to look."""
+    try:
+        with http.errors_as("this service"), http.client(read_s=5) as outside:
+            http.checked(outside.get(f"{found.public_url}/health"), "this service")
+    except KaanError as error:
+        step = "Start `python -m ml_backend web`, or correct PUBLIC_URL."
+        yield Finding("label studio", WARN, f"PUBLIC_URL does not answer from here: {error.sentence}", step)
+    else:
+        yield Finding("label studio", OK, "This service answers at PUBLIC_URL.")
+
+
+def _projects(context: Context) -> Iterator[Finding]:
+    if not context.settings.label_studio_api_key.get_secret_value():
+        return
+    rows = context.db.rows(sa.select(projects).where(projects.c.state == "attached"))
+    if not rows:
+        step = "`python -m ml_backend project create` or `project attach ID`."
+        yield Finding("projects", WARN, "No project is attached.", step)
+        return
+    client = client_of(context)
+    for row in rows:
+        look = functools.partial(_project, client=client, row=row)
+        yield from _guarded(f"project {row.ls_project_id}", look, context)
+
+
+def _project(context: Context, *, client: LabelStudioClient, row: sa.Row[Any]) -> Iterator[Finding]:
+    """One attached project: everything attaching made is there and agrees."""
+    world, again = (
+        f"project {row.ls_project_id}",
+        f"Run `python -m ml_backend project attach {row.ls_project_id}` again.",
+    )
+    try:
+        there = client.project(row.ls_project_id)
+    except PermanentError as error:
+        if error.code != "http-missing":
+            raise
+        step = f"It was deleted: `python -m ml_backend project detach {row.ls_project_id}`."
+        yield Finding(world, FAIL, "Label Studio has no such project for this user.", step)
+        return
+    planned = pipeline.plan(context, row.ls_project_id)
+    missing = {change.what: change for change in planned.changes if change.needed}
+    faults = 0
+    if changes.BACKEND in missing:
+        faults += 1
+        yield Finding(world, FAIL, "Our ML backend is not connected.", again)
+    elif changes.WEBHOOK in missing:
+        faults += 1
+        step = (
+            f"{again} If Label Studio answers 403 then, it refuses private addresses: start it with "
+            "USE_DEFAULT_BANNED_SUBNETS=false and USER_ADDITIONAL_BANNED_SUBNETS=169.254.0.0/16."
+        )
+        sentence = "The ML backend is there but its webhook is missing or lacks the secret header: it is half made."
+        yield Finding(world, FAIL, sentence, step)
+    if changes.STORAGE in missing:
+        faults += 1
+        yield Finding(world, FAIL, "No source storage plays our audio bucket.", again)
+    for finding in _label(context, client, row, there):
+        faults += finding.state == FAIL
+        yield finding
+    for warning in planned.warnings:
+        yield Finding(world, WARN, warning)
+    if row.reason:
+        yield Finding(world, WARN, row.reason, "Correct it in the project's settings in Label Studio.")
+    if not faults:
+        yield Finding(world, OK, f"{row.title}: backend, webhook, storage and draft label {row.draft_label} agree.")
+
+
+def _label(context: Context, client: LabelStudioClient, row: sa.Row[Any], there: dict[str, Any]) -> Iterator[Finding]:
+    """The draft label in Label Studio's project, in the backend's /setup, and in the predictions."""
+    world, shown = f"project {row.ls_project_id}", there.get("model_version") or ""
+    sent = context.db.rows(
+        sa.select(predictions.c.id)
+        .where(predictions.c.project_id == row.id, predictions.c.draft_label == row.draft_label)
+        .where(predictions.c.confirmed_at.is_not(None), predictions.c.delivered_by != "nobody")
+        .limit(1)
+    )
+    if shown != row.draft_label and sent:
+        step = (
+            f"Choose {row.draft_label} under Settings, Annotation, Live Predictions; "
+            f"or run `python -m ml_backend project attach {row.ls_project_id}`."
+        )
+        yield Finding(
+            world, FAIL, f"The project shows {shown or 'no version'}, our drafts are {row.draft_label}.", step
+        )
+    for backend in client.ml_backends(row.ls_project_id):
+        if backend["id"] != row.ml_backend_id:
+            continue
+        if backend.get("state") not in ("CO", "PR", "TR"):
+            step = "Is the web process running, and may Label Studio connect to PUBLIC_URL? See Settings, Model."
+            yield Finding(world, FAIL, "Label Studio cannot reach our ML backend.", step)
+        elif backend.get("model_version") not in (None, "", row.draft_label, row.next_draft_label):
+            sentence = f"/setup gave {backend['model_version']}, our drafts are {row.draft_label}."
+            yield Finding(world, FAIL, sentence, "Restart the web process; it may use another database.")

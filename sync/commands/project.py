@@ -1,0 +1,251 @@
+"""`project`: create, attach, fill, detach and list Label Studio projects."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ml_backend import jobs, settings, tables
+from ml_backend.context import Context, open_context
+from ml_backend.errors import InvalidInput
+from ml_backend.labelling import configs
+from ml_backend.tables import projects, recordings, tasks
+from sync import pipeline
+from sync.ingest import add_recording
+from sync.profiles import problems_of
+from sync.projects import project_of
+from sync.sources import Source
+from sync.tasks import want_task
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Create, attach or detach a Label Studio project.")
+
+AUDIO_SUFFIXES = (".wav", ".mp3", ".ogg", ".opus", ".flac", ".m4a", ".mp4", ".aac", ".amr", ".gsm", ".webm")
+PER_TRANSACTION = 200
+
+ProjectId = Annotated[int, typer.Argument(help="The project's number in Label Studio, from its address.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.command()
+def create(
+    config: Annotated[str, typer.Option(help="original, calls, or the path of an XML file.")] = "calls",
+    title: Annotated[str | None, typer.Option(help="Title in Label Studio.")] = None,
+    extra_params: Annotated[
+        str | None, typer.Option(help='JSON for the ML backend, e.g. \'{"language": "hi", "hotwords": ["Kaan"]}\'.')
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create a Label Studio project, with storage, ML backend, webhook and instructions. Safe to repeat.
+
+    Example: python -m ml_backend project create --config calls --title "Support calls"
+    """
+    context = _open()
+    name = Path(config).stem if config not in configs.NAMES else config
+    row_id = pipeline.create(
+        context, config=_config(config), title=title or f"{pipeline.TITLE} {name}", extra_params=_params(extra_params)
+    )
+    _say_row(context, row_id, "is ready", as_json=as_json)
+
+
+@app.command()
+def attach(
+    project_id: ProjectId,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would change.")] = False,
+    extra_params: Annotated[str | None, typer.Option(help="JSON for the ML backend.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Adopt an existing project: its config, tasks and annotations stay; every change is listed first.
+
+    Example: python -m ml_backend project attach 12 --dry-run
+    """
+    context = _open()
+    planned = pipeline.plan(context, project_id)
+    changes = [change.sentence for change in planned.changes if change.needed]
+    if not as_json:
+        console = Console(soft_wrap=True)
+        console.print(escape(f"Project {project_id}, {planned.project.get('title')}:"))
+        for sentence in changes or ["Nothing has to change."]:
+            console.print(escape(f"  - {sentence}"))
+        for warning in planned.warnings:
+            console.print(escape(f"  ! {warning}"))
+    if dry_run:
+        if as_json:
+            facts = {"project": project_id, "dry_run": True, "changes": changes, "warnings": list(planned.warnings)}
+            typer.echo(json.dumps(facts, ensure_ascii=False))
+        else:
+            typer.echo("Nothing was changed.")
+        return
+    row_id = pipeline.attach(context, project_id, extra_params=_params(extra_params))
+    _say_row(context, row_id, "is attached", as_json=as_json, changes=changes, warnings=list(planned.warnings))
+
+
+@app.command()
+def detach(project_id: ProjectId, as_json: AsJson = False) -> None:
+    """Undo what attach changed. Tasks, annotations and predictions stay in Label Studio. Safe to repeat.
+
+    Example: python -m ml_backend project detach 12
+    """
+    said = pipeline.detach(_open(), project_id)
+    if as_json:
+        typer.echo(json.dumps({"project": project_id, "undone": said}, ensure_ascii=False))
+        return
+    for sentence in said or ["It was detached already."]:
+        typer.echo(f"  - {sentence}")
+
+
+@app.command()
+def add(
+    project_id: ProjectId,
+    where: Annotated[
+        str, typer.Argument(help="Bucket and prefix of recordings, e.g. call-recordings/recordings/2026.")
+    ],
+    limit: Annotated[int, typer.Option(min=1, help="At most this many new recordings.")] = 10_000,
+    blind: Annotated[bool, typer.Option("--blind", help="Tasks without a draft, for an honest test set.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring recordings that lie in the object store into a project as tasks. The bucket is only read.
+
+    Example: python -m ml_backend project add 12 call-recordings/recordings/2026/11
+    """
+    context = _open()
+    row = _attached(context, project_id)
+    bucket, _, prefix = where.removeprefix("s3://").partition("/")
+    keys: list[str] = []
+    added = known = 0
+    for found in context.store.list(bucket, prefix=prefix):
+        if Path(found.key).suffix.lower() not in AUDIO_SUFFIXES:
+            continue
+        keys.append(found.key)
+        if len(keys) == PER_TRANSACTION:
+            new, old = _add(context, row, bucket, keys, blind=blind)
+            added, known, keys = added + new, known + old, []
+        if added + len(keys) >= limit:
+            break
+    new, old = _add(context, row, bucket, keys, blind=blind)
+    added, known = added + new, known + old
+    if as_json:
+        typer.echo(json.dumps({"project": project_id, "added": added, "known": known}))
+    else:
+        typer.echo(f"{added} recordings added to project {project_id}; {known} were there already.")
+
+
+@app.command("list")
+def list_projects(as_json: AsJson = False) -> None:
+    """Show the projects this service knows, with their state and counts.
+
+    Example: python -m ml_backend project list
+    """
+    context = _open()
+    rows = [as_dict(context, row) for row in context.db.rows(sa.select(projects).order_by(projects.c.ls_project_id))]
+    if as_json:
+        typer.echo(json.dumps({"projects": rows}, ensure_ascii=False))
+        return
+    if not rows:
+        typer.echo("There are no projects. `python -m ml_backend project create` makes one.")
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("project", "title", "state", "draft label", "open", "annotated", "with draft", "refused", "why"):
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        counts = row["tasks"]
+        numbers = (counts["open"], counts["annotated"], counts["drafted"], counts["refused"])
+        cells = (row["project"], row["title"], row["state"], row["draft_label"], *numbers, row["reason"] or "")
+        table.add_row(*(escape(str(cell)) for cell in cells))
+    Console().print(table)
+
+
+def as_dict(context: Context, row: sa.Row[Any]) -> dict[str, Any]:
+    """One project with its counts of tasks."""
+    with context.db.reading() as connection:
+        by_state = sa.select(tasks.c.state, sa.func.count()).where(tasks.c.project_id == row.id)
+        counted = connection.execute(by_state.group_by(tasks.c.state)).all()
+        states: dict[str, int] = {str(found[0]): int(found[1]) for found in counted}
+        drafted = connection.execute(
+            sa.select(sa.func.count())
+            .select_from(tables.predictions)
+            .where(tables.predictions.c.project_id == row.id, tables.predictions.c.draft_label == row.draft_label)
+        ).scalar_one()
+        reasons = sa.select(sa.func.count()).where(tasks.c.project_id == row.id, tasks.c.reason_code.is_not(None))
+        refused = connection.execute(reasons.where(tasks.c.state.in_(("open", "refused")))).scalar_one()
+    return {
+        "project": row.ls_project_id,
+        "title": row.title or "",
+        "state": row.state,
+        "draft_label": row.draft_label,
+        "next_draft_label": row.next_draft_label,
+        "url": f"{row.instance_url}/projects/{row.ls_project_id}",
+        "tasks": {
+            "open": states.get("open", 0),
+            "annotated": states.get("annotated", 0),
+            "wanted": states.get("wanted", 0),
+            "deleted": states.get("deleted", 0),
+            "refused": refused,
+            "drafted": drafted,
+        },
+        "reason": row.reason,
+    }
+
+
+def _add(context: Context, project: sa.Row[Any], bucket: str, keys: list[str], *, blind: bool) -> tuple[int, int]:
+    added = 0
+    with context.db.transaction() as connection:
+        for key in keys:
+            recording_id, _ = add_recording(connection, Source("object", f"s3://{bucket}/{key}"))
+            recording = connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
+            _, new = want_task(connection, project, recording, blind=blind, reason="added by hand")
+            if new:
+                added += 1
+                jobs.enqueue(
+                    connection,
+                    jobs.INGEST_RECORDING,
+                    key=str(recording_id),
+                    priority=jobs.BULK,
+                    recording_id=recording_id,
+                )
+    return added, len(keys) - added
+
+
+def _open() -> Context:
+    return open_context(settings.load())
+
+
+def _attached(context: Context, ls_project_id: int) -> sa.Row[Any]:
+    with context.db.reading() as connection:
+        row = project_of(connection, context.settings.label_studio_url, ls_project_id)
+    if row is None or row.state != "attached":
+        raise InvalidInput(
+            "not-attached",
+            f"Project {ls_project_id} is not attached.",
+            f"Run `python -m ml_backend project attach {ls_project_id}` first.",
+        )
+    return row
+
+
+def _config(name: str) -> str:
+    if name in configs.NAMES or not Path(name).is_file():
+        return configs.read(name)
+    return Path(name).read_text(encoding="utf-8")
+
+
+def _params(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    values, problem = problems_of(text)
+    if problem:
+        raise InvalidInput("bad-extra-params", problem, "Correct --extra-params.")
+    return values
+
+
+def _say_row(context: Context, row_id: int, what: str, *, as_json: bool, **more: Any) -> None:
+    row = as_dict(context, context.db.row(projects, row_id))
+    if as_json:
+        typer.echo(json.dumps({**row, **more}, ensure_ascii=False))
+    else:
+        typer.echo(f"Project {row['project']}, {row['title']}, {what}: {row['url']}")

@@ -1,0 +1,193 @@
+"""`status`: one screen for the operator. Exit code 0 when work gets done, 1 when something needs a person."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import timedelta
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from ml_backend import jobs, processes, settings, tables
+from ml_backend.context import Context, open_context
+from ml_backend.tables import jobs as job_rows
+from ml_backend.tables import projects, recordings
+from sync.commands.project import as_dict
+
+app = typer.Typer(add_completion=False)
+
+LATE = timedelta(minutes=10)  # a job due for longer than this is not being worked on
+NEEDED = ("relay", "worker-sync", "worker-transcribe")
+ENDED_BADLY = ("failed", "quarantined")
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """Show processes, waiting work, trouble, disk and projects on one screen; exit code 1 when something is wrong.
+
+    Example: python -m ml_backend status
+    """
+    context = open_context(settings.load())
+    facts = read(context)
+    if as_json:
+        typer.echo(json.dumps(facts, ensure_ascii=False, default=str))
+    else:
+        _show(facts)
+    raise typer.Exit(1 if facts["trouble"] else 0)
+
+
+def read(context: Context) -> dict[str, Any]:
+    """Everything the screen shows. `trouble` holds a sentence for each thing that needs a person."""
+    now = tables.now()
+    running = [
+        {"role": row.role, "pid": row.pid, "up_s": round((now - row.started_at).total_seconds())}
+        for row in processes.alive(context.db)
+    ]
+    waiting = _waiting(context)
+    facts: dict[str, Any] = {
+        "processes": running,
+        "jobs": jobs.counts(context.db),
+        "waiting": waiting,
+        "oldest_due_s": max((entry["oldest_due_s"] for entry in waiting), default=0),
+        "ended_badly": _ended_badly(context),
+        "recordings": _counts(context, recordings.c.state),
+        "refused": _refused(context),
+        "disk": _disk(context),
+        "projects": [
+            as_dict(context, row) for row in context.db.rows(sa.select(projects).order_by(projects.c.ls_project_id))
+        ],
+    }
+    facts["trouble"] = _trouble(context, facts)
+    return facts
+
+
+def _waiting(context: Context) -> list[dict[str, Any]]:
+    """What is due and not done, by kind, and for whom it waits."""
+    now = tables.now()
+    statement = (
+        sa.select(
+            job_rows.c.name,
+            sa.func.count().label("number"),
+            sa.func.min(job_rows.c.due_at).label("oldest"),
+            sa.func.min(job_rows.c.priority).label("priority"),
+        )
+        .where(job_rows.c.state.in_(("waiting", "queued", "running")))
+        .group_by(job_rows.c.name)
+        .order_by(sa.func.min(job_rows.c.priority), sa.func.min(job_rows.c.due_at))
+    )
+    found = []
+    for row in context.db.rows(statement):
+        oldest = tables.UtcTime().process_result_value(row.oldest, None)
+        late_s = (now - oldest).total_seconds() if oldest else 0.0
+        for_whom = "a person" if row.priority == jobs.WAITED_FOR else "new calls" if row.priority < 100 else "back-fill"
+        found.append({"name": row.name, "number": row.number, "for": for_whom, "oldest_due_s": max(0, round(late_s))})
+    return found
+
+
+def _ended_badly(context: Context) -> list[dict[str, Any]]:
+    statement = sa.select(job_rows).where(job_rows.c.state.in_(ENDED_BADLY)).order_by(job_rows.c.id.desc()).limit(5)
+    return [
+        {
+            "job": row.id,
+            "name": row.name,
+            "state": row.state,
+            "code": row.error_code,
+            "why": row.error,
+            "next": row.next_step,
+        }
+        for row in context.db.rows(statement)
+    ]
+
+
+def _refused(context: Context) -> list[dict[str, Any]]:
+    """Why recordings could not be used, by reason."""
+    statement = (
+        sa.select(
+            recordings.c.reason_code.label("code"),
+            sa.func.count().label("number"),
+            sa.func.min(recordings.c.reason).label("example"),
+        )
+        .where(recordings.c.reason_code.is_not(None))
+        .group_by(recordings.c.reason_code)
+    )
+    return [dict(row._mapping) for row in context.db.rows(statement)]
+
+
+def _counts(context: Context, column: Any) -> dict[str, int]:
+    rows: Any = context.db.rows(sa.select(column, sa.func.count()).group_by(column))
+    return {str(name): int(number) for name, number in rows}
+
+
+def _disk(context: Context) -> dict[str, Any]:
+    folder = context.settings.data_dir
+    while not folder.exists():
+        folder = folder.parent
+    usage = shutil.disk_usage(folder)
+    return {"free_mb": round(usage.free / 1e6), "needed_mb": round(context.settings.min_free_disk_mb)}
+
+
+def _trouble(context: Context, facts: dict[str, Any]) -> list[str]:
+    alive = {entry["role"] for entry in facts["processes"]}
+    found = []
+    for role in NEEDED:
+        if not any(_is_role(other, role) for other in alive):
+            command = role.replace("-", " ")
+            found.append(f"No {role} is running. Start it: `python -m ml_backend {command}`.")
+    if facts["oldest_due_s"] > LATE.total_seconds():
+        found.append(f"The oldest job has been due for {facts['oldest_due_s'] // 60} minutes.")
+    bad = sum(facts["jobs"].get(state, 0) for state in ENDED_BADLY)
+    if bad:
+        found.append(f"{bad} jobs ended badly: `python -m ml_backend jobs list --trouble`.")
+    if facts["disk"]["free_mb"] < facts["disk"]["needed_mb"]:
+        found.append(f"Only {facts['disk']['free_mb']} MB are free: no audio is fetched.")
+    found += [
+        f"Project {p['project']}: {p['reason']}" for p in facts["projects"] if p["reason"] and p["state"] == "attached"
+    ]
+    return found
+
+
+def _is_role(found: str, wanted: str) -> bool:
+    """A worker's role may be written `worker sync` or `worker-sync`."""
+    return found.replace(" ", "-").replace(":", "-") == wanted
+
+
+def _show(facts: dict[str, Any]) -> None:
+    console = Console(soft_wrap=True, highlight=False)
+
+    def line(title: str, text: str) -> None:
+        console.print(f"[bold]{title:<12}[/bold] {escape(text)}")
+
+    line("processes", ", ".join(f"{p['role']} ({_span(p['up_s'])})" for p in facts["processes"]) or "none")
+    line("jobs", ", ".join(f"{number} {state}" for state, number in facts["jobs"].items()) or "none")
+    for entry in facts["waiting"]:
+        late = f", due for {_span(entry['oldest_due_s'])}" if entry["oldest_due_s"] >= 1 else ""
+        line("waiting", f"{entry['number']} {entry['name']} for {entry['for']}{late}")
+    line("recordings", ", ".join(f"{number} {state}" for state, number in facts["recordings"].items()) or "none")
+    for entry in facts["refused"]:
+        line("", f"{entry['number']} {entry['code']}: {entry['example']}")
+    line("disk", f"{facts['disk']['free_mb']} MB free")
+    for project in facts["projects"]:
+        counts = project["tasks"]
+        line(
+            f"project {project['project']}",
+            f"{project['title']} ({project['state']}): {counts['open']} open, {counts['annotated']} annotated, "
+            f"{counts['wanted']} coming, {counts['drafted']} drafts as {project['draft_label']}, "
+            f"{counts['refused']} without usable audio",
+        )
+    for entry in facts["ended_badly"]:
+        line("ended badly", f"job {entry['job']} {entry['name']}: {entry['why']} [{entry['code']}]")
+    for sentence in facts["trouble"]:
+        console.print(f"[red]trouble[/red]      {escape(sentence)}")
+    if not facts["trouble"]:
+        console.print("[green]all well[/green]")
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
