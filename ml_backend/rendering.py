@@ -78,7 +78,7 @@ def to_prediction(
     drafted = text(transcript, controls, duration_s, _Options(minimum_confidence, agent_channel))
     result = [*drafted, *_preset(transcript, controls, quality_label, script)]
     silent = not any(_clean(s.text) for s in transcript.segments)
-    unsure = not silent and transcript.confidence < minimum_confidence
+    unsure = not silent and _unit(transcript.confidence) < minimum_confidence
     if not drafted and not silent and not unsure:
         raise PermanentError("renders-empty", "The transcript has text but the editor would show none.", _FIX_CONFIG)
     if not result:
@@ -98,7 +98,7 @@ def _whole_text(
     """One text area for the whole file."""
     assert controls.text is not None  # noqa: S101 - usable
     text = " ".join(filter(None, (_clean(s.text) for s in _in_order(transcript))))
-    if not text or transcript.confidence < options.minimum_confidence:
+    if not text or _unit(transcript.confidence) < options.minimum_confidence:
         return []
     item = _item("text", controls.text.name, controls.audio, "textarea", {"text": [text]})
     return [{**item, "score": _unit(transcript.confidence)}]
@@ -123,7 +123,7 @@ def _regions(transcript: Transcript, controls: Controls, duration_s: float, opti
         region_id = f"segment-{number:04d}"
         for name, given in names.items():
             items.append({**_item(region_id, name, controls.audio, "labels", {**place, "labels": given}), **extra})
-        if marked or segment.confidence >= options.minimum_confidence:
+        if marked or _unit(segment.confidence) >= options.minimum_confidence:
             value = {**place, "text": [_clean(segment.text)]}
             items.append({**_item(region_id, text.name, controls.audio, "textarea", value), **extra})
     return items
@@ -165,14 +165,16 @@ def _in_order(transcript: Transcript) -> list[Segment]:
 
 
 def _is_unsure(segment: Segment, minimum_confidence: float) -> bool:
-    return bool(segment.flags) or segment.confidence < minimum_confidence
+    return bool(segment.flags) or _unit(segment.confidence) < minimum_confidence
 
 
 def _span(segment: Segment, duration_s: float) -> tuple[float, float]:
     """The segment's times inside the audio, in milliseconds, never empty and never out of order."""
-    last = max(duration_s - MIN_REGION_S, 0.0)
-    start_s = round(float(min(max(segment.start_s, 0.0), last)), 3)
-    end_s = round(min(max(float(segment.end_s), start_s + MIN_REGION_S), max(duration_s, start_s + MIN_REGION_S)), 3)
+    duration_s = max(duration_s, MIN_REGION_S)
+    wanted_start_s = segment.start_s if math.isfinite(segment.start_s) else 0.0
+    wanted_end_s = segment.end_s if math.isfinite(segment.end_s) else duration_s
+    start_s = round(float(min(max(wanted_start_s, 0.0), duration_s - MIN_REGION_S)), 3)
+    end_s = round(float(max(min(wanted_end_s, duration_s), start_s + MIN_REGION_S)), 3)
     return start_s, end_s
 
 
