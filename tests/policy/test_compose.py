@@ -1,12 +1,18 @@
 """docker-compose.yml against the settings, the command line and the Dockerfile: no engine is needed to find a slip."""
 
+import os
 import re
+import socket
+import subprocess
+import sys
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 import pytest
+import sqlalchemy as sa
 import yaml
 
-from ml_backend import cli, jobs, settings
+from ml_backend import cli, db, jobs, processes, settings, tables
 from tests.policy.source import ROOT
 
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -125,6 +131,32 @@ def test_every_service_shows_its_health(name):
 @pytest.mark.parametrize("service", set(OURS) - {"upgrade"})
 def test_nothing_of_ours_starts_before_the_database_is_upgraded(service):
     assert OURS[service]["depends_on"]["upgrade"] == {"condition": "service_completed_successfully"}
+
+
+def test_a_worker_is_healthy_while_it_gives_signs_of_life(tmp_path):
+    command = SERVICES["relay"]["healthcheck"]["test"]
+    assert command[:3] == ["CMD", "python", "-c"]
+    url = f"sqlite:///{tmp_path / 'kaan.db'}"
+    db.upgrade(url)
+    database = db.Database(url)
+    name = f"relay@{socket.gethostname()[:60]}:7:abc"
+
+    def healthy():
+        environment = {"PYTHONPATH": str(ROOT), "DATABASE_URL": url, "PATH": os.defpath}
+        return (
+            subprocess.run([sys.executable, "-c", command[3]], env=environment, cwd=tmp_path, check=False).returncode
+            == 0
+        )
+
+    assert not healthy()
+    processes.seen(database, "relay@another-host:7:abc", "relay", started_at=tables.now())
+    assert not healthy()
+    processes.seen(database, name, "relay", started_at=tables.now())
+    assert healthy()
+    with database.transaction() as connection:
+        connection.execute(sa.update(tables.processes).values(seen_at=tables.now() - timedelta(minutes=5)))
+    assert not healthy()
+    database.dispose()
 
 
 def test_dependencies_and_volumes_exist():
