@@ -151,6 +151,8 @@ class Serving:
             return self._transcriber
 
     def _follow(self, context: Context) -> None:
+        if self._transcriber is None:
+            registry.ensure_default(context)  # the first worker of a new deployment finds no champion
         version = routing.choose(context)
         if self._transcriber is not None and self._transcriber.model_version == version.version:
             return
