@@ -14,6 +14,7 @@ from dataclasses import dataclass
 MOST_COMPRESSION = 2.4  # Whisper's own limits for a decoding that failed (Radford et al. 2022, section 4.5)
 LEAST_LOGPROB = -1.0
 NO_SPEECH = 0.6
+LEAST_SPEECH = 0.35  # mean voice-activity probability of a window; below it, it may well be no voice
 QUIET_DBFS = -60.0  # a whole window below this holds no speech a person could transcribe
 FASTEST_WORDS_PER_S = 6.0  # fast talkers reach about 5 in Hindi and English
 LEAST_REPEATS = 4  # "haan haan haan" is speech; the fourth copy in a row of the same phrase needs a look
@@ -67,8 +68,15 @@ def judge(evidence: Evidence) -> Verdict:
         flags.append("improbable")
     if evidence.no_speech_probability > NO_SPEECH:
         flags.append("no-speech")
-    looped = repeats >= 2 * LEAST_REPEATS and share > 0.5
-    return Verdict(empty=looped or rate > 2 * FASTEST_WORDS_PER_S or len(flags) >= 3, flags=tuple(flags))
+    if evidence.speech_probability < LEAST_SPEECH:
+        flags.append("hardly-speech")
+    invented = (
+        (repeats >= 2 * LEAST_REPEATS and share > 0.5)
+        or rate > 2 * FASTEST_WORDS_PER_S
+        or len(flags) >= 3
+        or {"hardly-speech", "improbable"} <= set(flags)
+    )
+    return Verdict(empty=invented, flags=tuple(flags))
 
 
 def repetition(words: list[str]) -> tuple[float, int]:

@@ -87,7 +87,8 @@ class Pool:
         recording = Recording(request, request.profile.language)
         try:
             for channel, leg in enumerate(_legs(request.samples)):
-                for window in windows_of(find_speech(leg), channel=channel, policy=self.decoder.policy):
+                policy = self.decoder.policy
+                for window in windows_of(find_speech(leg, policy), channel=channel, policy=policy):
                     samples = window.cut_from(leg)
                     work = Work(index, window, self.decoder.features(samples), level_dbfs(samples))
                     recording.work.append(work)

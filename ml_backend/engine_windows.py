@@ -9,8 +9,7 @@ remembers where its pieces came from, so times lead back to the recording.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,21 +20,27 @@ if TYPE_CHECKING:
 
 RATE_HZ = 16000
 _STEP = 512  # samples per probability: what the voice-activity model works on
-_ENTER, _LEAVE = 0.5, 0.35  # speech begins above the first, ends below the second
+# Speech begins above the first and ends below the second. Lower than usual (0.5, 0.35): narrow-band voices were cut at
+# those, while hold music, tones, ringing and noise stay below 0.25. A stretch needs _CERTAIN once, or to last.
+_ENTER, _LEAVE, _CERTAIN = 0.3, 0.15, 0.5
 _MIN_SPEECH_S = 0.1
+_MIN_UNCERTAIN_S = 0.5
 _MIN_PAUSE_S = 0.3  # shorter gaps do not end a stretch
 _PAD_S = 0.3  # kept before and after a stretch, so that soft first and last sounds survive
 
 Samples = npt.NDArray[np.float32]
+Probabilities = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Speech from `start` to `end` (samples), with the mean probability that it is speech."""
+    """Speech with padding, from `start` to `end` in samples; `first` and `last` bound the speech itself."""
 
     start: int
     end: int
-    probability: float
+    probability: float  # mean probability that it is speech
+    first: int = 0
+    last: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,12 +92,13 @@ class Window:
         return min(max(chosen.start + time_s * RATE_HZ - before, chosen.start), chosen.end) / RATE_HZ
 
 
-def find_speech(leg: Samples) -> list[Stretch]:
-    """The stretches of speech of one leg, padded, in order, not overlapping."""
+def find_speech(leg: Samples, policy: Policy) -> list[Stretch]:
+    """The stretches of speech of one leg: padded, in order, not overlapping, none longer than `policy.max_s`."""
     if leg.size < _STEP:
         return []
     probabilities = _probabilities(leg)
-    runs = _runs(probabilities)
+    most = int((policy.max_s - 2 * _PAD_S) * RATE_HZ / _STEP)
+    runs = [part for run in _runs(probabilities, policy) for part in _at_most(run, probabilities, max(1, most))]
     return _padded(runs, probabilities, leg.size)
 
 
@@ -101,8 +107,8 @@ def windows_of(stretches: list[Stretch], *, channel: int, policy: Policy) -> lis
     most = int(policy.max_s * RATE_HZ)
     pause = int(policy.split_pause_s * RATE_HZ)
     groups: list[Stretch] = []  # stretches joined over pauses too short to split at
-    for stretch in (part for whole in stretches for part in _at_most(whole, most)):
-        if groups and stretch.start - groups[-1].end < pause and stretch.end - groups[-1].start <= most:
+    for stretch in stretches:
+        if groups and stretch.first - groups[-1].last < pause and stretch.end - groups[-1].start <= most:
             groups[-1] = _joined(groups[-1], stretch)
         else:
             groups.append(stretch)
@@ -124,55 +130,67 @@ def halves(window: Window) -> list[Window]:
         return [Window(window.channel, window.pieces[:middle]), Window(window.channel, window.pieces[middle:])]
     piece = window.pieces[0]
     middle = (piece.start + piece.end) // 2
-    parts = (Stretch(piece.start, middle, piece.probability), Stretch(middle, piece.end, piece.probability))
-    return [Window(window.channel, (part,)) for part in parts]
+    left = replace(piece, end=middle, last=min(middle, piece.last))
+    right = replace(piece, start=middle, first=max(middle, piece.first))
+    return [Window(window.channel, (left,)), Window(window.channel, (right,))]
 
 
-def _probabilities(leg: Samples) -> npt.NDArray[np.float32]:
+def _probabilities(leg: Samples) -> Probabilities:
     from faster_whisper.vad import get_vad_model
 
     padded = np.pad(leg, (0, -leg.size % _STEP))
     return np.asarray(get_vad_model()(padded), dtype=np.float32).reshape(-1)
 
 
-def _runs(probabilities: npt.NDArray[np.float32]) -> list[tuple[int, int]]:
-    """Runs of speech as step numbers: entered at _ENTER, left after _MIN_PAUSE_S below _LEAVE."""
+def _runs(probabilities: Probabilities, policy: Policy) -> list[tuple[int, int]]:
+    """Runs of speech as step numbers: entered at _ENTER, left after a pause below _LEAVE."""
     runs: list[tuple[int, int]] = []
     begin = quiet = -1
-    patience = int(_MIN_PAUSE_S * RATE_HZ / _STEP)
+    patience = max(1, int(min(_MIN_PAUSE_S, policy.split_pause_s) * RATE_HZ / _STEP))
     for step, probability in enumerate(probabilities.tolist()):
-        if probability >= _ENTER:
-            begin, quiet = (step if begin < 0 else begin), -1
-        elif begin >= 0 and probability < _LEAVE:
+        if begin >= 0 and probability < _LEAVE:
             quiet = step if quiet < 0 else quiet
             if step - quiet >= patience:
                 runs.append((begin, quiet))
                 begin = quiet = -1
+        elif probability >= _ENTER:
+            begin, quiet = (step if begin < 0 else begin), -1
     if begin >= 0:
         runs.append((begin, quiet if quiet >= 0 else len(probabilities)))
-    return [(first, last) for first, last in runs if (last - first) * _STEP >= _MIN_SPEECH_S * RATE_HZ]
+    return [run for run in runs if _is_speech(probabilities[run[0] : run[1]])]
 
 
-def _padded(runs: list[tuple[int, int]], probabilities: npt.NDArray[np.float32], size: int) -> list[Stretch]:
+def _is_speech(probabilities: Probabilities) -> bool:
+    lasts_s = len(probabilities) * _STEP / RATE_HZ
+    return lasts_s >= (_MIN_SPEECH_S if probabilities.max() >= _CERTAIN else _MIN_UNCERTAIN_S)
+
+
+def _at_most(run: tuple[int, int], probabilities: Probabilities, most: int) -> list[tuple[int, int]]:
+    """Speech that outlasts the model's window is cut where it is least like speech, in the second half of what fits."""
+    first, last = run
+    parts = []
+    while last - first > most:
+        low, high = first + most // 2, first + most
+        cut = low + int(np.argmin(np.convolve(probabilities[low:high], np.ones(3), "same"))) if high - low > 2 else high
+        parts.append((first, cut))
+        first = cut
+    return [*parts, (first, last)]
+
+
+def _padded(runs: list[tuple[int, int]], probabilities: Probabilities, size: int) -> list[Stretch]:
     pad = int(_PAD_S * RATE_HZ)
     stretches = []
-    for index, (first, last) in enumerate(runs):
-        start, end = first * _STEP, min(last * _STEP, size)
-        before = runs[index - 1][1] * _STEP if index else 0
-        after = runs[index + 1][0] * _STEP if index + 1 < len(runs) else size
-        low = max(start - pad, (before + start) // 2 if index else 0)
-        high = min(end + pad, (end + after) // 2 if index + 1 < len(runs) else size)
-        stretches.append(Stretch(low, high, float(probabilities[first:last].mean())))
+    for index, (begin, stop) in enumerate(runs):
+        first, last = begin * _STEP, min(stop * _STEP, size)
+        before = runs[index - 1][1] * _STEP if index else -2 * size
+        after = runs[index + 1][0] * _STEP if index + 1 < len(runs) else 3 * size
+        start = max(0, first - pad, (before + first) // 2)
+        end = min(size, last + pad, (last + after) // 2)
+        stretches.append(Stretch(start, end, float(probabilities[begin:stop].mean()), first, last))
     return stretches
-
-
-def _at_most(stretch: Stretch, most: int) -> list[Stretch]:
-    """Speech without a usable pause for longer than the model can take is cut into equal parts."""
-    count = -(-(stretch.end - stretch.start) // most)
-    edges = [stretch.start + (stretch.end - stretch.start) * i // count for i in range(count + 1)]
-    return [Stretch(a, b, stretch.probability) for a, b in pairwise(edges)]
 
 
 def _joined(one: Stretch, other: Stretch) -> Stretch:
     long, short = one.end - one.start, other.end - other.start
-    return Stretch(one.start, other.end, (one.probability * long + other.probability * short) / (long + short))
+    probability = (one.probability * long + other.probability * short) / (long + short)
+    return Stretch(one.start, other.end, probability, one.first, other.last)
