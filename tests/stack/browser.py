@@ -84,7 +84,7 @@ class Annotator:
         self.page.wait_for_url(lambda url: "/user/login" not in url)
 
     def open_stream(self, project_id: int) -> None:
-        """"Label All Tasks": Label Studio picks the next task."""
+        """What "Label All Tasks" does: Label Studio picks the next task."""
         self._open(f"/projects/{project_id}/data?labeling=1")
 
     def open_task(self, project_id: int, task_id: int) -> None:
@@ -110,7 +110,7 @@ class Annotator:
         return self.page.eval_on_selector_all(  # type: ignore[no-any-return]
             _CHOSEN,
             """all => all.map(one => { const copy = one.cloneNode(true);
-                copy.querySelectorAll('sup').forEach(hotkey => hotkey.remove()); return copy.textContent.trim(); })""",
+                copy.querySelectorAll('sup, kbd').forEach(hotkey => hotkey.remove()); return copy.textContent.trim(); })""",
         )
 
     def region_labels(self) -> list[str]:
@@ -170,10 +170,14 @@ class Annotator:
             "() => [...document.querySelectorAll('[data-testid=timebox-end-time] input')]"
             ".some(box => /[1-9]/.test(box.value))"
         )
-        close = self.page.locator("[role=dialog] button, .lsf-modal-ls__close, .ls-modal__close")
-        with contextlib.suppress(Exception):
-            if close.first.is_visible():
-                close.first.click()
+        self._read_instructions()
+
+    def _read_instructions(self) -> None:
+        """Close the project's instructions, which open over the label stream."""
+        shown = self.page.locator(".lsf-modal-ls_visible")
+        if shown.count():
+            shown.locator(".lsf-modal-ls__header button").click()
+            shown.wait_for(state="detached")
 
 
 def _stores_an_annotation(response: Response) -> bool:

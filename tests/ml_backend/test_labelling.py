@@ -1,0 +1,190 @@
+"""The ready-made labelling configs: what annotators meet, and what predictions may rely on."""
+
+import html.parser
+import json
+import re
+from importlib import resources
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from label_studio_sdk.label_interface import LabelInterface
+
+from ml_backend import labelconfig, validation
+from ml_backend.errors import ConfigurationError
+from ml_backend.labelling import configs
+
+FIXTURES = Path(__file__).parent.parent / "fixtures" / "label-studio"
+README = resources.files("ml_backend.labelling").joinpath("README.md").read_text(encoding="utf-8")
+
+# Keys Label Studio 1.23.2 binds itself while audio is on screen; a label or choice on one of them fires both.
+TAKEN_KEYS = {"u", "enter", "escape", "backspace", "delete", "shift+space", "ctrl+p", "alt+.", "ctrl+enter"}
+# What Label Studio leaves of a project's instructions: it drops other attributes (style among them) without a word.
+KEPT_ATTRIBUTES = {"class", "title", "colspan", "rowspan", "lang"}
+
+
+def tags(name: str) -> list[ElementTree.Element]:
+    return list(ElementTree.fromstring(configs.read(name)).iter())  # noqa: S314 - our own file
+
+
+def options(name: str) -> list[ElementTree.Element]:
+    return [tag for tag in tags(name) if tag.tag in ("Choice", "Label")]
+
+
+def examples() -> list[dict]:
+    """The JSON objects of the README, one per line or block."""
+    decoder, found = json.JSONDecoder(), []
+    for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL):
+        rest = block.strip()
+        while rest:
+            item, end = decoder.raw_decode(rest)
+            found.append(item)
+            rest = rest[end:].strip()
+    return found
+
+
+def prediction(items: list[dict]) -> dict:
+    return {"model_version": "draft-1", "score": 0.5, "result": items}
+
+
+def test_original_is_the_config_label_studio_sent_us() -> None:
+    sent = json.loads((FIXTURES / "ml-setup.json").read_text())["request"]["body"]["schema"]
+    ours = ElementTree.canonicalize(configs.read("original"), strip_text=True)
+    assert ours == ElementTree.canonicalize(sent, strip_text=True)
+
+
+def test_calls_offers_every_control_a_call_needs() -> None:
+    controls = labelconfig.parse(configs.read("calls"))
+    assert controls.problems == ()
+    assert controls.by_regions
+    assert set(controls.choices) == {"language", "script", "quality", "accent", "reject"}
+    assert controls.choices["reject"].multiple
+    assert controls.check is not None
+    assert controls.labels is not None
+    assert (controls.labels.agent, controls.labels.customer, controls.labels.speech) == ("Agent", "Customer", "Speech")
+
+
+@pytest.mark.parametrize("name", configs.NAMES)
+def test_a_task_needs_nothing_but_its_audio(name: str) -> None:
+    """Label Studio refuses a task that lacks the key of a *named* tag; `$status` must not be one of those."""
+    needed = {tag.get("value") for tag in tags(name) if tag.get("name") and (tag.get("value") or "").startswith("$")}
+    assert needed == {"$audio"}
+
+
+def test_calls_shows_the_status_line() -> None:
+    assert labelconfig.parse(configs.read("calls")).status_key == "status"
+
+
+@pytest.mark.parametrize("name", configs.NAMES)
+def test_both_configs_have_the_same_quality_and_accent(name: str) -> None:
+    choices = labelconfig.parse(configs.read(name)).choices
+    assert choices["quality"].options == ("excellent", "good", "fair", "poor")
+    assert choices["accent"].options == ("standard", "rural", "urban", "code-mixed")
+
+
+def test_every_option_of_calls_has_a_key_of_its_own() -> None:
+    """Label Studio gives an option without a key a random single letter, which a slip of the hand then presses."""
+    keys = [option.get("hotkey") for option in options("calls")]
+    assert None not in keys
+    assert len(keys) == len(set(keys))
+    assert TAKEN_KEYS.isdisjoint(keys)
+
+
+def test_no_letter_typed_beside_the_text_changes_a_choice_of_calls() -> None:
+    assert [o.get("hotkey") for o in options("calls") if re.fullmatch("[a-z]", o.get("hotkey") or "")] == []
+
+
+def test_the_key_shown_on_a_choice_is_the_key_that_works() -> None:
+    for choice in (tag for tag in tags("calls") if tag.tag == "Choice"):
+        shown = re.search("<kbd>(.)</kbd>", choice.get("html") or "")
+        assert shown, choice.get("value")
+        assert choice.get("hotkey") == f"shift+{shown[1].lower()}"
+
+
+def test_the_play_key_works_while_typing() -> None:
+    """An Audio tag with a `hotkey` loses Label Studio's own key that also works inside a text."""
+    assert all(tag.get("hotkey") is None for name in configs.NAMES for tag in tags(name) if tag.tag == "Audio")
+
+
+def test_the_two_legs_of_a_call_are_shown_apart() -> None:
+    assert [tag.get("splitchannels") for tag in tags("calls") if tag.tag == "Audio"] == ["true"]
+
+
+def test_the_style_survives_label_studio() -> None:
+    """Its sanitizer turns `>` and `&` of a Style tag into entities, and the rule is lost."""
+    styles = [tag.text or "" for tag in tags("calls") if tag.tag == "Style"]
+    assert styles
+    assert all(">" not in style and "&" not in style for style in styles)
+
+
+def test_no_config_and_no_instruction_names_a_model() -> None:
+    text = " ".join((*map(configs.read, configs.NAMES), configs.instructions())).lower()
+    assert not re.search(r"whisper|model|\bai\b|neural|version", text)
+
+
+@pytest.mark.parametrize("name", configs.NAMES)
+def test_the_documented_results_fit_the_config(name: str) -> None:
+    xml = configs.read(name)
+    controls = labelconfig.parse(xml)
+    by_regions = [item for item in examples() if ("start" in item["value"]) == controls.by_regions]
+    items = [*by_regions, *(item for item in examples() if item["type"] == "choices")]
+    items = [item for number, item in enumerate(items) if item not in items[:number]]
+    assert len(items) >= 2
+    if not controls.by_regions:
+        items = [item for item in items if item["type"] in ("textarea", "choices")]
+    assert validation.check(prediction(items), controls) == []
+    assert LabelInterface(xml).validate_prediction(prediction(items), return_errors=True) == []
+
+
+def test_a_result_with_a_wrong_name_does_not_fit() -> None:
+    """The check above can fail."""
+    wrong = [{**item, "from_name": "gone"} for item in examples() if item["type"] == "choices"]
+    assert LabelInterface(configs.read("calls")).validate_prediction(prediction(wrong), return_errors=True)
+
+
+@pytest.mark.parametrize("name", configs.NAMES)
+def test_every_control_and_option_is_documented(name: str) -> None:
+    for tag in tags(name):
+        if tag.get("name"):
+            assert f"`{tag.get('name')}`" in README
+        if tag.tag in ("Choice", "Label"):
+            assert re.search(rf"[ ,|]{re.escape(tag.get('value') or '?')}[ ,|]", README), tag.get("value")
+
+
+class Instructions(html.parser.HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attributes: set[str] = set()
+        self.open: list[str] = []
+        self.feed(configs.instructions())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes |= {name for name, _ in attrs}
+        self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_instructions_arrive_whole_in_label_studio() -> None:
+    page = Instructions()
+    assert page.open == []
+    assert page.attributes <= KEPT_ATTRIBUTES
+
+
+def test_the_instructions_say_what_every_reject_reason_means() -> None:
+    for choice in (tag for tag in tags("calls") if "shift+" in (tag.get("hotkey") or "")):
+        words = (choice.get("html") or "").split(" <kbd>")[0]
+        if re.fullmatch(r"shift\+\d", choice.get("hotkey") or ""):
+            assert f"<li><b>{words}</b>:" in configs.instructions()
+
+
+@pytest.mark.parametrize("topic", ["Script", "Numbers", "Fillers", "[unclear]", "Two people at once", "Reject", "Keys"])
+def test_the_instructions_cover(topic: str) -> None:
+    assert topic in configs.instructions()
+
+
+def test_an_unknown_config_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigurationError) as error:
+        configs.read("podcast")
+    assert all(name in error.value.next_step for name in configs.NAMES)
