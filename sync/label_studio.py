@@ -215,11 +215,11 @@ class LabelStudioClient:
     ) -> dict[str, Any]:
         """Change a backend record; address, project and credentials are sent again, without them it is refused."""
         body = {"url": backend["url"], "project": backend["project"], **_basic(user, password), **values}
-        return dict(self.call("PATCH", f"/api/ml/{backend['id']}/", json=body))
+        return dict(self.call("PATCH", f"/api/ml/{backend['id']}", json=body))
 
     def delete_ml_backend(self, backend_id: int) -> None:
         """Disconnect a backend; its webhook stays and has to be removed by itself."""
-        self.call("DELETE", f"/api/ml/{backend_id}/")
+        self.call("DELETE", f"/api/ml/{backend_id}")
 
     def webhooks(self, project_id: int) -> list[dict[str, Any]]:
         """Webhooks of a project. Their headers are secrets."""
