@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from ml_backend import jobs
 from ml_backend.context import Context
-from ml_backend.tables import projects, recordings
+from ml_backend.tables import projects, recordings, tasks
 from sync.ingest import add_recording
 from sync.sources import Source
 from sync.tasks import want_task
@@ -68,8 +68,10 @@ def bring_in(context: Context, manifest: Path, project_ids: Sequence[int]) -> li
             source = Source("object", f"s3://{BUCKET}/{call.key}")
             recording_id, _ = add_recording(connection, source, call_sid=call.call_sid, synthetic=True)
             recording = connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
-            fresh = [want_task(connection, project, recording, reason="demo")[1] for project in into]
-            if any(fresh) or recording.state == "found":
+            for project in into:
+                want_task(connection, project, recording, reason="demo")
+            waiting = sa.select(tasks.c.id).where(tasks.c.recording_id == recording_id, tasks.c.state == "wanted")
+            if recording.state != "refused" and connection.execute(waiting.limit(1)).first():
                 jobs.enqueue(connection, jobs.INGEST_RECORDING, key=str(recording_id), recording_id=recording_id)
             ids.append(recording_id)
     return ids

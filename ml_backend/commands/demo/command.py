@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ml_backend import db, settings
+from ml_backend import db, settings, tables
 from ml_backend.commands.demo import home as homes
 from ml_backend.commands.demo import label_studio, ports, progress, redis_server, services
 from ml_backend.commands.demo.home import USER, Home
@@ -61,6 +61,7 @@ def demo(
         int | None, typer.Option(help="Port of Label Studio; 0 picks a free one. [8080]")
     ] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open Label Studio in a browser.")] = False,
+    calls: Annotated[Path, typer.Option(help="Manifest of the calls to bring in.", hidden=True)] = CALLS,
     headless: Annotated[bool, typer.Option(help="Plain lines, and DATA_DIR/run/ready.json when all is up.")] = False,
 ) -> None:
     """Bring up everything on this machine and leave it running: Label Studio, transcripts, bundled calls.
@@ -77,7 +78,7 @@ def demo(
     supervisor = Supervisor(home, say=screen.warn, stopping=stop.stopping)
     try:
         api_key = _bring_up(home, supervisor, screen)
-        _fill(home, supervisor, screen, api_key=api_key)
+        _fill(home, supervisor, screen, api_key=api_key, calls=calls)
         homes.write_private(ready_file, json.dumps(_facts(home)))
         screen.welcome(home, USER, home.secrets["label_studio_password"])
         if browser:
@@ -120,14 +121,14 @@ def _bring_up(home: Home, supervisor: Supervisor, screen: Screen) -> str:
     return api_key
 
 
-def _fill(home: Home, supervisor: Supervisor, screen: Screen, *, api_key: str) -> None:
+def _fill(home: Home, supervisor: Supervisor, screen: Screen, *, api_key: str, calls: Path) -> None:
     """The two projects, the bundled calls, and the wait until every call has its draft in Label Studio."""
     context = open_context(settings.load(**_as_fields(home.settings(api_key=api_key))))
     try:
         with screen.step("Projects"):
-            project_ids = [_upper("sync.attach", "ensure")(context, config) for config in PROJECTS]
+            project_ids = [_upper("sync.pipeline", "ensure")(context, config) for config in PROJECTS]
         with screen.step("Bundled calls"):
-            recording_ids = _upper("sync.bundled_calls", "bring_in")(context, CALLS, project_ids)
+            recording_ids = _upper("sync.bundled_calls", "bring_in")(context, calls, project_ids)
         with screen.step("Transcripts"):
             _wait(context.db, recording_ids, supervisor, screen)
     finally:
@@ -136,12 +137,13 @@ def _fill(home: Home, supervisor: Supervisor, screen: Screen, *, api_key: str) -
 
 def _wait(database: Database, recording_ids: Sequence[int], supervisor: Supervisor, screen: Screen) -> None:
     told: set[str] = set()
+    since = tables.now()
     with screen.bars() as show:
         while True:
             supervisor.watch()
             if supervisor.stopping():
                 raise KeyboardInterrupt
-            now = progress.of(database, recording_ids)
+            now = progress.of(database, recording_ids, since=since)
             show(now)
             for sentence in now.trouble:
                 if sentence not in told:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -30,8 +31,8 @@ class Progress:
         return self.read == self.calls and self.delivered == self.tasks
 
 
-def of(database: Database, recording_ids: Sequence[int]) -> Progress:
-    """The state of these recordings and their tasks now."""
+def of(database: Database, recording_ids: Sequence[int], *, since: datetime) -> Progress:
+    """The state of these recordings and their tasks now; trouble of an earlier start is not counted."""
     found = database.rows(sa.select(recordings.c.state).where(recordings.c.id.in_(recording_ids)))
     drafts = database.rows(
         sa.select(tasks.c.state, predictions.c.id, predictions.c.confirmed_at, predictions.c.body)
@@ -49,7 +50,9 @@ def of(database: Database, recording_ids: Sequence[int]) -> Progress:
         if row.state in _SETTLED or (row.state == "open" and (row.confirmed_at is not None or row.body == "[]"))
     ]
     gave_up = database.rows(
-        sa.select(jobs.c.id, jobs.c.name, jobs.c.error).where(jobs.c.state.in_(("failed", "quarantined")))
+        sa.select(jobs.c.id, jobs.c.name, jobs.c.error).where(
+            jobs.c.state.in_(("failed", "quarantined")), jobs.c.finished_at >= since
+        )
     )
     return Progress(
         calls=len(found),
