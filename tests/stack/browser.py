@@ -107,11 +107,9 @@ class Annotator:
 
     def chosen(self) -> list[str]:
         """The words on every choice that is set, without their hotkeys."""
-        return self.page.eval_on_selector_all(  # type: ignore[no-any-return]
-            _CHOSEN,
-            """all => all.map(one => { const copy = one.cloneNode(true);
-                copy.querySelectorAll('sup, kbd').forEach(hotkey => hotkey.remove()); return copy.textContent.trim(); })""",
-        )
+        bare = """choices => choices.map(choice => { const copy = choice.cloneNode(true);
+            copy.querySelectorAll('sup, kbd').forEach(key => key.remove()); return copy.textContent.trim(); })"""
+        return self.page.eval_on_selector_all(_CHOSEN, bare)  # type: ignore[no-any-return]
 
     def region_labels(self) -> list[str]:
         """The labels of each region as listed: "Agent", "Customer, check"."""
