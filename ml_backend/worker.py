@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import importlib
+import logging
 import os
 import signal
 import threading
@@ -24,7 +26,7 @@ from rq.job import Job
 from rq.worker import SimpleWorker, Worker
 
 from ml_backend import context as contexts
-from ml_backend import leases, log, processes, tables, transport
+from ml_backend import jobs, leases, log, processes, storage, tables, transport
 from ml_backend.context import Context
 from ml_backend.db import Database
 from ml_backend.errors import KaanError, RetryableError
@@ -38,6 +40,7 @@ _serving: contextvars.ContextVar[_Service] = contextvars.ContextVar("serving")
 
 KEEPS_ITS_PROCESS = ("transcribe",)  # queues whose worker does not fork, so that the model stays loaded
 IDLE_BEAT_S = 15  # RQ wakes this often when idle
+SEEN_S = 5.0
 
 
 @dataclass
@@ -51,6 +54,7 @@ class _Service:
     timing: Timing
     started_at: datetime
     context: Context | None = None  # only in a worker that keeps its process
+    seen_at: float = float("-inf")
 
     @property
     def role(self) -> str:
@@ -58,7 +62,7 @@ class _Service:
 
     def run(self, job_id: int, attempt: int) -> None:
         """Run one job row, in a context of this process."""
-        context = self.context or contexts.open_context(self.settings)
+        context = self.context or self._open()
         try:
             runner = Runner(context, owner=self.name, kinds=self.kinds, timing=self.timing, on_beat=self.seen)
             runner.run(job_id, after_attempt=attempt)
@@ -66,8 +70,15 @@ class _Service:
             if context is not self.context:
                 context.db.dispose()
 
+    def _open(self) -> Context:
+        """A child's own context; the parent has checked the schema."""
+        return Context(self.settings, Database(self.settings.database), storage.open_store(self.settings))
+
     def seen(self) -> None:
-        """Sign of life. Opens and closes its connection: the process may fork right after."""
+        """Sign of life, every few seconds. Opens and closes its connection: the process may fork right after."""
+        if time.monotonic() - self.seen_at < SEEN_S:
+            return
+        self.seen_at = time.monotonic()
         with self.database() as database:
             processes.seen(database, self.name, self.role, started_at=self.started_at)
 
@@ -105,9 +116,7 @@ class _Manners:
     """What both kinds of worker do differently from RQ's own."""
 
     service: _Service
-    log: Any
     connection: Any
-
     def bootstrap(self, *arguments: Any, **options: Any) -> None:
         """RQ's, without its log handlers."""
         self.register_birth()  # type: ignore[attr-defined]
@@ -115,6 +124,24 @@ class _Manners:
 
     def subscribe(self) -> None:
         """No commands over Redis, and no thread in a process that forks."""
+
+    def check_for_suspension(self, burst: bool) -> None:
+        """Nor `rq suspend`."""
+
+    def set_state(self, state: Any, pipeline: Any = None) -> None:
+        with contextlib.suppress(redis.RedisError):
+            super().set_state(state, pipeline=pipeline)  # type: ignore[misc]
+
+    def run_maintenance_tasks(self) -> None:
+        with contextlib.suppress(redis.RedisError):
+            super().run_maintenance_tasks()  # type: ignore[misc]
+
+    def execute_job(self, job: Job, queue: Any) -> None:
+        """RQ's bookkeeping may fail with Redis; the job's outcome is in its row, or it is handed over again."""
+        try:
+            super().execute_job(job, queue)  # type: ignore[misc]
+        except redis.RedisError as error:
+            _log.warning("Redis went away during a job", error=type(error).__name__)
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """RQ's sign of life and ours. Redis being away is noticed where messages are fetched, not in mid-job."""
@@ -179,14 +206,20 @@ def serve(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    logging.getLogger("rq.worker").addFilter(_seldom)
+    _import_functions(queue, jobs.KINDS if kinds is None else kinds)
     _log.info("worker started", queue=queue, pid=os.getpid())
     try:
         while not stop.is_set():
             if not _redis_is_there(settings, service, stop):
                 return
-            worker = _make(service)
-            worker.work(burst=burst)
-            asked = worker._shutdown_requested_date is not None
+            asked = False
+            with contextlib.suppress(redis.RedisError):
+                worker = _make(service)
+                try:
+                    worker.work(burst=burst)
+                finally:
+                    asked = worker._shutdown_requested_date is not None
             if asked or burst:
                 return
             _log.warning("the connection to Redis was lost, starting over")
@@ -197,6 +230,31 @@ def serve(
         with service.database() as database:
             processes.gone(database, service.name)
         _log.info("worker stopped", queue=queue)
+
+
+class _Seldom(logging.Filter):
+    """RQ says so every few seconds that Redis is away; once a minute is enough."""
+
+    said_at = float("-inf")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if "could not connect to Redis" not in str(record.msg):
+            return True
+        if time.monotonic() - self.said_at < 60:
+            return False
+        self.said_at = time.monotonic()
+        return True
+
+
+_seldom = _Seldom()
+
+
+def _import_functions(queue: str, kinds: Mapping[str, JobKind]) -> None:
+    """Before the first job, so that no child spends half a second on imports. Importing a module does nothing."""
+    for kind in kinds.values():
+        if kind.queue == queue:
+            with contextlib.suppress(ImportError):  # the runner says which job cannot run here
+                importlib.import_module(kind.path.rpartition(".")[0])
 
 
 def _make(service: _Service) -> Worker | SimpleWorker:
@@ -214,6 +272,7 @@ def _make(service: _Service) -> Worker | SimpleWorker:
         log_job_description=False,
     )
     worker.service = service
+    worker.max_connection_wait_time = 5  # seconds between looks for a Redis that went away; RQ's own is a minute
     return worker
 
 
