@@ -205,9 +205,11 @@ class LabelStudioClient:
         found = self.call("GET", "/api/ml/", params={"project": project_id})
         return sorted(found, key=lambda backend: int(backend["id"]))
 
-    def add_ml_backend(self, project_id: int, *, url: str, title: str, user: str, password: str) -> dict[str, Any]:
+    def add_ml_backend(
+        self, project_id: int, *, url: str, title: str, user: str, password: str, **values: Any
+    ) -> dict[str, Any]:
         """Connect an ML backend; Label Studio calls it at once."""
-        body = {"project": project_id, "url": url, "title": title, **_basic(user, password)}
+        body = {"project": project_id, "url": url, "title": title, **_basic(user, password), **values}
         return dict(self.call("POST", "/api/ml/", json=body))
 
     def change_ml_backend(

@@ -64,7 +64,7 @@ def create(context: Context, *, config: str, title: str, extra_params: Mapping[s
             title=title,
             description="Calls transcribed by Kaan.",
             label_config=config,
-            expert_instruction=configs.instructions(),
+            expert_instruction=configs.instructions(config),
             show_instruction=True,
             show_skip_button=True,
             enable_empty_annotation=True,
@@ -194,10 +194,8 @@ def _connect_backend(
     else:
         note(context, row.id, BACKEND, "making")
         backend = client.add_ml_backend(
-            row.ls_project_id, url=settings.public_url, title=TITLE, user=user, password=password
+            row.ls_project_id, url=settings.public_url, title=TITLE, user=user, password=password, **wanted
         )
-        if wanted:
-            client.change_ml_backend(backend, user=user, password=password, **wanted)
         note(context, row.id, BACKEND, "done", id=int(backend["id"]))
     stored, _ = problems_of(extra_params or backend.get("extra_params"))
     context.db.update(projects, row.id, ml_backend_id=int(backend["id"]), extra_params=stored)

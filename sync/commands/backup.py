@@ -165,7 +165,7 @@ def _put(archive: tarfile.TarFile, path: Path, name: str, entries: dict[str, dic
                 digest.update(piece)
                 return piece
 
-        archive.addfile(info, Counted())  # type: ignore[arg-type]
+        archive.addfile(info, Counted())
     entries[name] = {"sha256": digest.hexdigest(), "size_bytes": info.size}
 
 

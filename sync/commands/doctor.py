@@ -1,8 +1,8 @@
 """`doctor`: every outside world this service is configured for, and what to do about each failure.
 
-The rules are plain functions, one per world, each giving findings; nothing outside is changed. Label Studio's own traps are
-looked for by name: the kind of token, the guard against private addresses and the half-made backend it leaves behind,
-storage, the webhook's header, and the draft label that has to be one string in three places.
+The rules are plain functions, one per world, each giving findings; nothing outside is changed. Label Studio's own
+traps are looked for by name: the kind of token, the guard against private addresses and the half-made backend it
+leaves behind, storage, the webhook's header, and the draft label that has to be one string in three places.
 """
 
 from __future__ import annotations

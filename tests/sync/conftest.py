@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import secrets
 import threading
 from collections.abc import Iterator
@@ -11,15 +12,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from pydantic import SecretStr
 from werkzeug.serving import make_server
 
-from ml_backend import db, runner
+from ml_backend import db, jobs, registry, runner, tables
 from ml_backend.api.app import create_app, load_plugin
 from ml_backend.context import Context, open_context
+from ml_backend.labelling import configs
+from ml_backend.leases import Settled
 from ml_backend.settings import Settings
+from sync import pipeline
+from sync.ingest import add_recording
 from sync.label_studio import LabelStudioClient, client_of
+from sync.sources import Source
+from sync.tasks import want_task
 from tests.servers import label_studio
+
+CALLS = Path(__file__).resolve().parents[2] / "ml_backend" / "bundled" / "calls"
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +37,8 @@ def label_studio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[la
     """Label Studio 1.23.2 with local files; all tests of a session share it, each with projects of its own."""
     if label_studio.program() is None:
         pytest.fail("Label Studio is not installed here: `make environments` installs it.")
-    with label_studio.running(tmp_path_factory.mktemp("label-studio")) as server:
+    kept = os.environ.get("KAAN_TEST_LABEL_STUDIO")  # a folder that keeps its database between sessions
+    with label_studio.running(Path(kept) if kept else tmp_path_factory.mktemp("label-studio")) as server:
         yield server
 
 
@@ -39,11 +50,48 @@ class Service:
     client: LabelStudioClient
     url: str
 
-    def run_jobs(self, wait_s: float = 10.0) -> runner.Summary:
+    def project(self, config: str = "original", **options: Any) -> sa.Row[Any]:
+        """A new project of ours, as our row."""
+        xml = configs.read(config) if config in configs.NAMES else config
+        row_id = pipeline.create(self.context, config=xml, title=f"test {secrets.token_hex(4)}", **options)
+        return self.context.db.row(tables.projects, row_id)
+
+    def bring(self, project: sa.Row[Any], *calls: str, bucket: str = "call-recordings", **options: Any) -> list[int]:
+        """Bundled calls (or files) as recordings with wanted tasks in a project; gives the tasks' ids."""
+        self.context.store.ensure_bucket(bucket)
+        made = []
+        for call in calls:
+            path = CALLS / call if "/" not in call else Path(call)
+            key = f"recordings/2026/11/02/{path.name}"
+            self.context.store.put_file(bucket, key, path)
+            with self.context.db.transaction() as connection:
+                recording_id, _ = add_recording(connection, Source("object", f"s3://{bucket}/{key}"))
+                recording = connection.execute(
+                    sa.select(tables.recordings).where(tables.recordings.c.id == recording_id)
+                ).one()
+                made.append(want_task(connection, project, recording, **options)[0])
+                jobs.enqueue(connection, jobs.INGEST_RECORDING, key=str(recording_id), recording_id=recording_id)
+        return made
+
+    def rows(self, table: sa.Table, **wanted: Any) -> list[Any]:
+        """Rows of a table, in order."""
+        statement = sa.select(table).order_by(table.c.id)
+        return list(self.context.db.rows(statement.filter_by(**wanted)))
+
+    def there(self, project: sa.Row[Any]) -> list[dict[str, Any]]:
+        """Label Studio's tasks of a project, each with its predictions."""
+        tasks = list(self.client.tasks(project.ls_project_id))
+        return [{**task, "predictions": self.client.predictions(task["id"])} for task in tasks]
+
+    def run_jobs(self, *, quiet_s: float = 2.5) -> list[Settled]:
         """Everything that is due, and what becomes due soon; a job that ended badly fails the test."""
-        summary = runner.run_due(self.context, wait_s=wait_s)
-        assert not summary.failed, summary.failed
-        return summary
+        outcomes: list[Settled] = []
+        while True:
+            summary = runner.run_due(self.context, wait_s=quiet_s)
+            assert not summary.failed, summary.failed
+            if not summary.outcomes:
+                return outcomes
+            outcomes += summary.outcomes
 
 
 @pytest.fixture
@@ -70,6 +118,7 @@ def service(settings: Settings) -> Iterator[Service]:
     """The web process on the port PUBLIC_URL names, over an empty database and store."""
     db.upgrade(settings.database)
     context = open_context(settings)
+    registry.ensure_default(context)
     app = create_app(settings, load_plugin("model:SpeechModel"), context=context)
     port = int(settings.public_url.rpartition(":")[2])
     server = make_server("127.0.0.1", port, app, threaded=True)
