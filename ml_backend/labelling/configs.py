@@ -1,5 +1,6 @@
 """Name -> labelling config XML; the annotators' instructions as HTML."""
 
+import re
 from importlib import resources
 
 from ml_backend.errors import ConfigurationError
@@ -18,9 +19,12 @@ def read(name: str) -> str:
     return _read(f"{name}.xml")
 
 
-def instructions() -> str:
-    """HTML for a project's expert instruction, shown to annotators in Label Studio."""
-    return _read("instructions.html")
+def instructions(config: str) -> str:
+    """HTML for a project's expert instruction; what only the `calls` config has is left out for every other config."""
+    page = _read("instructions.html")
+    if config == read("calls"):
+        return re.sub(r"[ \t]*<!-- (calls only|end) -->\n", "", page)
+    return re.sub(r"[ \t]*<!-- calls only -->\n.*?<!-- end -->\n", "", page, flags=re.DOTALL)
 
 
 def _read(file_name: str) -> str:

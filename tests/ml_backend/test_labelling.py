@@ -118,7 +118,8 @@ def test_the_style_survives_label_studio() -> None:
 
 
 def test_no_config_and_no_instruction_names_a_model() -> None:
-    text = " ".join((*map(configs.read, configs.NAMES), configs.instructions())).lower()
+    texts = [text for xml in map(configs.read, configs.NAMES) for text in (xml, configs.instructions(xml))]
+    text = " ".join(texts).lower()
     assert not re.search(r"whisper|model|\bai\b|neural|version", text)
 
 
@@ -152,11 +153,11 @@ def test_every_control_and_option_is_documented(name: str) -> None:
 
 
 class Instructions(html.parser.HTMLParser):
-    def __init__(self) -> None:
+    def __init__(self, page: str) -> None:
         super().__init__()
         self.attributes: set[str] = set()
         self.open: list[str] = []
-        self.feed(configs.instructions())
+        self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.attributes |= {name for name, _ in attrs}
@@ -166,8 +167,9 @@ class Instructions(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_instructions_arrive_whole_in_label_studio() -> None:
-    page = Instructions()
+@pytest.mark.parametrize("name", configs.NAMES)
+def test_the_instructions_arrive_whole_in_label_studio(name: str) -> None:
+    page = Instructions(configs.instructions(configs.read(name)))
     assert page.open == []
     assert page.attributes <= KEPT_ATTRIBUTES
 
@@ -176,12 +178,24 @@ def test_the_instructions_say_what_every_reject_reason_means() -> None:
     for choice in (tag for tag in tags("calls") if "shift+" in (tag.get("hotkey") or "")):
         words = (choice.get("html") or "").split(" <kbd>")[0]
         if re.fullmatch(r"shift\+\d", choice.get("hotkey") or ""):
-            assert f"<li><b>{words}</b>:" in configs.instructions()
+            assert f"<li><b>{words}</b>:" in configs.instructions(configs.read("calls"))
 
 
-@pytest.mark.parametrize("topic", ["Script", "Numbers", "Fillers", "[unclear]", "Two people at once", "Reject", "Keys"])
-def test_the_instructions_cover(topic: str) -> None:
-    assert topic in configs.instructions()
+COMMON = ["Script", "Numbers", "Fillers", "[unclear]", "Two people at once", "Quality"]
+CALLS_ONLY = ["region", "Reject", "Keys", "<kbd>"]
+
+
+@pytest.mark.parametrize("name", configs.NAMES)
+@pytest.mark.parametrize("topic", COMMON)
+def test_the_instructions_cover(topic: str, name: str) -> None:
+    assert topic in configs.instructions(configs.read(name))
+
+
+@pytest.mark.parametrize("topic", CALLS_ONLY)
+def test_other_projects_read_nothing_about_controls_they_lack(topic: str) -> None:
+    assert topic in configs.instructions(configs.read("calls"))
+    for xml in (configs.read("original"), "<View/>"):
+        assert topic not in configs.instructions(xml).split("</style>")[1]
 
 
 def test_an_unknown_config_lists_the_known_ones() -> None:
