@@ -14,115 +14,17 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from xml.parsers import expat
 
+from ml_backend.controls import LANGUAGES, SCRIPTS, Check, Choices, Controls, Labels, Text
+
 MAX_CONFIG_CHARS = 1_000_000
 MAX_ELEMENTS = 50_000
 
-LANGUAGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "hi": ("hi", "hin", "hindi", "हिन्दी", "हिंदी"),
-        "en": ("en", "eng", "english", "indian english"),
-        "mr": ("mr", "mar", "marathi", "मराठी"),
-        "hi-en": ("hinglish", "hi-en", "hi+en", "hindi-english", "hindi + english", "mixed", "code-mixed"),
-        "bn": ("bn", "ben", "bengali", "bangla"),
-        "gu": ("gu", "guj", "gujarati"),
-        "kn": ("kn", "kan", "kannada"),
-        "ml": ("ml", "mal", "malayalam"),
-        "pa": ("pa", "pan", "punjabi"),
-        "ta": ("ta", "tam", "tamil"),
-        "te": ("te", "tel", "telugu"),
-        "ur": ("ur", "urd", "urdu"),
-    }
-)
-SCRIPTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "Deva": ("deva", "devanagari", "देवनागरी"),
-        "Latn": ("latn", "latin", "roman", "romanised", "romanized"),
-        "Mixed": ("mixed", "both", "deva+latn"),
-    }
-)
 _QUALITIES = {"excellent", "good", "fair", "poor"}
 _ACCENTS = {"standard", "rural", "urban", "code-mixed", "neutral", "regional"}
 _CHECK_NAMES = ("check", "unsure", "please check", "to check", "doubtful")
 _AGENT_NAMES = ("agent", "company", "operator")
 _CUSTOMER_NAMES = ("customer", "caller", "client")
 _SPEECH_NAMES = ("speech", "voice", "talk", "utterance", "segment", "transcription")
-
-
-@dataclass(frozen=True)
-class Text:
-    """A TextArea over the audio: for the whole file, or one per region."""
-
-    name: str
-    to_name: str
-    per_region: bool
-
-
-@dataclass(frozen=True)
-class Labels:
-    """The control that makes regions: `speech` for any segment, `agent` and `customer` where the leg is known."""
-
-    name: str
-    to_name: str
-    options: tuple[str, ...]
-    speech: str
-    agent: str | None = None
-    customer: str | None = None
-    multiple: bool = False
-
-
-@dataclass(frozen=True)
-class Check:
-    """The label for segments the model was unsure of: an option of the region control, or a control of its own."""
-
-    name: str
-    option: str
-
-
-@dataclass(frozen=True)
-class Choices:
-    """One set of choices. `options` are what Label Studio stores; `shown` the words on screen, in the same order."""
-
-    name: str
-    to_name: str
-    options: tuple[str, ...]
-    shown: tuple[str, ...]
-    multiple: bool = False
-    per_region: bool = False
-
-    def option(self, *wanted: str) -> str | None:
-        """The stored option that means one of the wanted words, whatever its letter case."""
-        words = {w.casefold() for w in wanted}
-        for stored, shown in zip(self.options, self.shown, strict=True):
-            if stored.casefold() in words or shown.casefold() in words:
-                return stored
-        return None
-
-
-@dataclass(frozen=True)
-class Controls:
-    """What one label config offers us. Unusable (see `usable`) when `problems` left out the audio or the text."""
-
-    audio: str = ""  # name of the audio tag
-    audio_key: str = ""  # the task data key its value comes from
-    text: Text | None = None
-    labels: Labels | None = None
-    check: Check | None = None
-    choices: Mapping[str, Choices] = field(default_factory=dict)  # by role: quality, accent, language, script, reject
-    other_labels: Mapping[str, Labels] = field(default_factory=dict)  # further region controls, by name
-    other_choices: Mapping[str, Choices] = field(default_factory=dict)  # by name, roles unknown
-    status_key: str | None = None  # data key of the line shown to annotators
-    problems: tuple[str, ...] = ()
-    well_formed: bool = True  # false: not XML we are willing to read
-
-    @property
-    def usable(self) -> bool:
-        """Whether a transcript can be shown at all."""
-        return bool(self.audio and self.audio_key and self.text)
-
-    @property
-    def by_regions(self) -> bool:
-        """Whether the text lives in regions."""
-        return bool(self.text and self.text.per_region and self.labels)
 
 
 @dataclass

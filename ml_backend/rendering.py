@@ -1,50 +1,25 @@
-"""Transcript -> Prediction, and back: Annotation result -> Reference. Pure.
+"""Transcript -> Prediction. Pure; its inverse is `reference`.
 
 Label Studio stores what it cannot show without a word, so every prediction is checked here against the parsed
-config before it leaves; one that would open empty is an error we see, not the annotator. The inverse reads what a
-person submitted: bad regions are listed one by one, good ones are kept.
+config before it leaves; one that would open empty is an error we see, not the annotator.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ml_backend.controls import LANGUAGES, SCRIPTS, Controls, Labels
 from ml_backend.errors import PermanentError
-from ml_backend.labelconfig import LANGUAGES, SCRIPTS, Choices, Controls, Labels
+from ml_backend.reference import Reference, Region, clean, to_reference
 from ml_backend.transcript import Segment, Transcript
-from ml_backend.validation import check, is_number
+from ml_backend.validation import check
+
+__all__ = ["Reference", "Region", "status_line", "to_prediction", "to_reference"]
 
 MIN_REGION_S = 0.01  # shorter regions cannot be grabbed in the editor
 _TIMES_SHOWN = 3
-
-
-@dataclass(frozen=True)
-class Region:
-    """One stretch of audio as a person left it."""
-
-    start_s: float
-    end_s: float
-    channel: int
-    text: str
-    labels: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What a person says was spoken. `language` and `script` are codes where the option is known (hi, Deva)."""
-
-    text: str
-    segments: tuple[Region, ...] = ()
-    language: str | None = None
-    script: str | None = None
-    quality: str | None = None
-    accent: str | None = None
-    reject: tuple[str, ...] = ()
-    choices: tuple[tuple[str, tuple[str, ...]], ...] = ()  # every choice made, by control name
-    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,15 +52,21 @@ def to_prediction(
     text = _regions if controls.by_regions else _whole_text
     drafted = text(transcript, controls, duration_s, _Options(minimum_confidence, agent_channel))
     result = [*drafted, *_preset(transcript, controls, quality_label, script)]
-    silent = not any(_clean(s.text) for s in transcript.segments)
+    silent = not any(clean(s.text) for s in transcript.segments)
     unsure = not silent and _unit(transcript.confidence) < minimum_confidence
     if not drafted and not silent and not unsure:
         raise PermanentError("renders-empty", "The transcript has text but the editor would show none.", _FIX_CONFIG)
     if not result:
-        raise PermanentError("nothing-to-draft", "There is no text to draft and no choice to pre-set.")
+        raise PermanentError(
+            "nothing-to-draft", "There is no text to draft and no choice to pre-set.", "Nothing: leave the task empty."
+        )
     prediction = {"model_version": draft_label, "score": _unit(transcript.confidence), "result": result}
     if faults := check(prediction, controls):
-        raise PermanentError("prediction-invalid", "The rendered prediction does not fit the config: " + faults[0])
+        raise PermanentError(
+            "prediction-invalid",
+            f"The rendered prediction does not fit the label config: {faults[0]}.",
+            "Report this with the project's labelling interface.",
+        )
     return prediction
 
 
@@ -97,7 +78,7 @@ def _whole_text(
 ) -> list[dict[str, Any]]:
     """One text area for the whole file."""
     assert controls.text is not None  # noqa: S101 - usable
-    text = " ".join(filter(None, (_clean(s.text) for s in _in_order(transcript))))
+    text = " ".join(filter(None, (clean(s.text) for s in _in_order(transcript))))
     if not text or _unit(transcript.confidence) < options.minimum_confidence:
         return []
     item = _item("text", controls.text.name, controls.audio, "textarea", {"text": [text]})
@@ -110,7 +91,7 @@ def _regions(transcript: Transcript, controls: Controls, duration_s: float, opti
     assert text is not None  # noqa: S101 - by_regions
     assert labels is not None  # noqa: S101
     items: list[dict[str, Any]] = []
-    for number, segment in enumerate(s for s in _in_order(transcript) if _clean(s.text)):
+    for number, segment in enumerate(s for s in _in_order(transcript) if clean(s.text)):
         marked = check_label if _is_unsure(segment, options.minimum_confidence) else None
         names = {labels.name: [_label(segment, labels, options.agent_channel)]}
         if marked and marked.name == labels.name and not labels.multiple:
@@ -124,7 +105,7 @@ def _regions(transcript: Transcript, controls: Controls, duration_s: float, opti
         for name, given in names.items():
             items.append({**_item(region_id, name, controls.audio, "labels", {**place, "labels": given}), **extra})
         if marked or _unit(segment.confidence) >= options.minimum_confidence:
-            value = {**place, "text": [_clean(segment.text)]}
+            value = {**place, "text": [clean(segment.text)]}
             items.append({**_item(region_id, text.name, controls.audio, "textarea", value), **extra})
     return items
 
@@ -178,107 +159,9 @@ def _span(segment: Segment, duration_s: float) -> tuple[float, float]:
     return start_s, end_s
 
 
-def _clean(text: str) -> str:
-    """Without what no database and no JSON text may hold: control characters and half surrogates."""
-    if not text.isprintable():
-        text = "".join(c for c in text if c in "\n\t" or not (ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or _half(c)))
-    return text.strip()
-
-
-def _half(character: str) -> bool:
-    return 0xD800 <= ord(character) <= 0xDFFF
-
-
 def _unit(value: float) -> float:
     """A score Label Studio accepts: finite, 0..1, four decimals."""
     return round(min(max(value, 0.0), 1.0), 4) if math.isfinite(value) else 0.0
-
-
-def to_reference(result: Any, controls: Controls) -> Reference:
-    """What an annotation's `result` says, in time order. Texts are stripped: the editor leaves trailing newlines."""
-    problems: list[str] = []
-    places: dict[str, tuple[float, float, int]] = {}
-    labels: dict[str, tuple[str, ...]] = {}
-    texts: dict[str, str] = {}
-    whole: list[str] = []
-    chosen: dict[str, tuple[str, ...]] = {}
-    if not isinstance(result, list):
-        result, problems = [], ["the result is not a list"]
-    for number, item in enumerate(result):
-        value = item.get("value") if isinstance(item, dict) else None
-        if not isinstance(value, dict):
-            problems.append(f"item {number} has no value")
-            continue
-        kind, item_id = item.get("type"), str(item.get("id", number))
-        if "start" in value or "end" in value:
-            place = _read_place(value)
-            if place is None:
-                problems.append(f"item {number} has impossible times")
-                continue
-            places.setdefault(item_id, place)
-        if kind == "labels":
-            labels[item_id] = (*labels.get(item_id, ()), *_strings(value.get("labels")))
-        elif kind == "choices" and item_id not in places:
-            chosen[str(item.get("from_name"))] = _strings(value.get("choices"))
-        elif kind == "textarea" and controls.text and item.get("from_name") == controls.text.name:
-            text = " ".join(filter(None, (_clean(t) for t in _strings(value.get("text")))))
-            if item_id in places:
-                texts[item_id] = text
-            elif text:
-                whole.append(text)
-    regions = tuple(
-        Region(start_s, end_s, channel, texts.get(item_id, ""), labels.get(item_id, ()))
-        for item_id, (start_s, end_s, channel) in sorted(places.items(), key=lambda entry: entry[1][0])
-    )
-    spoken = " ".join(filter(None, (*whole, *(region.text for region in regions))))
-    return _reference(spoken, regions, chosen, controls, problems)
-
-
-def _reference(
-    text: str,
-    regions: tuple[Region, ...],
-    chosen: dict[str, tuple[str, ...]],
-    controls: Controls,
-    problems: list[str],
-) -> Reference:
-    def of(role: str) -> tuple[str, ...]:
-        choices = controls.choices.get(role)
-        return chosen.get(choices.name, ()) if choices else ()
-
-    def first(role: str) -> str | None:
-        return next(iter(of(role)), None)
-
-    return Reference(
-        text=text,
-        segments=regions,
-        language=_code(first("language"), controls.choices.get("language"), LANGUAGES),
-        script=_code(first("script"), controls.choices.get("script"), SCRIPTS),
-        quality=first("quality"),
-        accent=first("accent"),
-        reject=of("reject"),
-        choices=tuple(chosen.items()),
-        problems=tuple(problems),
-    )
-
-
-def _code(option: str | None, choices: Choices | None, known: Mapping[str, tuple[str, ...]]) -> str | None:
-    """The code an option stands for; the option itself when we do not know it."""
-    if option is None or choices is None:
-        return option
-    return next((code for code, words in known.items() if choices.option(*words) == option), option)
-
-
-def _read_place(value: Mapping[str, Any]) -> tuple[float, float, int] | None:
-    start, end, channel = value.get("start"), value.get("end"), value.get("channel", 0)
-    if not is_number(start) or not is_number(end) or not 0 <= start < end:
-        return None
-    return float(start), float(end), channel if isinstance(channel, int) and channel >= 0 else 0
-
-
-def _strings(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return (value,)
-    return tuple(v for v in value if isinstance(v, str)) if isinstance(value, list) else ()
 
 
 def status_line(
@@ -299,10 +182,10 @@ def status_line(
         parts.append(f"audio cut at {cut_at_s:.0f} s")
     if transcript is None:
         parts.append("draft coming")
-    elif not any(_clean(s.text) for s in transcript.segments):
+    elif not any(clean(s.text) for s in transcript.segments):
         parts.append("no speech")
     else:
-        unsure = [s for s in _in_order(transcript) if _clean(s.text) and _is_unsure(s, minimum_confidence)]
+        unsure = [s for s in _in_order(transcript) if clean(s.text) and _is_unsure(s, minimum_confidence)]
         parts.append(_unsure_line(unsure) if unsure else "draft ready")
     return ", ".join(parts)
 

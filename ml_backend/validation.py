@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
-from ml_backend.labelconfig import Choices, Controls
+from ml_backend.controls import Choices, Controls
 
 
 def check(prediction: Mapping[str, Any], controls: Controls) -> list[str]:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_backend import labelconfig
-from ml_backend.labelconfig import Check, parse
+from ml_backend.controls import Check
+from ml_backend.labelconfig import parse
 
 LABELLING = Path(labelconfig.__file__).parent / "labelling"
 ORIGINAL = (LABELLING / "original.xml").read_text()

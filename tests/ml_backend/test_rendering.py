@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_backend import labelconfig, rendering, validation
+from ml_backend.controls import Controls
 from ml_backend.errors import PermanentError
-from ml_backend.labelconfig import Controls, parse
+from ml_backend.labelconfig import parse
 from ml_backend.transcript import Segment, Transcript
 
 LABELLING = Path(labelconfig.__file__).parent / "labelling"

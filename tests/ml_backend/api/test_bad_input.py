@@ -135,7 +135,8 @@ def test_a_predict_with_parts_left_out_is_answered(serving: Serving, fine: dict[
 @pytest.mark.parametrize(
     "fault",
     [{"project": None}, {"project": "x"}, {"schema": 5}, {"schema": "<View>"}, {"extra_params": "{"},
-     {"extra_params": 5}, {"extra_params": [1]}, {"extra_params": {"prompt": "x" * 100_000}}, {"extra_params": {"a": "x" * 100_000}},
+     {"extra_params": 5}, {"extra_params": [1]}, {"extra_params": {"prompt": "x" * 100_000}},
+     {"extra_params": {"a": "x" * 100_000}},
      {"extra_params": {"language": "\x00"}}, {"extra_params": {"minimum_confidence": 2}}],
 )  # fmt: skip
 def test_a_setup_of_wrong_shape_is_400_and_stores_nothing(serving: Serving, fault: dict[str, Any]) -> None:
