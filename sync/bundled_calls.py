@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -21,35 +22,35 @@ from sync.sources import Source
 from sync.tasks import want_task
 
 BUCKET = "call-recordings"
-FOLDER = "recordings/2026/11/02"  # the day these calls were invented
 
 
 @dataclass(frozen=True)
 class BundledCall:
-    """One call of `ml_backend/bundled/calls`; `text` is what is said in it, empty for silence."""
+    """One call of `ml_backend/bundled/calls`; `text` is what is said in it, empty when nobody speaks."""
 
     path: Path
     call_sid: str
-    language: str
+    started_at: datetime
+    agent_channel: int | None
     text: str
 
     @property
     def key(self) -> str:
-        """recordings/YYYY/MM/DD/{call_sid}.wav (or whatever the telephone company kept)."""
-        return f"{FOLDER}/{self.call_sid}{self.path.suffix}"
+        """recordings/YYYY/MM/DD/{call_sid}.wav"""
+        return f"recordings/{self.started_at:%Y/%m/%d}/{self.call_sid}.wav"
 
 
 def read(manifest: Path) -> list[BundledCall]:
     """The calls a manifest lists, in its order."""
-    found = json.loads(manifest.read_text(encoding="utf-8"))
     return [
         BundledCall(
             path=manifest.parent / call["file"],
-            call_sid=Path(call["file"]).stem,
-            language=call["language"],
+            call_sid=call["call_sid"],
+            started_at=datetime.fromisoformat(call["started_at_utc"]),
+            agent_channel=call.get("agent_channel"),
             text=call["text"],
         )
-        for call in (found["calls"] if isinstance(found, dict) else found)
+        for call in json.loads(manifest.read_text(encoding="utf-8"))
     ]
 
 
@@ -66,7 +67,8 @@ def bring_in(context: Context, manifest: Path, project_ids: Sequence[int]) -> li
         ).all()
         for call in calls:
             source = Source("object", f"s3://{BUCKET}/{call.key}")
-            recording_id, _ = add_recording(connection, source, call_sid=call.call_sid, synthetic=True)
+            known = {"call_sid": call.call_sid, "agent_channel": call.agent_channel, "synthetic": True}
+            recording_id, _ = add_recording(connection, source, **known)
             recording = connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
             for project in into:
                 want_task(connection, project, recording, reason="demo")
