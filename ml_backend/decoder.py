@@ -30,6 +30,7 @@ _LOOKS_LIKE = (
     (b"pk\x03\x04", "a zip archive"), (b"\x1f\x8b", "a gzip file"), (b"ffconcat", "a playlist"),
     (b"#extm3u", "a playlist"), (b"\x1aE\xdf\xa3", "a Matroska video"), (b"<", "XML"),
 )  # fmt: skip
+_OUR_MARKS = (b"RIFF", b"ID3", b"fLaC", b"OggS", b"ftyp", b"#!AMR")
 
 
 class Refused(Exception):
@@ -55,6 +56,8 @@ def decode(source: BinaryIO, target: BinaryIO, *, limits: dict[str, Any], hint: 
         container = av.open(source, format="gsm" if raw_gsm else None, options=options, metadata_errors="ignore")
         streams = container.streams.audio
     except (av.error.FFmpegError, ValueError, IndexError, LookupError, UnicodeError):
+        if any(mark in head[:16] for mark in _OUR_MARKS):
+            raise Refused("audio-undecodable", "The audio file is damaged or ends too early to be read.") from None
         raise Refused("audio-not-audio", f"The file is not audio we read{_looks_like(head)}.") from None
     if not streams:
         raise Refused("audio-not-audio", "The file holds no audio stream.")
@@ -77,7 +80,7 @@ def decode(source: BinaryIO, target: BinaryIO, *, limits: dict[str, Any], hint: 
     if container_name == "mp3" and not _has_frame_count(head) and counts["bytes"] >= 0.98 * (size_bytes - 4096):
         announced_s = None  # a guess from the bit rate, and nothing was left over that would contradict it
     exact = container_name in ("wav", "w64", "flac")
-    tolerance_s = 0.05 if exact else 0.05 + 4 * (context.frame_size or 1024) / rate_hz
+    tolerance_s = 0.05 if exact else 0.05 + 2 * (context.frame_size or 1024) / rate_hz
     return {
         "duration_s": duration_s,
         "header_duration_s": announced_s,
