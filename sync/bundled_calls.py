@@ -36,8 +36,8 @@ class BundledCall:
 
     @property
     def key(self) -> str:
-        """recordings/YYYY/MM/DD/{call_sid}.wav"""
-        return f"recordings/{self.started_at:%Y/%m/%d}/{self.call_sid}.wav"
+        """recordings/YYYY/MM/DD/{call_sid}.wav, or what else the telephone company kept."""
+        return f"recordings/{self.started_at:%Y/%m/%d}/{self.call_sid}{self.path.suffix}"
 
 
 def read(manifest: Path) -> list[BundledCall]:
