@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import json
+import sys
 import threading
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -37,8 +38,11 @@ class _Plain:
 
 
 def _upstream_base() -> type[Any]:
-    """LabelStudioMLBase of 2.x, else our own: 1.x has another interface and breaks beside a modern Flask."""
-    if importlib.util.find_spec("label_studio_ml") is None:
+    """LabelStudioMLBase of 2.x, else our own: 1.x has another interface and breaks beside a modern Flask.
+
+    Our own server does without it even where it is installed: it brings torch and pandas into the process.
+    """
+    if "ml_backend.api.app" in sys.modules or importlib.util.find_spec("label_studio_ml") is None:
         return _Plain
     try:
         from label_studio_ml.model import LabelStudioMLBase
