@@ -10,7 +10,7 @@ from flask import Flask
 from ml_backend.api import requests
 from ml_backend.api.auth import Gate
 from ml_backend.api.jobs import Jobs
-from ml_backend.api.ops import Operations
+from ml_backend.api.ops import Operations, count_requests
 from ml_backend.api.predict import Protocol
 from ml_backend.api.webhooks import Webhooks
 from ml_backend.context import Context, open_context
@@ -28,6 +28,7 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
 
     app = Flask("ml_backend", static_folder=None)
     requests.install(app, int(settings.max_body_mb * 1_000_000))
+    count_requests(app, context)
     post = ("POST",)
     for rule, view, who, methods in (
         ("/", protocol.health, gate.anyone, ("GET",)),
@@ -38,6 +39,7 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
         ("/webhook", webhooks.label_studio, gate.webhook, post),
         ("/webhooks/label-studio", webhooks.label_studio, gate.webhook, post),
         ("/ready", operations.ready, gate.anyone, ("GET",)),
+        ("/metrics", operations.metrics, gate.operator, ("GET",)),
         ("/api/jobs", jobs.list, gate.bearer("read"), ("GET",)),
         ("/api/jobs/<job_id>", jobs.show, gate.bearer("read"), ("GET",)),
     ):

@@ -5,18 +5,42 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import sqlalchemy as sa
-from flask import Response
+from flask import Flask, Response, g, request
 
 from ml_backend import tables
 from ml_backend.api.requests import answer
 from ml_backend.context import Context
 from ml_backend.errors import KaanError
+from ml_backend.metrics import CONTENT_TYPE, Metrics
 
 SEEN_WITHIN_S = 60.0
 NEEDED = {"relay": "No relay is running.", "worker": "No worker is running."}
+
+
+def metrics_of(context: Context) -> Metrics:
+    """This process's numbers."""
+    made: Metrics = context.keep("metrics", lambda: Metrics(context.db))
+    return made
+
+
+def count_requests(app: Flask, context: Context) -> None:
+    """Count every answer by its route; an unknown address counts as one route."""
+    numbers = metrics_of(context)
+
+    def begin() -> None:
+        g.began = time.perf_counter()
+
+    def end(response: Response) -> Response:
+        route = request.url_rule.rule if request.url_rule else "unknown"
+        numbers.answered(route, response.status_code, seconds=time.perf_counter() - g.get("began", time.perf_counter()))
+        return response
+
+    app.before_request(begin)
+    app.after_request(end)
 
 
 class Operations:
@@ -29,6 +53,11 @@ class Operations:
         """200 when calls become transcripts, else 503 with every reason. No names, no versions."""
         reasons = self.reasons()
         return answer({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+    def metrics(self) -> Response:
+        """Prometheus's text."""
+        numbers = metrics_of(self._context)
+        return Response(numbers.text(), content_type=CONTENT_TYPE)
 
     def reasons(self) -> list[dict[str, str]]:
         """What keeps work from being done."""
