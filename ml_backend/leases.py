@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 
 from ml_backend import tables
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
+from ml_backend.jobs import WAITED_FOR
 from ml_backend.tables import jobs
 
 OPEN = ("waiting", "queued")
@@ -256,11 +257,20 @@ def _wait_again(connection: Connection, lease: Lease, *, due_at: datetime, **val
     }
     if not _write(connection, lease, state="cancelled", finished_at=clock(connection), **values):
         return ""
+    _bequeath(connection, lease, due_at, {name: values.get(name, 0) for name in ("deaths", "failures")})
+    return "cancelled"
+
+
+def _bequeath(connection: Connection, lease: Lease, due_at: datetime, counted: dict[str, int]) -> None:
+    """The heir is the same thing tried again: it inherits deaths, failures, urgency, and the back-off too, unless a
+    person waits for it. Else a job that fails while news keeps coming would be tried without pause or end."""
     key = sa.select(jobs.c.unique_key).where(jobs.c.id == lease.job_id).scalar_subquery()
     heir = sa.update(jobs).where(jobs.c.unique_key == key, jobs.c.state.in_(OPEN))
-    connection.execute(heir.where(jobs.c.deaths < values.get("deaths", 0)).values(deaths=values.get("deaths", 0)))
+    for name, number in counted.items():
+        connection.execute(heir.where(jobs.c[name] < number).values({name: number}))
     connection.execute(heir.where(jobs.c.priority > lease.priority).values(priority=lease.priority))
-    return "cancelled"
+    patient = sa.and_(jobs.c.priority > WAITED_FOR, jobs.c.due_at < due_at)
+    connection.execute(heir.where(patient).values(due_at=due_at))
 
 
 def _lease_of(row: sa.Row[Any]) -> Lease:

@@ -33,7 +33,7 @@ def get(name: str) -> Any:
     """A logger: `log.get("relay").info("handed over", job=5)`. Masks by name and shape even before `configure`."""
     return structlog.wrap_logger(
         logging.getLogger(f"kaan.{name}"),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        wrapper_class=_Logger,
         processors=[
             structlog.stdlib.filter_by_level,
             *_shared(_Masker(())),
@@ -95,6 +95,13 @@ def _shared(mask: Processor) -> list[Processor]:
     ]
 
 
+class _Logger(structlog.stdlib.BoundLogger):
+    """structlog's, but a traceback reaches the library's logger as masked text, never as the exception itself."""
+
+    def exception(self, event: str | None = None, *arguments: Any, **fields: Any) -> Any:
+        return self.error(event, *arguments, **{"exc_info": True} | fields)
+
+
 class _Masker:
     """The structlog processor that cleans every value of a line."""
 
@@ -134,7 +141,8 @@ class _Renderer:
         trace = event.pop("exception", None)
         if self.as_json:
             line = {"at": at, "level": level, "role": self.role, "logger": who, "event": what, **event}
-            return json.dumps(line | ({"exception": trace} if trace else {}), ensure_ascii=False, default=str)
+            shown = line | ({"exception": trace} if trace else {})
+            return escaped(json.dumps(shown, ensure_ascii=False, default=str))  # the escapes are JSON's own
         fields = " ".join(f"{escaped(str(name))}={self._shown(value)}" for name, value in event.items())
         line_text = f"{at[:19]}Z {level:<7} {self.role:<10} {escaped(what)}" + (f"  {fields}" if fields else "")
         if trace:

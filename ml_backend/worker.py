@@ -117,10 +117,11 @@ class _Manners:
 
     service: _Service
     connection: Any
+
     def bootstrap(self, *arguments: Any, **options: Any) -> None:
         """RQ's, without its log handlers."""
         self.register_birth()  # type: ignore[attr-defined]
-        self.set_state("started")  # type: ignore[attr-defined]
+        self.set_state("started")
 
     def subscribe(self) -> None:
         """No commands over Redis, and no thread in a process that forks."""

@@ -95,6 +95,9 @@ def test_a_job_carries_ids_and_short_words_only(context: Context) -> None:
             jobs.enqueue(tx, WORK, body={"text": "what somebody said"})
         with pytest.raises(ValueError, match="longer than"):
             jobs.enqueue(tx, WORK, body="x" * 201)
+        with pytest.raises(TypeError, match="texts"):
+            jobs.enqueue(tx, WORK, texts=["what somebody said"])
+        assert jobs.enqueue(tx, WORK, task_ids=[1, 2, 3], project_id=1, why="upload")
 
 
 def test_a_job_rolled_back_with_its_transaction_was_never_there(context: Context) -> None:

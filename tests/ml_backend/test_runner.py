@@ -211,7 +211,9 @@ def test_a_failed_job_gives_way_to_newer_news_of_its_key(context: Context) -> No
     with context.db.transaction() as tx:
         leases.failed(tx, lease, RetryableError("busy", "Busy."), max_attempts=3, timing=QUICK)
     assert (_state(context, old), _row(context, old).error_code) == ("cancelled", "superseded")
-    assert _state(context, newer) == "waiting"
+    heir = _row(context, newer)
+    assert (heir.state, heir.failures) == ("waiting", 1)  # with what its predecessor had used up
+    assert heir.due_at > heir.created_at
 
 
 def test_deaths_are_counted_on_and_the_third_sets_the_job_aside(context: Context) -> None:

@@ -1,0 +1,75 @@
+"""Numbers for Prometheus: what this process answered, and what the database says about work.
+
+Work is counted in the database when somebody asks, so the numbers are right whichever process answers and however
+many there are. Only requests are counted in memory, per process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import sqlalchemy as sa
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from ml_backend import leases, tables
+from ml_backend.db import Database
+from ml_backend.tables import jobs, processes
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+class Metrics:
+    """One process's numbers. Keep one per process: `context.keep("metrics", lambda: Metrics(context.db))`."""
+
+    def __init__(self, database: Database) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "kaan_requests", "Requests answered by this process.", ["route", "status"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "kaan_request_seconds", "Time to answer.", ["route"], registry=self.registry,
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+        )  # fmt: skip
+        self.registry.register(_Work(database))
+
+    def answered(self, route: str, status: int, *, seconds: float) -> None:
+        """One request was answered. `route` is the rule, never the path somebody sent."""
+        self._requests.labels(route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def text(self) -> bytes:
+        """Everything in Prometheus's text format; content type `CONTENT_TYPE`."""
+        return generate_latest(self.registry)
+
+
+class _Work:
+    """What the database says now."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def describe(self) -> list[Metric]:
+        """Nothing: registering must not touch the database."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        with self.database.reading() as connection:
+            now = leases.clock(connection)
+            number = GaugeMetricFamily("kaan_jobs", "Jobs by queue and state.", labels=["queue", "state"])
+            counted = sa.select(jobs.c.queue, jobs.c.state, sa.func.count().label("number"))
+            for row in connection.execute(counted.group_by(jobs.c.queue, jobs.c.state)):
+                number.add_metric([row.queue, row.state], row.number)
+            waits = GaugeMetricFamily("kaan_oldest_due_job_seconds", "How long the oldest waits.", labels=["queue"])
+            oldest = sa.select(jobs.c.queue, sa.func.min(jobs.c.due_at).label("since")).where(
+                jobs.c.state.in_(leases.OPEN), jobs.c.due_at <= now
+            )
+            for row in connection.execute(oldest.group_by(jobs.c.queue)):
+                waits.add_metric([row.queue], (now - row.since).total_seconds())
+            seen = GaugeMetricFamily("kaan_process_seen_seconds", "Since a process was seen.", labels=["role", "name"])
+            for row in connection.execute(sa.select(processes)):
+                seen.add_metric([row.role, row.name], (tables.now() - row.seen_at).total_seconds())
+            undelivered = GaugeMetricFamily("kaan_undelivered_predictions", "Predictions nobody has delivered.")
+            waiting = sa.select(sa.func.count()).where(tables.predictions.c.delivered_by.is_(None))
+            undelivered.add_metric([], connection.execute(waiting).scalar_one())
+        yield from (number, waits, seen, undelivered)

@@ -1,0 +1,33 @@
+"""Promises about /metrics' numbers."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from ml_backend import jobs, processes, tables
+from ml_backend.context import Context
+from ml_backend.metrics import Metrics
+from tests.ml_backend.job_functions import POOLED, WORK
+
+
+def test_work_is_counted_in_the_database_when_somebody_asks(context: Context) -> None:
+    metrics = Metrics(context.db)
+    with context.db.transaction() as tx:
+        jobs.enqueue(tx, WORK, due_at=tables.now() - timedelta(seconds=90))
+        jobs.enqueue(tx, POOLED, due_at=tables.now() + timedelta(hours=1))
+    processes.seen(context.db, "relay@here", "relay", started_at=tables.now())
+    text = metrics.text().decode()
+    assert 'kaan_jobs{queue="sync",state="waiting"} 1.0' in text
+    assert 'kaan_jobs{queue="transcribe",state="waiting"} 1.0' in text
+    assert 'kaan_oldest_due_job_seconds{queue="sync"} 9' in text
+    assert 'kaan_oldest_due_job_seconds{queue="transcribe"}' not in text
+    assert 'kaan_process_seen_seconds{name="relay@here",role="relay"} 0.' in text
+
+
+def test_requests_are_counted_by_route_and_status(context: Context) -> None:
+    metrics = Metrics(context.db)
+    for status in (200, 200, 401):
+        metrics.answered("/predict", status, seconds=0.02)
+    text = metrics.text().decode()
+    assert 'kaan_requests_total{route="/predict",status="200"} 2.0' in text
+    assert 'kaan_request_seconds_bucket{le="0.025",route="/predict"} 3.0' in text
