@@ -145,6 +145,11 @@ class Annotator:
         for key in keys:
             self.page.keyboard.press(key)
 
+    def focused_text(self) -> str:
+        """The text the cursor is in, or nothing."""
+        box = self.page.locator("textarea:focus, input:focus")
+        return box.input_value() if box.count() else ""
+
     def is_playing(self) -> bool:
         return self.page.locator("[data-testid='playback-button:pause']").count() > 0
 
@@ -154,6 +159,12 @@ class Annotator:
             self.page.locator("button[aria-label=submit], button[aria-label=update], .lsf-controls button").filter(
                 has_text="Submit"
             ).or_(self.page.locator("button").filter(has_text="Update")).first.click()
+        return answer.value.json()  # type: ignore[no-any-return]
+
+    def submit_with_keys(self) -> dict[str, Any]:
+        """Ctrl+Enter outside a text; Label Studio's answer."""
+        with self.page.expect_response(_stores_an_annotation) as answer:
+            self.page.keyboard.press("Control+Enter")
         return answer.value.json()  # type: ignore[no-any-return]
 
     def screenshot(self, path: Path) -> Path:

@@ -1,0 +1,172 @@
+"""`make smoke`: the demo as a whole, looked at through Label Studio's own API."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import sqlalchemy as sa
+
+from ml_backend import tables
+from ml_backend.db import Database
+from sync import bundled_calls
+from tests.patience import until
+from tests.stack import wer
+from tests.stack.running import CALLS, choices, texts
+
+pytestmark = pytest.mark.stack
+
+QUALITIES = {"excellent", "good", "fair", "poor"}
+WER_AT_MOST = 0.15
+
+
+@pytest.fixture
+def database(stack):
+    database = Database(stack.settings["DATABASE_URL"])
+    yield database
+    database.dispose()
+
+
+@pytest.fixture(scope="session")
+def calls():
+    """The bundled calls by their call_sid."""
+    return {call.call_sid: call for call in bundled_calls.read(CALLS)}
+
+
+def drafted(stack, project_id, *, tasks):
+    """Wait until a project has this many tasks and each is drafted; gives the tasks."""
+
+    def complete():
+        found = stack.label_studio.tasks(project_id)
+        return found if len(found) == tasks and all(task["predictions"] for task in found) else None
+
+    return until(complete, f"{tasks} drafted tasks in project {project_id}", within_s=240, every_s=1)
+
+
+def filled(stack, title, *, config="original"):
+    """A project of its own with all bundled calls, drafted."""
+    project_id = stack.create_project(title, config=config)
+    stack.cli("project", "add", str(project_id), bundled_calls.BUCKET)
+    return project_id
+
+
+@pytest.mark.parametrize("config", ["original", "calls"])
+def test_every_bundled_call_is_one_task_with_one_draft(stack, calls, config):
+    project_id = stack.project(config)
+    shown = stack.label_studio.call("GET", f"/api/projects/{project_id}")["model_version"]
+    tasks = stack.label_studio.tasks(project_id)
+    assert sorted(task["data"]["call"] for task in tasks) == sorted(calls)
+    for task in tasks:
+        assert [prediction["model_version"] for prediction in task["predictions"]] == [shown], task["data"]
+
+
+@pytest.mark.parametrize("config", ["original", "calls"])
+def test_the_drafts_say_what_was_said(stack, calls, config, capsys):
+    tasks = stack.label_studio.tasks(stack.project(config))
+    pairs = [(calls[task["data"]["call"]].text, texts(task["predictions"])) for task in tasks]
+    rate = wer.pooled(pairs)
+    with capsys.disabled():
+        count = sum(len(wer.words(said)) for said, _ in pairs)
+        print(f"\npooled WER of the bundled calls in `{config}`: {rate:.1%} of {count} words")
+    assert rate <= WER_AT_MOST, "\n".join(f"{wer.pooled([p]):.0%} {p[0]} | {p[1]}" for p in pairs if p[0])
+
+
+@pytest.mark.parametrize("config", ["original", "calls"])
+def test_quality_is_pre_set_on_every_call(stack, config):
+    for task in stack.label_studio.tasks(stack.project(config)):
+        (quality,) = choices(task["predictions"], "quality")
+        assert quality in QUALITIES
+
+
+@pytest.mark.parametrize("config", ["original", "calls"])
+def test_where_nobody_speaks_the_text_is_left_empty(stack, calls, config):
+    silent = [t for t in stack.label_studio.tasks(stack.project(config)) if not calls[t["data"]["call"]].text]
+    assert len(silent) >= 1
+    for task in silent:
+        assert texts(task["predictions"]) == ""
+        assert task["data"]["status"] == "no speech"
+
+
+def test_the_label_stream_opens_every_call_with_its_draft(stack, calls, database):
+    """Walked as an annotator who accepts every draft; what was accepted is in our database, word for word."""
+    project_id = filled(stack, "Walked stream")
+    drafted(stack, project_id, tasks=len(calls))
+    accepted = {}
+    for _ in calls:
+        task = stack.label_studio.next_task(project_id)
+        (prediction,) = task["predictions"]
+        body = {"result": prediction["result"], "parent_prediction": prediction["id"], "lead_time": 3.0}
+        made = stack.label_studio.call("POST", f"/api/tasks/{task['id']}/annotations/", json=body)
+        accepted[made["id"]] = texts([prediction])
+    assert len(accepted) == len(calls)
+
+    def stored():
+        wanted = tables.annotations.c.ls_annotation_id.in_(accepted)
+        rows = database.rows(sa.select(tables.annotations).where(wanted))
+        return {row.ls_annotation_id: row.text or "" for row in rows} if len(rows) == len(accepted) else None
+
+    assert until(stored, "every annotation is in our database", within_s=120) == accepted
+
+
+def test_a_file_uploaded_by_hand_gets_its_transcript(stack, calls):
+    project_id = stack.create_project("Uploaded by hand")
+    call = next(call for call in calls.values() if call.path.name.startswith("en-broken"))
+    stack.label_studio.upload(project_id, call.path)
+    (task,) = drafted(stack, project_id, tasks=1)
+    assert task["data"]["audio"].startswith("/data/upload/")
+    opened = stack.label_studio.next_task(project_id)
+    assert wer.pooled([(call.text, texts(opened["predictions"]))]) <= 0.5
+    assert len(opened["predictions"]) == 1
+
+
+def test_retrieving_predictions_for_many_tasks_leaves_no_duplicate(stack, calls):
+    """While the same tasks are being drafted and pushed: whoever comes first delivers, the other does not."""
+    project_id = stack.create_project("Retrieved")
+    audio = [task["data"]["audio"] for task in stack.label_studio.tasks(stack.project("original"))]
+    rows = [{"data": {"audio": value}} for value in audio * 3]
+    stack.label_studio.call("POST", f"/api/projects/{project_id}/import", json=rows)
+    for _ in range(3):
+        stack.label_studio.action(project_id, "retrieve_tasks_predictions")
+    tasks = drafted(stack, project_id, tasks=len(rows))
+    stack.label_studio.action(project_id, "retrieve_tasks_predictions")
+    until(lambda: _nothing_waits(stack), "all jobs have run", within_s=120)
+    tasks = stack.label_studio.tasks(project_id)
+    assert {task["id"]: len(task["predictions"]) for task in tasks} == {task["id"]: 1 for task in tasks}
+
+
+def test_start_training_is_accepted_and_becomes_a_job_row(stack, database):
+    (backend,) = stack.label_studio.call("GET", "/api/ml/", params={"project": stack.project("original")})
+    before = _training_jobs(database)
+    stack.label_studio.call("POST", f"/api/ml/{backend['id']}/train", json={})
+    until(lambda: len(_training_jobs(database)) == len(before) + 1, "the training job is a row")
+
+
+def test_the_label_stream_stays_pre_filled_while_the_backend_is_down(stack, calls):
+    project_id = filled(stack, "Backend down")
+    drafted(stack, project_id, tasks=len(calls))
+    with stack.frozen("web"):
+        started = time.monotonic()
+        task = stack.label_studio.next_task(project_id)
+        assert len(task["predictions"]) == 1
+        assert time.monotonic() - started < 10
+
+
+def test_status_finds_nothing_wrong_and_doctor_neither(stack):
+    until(lambda: stack.cli("status", check=False).returncode == 0, "status is content", within_s=60, every_s=2)
+    examined = stack.cli("doctor", check=False)
+    assert examined.returncode == 0, examined.stdout + examined.stderr
+
+
+def _training_jobs(database):
+    return database.rows(sa.select(tables.jobs.c.id).where(tables.jobs.c.name == "train"))
+
+
+def _nothing_waits(stack):
+    database = Database(stack.settings["DATABASE_URL"])
+    try:
+        now = sa.select(tables.jobs.c.id).where(
+            tables.jobs.c.state.in_(("waiting", "queued", "running")), tables.jobs.c.due_at <= tables.now()
+        )
+        return not database.rows(now.where(tables.jobs.c.queue != "training"))
+    finally:
+        database.dispose()
