@@ -1,0 +1,176 @@
+"""What annotators see and press in the `calls` project: real predictions in a real editor, in a real browser."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ml_backend import labelconfig, rendering
+from ml_backend.labelling import configs
+from ml_backend.transcript import Segment, Transcript
+from sync.label_studio import LabelStudioClient
+from tests.servers.label_studio import EMAIL, LabelStudioServer
+from tests.stack.browser import Annotator, annotator, chromium
+
+CALL = Path(__file__).resolve().parents[2] / "ml_backend" / "bundled" / "calls" / "hi-two-legs.wav"
+CONTROLS = labelconfig.parse(configs.read("calls"))
+DURATION_S = 10.0
+SUBMIT = "button:has-text('Submit')"
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def client(label_studio_server: LabelStudioServer) -> LabelStudioClient:
+    return LabelStudioClient(label_studio_server.url, label_studio_server.token)
+
+
+@pytest.fixture(scope="module")
+def person(label_studio_server: LabelStudioServer) -> Iterator[Annotator]:
+    if chromium() is None:
+        (pytest.fail if os.environ.get("CI", "").lower() in ("1", "true") else pytest.skip)(
+            "There is no Chromium here."
+        )
+    with annotator(label_studio_server.url, EMAIL, label_studio_server.password) as person:
+        yield person
+
+
+@pytest.fixture(scope="module")
+def uploaded(client: LabelStudioClient, label_studio_server: LabelStudioServer) -> tuple[int, dict[str, Any]]:
+    """A `calls` project and the task of a file that somebody uploaded into it by hand."""
+    xml = configs.read("calls")
+    project_id = client.create_project(
+        title=f"screen {secrets.token_hex(4)}",
+        label_config=xml,
+        expert_instruction=configs.instructions(xml),
+        show_instruction=True,
+        model_version="draft-1",
+    )
+    token = httpx.post(f"{label_studio_server.url}/api/token/refresh/", json={"refresh": label_studio_server.token})
+    answer = httpx.post(
+        f"{label_studio_server.url}/api/projects/{project_id}/import",
+        headers={"Authorization": f"Bearer {token.json()['access']}"},
+        files={"file": (CALL.name, CALL.read_bytes(), "audio/wav")},
+        timeout=60,
+    )
+    assert answer.status_code == 201, answer.text
+    return project_id, next(iter(client.tasks(project_id)))
+
+
+@pytest.fixture
+def task(uploaded: tuple[int, dict[str, Any]], client: LabelStudioClient) -> Callable[..., tuple[int, int]]:
+    """Makes a task over the uploaded call with a drafted transcript: (project, task)."""
+    project_id, upload = uploaded
+
+    def make(transcript: Transcript, *, status: str = "") -> tuple[int, int]:
+        data = {"audio": upload["data"]["audio"], "status": status}
+        (task_id,) = client.import_tasks(project_id, [{"data": data}])
+        draft = rendering.to_prediction(
+            transcript,
+            CONTROLS,
+            draft_label="draft-1",
+            duration_s=DURATION_S,
+            quality_label="fair",
+            script="Deva",
+            minimum_confidence=0.5,
+            agent_channel=1,
+        )
+        assert client.import_predictions(project_id, [{"task": task_id, **draft}]) == 1
+        return project_id, task_id
+
+    return make
+
+
+def heard(*texts: str, unsure: tuple[int, ...] = ()) -> Transcript:
+    step = DURATION_S / max(len(texts), 1)
+    segments = tuple(
+        Segment(n * step, (n + 0.8) * step, text, n % 2, confidence=0.2 if n in unsure else 0.9)
+        for n, text in enumerate(texts)
+    )
+    return Transcript(segments, "hi", 0.9, DURATION_S, 0.8, "v1")
+
+
+def until(condition: Callable[[], bool], within_s: float = 10) -> bool:
+    end = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_a_file_uploaded_by_hand_opens_without_a_status_line(person: Annotator, uploaded: Any) -> None:
+    project_id, upload = uploaded
+    assert set(upload["data"]) == {"audio"}
+    person.open_task(project_id, upload["id"])
+    assert (person.texts(), person.status()) == ([], "")
+
+
+def test_every_control_is_pre_filled_and_fits_a_laptop_screen(person: Annotator, task: Any) -> None:
+    texts = ["नमस्ते, मुझे अपना ऑर्डर देखना है", "जी, ऑर्डर नंबर बताइए", "पाँच सात आठ"]
+    person.open_task(*task(heard(*texts, unsure=(1,)), status="unsure: listen at 0:03"))
+    person.wait_for_text()
+    assert person.texts() == texts
+    assert person.status() == "unsure: listen at 0:03"
+    assert person.chosen() == ["Hindi", "Devanagari", "Fair"]
+    assert person.region_labels() == ["Customer", "Agent, check", "Customer"]
+    assert all(map(person.is_reachable, (SUBMIT, ".kaan-fact >> nth=-1", ".lsf-outliner-item >> nth=2")))
+
+
+def test_silence_leaves_no_text_and_says_so(person: Annotator, task: Any) -> None:
+    person.open_task(*task(heard(), status="no speech"))
+    assert (person.texts(), person.status(), person.chosen()) == ([], "no speech", ["Fair"])
+
+
+def test_a_draft_submitted_unchanged_reads_back_as_the_same_text(person: Annotator, task: Any) -> None:
+    texts = ["हाँ जी", "धन्यवाद, order कल मिलेगा"]
+    person.open_task(*task(heard(*texts)))
+    person.wait_for_text()
+    reference = rendering.to_reference(person.submit()["result"], CONTROLS)
+    assert reference.text == " ".join(texts)
+    assert (reference.language, reference.script, reference.quality) == ("hi", "Deva", "fair")
+
+
+def test_a_correction_and_a_resolved_doubt_are_stored(person: Annotator, task: Any) -> None:
+    person.open_task(*task(heard("हाँ जी", "कल मिलेग", unsure=(1,))))
+    person.wait_for_text()
+    person.correct("कल मिलेगा", 1)
+    person.press("4")  # the check mark off
+    assert until(lambda: person.region_labels() == ["Customer", "Agent"])
+    reference = rendering.to_reference(person.submit()["result"], CONTROLS)
+    assert reference.text == "हाँ जी कल मिलेगा"
+    assert [region.labels for region in reference.segments] == [("Customer",), ("Agent",)]
+
+
+def test_the_keyboard_alone_is_enough(person: Annotator, task: Any) -> None:
+    """Next region (also one far down the list), into its text, play while typing, out, a choice, submit."""
+    project_id, task_id = task(heard(*(f"वाक्य {n}" for n in range(30))))
+    person.open_task(project_id, task_id)
+    person.wait_for_text()
+    person.press(*["Alt+Period"] * 25, "Enter")
+    assert until(lambda: person.focused_text() == "वाक्य 24")
+    person.press("Control+p")
+    assert until(person.is_playing)
+    person.press("Control+p", "End")
+    person.page.keyboard.type(" ok")
+    person.press("Enter", "Shift+R")
+    assert until(lambda: "Poor" in person.chosen())
+    result = person.submit_with_keys()["result"]
+    reference = rendering.to_reference(result, CONTROLS)
+    assert reference.segments[24].text == "वाक्य 24 ok"
+    assert reference.quality == "poor"
+
+
+def test_letters_typed_beside_the_text_change_nothing(person: Annotator, task: Any) -> None:
+    person.open_task(*task(heard("हाँ जी")))
+    person.wait_for_text()
+    before = (person.texts(), person.chosen(), person.region_labels())
+    person.press(*"bcdefghmnoqrsw")
+    assert (person.texts(), person.chosen(), person.region_labels()) == before
