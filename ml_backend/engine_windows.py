@@ -98,7 +98,7 @@ def find_speech(leg: Samples, policy: Policy) -> list[Stretch]:
         return []
     probabilities = _probabilities(leg)
     most = int((policy.max_s - 2 * _PAD_S) * RATE_HZ / _STEP)
-    runs = [part for run in _runs(probabilities, policy) for part in _at_most(run, probabilities, max(1, most))]
+    runs = [part for run in _runs(probabilities) for part in _at_most(run, probabilities, max(1, most))]
     return _padded(runs, probabilities, leg.size)
 
 
@@ -142,11 +142,11 @@ def _probabilities(leg: Samples) -> Probabilities:
     return np.asarray(get_vad_model()(padded), dtype=np.float32).reshape(-1)
 
 
-def _runs(probabilities: Probabilities, policy: Policy) -> list[tuple[int, int]]:
+def _runs(probabilities: Probabilities) -> list[tuple[int, int]]:
     """Runs of speech as step numbers: entered at _ENTER, left after a pause below _LEAVE."""
     runs: list[tuple[int, int]] = []
     begin = quiet = -1
-    patience = max(1, int(min(_MIN_PAUSE_S, policy.split_pause_s) * RATE_HZ / _STEP))
+    patience = int(_MIN_PAUSE_S * RATE_HZ / _STEP)
     for step, probability in enumerate(probabilities.tolist()):
         if begin >= 0 and probability < _LEAVE:
             quiet = step if quiet < 0 else quiet

@@ -7,7 +7,9 @@ after it. Nothing here says anything about accuracy.
 
 from __future__ import annotations
 
-import json
+import contextlib
+import hashlib
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +33,20 @@ class Shape:
 SMALL = Shape()
 TINY = Shape(width=384, layers=4, heads=6, tokens=80)  # the published sizes
 BASE = Shape(width=512, layers=6, heads=8, tokens=80)
+
+
+def cached(shape: Shape = SMALL, *, seed: int = 0, quantization: str = "int8") -> Path:
+    """The same, made once and kept beside pytest's cache: making one costs ten seconds of imports."""
+    recipe = f"{Path(__file__).read_text()}{shape}{seed}{quantization}"
+    name = hashlib.sha256(recipe.encode()).hexdigest()[:16]
+    kept = Path(__file__).parents[1] / ".pytest_cache" / "models" / name
+    if not kept.is_dir():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+            made = make(Path(folder), shape=shape, seed=seed, quantization=quantization)
+            with contextlib.suppress(OSError):  # another test process was first
+                made.rename(kept)
+    return kept
 
 
 def make(folder: Path, *, shape: Shape = SMALL, seed: int = 0, quantization: str = "int8") -> Path:
@@ -136,9 +152,3 @@ def _speak(decoder, end: int, *, prompt: int, length: int, words: int) -> None: 
     last = prompt + length - 1
     decoder.embed_positions.weight[:last, free] = -4
     decoder.embed_positions.weight[last:, free] = 4
-
-
-if __name__ == "__main__":
-    import sys
-
-    print(json.dumps(str(make(Path(sys.argv[1])))))
