@@ -6,19 +6,20 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
 
-import sqlalchemy as sa
 from flask import Flask, Response, g, request
 
-from ml_backend import tables
+from ml_backend import processes
 from ml_backend.api.requests import answer
 from ml_backend.context import Context
 from ml_backend.errors import KaanError
 from ml_backend.metrics import CONTENT_TYPE, Metrics
 
-SEEN_WITHIN_S = 60.0
-NEEDED = {"relay": "No relay is running.", "worker": "No worker is running."}
+NEEDED = {
+    "relay": "No relay is running.",
+    "worker:sync": "No worker for the queue sync is running.",
+    "worker:transcribe": "No worker for the queue transcribe is running.",
+}
 
 
 def metrics_of(context: Context) -> Metrics:
@@ -63,12 +64,11 @@ class Operations:
         """What keeps work from being done."""
         try:
             self._context.db.check_schema()
-            seen = tables.processes.c.seen_at > tables.now() - timedelta(seconds=SEEN_WITHIN_S)
-            alive = {row.role for row in self._context.db.rows(sa.select(tables.processes.c.role).where(seen))}
+            alive = {row.role for row in processes.alive(self._context.db)}
         except KaanError as error:
             return [{"code": error.code, "message": error.sentence}]
         return [
-            {"code": f"no-{role}", "message": sentence}
+            {"code": "no-" + role.replace(":", "-"), "message": sentence}
             for role, sentence in NEEDED.items()
-            if not any(found == role or found.startswith(role) for found in alive)
+            if role not in alive
         ]

@@ -8,9 +8,12 @@ slower than READ_LIMIT_S is let go, so that a few of them cannot hold all thread
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 import socket
+import threading
 import time
 from http import HTTPStatus
 from typing import Any
@@ -20,11 +23,15 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.http import errors
 from gunicorn.workers.gthread import ThreadWorker
 
+from ml_backend import processes, tables
+from ml_backend.context import Context, open_context
+from ml_backend.errors import KaanError
 from ml_backend.settings import Settings
 
 GRACEFUL_TIMEOUT_S = 20
 KEEP_ALIVE_S = 5
 READ_LIMIT_S = 15.0
+BEAT_S = 10.0
 MAX_REQUEST_LINE = 8190
 _STATUS: dict[type[Exception], HTTPStatus] = {
     errors.LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
@@ -40,6 +47,31 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._since: dict[Any, float] = {}
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        """Serve until stopped, and be seen in `status` meanwhile."""
+        beat = threading.Thread(target=self._beat, name="beat", daemon=True)
+        beat.start()
+        try:
+            super().run()
+        finally:
+            self._ended.set()
+            beat.join(BEAT_S)
+
+    def _beat(self) -> None:
+        database, started_at = self.app.context.db, tables.now()
+        name = f"web-{socket.gethostname()}-{os.getpid()}"
+        try:
+            while True:
+                with contextlib.suppress(KaanError):  # a busy database: seen next time
+                    processes.seen(database, name, "web", started_at=started_at)
+                if self._ended.wait(BEAT_S):
+                    break
+            with contextlib.suppress(KaanError):
+                processes.gone(database, name)
+        except Exception:
+            _log.exception("this process is no longer shown in `status`")
 
     def handle(self, conn: Any) -> Any:
         self._since[conn] = time.monotonic()
@@ -55,10 +87,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         for conn, since in list(self._since.items()):
             if since < late:
                 self._since.pop(conn, None)
-                try:
+                with contextlib.suppress(OSError):
                     conn.sock.shutdown(socket.SHUT_RD)
-                except OSError:
-                    continue
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """What never became a request: 4xx as JSON."""
@@ -87,6 +117,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 class Server(BaseApplication):  # type: ignore[misc]
     """gunicorn with our options instead of its command line and files."""
 
+    context: Context  # of the worker process, after its fork
+
     def __init__(self, settings: Settings, *, workers: int = 1) -> None:
         self._settings, self._workers = settings, workers
         super().__init__()
@@ -100,7 +132,8 @@ class Server(BaseApplication):  # type: ignore[misc]
         from ml_backend.api.app import create_app, load_plugin
 
         log.configure(self._settings, "web")
-        return create_app(self._settings, load_plugin(self._settings.plugin))
+        self.context = open_context(self._settings)
+        return create_app(self._settings, load_plugin(self._settings.plugin), context=self.context)
 
 
 def options(settings: Settings, workers: int = 1) -> dict[str, Any]:

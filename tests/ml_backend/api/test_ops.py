@@ -29,15 +29,16 @@ def codes(serving: Serving) -> list[str]:
 
 def test_ready_lists_everything_that_is_missing(serving: Serving) -> None:
     assert serving.get("/ready").status_code == 503
-    assert codes(serving) == ["no-relay", "no-worker"]
+    assert codes(serving) == ["no-relay", "no-worker-sync", "no-worker-transcribe"]
     alive(serving, "relay")
-    alive(serving, "worker", seconds_ago=600)
-    assert codes(serving) == ["no-worker"]
+    alive(serving, "worker:sync")
+    alive(serving, "worker:transcribe", seconds_ago=600)
+    assert codes(serving) == ["no-worker-transcribe"]
 
 
 def test_ready_is_200_when_work_gets_done(serving: Serving) -> None:
-    alive(serving, "relay")
-    alive(serving, "worker")
+    for role in ("relay", "worker:sync", "worker:transcribe"):
+        alive(serving, role)
     answer = serving.get("/ready")
     assert (answer.status_code, answer.get_json()) == (200, {"ready": True, "reasons": []})
 
