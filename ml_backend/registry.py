@@ -23,6 +23,7 @@ from ml_backend.storage import sha256_of
 BUNDLED = Path(__file__).parent / "bundled" / "model"
 CHAMPION = "champion"
 ANY_LANGUAGE = "*"
+_OURSELVES = "kaan"  # in the history: set at start from ASR_MODEL, not by a decision
 
 
 @dataclass(frozen=True)
@@ -144,15 +145,33 @@ def move_alias(
 
 
 def ensure_default(context: Context) -> None:
-    """Register what ASR_MODEL names and make it champion when there is none. Safe to race and to repeat."""
-    if aliased(context) is not None:
+    """Make what ASR_MODEL names the champion, as long as no person or promotion chose another.
+
+    Safe to race and to repeat. An upgrade that ships another bundled model, or a changed ASR_MODEL, moves the alias it
+    once set itself; an alias that somebody else moved is left alone.
+    """
+    serving = aliased(context)
+    if serving is not None and _moved_by(context) != _OURSELVES:
         return
     version = _default(context)
+    if serving is not None and serving.id == version.id:
+        return
     try:
-        move_alias(context, version, expected_revision=0, who="kaan", why="first model: ASR_MODEL")
+        revision = serving.revision if serving else 0
+        move_alias(context, version, expected_revision=revision, who=_OURSELVES, why="ASR_MODEL names it")
     except (RetryableError, sa.exc.IntegrityError):
         if aliased(context) is None:
             raise
+
+
+def _moved_by(context: Context) -> str | None:
+    """Who moved the champion for every language last."""
+    history = tables.alias_history
+    where = (history.c.kind == "asr", history.c.language == ANY_LANGUAGE, history.c.alias == CHAMPION)
+    with context.db.reading() as connection:
+        return connection.execute(
+            sa.select(history.c.who).where(*where).order_by(history.c.id.desc()).limit(1)
+        ).scalar()
 
 
 def _default(context: Context) -> Version:
