@@ -20,20 +20,12 @@ from ml_backend.tables import processes
 ALIVE_S = 60.0  # a process not seen for this long counts as gone
 
 
-def seen(
-    database: Database, name: str, role: str, *, started_at: datetime, detail: dict[str, Any] | None = None
-) -> None:
-    """This process is alive now."""
-    values = {
-        "role": role[:30],
-        "pid": os.getpid(),
-        "started_at": started_at,
-        "seen_at": tables.now(),
-        "detail": detail,
-    }
+def seen(database: Database, name: str, role: str, *, started_at: datetime, pid: int | None = None) -> None:
+    """This process is alive now (a child gives its parent's `pid`). What it said about stopping stays said."""
     with database.transaction() as connection:
-        known = sa.update(processes).where(processes.c.name == name).values(**values)
+        known = sa.update(processes).where(processes.c.name == name).values(seen_at=tables.now())
         if not connection.execute(known).rowcount:
+            values = {"role": role[:30], "pid": pid or os.getpid(), "started_at": started_at, "seen_at": tables.now()}
             connection.execute(sa.insert(processes).values(name=name, **values))
 
 
@@ -42,6 +34,12 @@ def stopping(database: Database, name: str) -> None:
     with database.transaction() as connection:
         known = sa.update(processes).where(processes.c.name == name)
         connection.execute(known.values(detail={"stopping": True}, seen_at=tables.now()))
+
+
+def is_stopping(database: Database, name: str) -> bool:
+    """Whether this process was asked to stop."""
+    rows = database.rows(sa.select(processes.c.detail).where(processes.c.name == name))
+    return any((row.detail or {}).get("stopping") for row in rows)
 
 
 def gone(database: Database, name: str) -> None:

@@ -89,6 +89,10 @@ class Relay:
                 self._complain(error)
                 self._steady_since = time.monotonic()
                 pause_s = max(1.0, pause_s)
+            except Exception:  # whatever it is, jobs must keep flowing
+                if self._is_time("unexpected", self.timing.say_again_s):
+                    _log.exception("something unexpected went wrong in the relay")
+                pause_s = max(1.0, pause_s)
             stop.wait(pause_s)
         processes.gone(self.context.db, self.name)
         _log.info("relay stopped")

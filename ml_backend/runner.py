@@ -142,6 +142,17 @@ class Runner:
         _log.info("job ran", job=job_id, kind=held[0].name, members=len(held), states=states, seconds=took_s)
         return call.settled
 
+    def next_due(self, queue: str, *, before: int | None = None) -> int | None:
+        """The most urgent due job of a queue; with `before`, only one that is more urgent than that job."""
+        with self.context.db.reading() as connection:
+            found = sa.select(jobs.c.id).where(jobs.c.queue == queue, leases.due(leases.clock(connection)))
+            if before is not None:
+                found = found.where(
+                    jobs.c.priority < sa.select(jobs.c.priority).where(jobs.c.id == before).scalar_subquery()
+                )
+            first = connection.execute(found.order_by(jobs.c.priority, jobs.c.due_at, jobs.c.id).limit(1)).scalar()
+        return None if first is None else int(first)
+
     def _take(self, job_id: int, after_attempt: int | None) -> list[Lease]:
         """The lease on the job; for the first attempt of a pooled kind, leases on its neighbours too."""
         lease_s = self.timing.lease_s

@@ -60,7 +60,7 @@ class Process:
     def children(self) -> list[int]:
         return _children(self.popen.pid)
 
-    def wait(self, timeout_s: float = 20) -> int:
+    def wait(self, timeout_s: float = 60) -> int:
         return self.popen.wait(timeout_s)
 
 
@@ -84,7 +84,7 @@ def processes(context: Context, *, redis_url: str = "redis://127.0.0.1:1/0") -> 
             process.kill()
 
 
-def until(what: Callable[[], bool], *, timeout_s: float = 20, say: Callable[[], object] = lambda: "") -> None:
+def until(what: Callable[[], bool], *, timeout_s: float = 60, say: Callable[[], object] = lambda: "") -> None:
     """Wait for a condition, never for luck."""
     deadline = time.monotonic() + timeout_s
     while not what():

@@ -190,13 +190,12 @@ def test_a_worker_waits_out_a_redis_that_goes_away(
 
 
 @SQLITE
-def test_a_worker_refuses_a_redis_that_evicts(
-    with_redis: Context, redis_server: redis_servers.RedisServer, start: Callable[[str], Process]
-) -> None:
+def test_a_worker_refuses_a_redis_that_evicts(with_redis: Context, redis_server: redis_servers.RedisServer) -> None:
     redis_server.client().config_set("maxmemory-policy", "allkeys-lru")
-    worker = start("worker:sync")
-    assert worker.wait() != 0
-    assert "maxmemory-policy is allkeys-lru" in worker.log
+    with serve.processes(with_redis, redis_url=redis_server.url) as start:
+        worker = start("worker:sync")
+        assert worker.wait() != 0
+        assert "maxmemory-policy is allkeys-lru" in worker.log
 
 
 @SQLITE
