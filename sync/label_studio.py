@@ -140,7 +140,8 @@ class LabelStudioClient:
         return found
 
     def _task_page(self, project_id: int, query: Mapping[str, Any]) -> list[dict[str, Any]]:
-        options = {"project": project_id, "page": 1, "page_size": PAGE, "fields": "task_only"}
+        # Without resolve_uri=false an s3:// address comes back as a path of Label Studio that nobody else can read.
+        options = {"project": project_id, "page": 1, "page_size": PAGE, "fields": "task_only", "resolve_uri": "false"}
         try:
             answer = self.call("GET", "/api/tasks/", params={**options, "query": json.dumps(query)})
         except PermanentError as error:
