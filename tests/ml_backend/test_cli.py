@@ -1,0 +1,73 @@
+"""The command line as a whole: names, help, and how errors look."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ml_backend import cli
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def leaves(name):
+    """Every command that can be called: groups are opened."""
+    command = cli.load(name)
+    inner = getattr(command, "commands", None)
+    return [(f"{name} {key}", each) for key, each in inner.items()] if inner else [(name, command)]
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_can_be_loaded_and_says_what_it_does_with_an_example(name):
+    for called, command in leaves(name):
+        assert command.help, called
+        assert f"Example: python -m ml_backend {called}" in command.help.replace("\n", " "), called
+
+
+def test_help_names_every_command_without_loading_any(capsys):
+    assert cli.main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {name} " in shown for name in cli.COMMANDS)
+    probe = (
+        "import sys; from ml_backend import cli; cli.main(['--help'])\n"
+        "slow = {'faster_whisper', 'flask', 'sqlalchemy', 'rq', 'sync'} & set(sys.modules)\n"
+        "sys.exit(str(slow) if slow else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_unknown_command_lists_the_known_ones(capsys):
+    assert cli.main(["transcript"]) == 2
+    complaint = capsys.readouterr().err
+    assert "There is no command 'transcript'" in complaint
+    assert all(name in complaint for name in cli.COMMANDS)
+
+
+def test_wrong_settings_are_listed_at_once_and_without_a_traceback(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ASR_DEVICE", "abacus")
+    monkeypatch.setenv("LABEL_STUDIO_URL", "no address")
+    assert cli.main(["db", "upgrade"]) == 2
+    complaint = capsys.readouterr().err
+    assert "ASR_DEVICE" in complaint
+    assert "LABEL_STUDIO_URL" in complaint
+    assert "Traceback" not in complaint
+
+
+def test_a_settings_file_counts_as_environment_and_the_environment_goes_first(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    here, there = tmp_path / "here", tmp_path / "there"
+    (tmp_path / "demo.env").write_text(f"DATA_DIR='{there}'\nLOG_LEVEL=DEBUG\n")
+    command = [sys.executable, "-m", "ml_backend", "--env-file", "demo.env", "db", "upgrade"]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert (there / "kaan.db").exists()
+    subprocess.run(command, env={**environment, "DATA_DIR": str(here)}, check=True, capture_output=True)
+    assert (here / "kaan.db").exists()
+
+
+def test_a_settings_file_that_is_not_there_is_said_so(capsys):
+    assert cli.main(["--env-file", "/nowhere/demo.env", "db", "version"]) == 2
+    assert "There is no settings file /nowhere/demo.env" in capsys.readouterr().err
