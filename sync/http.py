@@ -24,6 +24,11 @@ JSON_LIMIT = 64 * 1024 * 1024  # one page of 500 tasks with all predictions is a
 MAX_HOPS = 3
 RETRY_AFTER_LIMIT_S = 3600.0
 _TEMPORARY = (408, 425, 429)
+_ASK = "Trying again will not help: see what the service says about it."
+_PERMANENT_STEP = {
+    "http-forbidden": "Check what the user or key may do there.",
+    "http-missing": "Check that it still exists there.",
+}
 
 
 def client(
@@ -42,7 +47,9 @@ def errors_as(name: str) -> Iterator[None]:
     except httpx.TimeoutException as error:
         raise RetryableError("http-timeout", f"{name} did not answer in time.", _look(name)) from error
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise PermanentError("http-bad-address", f"The address for {name} is not a usable http address.") from error
+        raise PermanentError(
+            "http-bad-address", f"The address for {name} is not a usable http address.", "Correct the address."
+        ) from error
     except (httpx.HTTPError, httpx.StreamError) as error:
         what = type(error).__name__
         raise RetryableError("http-unreachable", f"{name} cannot be reached ({what}).", _look(name)) from error
@@ -71,13 +78,15 @@ def refused(name: str, status: int, *, retry_after: str = "", body: str = "") ->
             after_s=min(wait, RETRY_AFTER_LIMIT_S) if wait is not None else None,
         )
     code = {403: "http-forbidden", 404: "http-missing", 410: "http-missing"}.get(status, "http-refused")
-    return PermanentError(code, f"{name} refused the request ({status}){said}", status=status)
+    return PermanentError(
+        code, f"{name} refused the request ({status}){said}", _PERMANENT_STEP.get(code, _ASK), status=status
+    )
 
 
 def json_of(response: httpx.Response, name: str) -> Any:
     """The JSON of a checked response; anything else (a login page, a proxy's HTML) is an error of its own."""
     if len(response.content) > JSON_LIMIT:
-        raise PermanentError("http-too-large", f"{name} sent more than {JSON_LIMIT >> 20} MB.")
+        raise PermanentError("http-too-large", f"{name} sent more than {JSON_LIMIT >> 20} MB.", "Check the address.")
     try:
         return response.json()
     except ValueError as error:
@@ -117,7 +126,9 @@ def download(
                             written += len(piece)
                             if written > limit_bytes:
                                 raise PermanentError(
-                                    "audio-too-large", f"The recording is larger than {limit_bytes >> 20} MB."
+                                    "audio-too-large",
+                                    f"The recording is larger than {limit_bytes // 1_000_000} MB.",
+                                    "Raise MAX_RECORDING_MB, or split the recording.",
                                 )
                             sink.write(piece)
                 return written
@@ -133,7 +144,11 @@ def _follow(
     first = origin(url)
     for _ in range(MAX_HOPS + 1):
         if not allowed(url):
-            raise PermanentError("audio-source-refused", f"{name} points to an address that is not allowed.")
+            raise PermanentError(
+                "audio-source-refused",
+                f"{name} points to an address that is not allowed.",
+                "List its origin if you trust it.",
+            )
         sent = dict(headers) if origin(url) == first else {k: v for k, v in headers.items() if k == "Range"}
         with http.stream("GET", url, headers=sent) as response:
             if not response.is_redirect:
@@ -143,7 +158,7 @@ def _follow(
                 yield response
                 return
             url = urljoin(url, response.headers["location"])
-    raise PermanentError("http-redirects", f"{name} redirected more than {MAX_HOPS} times.")
+    raise PermanentError("http-redirects", f"{name} redirected more than {MAX_HOPS} times.", "Check the address.")
 
 
 def origin(url: str) -> str:

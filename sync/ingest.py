@@ -130,7 +130,9 @@ def _original(context: Context, recording: sa.Row[Any], folder: Path) -> Iterato
     with context.db.reading() as connection:
         buried = sa.select(tombstones.c.id).where(tombstones.c.identity == recording.source_identity)
         if connection.execute(buried).first():
-            raise PermanentError("erased", "This recording was erased and is not fetched again.")
+            raise PermanentError(
+                "erased", "This recording was erased and is not fetched again.", "Nothing is to be done."
+            )
     limit_bytes = int(context.settings.max_recording_mb * 1_000_000)
     if recording.object_key and recording.bucket:
         yield _from_store(context, recording.bucket, recording.object_key, folder, limit_bytes=limit_bytes)
@@ -153,10 +155,14 @@ def _original(context: Context, recording: sa.Row[Any], folder: Path) -> Iterato
                 allowed=lambda url: http.origin(url) in permitted,
             )
     else:
-        raise PermanentError("audio-source-refused", "The recording's address is not one we fetch from.")
+        raise PermanentError(
+            "audio-source-refused",
+            "The recording's address is not one we fetch from.",
+            "List its origin if you trust it.",
+        )
     sha256 = sha256_of(path)
     if not path.stat().st_size:
-        raise PermanentError("audio-empty", "The recording has no bytes.")
+        raise PermanentError("audio-empty", "The recording has no bytes.", "Upload it again.")
     bucket, key = context.settings.audio_bucket, ORIGINAL.format(sha256=sha256, suffix=path.suffix)
     context.store.ensure_bucket(bucket)
     _keep(context, bucket, key, path)
@@ -168,7 +174,11 @@ def _from_store(context: Context, bucket: str, key: str, folder: Path, *, limit_
     if found is None:
         raise PermanentError("audio-missing", "The recording is not in the object store.", "Check its bucket and key.")
     if found.size_bytes > limit_bytes:
-        raise PermanentError("audio-too-large", f"The recording is larger than {limit_bytes // 1_000_000} MB.")
+        raise PermanentError(
+            "audio-too-large",
+            f"The recording is larger than {limit_bytes // 1_000_000} MB.",
+            "Raise MAX_RECORDING_MB, or split the recording.",
+        )
     path = context.store.open_local(bucket, key)
     if path is None:
         path = folder / f"original{Path(key).suffix.lower()[:8]}"

@@ -5,16 +5,12 @@ of tasks (its pager ends in silence on 404), backend records (a PATCH needs `url
 again), task data and uploads. Nothing is retried here: the SDK would repeat a POST after a lost answer and leave
 duplicates, so its retries are off, and the jobs look before they send again.
 
-A personal access token is a refresh token: it is exchanged for one that lives five minutes. A legacy token is used
-as it is. Never read `/api/tasks/<id>`: that makes Label Studio ask the ML backend for a prediction.
+Never read `/api/tasks/<id>`: that makes Label Studio ask the ML backend for a prediction.
 """
 
 from __future__ import annotations
 
-import base64
 import json
-import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,40 +21,12 @@ import httpx
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, PermanentError
 from sync import http
+from sync.tokens import TokenAuth
 
 NAME = "Label Studio"
 IMPORT_READ_S = 300.0  # 5000 tasks with predictions took 11 s; a busy server takes longer
 PAGE = 250
 KEYS_PER_LOOKUP = 40  # one filter item each, in the query string
-_ACCESS_S = 240.0
-
-
-class TokenAuth(httpx.Auth):
-    """Adds the Authorization header: `Token` for a legacy token, a fresh `Bearer` for a personal access token."""
-
-    requires_response_body = True
-
-    def __init__(self, url: str, token: str) -> None:
-        self.is_personal = _is_jwt(token)
-        self._url, self._token = url, token
-        self._access, self._until = "", 0.0
-        self._lock = threading.Lock()
-
-    def auth_flow(self, request: httpx.Request) -> Any:
-        """See httpx.Auth."""
-        if not self.is_personal:
-            request.headers["Authorization"] = f"Token {self._token}"
-            yield request
-            return
-        if time.monotonic() >= self._until:
-            answer = yield httpx.Request("POST", f"{self._url}/api/token/refresh/", json={"refresh": self._token})
-            with self._lock:
-                self._access = str(http.json_of(http.checked(answer, NAME), NAME)["access"])
-                self._until = time.monotonic() + _ACCESS_S
-        request.headers["Authorization"] = f"Bearer {self._access}"
-        answer = yield request
-        if answer.status_code == 401:
-            self._until = 0.0
 
 
 class LabelStudioClient:
@@ -66,7 +34,7 @@ class LabelStudioClient:
 
     def __init__(self, url: str, token: str, *, transport: httpx.BaseTransport | None = None) -> None:
         self.url = url.rstrip("/")
-        self.auth = TokenAuth(self.url, token)
+        self.auth = TokenAuth(self.url, token, name=NAME)
         self._http = http.client(self.url, transport=transport, read_s=IMPORT_READ_S, auth=self.auth)
         self._sdk: Any = None
 
@@ -147,7 +115,10 @@ class LabelStudioClient:
         except PermanentError as error:
             if error.code == "http-missing":
                 raise PermanentError(
-                    "project-missing", f"Label Studio has no project {project_id} for this user.", status=404
+                    "project-missing",
+                    f"Label Studio has no project {project_id} for this user.",
+                    "Check the number in the project's address, and whose token LABEL_STUDIO_API_KEY is.",
+                    status=404,
                 ) from error
             raise
         return list(answer["tasks"])
@@ -314,14 +285,3 @@ def _basic(user: str, password: str) -> dict[str, str]:
 def _pieces(values: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     for begin in range(0, len(values), size):
         yield values[begin : begin + size]
-
-
-def _is_jwt(token: str) -> bool:
-    """Whether a token is a personal access token: three parts, the middle one JSON."""
-    parts = token.split(".")
-    if len(parts) != 3:
-        return False
-    try:
-        return isinstance(json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))), dict)
-    except ValueError:
-        return False

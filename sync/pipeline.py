@@ -20,14 +20,12 @@ from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.labelling import configs
 from ml_backend.settings import Settings
-from ml_backend.tables import projects, tasks
-from sync.changes import BACKEND, MODEL_VERSION, STORAGE, WEBHOOK, finish, note, show_label, step_of
+from ml_backend.tables import projects
+from sync import connections
+from sync.changes import BACKEND, MODEL_VERSION, STORAGE, WEBHOOK, note, show_label, step_of
+from sync.connections import TITLE, carries_secret, hook_url, our_storage, same
 from sync.label_studio import LabelStudioClient, client_of
-from sync.profiles import problems_of
 from sync.projects import project_of
-from sync.sources import storage_path
-
-TITLE = "Kaan"  # of the backend and the storage we add
 
 
 @dataclass(frozen=True)
@@ -89,21 +87,21 @@ def plan(context: Context, ls_project_id: int) -> Plan:
         row = project_of(connection, context.settings.label_studio_url, ls_project_id)
     label = _label(row, there)
     changes, warnings = [], []
-    storage = _our_storage(client, context.settings, ls_project_id)
+    storage = our_storage(client, context.settings, ls_project_id)
     changes.append(
         Change(STORAGE, f"Add a source storage for our audio bucket {context.settings.audio_bucket}.", storage is None)
     )
     backends = client.ml_backends(ls_project_id)
-    mine = [b for b in backends if _same(b["url"], context.settings.public_url)]
+    mine = [b for b in backends if same(b["url"], context.settings.public_url)]
     changes.append(Change(BACKEND, f"Add the ML backend {context.settings.public_url}.", not mine))
     if backends and not (mine and backends[0]["id"] == mine[0]["id"]):
         warnings.append(
             f"Another ML backend ({backends[0]['title'] or backends[0]['url']}) is first, and Label Studio always asks "
             "the first: opening a task and Retrieve predictions go to it. The label stream shows our drafts anyway."
         )
-    hooks = [h for h in client.webhooks(ls_project_id) if _same(h["url"], _hook_url(context.settings))]
-    right = [h for h in hooks if _carries_secret(h, context.settings)]
-    changes.append(Change(WEBHOOK, f"Add a webhook to {_hook_url(context.settings)} with a secret header.", not right))
+    hooks = [h for h in client.webhooks(ls_project_id) if same(h["url"], hook_url(context.settings))]
+    right = [h for h in hooks if carries_secret(h, context.settings)]
+    changes.append(Change(WEBHOOK, f"Add a webhook to {hook_url(context.settings)} with a secret header.", not right))
     old = there.get("model_version") or "empty"
     changes.append(
         Change(MODEL_VERSION, f"Set model_version from {old} to {label}.", there.get("model_version") != label)
@@ -127,9 +125,9 @@ def attach(context: Context, ls_project_id: int, *, extra_params: Mapping[str, A
         db.update(connection, projects, row_id, draft_label=label)
     if step_of(context, row_id, MODEL_VERSION) is None:
         note(context, row_id, MODEL_VERSION, "making", old=there.get("model_version") or "")
-    _connect_storage(context, client, row)
-    _connect_backend(context, client, row, extra_params)
-    _connect_webhook(context, client, row)
+    connections.connect_storage(context, client, row)
+    connections.connect_backend(context, client, row, extra_params)
+    connections.connect_webhook(context, client, row)
     show_label(context, client, context.db.row(projects, row_id), label)
     with context.db.transaction() as connection:
         db.update(connection, projects, row_id, state="attached", checked_at=tables.now())
@@ -152,110 +150,12 @@ def detach(context: Context, ls_project_id: int) -> list[str]:
     for step in reversed(row.attached_changes.get("steps", [])):
         if step["state"] == "undone":
             continue
-        said.append(_undo(context, client, row, step))
+        said.append(connections.undo(context, client, row, step))
         note(context, row.id, step["what"], "undone")
     with context.db.transaction() as connection:
         values = {"ml_backend_id": None, "webhook_id": None, "next_draft_label": None}
         db.update(connection, projects, row.id, **values)
     return said
-
-
-# --- the four connections
-
-
-def _connect_storage(context: Context, client: LabelStudioClient, row: sa.Row[Any]) -> None:
-    settings = context.settings
-    context.store.ensure_bucket(settings.audio_bucket)
-    found = _our_storage(client, settings, row.ls_project_id)
-    if found is None:
-        note(context, row.id, STORAGE, "making")
-        if settings.objects == "s3://":
-            kind, values = "s3", _s3_values(settings)
-        else:
-            kind, values = "localfiles", {"path": storage_path(settings.audio_bucket, settings), "use_blob_urls": True}
-        storage_id = client.add_storage(kind, row.ls_project_id, title=TITLE, **values)
-        note(context, row.id, STORAGE, "done", kind=kind, id=storage_id)
-    else:
-        storage_id = int(found["id"])
-        finish(context, row.id, STORAGE, kind=found["type"], id=storage_id)
-    context.db.update(projects, row.id, storage_id=storage_id)
-
-
-def _connect_backend(
-    context: Context, client: LabelStudioClient, row: sa.Row[Any], extra_params: Mapping[str, Any] | None
-) -> None:
-    settings = context.settings
-    user, password = settings.basic_auth_user, settings.basic_auth_pass.get_secret_value()
-    mine = [b for b in client.ml_backends(row.ls_project_id) if _same(b["url"], settings.public_url)]
-    wanted = {"extra_params": dict(extra_params)} if extra_params else {}
-    if mine:
-        backend = client.change_ml_backend(mine[0], user=user, password=password, **wanted)
-        finish(context, row.id, BACKEND, id=int(backend["id"]))
-    else:
-        note(context, row.id, BACKEND, "making")
-        backend = client.add_ml_backend(
-            row.ls_project_id, url=settings.public_url, title=TITLE, user=user, password=password, **wanted
-        )
-        note(context, row.id, BACKEND, "done", id=int(backend["id"]))
-    stored, _ = problems_of(extra_params or backend.get("extra_params"))
-    context.db.update(projects, row.id, ml_backend_id=int(backend["id"]), extra_params=stored)
-
-
-def _connect_webhook(context: Context, client: LabelStudioClient, row: sa.Row[Any]) -> None:
-    """Adding a backend made a webhook without credentials: give it the header, or make one."""
-    settings = context.settings
-    header = {"X-Webhook-Secret": settings.label_studio_webhook_secret.get_secret_value()}
-    hooks = [h for h in client.webhooks(row.ls_project_id) if _same(h["url"], _hook_url(settings))]
-    if hooks:
-        hook = hooks[0]
-        if not _carries_secret(hook, settings) or not hook.get("is_active"):
-            kept = {k: v for k, v in (hook.get("headers") or {}).items() if k.lower() != "x-webhook-secret"}
-            client.change_webhook(hook, headers={**kept, **header}, is_active=True, send_payload=True)
-        made_with_backend = step_of(context, row.id, BACKEND) is not None
-        for more in hooks[1:] if made_with_backend else ():
-            client.delete_webhook(int(more["id"]))
-        if made_with_backend:
-            note(context, row.id, WEBHOOK, "done", id=int(hook["id"]))
-        else:
-            finish(context, row.id, WEBHOOK, id=int(hook["id"]))
-    else:
-        note(context, row.id, WEBHOOK, "making")
-        hook = client.add_webhook(row.ls_project_id, url=_hook_url(settings), headers=header)
-        note(context, row.id, WEBHOOK, "done", id=int(hook["id"]))
-    context.db.update(projects, row.id, webhook_id=int(hook["id"]))
-
-
-def _undo(context: Context, client: LabelStudioClient, row: sa.Row[Any], step: Mapping[str, Any]) -> str:
-    """Undo one step if things are still as we left them."""
-    what, ls_id = step["what"], row.ls_project_id
-    if what == MODEL_VERSION:
-        now = client.project(ls_id).get("model_version")
-        if now not in (step.get("new"), row.draft_label, row.next_draft_label, TITLE, None, ""):
-            return f"model_version is {now} by now and stays."
-        old = step.get("old") or ""
-        if not show_label(context, client, row, old):
-            old = ""  # nothing in the project has that version any more
-            show_label(context, client, row, old)
-        return f"model_version is {old or 'empty'} again."
-    if what == BACKEND:
-        for backend in client.ml_backends(ls_id):
-            if _same(backend["url"], context.settings.public_url):
-                client.delete_ml_backend(int(backend["id"]))
-        return "The ML backend is removed."
-    if what == WEBHOOK:
-        for hook in client.webhooks(ls_id):
-            if _same(hook["url"], _hook_url(context.settings)):
-                client.delete_webhook(int(hook["id"]))
-        return "The webhook is removed."
-    ours = sa.select(tasks.c.id).where(
-        tasks.c.project_id == row.id, tasks.c.origin == "ours", tasks.c.ls_task_id.is_not(None)
-    )
-    if context.db.rows(ours.where(tasks.c.state != "deleted").limit(1)):
-        return "The source storage stays: tasks that we made play from it."
-    found = _our_storage(client, context.settings, ls_id)
-    if found is not None:
-        client.delete_storage(str(found["type"]), int(found["id"]))
-    return "The source storage is removed."
 
 
 def _row(context: Context, there: Mapping[str, Any], *, made: bool) -> int:
@@ -278,9 +178,6 @@ def _row(context: Context, there: Mapping[str, Any], *, made: bool) -> int:
         db.update(connection, projects, row_id, title=values["title"], label_config=config)
         db.update(connection, projects, row_id, config_sha256=values["config_sha256"])
     return row_id
-
-
-# --- what is there
 
 
 def _label(row: sa.Row[Any] | None, there: Mapping[str, Any]) -> str:
@@ -310,47 +207,6 @@ def _made_before(context: Context, client: LabelStudioClient, title: str, config
 
 def _squeezed(text: Any) -> str:
     return re.sub(r"\s+", "", str(text or ""))
-
-
-def _our_storage(client: LabelStudioClient, settings: Settings, ls_project_id: int) -> dict[str, Any] | None:
-    """The project's storage that can play our audio bucket."""
-    for storage in client.storages(ls_project_id):
-        if storage.get("type") == "s3" and settings.objects == "s3://":
-            if storage.get("bucket") == settings.audio_bucket:
-                return storage
-        elif storage.get("type") == "localfiles" and settings.objects != "s3://":
-            ours = storage_path(settings.audio_bucket, settings)
-            if f"{ours}/".startswith(str(storage.get("path")).rstrip("/") + "/"):
-                return storage
-    return None
-
-
-def _s3_values(settings: Settings) -> dict[str, Any]:
-    """Presigned addresses are off: their host is the one Label Studio uses, which browsers often cannot reach."""
-    scheme = "https" if settings.minio_secure else "http"
-    return {
-        "bucket": settings.audio_bucket,
-        "s3_endpoint": f"{scheme}://{settings.minio_endpoint}",
-        "aws_access_key_id": settings.minio_access_key.get_secret_value(),
-        "aws_secret_access_key": settings.minio_secret_key.get_secret_value(),
-        "presign": False,
-        "use_blob_urls": True,
-        "regex_filter": "^$",  # nothing is imported by a sync of this storage: the tasks are ours to make
-    }
-
-
-def _carries_secret(hook: Mapping[str, Any], settings: Settings) -> bool:
-    headers = {str(k).lower(): str(v) for k, v in (hook.get("headers") or {}).items()}
-    secret = settings.label_studio_webhook_secret.get_secret_value()
-    return headers.get("x-webhook-secret", "") == secret
-
-
-def _hook_url(settings: Settings) -> str:
-    return f"{settings.public_url}/webhook"
-
-
-def _same(one: str, other: str) -> bool:
-    return one.rstrip("/") == other.rstrip("/")
 
 
 def _require(settings: Settings) -> None:

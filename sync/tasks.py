@@ -117,7 +117,11 @@ def _import(
     # An edition that imports in the background gives no ids: the next run finds the tasks by their keys.
     there = client.task_ids_by_key(project.ls_project_id, [row.external_key for row in rows])
     if len(there) < len(rows):
-        raise PermanentError("import-incomplete", f"Label Studio made {len(there)} of {len(rows)} tasks.")
+        raise PermanentError(
+            "import-incomplete",
+            f"Label Studio made {len(there)} of {len(rows)} tasks.",
+            "Run the job again with `jobs retry`: the tasks that are there are found.",
+        )
     return {key: min(found) for key, found in there.items()}
 
 

@@ -18,6 +18,7 @@ from ml_backend.errors import InvalidInput
 from ml_backend.labelling import configs
 from ml_backend.tables import projects, recordings, tasks
 from sync import pipeline
+from sync.connections import TITLE
 from sync.ingest import add_recording
 from sync.profiles import problems_of
 from sync.projects import project_of
@@ -49,7 +50,7 @@ def create(
     context = _open()
     name = Path(config).stem if config not in configs.NAMES else config
     row_id = pipeline.create(
-        context, config=_config(config), title=title or f"{pipeline.TITLE} {name}", extra_params=_params(extra_params)
+        context, config=_config(config), title=title or f"{TITLE} {name}", extra_params=_params(extra_params)
     )
     _say_row(context, row_id, "is ready", as_json=as_json)
 
