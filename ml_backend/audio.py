@@ -1,17 +1,14 @@
 """Recording bytes -> one seekable 16 kHz PCM WAV, one channel per leg. The one door to audio decoding.
 
-Decoding happens in a child process (see `decoder` for why) under a wall clock; here are its limits, its result and the
-translation of everything that can go wrong into states a person understands. A file that ends before its header says
-is not an error: `Decoded.cut` is true, and whoever asked makes a state of it.
+Decoding happens in a child process (`audio_child`, and `decoder` for why) under a wall clock; here are its limits, its
+result and the translation of everything that can go wrong into states a person understands. A file that ends before its
+header says is not an error: `Decoded.cut` is true, and whoever asked makes a state of it.
 """
 
 from __future__ import annotations
 
 import errno
 import json
-import subprocess
-import sys
-import tempfile
 import wave
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend import decoder
+from ml_backend import audio_child, decoder
 from ml_backend.errors import KaanError, PermanentError, RetryableError
 
 RATE_HZ = decoder.RATE_HZ
@@ -92,34 +89,21 @@ def read_wav(path: Path) -> tuple[npt.NDArray[np.float32], int]:
 
 
 def _in_child(source_fd: int, target_fd: int, *, limits: Limits, hint: str) -> dict[str, Any]:
-    command = [sys.executable, "-I", decoder.__file__, json.dumps(asdict(limits)), hint, str(target_fd)]
-    with tempfile.TemporaryDirectory(prefix="kaan-decode-") as empty:
-        try:
-            done = subprocess.run(
-                command,
-                stdin=source_fd,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(target_fd,),
-                cwd=empty,
-                env={},
-                timeout=limits.wall_s,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise RetryableError(
-                "audio-decoder-timeout",
-                f"Decoding did not end within {limits.wall_s:.0f} s.",
-                "It is tried again; if it stays so the file is made to hang decoders.",
-            ) from None
-    return _answer(done.returncode, done.stdout)
+    output = audio_child.run(source_fd, target_fd, limits=asdict(limits), hint=hint, wall_s=limits.wall_s)
+    if output is None:
+        raise RetryableError(
+            "audio-decoder-timeout",
+            f"Decoding did not end within {limits.wall_s:.0f} s.",
+            "It is tried again; if it stays so the file is made to hang decoders.",
+        )
+    return _answer(output)
 
 
-def _answer(status: int, output: bytes) -> dict[str, Any]:
+def _answer(output: bytes) -> dict[str, Any]:
     try:
         answer: dict[str, Any] = json.loads(output)
     except ValueError:
-        raise _error("audio-undecodable", f"The decoder crashed on this file (status {status}).") from None
+        raise _error("audio-undecodable", "The decoder crashed on this file.") from None
     if "code" not in answer:
         return answer
     if answer["code"] == "write":

@@ -1,10 +1,9 @@
 """Bytes on one descriptor -> 16 kHz PCM WAV on another. Runs alone, in a child process that can do nothing else.
 
-Recordings come from strangers, and FFmpeg's demuxers read playlists, open neighbours and fetch addresses. So this
-process gets its input and output already open , gives up the right to open any further file
-before the first byte is read, names the few formats it accepts, and bounds processor time, memory, file size and
-duration. `audio` starts it and reads the one JSON object it prints; it is a plain script (`python -I decoder.py`)
-with as few imports as possible, because a process per file pays for each of them.
+Recordings come from strangers, and FFmpeg's demuxers read playlists, open neighbours and fetch addresses. So the
+process that decodes gets its input and output already open, gives up the right to open any further file before the
+first byte is read, names the few formats it accepts, and bounds processor time, memory, file size and duration.
+`audio_child` starts this file as a plain script (`python -I decoder.py --serve N`); it imports nothing of ours.
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
+import socket
 import struct
 import sys
 from typing import Any, BinaryIO
@@ -222,26 +223,56 @@ def confine(limits: dict[str, Any]) -> None:
         resource.setrlimit(kind, (value, value))
 
 
-def main() -> int:
-    """One file. Arguments: limits as JSON, a format hint, the number of the output's descriptor."""
-    import av.logging
-    import av.subtitles.stream  # PyAV loads it on the first stream, when no file may be opened any more
+def serve(descriptor: int) -> None:
+    """Wait for files on a socket; fork for each. The fork answers on its own pipe: process id, new line, JSON."""
+    signal.signal(signal.SIGCHLD, _reap)
+    with socket.socket(fileno=descriptor) as orders:
+        while True:
+            message, given, _, _ = socket.recv_fds(orders, 1 << 16, 3)
+            if not message:
+                return
+            if os.fork() == 0:
+                try:
+                    orders.close()
+                    os.write(given[2], b"%d\n" % os.getpid())
+                    os.write(given[2], json.dumps(_one(json.loads(message), given[0], given[1])).encode())
+                finally:
+                    os._exit(0)
+            for one in given:
+                os.close(one)
 
-    av.logging.set_level(None)
-    limits, hint, target_fd = json.loads(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    with os.fdopen(0, "rb", closefd=False) as source, os.fdopen(target_fd, "w+b", closefd=False) as target:
+
+def _one(order: dict[str, Any], source_fd: int, target_fd: int) -> dict[str, Any]:
+    limits = order["limits"]
+    with os.fdopen(source_fd, "rb", closefd=False) as source, os.fdopen(target_fd, "w+b", closefd=False) as target:
         confine(limits)
         try:
-            answer = decode(source, target, limits=limits, hint=hint)
+            return decode(source, target, limits=limits, hint=order["hint"])
         except Refused as refused:
-            answer = {"code": refused.code, "sentence": refused.sentence}
+            return {"code": refused.code, "sentence": refused.sentence}
         except MemoryError:
-            answer = {"code": "audio-too-large", "sentence": "Decoding the file needs too much memory."}
+            return {"code": "audio-too-large", "sentence": "Decoding the file needs too much memory."}
         except OSError as error:
-            answer = {"code": "write", "sentence": error.strerror or "error", "errno": error.errno}
-    os.write(1, json.dumps(answer).encode())
-    return 0
+            return {"code": "write", "sentence": error.strerror or "error", "errno": error.errno}
+
+
+def _reap(number: int, frame: Any) -> None:
+    """No zombies: forks end on their own, and nobody waits for them here."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def main() -> None:
+    """Load what decoding needs, then wait for files."""
+    import av.logging
+    import av.subtitles.stream
+
+    av.logging.set_level(None)
+    serve(int(sys.argv[2]))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

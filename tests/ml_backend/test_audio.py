@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import struct
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ml_backend import audio, decoder
+from ml_backend import audio, audio_child, decoder
 from ml_backend.errors import PermanentError, RetryableError
 from tests import sounds
 
@@ -229,28 +231,64 @@ def test_a_length_that_the_header_hides_is_still_bounded(tmp_path, target):
 
 def test_memory_does_not_grow_with_the_call(tmp_path, target):
     long = tmp_path / "long.wav"
-    long.write_bytes(_wav(8000, 1, bytes(8000 * 2 * 3600)))
-    found = audio.decode(long, target, limits=audio.Limits(memory_mb=220))  # decoded, the hour is 115 MB
-    assert found.duration_s == 3600
+    long.write_bytes(_wav(8000, 1, bytes(8000 * 2 * 1200)))
+    found = audio.decode(long, target, limits=audio.Limits(memory_mb=200))  # decoded it is 38 MB
+    assert found.duration_s == 1200
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "error", "code"),
+    ("behaviour", "wall_s", "error", "code"),
     [
-        ("os.abort()", PermanentError, "audio-undecodable"),
-        ("import time; time.sleep(60)", RetryableError, "audio-decoder-timeout"),
-        ("while True: pass", PermanentError, "audio-undecodable"),
-        ("bytearray(4 << 30)", PermanentError, "audio-too-large"),
+        ("os.abort()", 60, PermanentError, "audio-undecodable"),
+        ("import time; time.sleep(60)", 2, RetryableError, "audio-decoder-timeout"),
+        ("while True: pass", 60, PermanentError, "audio-undecodable"),
+        ("bytearray(4 << 30)", 60, PermanentError, "audio-too-large"),
     ],
 )
-def test_a_decoder_that_dies_or_hangs_leaves_its_caller_alive(behaviour, error, code, tmp_path, target, monkeypatch):
+def test_a_decoder_that_dies_or_hangs_leaves_its_caller_alive(
+    behaviour, wall_s, error, code, tmp_path, target, monkeypatch
+):
     script = Path(decoder.__file__).read_text()
     broken = tmp_path / "broken_decoder.py"
     broken.write_text(script.replace("    import av\n", f"    {behaviour}\n    import av\n", 1))
     monkeypatch.setattr(decoder, "__file__", str(broken))
     with pytest.raises(error) as caught:
         audio.decode(
-            sounds.write_wav(tmp_path / "a.wav", sounds.tone(1)), target, limits=audio.Limits(wall_s=4, cpu_s=2)
+            sounds.write_wav(tmp_path / "a.wav", sounds.tone(1)), target, limits=audio.Limits(wall_s=wall_s, cpu_s=1)
         )
     assert caught.value.code == code
     assert not target.exists()
+
+
+def test_a_decoder_killed_between_two_files_is_replaced(tmp_path, target):
+    source = sounds.write_wav(tmp_path / "a.wav", sounds.tone(1))
+    audio.decode(source, target)
+    first = audio_child.process_id()
+    os.kill(first, signal.SIGKILL)
+    assert audio.decode(source, target).duration_s == 1.0
+    assert audio_child.process_id() != first
+
+
+def test_many_threads_decode_at_once_and_each_gets_its_own_file(tmp_path):
+    sources = [sounds.write_wav(tmp_path / f"{n}.wav", sounds.tone(1 + n / 4)) for n in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda path: audio.decode(path, path.with_suffix(".out")), sources))
+    assert [one.duration_s for one in found] == [1 + n / 4 for n in range(8)]
+
+
+def test_after_a_fork_the_child_has_a_decoder_of_its_own(tmp_path, target):
+    source = sounds.write_wav(tmp_path / "a.wav", sounds.tone(1))
+    audio.decode(source, target)
+    ours = audio_child.process_id()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            audio.decode(source, tmp_path / "other.wav")
+            os.write(writer, str(audio_child.process_id()).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    theirs = int(os.read(reader, 20))
+    assert theirs != ours == audio_child.process_id()
+    assert (tmp_path / "other.wav").read_bytes() == target.read_bytes()
