@@ -7,13 +7,13 @@ synchronous=FULL: what was committed survives a power cut, which the webhook's 2
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
 from ml_backend.errors import ConfigurationError, RetryableError
@@ -98,7 +98,7 @@ def insert_once(
     connection: Connection, table: sa.Table, values: Mapping[str, Any], *, key: Sequence[str]
 ) -> tuple[int, bool]:
     """Insert unless a row with the same `key` columns exists; gives (id, whether it is new). Safe when raced."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
     statement = dialect.insert(table).values(**values).on_conflict_do_nothing(index_elements=list(key))
     new_id = connection.execute(statement.returning(table.c.id)).scalar()
     if new_id is not None:

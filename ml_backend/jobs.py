@@ -10,13 +10,13 @@ for each member; members not settled when it returns count as failed retryable.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from ml_backend import tables
@@ -102,7 +102,7 @@ def _enqueue_once(connection: Connection, values: dict[str, Any]) -> int:
     More urgent news goes through the relay again, which puts it in front. A job that failed before keeps its
     back-off unless a person waits for it now.
     """
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
     statement = dialect.insert(jobs).values(**values)
     new, more_urgent = statement.excluded, statement.excluded.priority < jobs.c.priority
     sooner = sa.and_(new.due_at < jobs.c.due_at, sa.or_(jobs.c.attempt == 0, more_urgent))

@@ -9,6 +9,7 @@ slower than READ_LIMIT_S is let go, so that a few of them cannot hold all thread
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -133,7 +134,10 @@ class Server(BaseApplication):  # type: ignore[misc]
 
         log.configure(self._settings, "web")
         self.context = open_context(self._settings)
-        return create_app(self._settings, load_plugin(self._settings.plugin), context=self.context)
+        app = create_app(self._settings, load_plugin(self._settings.plugin), context=self.context)
+        gc.freeze()  # what is loaded now stays: the collector need not look at it again
+        gc.enable()
+        return app
 
 
 def options(settings: Settings, workers: int = 1) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 
 import typer
@@ -29,6 +30,7 @@ def web(
 
 def serve(settings: Settings, *, workers: int = 1) -> None:
     """Check what a person can have got wrong, then listen until stopped."""
+    gc.disable()  # nothing is garbage while modules are loaded; `Server.load` turns it on again
     from ml_backend.api import server
     from ml_backend.api.app import load_plugin
 

@@ -1,0 +1,1 @@
+"""`python -m bench`: ratios side by side in one run (see `bench/__main__.py`)."""

@@ -1,0 +1,388 @@
+"""What an annotator feels: /predict on finished drafts, the start of the web process, /health under load.
+
+Ratios against a bare handler in the same process, alternated, in CPU seconds of the server; the first side is taken
+twice (A-A) as a control. A hit is answered from rows made here, so no model and no Label Studio is needed.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend import db, labelconfig, rendering, tables
+from ml_backend.db import Database
+from ml_backend.transcript import Segment, Transcript
+
+ROOT = Path(__file__).parents[1]
+CONFIG = (ROOT / "ml_backend" / "labelling" / "original.xml").read_text()
+TASKS, ROUNDS, REQUESTS = 100, 7, 200  # a round of one side takes some 40 ticks of the kernel's clock
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+SERVER = """
+from flask import Response
+from ml_backend import settings
+from ml_backend.api import server
+server.BEAT_S = 1e6
+given = settings.load()
+class WithBare(server.Server):
+    def load(self):
+        app = super().load()
+        ready = open("ready.json", "rb").read()
+        app.add_url_rule("/bare", view_func=lambda: Response(ready, mimetype="application/json"), methods=["POST"])
+        return app
+WithBare(given).run()
+"""
+BARE_START = """
+import ctranslate2
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+class Bare(BaseApplication):
+    def load_config(self):
+        for name, value in (("bind", "127.0.0.1:{port}"), ("worker_class", "gthread"), ("threads", 8),
+                            ("control_socket_disable", True), ("loglevel", "error")):
+            self.cfg.set(name, value)
+    def load(self):
+        app = Flask("bare")
+        app.add_url_rule("/health", view_func=lambda: {{"status": "UP"}})
+        return app
+Bare().run()
+"""
+
+
+def rows() -> Iterator[dict[str, Any]]:
+    """One result at a time, for the table and `results.json`."""
+    yield predict_hit(TASKS, target=3.0)
+    yield predict_hit(1, target=3.0)
+    yield web_start()
+    yield health_under_load()
+
+
+# --- /predict
+
+
+def predict_hit(count: int, *, target: float) -> dict[str, Any]:
+    """CPU of a batch that is answered from finished drafts, against ready bytes from the same app."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        body = deployment(folder, count)
+        with serving(folder) as (port, pid):
+            ours = Side(port, pid, "/predict", body)
+            bare = Side(port, pid, "/bare", body)
+            answered = ours.run(5)
+            if answered != (folder / "ready.json").read_bytes():
+                raise AssertionError("/predict and the bare handler do not answer the same bytes")
+            bare.run(5)
+            wal = folder / "kaan.db-wal"
+            before = (wal.stat().st_size, wal.stat().st_mtime_ns) if wal.exists() else None
+            requests = REQUESTS if count > 1 else 3 * REQUESTS
+            pairs = alternate(lambda: ours.cpu_s(requests), lambda: bare.cpu_s(requests))
+            control = alternate(lambda: bare.cpu_s(requests), lambda: bare.cpu_s(requests))
+            after = (wal.stat().st_size, wal.stat().st_mtime_ns) if wal.exists() else None
+    return result(
+        f"/predict hit, {count} tasks / ready bytes, server CPU",
+        pairs,
+        control,
+        target=target,
+        p99_ms=round(percentile(ours.waits_s, 0.99) * 1000, 2),
+        p99_target_ms=25,
+        cpu_ms=round(statistics.median(a for a, _ in pairs) / requests * 1000, 3),
+        database_written=before != after,
+    )
+
+
+class Side:
+    """One route, asked over one kept connection."""
+
+    def __init__(self, port: int, pid: int, path: str, body: bytes) -> None:
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        self.pid, self.path, self.body = pid, path, body
+        self.waits_s: list[float] = []
+
+    def run(self, requests: int) -> bytes:
+        """The last answer; every wait is kept."""
+        data = b""
+        for _ in range(requests):
+            began = time.perf_counter()
+            self.connection.request("POST", self.path, self.body, {"Content-Type": "application/json"})
+            answer = self.connection.getresponse()
+            data = answer.read()
+            self.waits_s.append(time.perf_counter() - began)
+            if answer.status != 200:
+                raise AssertionError(f"{self.path} answered {answer.status}: {data[:200]!r}")
+        return data
+
+    def cpu_s(self, requests: int) -> float:
+        """CPU seconds of the server for so many requests."""
+        before = cpu_of(self.pid)
+        self.run(requests)
+        return cpu_of(self.pid) - before
+
+
+def deployment(folder: Path, count: int) -> bytes:
+    """A database with finished, delivered drafts; gives the request that asks for them."""
+    url = f"sqlite:///{folder / 'kaan.db'}"
+    db.upgrade(url)
+    database = Database(url)
+    digest, controls = labelconfig.digest(CONFIG), labelconfig.parse(CONFIG)
+    long_ago = tables.now() - timedelta(hours=1)
+    bodies: list[str] = []
+    with database.transaction() as connection:
+        project = {"instance_url": "", "ls_project_id": 1, "state": "attached", "label_config": CONFIG}
+        project |= {"config_sha256": digest, "extra_params": {}}
+        project_id = connection.execute(sa.insert(tables.projects).values(**project).returning(tables.projects.c.id))
+        owner = project_id.scalar_one()
+        for number in range(1, count + 1):
+            task = {"project_id": owner, "ls_task_id": number, "external_key": str(number), "origin": "ours"}
+            task |= {"data_value": f"s3://calls/recordings/2026/11/22/{number:06d}.wav", "state": "open"}
+            task_id = connection.execute(
+                sa.insert(tables.tasks).values(**task).returning(tables.tasks.c.id)
+            ).scalar_one()
+            text = "नमस्ते आपका ऑर्डर कल शाम तक पहुँच जाएगा धन्यवाद " * 3
+            heard = Transcript((Segment(0, 9, text, confidence=0.8),), "hi", 0.9, 10.0, 0.8, "v")
+            drafted = rendering.to_prediction(
+                heard, controls, draft_label="draft-1", duration_s=10.0, quality_label="good"
+            )
+            bodies.append(json.dumps(drafted, ensure_ascii=False))
+            prediction = {"task_id": task_id, "project_id": owner, "draft_label": "draft-1", "model_version": "v"}
+            prediction |= {
+                "config_sha256": digest,
+                "body": bodies[-1],
+                "delivered_by": "push",
+                "delivered_at": long_ago,
+            }
+            connection.execute(sa.insert(tables.predictions).values(**prediction))
+    database.dispose()
+    (folder / "ready.json").write_text('{"results":[' + ",".join(bodies) + "]}")
+    template = json.loads((ROOT / "tests/fixtures/label-studio/ml-predict-open-task.json").read_text())["request"][
+        "body"
+    ]
+    (task,) = template["tasks"]
+    audios = [f"s3://calls/recordings/2026/11/22/{number:06d}.wav" for number in range(1, count + 1)]
+    asked = [{**task, "id": n, "data": {"audio": value}} for n, value in enumerate(audios, 1)]
+    return json.dumps({**template, "tasks": asked, "project": "1.1795340392", "label_config": CONFIG}).encode()
+
+
+# --- start
+
+
+def web_start(repeats: int = 5) -> dict[str, Any]:
+    """CPU from exec to the first 200 on /health, against Flask + CTranslate2 under the same server."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        db.upgrade(f"sqlite:///{folder / 'kaan.db'}")
+
+        def ours() -> float:
+            port = free_port()
+            command = [sys.executable, "-m", "ml_backend", "web"]
+            return start_cpu_s(command, folder, port)
+
+        def bare() -> float:
+            port = free_port()
+            return start_cpu_s([sys.executable, "-c", BARE_START.format(port=port)], folder, port)
+
+        ours(), bare()  # the bytecode is written and the pages are warm
+        pairs = alternate(ours, bare, rounds=repeats)
+        control = alternate(bare, bare, rounds=max(repeats // 2, 2))
+    return result(
+        "web start / bare Flask + CTranslate2 start, CPU",
+        pairs,
+        control,
+        target=1.5,
+        heavy_modules=heavy_modules(),
+        cpu_s=round(statistics.median(a for a, _ in pairs), 3),
+    )
+
+
+def start_cpu_s(command: list[str], folder: Path, port: int) -> float:
+    """Start, wait for health, stop; CPU of the whole process tree."""
+    process = subprocess.Popen(command, cwd=folder, env=environment(folder, port), stderr=subprocess.DEVNULL)
+    wait_for(port, process)
+    tree = [process.pid, *children(process.pid)]
+    used = sum(cpu_of(pid) for pid in tree)
+    process.send_signal(signal.SIGTERM)
+    process.wait(30)
+    return used
+
+
+def heavy_modules() -> list[str]:
+    """Libraries that must not be in the web process, found there."""
+    code = """
+        import sys, ml_backend.api.server, ml_backend.api.app, model
+        print(*sorted({"torch", "transformers", "datasets", "pandas", "faster_whisper"} & set(sys.modules)))
+    """
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return ran.stdout.split()
+
+
+# --- health
+
+
+def health_under_load(seconds: float = 12.0) -> dict[str, Any]:
+    """p99 of /health while the permitted waiters hold threads and two processes take both cores."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        body = deployment(folder, 1)
+        with serving(folder, PREDICT_WAIT_S="3") as (port, _):
+            stop = threading.Event()
+            missing = json.loads(body)
+            missing["tasks"] = [{**missing["tasks"][0], "id": 999_999}]
+            waiters = [threading.Thread(target=hold, args=(port, json.dumps(missing).encode(), stop)) for _ in range(3)]
+            burners = [multiprocessing.Process(target=burn, daemon=True) for _ in range(os.cpu_count() or 2)]
+            for waiter in waiters:
+                waiter.start()
+            for burner in burners:
+                burner.start()
+            time.sleep(1.0)
+            waits_s = []
+            deadline = time.monotonic() + seconds
+            while time.monotonic() < deadline:
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+                began = time.perf_counter()
+                connection.request("GET", "/health")
+                connection.getresponse().read()
+                waits_s.append(time.perf_counter() - began)
+                connection.close()
+                time.sleep(0.01)
+            stop.set()
+            for burner in burners:
+                burner.kill()
+            for waiter in waiters:
+                waiter.join(10)
+    p99_ms = percentile(waits_s, 0.99) * 1000
+    return {
+        "name": "/health p99 while waiters hold threads and both cores are busy, ms",
+        "value": round(p99_ms, 1),
+        "target": "<= 50",
+        "met": p99_ms <= 50,
+        "p50_ms": round(percentile(waits_s, 0.5) * 1000, 1),
+        "max_ms": round(max(waits_s) * 1000, 1),
+        "requests": len(waits_s),
+    }
+
+
+def hold(port: int, body: bytes, stop: threading.Event) -> None:
+    """Ask again and again for a draft that never comes."""
+    while not stop.is_set():
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+        connection.getresponse().read()
+        connection.close()
+
+
+def burn() -> None:
+    """A transcription worker's appetite, at a worker's priority."""
+    os.nice(5)
+    while True:
+        sum(i * i for i in range(10_000))
+
+
+# --- processes
+
+
+@contextmanager
+def serving(folder: Path, **more: str) -> Iterator[tuple[int, int]]:
+    """The real server with a bare route beside; (port, pid of its worker process)."""
+    port = free_port()
+    env = {**environment(folder, port), **more}
+    process = subprocess.Popen([sys.executable, "-c", SERVER], cwd=folder, env=env, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(port, process)
+        yield port, children(process.pid)[0]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def environment(folder: Path, port: int) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return {**kept, "DATA_DIR": str(folder), "PORT": str(port), "PYTHONPATH": str(ROOT)}
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", "/health")
+            if connection.getresponse().status == 200:
+                return
+        except OSError:
+            pass
+        finally:
+            connection.close()
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise AssertionError("the server did not start")
+        time.sleep(0.02)
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def cpu_of(pid: int) -> float:
+    """User and system seconds of a process, all threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * TICK_S
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# --- numbers
+
+
+def alternate(a: Callable[[], float], b: Callable[[], float], rounds: int = ROUNDS) -> list[tuple[float, float]]:
+    """A and B in turn, so that what the machine does meanwhile meets both."""
+    return [(a(), b()) for _ in range(rounds)]
+
+
+def result(
+    name: str, pairs: list[tuple[float, float]], control: list[tuple[float, float]], *, target: float, **more: Any
+) -> dict[str, Any]:
+    """The ratio of medians, its spread, and the control that makes it believable."""
+    ratio = statistics.median(a for a, _ in pairs) / statistics.median(b for _, b in pairs)
+    same = statistics.median(a for a, _ in control) / statistics.median(b for _, b in control)
+    each = sorted(a / b for a, b in pairs)
+    return {
+        "name": name,
+        "value": round(ratio, 3),
+        "target": f"<= {target}",
+        "met": ratio <= target,
+        "spread": [round(each[0], 3), round(each[-1], 3)],
+        "control": round(same, 3),
+        "void": abs(same - 1) > 0.05,
+        **more,
+    }
+
+
+def percentile(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
+
+
+if __name__ == "__main__":
+    for row in rows():
+        print(json.dumps(row, ensure_ascii=False), flush=True)
