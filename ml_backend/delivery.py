@@ -38,12 +38,15 @@ _FOUND = (
     sa.select(
         _T.ls_task_id, _T.data_value, _T.blind, _T.state, _T.reason_code,
         _P.id, _P.body, _P.delivered_at, _P.delivered_by, _P.config_sha256,
+        tables.recordings.c.sha256, tables.transcriptions.c.audio_sha256,
     )
     .select_from(
         tables.tasks.outerjoin(
             tables.predictions,
             sa.and_(_P.task_id == _T.id, _P.draft_label == sa.bindparam("draft_label")),
         )
+        .outerjoin(tables.recordings, tables.recordings.c.id == _T.recording_id)
+        .outerjoin(tables.transcriptions, tables.transcriptions.c.id == _P.transcription_id)
     )
     .where(_T.project_id == sa.bindparam("project_id"), _T.ls_task_id.in_(sa.bindparam("ids", expanding=True)))
 )  # fmt: skip
@@ -253,9 +256,10 @@ def _wanted(task: Any, audio_key: str) -> _Wanted | None:
 
 def _entry(row: Any, config_sha256: str | None) -> _Entry:
     closed = bool(row.blind) or row.state in CLOSED_STATES or row.reason_code is not None
-    if row.body is not None:  # rendered for another config: a new draft is on its way; nobody: Label Studio refused it
+    if row.body is not None:  # for another config or another audio: a new draft is on its way; nobody: it was refused
         stale = config_sha256 is not None and row.config_sha256 != config_sha256
-        closed = closed or stale or row.delivered_by == "nobody"
+        other_audio = None not in (row.sha256, row.audio_sha256) and row.sha256 != row.audio_sha256
+        closed = closed or stale or other_audio or row.delivered_by == "nobody"
     if closed or row.body is None:
         return _Entry(row.data_value, closed=closed)
     delivered = row.delivered_at.timestamp() if row.delivered_by and row.delivered_at else None

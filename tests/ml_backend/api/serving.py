@@ -71,7 +71,7 @@ class Serving:
             "extra_params": {},
             **values,
         }
-        return self._insert(tables.projects, row)
+        return self.insert(tables.projects, row)
 
     def task(self, project_id: int, ls_task_id: int, **values: Any) -> int:
         """A task row of ours."""
@@ -84,7 +84,7 @@ class Serving:
             "state": "open",
             **values,
         }
-        return self._insert(tables.tasks, row)
+        return self.insert(tables.tasks, row)
 
     def prediction(self, project_id: int, task_id: int, text: str = "नमस्ते", **values: Any) -> int:
         """A finished prediction; delivered long ago unless told otherwise."""
@@ -104,7 +104,7 @@ class Serving:
             "delivered_at": tables.now() - timedelta(hours=1),
             **values,
         }
-        return self._insert(tables.predictions, row)
+        return self.insert(tables.predictions, row)
 
     def drafted(self, *ls_task_ids: int, **values: Any) -> int:
         """A project with these tasks, each with its prediction."""
@@ -122,7 +122,7 @@ class Serving:
                 .values(revision=tables.projects.c.revision + 1, **values)
             )
 
-    def _insert(self, table: sa.Table, row: dict[str, Any]) -> int:
+    def insert(self, table: sa.Table, row: dict[str, Any]) -> int:
         with self.context.db.transaction() as connection:
             return int(connection.execute(sa.insert(table).values(**row).returning(table.c.id)).scalar_one())
 

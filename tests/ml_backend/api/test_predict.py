@@ -68,6 +68,25 @@ def test_a_draft_rendered_for_another_config_is_not_answered(serving: Serving) -
     assert texts(serving.predict([task(1)], config=SMALLER)) == ["text of 1"]
 
 
+def test_a_draft_of_another_audio_is_not_answered(serving: Serving) -> None:
+    project_id = serving.project()
+    heard, now_there = "a" * 64, "b" * 64
+    recording_id = serving.insert(
+        tables.recordings, {"source": "upload", "source_identity": "x", "sha256": now_there, "state": "ready"}
+    )
+    transcription_id = serving.insert(
+        tables.transcriptions,
+        {"recording_id": recording_id, "audio_sha256": heard, "model_version": "v", "decoding_hash": "h", "decoding": {},
+         "text": "", "transcript": {}, "confidence": 1.0, "duration_s": 1.0},
+    )  # fmt: skip
+    task_id = serving.task(project_id, 1, recording_id=recording_id)
+    serving.prediction(project_id, task_id, transcription_id=transcription_id)
+    assert serving.predict([task(1)]) == [[]]
+    serving.context.db.update(tables.recordings, recording_id, sha256=heard)
+    serving.bump(project_id)
+    assert texts(serving.predict([task(1)])) == ["नमस्ते"]
+
+
 def test_a_moved_draft_label_is_seen_at_once(serving: Serving) -> None:
     project_id = serving.drafted(1)
     assert serving.predict([task(1)])[0]["model_version"] == "draft-1"
