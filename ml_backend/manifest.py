@@ -7,7 +7,6 @@ holds a pickle, is refused before anything loads it.
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,10 +109,14 @@ def write(
     for file in present:
         refuse_pickle(folder / file)
     files = {file: _entry(folder / file) for file in sorted(present)}
-    manifest = Manifest(name, version_of(name, files), kind, languages, window, sample_rate_hz, trained_on, files, normalisers or {})
+    manifest = Manifest(
+        name, version_of(name, files), kind, languages, window, sample_rate_hz, trained_on, files, normalisers or {}
+    )
     partial = folder / f".{FILE}.partial"
-    partial.write_text(json.dumps({"format": FORMAT, **asdict(manifest)}, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, folder / FILE)
+    partial.write_text(
+        json.dumps({"format": FORMAT, **asdict(manifest)}, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
+    )
+    partial.replace(folder / FILE)
     return manifest
 
 
@@ -131,8 +134,11 @@ def refuse_pickle(path: Path) -> None:
         head = file.read(_SNIFFED_BYTES)
     looks = len(head) > 1 and head[0] == _PICKLE and head[1] in _PICKLE_PROTOCOLS
     if path.suffix.lower() in PICKLE_SUFFIXES or path.name.lower() in PICKLE_NAMES or looks or head == _ZIP:
-        raise PermanentError("model-file-pickle", f"{path.name} is a pickle or an archive, which could run code when loaded.",
-                             "Use safetensors or CTranslate2 files only.")  # fmt: skip
+        raise PermanentError(
+            "model-file-pickle",
+            f"{path.name} is a pickle or an archive, which could run code when loaded.",
+            "Use safetensors or CTranslate2 files only.",
+        )
 
 
 def _parsed(raw: dict[str, Any]) -> Manifest:
@@ -142,7 +148,9 @@ def _parsed(raw: dict[str, Any]) -> Manifest:
         raise ValueError("window")
     if window.pad_to_s is not None and not window.max_s <= window.pad_to_s:
         raise ValueError("window.pad_to_s is shorter than max_s")
-    files = {str(name): FileEntry(str(entry["sha256"]), int(entry["size_bytes"])) for name, entry in raw["files"].items()}
+    files = {
+        str(name): FileEntry(str(entry["sha256"]), int(entry["size_bytes"])) for name, entry in raw["files"].items()
+    }
     if unsafe := [name for name in files if Path(name).is_absolute() or ".." in Path(name).parts]:
         raise ValueError(f"path {unsafe[0]}")
     return Manifest(

@@ -1,1 +1,1 @@
-"""How the small demonstration model and its telephone calls are made: text, voices, lines, a model from random weights."""
+"""How the small demonstration model and its telephone calls are made, from text and a speech synthesiser."""

@@ -1,4 +1,5 @@
 """The bundled model and calls on the command line: `python -m training.bundled make | evaluate | calls | save`."""
+
 import argparse
 import logging
 import time
@@ -26,8 +27,12 @@ def _parser() -> argparse.ArgumentParser:
         ("save", "Export the newest checkpoint of a run that is still going on or was stopped."),
     ):
         command = commands.add_parser(name, help=help_text, description=help_text)
-        command.add_argument("--quick", action="store_true", help="all stages in a minute or two; the model knows nothing")
-        command.add_argument("--work", type=Path, help=f"shards and checkpoints (default: {WORK.name}/ beside the code)")
+        command.add_argument(
+            "--quick", action="store_true", help="all stages in a minute or two; the model knows nothing"
+        )
+        command.add_argument(
+            "--work", type=Path, help=f"shards and checkpoints (default: {WORK.name}/ beside the code)"
+        )
         command.add_argument("--model", type=Path, default=MODEL_FOLDER, help="where the int8 model goes")
         command.add_argument("--twin", type=Path, default=TWIN_FOLDER, help="where its safetensors twin goes")
         command.add_argument("--threads", type=int, default=2, help="processor threads for training (default: 2)")
@@ -37,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("evaluate", help=text, description=text)
     command.add_argument("--model", type=Path, default=MODEL_FOLDER, help="the int8 model to listen with")
     command.add_argument("--clips", type=int, default=120, help="clips per set (default: 120)")
+    command.add_argument("--card", action="store_true", help="write the model card with these numbers")
     return parser
 
 
@@ -53,7 +59,11 @@ def _save(asked: argparse.Namespace) -> None:
     from training.bundled import make
 
     make.save(
-        QUICK if asked.quick else FULL, asked.work or WORK, model_folder=asked.model, twin_folder=asked.twin, report=_report
+        QUICK if asked.quick else FULL,
+        asked.work or WORK,
+        model_folder=asked.model,
+        twin_folder=asked.twin,
+        report=_report,
     )
 
 
@@ -65,14 +75,16 @@ def _calls(asked: argparse.Namespace) -> None:
 
 
 def _evaluate(asked: argparse.Namespace) -> None:
-    from training.bundled import calls, evaluate
+    from training.bundled import calls, card, evaluate
 
-    print("| set | clips | words | WER % | WER % without case and punctuation | by language | language found |")
-    print("|---|---|---|---|---|---|---|")
-    for name, s in evaluate.score_all(asked.model, calls.FOLDER, clips=asked.clips):
-        parts = " · ".join(f"{language} {100 * rate:.1f}" for language, rate in s.by_language.items())
-        print(f"| {name} | {s.clips} | {s.words} | {100 * s.strict:.1f} | {100 * s.plain:.1f} | {parts} "
-              f"| {100 * s.language_accuracy:.0f} % |", flush=True)
+    print(card.HEAD, card.RULE, sep="\n")
+    scores = []
+    for name, score in evaluate.score_all(asked.model, calls.FOLDER, clips=asked.clips):
+        scores.append((name, score))
+        print(card.row(name, score), flush=True)
+    if asked.card:
+        card.write(asked.model, scores)
+        _report(f"wrote {card.FILE}")
 
 
 def _report(message: str) -> None:

@@ -1,13 +1,14 @@
-"""Clean log-mel phrases -> the log-mel of one window on a real line: tempo, vocal tract, level, tilt, noise, gaps in time.
+"""Clean log-mel -> log-mel as heard on a real line: tempo, vocal tract, level, tilt, noise.
 
-Everything happens on log-mel frames, where adding noise is adding powers and a longer vocal tract is a shift of bands. That
-costs a millisecond a window, so every window is new in every epoch; doing it on waveforms costs thirty.
+Everything happens on log-mel frames, where adding noise is adding powers and a longer vocal tract is a shift of bands.
+That costs a few milliseconds a window, so every window is new in every epoch; on waveforms it costs ten times that.
 """
+
 from dataclasses import dataclass
 
 import numpy as np
 
-from training.trainers.asr.features import FRAMES_PER_S, MELS
+from training.trainers.asr.features import FRAMES_PER_S, MELS, Array
 
 LOG10_FLOOR = -10.0
 _LN10 = np.float32(np.log(10.0))
@@ -26,17 +27,17 @@ class Strength:
     masks: int = 2
 
 
-def power(normalised: np.ndarray) -> np.ndarray:
+def power(normalised: Array) -> Array:
     """Whisper's normalised log-mel -> log10 of the power."""
-    return np.asarray(normalised, dtype=np.float32) * 4.0 - 4.0
+    return np.asarray(np.asarray(normalised, dtype=np.float32) * 4.0 - 4.0)
 
 
-def normalised(log_power: np.ndarray) -> np.ndarray:
+def normalised(log_power: Array) -> Array:
     log_power = np.maximum(log_power, LOG10_FLOOR)
-    return ((np.maximum(log_power, log_power.max() - 8.0) + 4.0) / 4.0).astype(np.float32)
+    return np.asarray((np.maximum(log_power, log_power.max() - 8.0) + 4.0) / 4.0, dtype=np.float32)
 
 
-def warped(log_power: np.ndarray, tempo: float, bands: np.ndarray) -> np.ndarray:
+def warped(log_power: Array, tempo: float, bands: Array) -> Array:
     """Plays `tempo` times as fast and moves the bands; linear interpolation along both axes."""
     frames = max(4, round(len(log_power) / tempo))
     at = np.linspace(0, len(log_power) - 1, frames, dtype=np.float32)
@@ -47,38 +48,40 @@ def warped(log_power: np.ndarray, tempo: float, bands: np.ndarray) -> np.ndarray
     low_band = bands.astype(np.int64)
     high_band = np.minimum(low_band + 1, MELS - 1)
     band_mix = (bands - low_band)[None, :].astype(np.float32)
-    return stretched[:, low_band] * (1 - band_mix) + stretched[:, high_band] * band_mix
+    return np.asarray(stretched[:, low_band] * (1 - band_mix) + stretched[:, high_band] * band_mix)
 
 
-def moved_bands(factor: float) -> np.ndarray:
+def moved_bands(factor: float) -> Array:
     """For each of the 80 bands, the band it is read from when all formants move by `factor`."""
     mel = np.linspace(0.0, 45.245640471924965, MELS + 2)[1:-1]
     hz = np.where(mel < 15, mel * 200 / 3, 1000 * np.exp((mel - 15) * np.log(6.4) / 27)) / factor
     back = np.where(hz < 1000, hz * 3 / 200, 15 + 27 * np.log(np.maximum(hz, 1e-3) / 1000) / np.log(6.4))
-    return np.clip(np.interp(back, mel, np.arange(MELS)), 0, MELS - 1)
+    return np.asarray(np.clip(np.interp(back, mel, np.arange(MELS)), 0, MELS - 1))
 
 
-def with_noise(log_power: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
+def with_noise(log_power: Array, noise: Array, snr_db: float) -> Array:
     """Adds the powers; the ratio is taken over the louder half of the frames, as `telephone.mixed` does."""
-    loudness = (10.0 ** log_power).sum(1)
+    loudness = (10.0**log_power).sum(1)
     speech = float(np.sort(loudness)[loudness.size // 2 :].mean())
     heard = float((10.0**noise).sum(1).mean())
     shift = np.float32(np.log10(max(speech, 1e-9) / max(heard, 1e-9)) - snr_db / 10)
-    return np.logaddexp(log_power * _LN10, (noise + shift) * _LN10) / _LN10
+    return np.asarray(np.logaddexp(log_power * _LN10, (noise + shift) * _LN10) / _LN10)
 
 
-def tilted(log_power: np.ndarray, rng: np.random.Generator, amount: float) -> np.ndarray:
+def tilted(log_power: Array, rng: np.random.Generator, amount: float) -> Array:
     """A smooth random response of the line: a slope and one bend over the bands."""
     axis = np.linspace(-1, 1, MELS, dtype=np.float32)
-    curve = rng.uniform(-amount, amount) * axis + rng.uniform(-amount, amount) / 2 * np.cos(np.pi * axis * rng.uniform(0.5, 2))
-    return log_power + curve.astype(np.float32)
+    curve = rng.uniform(-amount, amount) * axis + rng.uniform(-amount, amount) / 2 * np.cos(
+        np.pi * axis * rng.uniform(0.5, 2)
+    )
+    return np.asarray(log_power + curve.astype(np.float32))
 
 
-def masked(mel: np.ndarray, rng: np.random.Generator, count: int) -> np.ndarray:
+def masked(mel: Array, rng: np.random.Generator, count: int) -> Array:
     """SpecAugment: `count` stripes of at most 10 bands and of at most 0.16 s, set to the window's mean."""
     mean = mel.mean()
     for _ in range(count):
-        width, frames = int(rng.integers(0, 11)), int(rng.integers(0, 0.16 * FRAMES_PER_S + 1))
+        width, frames = int(rng.integers(0, 11)), int(rng.integers(0, round(0.16 * FRAMES_PER_S) + 1))
         band, start = int(rng.integers(0, MELS - width)), int(rng.integers(0, max(1, len(mel) - frames)))
         mel[:, band : band + width] = mean
         mel[start : start + frames] = mean

@@ -1,7 +1,7 @@
 """The script of the demonstration calls -> audio files as a telephone company would keep them, and `calls.json`."""
+
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from training.bundled.corpus import tidy
 from training.bundled.demo import AGENT, CALLS, Call
 from training.bundled.make import BUNDLED
 from training.bundled.voices import Voice
+from training.trainers.asr.features import Array
 
 FOLDER = BUNDLED / "calls"
 LINE_RATE_HZ = 8000
@@ -40,13 +41,13 @@ def render(folder: Path = FOLDER, *, seed: int = 20261122) -> list[dict[str, obj
         rows.append(_row(call, number, phrases, wave.shape[0] / LINE_RATE_HZ))
     partial = folder / "calls.json.partial"
     partial.write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, folder / "calls.json")
+    partial.replace(folder / "calls.json")
     return rows
 
 
-def _spoken(call: Call, rng: np.random.Generator) -> tuple[np.ndarray, list[SpokenPhrase]]:
+def _spoken(call: Call, rng: np.random.Generator) -> tuple[Array, list[SpokenPhrase]]:
     """(samples, channels) at 8 kHz, and when each phrase is heard."""
-    pieces: list[tuple[int, int, np.ndarray, str]] = []
+    pieces: list[tuple[int, int, Array, str]] = []
     at = round(0.5 * synthesis.RATE_HZ)
     for line in call.lines:
         voice = Voice(call.voices[line.speaker], call.speed_wpm, 50)
@@ -97,7 +98,7 @@ def _row(call: Call, number: int, phrases: list[SpokenPhrase], duration_s: float
     }
 
 
-def _write(path: Path, wave: np.ndarray, encoding: str) -> None:
+def _write(path: Path, wave: Array, encoding: str) -> None:
     if encoding == "mp3":
         soundfile.write(path, wave, LINE_RATE_HZ, format="MP3")
     else:

@@ -1,9 +1,10 @@
 """Seed -> sentences: what callers and agents of an imaginary shop say, in Hindi, English and Marathi.
 
 Templates with slots, an optional opening, and a share of plain word lists. The word lists matter: a small decoder
-otherwise learns whole phrases by heart and never listens. Sentences whose hash falls into the held-out tenth never reach
-training, and neither does any sentence of the demonstration calls (`demo.py`).
+otherwise learns whole phrases by heart and never listens. Sentences whose hash falls into the held-out tenth never
+reach training, and neither does any sentence of the demonstration calls (`demo.py`).
 """
+
 import hashlib
 import random
 import re
@@ -84,8 +85,12 @@ def _fixed_sentences() -> list[Sentence]:
 
 
 def _groups() -> list[tuple[str, bool, list[str]]]:
-    return [("en", False, wording.ENGLISH), ("hi", False, wording.HINDI), ("hi", True, wording.HINDI_MIXED),
-            ("mr", False, wording.MARATHI)]
+    return [
+        ("en", False, wording.ENGLISH),
+        ("hi", False, wording.HINDI),
+        ("hi", True, wording.HINDI_MIXED),
+        ("mr", False, wording.MARATHI),
+    ]
 
 
 def _stream(seed: int, *, word_lists: bool = True) -> Iterator[Sentence]:

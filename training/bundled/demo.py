@@ -3,6 +3,8 @@
 Nothing here may reach training: `corpus.py` bans every sentence and `voices.py` keeps the voices apart
 (`tests/training/bundled/test_corpus.py` proves both). Phone numbers are fictitious.
 """
+
+# fmt: off
 from dataclasses import dataclass
 
 CUSTOMER, AGENT = 0, 1
@@ -43,7 +45,8 @@ CALLS: tuple[Call, ...] = (
     Call("hi-wrong-watch.wav", "hi", "A wrong item, noisy line.", _lines(
         "देखिए मुझे गलत घड़ी मिला है।", "मुझे घड़ी वापस करना है।"), ("hi+david",), "hindi", noise="street", noise_snr_db=12.0),
     Call("hi-refund-sum.wav", "hi", "Sums of money and days.", _lines(
-        "मैंने शुक्रवार को दो हज़ार तीन सौ रुपये दिए थे।", "मेरा पैसा अभी तक वापस नहीं आया।", "कृपया मुझे रविवार को शाम को फोन कीजिए।"),
+        "मैंने शुक्रवार को दो हज़ार तीन सौ रुपये दिए थे।", "मेरा पैसा अभी तक वापस नहीं आया।",
+        "कृपया मुझे रविवार को शाम को फोन कीजिए।"),
         ("hi+victor",), "hindi", noise_snr_db=22.0),
     Call("hi-mixed-order.wav", "hi", "Hindi with English words: a late order.", _lines(
         "मेरा order अभी तक नहीं आया।", "delivery कब होगी?", "कृपया मेरा status check कर दीजिए।"), ("hi+Andrea",), "hindi",
@@ -58,7 +61,8 @@ CALLS: tuple[Call, ...] = (
         "Hello this is Deepak from Nashik.", "My mixer is broken.", "I want a refund on Sunday."),
         ("en-gb+david",), "british"),
     Call("en-delivery-noisy.wav", "en", "A delivery date on a noisy line.", _lines(
-        "Okay when will my saree arrive?", "Please deliver the saree to Indore on Friday."), ("en-us+Andrea",), "american",
+        "Okay when will my saree arrive?", "Please deliver the saree to Indore on Friday."),
+        ("en-us+Andrea",), "american",
         noise="street", noise_snr_db=12.0),
     Call("en-long-pauses.wav", "en", "Long pauses between four phrases.", _lines(
         "Good morning this is Kavita.", "I received the wrong keyboard on Monday.", "I paid nine hundred forty rupees.",
@@ -67,9 +71,11 @@ CALLS: tuple[Call, ...] = (
         "Sir how much is the pressure cooker today?"), ("en-gb+victor",), "british",
         encoding="mp3"),
     Call("mr-new-address.wav", "mr", "A changed address in Marathi.", _lines(
-        "नमस्कार मी नागपूर मधून मीरा बोलतेय।", "माझा नवीन पत्ता लखनऊ मध्ये आहे।", "कृपया सामान लखनऊ ला पाठवा।"), ("mr+Andrea",), "marathi"),
+        "नमस्कार मी नागपूर मधून मीरा बोलतेय।", "माझा नवीन पत्ता लखनऊ मध्ये आहे।", "कृपया सामान लखनऊ ला पाठवा।"),
+        ("mr+Andrea",), "marathi"),
     Call("mr-broken-chair-noisy.wav", "mr", "A broken chair in Marathi, noisy line.", _lines(
-        "बघा माझा खुर्ची तुटला आहे।", "मला खुर्ची परत करायचा आहे।"), ("mr+david",), "marathi", noise="street", noise_snr_db=13.0),
+        "बघा माझा खुर्ची तुटला आहे।", "मला खुर्ची परत करायचा आहे।"), ("mr+david",),
+        "marathi", noise="street", noise_snr_db=13.0),
     Call("mr-refund-days.wav", "mr", "Sums and days in Marathi.", _lines(
         "मी गुरुवारी सहाशे पन्नास रुपये दिले होते।", "माझे पैसे अजून परत आले नाहीत।"), ("mr+victor",), "marathi", noise_snr_db=20.0),
     Call("hi-two-legs.wav", "hi", "Agent on the right channel, customer on the left, in turn.", (

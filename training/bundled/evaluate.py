@@ -1,9 +1,10 @@
 """Model folder -> its word error rate on speech it never met, heard through the engine that serves it.
 
-The sets cross what may be unknown (sentence, voice, line, several phrases) and end with the demonstration calls. Rates are
-pooled: errors over all reference words. Everything goes through `ml_backend.engine`: voice-activity detection, windows,
-language detection, beam search, int8.
+The sets cross what may be unknown (sentence, voice, line, several phrases) and end with the demonstration calls. Rates
+are pooled: errors over all reference words. Everything goes through `ml_backend.engine`: voice-activity detection,
+windows, language detection, beam search, int8.
 """
+
 import json
 import random
 import tempfile
@@ -13,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ml_backend import audio
+from ml_backend import audio, settings
 from ml_backend.engine import Request, Transcriber
-from ml_backend.settings import Settings
 from ml_backend.transcript import DecodingProfile, Transcript
 from training.bundled import corpus, synthesis, telephone, voices
+from training.trainers.asr.features import Array
 
 SEED = 7
 LANGUAGES = ("en", "hi", "mr")
@@ -27,7 +28,7 @@ LANGUAGES = ("en", "hi", "mr")
 class Clip:
     """16 kHz samples (channels, n), what is said, and the language spoken."""
 
-    samples: np.ndarray
+    samples: Array
     text: str
     language: str
 
@@ -46,7 +47,7 @@ class Score:
 
 def score_all(model_folder: Path, calls_folder: Path, *, clips: int = 120) -> Iterator[tuple[str, Score]]:
     """(name of the set, its score), one after another."""
-    engine = Transcriber.load(model_folder, settings=Settings(_env_file=None), temperatures=())
+    engine = Transcriber.load(model_folder, settings=settings.load(), temperatures=())
     for name, heard in sets(clips):
         yield name, score(engine, heard)
     if (calls_folder / "calls.json").is_file():
@@ -82,7 +83,8 @@ def score(engine: Transcriber, clips: list[Clip], language: str | None = None) -
         strict=_rate((clip.text, text) for clip, text in pairs),
         plain=_rate((corpus.sentence_key(clip.text), corpus.sentence_key(text)) for clip, text in pairs),
         by_language=by_language,
-        language_accuracy=sum(one is not None and one.language == c.language for c, one in spoken) / max(1, len(spoken)),
+        language_accuracy=sum(one is not None and one.language == c.language for c, one in spoken)
+        / max(1, len(spoken)),
     )
 
 
@@ -118,13 +120,16 @@ def _clips(
     sentences: list[corpus.Sentence], variants: tuple[str, ...], snr_db: tuple[float, float] | None
 ) -> list[Clip]:
     rng, line = random.Random(SEED), np.random.default_rng(SEED)
-    return [
-        Clip(_heard(_said([s], variants, rng, 0.0), snr_db, line)[None], s.text, s.language) for s in sentences
-    ]
+    return [Clip(_heard(_said([s], variants, rng, 0.0), snr_db, line)[None], s.text, s.language) for s in sentences]
 
 
 def _several(
-    sentences: list[corpus.Sentence], variants: tuple[str, ...], pause_s: tuple[float, float], count: int, *, together: int = 3
+    sentences: list[corpus.Sentence],
+    variants: tuple[str, ...],
+    pause_s: tuple[float, float],
+    count: int,
+    *,
+    together: int = 3,
 ) -> list[Clip]:
     rng, line = random.Random(SEED), np.random.default_rng(SEED)
     clips = []
@@ -136,17 +141,19 @@ def _several(
     return clips
 
 
-def _said(group: list[corpus.Sentence], variants: tuple[str, ...], rng: random.Random, pause_s: float) -> np.ndarray:
+def _said(group: list[corpus.Sentence], variants: tuple[str, ...], rng: random.Random, pause_s: float) -> Array:
     """One speaker, half a second of silence around."""
     voice, rate = voices.draw(group[0].language, variants, rng), synthesis.RATE_HZ
-    parts = [np.zeros(rate // 2, dtype=np.float32)]
+    parts: list[Array] = [np.zeros(rate // 2, dtype=np.float32)]
     for sentence in group:
         parts += [synthesis.speak(sentence.text, voice), np.zeros(round(pause_s * rate), dtype=np.float32)]
     return np.concatenate([*parts, np.zeros(rate // 2, dtype=np.float32)])
 
 
-def _heard(wave: np.ndarray, snr_db: tuple[float, float] | None, line: np.random.Generator) -> np.ndarray:
+def _heard(wave: Array, snr_db: tuple[float, float] | None, line: np.random.Generator) -> Array:
     if snr_db is None:
         return wave
     kind = str(line.choice(["white", "pink", "street", "line"]))
-    return telephone.narrowband(telephone.mixed(wave, telephone.noise(kind, wave.size, line), line.uniform(*snr_db)), line)
+    return telephone.narrowband(
+        telephone.mixed(wave, telephone.noise(kind, wave.size, line), line.uniform(*snr_db)), line
+    )

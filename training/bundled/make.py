@@ -1,12 +1,15 @@
-"""Recipe -> the bundled model: speech, tokenizer, training, twin, int8 artefact. Every stage goes on where it stopped."""
+"""Recipe -> the bundled model: speech, tokenizer, training, twin, int8 artefact. Goes on where it stopped."""
+
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from transformers import WhisperTokenizer
 
 from ml_backend.manifest import Manifest, Window
 from training.bundled import corpus, network, shards, synthesis, tokenizer
+from training.bundled.augmentation import Strength
 from training.bundled.examples import Stream
 from training.bundled.network import Shape
 from training.trainers.asr import export, loop
@@ -23,19 +26,40 @@ WINDOW = Window(max_s=8.0, pad_to_s=None, margin_s=0.2, max_padding_s=0.6, split
 
 
 @dataclass(frozen=True)
+class Phase:
+    """Up to step `until`, windows are made like this."""
+
+    until: int
+    strength: Strength
+    several_share: float
+
+
+QUIETER = Strength(tempo=0.08, vocal_tract=0.08, tilt=0.3, noise_share=0.5, snr_db=(8.0, 35.0), masks=1)
+
+
+@dataclass(frozen=True)
 class Recipe:
     seed: int = 20261122
     sentences: int = 14000
-    steps: int = 9000
+    steps: int = 7000
+    phases: tuple[Phase, ...] = (Phase(2500, Strength(), 0.2), Phase(4500, QUIETER, 0.12), Phase(7000, Strength(), 0.2))
     learning_rate: float = 1.5e-3
     warm_up_steps: int = 400
     decay_steps: int = 2500
     frames_per_batch: int = 4400
-    shape: Shape = Shape()
+    shape: Shape = field(default_factory=Shape)
 
 
 FULL = Recipe()
-QUICK = Recipe(sentences=240, steps=12, warm_up_steps=4, decay_steps=4, frames_per_batch=2500, shape=Shape(64, 2, 2, 1))
+QUICK = Recipe(
+    sentences=240,
+    steps=12,
+    phases=(Phase(6, QUIETER, 0.0), Phase(12, Strength(), 0.5)),
+    warm_up_steps=4,
+    decay_steps=4,
+    frames_per_batch=2500,
+    shape=Shape(64, 2, 2, 1),
+)
 """All stages in a minute or two. The model it makes knows nothing."""
 
 
@@ -63,19 +87,27 @@ def train(
     import torch
 
     torch.set_num_threads(threads)
-    pieces, letters = _text_side(recipe)
+    pieces, letters = _text_side(recipe, work)
     model = network.build(pieces, recipe.shape, letters.all, seed=recipe.seed)
     report(f"model: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {len(pieces)} tokens")
     collator = network.CtcCollator(Targets(pieces), WINDOW, letters)
-    # A resumed run must not hear the same windows again.
-    newest = loop.newest_checkpoint(work / "training")
-    offset = int(newest.name.rpartition("-")[2]) if newest else 0
-    stream = Stream(utterances, shards.noise_bank(recipe.seed), recipe.seed + offset, WINDOW.max_s)
+    noises = shards.noise_bank(recipe.seed)
     plan = loop.Plan(recipe.steps, recipe.learning_rate, recipe.warm_up_steps, recipe.decay_steps, recipe.seed)
-    loop.train(
-        model, LengthBatches(stream, recipe.frames_per_batch, seed=recipe.seed + offset), collator, plan=plan,
-        folder=work / "training", report=report, trainer=network.FromScratchTrainer,
-    )  # fmt: skip
+    for phase in recipe.phases:
+        # A resumed run must not hear the same windows again.
+        newest = loop.newest_checkpoint(work / "training")
+        seed = recipe.seed + (loop.steps_of(newest) if newest else 0)
+        stream = Stream(utterances, noises, seed, WINDOW.max_s, phase.strength, phase.several_share)
+        loop.train(
+            model,
+            LengthBatches(stream, recipe.frames_per_batch, seed=seed),
+            collator,
+            plan=plan,
+            folder=work / "training",
+            report=report,
+            trainer=network.FromScratchTrainer,
+            stop_at=phase.until,
+        )
 
 
 def save(
@@ -88,7 +120,7 @@ def save(
     newest = loop.newest_checkpoint(work / "training")
     if newest is None:
         raise FileNotFoundError(f"no checkpoint in {work / 'training'}")
-    pieces, letters = _text_side(recipe)
+    pieces, letters = _text_side(recipe, work)
     model = network.build(pieces, recipe.shape, letters.all, seed=recipe.seed)
     model.load_state_dict(load_file(newest / "model.safetensors"), strict=False)
     model.tie_weights()
@@ -101,14 +133,12 @@ def save(
     return written
 
 
-def _text_side(recipe: Recipe) -> tuple[tokenizer.WhisperTokenizerFast, network.Letters]:
+def _text_side(recipe: Recipe, work: Path) -> tuple[WhisperTokenizer, network.Letters]:
     texts = [sentence.text for sentence in corpus.training_sentences(recipe.seed, recipe.sentences)]
-    return tokenizer.build(texts), network.Letters(texts)
+    return tokenizer.build_once(texts, work / "tokenizer"), network.Letters(texts)
 
 
 def limit_threads(threads: int) -> None:
     """Before numpy and torch are first used: idle OpenMP threads must not spin on a busy machine."""
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-

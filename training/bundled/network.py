@@ -2,12 +2,13 @@
 
 Without the head, the decoder first learns the sentences by heart and attends to nothing for a thousand steps.
 """
+
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
-from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration, WhisperTokenizerFast
+from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration, WhisperTokenizer
 
 from training.bundled.corpus import tidy
 from training.trainers.asr.collation import Collator, flat
@@ -24,16 +25,28 @@ class Shape:
     dropout: float = 0.0
 
 
-def build(tokenizer: WhisperTokenizerFast, shape: Shape, letters: str, *, seed: int) -> WhisperForConditionalGeneration:
+def build(tokenizer: WhisperTokenizer, shape: Shape, letters: str, *, seed: int) -> WhisperForConditionalGeneration:
     torch.manual_seed(seed)
     ids = tokenizer.get_vocab()
     end = ids["<|endoftext|>"]
     config = WhisperConfig(
-        vocab_size=len(ids), d_model=shape.width, encoder_layers=shape.encoder_layers, decoder_layers=shape.decoder_layers,
-        encoder_attention_heads=shape.heads, decoder_attention_heads=shape.heads, encoder_ffn_dim=4 * shape.width,
-        decoder_ffn_dim=4 * shape.width, dropout=shape.dropout, max_source_positions=1500, max_target_positions=448,
-        bos_token_id=end, eos_token_id=end, pad_token_id=end, decoder_start_token_id=ids["<|startoftranscript|>"],
-        suppress_tokens=[], begin_suppress_tokens=[end],
+        vocab_size=len(ids),
+        d_model=shape.width,
+        encoder_layers=shape.encoder_layers,
+        decoder_layers=shape.decoder_layers,
+        encoder_attention_heads=shape.heads,
+        decoder_attention_heads=shape.heads,
+        encoder_ffn_dim=4 * shape.width,
+        decoder_ffn_dim=4 * shape.width,
+        dropout=shape.dropout,
+        max_source_positions=1500,
+        max_target_positions=448,
+        bos_token_id=end,
+        eos_token_id=end,
+        pad_token_id=end,
+        decoder_start_token_id=ids["<|startoftranscript|>"],
+        suppress_tokens=[],
+        begin_suppress_tokens=[end],
     )
     model = WhisperForConditionalGeneration(config)
     # Assigned, not edited: fields set on the config that came with the model are lost when it is saved.
@@ -45,12 +58,21 @@ def build(tokenizer: WhisperTokenizerFast, shape: Shape, letters: str, *, seed: 
 def _generation_config(config: WhisperConfig, ids: dict[str, int]) -> GenerationConfig:
     last = config.decoder_layers - 1
     languages = {t: n for t, n in ids.items() if ids["<|startoftranscript|>"] < n < ids["<|translate|>"]}
-    return GenerationConfig(
-        bos_token_id=config.bos_token_id, eos_token_id=config.eos_token_id, pad_token_id=config.pad_token_id,
-        decoder_start_token_id=config.decoder_start_token_id, suppress_tokens=[], begin_suppress_tokens=config.begin_suppress_tokens,
-        is_multilingual=True, lang_to_id=languages, no_timestamps_token_id=ids["<|notimestamps|>"],
+    return GenerationConfig(  # type: ignore[no-untyped-call]
+        bos_token_id=config.bos_token_id,
+        eos_token_id=config.eos_token_id,
+        pad_token_id=config.pad_token_id,
+        decoder_start_token_id=config.decoder_start_token_id,
+        suppress_tokens=[],
+        begin_suppress_tokens=config.begin_suppress_tokens,
+        is_multilingual=True,
+        lang_to_id=languages,
+        no_timestamps_token_id=ids["<|notimestamps|>"],
         task_to_id={"transcribe": ids["<|transcribe|>"], "translate": ids["<|translate|>"]},
-        prev_sot_token_id=ids["<|startofprev|>"], return_timestamps=False, max_length=448, max_initial_timestamp_index=50,
+        prev_sot_token_id=ids["<|startofprev|>"],
+        return_timestamps=False,
+        max_length=448,
+        max_initial_timestamp_index=50,
         alignment_heads=[[last, head] for head in range(config.decoder_attention_heads)],
     )
 
@@ -85,7 +107,9 @@ class FromScratchTrainer(SpeechTrainer):
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        outputs = model(input_features=inputs["input_features"], decoder_input_ids=inputs["decoder_input_ids"], use_cache=False)
+        outputs = model(
+            input_features=inputs["input_features"], decoder_input_ids=inputs["decoder_input_ids"], use_cache=False
+        )
         loss = self.text_loss(outputs.logits, inputs["labels"])
         share = min(1.0, self.state.global_step / self.until_step)
         weight = self.first_weight + (self.last_weight - self.first_weight) * share
@@ -93,11 +117,14 @@ class FromScratchTrainer(SpeechTrainer):
         return (loss, outputs) if return_outputs else loss
 
     def _ctc_loss(self, model: nn.Module, hidden: torch.Tensor, inputs: dict[str, Any]) -> torch.Tensor:
-        scores = model.ctc(hidden).float().log_softmax(-1).transpose(0, 1)
+        head = cast(nn.Linear, model.ctc)
+        scores = head(hidden).float().log_softmax(-1).transpose(0, 1)
         lengths = torch.full((hidden.shape[0],), hidden.shape[1], dtype=torch.long)
-        return nn.functional.ctc_loss(
-            scores, inputs["ctc_letters"], lengths, inputs["ctc_lengths"], reduction="sum", zero_infinity=True
-        ) / inputs["ctc_lengths"].sum().clamp(min=1)
+        spelt: torch.Tensor = inputs["ctc_lengths"]
+        loss = nn.functional.ctc_loss(
+            scores, inputs["ctc_letters"], lengths, spelt, reduction="sum", zero_infinity=True
+        )
+        return torch.div(loss, spelt.sum().clamp(min=1))
 
 
 @dataclass(frozen=True)

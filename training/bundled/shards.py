@@ -2,8 +2,8 @@
 
 A shard that exists is complete (written to a temporary name first), so an interrupted run goes on where it stopped.
 """
+
 import json
-import os
 import random
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from training.bundled import corpus, synthesis, telephone, voices
-from training.trainers.asr.features import FRAMES_PER_S, MELS, log_mel
+from training.trainers.asr.features import FRAMES_PER_S, MELS, Array, log_mel
 
 SHARD_SIZE = 400
 LINES = ("direct", "telephone")
@@ -24,7 +24,7 @@ class Utterance:
     text: str
     language: str
     voice: str
-    mels: tuple[np.ndarray, np.ndarray]
+    mels: tuple[Array, Array]
     """float16 (frames, 80): direct, telephone. Views of a memory map."""
 
     @property
@@ -57,7 +57,7 @@ def load(folder: Path) -> list[Utterance]:
     return found
 
 
-def noise_bank(seed: int, seconds: int = 24) -> list[tuple[str, np.ndarray]]:
+def noise_bank(seed: int, seconds: int = 24) -> list[tuple[str, Array]]:
     """Kind and log-mel of every noise at unit power, on a direct line and on a telephone line."""
     rng = np.random.default_rng(seed)
     waves = {kind: telephone.noise(kind, seconds * synthesis.RATE_HZ, rng) for kind in telephone.NOISES}
@@ -69,7 +69,7 @@ def noise_bank(seed: int, seconds: int = 24) -> list[tuple[str, np.ndarray]]:
     return bank
 
 
-def _babble(seed: int, seconds: int) -> np.ndarray:
+def _babble(seed: int, seconds: int) -> Array:
     rng, total = random.Random(seed), np.zeros(seconds * synthesis.RATE_HZ, dtype=np.float32)
     for sentence in corpus.training_sentences(seed + 1, 400)[-seconds * 3 :]:
         wave = synthesis.speak(sentence.text, voices.draw(sentence.language, voices.TRAINING, rng))[: total.size // 2]
@@ -80,7 +80,9 @@ def _babble(seed: int, seconds: int) -> np.ndarray:
 
 def _write_shard(folder: Path, seed: int, number: int, sentences: list[corpus.Sentence]) -> None:
     rng, lines = random.Random(f"{seed}-{number}"), np.random.default_rng([seed, number])
-    rows, mels, at = [], ([], []), 0
+    rows: list[dict[str, object]] = []
+    mels: tuple[list[Array], list[Array]] = ([], [])
+    at = 0
     for sentence in sentences:
         voice = voices.draw(sentence.language, voices.TRAINING, rng)
         wave = synthesis.speak(sentence.text, voice)
@@ -88,14 +90,16 @@ def _write_shard(folder: Path, seed: int, number: int, sentences: list[corpus.Se
         frames = min(len(direct), len(narrow))
         mels[0].append(direct[:frames].astype(np.float16))
         mels[1].append(narrow[:frames].astype(np.float16))
-        rows.append({"text": sentence.text, "language": sentence.language, "voice": voice.name, "start": at, "end": at + frames})
+        rows.append(
+            {"text": sentence.text, "language": sentence.language, "voice": voice.name, "start": at, "end": at + frames}
+        )
         at += frames
     paths, index_path = _paths(folder, number)
     for path, parts in zip(paths, mels, strict=True):
         np.save(path, np.concatenate(parts).reshape(-1, MELS))
     partial = index_path.with_suffix(".partial")
     partial.write_text(json.dumps(rows, ensure_ascii=False))
-    os.replace(partial, index_path)
+    partial.replace(index_path)
 
 
 def _paths(folder: Path, number: int) -> tuple[list[Path], Path]:

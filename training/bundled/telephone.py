@@ -2,28 +2,33 @@
 
 8 kHz, about 300 to 3400 Hz, companded or squeezed by a codec: what Exotel records.
 """
+
 import io
 
 import numpy as np
 import soundfile
 from scipy.signal import butter, resample_poly, sosfilt
 
+from training.trainers.asr.features import Array
+
 RATE_HZ = 16000
 NOISES = ("white", "pink", "brown", "street", "hum", "crackle", "line", "babble", "music")
 
 
-def narrowband(wave: np.ndarray, rng: np.random.Generator, codec: str | None = None) -> np.ndarray:
+def narrowband(wave: Array, rng: np.random.Generator, codec: str | None = None) -> Array:
     """16 kHz -> 8 kHz line with a random band edge and codec -> 16 kHz."""
-    return resample_poly(encoded(to_8k(wave, rng), codec or str(rng.choice(["pcm", "mulaw", "mulaw", "mp3"]))), 2, 1).astype(np.float32)
+    heard = encoded(to_8k(wave, rng), codec or str(rng.choice(["pcm", "mulaw", "mulaw", "mp3"])))
+    return np.asarray(resample_poly(heard, 2, 1), dtype=np.float32)
 
 
-def to_8k(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def to_8k(wave: Array, rng: np.random.Generator) -> Array:
     low, high = rng.uniform(150, 350), rng.uniform(3100, 3700)
     narrow = resample_poly(wave, 1, 2)
-    return sosfilt(butter(3, [low, high], "bandpass", fs=RATE_HZ // 2, output="sos"), narrow).astype(np.float32)
+    band = butter(3, [low, high], "bandpass", fs=RATE_HZ // 2, output="sos")
+    return np.asarray(sosfilt(band, narrow), dtype=np.float32)
 
 
-def encoded(wave_8k: np.ndarray, codec: str) -> np.ndarray:
+def encoded(wave_8k: Array, codec: str) -> Array:
     if codec == "mulaw":
         return _mulaw(wave_8k)
     if codec == "mp3":
@@ -31,7 +36,7 @@ def encoded(wave_8k: np.ndarray, codec: str) -> np.ndarray:
     return wave_8k
 
 
-def noise(kind: str, length: int, rng: np.random.Generator) -> np.ndarray:
+def noise(kind: str, length: int, rng: np.random.Generator) -> Array:
     """Unit-power noise at 16 kHz. `babble` is made of speech elsewhere; here it is its slow-modulated stand-in."""
     white = rng.standard_normal(length)
     if kind == "white":
@@ -50,33 +55,36 @@ def noise(kind: str, length: int, rng: np.random.Generator) -> np.ndarray:
         raise ValueError(f"unknown noise {kind!r}; known: {', '.join(NOISES)}")
     if kind in ("street", "babble"):
         wave = wave * (1 + 0.6 * _slow(length, 0.5 if kind == "street" else 4.0, rng))
-    return (wave / max(1e-9, float(np.sqrt(np.mean(wave**2))))).astype(np.float32)
+    return np.asarray(wave / max(1e-9, float(np.sqrt(np.mean(wave**2)))), dtype=np.float32)
 
 
-def mixed(wave: np.ndarray, noise_wave: np.ndarray, snr_db: float) -> np.ndarray:
+def mixed(wave: Array, noise_wave: Array, snr_db: float) -> Array:
     """Adds unit-power noise at `snr_db` below the speech, whose power is taken over its louder half."""
     squares = wave.astype(np.float64) ** 2
     power = float(np.mean(np.sort(squares)[squares.size // 2 :])) if squares.any() else 1e-4
-    return (wave + noise_wave[: wave.size] * np.sqrt(power / 10 ** (snr_db / 10))).astype(np.float32)
+    return np.asarray(wave + noise_wave[: wave.size] * np.sqrt(power / 10 ** (snr_db / 10)), dtype=np.float32)
 
 
-def _coloured(white: np.ndarray, exponent: float) -> np.ndarray:
+def _coloured(white: Array, exponent: float) -> Array:
     spectrum = np.fft.rfft(white)
     bins = np.maximum(np.arange(spectrum.size), white.size * 40 / RATE_HZ)
-    return np.fft.irfft(spectrum / bins**exponent, white.size)
+    return np.asarray(np.fft.irfft(spectrum / bins**exponent, white.size))
 
 
-def _slow(length: int, rate_hz: float, rng: np.random.Generator) -> np.ndarray:
+def _slow(length: int, rate_hz: float, rng: np.random.Generator) -> Array:
     points = rng.standard_normal(max(2, int(length / RATE_HZ * rate_hz) + 2)).clip(-1.5, 1.5)
-    return np.interp(np.linspace(0, points.size - 1, length), np.arange(points.size), points)
+    return np.asarray(np.interp(np.linspace(0, points.size - 1, length), np.arange(points.size), points))
 
 
-def _hum(length: int, rng: np.random.Generator) -> np.ndarray:
+def _hum(length: int, rng: np.random.Generator) -> Array:
     t = np.arange(length) / RATE_HZ
-    return sum(rng.uniform(0.2, 1) / k * np.sin(2 * np.pi * 50 * k * t + rng.uniform(0, 6)) for k in (1, 2, 3, 4, 6, 7, 8, 10))
+    wave = np.zeros(length)
+    for k in (1, 2, 3, 4, 6, 7, 8, 10):
+        wave += rng.uniform(0.2, 1) / k * np.sin(2 * np.pi * 50 * k * t + rng.uniform(0, 6))
+    return wave
 
 
-def _music(length: int, rng: np.random.Generator) -> np.ndarray:
+def _music(length: int, rng: np.random.Generator) -> Array:
     """Three-note chords that change every 0.4 s, with decay: enough like hold music to be no speech."""
     t = np.arange(int(0.4 * RATE_HZ)) / RATE_HZ
     wave = np.zeros(length + t.size)
@@ -88,14 +96,14 @@ def _music(length: int, rng: np.random.Generator) -> np.ndarray:
     return wave[:length]
 
 
-def _mulaw(wave: np.ndarray) -> np.ndarray:
+def _mulaw(wave: Array) -> Array:
     mu, clipped = 255.0, np.clip(wave, -1, 1)
     code = np.sign(clipped) * np.log1p(mu * np.abs(clipped)) / np.log1p(mu)
     code = np.round(code * 127) / 127
-    return (np.sign(code) * np.expm1(np.abs(code) * np.log1p(mu)) / mu).astype(np.float32)
+    return np.asarray(np.sign(code) * np.expm1(np.abs(code) * np.log1p(mu)) / mu, dtype=np.float32)
 
 
-def _mp3(wave_8k: np.ndarray) -> np.ndarray:
+def _mp3(wave_8k: Array) -> Array:
     buffer = io.BytesIO()
     soundfile.write(buffer, wave_8k, RATE_HZ // 2, format="MP3")
     buffer.seek(0)

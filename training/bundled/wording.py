@@ -1,4 +1,6 @@
 """The words of the synthetic calls: templates, slot values, numbers. Data, with one function for amounts."""
+
+# fmt: off
 import random
 
 ENGLISH = [
@@ -45,14 +47,18 @@ HINDI_MIXED = [
     "मुझे order cancel करना है।", "मेरा address change कर दीजिए।", "आपका refund process हो गया है।", "app काम नहीं कर रहा है।",
     "मुझे OTP नहीं मिला।", "क्या आप status check कर सकते हैं?", "मेरा account block हो गया है।", "कृपया line पर रहिए।",
     "मुझे customer care से बात करनी है।", "मुझे email पर bill भेज दीजिए।",
-    "मेरा order number {digits} है।", "मेरा tracking number {digits} है।", "आपका account number {digits} है।", "OTP {digits} है।",
-    "मेरा {item} का order कहाँ है?", "मुझे {item} का refund चाहिए।", "मुझे {item} return करना है।", "{item} का order cancel कर दीजिए।",
+    "मेरा order number {digits} है।", "मेरा tracking number {digits} है।",
+    "आपका account number {digits} है।", "OTP {digits} है।",
+    "मेरा {item} का order कहाँ है?", "मुझे {item} का refund चाहिए।", "मुझे {item} return करना है।",
+    "{item} का order cancel कर दीजिए।",
     "{item} की delivery {day} को होगी।", "आपकी delivery {day} को {time} होगी।", "मैंने {amount} का payment किया था।",
     "{amount} का refund {day} को मिलेगा।", "आपका payment {amount} का है।", "मेरा payment {day} को fail हो गया था।",
     "{city} में delivery कब होगी?", "मेरा नया address {city} में है।", "मैं {city} से {name} order के लिए call कर रहा हूँ।",
-    "कृपया मुझे {day} को call कीजिए।", "{item} का price {amount} है।", "क्या {item} पर discount है?", "मेरा {item} damage हो गया है।",
+    "कृपया मुझे {day} को call कीजिए।", "{item} का price {amount} है।", "क्या {item} पर discount है?",
+    "मेरा {item} damage हो गया है।",
     "मुझे {count} {item} online order करने हैं।", "आपका order {day} को {city} पहुँचेगा।", "मेरे wallet में {amount} हैं।",
-    "मेरे account में refund नहीं आया।", "please मेरा order जल्दी भेज दीजिए।", "order का status क्या है?", "coupon code {digits} है।",
+    "मेरे account में refund नहीं आया।", "please मेरा order जल्दी भेज दीजिए।", "order का status क्या है?",
+    "coupon code {digits} है।",
 ]
 
 MARATHI = [
@@ -69,7 +75,8 @@ MARATHI = [
     "तुमचं सामान {day} येईल।", "तुमचं सामान {day} {time} येईल।", "कृपया मला {day} {time} फोन करा।",
     "तुम्ही {day} पाठवू शकता का?", "मी {day} पासून वाट बघतोय।", "माझा पत्ता बदला।", "माझा नवीन पत्ता {city} मध्ये आहे।",
     "तुमचं सामान {day} {city} ला पाठवलं होतं।", "मला {name} शी बोलायचं आहे।", "{name} तुम्हाला {day} फोन करतील।",
-    "कृपया {day} आधी {amount} द्या।", "आम्ही {day} {item} पाठवू।", "{item} तयार आहे का?", "माझी order कुठे आहे?", "मला refund हवा आहे।",
+    "कृपया {day} आधी {amount} द्या।", "आम्ही {day} {item} पाठवू।", "{item} तयार आहे का?", "माझी order कुठे आहे?",
+    "मला refund हवा आहे।",
 ]
 
 OPENINGS = {
@@ -87,7 +94,8 @@ DIGITS = {
 SLOTS = {
     "count": {"en": ["two", "three", "four", "five", "six", "ten"], "hi": ["दो", "तीन", "चार", "पाँच", "छह", "दस"],
               "mr": ["दोन", "तीन", "चार", "पाच", "सहा", "दहा"]},
-    "item": {"en": ["mobile", "laptop", "shirt", "saree", "table fan", "mixer", "pressure cooker", "school bag", "wall clock",
+    "item": {"en": ["mobile", "laptop", "shirt", "saree", "table fan", "mixer", "pressure cooker",
+    "school bag", "wall clock",
                     "printer", "water bottle", "blanket", "keyboard", "charger", "sofa", "mirror"],
              "hi": ["मोबाइल", "लैपटॉप", "कुर्ता", "साड़ी", "पंखा", "मिक्सर", "कुकर", "बस्ता", "घड़ी", "प्रिंटर", "बोतल", "कंबल",
                     "जूता", "चार्जर", "कुर्सी", "शीशा"],

@@ -1,4 +1,5 @@
 """Examples -> one padded batch, padded the way the manifest's window says the model will be served."""
+
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ import torch
 from torch.utils.data import IterableDataset
 
 from ml_backend.manifest import Window
-from training.trainers.asr.features import FRAMES_PER_S, MELS
+from training.trainers.asr.features import FRAMES_PER_S, MELS, Array
 from training.trainers.asr.targets import IGNORED, Example, Targets
 
 FLOOR_SHARE = 0.25
@@ -36,14 +37,14 @@ class Collator:
         return {"input_features": torch.from_numpy(mels), "decoder_input_ids": inputs, "labels": labels}
 
 
-def padded(mels: list[np.ndarray], window: Window, rng: random.Random | None = None) -> np.ndarray:
+def padded(mels: list[Array], window: Window, rng: random.Random | None = None) -> Array:
     """-> (batch, 80, frames), an even number of frames. `rng` adds the random surplus used in training."""
     longest = max(len(mel) for mel in mels)
     if window.pad_to_s is not None:
         frames, fill_floor = round(window.pad_to_s * FRAMES_PER_S), False
     else:
         surplus = rng.uniform(0, window.max_padding_s + window.margin_s) if rng else window.margin_s
-        frames, fill_floor = longest + round(surplus * FRAMES_PER_S), bool(rng) and rng.random() < FLOOR_SHARE
+        frames, fill_floor = longest + round(surplus * FRAMES_PER_S), rng is not None and rng.random() < FLOOR_SHARE
     frames += frames % 2
     batch = np.zeros((len(mels), MELS, frames), dtype=np.float32)
     for row, mel in enumerate(mels):
@@ -57,10 +58,13 @@ def padded(mels: list[np.ndarray], window: Window, rng: random.Random | None = N
 class LengthBatches(IterableDataset[list[Example]]):
     """An endless stream of examples -> batches of similar length, each about `frames_per_batch` frames.
 
-    Sorting inside a pool keeps padding small (the encoder has no mask); shuffling the pool's batches keeps the order random.
+    Sorting inside a pool keeps padding small (the encoder has no mask); shuffling the pool's batches keeps the order
+    random.
     """
 
-    def __init__(self, source: Callable[[], Iterator[Example]], frames_per_batch: int, *, pool: int = 320, seed: int = 0) -> None:
+    def __init__(
+        self, source: Callable[[], Iterator[Example]], frames_per_batch: int, *, pool: int = 320, seed: int = 0
+    ) -> None:
         self._source, self._frames_per_batch, self._pool, self._seed = source, frames_per_batch, pool, seed
 
     def __iter__(self) -> Iterator[list[Example]]:

@@ -1,10 +1,11 @@
-"""Trained weights -> the two artefacts of a model version: int8 CTranslate2 for serving, safetensors for fine-tuning."""
+"""Trained weights -> the artefacts of a model version: int8 CTranslate2 to serve, safetensors to fine-tune."""
+
 import json
 import shutil
 from pathlib import Path
 
 import torch
-from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizerFast
+from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizer
 
 from ml_backend import manifest
 from ml_backend.manifest import Manifest, Window
@@ -13,22 +14,24 @@ COPIED = ("tokenizer.json", "preprocessor_config.json")
 
 
 def save_twin(
-    model: WhisperForConditionalGeneration, tokenizer: WhisperTokenizerFast, folder: Path, *, half: bool = False
+    model: WhisperForConditionalGeneration, tokenizer: WhisperTokenizer, folder: Path, *, half: bool = False
 ) -> None:
-    """Everything `from_pretrained` needs. `half` stores float16, which halves the file and changes no transcript we saw."""
+    """Everything `from_pretrained` needs. `half` stores float16: half the file, the same transcripts."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    dtype = model.dtype
-    (model.half() if half else model.float()).save_pretrained(folder)
-    model.to(dtype)
+    torch.nn.Module.to(model, torch.float16 if half else torch.float32)
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     # transformers 5 would write processor_config.json; faster-whisper reads preprocessor_config.json.
-    WhisperFeatureExtractor(feature_size=model.config.num_mel_bins).save_pretrained(folder)
+    extractor = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)  # type: ignore[no-untyped-call]
+    extractor.save_pretrained(folder)
+    for path in folder.iterdir():
+        path.chmod(0o644)  # safetensors are written for their owner alone
 
 
-def load_twin(folder: Path) -> tuple[WhisperForConditionalGeneration, WhisperTokenizerFast]:
+def load_twin(folder: Path) -> tuple[WhisperForConditionalGeneration, WhisperTokenizer]:
     model = WhisperForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
-    return model, WhisperTokenizerFast.from_pretrained(folder)
+    return model, WhisperTokenizer.from_pretrained(folder)
 
 
 def convert(
@@ -51,7 +54,7 @@ def convert(
 
 
 def _require_complete(folder: Path) -> None:
-    """The two silent ways in which a conversion goes wrong: no language ids, and a vocabulary that reads as English-only."""
+    """A conversion goes wrong silently in two ways: no language ids, or a vocabulary that reads as English-only."""
     config = json.loads((folder / "config.json").read_text())
     vocabulary = json.loads((folder / "vocabulary.json").read_text())
     if not config.get("lang_ids") or not config.get("alignment_heads") or "" not in vocabulary:

@@ -1,20 +1,26 @@
 """Waveform -> log-mel frames, with the extractor that serving uses (faster-whisper's), never another one."""
+
 from functools import cache
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 SAMPLE_RATE_HZ = 16000
 FRAMES_PER_S = 100
 MELS = 80
 
+Array = npt.NDArray[Any]
+"""Samples or frames: float32 in memory, float16 in shards."""
+
 
 @cache
-def _extractor():
+def _extractor() -> Any:
     from faster_whisper.feature_extractor import FeatureExtractor
 
     return FeatureExtractor()
 
 
-def log_mel(wave: np.ndarray) -> np.ndarray:
-    """float32 mono at 16 kHz -> (frames, 80), normalised as Whisper does: (log10 power + 4) / 4, floor 8 below the peak."""
+def log_mel(wave: Array) -> Array:
+    """float32 mono at 16 kHz -> (frames, 80), normalised as Whisper does: (log10 power + 4) / 4, floor at peak - 2."""
     return np.ascontiguousarray(_extractor()(wave, padding=0).T)

@@ -1,7 +1,8 @@
 """Batches -> trained weights: the training loop of every Whisper here, on transformers' Seq2SeqTrainer.
 
-The trainer brings mixed precision, checkpoints, resuming, several GPUs (accelerate) and tracking; ours is only the loss.
+The trainer brings mixed precision, checkpoints, resuming, several GPUs (accelerate) and tracking; the loss is ours.
 """
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,13 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils.data import IterableDataset
-from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments, TrainerCallback, WhisperForConditionalGeneration
+from transformers import (
+    PrinterCallback,
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+    TrainerCallback,
+    WhisperForConditionalGeneration,
+)
 
 from training.trainers.asr.collation import Collator
 from training.trainers.asr.targets import IGNORED, Example
@@ -46,12 +53,16 @@ class SpeechTrainer(Seq2SeqTrainer):
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        outputs = model(input_features=inputs["input_features"], decoder_input_ids=inputs["decoder_input_ids"], use_cache=False)
+        outputs = model(
+            input_features=inputs["input_features"], decoder_input_ids=inputs["decoder_input_ids"], use_cache=False
+        )
         loss = self.text_loss(outputs.logits, inputs["labels"])
         return (loss, outputs) if return_outputs else loss
 
     def text_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        losses = nn.functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none")
+        losses = nn.functional.cross_entropy(
+            logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none"
+        )
         flat = labels.flatten()
         weights = torch.where(flat >= self.targets.first_timestamp, self.plan.timestamp_weight, 1.0) * (flat != IGNORED)
         return (losses * weights).sum() / weights.sum().clamp(min=1.0)
@@ -66,30 +77,58 @@ def train(
     folder: Path,
     report: Callable[[str], None],
     trainer: type[SpeechTrainer] = SpeechTrainer,
-) -> WhisperForConditionalGeneration:
-    """Goes on from the newest checkpoint in `folder` when there is one. Returns the trained model."""
+    stop_at: int | None = None,
+) -> None:
+    """Leaves checkpoints in `folder`, and goes on from the newest one there. `stop_at` ends early, inside the plan."""
+    newest = newest_checkpoint(folder)
+    if newest and steps_of(newest) >= min(plan.steps, stop_at or plan.steps):
+        report(f"training: done already ({newest.name})")
+        return
     on_gpu = torch.cuda.is_available()
     arguments = Seq2SeqTrainingArguments(
-        output_dir=str(folder), max_steps=plan.steps, learning_rate=plan.learning_rate, warmup_steps=plan.warm_up_steps,
-        weight_decay=plan.weight_decay, adam_beta2=0.98, max_grad_norm=1.0, lr_scheduler_type="warmup_stable_decay",
-        lr_scheduler_kwargs={"num_decay_steps": plan.decay_steps, "decay_type": "linear"}, seed=plan.seed,
-        per_device_train_batch_size=1, bf16=_bfloat16_pays(on_gpu), use_cpu=not on_gpu, dataloader_num_workers=plan.loader_workers,
-        dataloader_pin_memory=on_gpu, ignore_data_skip=True, remove_unused_columns=False, save_steps=plan.save_every,
-        save_total_limit=2, logging_steps=plan.log_every, report_to=plan.report_to, disable_tqdm=True,
+        output_dir=str(folder),
+        max_steps=plan.steps,
+        learning_rate=plan.learning_rate,
+        warmup_steps=plan.warm_up_steps,
+        weight_decay=plan.weight_decay,
+        adam_beta2=0.98,
+        max_grad_norm=1.0,
+        lr_scheduler_type="warmup_stable_decay",
+        lr_scheduler_kwargs={"num_decay_steps": plan.decay_steps, "decay_type": "linear"},
+        seed=plan.seed,
+        per_device_train_batch_size=1,
+        bf16=_bfloat16_pays(on_gpu),
+        use_cpu=not on_gpu,
+        dataloader_num_workers=plan.loader_workers,
+        dataloader_pin_memory=on_gpu,
+        ignore_data_skip=True,
+        remove_unused_columns=False,
+        save_steps=min(plan.save_every, plan.steps),
+        save_total_limit=2,
+        logging_steps=min(plan.log_every, plan.steps),
+        report_to=plan.report_to,
+        disable_tqdm=True,
         accelerator_config={"dispatch_batches": False},
     )
     running = trainer(
-        plan=plan, collator=collator, model=model, args=arguments, train_dataset=batches, callbacks=[_Progress(report)]
+        plan=plan,
+        collator=collator,
+        model=model,
+        args=arguments,
+        train_dataset=batches,
+        callbacks=[_Progress(report, stop_at)],
     )
-    running.remove_callback(_printer())
-    newest = newest_checkpoint(folder)
+    running.remove_callback(PrinterCallback)
     running.train(resume_from_checkpoint=str(newest) if newest else None)
-    return model
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
     found = [path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").exists()]
-    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    return max(found, key=steps_of, default=None)
+
+
+def steps_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def _bfloat16_pays(on_gpu: bool) -> bool:
@@ -97,15 +136,13 @@ def _bfloat16_pays(on_gpu: bool) -> bool:
     return on_gpu or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def _printer() -> type[TrainerCallback]:
-    from transformers import PrinterCallback
-
-    return PrinterCallback
-
-
 class _Progress(TrainerCallback):
-    def __init__(self, report: Callable[[str], None]) -> None:
-        self._report = report
+    def __init__(self, report: Callable[[str], None], stop_at: int | None) -> None:
+        self._report, self._stop_at = report, stop_at
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._stop_at is not None and state.global_step >= self._stop_at:
+            control.should_save = control.should_training_stop = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
         if logs and "loss" in logs:

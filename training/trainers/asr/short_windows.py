@@ -1,8 +1,10 @@
 """Let a transformers Whisper encode windows shorter than 30 s.
 
-CTranslate2 takes any length up to the model's maximum, and serving unpadded windows is what makes a small model fast and
-(when trained so) accurate. transformers refuses such input, so its encoder's forward pass is given again without that check.
+CTranslate2 takes any length up to the model's maximum, and serving unpadded windows is what makes a small model fast
+and (when trained so) accurate. transformers refuses such input, so its encoder's forward pass is given again without
+that check.
 """
+
 from typing import Any
 
 import torch
@@ -12,7 +14,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 
-class AnyLengthEncoder(WhisperEncoder):
+class AnyLengthEncoder(WhisperEncoder):  # type: ignore[no-untyped-call]
     def forward(self, input_features: torch.Tensor, attention_mask: Any = None, **kwargs: Any) -> BaseModelOutput:
         """(batch, mels, frames) -> hidden states (batch, frames / 2, width); the position table is cut to fit."""
         hidden = nn.functional.gelu(self.conv1(input_features))

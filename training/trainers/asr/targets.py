@@ -1,8 +1,10 @@
 """Phrases of one window -> what the decoder reads and what it must answer, in Whisper's token layout."""
+
 from dataclasses import dataclass
 
-import numpy as np
-from transformers import WhisperTokenizerFast
+from transformers import WhisperTokenizer
+
+from training.trainers.asr.features import Array
 
 IGNORED = -100
 TIMESTAMP_STEP_S = 0.02
@@ -20,7 +22,7 @@ class Phrase:
 class Example:
     """One window: log-mel (frames, 80), its phrases (none: nobody speaks), and how the decoder is asked."""
 
-    mel: np.ndarray
+    mel: Array
     language: str
     phrases: tuple[Phrase, ...] = ()
     timestamped: bool = False
@@ -34,7 +36,7 @@ class Example:
 class Targets:
     """Knows the token numbers of one tokenizer; `of(example)` gives (decoder input, labels), equally long."""
 
-    def __init__(self, tokenizer: WhisperTokenizerFast) -> None:
+    def __init__(self, tokenizer: WhisperTokenizer) -> None:
         self._tokenizer = tokenizer
         self._ids = tokenizer.get_vocab()
         self.end = self._ids["<|endoftext|>"]
