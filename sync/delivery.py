@@ -1,7 +1,8 @@
 """Prediction rows -> predictions in Label Studio, each exactly once, and the status lines beside them.
 
-`/predict` and this job race for every row; whoever changes `delivered_by` from null has it (design D2). A row that is
-claimed but not confirmed may or may not have arrived: it is looked up before it is sent again. Label Studio drops
+`/predict` and the push race for every row; whoever changes `delivered_by` from null has it (design D2). Only the push
+sends, one at a time for each project. A row that is claimed but not confirmed may or may not have arrived: it is looked
+up before it is sent again. Label Studio drops
 predictions it dislikes in silence and refuses a whole request for one unknown task, so the count it reports is
 compared, and on a difference each one is looked up.
 """
@@ -20,6 +21,7 @@ from ml_backend.context import Context, JobContext
 from ml_backend.errors import PermanentError
 from ml_backend.tables import predictions, projects, tasks
 from sync.changes import label_shown, show_label
+from sync.drafts import bump
 from sync.label_studio import LabelStudioClient, client_of
 
 BATCH = 200
@@ -33,7 +35,9 @@ def push_predictions(context: JobContext, project_id: int) -> None:
     if project.state == "detached":
         return
     client = client_of(context)
-    settle(context, client, project, _claimed(context, project, "push"))
+    unsure = _confirm_found(context, client, _claimed(context, project, "push"))
+    for begin in range(0, len(unsure), BATCH):
+        _send(context, client, project, unsure[begin : begin + BATCH])
     while rows := _claim(context, project):
         _send(context, client, project, rows)
     if project.state == "attached" and not label_shown(context, project):
@@ -48,25 +52,26 @@ def push_predictions(context: JobContext, project_id: int) -> None:
 
 
 def confirm_answers(context: JobContext, project_id: int) -> None:
-    """Look up what `/predict` answered; push what Label Studio did not keep."""
+    """Look up what `/predict` answered; what Label Studio did not keep is free again, and the push takes it."""
     project = context.db.row(projects, project_id)
     if project.state == "detached":
         return
-    client = client_of(context)
-    settle(context, client, project, _claimed(context, project, "answer"))
-    waiting = sa.select(predictions.c.id).where(
-        predictions.c.project_id == project_id,
-        predictions.c.delivered_by == "answer",
-        predictions.c.confirmed_at.is_(None),
-    )
-    if context.db.rows(waiting.limit(1)):
-        with context.db.transaction() as connection:
+    missing = _confirm_found(context, client_of(context), _claimed(context, project, "answer"))
+    answered = sa.and_(predictions.c.delivered_by == "answer", predictions.c.confirmed_at.is_(None))
+    with context.db.transaction() as connection:
+        if missing:
+            mine = sa.and_(answered, predictions.c.id.in_([row.id for row in missing]))
+            connection.execute(sa.update(predictions).where(mine).values(delivered_by=None, delivered_at=None))
+            bump(connection, project_id)
+            jobs.enqueue(connection, jobs.PUSH_PREDICTIONS, key=str(project_id), project_id=project_id)
+        later = sa.select(predictions.c.id).where(predictions.c.project_id == project_id, answered).limit(1)
+        if connection.execute(later).first():
             due = tables.now() + ANSWER_SETTLES
             jobs.enqueue(connection, jobs.CONFIRM_ANSWERS, key=str(project_id), due_at=due, project_id=project_id)
 
 
-def settle(context: Context, client: LabelStudioClient, project: sa.Row[Any], rows: Sequence[sa.Row[Any]]) -> None:
-    """Rows that may have arrived: confirm those Label Studio has, send the others."""
+def _confirm_found(context: Context, client: LabelStudioClient, rows: Sequence[sa.Row[Any]]) -> list[sa.Row[Any]]:
+    """Confirm the rows Label Studio has; gives the others."""
     missing = []
     for row in rows:
         found = _look_up(client, row)
@@ -74,14 +79,7 @@ def settle(context: Context, client: LabelStudioClient, project: sa.Row[Any], ro
             missing.append(row)
         else:
             _confirm(context, [row], ls_prediction_id=found)
-    for begin in range(0, len(missing), BATCH):
-        some = missing[begin : begin + BATCH]
-        with context.db.transaction() as connection:
-            ids = [row.id for row in some]
-            claim = {"delivered_by": "push", "delivered_at": tables.now()}
-            mine = sa.and_(predictions.c.id.in_(ids), predictions.c.confirmed_at.is_(None))
-            connection.execute(sa.update(predictions).where(mine).values(**claim))
-        _send(context, client, project, some)
+    return missing
 
 
 def _columns() -> sa.Select[Any]:
@@ -197,12 +195,15 @@ def _undeliverable(context: Context, row: sa.Row[Any], code: str, sentence: str)
 
 
 def show_status_lines(context: Context, client: LabelStudioClient, project: sa.Row[Any]) -> bool:
-    """Write changed status lines into the data of open tasks, where the config shows them; whether more wait."""
+    """Write changed status lines into the data of open tasks, where the config shows them; whether more wait.
+
+    What somebody else wrote under the same key into a task of theirs is left alone.
+    """
     key = labelconfig.parse(project.label_config).status_key
     if key is None:
         return False
     changed = (
-        sa.select(tasks.c.id, tasks.c.ls_task_id, tasks.c.status_line)
+        sa.select(tasks.c.id, tasks.c.ls_task_id, tasks.c.origin, tasks.c.status_line, tasks.c.status_shown)
         .where(tasks.c.project_id == project.id, tasks.c.state == "open", tasks.c.ls_task_id.is_not(None))
         .where(tasks.c.status_line.is_not(None))
         .where(sa.or_(tasks.c.status_shown.is_(None), tasks.c.status_shown != tasks.c.status_line))
@@ -213,7 +214,9 @@ def show_status_lines(context: Context, client: LabelStudioClient, project: sa.R
     lines = {row.ls_task_id: row for row in rows[:LINES_PER_RUN]}
     for task in client.tasks(project.ls_project_id, ids=list(lines)):
         row = lines[int(task["id"])]
-        if task["data"].get(key) != row.status_line:
+        now = task["data"].get(key)
+        theirs = row.origin != "ours" and row.status_shown is None and now  # a value of their own under our key
+        if now != row.status_line and not theirs:
             client.change_task_data(int(task["id"]), {**task["data"], key: row.status_line})
         with context.db.transaction() as connection:
             db.update(connection, tasks, row.id, status_shown=row.status_line)

@@ -65,8 +65,19 @@ def draft_task(
     line = task.status_line
     for label in labels:
         line = _draft(connection, project, task, recording, found, profile, label)
-    db.update(connection, tasks, task.id, status_line=line)
+    db.update(connection, tasks, task.id, status_line=line, reason_code=None, reason=None)
     return True
+
+
+def give_up(connection: Connection, recording_id: int, error: PermanentError) -> None:
+    """A recording that cannot be transcribed: its open tasks say so, and stop waiting."""
+    mine = sa.and_(tasks.c.recording_id == recording_id, tasks.c.state.in_(OPEN))
+    line = rendering.status_line(None, refused=f"no draft: {error.sentence}")
+    values = {"reason_code": error.code, "reason": error.sentence, "status_line": line, "updated_at": tables.now()}
+    touched = connection.execute(sa.update(tasks).where(mine).values(**values).returning(tasks.c.project_id))
+    for project_id in {row.project_id for row in touched.all()}:
+        bump(connection, project_id)
+        jobs.enqueue(connection, jobs.PUSH_PREDICTIONS, key=str(project_id), project_id=project_id)
 
 
 def find_transcription(

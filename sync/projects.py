@@ -38,7 +38,7 @@ def sync_project(context: JobContext, project_id: int) -> None:
     client = client_of(context)
     there = client.project(project.ls_project_id)
     config = str(there.get("label_config") or "")
-    extra, problem = _extra_params(client, project)
+    extra, problem = _extra_params(client, project, context.settings.public_url)
     controls = labelconfig.parse(config)
     reason = problem or " ".join(controls.problems) or None
     code = "extra-params-invalid" if problem else "config-unusable" if controls.problems else None
@@ -62,10 +62,13 @@ def sync_project(context: JobContext, project_id: int) -> None:
         jobs.enqueue(connection, jobs.FIND_TASKS, key=str(project_id), priority=jobs.BULK, project_id=project_id)
 
 
-def _extra_params(client: LabelStudioClient, project: sa.Row[Any]) -> tuple[dict[str, Any] | None, str | None]:
+def _extra_params(
+    client: LabelStudioClient, project: sa.Row[Any], public_url: str
+) -> tuple[dict[str, Any] | None, str | None]:
     """The backend record's extra parameters, None when the project has no backend of ours; and what is wrong."""
     backends = client.ml_backends(project.ls_project_id)
-    mine = [backend for backend in backends if backend["id"] == project.ml_backend_id] or backends[:1]
+    mine = [backend for backend in backends if backend["id"] == project.ml_backend_id]
+    mine = mine or [backend for backend in backends if backend["url"].rstrip("/") == public_url]
     if not mine:
         return None, None
     return problems_of(mine[0].get("extra_params"))

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, jobs, labelconfig, rendering
+from ml_backend import db, jobs, labelconfig, rendering, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import PermanentError
 from ml_backend.tables import annotations as annotation_rows
@@ -37,6 +37,7 @@ def find_tasks(context: JobContext, project_id: int, task_ids: list[int] | None 
     client = client_of(context)
     storages = client.storages(project.ls_project_id)
     priority = urgency(context)
+    known = _known(context, project, task_ids)  # before the list: what is made while we read it is not missing
     seen: set[int] = set()
     chunk: list[dict[str, Any]] = []
     total = 0
@@ -48,7 +49,7 @@ def find_tasks(context: JobContext, project_id: int, task_ids: list[int] | None 
             chunk = []
             context.report(0.5, f"{len(seen)} tasks read")
     total += _take(context, client, project, chunk, storages, priority, asked=task_ids is not None)
-    _mark_gone(context, project, seen, task_ids)
+    _mark_gone(context, project, known - seen)
     with context.db.transaction() as connection:
         if total:
             drafts.bump(connection, project.id)
@@ -68,13 +69,17 @@ def _take(
     """One piece of the list; gives how many rows are new or changed."""
     changed, unread = 0, []
     with context.db.transaction() as connection:
+        counts = _counts(connection, project, [int(task["id"]) for task in found])
         for task in found:
             row, new = _row(connection, context, project, task, storages)
             changed += new
+            if row.ls_task_id is None:  # ours, on its way: create_tasks opens it
+                continue
             annotated = bool(task.get("total_annotations"))
             if annotated and row.state == "open":
                 db.update(connection, tasks, row.id, state="annotated")
-            if _has_unread(connection, row, task):
+            there = int(task.get("total_annotations") or 0) + int(task.get("cancelled_annotations") or 0)
+            if there != counts.get(row.ls_task_id, 0):
                 unread.append(row)
             if (asked or not annotated) and row.recording_id and not _drafted(connection, project, row):
                 jobs.enqueue(
@@ -123,6 +128,8 @@ def _row(
         if row is not None:
             return row, False  # create_tasks looks it up and opens it with its prediction
     stored = value[:1000] if isinstance(value, str) else None
+    if row is not None and row.state == "deleted":  # a person brought it back
+        db.update(connection, tasks, row.id, state="open")
     if row is not None and row.data_value == stored:
         return row, False
     about = _about(connection, context, value, storages)
@@ -134,7 +141,6 @@ def _row(
             "data_value": stored,
             "origin": "label-studio",
             "state": "open",
-            "status_shown": data.get("status") if isinstance(data.get("status"), str) else None,
             **about,
         }
         row_id, _ = db.insert_once(connection, tasks, values, key=("external_key",))
@@ -181,28 +187,29 @@ def _drafted(connection: Connection, project: sa.Row[Any], row: sa.Row[Any]) -> 
     return connection.execute(there.limit(1)).first() is not None
 
 
-def _has_unread(connection: Connection, row: sa.Row[Any], task: Mapping[str, Any]) -> bool:
-    """Whether Label Studio counts more annotations on a task than we have stored."""
-    there = int(task.get("total_annotations") or 0) + int(task.get("cancelled_annotations") or 0)
-    if not there:
-        return False
-    have = sa.select(sa.func.count(sa.distinct(annotation_rows.c.ls_annotation_id))).where(
-        annotation_rows.c.task_id == row.id, annotation_rows.c.deleted_at.is_(None)
+def _counts(connection: Connection, project: sa.Row[Any], task_ids: Sequence[int]) -> dict[int, int]:
+    """How many annotations we have of each task, by Label Studio's task id."""
+    alive = (
+        sa.select(annotation_rows.c.ls_task_id, sa.func.count(sa.distinct(annotation_rows.c.ls_annotation_id)))
+        .where(annotation_rows.c.project_id == project.id, annotation_rows.c.deleted_at.is_(None))
+        .where(annotation_rows.c.ls_task_id.in_(task_ids))
+        .group_by(annotation_rows.c.ls_task_id)
     )
-    return there != connection.execute(have).scalar_one()
+    return {int(row[0]): int(row[1]) for row in connection.execute(alive).all()}
 
 
-def _mark_gone(context: Context, project: sa.Row[Any], seen: set[int], asked: Sequence[int] | None) -> None:
-    """Rows whose task Label Studio no longer has."""
-    statement = sa.select(tasks.c.id, tasks.c.ls_task_id).where(
+def _known(context: Context, project: sa.Row[Any], asked: Sequence[int] | None) -> set[int]:
+    """Label Studio's ids of the tasks we believe are there."""
+    statement = sa.select(tasks.c.ls_task_id).where(
         tasks.c.project_id == project.id, tasks.c.ls_task_id.is_not(None), tasks.c.state != "deleted"
     )
-    gone = [
-        row.id
-        for row in context.db.rows(statement)
-        if row.ls_task_id not in seen and (asked is None or row.ls_task_id in asked)
-    ]
+    ids = {int(row.ls_task_id) for row in context.db.rows(statement)}
+    return ids if asked is None else ids & set(asked)
+
+
+def _mark_gone(context: Context, project: sa.Row[Any], gone: set[int]) -> None:
+    """Rows whose task Label Studio no longer has."""
     if gone:
+        here = sa.and_(tasks.c.project_id == project.id, tasks.c.ls_task_id.in_(sorted(gone)))
         with context.db.transaction() as connection:
-            for row_id in gone:
-                db.update(connection, tasks, row_id, state="deleted")
+            connection.execute(sa.update(tasks).where(here).values(state="deleted", updated_at=tables.now()))

@@ -54,7 +54,7 @@ def transcribe_recordings(context: JobContext, items: list[PooledItem]) -> None:
         if isinstance(answer, Transcript):
             _store(context, want, answer)
         else:
-            want.item.failed(answer)
+            _fail(context, want, answer)
     for item in items:
         if item.job_id in heard and not item.settled:
             with context.db.transaction() as connection:
@@ -104,6 +104,14 @@ def _samples(context: Context, recording: sa.Row[Any]) -> Any:
         path = Path(folder) / "audio.wav"
         context.store.fetch(bucket, key, path)
         return audio.read_wav(path)[0]
+
+
+def _fail(context: Context, want: _Wanted, error: KaanError) -> None:
+    """This member failed; when trying again cannot help, its tasks say so."""
+    if isinstance(error, PermanentError):
+        with context.db.transaction() as connection:
+            drafts.give_up(connection, want.recording.id, error)
+    want.item.failed(error)
 
 
 def _store(context: Context, want: _Wanted, transcript: Transcript) -> None:
