@@ -31,6 +31,7 @@ def serve(tmp_path: Path, empty_database: Path) -> Iterator[Callable[..., Servin
     opened: list[Database] = []
 
     def make(plugin: type[Any] | None = None, **changes: Any) -> Serving:
+        """`database_url` says where an up-to-date database is; otherwise it is a new SQLite file."""
         values: dict[str, Any] = {
             "data_dir": tmp_path,
             "label_studio_url": "http://label-studio.example",
@@ -39,10 +40,12 @@ def serve(tmp_path: Path, empty_database: Path) -> Iterator[Callable[..., Servin
             "label_studio_webhook_secret": SECRET,
             "api_tokens": f"ops:read:{TOKEN}",
             "predict_wait_s": 0.0,
+            "database_url": "",
             **changes,
         }
         settings = Settings(_env_file=None, **values)
-        shutil.copy(empty_database, tmp_path / "kaan.db")
+        if not settings.database_url:
+            shutil.copy(empty_database, tmp_path / "kaan.db")
         context = Context(settings, Database(settings.database), storage.open_store(settings))
         opened.append(context.db)
         return Serving(create_app(settings, plugin or load_plugin("model:SpeechModel"), context=context), context)

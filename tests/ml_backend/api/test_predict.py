@@ -76,8 +76,8 @@ def test_a_draft_of_another_audio_is_not_answered(serving: Serving) -> None:
     )
     transcription_id = serving.insert(
         tables.transcriptions,
-        {"recording_id": recording_id, "audio_sha256": heard, "model_version": "v", "decoding_hash": "h", "decoding": {},
-         "text": "", "transcript": {}, "confidence": 1.0, "duration_s": 1.0},
+        {"recording_id": recording_id, "audio_sha256": heard, "model_version": "v", "decoding_hash": "h",
+         "decoding": {}, "text": "", "transcript": {}, "confidence": 1.0, "duration_s": 1.0},
     )  # fmt: skip
     task_id = serving.task(project_id, 1, recording_id=recording_id)
     serving.prediction(project_id, task_id, transcription_id=transcription_id)
