@@ -11,6 +11,7 @@ import json
 import logging
 import re
 import sys
+import time
 import traceback
 from collections.abc import Mapping, MutableMapping
 from typing import Any, TextIO
@@ -62,6 +63,11 @@ def configure(settings: Settings, role: str, *, stream: TextIO | None = None) ->
     root.setLevel(settings.log_level)
     for noisy in ("rq.worker", "rq.job", "httpx", "httpcore", "urllib3", "faster_whisper", "alembic"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+
+
+def say_seldom(name: str, words: str, *, every_s: float = 60.0) -> None:
+    """Let a library's logger say these words once a minute at most."""
+    logging.getLogger(name).addFilter(_Seldom(words, every_s))
 
 
 def masked(text: str, *, secrets: tuple[str, ...] = ()) -> str:
@@ -172,3 +178,21 @@ def _secret_values(settings: Settings) -> tuple[str, ...]:
     texts = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
     parts = [part for text in texts for part in (text, *text.split(","), *text.split(":"))]
     return tuple(sorted({part for part in parts if len(part) >= 8}, key=len, reverse=True))
+
+
+class _Seldom(logging.Filter):
+    """Drops repetitions."""
+
+    def __init__(self, words: str, every_s: float) -> None:
+        super().__init__()
+        self.words = words
+        self.every_s = every_s
+        self.said_at = float("-inf")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if self.words not in str(record.msg):
+            return True
+        if time.monotonic() - self.said_at < self.every_s:
+            return False
+        self.said_at = time.monotonic()
+        return True

@@ -1,18 +1,13 @@
 """Job row -> its outcome in the same row.
 
-Takes the lease (which counts the attempt before any work), calls the function the row names, and writes what became
-of it, by the branch of the error alone. A pulse thread extends the lease meanwhile, and ends the process with
-`os._exit` when the job's time is over or the lease was lost: a hang inside C code listens to nothing gentler.
+Takes the lease (which counts the attempt before any work), pools neighbours of a kind that is run together, calls
+the function the row names (`attempt`), and lets the branch of the error alone decide what becomes of the job.
 """
 
 from __future__ import annotations
 
-import faulthandler
-import importlib
 import os
 import socket
-import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -23,13 +18,13 @@ import sqlalchemy as sa
 
 from ml_backend import jobs as job_table
 from ml_backend import leases, log, tables
-from ml_backend.context import Context, JobContext, PooledItem
-from ml_backend.errors import PermanentError, RetryableError
+from ml_backend.attempt import Attempt, Pulse
+from ml_backend.context import Context
+from ml_backend.errors import PermanentError
 from ml_backend.jobs import WAITED_FOR, JobKind
 from ml_backend.leases import Lease, Settled, Timing
 from ml_backend.tables import jobs
 
-EXIT_TIME_LIMIT, EXIT_LEASE_LOST = 75, 76
 MAX_POOL = 32
 UNKNOWN_DURATION_S = 60.0
 
@@ -131,16 +126,23 @@ class Runner:
         kind = self.kinds.get(held[0].name)
         self.on_start(held[0].name, [lease.job_id for lease in held])
         started = time.monotonic()
-        call = _Call(self, held, max_attempts=kind.max_attempts if kind else 1)
+        attempt = Attempt(
+            self.context,
+            {lease.job_id: lease for lease in held},
+            max_attempts=kind.max_attempts if kind else 1,
+            timing=self.timing,
+            on_settled=self.on_settled,
+            on_beat=self.on_beat,
+        )
         if kind is None:
-            call.settle(held[0], _unknown(held[0].name, self.kinds))
+            attempt.settle(held[0], _unknown(held[0].name, self.kinds))
         else:
-            with Pulse(call, time_limit_s=kind.time_limit_s):
-                call.execute(kind)
+            with Pulse(attempt, time_limit_s=kind.time_limit_s):
+                attempt.execute(kind)
         took_s = round(time.monotonic() - started, 3)
-        states = sorted({settled.state for settled in call.settled})
+        states = sorted({settled.state for settled in attempt.settled})
         _log.info("job ran", job=job_id, kind=held[0].name, members=len(held), states=states, seconds=took_s)
-        return call.settled
+        return attempt.settled
 
     def next_due(self, queue: str, *, before: int | None = None) -> int | None:
         """The most urgent due job of a queue; with `before`, only one that is more urgent than that job."""
@@ -195,191 +197,9 @@ class Runner:
         return chosen
 
 
-class _Call:
-    """One call of a job function: the leases it holds, and settling them exactly once."""
-
-    def __init__(self, runner: Runner, held: Sequence[Lease], *, max_attempts: int) -> None:
-        self.runner = runner
-        self.max_attempts = max_attempts
-        self.held = {lease.job_id: lease for lease in held}  # still to be settled
-        self.settled: list[Settled] = []
-        self.lock = threading.RLock()  # the pulse thread settles too, when time is over
-        self._reported_at = 0.0
-
-    def execute(self, kind: JobKind) -> None:
-        """Call the function and settle every member."""
-        head, context = next(iter(self.held.values())), self.runner.context
-        job_context = JobContext(
-            context.settings, context.db, context.store, context.kept,
-            job_id=head.job_id, attempt=head.attempt, report=self._report,
-        )  # fmt: skip
-        error: BaseException | None = None
-        try:
-            function = _resolve(kind)
-            if kind.pooled:
-                function(job_context, [self._item(lease) for lease in list(self.held.values())])
-                error = RetryableError("not-settled", "The job ended without saying what became of this member.")
-            else:
-                function(job_context, **head.arguments)
-        except KeyboardInterrupt:
-            self._release()
-            raise
-        except SystemExit:  # RQ's cold shutdown, or a job that calls sys.exit
-            error = RetryableError("interrupted", "The process was told to end while this job ran.")
-        except Exception as raised:
-            error = raised
-        for lease in list(self.held.values()):
-            self.settle(lease, error)
-
-    def settle(self, lease: Lease, error: BaseException | None) -> None:
-        """Write the outcome of one member; nothing happens when it was settled before or the lease was lost."""
-        with self.lock:
-            if self.held.pop(lease.job_id, None) is None:
-                return
-            if error is not None:
-                _tell(lease, error)
-            settled = self._persist(lambda connection: self._outcome(connection, lease, error))
-            if settled is None:
-                _log.warning("outcome dropped: the lease passed to another", job=lease.job_id, attempt=lease.attempt)
-                return
-            self.settled.append(settled)
-        self.runner.on_settled(settled)
-
-    def _outcome(self, connection: sa.Connection, lease: Lease, error: BaseException | None) -> Settled | None:
-        if error is None:
-            return leases.done(connection, lease)
-        return leases.failed(connection, lease, error, max_attempts=self.max_attempts, timing=self.runner.timing)
-
-    def _persist(self, write: Callable[[sa.Connection], Settled | None]) -> Settled | None:
-        """Offer the outcome to the database until it takes it: the work behind it may have been long."""
-        until = time.monotonic() + self.runner.timing.persist_s
-        while True:
-            try:
-                with self.runner.context.db.transaction() as connection:
-                    return write(connection)
-            except RetryableError:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.5)
-
-    def _item(self, lease: Lease) -> PooledItem:
-        return PooledItem(
-            lease.job_id, lease.attempt, lease.arguments, on_settled=lambda item: self.settle(lease, item.error)
-        )
-
-    def _report(self, fraction: float, note: str) -> None:
-        """Progress of the job, written now and then; trouble with it never disturbs the work."""
-        now = time.monotonic()
-        if now - self._reported_at < self.runner.timing.report_s and fraction < 1:
-            return
-        self._reported_at = now
-        try:
-            with self.runner.context.db.transaction() as connection:
-                for lease in list(self.held.values()):
-                    leases.report(connection, lease, fraction, note)
-        except RetryableError:
-            _log.debug("progress not written")
-
-    def _release(self) -> None:
-        with self.lock, self.runner.context.db.transaction() as connection:
-            for lease in self.held.values():
-                leases.release(connection, lease)
-            self.held.clear()
-
-
-class Pulse:
-    """The thread that keeps the leases of one call alive, and ends the process when it must not go on."""
-
-    def __init__(self, call: _Call, *, time_limit_s: float) -> None:
-        self.call = call
-        self.timing = call.runner.timing
-        self.time_limit_s = time_limit_s
-        self._stop = threading.Event()
-        self._ends_at = time.monotonic() + time_limit_s
-        self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
-
-    def __enter__(self) -> Pulse:
-        # Set in C, needs no interpreter lock: the last resort when C code hangs while it holds the lock.
-        faulthandler.dump_traceback_later(self.time_limit_s + self.timing.exit_grace_s, exit=True, file=2)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._stop.set()
-        with self.call.lock:  # a pulse that is ending the process finishes that
-            faulthandler.cancel_dump_traceback_later()
-        self._thread.join(timeout=self.timing.lease_s)
-
-    def _beat(self) -> None:
-        while not self._stop.wait(max(0.0, min(self.timing.beat_s, self._ends_at - time.monotonic()))):
-            if time.monotonic() >= self._ends_at:
-                self._time_out()
-                return
-            try:
-                self._extend()
-                self.call.runner.on_beat()
-            except Exception as error:
-                _log.warning("heartbeat failed, will try again", error=type(error).__name__)
-
-    def _extend(self) -> None:
-        with self.call.lock:
-            held = dict(self.call.held)
-        if not held:
-            return
-        with self.call.runner.context.db.transaction() as connection:
-            ours = leases.extend(connection, held.values(), lease_s=self.timing.lease_s)
-        with self.call.lock:
-            lost = [job_id for job_id in held.keys() - ours if self.call.held.pop(job_id, None)]
-            for job_id in lost:  # not settled by us meanwhile: cancelled by a person, or run by another
-                _log.warning("lease lost", job=job_id, attempt=held[job_id].attempt)
-            if lost and not self.call.held and not self._stop.is_set():
-                _end(EXIT_LEASE_LOST, "lease lost: this process stops working on it")
-
-    def _time_out(self) -> None:
-        """Every member that is still running failed, retryable; then the process ends."""
-        with self.call.lock:
-            if self._stop.is_set():
-                return
-            sentence = f"The job took longer than its limit of {self.time_limit_s:g} s and its process was ended."
-            for lease in list(self.call.held.values()):
-                self.call.settle(lease, RetryableError("time-limit", sentence, "It is tried again; see its log."))
-            _end(EXIT_TIME_LIMIT, "time limit reached: this process ends")
-
-
-def _end(code: int, why: str) -> None:
-    """Leave at once, without clean-up that could hang."""
-    _log.error(why, exit_code=code)
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            continue
-    os._exit(code)
-
-
-def _resolve(kind: JobKind) -> Callable[..., None]:
-    module, _, name = kind.path.rpartition(".")
-    try:
-        function: Callable[..., None] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise PermanentError(
-            "job-not-installed",
-            f"The function of job kind {kind.name} cannot be loaded here ({type(error).__name__}).",
-            "Run this queue's worker from an image that has it, then retry the job.",
-        ) from error
-    return function
-
-
 def _unknown(name: str, kinds: Mapping[str, JobKind]) -> PermanentError:
     return PermanentError(
         "unknown-job-kind",
         f"This release knows no job kind {name!r}; it knows {', '.join(sorted(kinds))}.",
         "Run the release that made the job, or cancel it.",
     )
-
-
-def _tell(lease: Lease, error: BaseException) -> None:
-    code, _, _, branch = leases.describe(error, lease.job_id)
-    say = _log.error if code == "unexpected-error" else _log.warning
-    say("job failed", job=lease.job_id, kind=lease.name, attempt=lease.attempt, code=code, branch=branch,
-        exc_info=error if code == "unexpected-error" else None)  # fmt: skip

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import importlib
-import logging
 import os
 import signal
 import threading
@@ -200,6 +199,8 @@ class ForkingWorker(_Manners, Worker):
 class KeepingWorker(_Manners, SimpleWorker):
     """Jobs run in this process, which keeps what is expensive to load in `context.kept`."""
 
+NICENESS = {"transcribe": 10, "training": 15}  # somebody's click goes before what fills the processors
+
 
 def serve(
     settings: Settings,
@@ -220,7 +221,8 @@ def serve(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    logging.getLogger("rq.worker").addFilter(_seldom)
+    log.say_seldom("rq.worker", "could not connect to Redis")
+    os.nice(NICENESS.get(queue, 0))
     _import_functions(queue, jobs.KINDS if kinds is None else kinds)
     _log.info("worker started", queue=queue, pid=os.getpid())
     try:
@@ -244,23 +246,6 @@ def serve(
         with service.database() as database:
             processes.gone(database, service.name)
         _log.info("worker stopped", queue=queue)
-
-
-class _Seldom(logging.Filter):
-    """RQ says so every few seconds that Redis is away; once a minute is enough."""
-
-    said_at = float("-inf")
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if "could not connect to Redis" not in str(record.msg):
-            return True
-        if time.monotonic() - self.said_at < 60:
-            return False
-        self.said_at = time.monotonic()
-        return True
-
-
-_seldom = _Seldom()
 
 
 def _import_functions(queue: str, kinds: Mapping[str, JobKind]) -> None:

@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import jobs, leases, runner, tables
+from ml_backend import attempt, jobs, leases, runner, tables
 from ml_backend.context import Context
 from ml_backend.errors import RetryableError
 from ml_backend.jobs import BULK, WAITED_FOR, JobKind
@@ -330,7 +330,7 @@ def _lease_is_over(context: Context, job_id: int) -> bool:
 def test_a_job_that_hangs_in_c_code_is_ended_at_its_time_limit(context: Context) -> None:
     job_id = _add(context, HANG)
     with processes(context) as start:
-        assert start("run").wait() == runner.EXIT_TIME_LIMIT
+        assert start("run").wait() == attempt.EXIT_TIME_LIMIT
     row = _row(context, job_id)
     assert (row.state, row.error_code) == ("failed", "time-limit")
     assert "0.5 s" in row.error
@@ -353,7 +353,7 @@ def test_cancelling_a_running_job_ends_its_process(context: Context) -> None:
         process = start("run")
         until(lambda: diary(context) == ["start 0 1"])
         jobs.cancel(context.db, job_id)
-        assert process.wait() == runner.EXIT_LEASE_LOST
+        assert process.wait() == attempt.EXIT_LEASE_LOST
     assert _state(context, job_id) == "cancelled"
 
 
@@ -367,7 +367,7 @@ def test_a_process_that_slept_through_its_lease_ends_when_it_wakes(context: Cont
         until(lambda: _lease_is_over(context, job_id))
         assert [settled.state for settled in _run_due(context).outcomes] == ["done"]
         process.signal(signal.SIGCONT)
-        assert process.wait() == runner.EXIT_LEASE_LOST
+        assert process.wait() == attempt.EXIT_LEASE_LOST
     assert diary(context) == ["start 0 1", "start 0 2", "end 0 2"]
     assert (_state(context, job_id), _row(context, job_id).attempt) == ("done", 2)
 
