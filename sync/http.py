@@ -116,13 +116,15 @@ def download(
             before = written
             try:
                 with errors_as(name):
-                    ranged = {**(headers or {}), **({"Range": f"bytes={written}-"} if written else {})}
+                    ranged = {**(headers or {}), "Accept-Encoding": "identity"}
+                    if written:
+                        ranged["Range"] = f"bytes={written}-"
                     with _follow(http, url, ranged, name=name, allowed=allowed) as response:
                         if written and response.status_code != 206:  # the server starts again from the beginning
                             sink.seek(0)
                             sink.truncate()
                             written = 0
-                        for piece in response.iter_bytes(1 << 16):
+                        for piece in response.iter_bytes():
                             written += len(piece)
                             if written > limit_bytes:
                                 raise PermanentError(
@@ -149,7 +151,11 @@ def _follow(
                 f"{name} points to an address that is not allowed.",
                 "List its origin if you trust it.",
             )
-        sent = dict(headers) if origin(url) == first else {k: v for k, v in headers.items() if k == "Range"}
+        sent = (
+            dict(headers)
+            if origin(url) == first
+            else {k: v for k, v in headers.items() if k in ("Range", "Accept-Encoding")}
+        )
         with http.stream("GET", url, headers=sent) as response:
             if not response.is_redirect:
                 if not response.is_success:

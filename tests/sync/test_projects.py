@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
+import pytest
 import sqlalchemy as sa
 
 from ml_backend import jobs, runner, tables
+from ml_backend.errors import PermanentError
+from sync.label_studio import LabelStudioClient
 from tests.sync.conftest import Service
 
 CALLS = ("en-delivery-noisy.wav", "hi-refund-sum.wav", "silence.wav")
@@ -67,12 +71,46 @@ def test_wishes_that_change_nothing_draft_nothing_again(service: Service) -> Non
     assert len(service.rows(tables.predictions)) == 1
 
 
-def test_wishes_that_are_wrong_are_a_reason_on_the_project_and_stop_nothing(service: Service) -> None:
-    project = service.project()
-    service.context.db.update(tables.projects, project.id, extra_params={"beam_size": "many"})
+def test_wishes_that_are_wrong_are_refused_where_a_person_types_them(service: Service) -> None:
+    project = service.project(extra_params={"language": "en"})
+    with pytest.raises(PermanentError):
+        wish(service, project, {"beam_size": "many"})
     service.bring(project, "en-delivery-noisy.wav")
     service.run_jobs()
 
+    [task] = service.there(project)
+    assert len(task["predictions"]) == 1
+
+
+def test_wrong_wishes_that_are_stored_already_are_a_reason_on_the_project(service: Service) -> None:
+    project = service.project(extra_params={"language": "en"})
+    service.bring(project, "en-delivery-noisy.wav")
+
+    class Wrong(httpx.BaseTransport):
+        """Label Studio's answer about the backend, as an older release of ours would have let it be stored."""
+
+        def __init__(self) -> None:
+            self._inner = httpx.HTTPTransport()
+
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            answer = self._inner.handle_request(request)
+            if request.method != "GET" or request.url.path != "/api/ml/":
+                return answer
+            answer.read()
+            backends = [{**found, "extra_params": {"beam_size": "many", "language": "en"}} for found in answer.json()]
+            return httpx.Response(200, json=backends)
+
+    settings = service.context.settings
+    service.context.kept["label-studio"] = LabelStudioClient(
+        settings.label_studio_url, settings.label_studio_api_key.get_secret_value(), transport=Wrong()
+    )
+    service.run_jobs()
+
+    row = service.context.db.row(tables.projects, project.id)
+    assert row.reason_code == "extra-params-invalid"
+    assert "beam_size" in row.reason
+    [heard] = service.rows(tables.transcriptions)
+    assert heard.decoding["language"] == "en", "what is right is used"
     [task] = service.there(project)
     assert len(task["predictions"]) == 1
 

@@ -1,0 +1,1 @@
+"""Promises of the commands that need Label Studio or the whole service."""
