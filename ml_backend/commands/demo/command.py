@@ -29,6 +29,7 @@ from ml_backend.context import open_context
 from ml_backend.db import Database
 
 LOOK_EVERY_S = 0.5
+SERVES_WITHIN_S = 120.0
 PROJECTS = ("original", "calls")
 CALLS = Path(__file__).resolve().parents[2] / "bundled" / "calls" / "calls.json"
 
@@ -106,19 +107,25 @@ def _bring_up(home: Home, supervisor: Supervisor, screen: Screen) -> str:
     with screen.step("Redis"):
         supervisor.start(redis_server.program(home))
         supervisor.wait_ready("redis", 30)
-    first = not (home.path / "label-studio" / "label_studio.sqlite3").exists()
-    with screen.step("Label Studio" + (" (prepares its database at the first start, about a minute)" if first else "")):
+    known = label_studio.kept_token(home)
+    with screen.step("Label Studio" + ("" if known else " (prepares its database at the first start, about a minute)")):
         supervisor.start(label_studio.program(home))
+        if known:  # a later start: everything comes up side by side
+            _start_services(home, supervisor, api_key=known)
         supervisor.wait_ready("label-studio", label_studio.FIRST_START_WITHIN_S)
         api_key = label_studio.token(home)
-    with screen.step("Database"):
-        environment = services.environment(home, api_key=api_key)
-        db.upgrade(environment["DATABASE_URL"])
     with screen.step("Relay, workers and web process"):
-        for program in services.programs(home, environment):
-            supervisor.start(program)
-        supervisor.wait_ready("web", 60)
+        if not known:
+            _start_services(home, supervisor, api_key=api_key)
+        supervisor.wait_ready("web", SERVES_WITHIN_S)
     return api_key
+
+
+def _start_services(home: Home, supervisor: Supervisor, *, api_key: str) -> None:
+    environment = services.environment(home, api_key=api_key)
+    db.upgrade(environment["DATABASE_URL"])
+    for program in services.programs(home, environment):
+        supervisor.start(program)
 
 
 def _fill(home: Home, supervisor: Supervisor, screen: Screen, *, api_key: str, calls: Path) -> None:

@@ -17,6 +17,7 @@ from ml_backend.commands.demo.programs import Program
 from ml_backend.errors import ConfigurationError, PermanentError
 
 FIRST_START_WITHIN_S = 900.0  # it migrates its database: 28 to 63 s on two free cores
+KEPT_IN = "kaan-token"
 
 # A personal access token for the first user, printed. Older ones of ours are of no use to anybody: nobody kept them.
 _PRINT_ACCESS = """
@@ -72,10 +73,15 @@ def environment(home: Home) -> dict[str, str]:
     }
 
 
+def kept_token(home: Home) -> str:
+    """The token an earlier start was given, kept beside Label Studio's own data; empty at the first start."""
+    path = home.path / "label-studio" / KEPT_IN
+    return path.read_text(encoding="utf-8").strip() if path.exists() else ""
+
+
 def token(home: Home) -> str:
-    """The personal access token of the first user: kept beside Label Studio's own data, made when there is none."""
-    path = home.path / "label-studio" / "kaan-token"
-    if path.exists() and (kept := path.read_text(encoding="utf-8").strip()):
+    """The personal access token of the first user, made when there is none. Needs no running server."""
+    if kept := kept_token(home):
         return kept
     made = subprocess.run(
         [str(environment_folder() / "bin" / "python"), "-c", _PRINT_ACCESS, USER],
@@ -88,7 +94,7 @@ def token(home: Home) -> str:
     (home.logs / "label-studio-token.log").write_text(made.stderr, encoding="utf-8")
     for line in made.stdout.splitlines():
         if line.startswith("token:"):
-            write_private(path, line.removeprefix("token:"))
+            write_private(home.path / "label-studio" / KEPT_IN, line.removeprefix("token:"))
             return line.removeprefix("token:")
     raise PermanentError(
         "no-label-studio-token",
