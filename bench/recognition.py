@@ -1,0 +1,194 @@
+"""Bulk pre-annotation and language detection against faster-whisper used directly.
+
+Both sides run the same 30 s random-weights model at the published tiny size (int8, one thread), start from the same MP3
+files and end with the same texts with word times. The bare side is *given* the windows our voice-activity filter found,
+which spares it that work: without it the windows, and so the texts, would differ. Re-runs at higher temperatures are
+off on both sides, since a random model fails every quality test. What a sentence of a random model says is meaningless,
+but it differs with the audio, so equal texts show that both sides fed the model the same.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from faster_whisper import BatchedInferencePipeline, WhisperModel
+
+from bench import ratios
+from ml_backend import audio, audio_child
+from ml_backend.engine import Request, Transcriber
+from ml_backend.engine_windows import RATE_HZ, find_speech, windows_of
+from ml_backend.manifest import Window
+from ml_backend.settings import Settings
+from ml_backend.transcript import DecodingProfile, Transcript
+from tests import models, sounds
+
+BUNDLED_CALLS = Path(__file__).parents[1] / "ml_backend" / "bundled" / "calls"
+BARE = {"language": "en", "temperature": 0, "without_timestamps": True, "word_timestamps": True}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One file, the windows our filter finds in it, and its samples."""
+
+    path: Path
+    duration_s: float
+    windows: tuple[tuple[float, float], ...]
+    samples: np.ndarray
+
+
+def rows(*, quick: bool) -> Iterator[dict[str, Any]]:
+    """The rows of this file, as they are finished."""
+    count, rounds = (12, 2) if quick else (64, 5)
+    with tempfile.TemporaryDirectory(prefix="kaan-bench-") as folder:
+        calls = make_calls(Path(folder), count=count)
+        bench = Bench(models.cached(models.TINY), Path(folder))
+        yield from bulk(bench, calls, rounds=rounds, beam_size=1)
+        yield auto_language(bench, calls[: max(6, count // 3)], rounds=rounds + 2)
+        yield from bulk(bench, calls[: max(6, count // 3)], rounds=max(2, rounds - 2), beam_size=5, note=", beam 5")
+
+
+class Bench:
+    """The model on both sides, loaded once each."""
+
+    def __init__(self, model: Path, folder: Path) -> None:
+        one = Settings(_env_file=None, asr_device="cpu", asr_threads=1, asr_batch_size=4)
+        self.ours = Transcriber.load(model, settings=one, temperatures=())
+        self.bare = WhisperModel(str(model), device="cpu", cpu_threads=1)
+        self.batched = BatchedInferencePipeline(self.bare)
+        self.wav, self.results = folder / "audio.wav", folder / "results.jsonl"
+
+    def run_ours(self, calls: list[Call], *, beam_size: int, language: str | None = "en") -> list[Transcript]:
+        """Files -> transcripts on disk, as the product does it: hostile-proof decoding, filter, pool, guards."""
+        profile = DecodingProfile(language=language, beam_size=beam_size)
+        requests = []
+        for call in calls:
+            audio.decode(call.path, self.wav)
+            requests.append(Request(audio.read_wav(self.wav)[0], profile, key=call.path.name))
+        answers = self.ours.transcribe(requests)
+        heard = [answer for answer in answers if isinstance(answer, Transcript)]
+        if len(heard) != len(calls):
+            raise AssertionError([answer for answer in answers if not isinstance(answer, Transcript)])
+        self.results.write_text("".join(json.dumps(one.to_json(), ensure_ascii=False) + "\n" for one in heard))
+        return heard
+
+    def run_sequential(self, calls: list[Call], *, beam_size: int) -> list[list[str]]:
+        """One file after the other through `WhisperModel.transcribe`."""
+        texts = []
+        for call in calls:
+            clips = [edge for window in call.windows for edge in window]
+            segments, _ = self.bare.transcribe(
+                str(call.path), clip_timestamps=clips, beam_size=beam_size, condition_on_previous_text=False, **BARE
+            )
+            texts.append(self._kept(segments))
+        return texts
+
+    def run_batched(self, calls: list[Call], *, beam_size: int, batch_size: int) -> list[list[str]]:
+        """One file after the other through `BatchedInferencePipeline`, the windows of each file batched."""
+        texts = []
+        for call in calls:
+            clips = [{"start": start, "end": end} for start, end in call.windows]
+            segments, _ = self.batched.transcribe(
+                str(call.path), clip_timestamps=clips, beam_size=beam_size, batch_size=batch_size, **BARE
+            )
+            texts.append(self._kept(segments))
+        return texts
+
+    def _kept(self, segments: Any) -> list[str]:
+        found = list(segments)
+        with self.results.open("a") as out:
+            for segment in found:
+                words = [(word.word, float(word.start), float(word.end)) for word in segment.words or ()]
+                out.write(json.dumps([segment.text, segment.start, segment.end, words]) + "\n")
+        return [segment.text.strip() for segment in found]
+
+    def window_texts(self, calls: list[Call], *, beam_size: int) -> list[list[str]]:
+        """What our engine decoded per window, before guards drop what a random model repeats."""
+        profile = DecodingProfile(language="en", beam_size=beam_size)
+        recordings = self.ours._pool.run([Request(call.samples, profile) for call in calls])
+        return [[work.decoded.text if work.decoded else "" for work in one.work] for one in recordings]
+
+
+def bulk(bench: Bench, calls: list[Call], *, rounds: int, beam_size: int, note: str = "") -> Iterator[dict[str, Any]]:
+    """Audio-seconds per CPU-second, ours over bare: sequential, and per-file batches at their best size."""
+    child = audio_child.process_id()
+    ours = partial(ratios.own_cpu_s, partial(bench.run_ours, calls, beam_size=beam_size), child=child)
+    few = calls[: min(len(calls), 8)]
+    tuned = {
+        size: ratios.own_cpu_s(partial(bench.run_batched, few, beam_size=beam_size, batch_size=size))
+        for size in (2, 4, 8)
+    }
+    best = min(tuned, key=lambda size: tuned[size])
+    sides: dict[str, tuple[Callable[[], list[list[str]]], float]] = {
+        "sequential faster-whisper": (partial(bench.run_sequential, calls, beam_size=beam_size), 1.40),
+        f"per-file batches of {best}": (partial(bench.run_batched, calls, beam_size=beam_size, batch_size=best), 1.10),
+    }
+    ours()
+    control = ratios.alternate(ours, ours, rounds=2)
+    heard = bench.window_texts(calls, beam_size=beam_size)
+    total_s = sum(call.duration_s for call in calls)
+    for name, (run, target) in sides.items():
+        texts = run()
+        pairs = ratios.alternate(ours, partial(ratios.own_cpu_s, run), rounds=rounds)
+        yield ratios.row(
+            f"bulk, {len(calls)} calls of 5-60 s{note}: ours / {name}, audio-s per CPU-s",
+            pairs,
+            control,
+            target=target,
+            at_least=True,
+            same_windows=_same(heard, texts),
+            audio_s=round(total_s),
+            audio_s_per_cpu_s=round(total_s / sorted(a for a, _ in pairs)[len(pairs) // 2], 1),
+        )
+
+
+def auto_language(bench: Bench, calls: list[Call], *, rounds: int) -> dict[str, Any]:
+    """CPU of calls without a language over the same calls with one."""
+    child = audio_child.process_id()
+    fixed = partial(ratios.own_cpu_s, partial(bench.run_ours, calls, beam_size=1), child=child)
+    auto = partial(ratios.own_cpu_s, partial(bench.run_ours, calls, beam_size=1, language=None), child=child)
+    fixed(), auto()
+    control = ratios.alternate(fixed, fixed, rounds=max(2, rounds // 2))
+    pairs = ratios.alternate(fixed, auto, rounds=rounds)
+    return ratios.row(
+        f"language detected / language given, {len(calls)} calls, CPU", pairs, control, target=1.05, at_least=False
+    )
+
+
+def make_calls(folder: Path, *, count: int, seed: int = 5) -> list[Call]:
+    """Calls of 5 to 60 s: the bundled recordings' speech, strung together with short pauses; MP3 at 8 kHz."""
+    random = np.random.default_rng(seed)
+    spoken = []
+    for path in sorted(BUNDLED_CALLS.glob("*.wav")):
+        audio.decode(path, folder / "one.wav")
+        for leg in audio.read_wav(folder / "one.wav")[0]:
+            spoken += [leg[s.start : s.end] for s in find_speech(leg, Window.stock())]
+    calls = []
+    for number, wanted_s in enumerate(random.uniform(5, 60, size=count)):
+        parts: list[np.ndarray] = []
+        while sum(part.size for part in parts) < wanted_s * RATE_HZ:
+            hiss = random.standard_normal(int(random.uniform(0.2, 1.0) * RATE_HZ)).astype(np.float32) * 1e-3
+            parts += [spoken[int(random.integers(len(spoken)))], hiss]
+        leg = np.concatenate(parts)[: int(wanted_s * RATE_HZ)]
+        path = folder / f"call-{number:03d}.mp3"
+        narrow = leg[: leg.size // 2 * 2].reshape(-1, 2).mean(axis=1)
+        sounds.encode(path, narrow, container="mp3", codec="libmp3lame", rate_hz=8000)
+        decoded = audio.decode(path, folder / "one.wav")
+        samples = audio.read_wav(folder / "one.wav")[0]
+        stock = Window.stock()
+        windows = windows_of(find_speech(samples[0], stock), channel=0, policy=stock)
+        edges = tuple((window.start_s, window.end_s) for window in windows)
+        calls.append(Call(path, decoded.duration_s, edges, samples))
+    return calls
+
+
+def _same(ours: list[list[str]], theirs: list[list[str]]) -> float:
+    """Share of windows with the same text; both sides list the windows of a call in order."""
+    pairs = [pair for one, other in zip(ours, theirs, strict=True) for pair in zip(one, other, strict=False)]
+    return round(sum(a == b for a, b in pairs) / len(pairs), 4)
