@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import ctypes
 import importlib
 import os
 import signal
@@ -38,9 +39,11 @@ _log = log.get("worker")
 _serving: contextvars.ContextVar[_Service] = contextvars.ContextVar("serving")
 
 KEEPS_ITS_PROCESS = ("transcribe",)  # queues whose worker does not fork, so that the model stays loaded
+NICENESS = {"transcribe": 10, "training": 15}  # somebody's click goes before what fills the processors
 IDLE_BEAT_S = 15  # RQ wakes this often when idle
 SEEN_S = 5.0
 GO_ON_S = 2.0
+PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -195,11 +198,16 @@ class _Manners:
 class ForkingWorker(_Manners, Worker):
     """One child per job: memory comes back, and a crash takes only the child along."""
 
+    def main_work_horse(self, job: Job, queue: Any) -> None:
+        """A child never outlives its worker: nobody would know of it, and it could hold memory for hours."""
+        with contextlib.suppress(AttributeError, OSError):  # elsewhere than on Linux it finishes its job
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == self.pid:
+            super().main_work_horse(job, queue)
+
 
 class KeepingWorker(_Manners, SimpleWorker):
     """Jobs run in this process, which keeps what is expensive to load in `context.kept`."""
-
-NICENESS = {"transcribe": 10, "training": 15}  # somebody's click goes before what fills the processors
 
 
 def serve(
