@@ -101,8 +101,8 @@ class Relay:
         """One round: hand over what is due; now and then, put right what went wrong. Gives the messages sent."""
         sent = 0
         try:
-            for queue in QUEUES:
-                sent += self._hand_over(queue)
+            if self._something_is_due():
+                sent = sum(self._hand_over(queue) for queue in QUEUES)
             self._complaints.pop("redis-unavailable", None)
         except RetryableError as error:
             if error.code != "redis-unavailable":
@@ -112,6 +112,13 @@ class Relay:
         return sent
 
     # --- handing over
+
+    def _something_is_due(self) -> bool:
+        """One cheap look, most of the time the only one."""
+        with self.context.db.reading() as connection:
+            now = leases.clock(connection)
+            waiting = sa.select(jobs.c.id).where(jobs.c.state == "waiting", jobs.c.due_at <= now)
+            return connection.execute(waiting.limit(1)).first() is not None
 
     def _hand_over(self, queue: str) -> int:
         """Mark due rows as queued and send their messages, most urgent first."""
