@@ -252,7 +252,7 @@ def health_under_load(seconds: float = 12.0) -> dict[str, Any]:
                 waiter.start()
             for burner in burners:
                 burner.start()
-            time.sleep(1.0)
+            time.sleep(2.0)
             waits_s = []
             deadline = time.monotonic() + seconds
             while time.monotonic() < deadline:
@@ -290,8 +290,10 @@ def hold(port: int, body: bytes, stop: threading.Event) -> None:
 
 
 def burn() -> None:
-    """A transcription worker's appetite, at a worker's priority."""
-    os.nice(5)
+    """A transcription worker's appetite, at its priority."""
+    from ml_backend.worker import NICENESS
+
+    os.nice(NICENESS["transcribe"])
     while True:
         sum(i * i for i in range(10_000))
 
