@@ -68,7 +68,7 @@ class LabelStudio:
 
     def action(self, project_id: int, action: str) -> Any:
         """A Data Manager action over all tasks."""
-        body = {"project": project_id, "selectedItems": {"all": True, "excluded": []}, "filters": {}, "ordering": []}
+        body = {"project": project_id, "selectedItems": {"all": True, "excluded": []}}
         return self.call("POST", "/api/dm/actions", params={"id": action, "project": project_id}, json=body)
 
 
