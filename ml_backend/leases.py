@@ -215,6 +215,9 @@ def describe(error: BaseException, job_id: int) -> tuple[str, str, str, str]:
         return error.code, error.sentence, error.next_step, "permanent"
     if isinstance(error, KaanError):
         return error.code, error.sentence, error.next_step, "retryable"
+    if type(error) is LookupError:  # `db.row`; KeyError and IndexError are somebody's mistake
+        sentence = "What this job was made for is no longer in the database."
+        return "row-gone", sentence, "Nothing, if it was erased on purpose; else look at your last backup.", "permanent"
     sentence = f"Something unexpected went wrong ({type(error).__name__})."
     next_step = f"The worker's log has the details of job {job_id}; report it if it stays."
     return "unexpected-error", sentence, next_step, "retryable"

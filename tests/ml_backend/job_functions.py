@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from ml_backend import tables
 from ml_backend.context import Context, JobContext, PooledItem
 from ml_backend.errors import ConfigurationError, PermanentError, RetryableError
 from ml_backend.jobs import JobKind
@@ -60,6 +61,8 @@ def fail(context: JobContext, branch: str) -> None:
         raise PermanentError("not-audio", "This is not audio.", "Look at the file.")
     if branch == "configuration":
         raise ConfigurationError("no-token", "No token is set.", "Set LABEL_STUDIO_API_KEY.")
+    if branch == "row gone":
+        context.db.row(tables.recordings, 4711)
     if branch == "exit":
         sys.exit("told to end")
     raise ValueError("number 0000 12345678 in the text of an exception")

@@ -73,6 +73,7 @@ def test_a_job_that_is_not_due_waits(context: Context) -> None:
         ("permanent", "not-audio", 1, "permanent"),
         ("configuration", "no-token", 1, "configuration"),
         ("exit", "interrupted", 3, "retryable"),
+        ("row gone", "row-gone", 1, "permanent"),
         ("unexpected", "unexpected-error", 3, "retryable"),
     ],
 )
