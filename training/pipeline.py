@@ -11,17 +11,17 @@ from typing import Any
 import sqlalchemy as sa
 
 from ml_backend.context import JobContext
-from ml_backend.tables import annotations
+from ml_backend.tables import annotations as annotation_rows
 
 
 def train_requested(context: JobContext, project_id: int | None = None, **details: Any) -> None:
     """Count the accepted corrections a training run would have, and keep the number in the job's row."""
     usable = (
-        sa.select(sa.func.count(sa.distinct(annotations.c.ls_annotation_id)))
-        .where(annotations.c.deleted_at.is_(None), ~annotations.c.skipped)
-        .where(annotations.c.text.is_not(None), annotations.c.text != "")
+        sa.select(sa.func.count(sa.distinct(annotation_rows.c.ls_annotation_id)))
+        .where(annotation_rows.c.deleted_at.is_(None), ~annotation_rows.c.skipped)
+        .where(annotation_rows.c.text.is_not(None), annotation_rows.c.text != "")
     )
     if project_id is not None:
-        usable = usable.where(annotations.c.project_id == project_id)
+        usable = usable.where(annotation_rows.c.project_id == project_id)
     count = int(context.db.rows(usable)[0][0])
     context.report(1.0, f"Request recorded: {count} accepted corrections. No training run was started.")
