@@ -7,6 +7,7 @@ import os
 import secrets
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,16 @@ from sync.ingest import add_recording
 from sync.label_studio import LabelStudioClient, client_of
 from sync.sources import Source
 from sync.tasks import want_task
-from tests.servers import label_studio
+from tests.servers import label_studio, moto
 
 CALLS = Path(__file__).resolve().parents[2] / "ml_backend" / "bundled" / "calls"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test that needs Label Studio pays for its first start."""
+    for item in items:
+        if "label_studio_server" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(900))
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +123,23 @@ def settings(label_studio_server: label_studio.LabelStudioServer) -> Settings:
 
 @pytest.fixture
 def service(settings: Settings) -> Iterator[Service]:
-    """The web process on the port PUBLIC_URL names, over an empty database and store."""
+    """The web process on the port PUBLIC_URL names, over an empty database and a directory as store."""
+    with _serving(settings) as served:
+        yield served
+
+
+@pytest.fixture
+def s3_service(settings: Settings) -> Iterator[Service]:
+    """The same with an S3 store."""
+    with moto.running() as endpoint:
+        values = {"object_store": "s3://", "minio_endpoint": endpoint, "minio_secure": False}
+        keys = {"minio_access_key": SecretStr("testing"), "minio_secret_key": SecretStr("testing")}
+        with _serving(settings.model_copy(update={**values, **keys})) as served:
+            yield served
+
+
+@contextmanager
+def _serving(settings: Settings) -> Iterator[Service]:
     db.upgrade(settings.database)
     context = open_context(settings)
     registry.ensure_default(context)

@@ -14,7 +14,6 @@ import httpx
 import pytest
 from minio import Minio
 
-from sync.label_studio import TokenAuth
 from tests.patience import until
 from tests.policy import test_compose as compose
 from tests.policy.test_image import build
@@ -104,11 +103,11 @@ def _done(production: Production, number: int) -> bool:
     return not facts["waiting"] and counts["open"] == counts["drafted"] == number
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_calls_in_a_bucket_become_drafted_tasks_that_play(production, label_studio_server):
     """PostgreSQL, Redis and S3. The tasks keep their s3:// address, however often they are read back."""
     web = production.environment["PUBLIC_URL"]
-    until(lambda: _answers(f"{web}/ready"), "the processes are ready", within_s=90, every_s=0.5)
+    until(lambda: _answers(f"{web}/ready"), "the processes are ready", within_s=120, every_s=0.5)
     checked = production.run("doctor")
     assert checked.returncode == 0, checked.stdout
     project = production.facts("project", "create", "--config", "calls", "--title", "Production")["project"]
@@ -118,12 +117,14 @@ def test_calls_in_a_bucket_become_drafted_tasks_that_play(production, label_stud
         store.fput_object("call-recordings", f"recordings/2026/11/22/{call}", str(CALLS / call))
     added = production.facts("project", "add", str(project), "call-recordings/recordings/2026")
     assert added["added"] == len(SOME)
-    until(lambda: _done(production, len(SOME)), "all calls are drafted", within_s=240, every_s=1)
+    until(lambda: _done(production, len(SOME)), "all calls are drafted", within_s=360, every_s=1)
 
     production.facts("project", "attach", str(project))  # reads every task back
-    until(lambda: _done(production, len(SOME)), "the tasks were read back", within_s=60, every_s=1)
-    url, auth = label_studio_server.url, TokenAuth(label_studio_server.url, label_studio_server.token)
-    with httpx.Client(base_url=url, auth=auth, timeout=30, follow_redirects=True) as client:
+    until(lambda: _done(production, len(SOME)), "the tasks were read back", within_s=180, every_s=1)
+    url, token = label_studio_server.url, {"refresh": label_studio_server.token}
+    access = httpx.post(f"{url}/api/token/refresh/", json=token, timeout=30).json()["access"]
+    bearer = {"Authorization": f"Bearer {access}"}
+    with httpx.Client(base_url=url, headers=bearer, timeout=30, follow_redirects=True) as client:
         options = {"project": project, "fields": "all"}
         held = client.get("/api/tasks/", params={**options, "resolve_uri": "false"}).json()["tasks"]
         shown = client.get("/api/tasks/", params=options).json()["tasks"]

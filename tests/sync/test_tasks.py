@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import httpx
 import pytest
 
@@ -118,3 +120,22 @@ def test_a_recording_in_two_projects_of_different_languages_is_heard_once_for_ea
         [task] = service.there(project)
         texts = [item["value"]["text"] for item in task["predictions"][0]["result"] if item["type"] == "textarea"]
         assert texts == [[heard.text]]
+
+
+def test_with_an_s3_store_tasks_hold_the_objects_name_and_label_studio_plays_it(s3_service: Service) -> None:
+    service = s3_service
+    project = service.project()
+    service.bring(project, "en-short-price.mp3")
+    service.run_jobs()
+
+    [task] = service.there(project)
+    assert task["data"]["audio"].startswith("s3://kaan-audio/derived/")
+    assert len(task["predictions"]) == 1
+    where = base64.b64encode(task["data"]["audio"].encode()).decode()
+    answer = httpx.get(
+        f"{service.client.url}/tasks/{task['id']}/resolve/", params={"fileuri": where}, auth=service.client.auth
+    )
+    assert answer.status_code in (200, 206)
+    assert answer.content[:4] == b"RIFF"
+    [storage] = service.client.storages(project.ls_project_id)
+    assert not storage["presign"]
