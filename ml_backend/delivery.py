@@ -66,12 +66,6 @@ class _Entry:
     delivered_at: float | None = None  # Unix time; None while nobody has delivered it
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    task_id: int
-    value: str
-
-
 @dataclass
 class _Cached:
     revision: int
@@ -93,54 +87,52 @@ class Deliveries:
 
         `interactive` answers are shown but not stored by Label Studio, so they claim nothing and never wait.
         """
-        wanted = [_wanted(task, project.audio_key) for task in tasks]
+        wanted = _wanted(tasks, project.audio_key)
         if project.state == "detached":
-            return [NOTHING] * len(wanted)
-        asked = list(dict.fromkeys(w for w in wanted if w is not None))
+            return [NOTHING] * len(tasks)
+        asked = dict(want for want in wanted if want)
         ready, missing = self._ready(project, asked, interactive=interactive)
         if missing:
-            alone = len(wanted) == 1 and not interactive
+            alone = len(tasks) == 1 and not interactive
             self._enqueue(project, missing, jobs.WAITED_FOR if alone else jobs.LIVE)
             if alone:
-                ready |= self._wait(project, missing)
-        answers = []
-        for want in wanted:  # the same task twice in one request is answered once: both would be stored
-            answers.append(ready.pop(want.task_id, NOTHING) if want else NOTHING)
-        return answers
+                ready |= self._wait(project, asked)
+        # The same task twice in one request is answered once: both would be stored.
+        return [ready.pop(want[0], NOTHING) if want else NOTHING for want in wanted]
 
     def _ready(
-        self, project: Project, asked: list[_Wanted], *, interactive: bool = False
-    ) -> tuple[dict[int, bytes], list[_Wanted]]:
-        """(bodies to answer by task id, tasks nobody has drafted yet)."""
+        self, project: Project, asked: dict[int, str], *, interactive: bool = False
+    ) -> tuple[dict[int, bytes], list[int]]:
+        """(bodies to answer by task id, tasks nobody has drafted yet); `asked` is audio values by task id."""
         entries = self._look_up(project, asked)
         long_ago = time.time() - JUST_DELIVERED_S
         ready: dict[int, bytes] = {}
         unclaimed: list[tuple[int, _Entry]] = []
-        missing: list[_Wanted] = []
-        for want in asked:
-            entry = entries.get(want.task_id)
-            if entry is None or entry.data_value != want.value:
-                missing.append(want)
+        missing: list[int] = []
+        for task_id, value in asked.items():
+            entry = entries.get(task_id)
+            if entry is None or entry.data_value != value:
+                missing.append(task_id)
             elif entry.closed:
                 continue
             elif not entry.body:
-                missing.append(want)
+                missing.append(task_id)
             elif interactive:
-                ready[want.task_id] = entry.body
+                ready[task_id] = entry.body
             elif entry.delivered_at is None:
-                unclaimed.append((want.task_id, entry))
+                unclaimed.append((task_id, entry))
             elif entry.delivered_at < long_ago:
-                ready[want.task_id] = entry.body
+                ready[task_id] = entry.body
         if unclaimed:
             ready |= self._claim(project, unclaimed)
         return ready, missing
 
-    def _look_up(self, project: Project, asked: list[_Wanted]) -> dict[int, _Entry]:
+    def _look_up(self, project: Project, asked: dict[int, str]) -> dict[int, _Entry]:
         """Entries from the cache, and from the database for the rest; only what has a body is kept."""
         with self._lock:
             cached = self._cache.get(project.id)
         known = cached.entries if cached is not None and cached.revision == project.revision else {}
-        absent = [want.task_id for want in asked if want.task_id not in known]
+        absent = [task_id for task_id in asked if task_id not in known]
         if not absent:
             return known
         read: dict[int, _Entry] = {}
@@ -156,7 +148,7 @@ class Deliveries:
                 read |= {row.ls_task_id: _entry(row, live.config_sha256) for row in rows}
         self._remember(project.id, live.revision, live.draft_label, read)
         if live.revision == project.revision:
-            read |= {want.task_id: known[want.task_id] for want in asked if want.task_id in known}
+            read |= {task_id: known[task_id] for task_id in asked if task_id in known}
             return read
         return read if len(absent) == len(asked) else self._look_up(replace(project, revision=live.revision), asked)
 
@@ -199,9 +191,9 @@ class Deliveries:
             entry.delivered_at = now.timestamp()  # by us, or by the pusher a moment ago
         return {task_id: entry.body for task_id, entry in unclaimed if entry.prediction_id in won}
 
-    def _enqueue(self, project: Project, missing: list[_Wanted], priority: int) -> None:
+    def _enqueue(self, project: Project, missing: list[int], priority: int) -> None:
         """Ask for the work, once per set of tasks."""
-        ids = sorted(want.task_id for want in missing)
+        ids = sorted(missing)
         with self._context.db.transaction() as connection:
             for start in range(0, len(ids), IDS_PER_JOB):
                 some = ids[start : start + IDS_PER_JOB]
@@ -215,7 +207,7 @@ class Deliveries:
                     task_ids=some,
                 )
 
-    def _wait(self, project: Project, missing: list[_Wanted]) -> dict[int, bytes]:
+    def _wait(self, project: Project, asked: dict[int, str]) -> dict[int, bytes]:
         """A person opened this task: give the transcript a few seconds, if a waiting place is free."""
         deadline = time.monotonic() + self._context.settings.predict_wait_s
         with self._place() as free:
@@ -225,7 +217,7 @@ class Deliveries:
                     live = connection.execute(_LIVE, {"project_id": project.id}).first()
                 if live is None:
                     break
-                ready, still = self._ready(replace(project, revision=live.revision), missing)
+                ready, still = self._ready(replace(project, revision=live.revision), asked)
                 if ready or not still:
                     return ready
         return {}
@@ -241,17 +233,20 @@ class Deliveries:
                 self._waiters.release()
 
 
-def _wanted(task: Any, audio_key: str) -> _Wanted | None:
-    """The id and audio value of one task; None, logged, for one that has neither."""
-    data = task.get("data") if isinstance(task, dict) else None
-    task_id = task.get("id") if isinstance(task, dict) else None
-    value = data.get(audio_key) if isinstance(data, dict) else None
-    whole = isinstance(task_id, int) and not isinstance(task_id, bool) and 0 < task_id < 2**63
-    if not whole or not isinstance(value, str) or not value:
-        _log.warning("a task in /predict has no id or no audio under %r", audio_key[:40])
-        return None
-    assert isinstance(task_id, int)  # noqa: S101 - for the type checker
-    return _Wanted(task_id, value[:1000])
+def _wanted(tasks: Sequence[Any], audio_key: str) -> list[tuple[int, str] | None]:
+    """(id, audio value) of every task; None for one that has neither, and one log line for all of those."""
+    wanted: list[tuple[int, str] | None] = []
+    for task in tasks:
+        try:
+            task_id, value = task["id"], task["data"][audio_key]
+        except (TypeError, KeyError, IndexError):
+            wanted.append(None)
+            continue
+        whole = type(task_id) is int and 0 < task_id < 2**63  # JSON's true is an int by inheritance only
+        wanted.append((task_id, value[:1000]) if whole and type(value) is str and value else None)
+    if None in wanted:
+        _log.warning("%d tasks in /predict have no id or no audio under %r", wanted.count(None), audio_key[:40])
+    return wanted
 
 
 def _entry(row: Any, config_sha256: str | None) -> _Entry:
