@@ -19,7 +19,7 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_suppressed_tokens, merge_punctuations
 
 from ml_backend import engine_guards
-from ml_backend.engine_windows import RATE_HZ, Samples
+from ml_backend.engine_windows import Samples
 from ml_backend.manifest import Window as Policy
 from ml_backend.transcript import Word
 
@@ -27,11 +27,12 @@ LADDER = (0.2, 0.4, 0.6, 0.8, 1.0)  # temperatures for the few windows that fail
 _BEST_OF = 5
 _FRAMES_PER_S = 100
 _BEFORE, _AFTER = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、।"
+_UNSPACED = ("zh", "ja", "th", "lo", "my", "yue")  # written without spaces between words
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What the decoder said about one window; word times are within the window."""
+    """What the decoder said about one window. Word times are within it; word texts keep the space before them."""
 
     tokens: tuple[int, ...]
     text: str
@@ -114,9 +115,10 @@ class Decoder:
         batch = np.zeros((len(features), features[0].shape[0], width), dtype=np.float32)
         for row, member in zip(batch, features, strict=True):
             row[:, : min(width, member.shape[-1])] = member[:, :width]
-        output = self.model.model.encode(
-            ctranslate2.StorageView.from_array(batch), to_cpu=self.model.model.device == "cuda"
-        )
+        on_gpu = self.model.model.device == "cuda"  # rows are picked on the CPU; a window is a few MB
+        output = self.model.model.encode(ctranslate2.StorageView.from_array(batch), to_cpu=on_gpu)
+        if output.dtype == ctranslate2.DataType.bfloat16:  # unknown to numpy
+            output = output.to(ctranslate2.DataType.float32)
         return Encoded(output, tuple(min(f, width) for f in frames))
 
     def languages(self, encoded: Encoded) -> list[dict[str, float]]:
@@ -196,10 +198,10 @@ class Decoder:
             texts = [[token for token in answers[i].tokens if token < tokenizer.eot] for i in chosen]
             frames: Any = [encoded.frames[i] for i in chosen]
             aligned = self.model.find_alignment(tokenizer, texts, encoded.rows(chosen), frames)
-            for index, words in zip(chosen, aligned, strict=True):
-                merge_punctuations(words, _BEFORE, _AFTER)
-                kept = tuple(_word(word) for word in words if word["word"].strip())
-                answers[index] = replace(answers[index], words=kept)
+            for index, found in zip(chosen, aligned, strict=True):
+                merge_punctuations(found, _BEFORE, _AFTER)
+                words = [_word(word) for word in found if word["word"]]
+                answers[index] = replace(answers[index], words=_whole(words, spaced=language not in _UNSPACED))
         return answers
 
 
@@ -208,14 +210,19 @@ def level_dbfs(samples: Samples) -> float:
     return float(10 * np.log10(np.mean(np.square(samples, dtype=np.float64)) + 1e-12)) if samples.size else -120.0
 
 
-def seconds(frames: int) -> float:
-    """Encoder frames as seconds."""
-    return frames / _FRAMES_PER_S
-
-
 def _word(found: dict[str, Any]) -> Word:
     start, end = float(found["start"]), float(found["end"])  # numpy floats would not serialise
-    return Word(round(start, 2), round(max(start, end), 2), str(found["word"]).strip(), float(found["probability"]))
+    return Word(round(start, 2), round(max(start, end), 2), str(found["word"]), float(found["probability"]))
 
 
-__all__ = ["LADDER", "RATE_HZ", "Decoded", "Decoder", "Encoded", "Prompt", "level_dbfs", "seconds"]
+def _whole(words: list[Word], *, spaced: bool) -> tuple[Word, ...]:
+    """Pieces that follow without a space belong to the word before: `50` and `%`, `24` and `/7`."""
+    whole: list[Word] = []
+    for word in words:
+        if whole and spaced and not word.text.startswith(" "):
+            last = whole[-1]
+            probability = min(last.probability, word.probability)
+            whole[-1] = Word(last.start_s, max(last.end_s, word.end_s), last.text + word.text, probability)
+        elif word.text.strip():
+            whole.append(word)
+    return tuple(whole)

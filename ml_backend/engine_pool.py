@@ -92,9 +92,9 @@ class Pool:
                     samples = window.cut_from(leg)
                     work = Work(index, window, self.decoder.features(samples), level_dbfs(samples))
                     recording.work.append(work)
+            self._known(recording.language)
             if not self.decoder.model.model.is_multilingual:
                 recording.language = "en"
-            self._known(recording.language)
         except KaanError as error:
             recording.error = error
         except Exception as error:  # whatever it is, it stays this recording's own fault
@@ -104,11 +104,13 @@ class Pool:
         return recording
 
     def _known(self, language: str | None) -> None:
-        if language is not None and language not in self.decoder.model.supported_languages:
+        known = self.languages or self.decoder.model.supported_languages
+        if language is not None and language not in known:
+            listed = ", ".join(sorted(known)) if len(known) < 12 else "two-letter codes such as hi, en, mr"
             raise PermanentError(
                 "unknown-language",
                 f"The model knows no language {language[:12]!r}.",
-                "Use a two-letter code such as hi, en or mr in the project's extra_params.",
+                f"Use one it knows ({listed}) in the project's extra_params, or another model.",
             )
 
     def _hear_languages(self, recordings: list[Recording]) -> list[_Batch]:

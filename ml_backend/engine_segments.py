@@ -46,7 +46,7 @@ def _verdict(work: Work) -> engine_guards.Verdict:
 
 
 def _segments(work: Work) -> list[Segment]:
-    """One segment per stretch of speech in the window that got words."""
+    """One segment per phrase in the window that got words."""
     verdict, decoded, window = _verdict(work), work.decoded, work.window
     if verdict.empty or decoded is None:
         return []
@@ -64,21 +64,29 @@ def _segments(work: Work) -> list[Segment]:
             )
         ]
     made = []
-    for piece, some in groupby(decoded.words, key=lambda word: window.piece_at((word.start_s + word.end_s) / 2)):
+
+    def place(word: Word) -> tuple[int, int]:
+        middle_s = (word.start_s + word.end_s) / 2
+        piece = window.piece_at(middle_s)
+        return piece, window.phrase_at(middle_s, piece)
+
+    for (piece, phrase), found in groupby(decoded.words, key=place):
+        some = list(found)
+        low_s, high_s = window.span_s(piece, phrase)  # alignment lets words reach into the pause: cut that off
         words = tuple(
             Word(
-                round(window.in_recording_s(word.start_s, piece), 2),
-                round(window.in_recording_s(word.end_s, piece), 2),
-                word.text,
+                round(min(max(window.in_recording_s(word.start_s, piece), low_s), high_s), 2),
+                round(min(max(window.in_recording_s(word.end_s, piece), low_s), high_s), 2),
+                word.text.strip(),
                 round(word.probability, 4),
             )
             for word in some
         )
         value = engine_guards.confidence(decoded.avg_logprob, [word.probability for word in words], verdict.flags)
-        text = " ".join(word.text for word in words)
+        text = "".join(word.text for word in some).strip()
         start_s, end_s = words[0].start_s, words[-1].end_s
         if end_s - start_s < _LEAST_S_PER_WORD * len(words):  # alignment found no places: the stretch itself is better
-            start_s, end_s = window.pieces[piece].start / RATE_HZ, window.pieces[piece].end / RATE_HZ
+            start_s, end_s = low_s, high_s
         made.append(
             Segment(round(start_s, 2), round(end_s, 2), text, window.channel, round(value, 4), words, verdict.flags)
         )

@@ -26,6 +26,7 @@ _ENTER, _LEAVE, _CERTAIN = 0.3, 0.15, 0.5
 _MIN_SPEECH_S = 0.1
 _MIN_UNCERTAIN_S = 0.5
 _MIN_PAUSE_S = 0.3  # shorter gaps do not end a stretch
+_PHRASE_PAUSE_S = 0.6  # a pause of this length inside a window still ends a segment
 _PAD_S = 0.3  # kept before and after a stretch, so that soft first and last sounds survive
 
 Samples = npt.NDArray[np.float32]
@@ -34,13 +35,17 @@ Probabilities = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Stretch:
-    """Speech with padding, from `start` to `end` in samples; `first` and `last` bound the speech itself."""
+    """Speech with padding, from `start` to `end` in samples; `first` and `last` bound the speech itself.
+
+    `breaks` are the middles of the pauses inside, where one phrase ends and the next begins.
+    """
 
     start: int
     end: int
     probability: float  # mean probability that it is speech
     first: int = 0
     last: int = 0
+    breaks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,17 @@ class Window:
             if left < 0:
                 return index
         return len(self.pieces) - 1
+
+    def phrase_at(self, time_s: float, piece: int) -> int:
+        """How many pauses of the piece lie before this time: words of one phrase share the number."""
+        place = self.in_recording_s(time_s, piece) * RATE_HZ
+        return sum(place > middle for middle in self.pieces[piece].breaks)
+
+    def span_s(self, piece: int, phrase: int) -> tuple[float, float]:
+        """Start and end, in the recording, of one phrase of a piece."""
+        chosen = self.pieces[piece]
+        edges = (chosen.start, *chosen.breaks, chosen.end)
+        return edges[phrase] / RATE_HZ, edges[phrase + 1] / RATE_HZ
 
     def in_recording_s(self, time_s: float, piece: int) -> float:
         """A time within the window as a time in the recording, kept inside the given piece."""
@@ -130,8 +146,9 @@ def halves(window: Window) -> list[Window]:
         return [Window(window.channel, window.pieces[:middle]), Window(window.channel, window.pieces[middle:])]
     piece = window.pieces[0]
     middle = (piece.start + piece.end) // 2
-    left = replace(piece, end=middle, last=min(middle, piece.last))
-    right = replace(piece, start=middle, first=max(middle, piece.first))
+    before, after = (tuple(b for b in piece.breaks if (b < middle) == side) for side in (True, False))
+    left = replace(piece, end=middle, last=min(middle, piece.last), breaks=before)
+    right = replace(piece, start=middle, first=max(middle, piece.first), breaks=after)
     return [Window(window.channel, (left,)), Window(window.channel, (right,))]
 
 
@@ -193,4 +210,7 @@ def _padded(runs: list[tuple[int, int]], probabilities: Probabilities, size: int
 def _joined(one: Stretch, other: Stretch) -> Stretch:
     long, short = one.end - one.start, other.end - other.start
     probability = (one.probability * long + other.probability * short) / (long + short)
-    return Stretch(one.start, other.end, probability, one.first, other.last)
+    pause = other.first - one.last
+    middle = ((one.last + other.first) // 2,) if pause >= _PHRASE_PAUSE_S * RATE_HZ else ()
+    breaks = (*one.breaks, *middle, *other.breaks)
+    return Stretch(one.start, other.end, probability, one.first, other.last, breaks)

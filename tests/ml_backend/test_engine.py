@@ -180,6 +180,31 @@ def test_legs_are_heard_apart_and_merged_by_time(transcriber):
         assert found.segments[channel].text
 
 
+def test_phrases_with_a_pause_between_them_are_segments_of_their_own(calls):
+    chatty = Transcriber.load(models.cached(models.Shape(tokens=40)), settings=settings(), temperatures=())
+    phrase = calls[1][0]
+    joined = np.concatenate([phrase, sounds.silence(1.0), phrase, sounds.silence(1.0), phrase])[None]
+    (recording,) = chatty._pool.run([Request(joined, ENGLISH)])
+    (window,) = [work.window for work in recording.work]  # the pauses are too short to be taken out
+    (piece,) = window.pieces
+    assert len(piece.breaks) == 2
+    for number, middle in enumerate(piece.breaks):
+        assert middle / 16000 == pytest.approx((number + 1) * (phrase.size / 16000 + 1) - 0.5, abs=0.5)
+        assert window.span_s(0, number)[1] == middle / 16000
+    answer = chatty.transcribe([Request(joined, ENGLISH)])[0]
+    for segment in answer.segments:
+        assert not any(segment.start_s + 0.01 < middle / 16000 < segment.end_s - 0.01 for middle in piece.breaks)
+
+
+def test_pieces_of_a_word_that_follow_without_a_space_stay_with_it():
+    from ml_backend.engine_decoding import _whole
+    from ml_backend.transcript import Word
+
+    pieces = [Word(i, i + 1, text, 0.9) for i, text in enumerate([" about", " 50", "%", " of", " 24", "/7"])]
+    assert [word.text for word in _whole(pieces, spaced=True)] == [" about", " 50%", " of", " 24/7"]
+    assert "".join(word.text for word in _whole(pieces, spaced=False)) == " about 50% of 24/7"
+
+
 def test_a_transcript_is_plain_json_with_times_inside_the_recording(transcriber, calls):
     for answer in transcriber.transcribe([Request(call, ANY) for call in calls]):
         plain = json.loads(json.dumps(answer.to_json(), allow_nan=False))
