@@ -120,6 +120,14 @@ class Settings(BaseSettings):
             raise ValueError("must start with http:// or https:// and name a host")
         return value.rstrip("/")
 
+    @field_validator("public_url")
+    @classmethod
+    def _accepted_by_label_studio(cls, value: str) -> str:
+        host = urlsplit(value).hostname or ""
+        if value and host != "localhost" and "." not in host and ":" not in host:
+            raise ValueError(f"Label Studio refuses a webhook at {host}: give the host a name with a dot, or its number")
+        return value
+
     @field_validator("redis_url")
     @classmethod
     def _redis_url(cls, value: str) -> str:

@@ -221,3 +221,22 @@ def test_label_studio_sends_nothing_home_and_keeps_its_own_database():
 def test_label_studio_is_the_release_that_is_tested():
     pinned = (ROOT / "requirements/label-studio.in").read_text().split("==")[1].strip()
     assert SERVICES["label-studio"]["image"].endswith(f":{pinned}")
+
+
+@pytest.mark.parametrize(
+    ("address", "right"),
+    [
+        ("http://web:9090", False),
+        ("http://web.kaan.internal:9090", True),
+        ("http://localhost:9090", True),
+        ("http://127.0.0.1:9090", True),
+        ("http://[fd00::2]:9090", True),
+    ],
+)
+def test_an_address_label_studio_would_refuse_is_a_mistake_at_start(address, right, monkeypatch):
+    monkeypatch.setenv("PUBLIC_URL", address)
+    if right:
+        assert settings.Settings(_env_file=None).public_url == address
+    else:
+        with pytest.raises(ValueError, match="a dot"):
+            settings.Settings(_env_file=None)
