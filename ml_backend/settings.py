@@ -125,7 +125,9 @@ class Settings(BaseSettings):
     def _accepted_by_label_studio(cls, value: str) -> str:
         host = urlsplit(value).hostname or ""
         if value and host != "localhost" and "." not in host and ":" not in host:
-            raise ValueError(f"Label Studio refuses a webhook at {host}: give the host a name with a dot, or its number")
+            raise ValueError(
+                f"Label Studio refuses a webhook at {host}: give the host a name with a dot, or its number"
+            )
         return value
 
     @field_validator("redis_url")
