@@ -57,6 +57,26 @@ def test_fifty_callers_at_once_make_one_row(context: Context) -> None:
     assert len(set(ids)) == 1
 
 
+def test_a_caller_who_comes_before_the_first_has_committed_gets_the_same_row(context: Context) -> None:
+    ids: list[int] = []
+    begun = threading.Event()
+
+    def second() -> None:
+        begun.set()
+        with context.db.transaction() as tx:
+            ids.append(jobs.enqueue(tx, WORK, key="same"))
+
+    thread = threading.Thread(target=second)
+    with context.db.transaction() as tx:
+        ids.append(jobs.enqueue(tx, WORK, key="same"))
+        thread.start()
+        begun.wait()
+        thread.join(timeout=0.3)  # it waits for us, as long as we like
+        assert len(ids) == 1
+    thread.join()
+    assert ids[0] == ids[1]
+
+
 def test_a_more_urgent_caller_makes_the_waiting_job_urgent_and_a_less_urgent_one_changes_nothing(
     context: Context,
 ) -> None:
