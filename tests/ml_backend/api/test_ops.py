@@ -62,3 +62,13 @@ def test_metrics_are_for_label_studio_and_token_holders(serving: Serving) -> Non
     assert serving.get("/metrics").status_code == 401
     assert serving.get("/metrics", WEBHOOK).status_code == 401
     assert serving.get("/metrics", BEARER).status_code == 200
+
+
+def test_a_database_in_trouble_is_503_with_a_time_to_come_back(serving: Serving) -> None:
+    with serving.context.db.transaction() as connection:
+        connection.execute(sa.text("ALTER TABLE projects RENAME TO elsewhere"))
+    body = {"tasks": [task(1)], "project": "23.1", "params": {}}
+    answer = serving.post("/predict", body)
+    assert (answer.status_code, answer.get_json()["code"]) == (503, "database-unavailable")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert serving.get("/health").status_code == 200
