@@ -175,6 +175,8 @@ def _row(context: Context, there: Mapping[str, Any], *, made: bool) -> int:
             was_made = made or bool((row.attached_changes or {}).get("made"))
             record = {"at": tables.now().isoformat(), "made": was_made, "steps": []}
             db.update(connection, projects, row_id, attached_changes=record, state="seen")
+        if made and row.script_policy is None:
+            db.update(connection, projects, row_id, script_policy=SCRIPT_POLICY)
         db.update(connection, projects, row_id, title=values["title"], label_config=config)
         db.update(connection, projects, row_id, config_sha256=values["config_sha256"])
     return row_id

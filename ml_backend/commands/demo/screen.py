@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich import progress as bars
 from rich.console import Console
 from rich.panel import Panel
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.table import Table
 
 from ml_backend.commands.demo.home import Home
@@ -51,14 +51,14 @@ class Screen:
 
             yield show_line
             return
-        columns = (TextColumn("  {task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (TextColumn("  {task.description:<22}"), BarColumn(), MofNCompleteColumn())
         with bars.Progress(*columns, console=self.console, transient=True) as progress:
-            read, drafted, delivered = (
-                progress.add_task(title, total=None)
-                for title in ("calls read", "drafts written", "tasks in Label Studio")
-            )
+            titles = ("calls read", "drafts written", "tasks in Label Studio")
+            read, drafted, delivered = (progress.add_task(title, total=None, visible=False) for title in titles)
 
             def show_bars(now: Progress) -> None:
+                for bar in (read, drafted, delivered):
+                    progress.update(bar, visible=True)
                 progress.update(read, completed=now.read, total=now.calls)
                 progress.update(drafted, completed=now.drafted, total=now.tasks)
                 progress.update(delivered, completed=now.delivered, total=now.tasks)
@@ -81,9 +81,9 @@ class Screen:
         table.add_row("open", f"[bold]{home.label_studio_url}[/]")
         table.add_row("e-mail", user)
         table.add_row("password", password)
-        table.add_row("then", "choose the project [bold]calls[/] or [bold]original[/], click [bold]Label All Tasks[/]:")
+        table.add_row("then", "choose [bold]Kaan calls[/] or [bold]Kaan original[/], click [bold]Label All Tasks[/]:")
         table.add_row("", "the transcript is already there; listen, correct it, and press [bold]Submit[/].")
-        table.add_row("look", f"python -m ml_backend --env-file {home.env_file} status")
+        table.add_row("look", f".venv/bin/python -m ml_backend --env-file {home.env_file} status")
         table.add_row("logs", str(home.logs))
         table.add_row("stop", "Ctrl-C; the next start keeps everything")
         if self.plain:
