@@ -12,13 +12,6 @@ from typing import Any
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 MOST_DRIFT = 0.05  # the same side measured twice may differ by this much; beyond it the row proves nothing
 
-Side = Callable[[], float]  # does the work once, gives its CPU seconds
-
-
-def alternate(a: Side, b: Side, *, rounds: int) -> list[tuple[float, float]]:
-    """(A, B) per round, taken in turn, so that what else the machine does meets both."""
-    return [(a(), b()) for _ in range(rounds)]
-
 
 def row(
     name: str,

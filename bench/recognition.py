@@ -10,8 +10,9 @@ but it differs with the audio, so equal texts show that both sides fed the model
 from __future__ import annotations
 
 import json
+import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,13 +46,14 @@ class Call:
 
 def rows(*, quick: bool) -> Iterator[dict[str, Any]]:
     """The rows of this file, as they are finished."""
-    count, rounds = (12, 2) if quick else (64, 5)
+    count, rounds = (8, 3) if quick else (64, 5)
     with tempfile.TemporaryDirectory(prefix="kaan-bench-") as folder:
         calls = make_calls(Path(folder), count=count)
         bench = Bench(models.cached(models.TINY), Path(folder))
         yield from bulk(bench, calls, rounds=rounds, beam_size=1)
         yield auto_language(bench, calls[: max(6, count // 3)], rounds=rounds + 2)
-        yield from bulk(bench, calls[: max(6, count // 3)], rounds=max(2, rounds - 2), beam_size=5, note=", beam 5")
+        if not quick:
+            yield from bulk(bench, calls[: count // 3], rounds=3, beam_size=5, note=", beam 5")
 
 
 class Bench:
@@ -119,32 +121,33 @@ def bulk(bench: Bench, calls: list[Call], *, rounds: int, beam_size: int, note: 
     """Audio-seconds per CPU-second, ours over bare: sequential, and per-file batches at their best size."""
     child = audio_child.process_id()
     ours = partial(ratios.own_cpu_s, partial(bench.run_ours, calls, beam_size=beam_size), child=child)
-    few = calls[: min(len(calls), 8)]
+    few = calls[: min(len(calls), 6)]
     tuned = {
         size: ratios.own_cpu_s(partial(bench.run_batched, few, beam_size=beam_size, batch_size=size))
-        for size in (2, 4, 8)
+        for size in (1, 4, 8)
     }
     best = min(tuned, key=lambda size: tuned[size])
-    sides: dict[str, tuple[Callable[[], list[list[str]]], float]] = {
-        "sequential faster-whisper": (partial(bench.run_sequential, calls, beam_size=beam_size), 1.40),
-        f"per-file batches of {best}": (partial(bench.run_batched, calls, beam_size=beam_size, batch_size=best), 1.10),
-    }
+    sequential = partial(bench.run_sequential, calls, beam_size=beam_size)
+    batched = partial(bench.run_batched, calls, beam_size=beam_size, batch_size=best)
     ours()
-    control = ratios.alternate(ours, ours, rounds=2)
     heard = bench.window_texts(calls, beam_size=beam_size)
+    same = {"sequential": _same(heard, sequential()), "batched": _same(heard, batched())}
+    taken = [
+        (ours(), ratios.own_cpu_s(sequential), ours(), ratios.own_cpu_s(batched)) for _ in range(rounds)
+    ]  # A-B-A-C: the two A of a round are the control
     total_s = sum(call.duration_s for call in calls)
-    for name, (run, target) in sides.items():
-        texts = run()
-        pairs = ratios.alternate(ours, partial(ratios.own_cpu_s, run), rounds=rounds)
+    for name, place, target in (("sequential", 1, 1.40), ("batched", 3, 1.10)):
+        side = "sequential faster-whisper" if name == "sequential" else f"per-file batches of {best}"
         yield ratios.row(
-            f"bulk, {len(calls)} calls of 5-60 s{note}: ours / {name}, audio-s per CPU-s",
-            pairs,
-            control,
+            f"bulk, {len(calls)} calls of 5-60 s{note}: ours / {side}, audio-s per CPU-s",
+            [(one[place - 1], one[place]) for one in taken],
+            [(one[0], one[2]) for one in taken],
             target=target,
             at_least=True,
-            same_windows=_same(heard, texts),
+            same_windows=same[name],
             audio_s=round(total_s),
-            audio_s_per_cpu_s=round(total_s / sorted(a for a, _ in pairs)[len(pairs) // 2], 1),
+            ours_cpu_s=round(statistics.median(one[place - 1] for one in taken), 2),
+            bare_cpu_s=round(statistics.median(one[place] for one in taken), 2),
         )
 
 
@@ -154,10 +157,13 @@ def auto_language(bench: Bench, calls: list[Call], *, rounds: int) -> dict[str, 
     fixed = partial(ratios.own_cpu_s, partial(bench.run_ours, calls, beam_size=1), child=child)
     auto = partial(ratios.own_cpu_s, partial(bench.run_ours, calls, beam_size=1, language=None), child=child)
     fixed(), auto()
-    control = ratios.alternate(fixed, fixed, rounds=max(2, rounds // 2))
-    pairs = ratios.alternate(fixed, auto, rounds=rounds)
+    taken = [(fixed(), auto(), fixed()) for _ in range(rounds)]
     return ratios.row(
-        f"language detected / language given, {len(calls)} calls, CPU", pairs, control, target=1.05, at_least=False
+        f"language detected / language given, {len(calls)} calls, CPU",
+        [(one[0], one[1]) for one in taken],
+        [(one[0], one[2]) for one in taken],
+        target=1.05,
+        at_least=False,
     )
 
 
