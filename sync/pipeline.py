@@ -27,6 +27,8 @@ from sync.connections import TITLE, carries_secret, hook_url, our_storage, same
 from sync.label_studio import LabelStudioClient, client_of
 from sync.projects import project_of
 
+SCRIPT_POLICY = {"hi": "Deva", "mr": "Deva", "en": "Latn"}  # of a project we make: each language in its own script
+
 
 @dataclass(frozen=True)
 class Change:
