@@ -23,7 +23,7 @@ from ml_backend.errors import KaanError, PermanentError, RetryableError
 if TYPE_CHECKING:
     from ml_backend.engine import Request
 
-_SURE_LANGUAGE = 0.5  # below this the next window is heard too, up to _LANGUAGE_WINDOWS
+_SURE_LANGUAGE = 0.8  # below this the next window is heard too, up to _LANGUAGE_WINDOWS
 _LANGUAGE_WINDOWS = 3
 _SHORTEST_HALF_S = 2.0
 _MOST_LEGS = 8
