@@ -9,8 +9,11 @@ import pytest
 import sqlalchemy as sa
 
 from ml_backend import jobs, runner, tables
+from ml_backend.context import JobContext
 from ml_backend.errors import PermanentError
 from sync.label_studio import LabelStudioClient
+from sync.profiles import profile_of
+from sync.projects import sync_project
 from tests.sync.conftest import Service
 
 CALLS = ("en-delivery-noisy.wav", "hi-refund-sum.wav", "silence.wav")
@@ -84,7 +87,6 @@ def test_wishes_that_are_wrong_are_refused_where_a_person_types_them(service: Se
 
 def test_wrong_wishes_that_are_stored_already_are_a_reason_on_the_project(service: Service) -> None:
     project = service.project(extra_params={"language": "en"})
-    service.bring(project, "en-delivery-noisy.wav")
 
     class Wrong(httpx.BaseTransport):
         """Label Studio's answer about the backend, as an older release of ours would have let it be stored."""
@@ -104,15 +106,13 @@ def test_wrong_wishes_that_are_stored_already_are_a_reason_on_the_project(servic
     service.context.kept["label-studio"] = LabelStudioClient(
         settings.label_studio_url, settings.label_studio_api_key.get_secret_value(), transport=Wrong()
     )
-    service.run_jobs()
+    context = service.context
+    sync_project(JobContext(context.settings, context.db, context.store, context.kept), project.id)
 
-    row = service.context.db.row(tables.projects, project.id)
+    row = context.db.row(tables.projects, project.id)
     assert row.reason_code == "extra-params-invalid"
     assert "beam_size" in row.reason
-    [heard] = service.rows(tables.transcriptions)
-    assert heard.decoding["language"] == "en", "what is right is used"
-    [task] = service.there(project)
-    assert len(task["predictions"]) == 1
+    assert profile_of(row, context.settings).decoding.language == "en", "what is right is used"
 
 
 def test_a_changed_labelling_config_is_read_back_and_the_drafts_follow(service: Service) -> None:
