@@ -6,14 +6,12 @@ import time
 import warnings
 from pathlib import Path
 
-from training.bundled.make import FULL, MODEL_FOLDER, QUICK, TWIN_FOLDER, limit_threads
-
-WORK = Path(__file__).parent / "work"
+from training.bundled.places import CALLS_FOLDER, MODEL_FOLDER, TWIN_FOLDER, WORK_FOLDER
+from training.bundled.recipe import FULL, QUICK
 
 
 def main() -> None:
     asked = _parser().parse_args()
-    limit_threads(getattr(asked, "threads", 2))
     warnings.filterwarnings("ignore", category=UserWarning)
     logging.getLogger("transformers").setLevel(logging.ERROR)
     {"make": _make, "save": _save, "calls": _calls, "evaluate": _evaluate}[asked.command](asked)
@@ -31,11 +29,16 @@ def _parser() -> argparse.ArgumentParser:
             "--quick", action="store_true", help="all stages in a minute or two; the model knows nothing"
         )
         command.add_argument(
-            "--work", type=Path, help=f"shards and checkpoints (default: {WORK.name}/ beside the code)"
+            "--work", type=Path, help=f"shards and checkpoints (default: {WORK_FOLDER.name}/ beside the code)"
         )
         command.add_argument("--model", type=Path, default=MODEL_FOLDER, help="where the int8 model goes")
         command.add_argument("--twin", type=Path, default=TWIN_FOLDER, help="where its safetensors twin goes")
-        command.add_argument("--threads", type=int, default=2, help="processor threads for training (default: 2)")
+        command.add_argument(
+            "--threads",
+            type=int,
+            default=1,
+            help="processor threads for training (default: 1; a second one mostly waits)",
+        )
     text = "Render the demonstration calls and calls.json."
     commands.add_parser("calls", help=text, description=text)
     text = "Print the table of the model card: word error rates through the serving engine."
@@ -50,7 +53,7 @@ def _make(asked: argparse.Namespace) -> None:
     from training.bundled import make
 
     make.make(
-        QUICK if asked.quick else FULL, asked.work or WORK, model_folder=asked.model, twin_folder=asked.twin,
+        QUICK if asked.quick else FULL, asked.work or WORK_FOLDER, model_folder=asked.model, twin_folder=asked.twin,
         threads=asked.threads, report=_report,
     )  # fmt: skip
 
@@ -60,7 +63,7 @@ def _save(asked: argparse.Namespace) -> None:
 
     make.save(
         QUICK if asked.quick else FULL,
-        asked.work or WORK,
+        asked.work or WORK_FOLDER,
         model_folder=asked.model,
         twin_folder=asked.twin,
         report=_report,
@@ -71,15 +74,15 @@ def _calls(asked: argparse.Namespace) -> None:
     from training.bundled import calls
 
     rows = calls.render()
-    _report(f"{len(rows)} calls in {calls.FOLDER}")
+    _report(f"{len(rows)} calls in {CALLS_FOLDER}")
 
 
 def _evaluate(asked: argparse.Namespace) -> None:
-    from training.bundled import calls, card, evaluate
+    from training.bundled import card, evaluate
 
     print(card.HEAD, card.RULE, sep="\n")
     scores = []
-    for name, score in evaluate.score_all(asked.model, calls.FOLDER, clips=asked.clips):
+    for name, score in evaluate.score_all(asked.model, CALLS_FOLDER, clips=asked.clips):
         scores.append((name, score))
         print(card.row(name, score), flush=True)
     if asked.card:

@@ -12,11 +12,10 @@ import soundfile
 from training.bundled import synthesis, telephone
 from training.bundled.corpus import tidy
 from training.bundled.demo import AGENT, CALLS, Call
-from training.bundled.make import BUNDLED
+from training.bundled.places import CALLS_FOLDER
 from training.bundled.voices import Voice
 from training.trainers.asr.features import Array
 
-FOLDER = BUNDLED / "calls"
 LINE_RATE_HZ = 8000
 FIRST_CALL_AT = datetime(2026, 1, 5, 4, 30, tzinfo=UTC)
 COMPANY_NUMBER, AGENT_NUMBER = "00000000001", "00000000201"
@@ -30,10 +29,13 @@ class SpokenPhrase:
     text: str
 
 
-def render(folder: Path = FOLDER, *, seed: int = 20261122) -> list[dict[str, object]]:
+def render(folder: Path = CALLS_FOLDER, *, seed: int = 20261122) -> list[dict[str, object]]:
     """Writes every call and the index; the same seed and espeak-ng give the same files."""
     synthesis.require_espeak()
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        if old.suffix in (".wav", ".mp3"):
+            old.unlink()
     rows = []
     for number, call in enumerate(CALLS):
         wave, phrases = _spoken(call, np.random.default_rng([seed, number]))

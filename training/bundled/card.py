@@ -5,7 +5,8 @@ from pathlib import Path
 from ml_backend import manifest
 from training.bundled import corpus, voices
 from training.bundled.evaluate import Score
-from training.bundled.make import BUNDLED, FULL, TWIN_FOLDER
+from training.bundled.places import BUNDLED, TWIN_FOLDER
+from training.bundled.recipe import FULL
 
 FILE = BUNDLED / "MODEL_CARD.md"
 HEAD = "| set | clips | words | WER % | without case and punctuation | by language (WER %) | language found |"

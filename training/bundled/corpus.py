@@ -52,7 +52,11 @@ def is_held_out(text: str) -> bool:
 
 
 def demo_keys() -> frozenset[str]:
-    return frozenset(sentence_key(line.text) for call in demo.CALLS for line in call.lines)
+    """What must stay out of training: the calls, and the new patterns the model is measured on."""
+    spoken = [line.text for call in demo.CALLS for line in call.lines]
+    return frozenset(
+        sentence_key(text) for text in [*spoken, *(t for some in demo.NEW_PATTERNS.values() for t in some)]
+    )
 
 
 def training_sentences(seed: int, count: int) -> list[Sentence]:

@@ -17,7 +17,7 @@ import numpy as np
 from ml_backend import audio, settings
 from ml_backend.engine import Request, Transcriber
 from ml_backend.transcript import DecodingProfile, Transcript
-from training.bundled import corpus, synthesis, telephone, voices
+from training.bundled import corpus, demo, synthesis, telephone, voices
 from training.trainers.asr.features import Array
 
 SEED = 7
@@ -62,6 +62,7 @@ def sets(count: int) -> Iterator[tuple[str, list[Clip]]]:
     yield "held-out sentences, telephone and strong noise", _clips(sentences[:count], known, (0, 5))
     yield "held-out sentences and voices, direct line", _clips(sentences[:count], unknown, None)
     yield "held-out sentences and voices, telephone and noise", _clips(sentences[:count], unknown, (5, 30))
+    yield "known words in sentences no template makes, telephone and noise", _clips(_new_patterns(), known, (10, 30))
     yield "several phrases, pauses of 0.5 to 1.5 s", _several(sentences, known, (0.5, 1.5), count // 3)
     yield "two phrases run together, pause of 0.1 s", _several(sentences, known, (0.1, 0.1), count // 3, together=2)
 
@@ -121,6 +122,10 @@ def _clips(
 ) -> list[Clip]:
     rng, line = random.Random(SEED), np.random.default_rng(SEED)
     return [Clip(_heard(_said([s], variants, rng, 0.0), snr_db, line)[None], s.text, s.language) for s in sentences]
+
+
+def _new_patterns() -> list[corpus.Sentence]:
+    return [corpus.Sentence(corpus.tidy(t), lang) for lang, texts in demo.NEW_PATTERNS.items() for t in texts]
 
 
 def _several(

@@ -1,17 +1,15 @@
 """Recipe -> the bundled model: speech, tokenizer, training, twin, int8 artefact. Goes on where it stopped."""
 
-import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from transformers import WhisperTokenizer
 
 from ml_backend.manifest import Manifest, Window
 from training.bundled import corpus, network, shards, synthesis, tokenizer
-from training.bundled.augmentation import Strength
 from training.bundled.examples import Stream
-from training.bundled.network import Shape
+from training.bundled.places import MODEL_FOLDER, TWIN_FOLDER
+from training.bundled.recipe import Recipe
 from training.trainers.asr import export, loop
 from training.trainers.asr.collation import LengthBatches
 from training.trainers.asr.targets import Targets
@@ -19,53 +17,12 @@ from training.trainers.asr.targets import Targets
 NAME = "kaan-tiny"
 LANGUAGES = ("hi", "en", "mr")
 TRAINED_ON = "synthetic speech only (espeak-ng): sentences of an imaginary shop in Hindi, English and Marathi"
-BUNDLED = Path(__file__).parents[2] / "ml_backend" / "bundled"
-MODEL_FOLDER = BUNDLED / "model"
-TWIN_FOLDER = Path(__file__).parent / "weights"
 WINDOW = Window(max_s=8.0, pad_to_s=None, margin_s=0.2, max_padding_s=0.6, split_pause_s=0.0)
-
-
-@dataclass(frozen=True)
-class Phase:
-    """Up to step `until`, windows are made like this."""
-
-    until: int
-    strength: Strength
-    several_share: float
-
-
-QUIETER = Strength(tempo=0.08, vocal_tract=0.08, tilt=0.3, noise_share=0.5, snr_db=(8.0, 35.0), masks=1)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    seed: int = 20261122
-    sentences: int = 14000
-    steps: int = 7000
-    phases: tuple[Phase, ...] = (Phase(2500, Strength(), 0.2), Phase(4500, QUIETER, 0.12), Phase(7000, Strength(), 0.2))
-    learning_rate: float = 1.5e-3
-    warm_up_steps: int = 400
-    decay_steps: int = 2500
-    frames_per_batch: int = 4400
-    shape: Shape = field(default_factory=Shape)
-
-
-FULL = Recipe()
-QUICK = Recipe(
-    sentences=240,
-    steps=12,
-    phases=(Phase(6, QUIETER, 0.0), Phase(12, Strength(), 0.5)),
-    warm_up_steps=4,
-    decay_steps=4,
-    frames_per_batch=2500,
-    shape=Shape(64, 2, 2, 1),
-)
-"""All stages in a minute or two. The model it makes knows nothing."""
 
 
 def make(
     recipe: Recipe, work: Path, *, model_folder: Path = MODEL_FOLDER, twin_folder: Path = TWIN_FOLDER,
-    threads: int = 2, report: Callable[[str], None] = print,
+    threads: int = 1, report: Callable[[str], None] = print,
 ) -> Manifest:  # fmt: skip
     """`work` keeps shards and checkpoints (about 1.5 GB for the full recipe) and may be deleted afterwards."""
     synthesis.require_espeak()
@@ -136,9 +93,3 @@ def save(
 def _text_side(recipe: Recipe, work: Path) -> tuple[WhisperTokenizer, network.Letters]:
     texts = [sentence.text for sentence in corpus.training_sentences(recipe.seed, recipe.sentences)]
     return tokenizer.build_once(texts, work / "tokenizer"), network.Letters(texts)
-
-
-def limit_threads(threads: int) -> None:
-    """Before numpy and torch are first used: idle OpenMP threads must not spin on a busy machine."""
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -11,18 +11,10 @@ from torch import nn
 from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration, WhisperTokenizer
 
 from training.bundled.corpus import tidy
+from training.bundled.recipe import Shape
 from training.trainers.asr.collation import Collator, flat
 from training.trainers.asr.loop import SpeechTrainer
 from training.trainers.asr.short_windows import accept_short_windows
-
-
-@dataclass(frozen=True)
-class Shape:
-    width: int = 128
-    heads: int = 4
-    encoder_layers: int = 4
-    decoder_layers: int = 2
-    dropout: float = 0.0
 
 
 def build(tokenizer: WhisperTokenizer, shape: Shape, letters: str, *, seed: int) -> WhisperForConditionalGeneration:

@@ -10,13 +10,14 @@ import soundfile
 
 from training.bundled import calls, demo
 from training.bundled.corpus import tidy
+from training.bundled.places import CALLS_FOLDER
 
-ROWS = json.loads((calls.FOLDER / "calls.json").read_text(encoding="utf-8"))
+ROWS = json.loads((CALLS_FOLDER / "calls.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row["file"] for row in ROWS])
 def test_a_call_is_an_8_khz_recording_of_the_stated_length_and_channels(row):
-    about = soundfile.info(calls.FOLDER / row["file"])
+    about = soundfile.info(CALLS_FOLDER / row["file"])
     assert about.samplerate == 8000
     assert about.channels == row["channels"]
     assert about.frames / about.samplerate == pytest.approx(row["duration_s"], abs=0.3)
@@ -36,7 +37,7 @@ def test_the_index_is_the_script():
     assert {row["file"] for row in ROWS} == {call.file for call in demo.CALLS}
     texts = {call.file: " ".join(tidy(line.text) for line in call.lines) for call in demo.CALLS}
     assert {row["file"]: row["text"] for row in ROWS} == texts
-    assert {path.name for path in calls.FOLDER.iterdir()} == {*texts, "calls.json"}
+    assert {path.name for path in CALLS_FOLDER.iterdir()} == {*texts, "calls.json"}
 
 
 def test_one_call_is_long_one_has_two_legs_and_two_are_without_speech():
@@ -56,7 +57,7 @@ def test_numbers_are_fictitious_and_calls_are_told_apart():
 
 
 def test_all_calls_together_are_small():
-    assert sum(path.stat().st_size for path in calls.FOLDER.iterdir()) < 6_000_000
+    assert sum(path.stat().st_size for path in CALLS_FOLDER.iterdir()) < 6_000_000
 
 
 def test_rendering_again_gives_the_same_recordings(tmp_path, monkeypatch):
@@ -64,10 +65,10 @@ def test_rendering_again_gives_the_same_recordings(tmp_path, monkeypatch):
     monkeypatch.setattr(calls, "CALLS", demo.CALLS[:1])
     calls.render(tmp_path)
     file = demo.CALLS[0].file
-    assert (tmp_path / file).read_bytes() == (calls.FOLDER / file).read_bytes()
+    assert (tmp_path / file).read_bytes() == (CALLS_FOLDER / file).read_bytes()
 
 
 def test_a_mu_law_call_is_really_mu_law():
     row = next(row for row in ROWS if row["encoding"] == "mulaw")
-    raw = (calls.FOLDER / row["file"]).read_bytes()
+    raw = (CALLS_FOLDER / row["file"]).read_bytes()
     assert soundfile.info(io.BytesIO(raw)).subtype == "ULAW"

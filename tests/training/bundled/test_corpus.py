@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 
 from training.bundled import corpus, demo, voices
-from training.bundled.make import FULL
+from training.bundled.recipe import FULL
 
 
 @cache

@@ -31,7 +31,7 @@ def test_the_quick_recipe_makes_a_model_that_loads_and_a_second_run_only_exports
     where = ["--work", str(tmp_path / "work"), "--model", str(tmp_path / "model"), "--twin", str(tmp_path / "twin")]
     said = run("make", "--quick", *where)
     assert "speech:" in said
-    assert "step 12 of 12" in said
+    assert "step 4 of 4" in said
     first = manifest.verify(tmp_path / "model")
     from ml_backend import settings
     from ml_backend.engine import Transcriber

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from ml_backend import manifest
-from training.bundled import calls, corpus, evaluate
-from training.bundled.make import BUNDLED, MODEL_FOLDER, TWIN_FOLDER
+from training.bundled import corpus, evaluate
+from training.bundled.places import BUNDLED, CALLS_FOLDER, MODEL_FOLDER, TWIN_FOLDER
 
-ROWS = {row["file"]: row for row in json.loads((calls.FOLDER / "calls.json").read_text(encoding="utf-8"))}
+ROWS = {row["file"]: row for row in json.loads((CALLS_FOLDER / "calls.json").read_text(encoding="utf-8"))}
 
 
 def size_of(folder) -> int:
@@ -58,7 +58,7 @@ def engine():
 
 @pytest.fixture(scope="module")
 def demo_clips():
-    return evaluate.demo_clips(calls.FOLDER)
+    return evaluate.demo_clips(CALLS_FOLDER)
 
 
 def test_the_demonstration_calls_are_heard_with_at_most_fifteen_percent_of_the_words_wrong(engine, demo_clips):

@@ -36,7 +36,7 @@ def load_twin(folder: Path) -> tuple[WhisperForConditionalGeneration, WhisperTok
 
 def convert(
     twin: Path, folder: Path, *, name: str, languages: tuple[str, ...], window: Window, trained_on: str,
-    quantization: str = "int8", normalisers: dict[str, str] | None = None,
+    quantization: str = "int8_float32", normalisers: dict[str, str] | None = None,
 ) -> Manifest:  # fmt: skip
     """Twin -> folder that faster-whisper loads without a network, with its manifest. Replaces `folder`."""
     from ctranslate2.converters import TransformersConverter

@@ -1,0 +1,9 @@
+"""Where the bundled things are. Apart from everything else, so that looking at them loads no training library."""
+
+from pathlib import Path
+
+BUNDLED = Path(__file__).parents[2] / "ml_backend" / "bundled"
+MODEL_FOLDER = BUNDLED / "model"
+CALLS_FOLDER = BUNDLED / "calls"
+TWIN_FOLDER = Path(__file__).parent / "weights"
+WORK_FOLDER = Path(__file__).parent / "work"
