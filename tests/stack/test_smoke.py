@@ -78,6 +78,13 @@ def test_quality_is_pre_set_on_every_call(stack, config):
         assert quality in QUALITIES
 
 
+def test_language_and_script_are_pre_set_where_somebody_speaks(stack, calls):
+    for task in stack.label_studio.tasks(stack.project("calls")):
+        spoken = bool(texts(task["predictions"]))
+        assert len(choices(task["predictions"], "language")) == spoken
+        assert len(choices(task["predictions"], "script")) == spoken
+
+
 @pytest.mark.parametrize("config", ["original", "calls"])
 def test_where_nobody_speaks_the_text_is_left_empty(stack, calls, config):
     silent = [t for t in stack.label_studio.tasks(stack.project(config)) if not calls[t["data"]["call"]].text]
