@@ -83,22 +83,20 @@ def test_the_twin_says_what_the_served_model_says(engine):
     from training.bundled.evaluate import edits
     from training.trainers.asr import export
     from training.trainers.asr.collation import padded
-    from training.trainers.asr.short_windows import accept_short_windows
+    from training.trainers.asr.short_windows import accept_short_windows, greedy
 
     model, tokenizer = export.load_twin(TWIN_FOLDER)
     accept_short_windows(model).eval()
     decoder = engine._pool.decoder
-    clips = [clip for _, some in zip(range(1), evaluate.sets(12), strict=False) for clip in some[1]][:12]
+    _, clips = next(evaluate.sets(12))
     wrong = words = 0
     for clip in clips:
-        features = decoder.features(clip.samples[0])
+        features = decoder.features(clip.samples[0, 5000:-5000])
         prompt = decoder.prompt(clip.language, prompt=None, hotwords=None)
         served = decoder.decode(decoder.encode([features]), [prompt], beam_size=1)[0].text
         mel = torch.from_numpy(padded([features.T], decoder.policy))
-        with torch.no_grad():
-            ids = model.generate(mel, language=clip.language, task="transcribe", num_beams=1, do_sample=False)
-        twin = tokenizer.decode(ids[0], skip_special_tokens=True).strip()
-        wrong += edits(served.split(), twin.split())
+        ids = greedy(model, mel, list(prompt.tokens), end=tokenizer.convert_tokens_to_ids("<|endoftext|>"))
+        wrong += edits(served.split(), tokenizer.decode(ids).split())
         words += len(served.split())
     assert words > 40
     assert wrong / words <= 0.1

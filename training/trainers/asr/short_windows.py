@@ -30,3 +30,21 @@ def accept_short_windows(model: WhisperForConditionalGeneration) -> WhisperForCo
     """Changes only the class of the encoder object: weights, config and file format stay as they are."""
     model.model.encoder.__class__ = AnyLengthEncoder
     return model
+
+
+@torch.no_grad()
+def greedy(
+    model: WhisperForConditionalGeneration, features: torch.Tensor, prompt: list[int], *, end: int, most: int = 128
+) -> list[int]:
+    """Text tokens of one window (1, mels, frames), most probable first; no timestamps.
+
+    Not `model.generate`: that pads every window to 30 s, and a model trained on short windows then hears badly.
+    """
+    states = model.model.encoder(features)
+    tokens = list(prompt)
+    while len(tokens) < len(prompt) + most:
+        scores = model(encoder_outputs=states, decoder_input_ids=torch.tensor([tokens])).logits[0, -1]
+        tokens.append(int(scores[: end + 1].argmax()))
+        if tokens[-1] == end:
+            return tokens[len(prompt) : -1]
+    return tokens[len(prompt) :]
