@@ -26,6 +26,7 @@ from ml_backend.transcript import Word
 LADDER = (0.2, 0.4, 0.6, 0.8, 1.0)  # temperatures for the few windows that fail the quality test, as in Whisper
 _BEST_OF = 5
 _FRAMES_PER_S = 100
+_FRAMES_AT_ONCE = 3000
 _BEFORE, _AFTER = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、।"
 _UNSPACED = ("zh", "ja", "th", "lo", "my", "yue")  # written without spaces between words
 
@@ -76,6 +77,7 @@ class Decoder:
         self.model = model
         self.policy = policy
         self.temperatures = temperatures
+        self.word_times = True  # without them, times come from the stretches of speech alone
         self._tokenizers: dict[str, Tokenizer] = {}
         self._suppressed: tuple[int, ...] | None = None
 
@@ -115,11 +117,22 @@ class Decoder:
         batch = np.zeros((len(features), features[0].shape[0], width), dtype=np.float32)
         for row, member in zip(batch, features, strict=True):
             row[:, : min(width, member.shape[-1])] = member[:, :width]
-        on_gpu = self.model.model.device == "cuda"  # rows are picked on the CPU; a window is a few MB
-        output = self.model.model.encode(ctranslate2.StorageView.from_array(batch), to_cpu=on_gpu)
-        if output.dtype == ctranslate2.DataType.bfloat16:  # unknown to numpy
-            output = output.to(ctranslate2.DataType.float32)
+        output = self._encoded(batch)
         return Encoded(output, tuple(min(f, width) for f in frames))
+
+    def _encoded(self, batch: npt.NDArray[np.float32]) -> ctranslate2.StorageView:
+        """On a CPU a few thousand frames at a time: more falls out of its caches and costs up to a third more."""
+        model = self.model.model
+        if model.device == "cuda":
+            output = model.encode(ctranslate2.StorageView.from_array(batch), to_cpu=True)  # rows are picked there
+            known = output.dtype != ctranslate2.DataType.bfloat16  # unknown to numpy
+            return output if known else output.to(ctranslate2.DataType.float32)
+        step = max(1, _FRAMES_AT_ONCE // batch.shape[-1])
+        parts = [batch[start : start + step] for start in range(0, len(batch), step)]
+        outputs = [model.encode(ctranslate2.StorageView.from_array(part)) for part in parts]
+        if len(outputs) == 1:
+            return outputs[0]
+        return ctranslate2.StorageView.from_array(np.concatenate([np.asarray(output) for output in outputs]))
 
     def languages(self, encoded: Encoded) -> list[dict[str, float]]:
         """Probability of each language, per member: one decoder step on what the encoder already gave."""
@@ -134,10 +147,10 @@ class Decoder:
         answers = []
         for index, (result, prompt) in enumerate(zip(results, prompts, strict=True)):
             best = self._read(result, prompt)
-            if not best.full and engine_guards.failed(best.text, best.avg_logprob, best.no_speech_probability):
+            if engine_guards.failed(best.text, best.avg_logprob, best.no_speech_probability):
                 best = self._again(encoded.row(index), prompt, best)
             answers.append(best)
-        return self._aligned(encoded, prompts, answers)
+        return self._aligned(encoded, prompts, answers) if self.word_times else answers
 
     def _again(self, alone: ctranslate2.StorageView, prompt: Prompt, first: Decoded) -> Decoded:
         """The ladder: warmer until the test passes, else the most probable one that does not repeat itself."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from ml_backend import engine_guards
 from ml_backend.engine_decoding import Decoded, Decoder, Encoded, Prompt, level_dbfs
 from ml_backend.engine_windows import Samples, Window, find_speech, halves, windows_of
 from ml_backend.errors import KaanError, PermanentError, RetryableError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 _SURE_LANGUAGE = 0.8  # below this the next window is heard too, up to _LANGUAGE_WINDOWS
 _LANGUAGE_WINDOWS = 3
-_SHORTEST_HALF_S = 2.0
+_MOST_HALVINGS = 2  # dense Hindi can need twice the tokens a window may have, not eight times
 _MOST_LEGS = 8
 
 
@@ -39,6 +40,7 @@ class Work:
     level_dbfs: float
     prompt: Prompt | None = None
     decoded: Decoded | None = None
+    halvings: int = 0
 
 
 @dataclass
@@ -215,7 +217,8 @@ class Pool:
         batch.encoded = None
         for work, decoded in zip(batch.work, found, strict=True):
             work.decoded = decoded
-            if decoded.full and work.window.duration_s >= 2 * _SHORTEST_HALF_S:
+            loops = engine_guards.compression(decoded.text) > engine_guards.MOST_COMPRESSION
+            if decoded.full and not loops and work.halvings < _MOST_HALVINGS:
                 self._decode_halves(work, batch.beam_size, recordings)
 
     def _decode_halves(self, work: Work, beam_size: int, recordings: list[Recording]) -> None:
@@ -224,6 +227,7 @@ class Pool:
         leg = _legs(recording.request.samples)[work.window.channel]
         for half in halves(work.window):
             part = replace(work, window=half, features=self.decoder.features(half.cut_from(leg)), decoded=None)
+            part.halvings += 1
             recording.work.append(part)
             self._decode(_Batch([part], beam_size=beam_size), recordings)
         recording.work.remove(work)

@@ -16,7 +16,6 @@ from pathlib import Path
 from faster_whisper.tokenizer import _LANGUAGE_CODES
 
 LANGUAGES = tuple(code for code in _LANGUAGE_CODES if code != "yue")
-_WORDS = 1024
 
 
 @dataclass(frozen=True)
@@ -28,11 +27,12 @@ class Shape:
     heads: int = 2
     tokens: int = 12
     positions: int = 1500
+    words: int = 1024  # the output layer is most of a small decoder's work, so speed needs the published number
 
 
 SMALL = Shape()
-TINY = Shape(width=384, layers=4, heads=6, tokens=80)  # the published sizes
-BASE = Shape(width=512, layers=6, heads=8, tokens=80)
+TINY = Shape(width=384, layers=4, heads=6, tokens=80, words=50_000)  # the published sizes
+BASE = Shape(width=512, layers=6, heads=8, tokens=80, words=50_000)
 
 
 def cached(shape: Shape = SMALL, *, seed: int = 0, quantization: str = "int8") -> Path:
@@ -55,7 +55,7 @@ def make(folder: Path, *, shape: Shape = SMALL, seed: int = 0, quantization: str
     import torch
     import transformers
 
-    tokens, tokenizer = _tokenizer()
+    tokens, tokenizer = _tokenizer(shape.words)
     torch.manual_seed(seed)
     config = transformers.WhisperConfig(
         vocab_size=len(tokens),
@@ -77,7 +77,7 @@ def make(folder: Path, *, shape: Shape = SMALL, seed: int = 0, quantization: str
     )
     model = transformers.WhisperForConditionalGeneration(config).eval()
     with torch.no_grad():
-        _speak(model.model.decoder, tokens["<|endoftext|>"], prompt=4, length=shape.tokens, words=_WORDS + 257)
+        _speak(model.model.decoder, tokens["<|endoftext|>"], prompt=4, length=shape.tokens, words=shape.words + 257)
     model.generation_config = transformers.GenerationConfig(
         bos_token_id=tokens["<|endoftext|>"],
         eos_token_id=tokens["<|endoftext|>"],
@@ -109,13 +109,15 @@ def make(folder: Path, *, shape: Shape = SMALL, seed: int = 0, quantization: str
     return target
 
 
-def _tokenizer():  # type: ignore[no-untyped-def]
+def _tokenizer(count: int):  # type: ignore[no-untyped-def]
     """Byte-level tokens, made-up words, the empty token CTranslate2 looks for, then Whisper's own in their order."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    words = [f"Ġ{a}{b}{c}" for a in "bdgklmnprstvzhjc" for b in "aeio" for c in "nrslmtkdbgpvzhfj"]
-    text = [*letters, *words[:_WORDS], ""]
+    syllables = [f"{a}{b}{c}" for a in "bdgklmnprstvzhjc" for b in "aeio" for c in "nrslmtkdbgpvzhfj"]
+    words = [f"Ġ{syllable}" for syllable in syllables]
+    words += [f"Ġ{one}{other}" for one in syllables for other in syllables[: 1 + count // len(syllables)]]
+    text = [*letters, *words[:count], ""]
     marks = ["<|endoftext|>", "<|startoftranscript|>", *(f"<|{code}|>" for code in LANGUAGES)]
     marks += ["<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"]
     times = [f"<|{step * 0.02:.2f}|>" for step in range(1501)]
@@ -148,7 +150,7 @@ def _speak(decoder, end: int, *, prompt: int, length: int, words: int) -> None: 
             part.weight[free] = 0
             part.bias[free] = 0
     decoder.embed_tokens.weight[:, free] = 0
-    decoder.embed_tokens.weight[end, free] = 60
+    decoder.embed_tokens.weight[end, free] = 600
     last = prompt + length - 1
     decoder.embed_positions.weight[:last, free] = -4
     decoder.embed_positions.weight[last:, free] = 4
