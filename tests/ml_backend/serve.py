@@ -111,6 +111,7 @@ def main(role: str) -> None:
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
         Relay(open_context(chosen), timing=RELAY, lease_timing=QUICK).run(stop)
     elif role == "run":
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit it ignored
         runner.run_due(open_context(chosen), kinds=KINDS, timing=QUICK)
     else:
         worker.serve(chosen, role.removeprefix("worker:"), kinds=KINDS, timing=QUICK)
