@@ -46,7 +46,7 @@ def drafted(stack, project_id, *, tasks):
 def filled(stack, title, *, config="original"):
     """A project of its own with all bundled calls, drafted."""
     project_id = stack.create_project(title, config=config)
-    stack.cli("project", "add", str(project_id), bundled_calls.BUCKET)
+    stack.cli("project", "add", str(project_id), f"{bundled_calls.BUCKET}/recordings")
     return project_id
 
 
