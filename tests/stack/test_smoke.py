@@ -151,6 +151,7 @@ def test_start_training_is_accepted_and_becomes_a_job_row(stack, database):
 def test_the_label_stream_stays_pre_filled_while_the_backend_is_down(stack, calls):
     project_id = filled(stack, "Backend down")
     drafted(stack, project_id, tasks=len(calls))
+    until(lambda: _shown_label(stack, project_id).startswith("draft-"), "Label Studio reads drafts by their label")
     with stack.frozen("web"):
         started = time.monotonic()
         task = stack.label_studio.next_task(project_id)
@@ -162,6 +163,10 @@ def test_status_finds_nothing_wrong_and_doctor_neither(stack):
     until(lambda: stack.cli("status", check=False).returncode == 0, "status is content", within_s=60, every_s=2)
     examined = stack.cli("doctor", check=False)
     assert examined.returncode == 0, examined.stdout + examined.stderr
+
+
+def _shown_label(stack, project_id):
+    return str(stack.label_studio.call("GET", f"/api/projects/{project_id}")["model_version"])
 
 
 def _training_jobs(database):
