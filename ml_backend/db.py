@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from ml_backend.errors import ConfigurationError, RetryableError
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 BUSY_TIMEOUT_S = 30
 
 
@@ -147,13 +147,23 @@ def upgrade(url: str) -> str:
     database = Database(url)
     try:
         with database.engine.connect() as connection:
+            _check_foreign_keys(connection, False)  # SQLite changes a table by building it anew
             config = _alembic_config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             connection.commit()
+            _check_foreign_keys(connection, True)
     finally:
         database.dispose()
     return SCHEMA_VERSION
+
+
+def _check_foreign_keys(connection: Connection, on: bool) -> None:
+    """SQLite only, and between transactions: whether rows may point to rows that are missing for a moment."""
+    if connection.dialect.name == "sqlite":
+        cursor = connection.connection.cursor()
+        cursor.execute(f"PRAGMA foreign_keys={'ON' if on else 'OFF'}")
+        cursor.close()
 
 
 def _alembic_config() -> Any:

@@ -43,8 +43,11 @@ def get(name: str) -> Any:
     )
 
 
-def configure(settings: Settings, role: str, *, stream: TextIO | None = None) -> None:
-    """Send every log line of this process to `stream` (standard error). Call it once, at the start of a process."""
+def configure(settings: Settings, role: str, *, stream: TextIO | None = None, quiet: bool = False) -> None:
+    """Send every log line of this process to `stream` (standard error). Call it once, at the start of a process.
+
+    `quiet` is for a command that says by itself what goes well: at level INFO, our own code only warns.
+    """
     stream = stream or sys.stderr
     as_json = settings.log_format == "json" or (settings.log_format == "auto" and not stream.isatty())
     mask = _Masker(_secret_values(settings))
@@ -61,6 +64,7 @@ def configure(settings: Settings, role: str, *, stream: TextIO | None = None) ->
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)
+    logging.getLogger("kaan").setLevel(logging.WARNING if quiet and root.level == logging.INFO else logging.NOTSET)
     for noisy in ("rq.worker", "rq.job", "httpx", "httpcore", "urllib3", "faster_whisper", "alembic"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
 

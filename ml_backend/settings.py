@@ -70,10 +70,38 @@ class Settings(BaseSettings):
     exotel_api_token: SecretStr = Field(SecretStr(""), description="Exotel API token.")
     exotel_api_url: str = Field("https://api.exotel.com", description="Exotel API address for your cluster.")
     exotel_recording_origins: str = Field(
-        "https://recordings.exotel.com",
-        description="Origins recordings may be fetched from, comma separated (scheme://host[:port]).",
+        "https://recordings.exotel.com,https://s3-ap-southeast-1.amazonaws.com/exotelrecordings/",
+        description="Origins recordings may be fetched from, comma separated: scheme://host[:port][/path/].",
     )
-    pseudonym_key: SecretStr = Field(SecretStr(""), description="Key of the hash that replaces phone numbers.")
+    exotel_time_zone: str = Field("Asia/Kolkata", description="Zone of Exotel's times, which carry none.")
+    exotel_requests_per_minute: int = Field(
+        100, ge=1, le=200, description="API requests per minute; Exotel allows 200 for the whole account."
+    )
+    pseudonym_key: SecretStr = Field(
+        SecretStr(""),
+        description="Key of the hash that replaces phone numbers; empty: one is made in DATA_DIR.",
+    )
+
+    # --- which calls become tasks
+    recordings_bucket: str = Field("call-recordings", description="Bucket of the calls' originals.")
+    scan_buckets: str = Field(
+        "call-recordings,voice-audio,training-data", description="Buckets searched for new audio, comma separated."
+    )
+    synthetic_prefixes: str = Field(
+        "voice-audio/,training-data/tts/",
+        description="Where our own synthetic voice lies (bucket/prefix), comma separated: never review or test material.",
+    )
+    review_min_quality: float = Field(0.7, ge=0, le=1, description="Calls above this quality may go to review.")
+    review_max_confidence: float = Field(0.9, ge=0, le=1, description="Calls below this confidence may go to review.")
+    audit_share: float = Field(
+        0.05, ge=0, le=1, description="Random share of all other calls with speech that goes to review."
+    )
+    blind_share: float = Field(
+        0.5, ge=0, le=1, description="Part of the audit share that is annotated without a draft."
+    )
+    overlap_share: float = Field(0.05, ge=0, le=1, description="Share of tasks that two annotators get.")
+    max_open_tasks: int = Field(2000, ge=1, description="Open review tasks per project; what is beyond waits.")
+    spool_max_mb: float = Field(10_000.0, gt=0, description="Recordings kept here while the object store is down.")
 
     # --- the model
     asr_model: str = Field(

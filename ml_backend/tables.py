@@ -60,7 +60,8 @@ def _reason() -> tuple[Column[Any], Column[Any]]:
     return Column("reason_code", String(80)), Column("reason", Text)
 
 
-# Step 1. One raw webhook request, committed before anything reads it. state: new, read, unreadable.
+# Step 1. One raw webhook request, committed before anything reads it. state: new, read, ignored, unreadable, erased.
+# Bodies and queries of Exotel are the only place where a phone number is kept; everywhere else it is a pseudonym.
 events = Table(
     "events", metadata, _id(), _created(),
     Column("source", String(20), nullable=False),  # exotel, label-studio
@@ -70,12 +71,16 @@ events = Table(
     Column("query", Text),
     Column("body", sa.LargeBinary, nullable=False),
     Column("digest", String(64), nullable=False),
+    Column("once_key", String(80), unique=True),  # a repeated callback has the same: one row, `copies` counts
+    Column("copies", sa.Integer, nullable=False, default=1),
+    Column("call_sid", String(200)),
     Column("state", String(20), nullable=False, default="new"),
     *_reason(),
-    Index(None, "source", "state"),
+    Index(None, "source", "state"), Index(None, "call_sid"),
 )
 
-# Step 1. One call the provider reported: the ledger.
+# Step 1. One call the provider reported: the ledger. States, moves and reasons: ml_backend/ledger.py. A call is in a
+# final state with a reason, or has a next action with a due time.
 calls = Table(
     "calls", metadata, _id(), _created(), Column("updated_at", UtcTime, nullable=False, default=now),
     Column("provider", String(20), nullable=False), Column("call_sid", String(200), nullable=False),
@@ -84,12 +89,25 @@ calls = Table(
     Column("direction", String(20)), Column("talk_seconds", sa.Float),
     Column("started_at", UtcTime), Column("ended_at", UtcTime), Column("custom_field", Text),
     Column("company_number", String(80)), Column("consent_purpose", String(60)),
+    Column("merged", sa.JSON, nullable=False, default=dict),  # per field, the rank of what filled it: order-free
+    Column("seen_by", sa.JSON, nullable=False, default=list),  # sources that reported it, e.g. passthru, listing
+    Column("listed_at", UtcTime),  # first seen in the provider's listing
     Column("state", String(30), nullable=False, default="expected"), *_reason(),
     Column("next_action", String(60)), Column("due_at", UtcTime),
-    UniqueConstraint("provider", "call_sid"), Index(None, "state", "due_at"),
+    Column("tries", sa.Integer, nullable=False, default=0),  # of the next action: its place on the retry ladder
+    UniqueConstraint("provider", "call_sid"), Index(None, "state", "due_at"), Index(None, "started_at"),
+    Index(None, "from_pseudonym"), Index(None, "to_pseudonym"),
 )
 
-# Step 1-2. One audio, unique by where it came from. state: found, stored, ready, refused (with reason), erased.
+# One of the company's own numbers, by pseudonym: what was learnt or set once for all calls through it.
+company_numbers = Table(
+    "company_numbers", metadata, _id(), _created(), Column("updated_at", UtcTime, nullable=False, default=now),
+    Column("pseudonym", String(80), nullable=False, unique=True), Column("name", String(120)),
+    Column("agent_channel", sa.Integer), Column("consent_purpose", String(60)),
+)
+
+# Step 1-2. One audio, unique by where it came from.
+# state: found, spooled (fetched, not yet in the store), stored, ready, refused (with reason), lost, erased, expired.
 recordings = Table(
     "recordings", metadata, _id(), _created(), Column("updated_at", UtcTime, nullable=False, default=now),
     Column("source", String(20), nullable=False),  # exotel, object, upload, bundled
@@ -102,6 +120,10 @@ recordings = Table(
     Column("duration_s", sa.Float), Column("header_duration_s", sa.Float), Column("call_duration_s", sa.Float),
     Column("rate_hz", sa.Integer), Column("channels", sa.Integer), Column("agent_channel", sa.Integer),
     Column("quality", sa.JSON), Column("quality_score", sa.Float),
+    Column("spans", sa.JSON),  # [[start_s, end_s, key of the piece], ...] of a call cut at pauses; null when whole
+    Column("language", String(10)), Column("known_text", Text),  # of a pair .wav + .txt
+    Column("etag", String(120)), Column("object_seen_at", UtcTime),  # as the last scan saw the object
+    Column("priority", sa.Integer, nullable=False, default=50),  # live before back-fill, as in jobs
     Column("state", String(30), nullable=False, default="found"), *_reason(),
     UniqueConstraint("source", "source_identity"), Index(None, "sha256"), Index(None, "state"),
     Index(None, "call_id"),
@@ -149,6 +171,7 @@ tasks = Table(
     Column("origin", String(20), nullable=False),  # ours, label-studio (imported or uploaded by a person)
     Column("blind", sa.Boolean, nullable=False, default=False),
     Column("selection_reason", String(80)), Column("selection_probability", sa.Float),
+    Column("usefulness", sa.Float), Column("overlap", sa.Integer, nullable=False, default=1),  # annotators wanted
     Column("status_line", Text), Column("status_shown", Text),  # wanted, and what Label Studio has
     Column("state", String(20), nullable=False, default="wanted"), *_reason(),
     UniqueConstraint("external_key"), UniqueConstraint("project_id", "ls_task_id"),
@@ -251,6 +274,34 @@ tombstones = Table(
     "tombstones", metadata, _id(), _created(), Column("kind", String(20), nullable=False),
     Column("identity", String(1000), nullable=False), Column("why", String(80), nullable=False),
     UniqueConstraint("kind", "identity"),
+)
+
+# What must not be erased or expire, whoever asks. kind and identity as in tombstones.
+holds = Table(
+    "holds", metadata, _id(), _created(), Column("kind", String(20), nullable=False),
+    Column("identity", String(1000), nullable=False), Column("why", String(200), nullable=False),
+    Column("who", String(120), nullable=False), UniqueConstraint("kind", "identity"),
+)
+
+# One request to erase a person: what was removed, and which datasets and models had used it. state: running, done.
+erasures = Table(
+    "erasures", metadata, _id(), _created(), Column("pseudonym", String(80), nullable=False),
+    Column("who", String(120), nullable=False), Column("counts", sa.JSON), Column("report", sa.JSON),
+    Column("state", String(20), nullable=False, default="running"), Column("finished_at", UtcTime),
+)
+
+# How long originals of a bucket are kept; days null is for ever. state: kept, reported (nothing removed yet), confirmed.
+retention = Table(
+    "retention", metadata, Column("bucket", String(100), primary_key=True), Column("days", sa.Integer),
+    Column("state", String(20), nullable=False, default="kept"), Column("report", sa.JSON),
+    Column("updated_at", UtcTime, nullable=False, default=now), Column("who", String(120)),
+)
+
+# How far a reader of the outside world has come (listing windows, bucket scans): moved after each committed page.
+checkpoints = Table(
+    "checkpoints", metadata, Column("name", String(200), primary_key=True), Column("position", sa.JSON, nullable=False),
+    Column("state", String(20), nullable=False, default="running"), *_reason(),
+    Column("started_at", UtcTime, nullable=False, default=now), Column("updated_at", UtcTime, nullable=False, default=now),
 )
 
 # Design D3. One background job.

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from ml_backend import db, jobs, labelconfig, tables
 from ml_backend.context import Context, JobContext
-from ml_backend.errors import PermanentError
+from ml_backend.errors import PermanentError, RetryableError
 from ml_backend.tables import predictions, projects, tasks
 from sync.changes import label_shown, show_label
 from sync.drafts import bump
@@ -68,6 +68,31 @@ def confirm_answers(context: JobContext, project_id: int) -> None:
         if connection.execute(later).first():
             due = tables.now() + ANSWER_SETTLES
             jobs.enqueue(connection, jobs.CONFIRM_ANSWERS, key=str(project_id), due_at=due, project_id=project_id)
+
+
+def withdraw(context: Context, client: LabelStudioClient, task: sa.Row[Any]) -> None:
+    """Take a task's drafts back, there and here: they are the text of another recording. Safe to repeat.
+
+    Our rows stay, since annotations may name them, under a label that nothing asks for. Raises RetryableError while a
+    delivery is under way, because what arrives after this would stay.
+    """
+    mine = sa.select(predictions).where(predictions.c.task_id == task.id)
+    rows = context.db.rows(mine.where(~predictions.c.draft_label.like("withdrawn-%")))
+    if not rows:
+        return
+    lately = tables.now() - 2 * ANSWER_SETTLES
+    if any(row.delivered_by and not row.confirmed_at and row.delivered_at > lately for row in rows):
+        raise RetryableError(
+            "delivery-under-way", "A draft of this task is being delivered.", "Nothing to do: it is tried again."
+        )
+    labels = {row.draft_label for row in rows}
+    for found in client.predictions(task.ls_task_id):
+        if found.get("model_version") in labels:
+            client.delete_prediction(int(found["id"]))
+    with context.db.transaction() as connection:
+        for row in rows:
+            values = {"draft_label": f"withdrawn-{row.id}", "delivered_by": row.delivered_by or "nobody"}
+            db.update(connection, predictions, row.id, **values, ls_prediction_id=None)
 
 
 def _confirm_found(context: Context, client: LabelStudioClient, rows: Sequence[sa.Row[Any]]) -> list[sa.Row[Any]]:

@@ -139,7 +139,7 @@ def _draft_open_tasks(connection: Connection, context: Context, project: sa.Row[
     done = set(connection.execute(_open(project, project.next_draft_label).with_only_columns(tasks.c.id)).scalars())
     waiting = 0
     for task in connection.execute(_open(project, project.draft_label)).all():
-        if task.id in done:
+        if task.id in done or task.reason_code is not None:  # one that cannot be transcribed holds nobody up
             continue
         recording = _recording(connection, task)
         if drafts.draft_task(connection, context.settings, project, task, recording, model_version=model_version):

@@ -21,6 +21,7 @@ from ml_backend.tables import annotations as annotation_rows
 from ml_backend.tables import predictions, projects, recordings, tasks
 from sync import drafts
 from sync.annotations import mark_deleted, store
+from sync.delivery import withdraw
 from sync.ingest import add_recording, urgency
 from sync.label_studio import LabelStudioClient, client_of
 from sync.sources import source_of
@@ -68,6 +69,8 @@ def _take(
 ) -> int:
     """One piece of the list; gives how many rows are new or changed."""
     changed, unread = 0, []
+    for row in _with_other_audio(context, project, found):
+        withdraw(context, client, row)
     with context.db.transaction() as connection:
         counts = _counts(connection, project, [int(task["id"]) for task in found])
         for task in found:
@@ -118,8 +121,7 @@ def _row(
 ) -> tuple[sa.Row[Any], bool]:
     """Our row of a Label Studio task, made or corrected where needed; and whether it was."""
     task_id, data = int(task["id"]), task.get("data") or {}
-    key = labelconfig.parse(project.label_config).audio_key or "audio"
-    value = data.get(key)
+    value = data.get(_audio_key(project))
     known = sa.select(tasks).where(tasks.c.project_id == project.id, tasks.c.ls_task_id == task_id)
     row = connection.execute(known).first()
     if row is None and data.get(KEY):  # ours: its import was never answered
@@ -127,7 +129,7 @@ def _row(
         row = connection.execute(mine.where(tasks.c.state == "wanted", tasks.c.ls_task_id.is_(None))).first()
         if row is not None:
             return row, False  # create_tasks looks it up and opens it with its prediction
-    stored = value[:1000] if isinstance(value, str) else None
+    stored = _stored(value)
     if row is not None and row.state == "deleted":  # a person brought it back
         db.update(connection, tasks, row.id, state="open")
     if row is not None and row.data_value == stored:
@@ -144,12 +146,26 @@ def _row(
             **about,
         }
         row_id, _ = db.insert_once(connection, tasks, values, key=("external_key",))
-    else:  # somebody changed the task's audio: its drafts belong to another recording
+    else:  # somebody changed the task's audio
         row_id = row.id
-        drop = sa.and_(predictions.c.task_id == row_id, predictions.c.delivered_by.is_(None))
-        connection.execute(sa.delete(predictions).where(drop))
         db.update(connection, tasks, row_id, data_value=stored, **about)
     return connection.execute(sa.select(tasks).where(tasks.c.id == row_id)).one(), True
+
+
+def _with_other_audio(context: Context, project: sa.Row[Any], found: Sequence[Mapping[str, Any]]) -> list[sa.Row[Any]]:
+    """Our rows of the listed tasks whose audio somebody replaced in Label Studio."""
+    values = {int(task["id"]): _stored((task.get("data") or {}).get(_audio_key(project))) for task in found}
+    here = sa.select(tasks).where(tasks.c.project_id == project.id, tasks.c.ls_task_id.in_(values))
+    return [row for row in context.db.rows(here) if row.data_value != values[row.ls_task_id]]
+
+
+def _audio_key(project: sa.Row[Any]) -> str:
+    return labelconfig.parse(project.label_config).audio_key or "audio"
+
+
+def _stored(value: Any) -> str | None:
+    """A task's audio value as our column holds it."""
+    return value[:1000] if isinstance(value, str) else None
 
 
 def _about(

@@ -12,9 +12,11 @@ settings.load_profile("kaan")
 
 
 @pytest.fixture(autouse=True)
-def _log_level() -> Iterator[None]:
-    """A command run in this process may quiet the logs for itself; the next test hears them again."""
-    logger = logging.getLogger("kaan")
-    level = logger.level
+def _logging() -> Iterator[None]:
+    """A command run in this process sets up its log lines; the next test hears what it would hear alone."""
+    root, ours = logging.getLogger(), logging.getLogger("kaan")
+    handlers, levels = root.handlers[:], (root.level, ours.level)
     yield
-    logger.setLevel(level)
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from typing import Annotated, Any
 
 import sqlalchemy as sa
@@ -164,9 +163,7 @@ def run(
 
 def _open(role: str = "cli") -> Context:
     chosen = settings.load()
-    log.configure(chosen, role)
-    if chosen.log_level == "INFO":  # the command's own lines say it already
-        logging.getLogger("kaan").setLevel(logging.WARNING)
+    log.configure(chosen, role, quiet=True)
     return open_context(chosen)
 
 

@@ -60,6 +60,27 @@ def test_the_label_moves_only_after_every_open_task_has_its_new_draft(service: S
     assert languages == {"en", "hi"}
 
 
+def test_a_recording_that_can_no_longer_be_heard_does_not_hold_up_the_others(service: Service) -> None:
+    project = service.project(extra_params={"language": "en"})
+    service.bring(project, "en-delivery-noisy.wav", "hi-refund-sum.wav")
+    service.run_jobs()
+    lost = service.rows(tables.recordings)[0]
+    service.context.store.delete(service.context.settings.audio_bucket, lost.derived_key)
+    wish(service, project, {"language": "hi"})
+
+    for _ in range(5):
+        if not runner.run_due(service.context, wait_s=2.5).outcomes:
+            break
+    else:
+        pytest.fail("The jobs wake one another for ever.")
+    row = service.context.db.row(tables.projects, project.id)
+    assert (row.draft_label, row.next_draft_label) == ("draft-2", None)
+    found = {task["id"]: {p["model_version"] for p in task["predictions"]} for task in service.there(project)}
+    assert sorted(map(sorted, found.values())) == [["draft-1"], ["draft-1", "draft-2"]]
+    unheard = next(task for task in service.rows(tables.tasks) if task.recording_id == lost.id)
+    assert unheard.reason_code == "audio-missing"
+
+
 def test_wishes_that_change_nothing_draft_nothing_again(service: Service) -> None:
     project = service.project(extra_params={"language": "en"})
     service.bring(project, "en-delivery-noisy.wav")
