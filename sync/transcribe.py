@@ -48,13 +48,13 @@ def transcribe_recordings(context: JobContext, items: list[PooledItem]) -> None:
             wanted += _missing(context, item, recording, transcriber.model_version)
             heard[item.job_id] = recording
         except KaanError as error:
-            item.failed(error)
+            _fail(context, item, int(item.arguments["recording_id"]), error)
     answers = transcriber.transcribe([w.request for w in wanted]) if wanted else []
     for want, answer in zip(wanted, answers, strict=True):
         if isinstance(answer, Transcript):
             _store(context, want, answer)
         else:
-            _fail(context, want, answer)
+            _fail(context, want.item, want.recording.id, answer)
     for item in items:
         if item.job_id in heard and not item.settled:
             with context.db.transaction() as connection:
@@ -93,25 +93,25 @@ def _missing(context: Context, item: PooledItem, recording: sa.Row[Any], model_v
 def _samples(context: Context, recording: sa.Row[Any]) -> Any:
     """The normalised audio; PermanentError `audio-missing` when somebody removed it."""
     bucket, key = context.settings.audio_bucket, str(recording.derived_key)
-    path = context.store.open_local(bucket, key)
-    if path is not None:
-        return audio.read_wav(path)[0]
     if context.store.stat(bucket, key) is None:
         raise PermanentError(
             "audio-missing", "The normalised audio is gone.", "Run the recording's ingest job again: `jobs retry`."
         )
+    path = context.store.open_local(bucket, key)
+    if path is not None:
+        return audio.read_wav(path)[0]
     with tempfile.TemporaryDirectory(prefix="kaan-hear-") as folder:
         path = Path(folder) / "audio.wav"
         context.store.fetch(bucket, key, path)
         return audio.read_wav(path)[0]
 
 
-def _fail(context: Context, want: _Wanted, error: KaanError) -> None:
+def _fail(context: Context, item: PooledItem, recording_id: int, error: KaanError) -> None:
     """This member failed; when trying again cannot help, its tasks say so."""
     if isinstance(error, PermanentError):
         with context.db.transaction() as connection:
-            drafts.give_up(connection, want.recording.id, error)
-    want.item.failed(error)
+            drafts.give_up(connection, recording_id, error)
+    item.failed(error)
 
 
 def _store(context: Context, want: _Wanted, transcript: Transcript) -> None:
