@@ -32,16 +32,16 @@ def old_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def test_a_database_of_the_first_release_is_upgraded_with_its_rows_and_their_references(old_url: str) -> None:
     old = db.Database(old_url)
     with old.transaction() as connection:
-        at = "2026-11-22 00:00:00"
+        at = {"at": "2026-11-22 00:00:00"}
         for statement in (
             "INSERT INTO calls (created_at, updated_at, provider, call_sid, state)"
-            f" VALUES ('{at}', '{at}', 'exotel', 'a1', 'expected')",
+            " VALUES (:at, :at, 'exotel', 'a1', 'expected')",
             "INSERT INTO recordings (created_at, updated_at, source, source_identity, call_id, synthetic, state)"
-            f" VALUES ('{at}', '{at}', 'object', 's3://b/k', 1, false, 'found')",
+            " VALUES (:at, :at, 'object', 's3://b/k', 1, false, 'found')",
             "INSERT INTO events (created_at, source, method, body, digest, state)"
-            f" VALUES ('{at}', 'label-studio', 'POST', 'x', 'd', 'new')",
+            " VALUES (:at, 'label-studio', 'POST', 'x', 'd', 'new')",
         ):
-            connection.execute(sa.text(statement))
+            connection.execute(sa.text(statement), at)
     old.dispose()
 
     db.upgrade(old_url)
