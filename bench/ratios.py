@@ -39,6 +39,11 @@ def row(
     }
 
 
+def alternate(a: Callable[[], float], b: Callable[[], float], *, rounds: int) -> list[tuple[float, float]]:
+    """(A, B) of each round, in turn, so that what the machine does meanwhile meets both."""
+    return [(a(), b()) for _ in range(rounds)]
+
+
 def own_cpu_s(work: Callable[[], Any], *, child: int | None = None) -> float:
     """CPU seconds of this process for `work`, and of a child process (its own children included) where one helps."""
     before = time.process_time() + (_tree_cpu_s(child) if child else 0.0)

@@ -10,8 +10,6 @@ import http.client
 import json
 import multiprocessing
 import os
-import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -19,37 +17,23 @@ import tempfile
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
+from bench import ratios
+from bench.ratios import alternate
+from bench.servers import ROOT, children, cpu_s_of, environment, free_port, serving, wait_for
 from ml_backend import db, labelconfig, rendering, tables
 from ml_backend.db import Database
 from ml_backend.transcript import Segment, Transcript
 
-ROOT = Path(__file__).parents[1]
 CONFIG = (ROOT / "ml_backend" / "labelling" / "original.xml").read_text()
-TASKS, ROUNDS, REQUESTS = 100, 7, 200  # a round of one side takes some 40 ticks of the kernel's clock
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+TASKS, ROUNDS, REQUESTS = 100, 9, 200
 
-SERVER = """
-from flask import Response
-from ml_backend import settings
-from ml_backend.api import server
-server.BEAT_S = 1e6
-given = settings.load()
-class WithBare(server.Server):
-    def load(self):
-        app = super().load()
-        ready = open("ready.json", "rb").read()
-        app.add_url_rule("/bare", view_func=lambda: Response(ready, mimetype="application/json"), methods=["POST"])
-        return app
-WithBare(given).run()
-"""
 BARE_START = """
 import ctranslate2
 from flask import Flask
@@ -93,17 +77,18 @@ def predict_hit(count: int, *, target: float) -> dict[str, Any]:
             wal = folder / "kaan.db-wal"
             before = (wal.stat().st_size, wal.stat().st_mtime_ns) if wal.exists() else None
             requests = REQUESTS if count > 1 else 3 * REQUESTS
-            pairs = alternate(lambda: ours.cpu_s(requests), lambda: bare.cpu_s(requests))
-            control = alternate(lambda: bare.cpu_s(requests), lambda: bare.cpu_s(requests))
+            pairs = alternate(lambda: bare.cpu_s(requests), lambda: ours.cpu_s(requests), rounds=ROUNDS)
+            control = alternate(lambda: bare.cpu_s(requests), lambda: bare.cpu_s(requests), rounds=ROUNDS)
             after = (wal.stat().st_size, wal.stat().st_mtime_ns) if wal.exists() else None
-    return result(
+    return ratios.row(
         f"/predict hit, {count} tasks / ready bytes, server CPU",
         pairs,
         control,
         target=target,
+        at_least=False,
         p99_ms=round(percentile(ours.waits_s, 0.99) * 1000, 2),
         p99_target_ms=25,
-        cpu_ms=round(statistics.median(a for a, _ in pairs) / requests * 1000, 3),
+        cpu_ms=round(statistics.median(mine for _, mine in pairs) / requests * 1000, 3),
         database_written=before != after,
     )
 
@@ -132,9 +117,9 @@ class Side:
 
     def cpu_s(self, requests: int) -> float:
         """CPU seconds of the server for so many requests."""
-        before = cpu_of(self.pid)
+        before = cpu_s_of(self.pid)
         self.run(requests)
-        return cpu_of(self.pid) - before
+        return cpu_s_of(self.pid) - before
 
 
 def deployment(folder: Path, count: int) -> bytes:
@@ -184,7 +169,7 @@ def deployment(folder: Path, count: int) -> bytes:
 # --- start
 
 
-def web_start(repeats: int = 5) -> dict[str, Any]:
+def web_start() -> dict[str, Any]:
     """CPU from exec to the first 200 on /health, against Flask + CTranslate2 under the same server."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -200,15 +185,16 @@ def web_start(repeats: int = 5) -> dict[str, Any]:
             return start_cpu_s([sys.executable, "-c", BARE_START.format(port=port)], folder, port)
 
         ours(), bare()  # the bytecode is written and the pages are warm
-        pairs = alternate(ours, bare, rounds=repeats)
-        control = alternate(bare, bare, rounds=max(repeats // 2, 2))
-    return result(
+        pairs = alternate(bare, ours, rounds=ROUNDS)
+        control = alternate(bare, bare, rounds=ROUNDS)
+    return ratios.row(
         "web start / bare Flask + CTranslate2 start, CPU",
         pairs,
         control,
         target=1.5,
+        at_least=False,
         heavy_modules=heavy_modules(),
-        cpu_s=round(statistics.median(a for a, _ in pairs), 3),
+        cpu_s=round(statistics.median(mine for _, mine in pairs), 3),
     )
 
 
@@ -216,11 +202,10 @@ def start_cpu_s(command: list[str], folder: Path, port: int) -> float:
     """Start, wait for health, stop; CPU of the whole process tree."""
     process = subprocess.Popen(command, cwd=folder, env=environment(folder, port), stderr=subprocess.DEVNULL)
     wait_for(port, process)
-    tree = [process.pid, *children(process.pid)]
-    used = sum(cpu_of(pid) for pid in tree)
-    process.send_signal(signal.SIGTERM)
+    used_s = sum(cpu_s_of(pid) for pid in (process.pid, *children(process.pid)))
+    process.terminate()
     process.wait(30)
-    return used
+    return used_s
 
 
 def heavy_modules() -> list[str]:
@@ -299,93 +284,6 @@ def burn() -> None:
         sum(i * i for i in range(10_000))
 
 
-# --- processes
-
-
-@contextmanager
-def serving(folder: Path, **more: str) -> Iterator[tuple[int, int]]:
-    """The real server with a bare route beside; (port, pid of its worker process)."""
-    port = free_port()
-    env = {**environment(folder, port), **more}
-    process = subprocess.Popen([sys.executable, "-c", SERVER], cwd=folder, env=env, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(port, process)
-        yield port, children(process.pid)[0]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-
-
-def environment(folder: Path, port: int) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    return {**kept, "DATA_DIR": str(folder), "PORT": str(port), "PYTHONPATH": str(ROOT)}
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            connection.request("GET", "/health")
-            if connection.getresponse().status == 200:
-                return
-        except OSError:
-            pass
-        finally:
-            connection.close()
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise AssertionError("the server did not start")
-        time.sleep(0.02)
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def cpu_of(pid: int) -> float:
-    """User and system seconds of a process, all threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * TICK_S
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-# --- numbers
-
-
-def alternate(a: Callable[[], float], b: Callable[[], float], rounds: int = ROUNDS) -> list[tuple[float, float]]:
-    """A and B in turn, so that what the machine does meanwhile meets both."""
-    return [(a(), b()) for _ in range(rounds)]
-
-
-def result(
-    name: str, pairs: list[tuple[float, float]], control: list[tuple[float, float]], *, target: float, **more: Any
-) -> dict[str, Any]:
-    """The ratio of medians, its spread, and the control that makes it believable."""
-    ratio = statistics.median(a for a, _ in pairs) / statistics.median(b for _, b in pairs)
-    same = statistics.median(a for a, _ in control) / statistics.median(b for _, b in control)
-    each = sorted(a / b for a, b in pairs)
-    return {
-        "name": name,
-        "value": round(ratio, 3),
-        "target": f"<= {target}",
-        "met": ratio <= target,
-        "spread": [round(each[0], 3), round(each[-1], 3)],
-        "control": round(same, 3),
-        "void": abs(same - 1) > 0.05,
-        **more,
-    }
-
-
 def percentile(values: list[float], share: float) -> float:
     ordered = sorted(values)
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
-
-
-if __name__ == "__main__":
-    for row in rows():
-        print(json.dumps(row, ensure_ascii=False), flush=True)
