@@ -126,7 +126,21 @@ recordings = Table(
     Column("priority", sa.Integer, nullable=False, default=50),  # live before back-fill, as in jobs
     Column("state", String(30), nullable=False, default="found"), *_reason(),
     UniqueConstraint("source", "source_identity"), Index(None, "sha256"), Index(None, "state"),
-    Index(None, "call_id"),
+    Index(None, "call_id"), Index(None, "bucket", "object_key"),
+)
+
+# What scans have seen in the object store, one row per object, in the order a listing comes in (by bytes).
+# state: taken (a recording stands for it), text (of an audio beside it), waiting (for the audio its call fetches),
+# same-call (its call has other audio already), ignored (no audio by its name), refused (with reason), lost.
+objects = Table(
+    "objects", metadata, Column("bucket", String(100), primary_key=True),
+    Column("object_key", String(1024).with_variant(String(1024, collation="C"), "postgresql"), primary_key=True),
+    Column("name", String(200)),  # the file's name without its ending, which may be a call's id
+    Column("etag", String(120), nullable=False), Column("size_bytes", sa.BigInteger, nullable=False),
+    Column("modified_at", UtcTime), Column("seen_at", UtcTime, nullable=False, default=now),
+    Column("recording_id", Id, ForeignKey("recordings.id")),
+    Column("state", String(20), nullable=False), *_reason(),
+    Index(None, "name"), Index(None, "recording_id"), Index(None, "state"), sqlite_with_rowid=False,
 )
 
 # One Label Studio project. state: seen (by /setup only), attached, detached.

@@ -70,6 +70,32 @@ def upgrade() -> None:
         sa.Column("who", sa.String(length=120), nullable=True),
         sa.PrimaryKeyConstraint("bucket", name=op.f("pk_retention")),
     )
+    op.create_table(
+        "objects",
+        sa.Column("bucket", sa.String(length=100), nullable=False),
+        sa.Column(
+            "object_key",
+            sa.String(length=1024).with_variant(sa.String(length=1024, collation="C"), "postgresql"),
+            nullable=False,
+        ),
+        sa.Column("name", sa.String(length=200), nullable=True),
+        sa.Column("etag", sa.String(length=120), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("modified_at", ml_backend.tables.UtcTime(timezone=True), nullable=True),
+        sa.Column("seen_at", ml_backend.tables.UtcTime(timezone=True), nullable=False),
+        sa.Column("recording_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("state", sa.String(length=20), nullable=False),
+        sa.Column("reason_code", sa.String(length=80), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(["recording_id"], ["recordings.id"], name=op.f("fk_objects_recording_id_recordings")),
+        sa.PrimaryKeyConstraint("bucket", "object_key", name=op.f("pk_objects")),
+        sqlite_with_rowid=False,
+    )
+    with op.batch_alter_table("objects", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_objects_name"), ["name"], unique=False)
+        batch_op.create_index(batch_op.f("ix_objects_recording_id"), ["recording_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_objects_state"), ["state"], unique=False)
+
     with op.batch_alter_table("calls", schema=None) as batch_op:
         batch_op.add_column(sa.Column("merged", sa.JSON(), nullable=False, server_default="{}"))
         batch_op.add_column(sa.Column("seen_by", sa.JSON(), nullable=False, server_default="[]"))
@@ -93,6 +119,7 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("etag", sa.String(length=120), nullable=True))
         batch_op.add_column(sa.Column("object_seen_at", ml_backend.tables.UtcTime(timezone=True), nullable=True))
         batch_op.add_column(sa.Column("priority", sa.Integer(), nullable=False, server_default="50"))
+        batch_op.create_index(batch_op.f("ix_recordings_bucket_object_key"), ["bucket", "object_key"], unique=False)
 
     with op.batch_alter_table("tasks", schema=None) as batch_op:
         batch_op.add_column(sa.Column("usefulness", sa.Float(), nullable=True))
@@ -105,6 +132,7 @@ def downgrade() -> None:
         batch_op.drop_column("usefulness")
 
     with op.batch_alter_table("recordings", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_recordings_bucket_object_key"))
         batch_op.drop_column("priority")
         batch_op.drop_column("object_seen_at")
         batch_op.drop_column("etag")
@@ -128,6 +156,7 @@ def downgrade() -> None:
         batch_op.drop_column("seen_by")
         batch_op.drop_column("merged")
 
+    op.drop_table("objects")
     op.drop_table("retention")
     op.drop_table("holds")
     op.drop_table("erasures")
