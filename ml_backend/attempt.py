@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from ml_backend import leases, log
+from ml_backend import failpoints, leases, log
 from ml_backend.context import Context, JobContext, PooledItem
 from ml_backend.errors import PermanentError, RetryableError
 from ml_backend.jobs import JobKind
@@ -81,6 +81,7 @@ class Attempt:
                 return
             if error is not None:
                 _tell(lease, error)
+            failpoints.hit("runner.before-settle")
             settled = self._persist(lambda connection: self._outcome(connection, lease, error))
             if settled is None:
                 _log.warning("outcome dropped: the lease passed to another", job=lease.job_id, attempt=lease.attempt)

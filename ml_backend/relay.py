@@ -16,7 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import leases, log, processes, tables, transport
+from ml_backend import failpoints, leases, log, processes, tables, transport
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, KaanError, RetryableError
 from ml_backend.jobs import QUEUES, WAITED_FOR
@@ -129,11 +129,13 @@ class Relay:
         lowest = self._least_urgent_in_queue(queue)
         for row in chosen:
             if self._move(row.id, row.attempt, "waiting", "queued"):
+                failpoints.hit("relay.before-push")
                 try:
                     transport.put(self.redis, queue, row.id, attempt=row.attempt, in_front=row.priority < lowest)
                 except RetryableError:
                     self._move(row.id, row.attempt, "queued", "waiting")
                     raise
+                failpoints.hit("relay.after-push")
         return len(chosen)
 
     def _chosen(self, queue: str) -> Sequence[Any]:

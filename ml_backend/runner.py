@@ -16,8 +16,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from ml_backend import failpoints, leases, log, tables
 from ml_backend import jobs as job_table
-from ml_backend import leases, log, tables
 from ml_backend.attempt import Attempt, Pulse
 from ml_backend.context import Context
 from ml_backend.errors import PermanentError
@@ -123,6 +123,7 @@ class Runner:
         held = self._take(job_id, after_attempt)
         if not held:
             return []
+        failpoints.hit("runner.after-take")
         kind = self.kinds.get(held[0].name)
         self.on_start(held[0].name, [lease.job_id for lease in held])
         started = time.monotonic()

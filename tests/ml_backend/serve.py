@@ -19,6 +19,7 @@ from ml_backend import log, runner, settings, worker
 from ml_backend.context import Context, open_context
 from ml_backend.leases import Timing
 from ml_backend.relay import Relay, RelayTiming
+from tests.faults import launch
 from tests.ml_backend.job_functions import KINDS
 
 QUICK = Timing(lease_s=2.0, beat_s=0.4, backoff_s=0.05, report_s=0.0, exit_grace_s=1.0)
@@ -36,6 +37,7 @@ class Process:
             "DATA_DIR": str(context.settings.data_dir),
             "DATABASE_URL": context.settings.database_url,
             "REDIS_URL": redis_url,
+            **{name: value for name, value in os.environ.items() if name == launch.VARIABLE},
         }
         with self.log_path.open("wb") as output:
             self.popen = subprocess.Popen(
@@ -104,6 +106,7 @@ def _children(pid: int) -> list[int]:
 
 
 def main(role: str) -> None:
+    launch.prepare()
     chosen = settings.load()
     log.configure(chosen, role)
     if role == "relay":

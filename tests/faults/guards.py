@@ -1,0 +1,164 @@
+"""Taking a guard of the product away, by name, so that its fault test can be seen to fail.
+
+Only tests import this file, and nothing in the product asks whether a guard is there. A guard is removed for the rest
+of the process (a launched one, or a pytest run with `--without`), never put back.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+REMOVALS: dict[str, Callable[[], None]] = {}
+
+
+def remove(name: str) -> None:
+    """From now on this process lacks the guard."""
+    REMOVALS[name]()
+
+
+def _guard(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    def known(removal: Callable[[], None]) -> Callable[[], None]:
+        REMOVALS[name] = removal
+        return removal
+
+    return known
+
+
+def _module(path: str) -> Any:
+    return importlib.import_module(path)
+
+
+def _set(path: str, name: str, value: Any) -> None:
+    setattr(_module(path), name, value)
+
+
+@_guard("fencing")
+def _fencing() -> None:
+    """An attempt may write whoever holds the lease now."""
+    leases, sa = _module("ml_backend.leases"), _module("sqlalchemy")
+
+    def write(connection: Any, lease: Any, **values: Any) -> bool:
+        changed = connection.execute(sa.update(leases.jobs).where(leases.jobs.c.id == lease.job_id).values(**values))
+        return bool(changed.rowcount)
+
+    leases._write = write
+
+
+@_guard("leases-run-out")
+def _leases_run_out() -> None:
+    """Nobody takes back what a dead process held."""
+    _set("ml_backend.leases", "take_back", lambda connection, *, lease_s: [])
+    _set("ml_backend.leases", "take_back_from", lambda connection, owner: [])
+
+
+@_guard("deaths-are-counted")
+def _deaths_are_counted() -> None:
+    _set("ml_backend.leases", "MAX_DEATHS", 10**9)
+
+
+@_guard("lost-messages-are-sent-again")
+def _lost_messages() -> None:
+    _module("ml_backend.relay").Relay._send_again = lambda self: None
+
+
+@_guard("one-attempt-per-message")
+def _one_attempt_per_message() -> None:
+    """A repeated message starts its job again, whatever became of it."""
+    leases, sa = _module("ml_backend.leases"), _module("sqlalchemy")
+    real = leases.take
+
+    def take(connection: Any, job_id: int, *, after_attempt: int | None = None, **options: Any) -> Any:
+        jobs = leases.jobs
+        ended = sa.and_(jobs.c.id == job_id, jobs.c.state == "done")
+        connection.execute(sa.update(jobs).where(ended).values(state="waiting"))
+        return real(connection, job_id, **options)
+
+    leases.take = take
+
+
+@_guard("redis-calls-end")
+def _redis_calls_end() -> None:
+    """redis-py's own patience."""
+    redis = _module("redis")
+    _set("ml_backend.transport", "connect", lambda url, timeout_s=1.0: redis.Redis.from_url(url))
+
+
+@_guard("evicting-redis-is-refused")
+def _evicting_redis() -> None:
+    _set("ml_backend.transport", "check", lambda connection: None)
+
+
+@_guard("own-messages-only")
+def _own_messages_only() -> None:
+    """RQ runs what a message names, and unpickles it."""
+    worker, rq_worker = _module("ml_backend.worker"), _module("rq.worker")
+
+    def perform(self: Any, job: Any, queue: Any, execution: Any) -> bool:
+        worker._serving.set(self.service)
+        kind = rq_worker.SimpleWorker if isinstance(self, rq_worker.SimpleWorker) else rq_worker.Worker
+        return bool(kind.perform_job(self, job, queue, execution))
+
+    worker._Manners.perform_job = perform
+
+
+@_guard("jobs-without-redis-in-the-request")
+def _redis_in_the_request() -> None:
+    """The request hands its job to Redis itself."""
+    jobs, transport = _module("ml_backend.jobs"), _module("ml_backend.transport")
+    settings = _module("ml_backend.settings")
+    real = jobs.enqueue
+
+    def enqueue(connection: Any, kind: Any, **options: Any) -> int:
+        job_id = int(real(connection, kind, **options))
+        transport.put(transport.connect(settings.load().redis_url), kind.queue, job_id, attempt=0)
+        return job_id
+
+    jobs.enqueue = enqueue
+
+
+@_guard("writers-begin-immediate")
+def _writers_begin_immediate() -> None:
+    """Every transaction begins as a reader."""
+    sa, db = _module("sqlalchemy"), _module("ml_backend.db")
+    real = db.Database.__init__
+
+    def begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    def opened(self: Any, url: str) -> None:
+        real(self, url)
+        if self.is_sqlite:
+            sa.event.remove(self.engine, "begin", db._begin_sqlite)
+            sa.event.listen(self.engine, "begin", begin)
+
+    db.Database.__init__ = opened
+
+
+@_guard("committed-before-answered")
+def _committed_before_answered() -> None:
+    """Writing transactions commit half a second later, when nobody waits any more."""
+    import contextlib
+    import threading
+
+    db = _module("ml_backend.db")
+
+    @contextlib.contextmanager
+    def transaction(self: Any) -> Any:
+        connection = self.engine.connect().execution_options(kaan_writes=True)
+        begun = connection.begin()
+        try:
+            yield connection
+        except BaseException:
+            begun.rollback()
+            connection.close()
+            raise
+
+        def finish() -> None:
+            begun.commit()
+            connection.close()
+
+        threading.Timer(0.5, finish).start()
+
+    db.Database.transaction = transaction

@@ -1,0 +1,22 @@
+"""`pytest -p tests.faults.plugin --without GUARD`: run tests with a guard taken away. They are expected to fail."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import Any
+
+
+def pytest_addoption(parser: Any) -> None:
+    parser.addoption("--without", action="append", default=[], help="a guard of tests/faults/guards.py to remove")
+
+
+def pytest_configure(config: Any) -> None:
+    from tests.faults import guards, launch
+
+    names = config.getoption("--without")
+    for name in names:
+        guards.remove(name)
+    if names:  # for the processes that tests launch
+        folder = tempfile.mkdtemp(prefix="kaan-points-")
+        os.environ[launch.VARIABLE] = launch.Plan(folder, without=tuple(names), quick=False).text()

@@ -1,0 +1,95 @@
+"""F8, F11, F18, F20: processes of the product killed with the real command line, between any two lines."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ml_backend import db, jobs, tables
+from tests.faults import checker
+from tests.faults.launch import At
+from tests.faults.world import ROOT, World, until
+
+CALL = ROOT / "ml_backend" / "bundled" / "calls" / "en-short-price.mp3"
+BUCKET = "call-recordings"
+
+
+def bring(there: World, *, name: str = "recordings/2026/11/22/one.mp3", call: Path = CALL) -> int:
+    """A call's recording lies in the store and waits to be ingested; gives its id."""
+    context = there.context
+    context.store.ensure_bucket(BUCKET)
+    context.store.put_file(BUCKET, name, call)
+    with context.db.transaction() as connection:
+        values = {
+            "source": "object",
+            "source_identity": f"s3://{BUCKET}/{name}",
+            "bucket": BUCKET,
+            "object_key": name,
+            "state": "found",
+        }
+        recording_id, _ = db.insert_once(connection, tables.recordings, values, key=("source", "source_identity"))
+        jobs.enqueue(connection, jobs.INGEST_RECORDING, key=str(recording_id), recording_id=recording_id)
+    return recording_id
+
+
+def heard(there: World) -> int:
+    return there.count(tables.transcriptions)
+
+
+def quiet(there: World) -> bool:
+    """Nothing waits or runs."""
+    return not (there.jobs().keys() - {"done", "cancelled"})
+
+
+@pytest.mark.parametrize("place", ["runner.after-take", "runner.before-settle"])
+def test_f8_a_worker_killed_between_taking_a_job_and_its_outcome_is_replaced(there: World, place: str) -> None:
+    recording_id = bring(there)
+    there.start("relay")
+    killed = there.start("worker", "sync", at=(At(place),))
+    until(lambda: there.count(tables.recordings, state="ready") == 1, say=lambda: there.rows(tables.jobs))
+    until(lambda: there.hits().get(place, 0) >= 2, say=there.hits)
+    row = there.rows(tables.jobs, name="ingest-recording")[0]
+    until(lambda: there.rows(tables.jobs, name="ingest-recording")[0].state == "done", say=lambda: row)
+    assert killed.alive  # only its child died
+    assert there.rows(tables.recordings)[0].id == recording_id
+    assert checker.wrong(there.context) == []
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["before:sync.transcribe._store", "after:sync.transcribe._store", "runner.before-settle"],
+)
+def test_f11_a_worker_killed_around_a_transcription_leaves_one(there: World, place: str) -> None:
+    bring(there)
+    there.start("relay")
+    there.start("worker", "sync")
+    killed = there.start("worker", "transcribe", at=(At(place),))
+    until(lambda: not killed.alive, say=lambda: killed.log)
+    there.start("worker", "transcribe")
+    until(lambda: there.rows(tables.jobs, name="transcribe-recording")[0].state == "done", say=there.jobs)
+    assert heard(there) == 1
+    assert checker.wrong(there.context) == []
+
+
+def test_f18_a_relay_killed_after_pushing_pushes_twice_and_the_job_runs_once(there: World) -> None:
+    bring(there)
+    killed = there.start("relay", at=(At("relay.after-push"),))
+    until(lambda: not killed.alive, say=lambda: killed.log)
+    there.start("relay")
+    there.start("worker", "sync")
+    until(lambda: there.count(tables.recordings, state="ready") == 1, say=there.jobs)
+    until(lambda: there.rows(tables.jobs, name="ingest-recording")[0].state == "done")
+    assert there.rows(tables.jobs, name="ingest-recording")[0].attempt == 1
+    assert checker.wrong(there.context) == []
+
+
+def test_f20_on_sigterm_the_web_process_answers_what_it_has_and_closes(there: World) -> None:
+    web = there.serve()
+    with httpx.Client() as client:
+        assert client.get(f"{there.url}/health").status_code == 200
+        web.popen.send_signal(signal.SIGTERM)
+        until(lambda: not web.alive, within_s=25, say=lambda: web.log)
+    assert web.popen.returncode == 0
