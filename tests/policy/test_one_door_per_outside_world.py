@@ -18,7 +18,7 @@ DOORS = {
     "ctranslate2": ["ml_backend/engine*.py", "training/trainers/*"],
     "av": ["ml_backend/audio*.py", "ml_backend/decoder.py"],
     "soundfile": ["training/bundled/*", "training/trainers/*"],
-    "httpx": ["sync/http.py", "sync/label_studio.py", "sync/tokens.py"],
+    "httpx": ["sync/http.py", "sync/label_studio.py", "sync/outbound*.py", "sync/tokens.py"],
     "requests": [],
     "label_studio_sdk": ["sync/label_studio.py"],
     "prometheus_client": ["ml_backend/metrics.py"],

@@ -1,0 +1,67 @@
+"""The deadline of one exchange with a server: from the connection to the last byte.
+
+A read's timeout begins again with every byte, so a server that sends one byte a second would never end. A timer shuts
+the socket instead, whatever it waits for: the TLS handshake, the headers, the body.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from ml_backend.errors import KaanError, RetryableError
+from sync import http
+
+
+class Deadline:
+    """A context manager; hand `trace` to the HTTP library, and what it raises to `errors`."""
+
+    def __init__(self, deadline_s: float, name: str) -> None:
+        self.deadline_s, self.name = deadline_s, name
+        self.ends_at = time.monotonic() + deadline_s
+        self.passed = False
+        self._socket: socket.socket | None = None
+        self._timer = threading.Timer(deadline_s, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Deadline:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._timer.cancel()
+        self._socket = None
+
+    def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """The HTTP library tells of each connection it made."""
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            self._socket = info["return_value"].get_extra_info("socket")
+            if self.passed:
+                self._end()
+
+    def _end(self) -> None:
+        self.passed = True
+        if self._socket is not None:
+            try:
+                self._socket.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return  # closed already
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """As ours; what happened because of the deadline says so."""
+        try:
+            with http.errors_as(self.name):
+                yield
+        except KaanError as error:
+            if self.passed:
+                raise self.late() from error
+            raise
+
+    def late(self) -> RetryableError:
+        sentence = f"{self.name[:1].upper()}{self.name[1:]} was not done after {self.deadline_s:g} s."
+        return RetryableError("download-deadline", sentence, "It is tried again; check the connection if it lasts.")
