@@ -19,6 +19,7 @@ from ml_backend.errors import PermanentError
 from ml_backend.settings import Settings
 from ml_backend.tables import predictions, projects, recordings, tasks, transcriptions
 from ml_backend.transcript import Transcript
+from sync import pieces
 from sync.profiles import Profile, profile_of
 
 NOTHING = "[]"
@@ -30,6 +31,7 @@ OPEN = ("wanted", "open")
 def draft_recording(connection: Connection, settings: Settings, recording_id: int, model_version: str) -> None:
     """Render every task of a recording whose transcription is there, and wake the jobs that deliver."""
     recording = connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
+    pieces.split_tasks(connection, recording)
     mine = sa.select(tasks).where(tasks.c.recording_id == recording_id, tasks.c.state.in_((*OPEN, "annotated")))
     touched: dict[int, sa.Row[Any]] = {}
     for task in connection.execute(mine).all():
@@ -108,11 +110,14 @@ def _draft(
     if task.blind or found is None:
         reason, line = ("blind", "This task is annotated without a draft."), BLIND_LINE
     else:
-        transcript = Transcript.from_json(found.transcript)
-        cut_at_s = recording.duration_s if recording.reason_code == "audio-cut" else None
+        piece = pieces.piece_of(recording, task)
+        transcript = pieces.part(Transcript.from_json(found.transcript), piece)
+        length_s = pieces.length_s(recording, piece)
+        last = piece.end_s is None or piece.end_s >= (recording.duration_s or 0.0) - 0.01
+        cut_at_s = length_s if recording.reason_code == "audio-cut" and last else None
         line = rendering.status_line(transcript, cut_at_s=cut_at_s, minimum_confidence=profile.minimum_confidence)
         try:
-            body, score = _rendered(project, recording, transcript, profile, label)
+            body, score = _rendered(project, recording, transcript, profile, label, length_s=length_s)
         except PermanentError as error:
             reason = (error.code, error.sentence)
     nothing = body == NOTHING
@@ -139,7 +144,9 @@ def body_of(
     connection: Connection,
     settings: Settings,
     project: sa.Row[Any],
+    task: sa.Row[Any],
     recording: sa.Row[Any],
+    *,
     model_version: str,
     label: str,
 ) -> str | None:
@@ -148,21 +155,29 @@ def body_of(
     found = find_transcription(connection, recording, profile, model_version)
     if found is None:
         return None
+    piece = pieces.piece_of(recording, task)
+    transcript = pieces.part(Transcript.from_json(found.transcript), piece)
     try:
-        return _rendered(project, recording, Transcript.from_json(found.transcript), profile, label)[0]
+        return _rendered(project, recording, transcript, profile, label, length_s=pieces.length_s(recording, piece))[0]
     except PermanentError:
         return NOTHING
 
 
 def _rendered(
-    project: sa.Row[Any], recording: sa.Row[Any], transcript: Transcript, profile: Profile, label: str
+    project: sa.Row[Any],
+    recording: sa.Row[Any],
+    transcript: Transcript,
+    profile: Profile,
+    label: str,
+    *,
+    length_s: float,
 ) -> tuple[str, float]:
     """(JSON text, score) of a prediction."""
     drafted = rendering.to_prediction(
         transcript,
         labelconfig.parse(project.label_config),
         draft_label=label,
-        duration_s=recording.duration_s,
+        duration_s=length_s,
         quality_label=(recording.quality or {}).get("label"),
         script=profile.script(transcript.language),
         minimum_confidence=profile.minimum_confidence,

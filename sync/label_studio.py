@@ -129,9 +129,13 @@ class LabelStudioClient:
             answer = self.sdk.projects.import_tasks(id=project_id, request=list(tasks), return_task_ids=True)
         return [int(task_id) for task_id in answer.task_ids or ()]
 
+    def change_task(self, task_id: int, **values: Any) -> None:
+        """Change some values of a task, e.g. `overlap`, which no import can set."""
+        self.call("PATCH", f"/api/tasks/{task_id}/", json=values)
+
     def change_task_data(self, task_id: int, data: Mapping[str, Any]) -> None:
         """Replace a task's whole data."""
-        self.call("PATCH", f"/api/tasks/{task_id}/", json={"data": dict(data)})
+        self.change_task(task_id, data=dict(data))
 
     def delete_task(self, task_id: int) -> None:
         """Remove a task and all that hangs on it."""

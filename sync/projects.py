@@ -128,7 +128,9 @@ def _stale(connection: Connection, context: Context, project: sa.Row[Any]) -> bo
         if task.config_sha256 != (project.config_sha256 or ""):
             return True
         recording = _recording(connection, task)
-        body = drafts.body_of(connection, context.settings, project, recording, task.model_version, label)
+        body = drafts.body_of(
+            connection, context.settings, project, task, recording, model_version=task.model_version, label=label
+        )
         if body != task.body:
             return True
     return False

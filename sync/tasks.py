@@ -7,9 +7,9 @@ travels in the task's data: after a lost answer the tasks are found instead of m
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,38 +19,68 @@ from ml_backend import db, jobs, labelconfig, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import PermanentError
 from ml_backend.tables import predictions, projects, recordings, tasks
-from sync import drafts
+from sync import drafts, pieces
 from sync.label_studio import LabelStudioClient, client_of
+from sync.pieces import Piece, external_key
 from sync.sources import playable
 
+__all__ = ["KEY", "Wish", "create_tasks", "external_key", "refused_line", "want_task"]
+
 KEY = "kaan_key"  # in the data of every task we make
+USEFULNESS = "usefulness"  # in projects of ours: as text with three decimals it sorts the same as a number
+WAITS = "project-full"
 BATCH = 100
 
 
-def external_key(project: sa.Row[Any], identity: str, *, start_s: float = 0.0) -> str:
-    """The same for the same audio in the same project for ever, even after our database was lost."""
-    text = f"{project.instance_url}|{project.ls_project_id}|{identity}|{start_s:.3f}"
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+@dataclass(frozen=True)
+class Wish:
+    """Why a task is wanted, and how. `waits` is the plain reason why it is not made yet."""
+
+    reason: str = ""
+    probability: float | None = None
+    usefulness: float | None = None
+    blind: bool = False
+    overlap: int = 1
+    waits: str | None = None
 
 
 def want_task(
-    connection: Connection, project: sa.Row[Any], recording: sa.Row[Any], *, blind: bool = False, reason: str = ""
+    connection: Connection,
+    project: sa.Row[Any],
+    recording: sa.Row[Any],
+    *,
+    blind: bool = False,
+    reason: str = "",
+    piece: Piece | None = None,
+    wish: Wish | None = None,
 ) -> tuple[int, bool]:
-    """A task over a whole recording is to appear in a project; gives (id, whether it is new)."""
+    """A task over a recording, or over one of its pieces, is to appear in a project; gives (id, whether it is new)."""
+    wish = wish or Wish(reason, blind=blind)
+    piece = piece or Piece()
     values = {
         "project_id": project.id,
         "recording_id": recording.id,
-        "external_key": external_key(project, recording.source_identity),
+        "start_s": piece.start_s,
+        "end_s": piece.end_s,
+        "external_key": external_key(project, recording.source_identity, piece),
         "origin": "ours",
-        "blind": blind,
-        "selection_reason": reason or None,
-        "state": "wanted",
+        "blind": wish.blind,
+        "selection_reason": wish.reason or None,
+        "selection_probability": wish.probability,
+        "usefulness": wish.usefulness,
+        "overlap": wish.overlap,
+        "state": "waiting" if wish.waits else "wanted",
+        "reason_code": WAITS if wish.waits else None,
+        "reason": wish.waits,
     }
     return db.insert_once(connection, tasks, values, key=("external_key",))
 
 
 def create_tasks(context: JobContext, project_id: int) -> None:
-    """Import every wanted task of a project whose draft is ready; refuse those whose audio is. Safe to repeat."""
+    """Import every wanted task of a project whose draft is ready; refuse those whose audio is. Safe to repeat.
+
+    Label Studio hands tasks out in the order they were made, so the most useful are made first.
+    """
     project = context.db.row(projects, project_id)
     if project.state == "detached":
         return
@@ -61,6 +91,9 @@ def create_tasks(context: JobContext, project_id: int) -> None:
         there = client.task_ids_by_key(project.ls_project_id, keys)
         missing = [row for row in batch if row.external_key not in there]
         made = _import(context, client, project, missing) if missing else {}
+        for row in batch:
+            if row.overlap > 1:  # the one way of the open edition: imports and later imports leave it alone
+                client.change_task(made.get(row.external_key) or min(there[row.external_key]), overlap=row.overlap)
         with context.db.transaction() as connection:
             for row in batch:
                 fresh = row.external_key in made
@@ -78,9 +111,14 @@ def _ready(context: Context, project: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
             tasks.c.id,
             tasks.c.external_key,
             tasks.c.status_line,
+            tasks.c.start_s,
+            tasks.c.end_s,
+            tasks.c.usefulness,
+            tasks.c.overlap,
             predictions.c.id.label("prediction_id"),
             predictions.c.body,
             recordings.c.derived_key,
+            recordings.c.spans,
             recordings.c.source_identity,
             recordings.c.call_sid,
         )
@@ -92,7 +130,7 @@ def _ready(context: Context, project: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
             recordings.c.state == "ready",
             predictions.c.draft_label == project.draft_label,
         )
-        .order_by(tasks.c.id)
+        .order_by(sa.func.coalesce(tasks.c.usefulness, 1.0).desc(), tasks.c.id)
         .limit(BATCH)
     )
     return context.db.rows(statement)
@@ -128,14 +166,20 @@ def _import(
 def _data(context: Context, project: sa.Row[Any], row: sa.Row[Any]) -> dict[str, str]:
     """The task's data: what plays, our key, and in projects of ours the status line and the call's short name."""
     controls = labelconfig.parse(project.label_config)
-    value = playable(context.settings.audio_bucket, row.derived_key, context.settings)
-    data = {controls.audio_key or "audio": value, KEY: row.external_key}
+    data = {controls.audio_key or "audio": _plays(context, row), KEY: row.external_key}
     if controls.status_key:
         data[controls.status_key] = row.status_line or ""
     if is_ours(project):
         data.setdefault("status", row.status_line or "")
         data["call"] = short_name(row)
+        data[USEFULNESS] = f"{1.0 if row.usefulness is None else row.usefulness:.3f}"
     return data
+
+
+def _plays(context: Context, row: Any) -> str:
+    """What Label Studio plays: the normalised recording, or its piece."""
+    key = pieces.piece_of(row, row).key or row.derived_key
+    return playable(context.settings.audio_bucket, key, context.settings)
 
 
 def is_ours(project: sa.Row[Any]) -> bool:
@@ -152,13 +196,20 @@ def _opened(
     connection: Connection, context: Context, project: sa.Row[Any], row: sa.Row[Any], ls_task_id: int, *, fresh: bool
 ) -> None:
     """The task is in Label Studio. A prediction that went with it is delivered; one that may have is looked up."""
-    value = playable(context.settings.audio_bucket, row.derived_key, context.settings)
     taken = sa.select(tasks.c.id).where(tasks.c.project_id == project.id, tasks.c.ls_task_id == ls_task_id)
     if connection.execute(taken.where(tasks.c.id != row.id)).first():
         db.update(connection, tasks, row.id, state="deleted", reason_code="task-duplicate")
         return
     shown = row.status_line if fresh else None
-    db.update(connection, tasks, row.id, ls_task_id=ls_task_id, data_value=value, state="open", status_shown=shown)
+    db.update(
+        connection,
+        tasks,
+        row.id,
+        ls_task_id=ls_task_id,
+        data_value=_plays(context, row),
+        state="open",
+        status_shown=shown,
+    )
     delivered = {"delivered_by": "push", "delivered_at": tables.now()}
     if fresh:
         delivered["confirmed_at"] = tables.now()

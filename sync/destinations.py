@@ -1,0 +1,54 @@
+"""Recording -> the project that takes it: the first attached one whose routing rule accepts it.
+
+`projects.routing` is null (takes every call that is not our own synthetic voice) or an object whose conditions must
+all hold:
+
+    {"source": ["exotel"], "direction": ["inbound"], "language": ["hi"], "company_number": ["<pseudonym>"],
+     "prefix": ["call-recordings/recordings/"], "synthetic": true}
+
+`synthetic: true` makes a project that takes only synthetic voice, such as the one that rates it; no other takes any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend.tables import calls, projects
+
+
+def project_for(connection: Connection, recording: sa.Row[Any]) -> sa.Row[Any] | None:
+    """The attached project with the lowest id that accepts a recording."""
+    call = None
+    if recording.call_id is not None:
+        call = connection.execute(sa.select(calls).where(calls.c.id == recording.call_id)).first()
+    attached = sa.select(projects).where(projects.c.state == "attached").order_by(projects.c.id)
+    return next((p for p in connection.execute(attached) if accepts(p.routing, recording, call)), None)
+
+
+def accepts(rule: Any, recording: Any, call: Any | None = None) -> bool:
+    """Whether a routing rule takes a recording; a rule with a condition we do not know takes nothing."""
+    if not isinstance(rule, Mapping):
+        return not recording.synthetic
+    if bool(rule.get("synthetic", False)) != bool(recording.synthetic):
+        return False
+    facts = {
+        "source": recording.source,
+        "direction": getattr(call, "direction", None),
+        "language": recording.language,
+        "company_number": getattr(call, "company_number", None),
+    }
+    for name, wanted in rule.items():
+        values = [wanted] if isinstance(wanted, str) else wanted
+        if name == "synthetic":
+            continue
+        if name == "prefix":
+            place = f"{recording.bucket}/{recording.object_key}"
+            if not any(place.startswith(str(value)) for value in values):
+                return False
+        elif name not in facts or facts[name] not in values:
+            return False
+    return True
