@@ -10,6 +10,8 @@ from __future__ import annotations
 import errno
 import json
 import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from ml_backend import audio_child, decoder
 from ml_backend.errors import KaanError, PermanentError, RetryableError
 
 RATE_HZ = decoder.RATE_HZ
+_PIECE_S = 30  # copied at once
 
 _NEXT_STEP = {
     "audio-empty": "Fetch the recording again; if it stays empty the call was not recorded.",
@@ -77,15 +80,66 @@ def decode(source: Path, target: Path, *, limits: Limits | None = None) -> Decod
     return Decoded(**{**answer, "warnings": tuple(answer["warnings"])})
 
 
-def read_wav(path: Path) -> tuple[npt.NDArray[np.float32], int]:
-    """(samples [channels, n] in -1..1, rate in Hz) of a PCM16 WAV such as `decode` writes."""
+def read_wav(path: Path, *, start_s: float = 0.0, end_s: float | None = None) -> tuple[npt.NDArray[np.float32], int]:
+    """(samples [channels, n] in -1..1, rate in Hz) of a PCM16 WAV such as `decode` writes, or of a part of it."""
+    with _open_wav(path) as stream:
+        rate_hz, total = stream.getframerate(), stream.getnframes()
+        first = min(total, max(0, round(start_s * rate_hz)))
+        last = total if end_s is None else min(total, max(first, round(end_s * rate_hz)))
+        stream.setpos(first)
+        samples = _legs(stream.readframes(last - first), stream.getnchannels())
+    return np.ascontiguousarray(samples, dtype=np.float32) / np.float32(32768.0), rate_hz
+
+
+def blocks(path: Path, *, block_s: float) -> Iterator[npt.NDArray[np.int16]]:
+    """The 16-bit samples [channels, n] of a PCM16 WAV, some seconds at a time: a call of hours fits in memory."""
+    with _open_wav(path) as stream:
+        channels, frames = stream.getnchannels(), round(block_s * stream.getframerate())
+        while raw := stream.readframes(frames):
+            yield _legs(raw, channels)
+
+
+@contextmanager
+def frames(path: Path, *, size: int) -> Iterator[npt.NDArray[np.int16]]:
+    """The 16-bit samples of a PCM16 WAV as [frames, size, channels], to pick a few from: read where they are picked."""
+    with _open_wav(path) as stream:
+        channels, count = stream.getnchannels(), stream.getnframes()
+    if count < size:
+        yield np.zeros((0, size, channels), np.int16)
+        return
+    begin = path.stat().st_size - count * channels * 2  # the samples are the last thing in the file
+    mapped = np.memmap(path, dtype="<i2", mode="r", offset=begin)
+    yield np.asarray(mapped[: count // size * size * channels]).reshape(-1, size, channels)
+
+
+def copy_part(path: Path, target: Path, *, start_s: float, end_s: float) -> None:
+    """Write one part of a PCM16 WAV as a WAV of its own, a few seconds in memory at a time."""
+    with _open_wav(path) as stream, wave.open(str(target), "wb") as out:
+        rate_hz = stream.getframerate()
+        first, last = round(start_s * rate_hz), min(stream.getnframes(), round(end_s * rate_hz))
+        out.setparams(stream.getparams())
+        stream.setpos(first)
+        while first < last and (raw := stream.readframes(min(_PIECE_S * rate_hz, last - first))):
+            out.writeframes(raw)
+            first += _PIECE_S * rate_hz
+
+
+def duration_s(path: Path) -> float:
+    """How long a WAV lasts."""
+    with _open_wav(path) as stream:
+        return stream.getnframes() / stream.getframerate()
+
+
+@contextmanager
+def _open_wav(path: Path) -> Iterator[wave.Wave_read]:
     with wave.open(str(path), "rb") as stream:
         if stream.getsampwidth() != 2:
             raise _error("audio-undecodable", "The WAV file is not 16-bit PCM.")
-        raw = stream.readframes(stream.getnframes())
-        channels, rate_hz = stream.getnchannels(), stream.getframerate()
-    samples = np.frombuffer(raw, dtype="<i2").reshape(-1, channels).T
-    return np.ascontiguousarray(samples, dtype=np.float32) / np.float32(32768.0), rate_hz
+        yield stream
+
+
+def _legs(raw: bytes, channels: int) -> npt.NDArray[np.int16]:
+    return np.frombuffer(raw, dtype="<i2").reshape(-1, channels).T
 
 
 def _in_child(source_fd: int, target_fd: int, *, limits: Limits, hint: str) -> dict[str, Any]:

@@ -2,45 +2,60 @@
 
 Per leg, on 20 ms frames:
 
+    duration_s    how long it lasts
     noise_dbfs    10th percentile of the frame levels: the floor between words
     speech_share  share of frames 4 dB above that floor and above -55 dBFS
     level_dbfs    mean power of those frames
-    snr_db        (their power - floor power) / floor power, the frame-energy estimate of NIST's STNR tool, in -10..60
+    snr_db        speech over noise, in -10..60: NIST's frame-energy estimate and WADA-SNR (`snr`)
     clipping      share of samples within 2 % of full scale
     bandwidth_hz  highest 250 Hz band of the speech whose power is within 45 dB of the strongest, at most half the
                   source's rate
+    rate_use      bandwidth_hz / half the source's rate: far below 1, the file claims a sample rate its sound never had
 
-Each is put on 0..1 between two points (`_SCALES`; telephone bandwidth is full marks), and the leg's score is the
-weighted geometric mean, so that one ruinous property is not averaged away. The recording's score is that of its worst
-leg with speech. It is a rule of thumb on energies, not a perceptual measure: babble counts as speech, and a noise gate
-hides noise.
+Each part in `_SCALES` is put on 0..1 between two points (telephone bandwidth is full marks), and the leg's score is
+the weighted geometric mean, exp(sum of weight x ln(max(0.05, part))), so that one ruinous property is not averaged
+away. How much of a leg is speech says nothing about how well it is heard and gets no mark. The recording's score is
+that of its worst leg with speech, 0 when there is none. It is a rule of thumb on energies, not a perceptual measure:
+babble counts as speech, and a noise gate hides noise.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-_FRAME_S = 0.02
+from ml_backend import audio, snr
+
+FRAME_S = 0.02
 _ABOVE_FLOOR_DB = 4.0
 _LEAST_DBFS = -55.0
 _LEAST_SPEECH_S = 0.2
+_NEAR_FRAMES = 20  # pauses this short belong to the speech around them
 _FLOOR = 1e-12  # power of digital silence: -120 dBFS
 _BAND_HZ = 250
-_MOST_SPECTRA = 400
+_MOST_FRAMES = 400  # looked at sample by sample
+_FULL = 32768.0
+_CLIPPED = int(0.98 * _FULL)
+_BLOCK_S = 10.0
 _SCALES = {  # name: (value for 0, value for 1, weight)
-    "snr_db": (2.0, 30.0, 0.6),
-    "clipping": (0.02, 0.0, 0.2),
-    "level_dbfs": (-50.0, -32.0, 0.1),
+    "snr_db": (0.0, 30.0, 0.6),
+    "clipping": (0.02, 0.0, 0.15),
     "bandwidth_hz": (1000.0, 3000.0, 0.1),
+    "level_dbfs": (-50.0, -32.0, 0.08),
+    "rate_use": (0.1, 0.4, 0.04),
+    "duration_s": (0.3, 1.5, 0.03),
 }
 _LABELS = ((0.85, "excellent"), (0.6, "good"), (0.35, "fair"), (0.0, "poor"))
 _WORST = 0.05  # a part never scores less, so that its neighbours still show
 
-Leg = npt.NDArray[np.float32]
+Block = npt.NDArray[np.int16]
+Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -56,14 +71,50 @@ class Quality:
         return {"score": self.score, "label": self.label, "parts": self.parts}
 
 
+@dataclass(frozen=True)
+class Measured:
+    """The quality, and per 20 ms frame whether anybody speaks and how loud the louder leg is (mean power)."""
+
+    quality: Quality
+    speech: npt.NDArray[np.bool_]
+    powers: Numbers
+
+
+class _Leg:
+    """What is gathered of one leg, block by block."""
+
+    def __init__(self) -> None:
+        self.powers: list[Numbers] = []
+        self.samples = self.clipped = 0
+
+    def add(self, block: Block, size: int) -> None:
+        frames = block[: block.size // size * size].reshape(-1, size).astype(np.float32)
+        self.powers.append(np.einsum("ij,ij->i", frames, frames).astype(np.float64) / (size * _FULL**2) + _FLOOR)
+        self.samples += block.size
+        self.clipped += int(np.count_nonzero(block >= _CLIPPED) + np.count_nonzero(block <= -_CLIPPED))
+
+
 def measure(samples: npt.NDArray[np.float32], rate_hz: int, *, source_rate_hz: int) -> Quality:
-    """Quality of samples [channels, n]. A recording without speech scores 0."""
-    legs = {}
-    for channel, leg in enumerate(np.atleast_2d(samples)):
-        legs[f"leg_{channel}"] = _parts(leg, rate_hz, source_rate_hz)
-    heard = [parts["score"] for parts in legs.values() if parts["speech_share"] > 0]
-    score = min(heard, default=0.0)
-    return Quality(score, label_of(score), legs)
+    """Quality of samples [channels, n] in memory. A recording without speech scores 0."""
+    legs = np.clip(np.atleast_2d(samples) * _FULL, -_FULL, _FULL - 1).round().astype(np.int16)
+    size = int(FRAME_S * rate_hz)
+    whole = legs[:, : legs.shape[1] // size * size].reshape(len(legs), -1, size)
+    gathered = [_Leg() for _ in legs]
+    for leg, block in zip(gathered, legs, strict=True):
+        leg.add(block, size)
+    return _measured(gathered, rate_hz, source_rate_hz, lambda channel, chosen: whole[channel, chosen]).quality
+
+
+def measure_wav(path: Path, *, source_rate_hz: int) -> Measured:
+    """The same of a WAV as `audio.decode` writes it, a few seconds in memory at a time."""
+    gathered: list[_Leg] = []
+    size = int(FRAME_S * audio.RATE_HZ)
+    for block in audio.blocks(path, block_s=_BLOCK_S):
+        gathered = gathered or [_Leg() for _ in block]
+        for leg, samples in zip(gathered, block, strict=True):
+            leg.add(samples, size)
+    with audio.frames(path, size=size) as frames:
+        return _measured(gathered, audio.RATE_HZ, source_rate_hz, lambda channel, chosen: frames[chosen, :, channel])
 
 
 def label_of(score: float) -> str:
@@ -71,28 +122,71 @@ def label_of(score: float) -> str:
     return next(name for least, name in _LABELS if score >= least)
 
 
-def _parts(leg: Leg, rate_hz: int, source_rate_hz: int) -> dict[str, float]:
-    size = int(_FRAME_S * rate_hz)
-    frames = leg[: leg.size // size * size].reshape(-1, size)
-    if not len(frames):
-        return _rounded({"snr_db": -10.0, "level_dbfs": -120.0, "noise_dbfs": -120.0, "bandwidth_hz": 0.0,
-                         "clipping": 0.0, "speech_share": 0.0, "score": 0.0})  # fmt: skip
-    powers = np.einsum("ij,ij->i", frames, frames, dtype=np.float64) / size + _FLOOR
+def _measured(
+    gathered: list[_Leg],
+    rate_hz: int,
+    source_rate_hz: int,
+    frames: Callable[[int, npt.NDArray[np.intp]], Block],
+) -> Measured:
+    parts: dict[str, dict[str, float]] = {}
+    speech: npt.NDArray[np.bool_] = np.zeros(0, bool)
+    loudest: Numbers = np.zeros(0)
+    for channel, leg in enumerate(gathered):
+        powers = np.concatenate(leg.powers) if leg.powers else np.zeros(0)
+        mine = _speech(powers)
+        parts[f"leg_{channel}"] = _parts(leg, powers, mine, rate_hz, source_rate_hz, partial(frames, channel))
+        speech = mine if not channel else speech | mine
+        loudest = powers if not channel else np.maximum(loudest, powers)
+    heard = [found["score"] for found in parts.values() if found["speech_share"] > 0]
+    score = min(heard, default=0.0)
+    return Measured(Quality(score, label_of(score), parts), speech, loudest)
+
+
+def _speech(powers: Numbers) -> npt.NDArray[np.bool_]:
+    """Which frames hold speech."""
+    if not powers.size:
+        return np.zeros(0, bool)
     floor = float(np.percentile(powers, 10))
-    speech = (powers > floor * 10 ** (_ABOVE_FLOOR_DB / 10)) & (powers > 10 ** (_LEAST_DBFS / 10))
-    if speech.sum() * _FRAME_S < _LEAST_SPEECH_S:
-        speech[:] = False
-    power = float(powers[speech].mean()) if speech.any() else float(powers.mean())
-    parts = {
-        "snr_db": min(60.0, max(-10.0, _db(max(power - floor, _FLOOR) / floor))) if speech.any() else -10.0,
+    speech: npt.NDArray[np.bool_] = powers > max(floor * 10 ** (_ABOVE_FLOOR_DB / 10), 10 ** (_LEAST_DBFS / 10))
+    return speech if speech.sum() * FRAME_S >= _LEAST_SPEECH_S else np.zeros_like(speech)
+
+
+def _parts(
+    leg: _Leg,
+    powers: Numbers,
+    speech: npt.NDArray[np.bool_],
+    rate_hz: int,
+    source_rate_hz: int,
+    frames: Callable[[npt.NDArray[np.intp]], Block],
+) -> dict[str, float]:
+    spoken = bool(speech.any())
+    floor = float(np.percentile(powers, 10)) if powers.size else _FLOOR
+    power = float(powers[speech if spoken else slice(None)].mean()) if powers.size else _FLOOR
+    found = {
+        "duration_s": leg.samples / rate_hz,
+        "snr_db": snr.LEAST_DB,
         "level_dbfs": _db(power),
         "noise_dbfs": _db(floor),
-        "bandwidth_hz": min(_bandwidth_hz(frames[speech], rate_hz), source_rate_hz / 2) if speech.any() else 0.0,
-        "clipping": float(np.mean(np.abs(leg) >= 0.98)),
-        "speech_share": float(speech.mean()),
+        "bandwidth_hz": 0.0,
+        "rate_use": 0.0,
+        "clipping": leg.clipped / max(1, leg.samples),
+        "speech_share": float(speech.mean()) if spoken else 0.0,
+        "score": 0.0,
     }
-    parts["score"] = _score(parts) if speech.any() else 0.0
-    return _rounded(parts)
+    if spoken:
+        near = np.convolve(speech, np.ones(2 * _NEAR_FRAMES + 1), "same") > 0
+        around = frames(_some(near & (powers > 10 * _FLOOR))).astype(np.float32)
+        found["snr_db"] = snr.estimate_db(power, floor, around)
+        found["bandwidth_hz"] = min(_bandwidth_hz(frames(_some(speech)), rate_hz), source_rate_hz / 2)
+        found["rate_use"] = found["bandwidth_hz"] / (source_rate_hz / 2)
+        found["score"] = _score(found)
+    return {name: round(float(value), 4) for name, value in found.items()}
+
+
+def _some(chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
+    """At most _MOST_FRAMES of the chosen frames, spread evenly."""
+    numbers = np.nonzero(chosen)[0]
+    return numbers[:: -(-len(numbers) // _MOST_FRAMES) or 1]
 
 
 def _score(parts: dict[str, float]) -> float:
@@ -103,11 +197,11 @@ def _score(parts: dict[str, float]) -> float:
     return float(np.exp(total))
 
 
-def _bandwidth_hz(frames: npt.NDArray[np.float32], rate_hz: int) -> float:
-    """From the mean spectrum of the loudest-enough frames; at most _MOST_SPECTRA of them are looked at."""
-    some = frames[:: max(1, len(frames) // _MOST_SPECTRA)]
-    spectrum = (np.abs(np.fft.rfft(some * np.hanning(some.shape[1]).astype(np.float32), axis=1)) ** 2).mean(axis=0)
-    hz = np.fft.rfftfreq(some.shape[1], 1 / rate_hz)
+def _bandwidth_hz(frames: Block, rate_hz: int) -> float:
+    """From the mean spectrum of some frames with speech."""
+    windowed = frames.astype(np.float32) * np.hanning(frames.shape[1]).astype(np.float32)
+    spectrum = (np.abs(np.fft.rfft(windowed, axis=1)) ** 2).mean(axis=0)
+    hz = np.fft.rfftfreq(frames.shape[1], 1 / rate_hz)
     bands = np.array([spectrum[(hz >= low) & (hz < low + _BAND_HZ)].mean() for low in range(0, rate_hz // 2, _BAND_HZ)])
     strong = np.nonzero(bands > bands.max() * 10**-4.5)[0]
     return float((strong[-1] + 1) * _BAND_HZ) if strong.size else 0.0
@@ -115,7 +209,3 @@ def _bandwidth_hz(frames: npt.NDArray[np.float32], rate_hz: int) -> float:
 
 def _db(power: float) -> float:
     return float(10 * np.log10(max(power, _FLOOR)))
-
-
-def _rounded(parts: dict[str, float]) -> dict[str, float]:
-    return {name: round(float(value), 4) for name, value in parts.items()}
