@@ -38,12 +38,27 @@ class Database:
             self.engine = sa.create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """A writing transaction: commits at the end of the block, rolls back on any exception."""
+    def transaction(self, *, wait_s: float = BUSY_TIMEOUT_S) -> Iterator[Connection]:
+        """A writing transaction: commits at the end of the block, rolls back on any exception.
+
+        `wait_s` is how long SQLite may wait for another writer; a web request has less patience than a job.
+        """
         with _errors(), self.engine.connect() as connection:
             connection = connection.execution_options(kaan_writes=True)
-            with connection.begin():
+            with self._patience(connection, wait_s), connection.begin():
                 yield connection
+
+    @contextmanager
+    def _patience(self, connection: Connection, wait_s: float) -> Iterator[None]:
+        if not self.is_sqlite or wait_s == BUSY_TIMEOUT_S:
+            yield
+            return
+        driver = connection.connection.driver_connection
+        driver.execute(f"PRAGMA busy_timeout={int(wait_s * 1000)}")  # type: ignore[union-attr]
+        try:
+            yield
+        finally:
+            driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000}")  # type: ignore[union-attr]
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -141,10 +156,19 @@ def update(connection: Connection, table: sa.Table, row_id: int, **values: Any) 
 
 
 def upgrade(url: str) -> str:
-    """Bring the schema to this release; gives the revision."""
+    """Bring the schema to this release; gives the revision. Never makes an empty database in place of a lost one."""
     from alembic import command
 
     database = Database(url)
+    file = Path(database.engine.url.database or ":memory:") if database.is_sqlite else Path(":memory:")
+    marker = file.with_name(f"{file.name}.made")
+    if marker.exists() and database.schema_version() is None:
+        raise ConfigurationError(
+            "database-gone",
+            "There was a database here, and it is gone.",
+            "Bring a backup back with `python -m ml_backend restore`, or remove the file "
+            f"{marker.name} beside it to begin with an empty one.",
+        )
     try:
         with database.engine.connect() as connection:
             _check_foreign_keys(connection, False)  # SQLite changes a table by building it anew
@@ -153,6 +177,8 @@ def upgrade(url: str) -> str:
             command.upgrade(config, "head")
             connection.commit()
             _check_foreign_keys(connection, True)
+        if file.exists():
+            marker.touch()
     finally:
         database.dispose()
     return SCHEMA_VERSION
@@ -198,4 +224,12 @@ def _errors() -> Iterator[None]:
             "database-unavailable",
             f"The database did not accept the request ({text}).",
             "Check free disk space and that the database server runs: `python -m ml_backend doctor`.",
+        ) from error
+    except sa.exc.DatabaseError as error:
+        if type(error) is not sa.exc.DatabaseError:  # a constraint, a wrong statement
+            raise
+        raise ConfigurationError(
+            "database-damaged",
+            "The database file is damaged: it cannot be read.",
+            "Keep the file, and bring a backup back into an empty DATA_DIR with `python -m ml_backend restore`.",
         ) from error

@@ -11,6 +11,10 @@ from tests.faults import label_studio, launch, world
 from tests.servers import redis
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "guard(name): without this guard (tests/faults/guards.py) the test must fail")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _on_this_machine() -> None:
     """No test of faults reaches another machine, whether or not it runs in a network of its own."""

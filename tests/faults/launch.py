@@ -46,6 +46,7 @@ class Plan:
     clock: str = ""  # a file with the seconds that this process's calendar is ahead
     quick: bool = True  # leases and intervals of a second instead of half a minute
     offline: bool = True  # refuse every address beyond this machine
+    limits: dict[str, float] = field(default_factory=dict)  # kind of job -> its time limit in seconds
 
     def text(self) -> str:
         return json.dumps(asdict(self))
@@ -122,6 +123,11 @@ def prepare(text: str | None = None) -> Plan | None:
         shift_clock(Path(plan.clock))
     if plan.quick:
         quicken()
+    if plan.limits:
+        from ml_backend import jobs
+
+        for name, limit_s in plan.limits.items():
+            object.__setattr__(jobs.KINDS[name], "time_limit_s", limit_s)
     if plan.offline:
         stay_on_this_machine()
     return plan

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,14 @@ SECRET = "faults-webhook-secret-" + "0" * 12
 class Process:
     """One launched process of the product, in a process group of its own, with its log."""
 
-    def __init__(self, name: str, command: list[str], environment: dict[str, str], folder: Path) -> None:
+    def __init__(
+        self, name: str, command: list[str], environment: dict[str, str], folder: Path, under: Sequence[str] = ()
+    ) -> None:
         self.log_path = folder / f"{name}-{time.monotonic_ns()}.log"
         self.name = name
         with self.log_path.open("wb") as output:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", "tests.faults.launch", *command],
+                [*under, sys.executable, "-m", "tests.faults.launch", *command],
                 cwd=ROOT, env=environment, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
 
@@ -122,30 +124,40 @@ class World:
         self.clock.write_text(str(float(self.clock.read_text() if self.clock.exists() else 0) + seconds))
 
     def start(
-        self, *command: str, at: tuple[At, ...] = (), without: tuple[str, ...] = (), quick: bool = True
+        self,
+        *command: str,
+        at: tuple[At, ...] = (),
+        without: tuple[str, ...] = (),
+        quick: bool = True,
+        under: Sequence[str] = (),
+        limits: dict[str, float] | None = None,
     ) -> Process:
         """A process of the product: `start("worker", "sync", at=(At("relay.after-push"),))`."""
         removed = Plan.of(os.environ[launch.VARIABLE]).without if launch.VARIABLE in os.environ else ()
         points = self.points / f"{len(self.started)}-{'-'.join(command)}"  # each process counts for itself
-        plan = Plan(str(points), at=at, without=(*without, *removed), clock=str(self.clock), quick=quick)
+        plan = Plan(
+            str(points), at=at, without=(*without, *removed), clock=str(self.clock), quick=quick, limits=limits or {}
+        )
         environment = {
             "PATH": os.environ.get("PATH", ""),
             "HOME": os.environ.get("HOME", "/"),
             **self.environment,
             launch.VARIABLE: plan.text(),
         }
-        process = Process("-".join(command), list(command), environment, self.folder)
+        process = Process(
+            "-".join(command) or "kaan", [word for word in command if word], environment, self.folder, under
+        )
         self.started.append(process)
         return process
 
-    def serve(self, **options: Any) -> Process:
+    def serve(self, *command: str, **options: Any) -> Process:
         """The web process, answering."""
-        process = self.start("web", **options)
-        until(lambda: self._healthy() or not process.alive, say=lambda: process.log)
+        process = self.start(*(command or ("web",)), **options)
+        until(lambda: self.healthy() or not process.alive, say=lambda: process.log)
         assert process.alive, process.log
         return process
 
-    def _healthy(self) -> bool:
+    def healthy(self) -> bool:
         try:
             return httpx.get(f"{self.url}/health", timeout=2).status_code == 200
         except httpx.HTTPError:
