@@ -45,6 +45,7 @@ class JobKind:
 
 
 READ_EVENT = JobKind("read-event", "sync.annotations.read_event", "sync", 120)
+READ_CALL_EVENT = JobKind("read-call-event", "sync.calls.read_call_event", "sync", 120)
 SYNC_PROJECT = JobKind("sync-project", "sync.projects.sync_project", "sync", 600)
 FIND_TASKS = JobKind("find-tasks", "sync.reconcile.find_tasks", "sync", 900)
 READ_ANNOTATION = JobKind("read-annotation", "sync.annotations.read_annotation", "sync", 120)
@@ -61,8 +62,9 @@ TRAIN = JobKind("train", "training.pipeline.train_requested", "training", 24 * 3
 KINDS: dict[str, JobKind] = {
     kind.name: kind
     for kind in (
-        READ_EVENT, SYNC_PROJECT, FIND_TASKS, READ_ANNOTATION, INGEST_RECORDING, TRANSCRIBE_RECORDING,
-        CREATE_TASKS, PUSH_PREDICTIONS, CONFIRM_ANSWERS, REDRAFT_PROJECT, TRAIN,
+        READ_EVENT, READ_CALL_EVENT, SYNC_PROJECT, FIND_TASKS, READ_ANNOTATION, INGEST_RECORDING, TRANSCRIBE_RECORDING,
+        SELECT_RECORDING, TAKE_UP_WAITING, CREATE_TASKS, PUSH_PREDICTIONS, CONFIRM_ANSWERS, REDRAFT_PROJECT,
+        SCAN_BUCKET, TRAIN,
     )
 }  # fmt: skip
 

@@ -9,6 +9,7 @@ from flask import Flask
 
 from ml_backend.api import requests
 from ml_backend.api.auth import Gate
+from ml_backend.api.exotel import Exotel
 from ml_backend.api.jobs import Jobs
 from ml_backend.api.ops import Operations, count_requests
 from ml_backend.api.predict import Protocol
@@ -24,7 +25,7 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
     bound = type(plugin.__name__, (plugin,), {"context": context, "__module__": plugin.__module__})
     gate = Gate(settings)
     protocol, webhooks = Protocol(context, bound, gate), Webhooks(context, bound, gate)
-    operations, jobs = Operations(context), Jobs(context)
+    operations, jobs, exotel = Operations(context), Jobs(context), Exotel(context)
 
     app = Flask("ml_backend", static_folder=None)
     requests.install(app, int(settings.max_body_mb * 1_000_000))
@@ -38,6 +39,8 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
         ("/versions", protocol.versions, gate.protocol, ("GET", "POST")),
         ("/webhook", webhooks.label_studio, gate.webhook, post),
         ("/webhooks/label-studio", webhooks.label_studio, gate.webhook, post),
+        ("/webhooks/exotel/<secret>", exotel.call_event, gate.exotel, ("GET", "POST")),
+        ("/api/nerve/exotel/recording-webhook", exotel.call_event, gate.exotel, ("GET", "POST")),
         ("/ready", operations.ready, gate.anyone, ("GET",)),
         ("/metrics", operations.metrics, gate.operator, ("GET",)),
         ("/api/jobs", jobs.list, gate.bearer("read"), ("GET",)),

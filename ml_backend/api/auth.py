@@ -12,11 +12,12 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
 
 from flask import Request
 
-from ml_backend.errors import InvalidInput
-from ml_backend.settings import Settings
+from ml_backend.errors import ConfigurationError, InvalidInput
+from ml_backend.settings import MIN_SECRET_CHARS, Settings
 
 ROLES = ("read", "operate", "admin")  # each may do what the ones before it may
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -39,6 +40,7 @@ class Gate:
         user, password = settings.basic_auth_user, settings.basic_auth_pass.get_secret_value()
         self._basic = f"{user}:{password}".encode() if user else b""
         self._secret = settings.label_studio_webhook_secret.get_secret_value().encode()
+        self._exotel = exotel_secrets(settings)
         self._tokens = tokens(settings)
         self._on_loopback = settings.bind in LOOPBACK
 
@@ -59,6 +61,21 @@ class Gate:
         if self.is_label_studio(request) or (not self._secret and not self._basic and self._on_loopback):
             return "label-studio-webhook"
         raise refused("Basic")
+
+    def exotel(self, request: Request) -> str:
+        """Exotel's callbacks, which are not signed, by the secret in their address: in the path, or as `key`."""
+        if not self._exotel:
+            raise InvalidInput(
+                "exotel-not-set-up",
+                "Callbacks of Exotel are not set up here.",
+                "Set EXOTEL_WEBHOOK_SECRET.",
+                status=404,
+            )
+        path = (request.view_args or {}).get("secret")
+        given = _key(request.query_string) if path is None else str(path).encode("utf-8", "replace")
+        if not sum([_same(given, wanted) for wanted in self._exotel]):  # all of them, so that the time says nothing
+            raise refused("")
+        return "exotel"
 
     def operator(self, request: Request) -> str:
         """Metrics: Label Studio's basic auth, or any token."""
@@ -113,6 +130,28 @@ def tokens(settings: Settings) -> tuple[Token, ...]:
         role, _, value = rest.partition(":")
         found.append(Token(name, role, value.encode()))
     return tuple(found)
+
+
+def exotel_secrets(settings: Settings) -> tuple[bytes, ...]:
+    """EXOTEL_WEBHOOK_SECRET, or two of them with a comma between while one replaces the other."""
+    found = [part.strip() for part in settings.exotel_webhook_secret.get_secret_value().split(",")]
+    if any(found) and min(map(len, found)) < MIN_SECRET_CHARS:
+        raise ConfigurationError(
+            "exotel-secret-short",
+            f"EXOTEL_WEBHOOK_SECRET holds a secret of fewer than {MIN_SECRET_CHARS} characters.",
+            "Make each one as long as `openssl rand -hex 24` gives.",
+        )
+    return tuple(part.encode() for part in found if part)
+
+
+def without_key(query: bytes) -> bytes:
+    """A query string without the secret, as it may be kept."""
+    return b"&".join(part for part in query.split(b"&") if part and part.partition(b"=")[0] != b"key")
+
+
+def _key(query: bytes) -> bytes:
+    given = [part.partition(b"=")[2] for part in query.split(b"&") if part.partition(b"=")[0] == b"key"]
+    return unquote_to_bytes(given[0]) if len(given) == 1 else b""
 
 
 def refused(scheme: str) -> InvalidInput:

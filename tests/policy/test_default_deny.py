@@ -96,7 +96,8 @@ def test_one_kind_of_caller_does_not_open_anothers_doors(app):
 def test_a_reader_may_not_change_anything(app):
     token = {"Authorization": f"Bearer {READ}"}
     for method, address in closed(app):
-        if address.startswith("/api") and method != "GET":
+        # /api/nerve/ is the earlier system's address of Exotel's callbacks, which have a secret of their own.
+        if address.startswith("/api") and not address.startswith("/api/nerve/") and method != "GET":
             assert asked(app, method, address, token).status_code == 403, f"{method} {address}"
 
 

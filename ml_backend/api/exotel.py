@@ -1,0 +1,140 @@
+"""Exotel's callbacks -> rows in `events`, and nothing else: a job reads them.
+
+Exotel sends twice more after 5 and 15 minutes, then never again, and takes every answer but 2xx, redirects too, as a
+failure. So the request authenticates, commits the raw event and answers; it waits for nothing but the database, and
+not long for that. What cannot be a call's event is kept as well, and refused with 400. Never 3xx (a Passthru applet
+takes 302 as its other branch), never 500: when the commit failed it is 503, and the sender tries again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import logging
+import threading
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Response, request
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from ml_backend import callevents, failpoints, jobs, tables
+from ml_backend.api.auth import without_key
+from ml_backend.api.requests import answer
+from ml_backend.callfields import Fields, fields_of
+from ml_backend.context import Context
+from ml_backend.errors import InvalidInput, RetryableError
+
+MAX_BODY_BYTES = 64 * 1024
+WAIT_S = 1.0  # for the database's one writer; a sender that is told 503 comes again
+_log = logging.getLogger(__name__)
+
+
+class Exotel:
+    """The receiver of call events, on both of its addresses."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._zone = context.settings.exotel_time_zone
+        callevents.zone_of(self._zone)  # a wrong setting is told at the start, not to a caller
+        self._turn = threading.Lock()  # threads of this process queue fairly; the database's own waiting does not
+
+    def call_event(self, secret: str = "") -> Response:
+        """Something happened to a call: keep the raw event, let a job read it, answer at once."""
+        try:
+            return self._receive()
+        except (InvalidInput, RetryableError, HTTPException):
+            raise
+        except Exception:  # a damaged database too: the event is not kept, so the sender has to come again
+            _log.exception("a call event could not be kept")
+            raise _not_kept() from None
+
+    def _receive(self) -> Response:
+        query = without_key(request.query_string)
+        body = _body()
+        if request.method != "POST" and not query and not body:
+            return answer({"status": "ok", "message": "This address receives the call events of Exotel."})
+        try:
+            fields = fields_of(request.headers.get("Content-Type", ""), query, body)
+            event = callevents.event_of(fields, zone=self._zone)
+        except InvalidInput as error:
+            self._keep(query, body, None, None, unreadable=error)
+            raise
+        self._keep(query, body, fields, event)
+        return answer({"status": "ok"})
+
+    def _keep(
+        self,
+        query: bytes,
+        body: bytes,
+        fields: Fields | None,
+        event: callevents.CallEvent | None,
+        *,
+        unreadable: InvalidInput | None = None,
+    ) -> None:
+        """One row per event, however often it is sent; the first copy brings the job."""
+        content_type = request.headers.get("Content-Type", "")[:200]
+        raw = hashlib.sha256(b"\0".join((request.method.encode(), content_type.encode(), query, body))).hexdigest()
+        same = fields.digest() if fields is not None else raw
+        values: dict[str, Any] = {
+            "source": "exotel",
+            "action": event.source if event else None,
+            "method": request.method,
+            "content_type": content_type.replace("\x00", ""),
+            "query": query.decode("utf-8", "replace").replace("\x00", "\ufffd"),
+            "body": body,
+            "digest": raw,
+            "once_key": f"exotel:{same}",
+            "call_sid": event.call_sid if event else None,
+            "state": "new",
+        }
+        if unreadable:
+            values |= {"state": "unreadable", "reason_code": unreadable.code, "reason": unreadable.sentence}
+        elif event is None:
+            values |= {"state": "ignored", "reason_code": "not-a-call", "reason": "The event is about no call."}
+        self._commit(values)
+
+    def _commit(self, values: dict[str, Any]) -> None:
+        if not self._turn.acquire(timeout=WAIT_S):
+            raise _not_kept()
+        try:
+            with self._context.db.transaction(wait_s=WAIT_S) as connection:
+                events = tables.events
+                dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # the one in use
+                insert = dialect.insert(events).values(**values)
+                once = insert.on_conflict_do_update(
+                    index_elements=["once_key"], set_={"copies": events.c.copies + 1}
+                ).returning(events.c.id, events.c.copies, events.c.state)
+                row = connection.execute(once).one()
+                if row.copies == 1 and row.state == "new":
+                    jobs.enqueue(connection, jobs.READ_CALL_EVENT, event_id=int(row.id))
+                failpoints.hit("web.before-commit")
+        except sa.exc.SQLAlchemyError:
+            _log.exception("the database did not take a call event")
+            raise _not_kept() from None
+        finally:
+            self._turn.release()
+        failpoints.hit("web.after-commit")
+
+
+def _body() -> bytes:
+    if request.content_encoding not in (None, "", "identity"):
+        raise InvalidInput("encoded-body", "The body is compressed.", "Send it without Content-Encoding.", status=415)
+    request.max_content_length = MAX_BODY_BYTES
+    try:
+        return request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        raise InvalidInput(
+            "body-too-large", f"The body is larger than {MAX_BODY_BYTES // 1024} KiB.", "Send one event.", status=413
+        ) from None
+    except HTTPException:
+        raise
+    except Exception as error:  # whatever the server raises about a cut or badly chunked body
+        _log.info("a call event's body could not be read (%s)", type(error).__name__)
+        raise InvalidInput("unreadable-body", "The body ended early or is badly chunked.", "Send it whole.") from None
+
+
+def _not_kept() -> RetryableError:
+    return RetryableError(
+        "event-not-kept", "The event could not be kept just now.", "Send it again in a minute.", after_s=60
+    )

@@ -1,0 +1,27 @@
+"""Event -> Call: a stored message of Exotel becomes part of its call's row."""
+
+from __future__ import annotations
+
+from ml_backend import callevents, db, ledger, pseudonyms
+from ml_backend.context import JobContext
+from ml_backend.errors import InvalidInput
+from ml_backend.tables import events
+
+
+def read_call_event(context: JobContext, event_id: int) -> None:
+    """Event -> Call. Safe to repeat: an event that was read, or erased meanwhile, is left alone."""
+    key = context.keep("pseudonym-key", lambda: pseudonyms.key_of(context.settings))
+    event = context.db.row(events, event_id)
+    if event.state != "new":
+        return
+    try:
+        found = callevents.parse_request(
+            event.method, event.content_type, event.query or "", event.body, zone=context.settings.exotel_time_zone
+        )
+    except InvalidInput as error:
+        context.db.update(events, event_id, state="unreadable", reason_code=error.code, reason=error.sentence)
+        return
+    with context.db.transaction() as connection:
+        if found is not None:
+            ledger.record(connection, found, key=key)
+        db.update(connection, events, event_id, state="read" if found else "ignored")
