@@ -53,18 +53,21 @@ INGEST_RECORDING = JobKind("ingest-recording", "sync.ingest.ingest_recording", "
 TRANSCRIBE_RECORDING = JobKind(
     "transcribe-recording", "sync.transcribe.transcribe_recordings", "transcribe", 1800, pooled=True
 )
+SELECT_RECORDING = JobKind("select-recording", "sync.selection.select_recording", "sync", 120)
+TAKE_UP_WAITING = JobKind("take-up-waiting", "sync.selection.take_up_waiting", "sync", 600, priority=BULK)
 CREATE_TASKS = JobKind("create-tasks", "sync.tasks.create_tasks", "sync", 600)
 PUSH_PREDICTIONS = JobKind("push-predictions", "sync.delivery.push_predictions", "sync", 600)
 CONFIRM_ANSWERS = JobKind("confirm-answers", "sync.delivery.confirm_answers", "sync", 300)
 REDRAFT_PROJECT = JobKind("redraft-project", "sync.projects.redraft_project", "sync", 1800)
+SCAN_BUCKET = JobKind("scan-bucket", "sync.scan.scan_bucket", "sync", 1800, priority=BULK)
 TRAIN = JobKind("train", "training.pipeline.train_requested", "training", 24 * 3600, max_attempts=3, priority=BULK)
 
 KINDS: dict[str, JobKind] = {
     kind.name: kind
     for kind in (
         READ_EVENT, READ_CALL_EVENT, SYNC_PROJECT, FIND_TASKS, READ_ANNOTATION, INGEST_RECORDING, TRANSCRIBE_RECORDING,
-        CREATE_TASKS, PUSH_PREDICTIONS, CONFIRM_ANSWERS, REDRAFT_PROJECT,
-        TRAIN,
+        SELECT_RECORDING, TAKE_UP_WAITING, CREATE_TASKS, PUSH_PREDICTIONS, CONFIRM_ANSWERS, REDRAFT_PROJECT,
+        SCAN_BUCKET, TRAIN,
     )
 }  # fmt: skip
 

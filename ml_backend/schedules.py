@@ -61,10 +61,34 @@ def projects_with_undelivered_predictions(connection: Connection) -> list[Argume
     return [{"project_id": row.project_id} for row in connection.execute(found.order_by(waiting.c.project_id))]
 
 
+def projects_with_waiting_work(connection: Connection) -> list[Arguments]:
+    """Attached projects with tasks that wait for room; all of them when calls wait for a project."""
+    waiting = sa.select(tables.tasks.c.project_id).where(tables.tasks.c.state == "waiting").distinct()
+    homeless = sa.select(tables.recordings.c.id).where(
+        tables.recordings.c.reason_code == "no-project", tables.recordings.c.state == "ready"
+    )
+    concerned = {int(row.project_id) for row in connection.execute(waiting)}
+    every = connection.execute(homeless.limit(1)).first() is not None
+    return [found for found in attached_projects(connection) if every or found["project_id"] in concerned]
+
+
+def every_bucket(connection: Connection) -> list[Arguments]:
+    """One job that asks for a quick look at each of SCAN_BUCKETS."""
+    return [{"bucket": "*", "full": 0}]
+
+
+def every_bucket_fully(connection: Connection) -> list[Arguments]:
+    """One job that asks for a full comparison of each of SCAN_BUCKETS."""
+    return [{"bucket": "*", "full": 1}]
+
+
 SCHEDULES: tuple[Schedule, ...] = (
     Schedule(jobs.FIND_TASKS, 300, attached_projects),
     Schedule(jobs.CONFIRM_ANSWERS, 60, projects_with_unconfirmed_answers, priority=LIVE),
     Schedule(jobs.PUSH_PREDICTIONS, 60, projects_with_undelivered_predictions, priority=LIVE),
+    Schedule(jobs.SCAN_BUCKET, 300, every_bucket, priority=LIVE),
+    Schedule(jobs.SCAN_BUCKET, 24 * 3600, every_bucket_fully),
+    Schedule(jobs.TAKE_UP_WAITING, 300, projects_with_waiting_work),
 )
 
 

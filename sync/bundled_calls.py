@@ -19,9 +19,10 @@ from ml_backend.context import Context
 from ml_backend.tables import projects, recordings, tasks
 from sync.ingest import add_recording
 from sync.sources import Source
-from sync.tasks import want_task
+from sync.tasks import Wish, want_task
 
 BUCKET = "call-recordings"
+EVERYTHING = {"review": "all", "audit_share": 0, "overlap_share": 0}  # of a demo's projects, for calls of your own too
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,15 @@ def bring_in(context: Context, manifest: Path, project_ids: Sequence[int]) -> li
         into = connection.execute(
             sa.select(projects).where(projects.c.id.in_(project_ids)).order_by(projects.c.id)
         ).all()
+        plain = sa.and_(projects.c.id.in_(project_ids), projects.c.selection.is_(None))
+        connection.execute(sa.update(projects).where(plain).values(selection=EVERYTHING))
         for call in calls:
             source = Source("object", f"s3://{BUCKET}/{call.key}")
             known = {"call_sid": call.call_sid, "agent_channel": call.agent_channel, "synthetic": True}
             recording_id, _ = add_recording(connection, source, **known)
             recording = connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
             for project in into:
-                want_task(connection, project, recording, reason="demo")
+                want_task(connection, project, recording, wish=Wish("demo", probability=1.0))
             waiting = sa.select(tasks.c.id).where(tasks.c.recording_id == recording_id, tasks.c.state == "wanted")
             if recording.state != "refused" and connection.execute(waiting.limit(1)).first():
                 jobs.enqueue(connection, jobs.INGEST_RECORDING, key=str(recording_id), recording_id=recording_id)

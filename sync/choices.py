@@ -120,9 +120,7 @@ def choose(policy: Policy, facts: Facts) -> Choice:
         why = "Drawn at random from the calls that are not reviewed."
         return Choice("audit", why, "selected", policy.audit_share - blind_to, yardstick, False, overlap)
     if facts.quality <= policy.min_quality:
-        why = (
-            f"Too noisy to learn much from (quality {facts.quality:.2f}, review needs more than {policy.min_quality:g})"
-        )
+        why = f"Hard to hear (quality {facts.quality:.2f}, review needs more than {policy.min_quality:g})"
         return Choice(None, f"{why}, and not drawn for the audit.", code="low-quality")
     why = f"The model is sure of it (confidence {facts.confidence:.2f}, review is below {policy.max_confidence:g})"
     return Choice(None, f"{why}, and not drawn for the audit.", code="confident")
