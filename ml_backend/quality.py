@@ -100,8 +100,8 @@ def measure(samples: npt.NDArray[np.float32], rate_hz: int, *, source_rate_hz: i
     size = int(FRAME_S * rate_hz)
     whole = legs[:, : legs.shape[1] // size * size].reshape(len(legs), -1, size)
     gathered = [_Leg() for _ in legs]
-    for leg, block in zip(gathered, legs, strict=True):
-        leg.add(block, size)
+    for channel, leg in enumerate(gathered):
+        leg.add(legs[channel, :], size)
     return _measured(gathered, rate_hz, source_rate_hz, lambda channel, chosen: whole[channel, chosen]).quality
 
 
@@ -111,8 +111,8 @@ def measure_wav(path: Path, *, source_rate_hz: int) -> Measured:
     size = int(FRAME_S * audio.RATE_HZ)
     for block in audio.blocks(path, block_s=_BLOCK_S):
         gathered = gathered or [_Leg() for _ in block]
-        for leg, samples in zip(gathered, block, strict=True):
-            leg.add(samples, size)
+        for channel, leg in enumerate(gathered):
+            leg.add(block[channel, :], size)
     with audio.frames(path, size=size) as frames:
         return _measured(gathered, audio.RATE_HZ, source_rate_hz, lambda channel, chosen: frames[chosen, :, channel])
 

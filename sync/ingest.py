@@ -2,15 +2,16 @@
 
 Objects in buckets that exist already are only read. What arrives by upload or web address is kept as an original in
 our bucket, because its owner may delete it. The WAV that people hear and the model reads lies at
-`derived/{sha256 of the original}/audio.wav` and can be rebuilt at any time.
+`derived/{sha256 of the original}/audio.wav`, its pieces beside it when the call is longer than a task may be; both can
+be rebuilt at any time. Everything here reads and writes a few seconds at a time: a call may last four hours.
 
-Audio that is missing, forbidden, empty, no audio or too long becomes state `refused` with a reason; a file cut short
-goes on as `ready` with the reason `audio-cut`. A recording that was refused is tried again when its job is retried.
+Audio that is missing, forbidden, empty, no audio or too long becomes state `refused` with a reason; audio that is cut
+or damaged goes on as `ready` with the reason `audio-cut` or `audio-damaged` (`sync.lengths`). Before either, a call's
+recording is fetched once more. A recording that was refused is tried again when its job is retried.
 """
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,17 +22,21 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import audio, db, jobs, quality
+from ml_backend import audio, db, failpoints, jobs, ledger, quality
 from ml_backend.context import Context, JobContext
-from ml_backend.errors import ConfigurationError, PermanentError, RetryableError
+from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.storage import sha256_of
 from ml_backend.tables import jobs as job_rows
 from ml_backend.tables import recordings, tasks, tombstones
-from sync import http, label_studio
+from sync import cutting, http, label_studio, lengths, refetching
+from sync.originals import keep_original, need_room
 from sync.sources import Source, listed_origins
+
+__all__ = ["add_recording", "ingest_recording", "keep_original", "need_room", "urgency"]
 
 DERIVED = "derived/{sha256}/audio.wav"
 ORIGINAL = "originals/{sha256}{suffix}"
+_LEFT_ALONE = ("erased", "expired", "spooled", "lost")
 
 
 @dataclass(frozen=True)
@@ -68,21 +73,28 @@ def urgency(context: JobContext) -> int:
 def ingest_recording(context: JobContext, recording_id: int) -> None:
     """Recording -> Object; then its transcription. Safe to repeat: a ready recording only moves on."""
     recording = context.db.row(recordings, recording_id)
-    if recording.state == "erased":
+    if recording.state in _LEFT_ALONE or refetching.waits(recording):
         return
+    values: dict[str, Any] = {}
     if recording.state != "ready":
-        _need_space(context)
+        need_room(context)
         try:
             with tempfile.TemporaryDirectory(prefix="kaan-ingest-") as folder:
                 values = _normalised(context, recording, Path(folder))
         except PermanentError as error:
-            _refuse(context, recording_id, error.code, error.sentence)
+            again = refetching.once(context, recording, error.code, error.sentence)
+            if not again and not refetching.fall_back(context, recording):
+                _refuse(context, recording_id, error.code, error.sentence)
             return
         except ConfigurationError as error:  # the store or Label Studio lets nobody in: shown, and tried by hand
             _refuse(context, recording_id, error.code, error.sentence)
             raise
-        context.db.update(recordings, recording_id, **values)
+        if _has_another_way(context, recording, values):
+            return
+        failpoints.hit("ingest.before-commit")
     with context.db.transaction() as connection:
+        if values:
+            db.update(connection, recordings, recording_id, **values)
         jobs.enqueue(
             connection,
             jobs.TRANSCRIBE_RECORDING,
@@ -90,20 +102,34 @@ def ingest_recording(context: JobContext, recording_id: int) -> None:
             priority=urgency(context),
             recording_id=recording_id,
         )
+        ledger.recording_moved(connection, recording_id)
+
+
+def _has_another_way(context: Context, recording: sa.Row[Any], values: dict[str, Any]) -> bool:
+    """Whether faulty audio is fetched once more, or an earlier original is better; its ingest comes then."""
+    duration_s = float(values["duration_s"])
+    code, reason = values["reason_code"], values["reason"]
+    if code and refetching.once(context, recording, code, reason, duration_s=duration_s):
+        return True
+    return refetching.fall_back(context, recording, duration_s=duration_s)
 
 
 def _normalised(context: Context, recording: sa.Row[Any], folder: Path) -> dict[str, Any]:
-    """Fetch, decode, measure, store; gives the row's new values."""
+    """Fetch, decode, measure, cut, store; gives the row's new values."""
     limits = audio.Limits(max_duration_s=context.settings.max_recording_s)
     wav = folder / "audio.wav"
     with _original(context, recording, folder) as original:
         decoded = audio.decode(original.path, wav, limits=limits)
-        samples, rate_hz = audio.read_wav(wav)
-        measured = quality.measure(samples, rate_hz, source_rate_hz=decoded.rate_hz)
+        measured = quality.measure_wav(wav, source_rate_hz=decoded.rate_hz)
         bucket, key = context.settings.audio_bucket, DERIVED.format(sha256=original.sha256)
         context.store.ensure_bucket(bucket)
         derived_sha256 = _keep(context, bucket, key, wav)
-    cut = f"audio cut at {decoded.duration_s:.0f} s" if decoded.cut else None
+        spans = cutting.cut(
+            context, wav, measured, sha256=original.sha256, duration_s=decoded.duration_s, folder=folder
+        )
+    call_s = lengths.of_call(context, recording)
+    code, reason = lengths.fault(decoded, call_s=call_s)
+    found = measured.quality
     return {
         "bucket": original.bucket,
         "object_key": original.key,
@@ -114,13 +140,20 @@ def _normalised(context: Context, recording: sa.Row[Any], folder: Path) -> dict[
         "derived_sha256": derived_sha256,
         "duration_s": decoded.duration_s,
         "header_duration_s": decoded.header_duration_s,
+        "call_duration_s": call_s,
         "rate_hz": decoded.rate_hz,
         "channels": decoded.channels,
-        "quality": {"label": measured.label, "parts": measured.parts, "warnings": list(decoded.warnings)},
-        "quality_score": measured.score,
+        "quality": {
+            **{name: value for name, value in (recording.quality or {}).items() if name in refetching.KEPT},
+            "label": found.label,
+            "parts": found.parts,
+            "warnings": list(decoded.warnings),
+        },
+        "quality_score": found.score,
+        "spans": spans,
         "state": "ready",
-        "reason_code": "audio-cut" if decoded.cut else None,
-        "reason": cut,
+        "reason_code": code,
+        "reason": reason,
     }
 
 
@@ -205,15 +238,4 @@ def _refuse(context: Context, recording_id: int, code: str, sentence: str) -> No
         concerned = sa.select(tasks.c.project_id).where(tasks.c.recording_id == recording_id).distinct()
         for (project_id,) in connection.execute(concerned).all():
             jobs.enqueue(connection, jobs.CREATE_TASKS, key=str(project_id), project_id=project_id)
-
-
-def _need_space(context: Context) -> None:
-    folder = context.settings.data_dir
-    folder.mkdir(parents=True, exist_ok=True)
-    free_mb = shutil.disk_usage(folder).free / 1e6
-    if free_mb < context.settings.min_free_disk_mb:
-        raise RetryableError(
-            "disk-full",
-            f"Only {free_mb:.0f} MB are free, so no audio is fetched.",
-            "Free some disk space, or lower MIN_FREE_DISK_MB.",
-        )
+        ledger.recording_moved(connection, recording_id)

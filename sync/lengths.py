@@ -1,0 +1,57 @@
+"""Decoded length, header length and the call's own length -> what is wrong with a recording, in words.
+
+Three witnesses, because each of them is silent sometimes: an MP3 without a frame count says nothing of its length, a
+decoder stops at damage without an error, and the provider names no length for some calls.
+
+Tolerances. Against the header: two frames (the decoder's, see `decoder`). Against the call: 3 s or 2 %, whichever is
+more, because providers count whole seconds and begin to record a moment after both sides are connected. A recording may
+be longer than the conversation: greetings and waiting are recorded too. A call with several recordings has no length
+any one of them could be held to.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend import audio
+from ml_backend.context import Context
+from ml_backend.tables import calls, recordings
+
+_LEAST_S, _SHARE = 3.0, 0.02
+
+
+def of_call(context: Context, recording: sa.Row[Any]) -> float | None:
+    """How long the call was according to its provider, in seconds; None where nobody says, or where it cannot tell."""
+    if recording.call_id is None:
+        return None
+    siblings = sa.select(sa.func.count()).where(recordings.c.call_id == recording.call_id).scalar_subquery()
+    rows = context.db.rows(
+        sa.select(calls.c.talk_seconds, siblings.label("siblings")).where(calls.c.id == recording.call_id)
+    )
+    if not rows or rows[0].siblings > 1 or not rows[0].talk_seconds or rows[0].talk_seconds <= 0:
+        return None
+    return float(rows[0].talk_seconds)
+
+
+def fault(decoded: audio.Decoded, *, call_s: float | None) -> tuple[str | None, str | None]:
+    """(code, sentence) of what is missing in decoded audio; (None, None) when nothing is known to be."""
+    if decoded.cut and decoded.header_duration_s is not None:
+        return "audio-cut", _short(decoded.duration_s, decoded.header_duration_s, "its header says")
+    if decoded.cut:
+        return "audio-cut", f"The recording ends early: {decoded.duration_s:.2f} s could be decoded."
+    if call_s is not None and is_short(decoded.duration_s, call_s):
+        return "audio-cut", _short(decoded.duration_s, call_s, "the call lasted")
+    if "damaged-packets" in decoded.warnings:
+        return "audio-damaged", f"Parts of the recording are damaged; {decoded.duration_s:.2f} s could be decoded."
+    return None, None
+
+
+def is_short(duration_s: float, call_s: float) -> bool:
+    """Whether audio is so much shorter than its call that something is missing."""
+    return call_s - duration_s > max(_LEAST_S, _SHARE * call_s)
+
+
+def _short(duration_s: float, whole_s: float, who: str) -> str:
+    return f"The recording is cut: {duration_s:.2f} s could be decoded of the {whole_s:.2f} s {who}."
