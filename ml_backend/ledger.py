@@ -48,7 +48,8 @@ def record(connection: Connection, event: CallEvent, *, key: bytes, priority: in
     if "talk_seconds" in changed:
         mine = sa.update(recordings).where(recordings.c.call_id == call_id)
         connection.execute(mine.values(call_duration_s=call.talk_seconds))
-    _follow(connection, call, found, is_new=is_new, priority=priority)
+    if not (is_new and event.source == "object"):  # an object's recording, and with it the state, comes right after
+        _follow(connection, call, found, is_new=is_new, priority=priority)
     return _locked(connection, call_id)
 
 

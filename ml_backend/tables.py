@@ -130,7 +130,7 @@ recordings = Table(
 )
 
 # What scans have seen in the object store, one row per object, in the order a listing comes in (by bytes).
-# state: taken (a recording stands for it), text (of an audio beside it), waiting (for the audio its call fetches),
+# state: taken (a recording stands for it), text (its audio is not there yet), paired, waiting (for its call's audio),
 # same-call (its call has other audio already), ignored (no audio by its name), refused (with reason), lost.
 objects = Table(
     "objects", metadata, Column("bucket", String(100), primary_key=True),
