@@ -65,11 +65,13 @@ def fields_of(content_type: str, query: bytes | str, body: bytes) -> Fields:
     """All fields of a request. InvalidInput when the body is not what it claims to be, 413 when there are too many."""
     pairs: list[tuple[str, Any]] = list(_urlencoded(query))
     kind = content_type.partition(";")[0].strip().lower()
-    if kind == MULTIPART:
+    if not body:
+        pass  # a query alone, whatever it is labelled
+    elif kind == MULTIPART:
         pairs += _multipart(content_type, body)
     elif body[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[") or kind.endswith("json"):
         pairs += _flat(_json(body))
-    elif body:
+    else:
         pairs += _urlencoded(body)
     values: dict[str, list[Any]] = {}
     for name, value in pairs:

@@ -53,7 +53,7 @@ def canonical(number: str) -> str:
         return text.lower()
     if text.startswith("+") and not digits.startswith(("91", "0")):
         return "+" + digits
-    national = re.fullmatch(r"(?:(?:00)?91|0)?0?(\d{10})", digits) if len(digits) >= 10 else None
+    national = re.fullmatch(r"(?:0{0,2}91|0)?0?(\d{10})", digits) if len(digits) >= 10 else None
     if national and (len(digits) <= 12 or digits.startswith(("91", "0"))):
         return national[1]
     return "+" + digits.removeprefix("00")
