@@ -139,6 +139,16 @@ def run(
     return report
 
 
+def preview(context: Context, bucket: str, *, full: bool) -> Iterator[tuple[int, list[ObjectInfo]]]:
+    """(objects listed, those that would be new or altered) page by page; nothing is changed."""
+    for stretch in [_Stretch()] if full else _stretches(context, bucket, "", _position(context, bucket)):
+        after, known = stretch.after, _known(context, bucket, stretch)
+        for page, last in _pages(context.store.list(bucket, prefix=stretch.prefix, start_after=after)):
+            found = list(differences.of_page(page, known, after=after, last=last, at_most=2 * PAGE))
+            yield len(page), [info for each in found for info in each.appeared]
+            after = page[-1].key if page else after
+
+
 class _Walk:
     """One pass over a bucket; of a full one the place reached is written down after every piece."""
 
@@ -150,10 +160,11 @@ class _Walk:
     def stretch(self, stretch: _Stretch, more: Callable[[Report], bool]) -> None:
         """Compare page by page."""
         after, quiet = stretch.after, 0
+        known = _known(self.context, self.report.bucket, stretch)
         listing = self.context.store.list(self.report.bucket, prefix=stretch.prefix, start_after=after)
         for page, last in _pages(listing):
             news = False
-            for found in differences.of_page(page, self._known(stretch), after=after, last=last, at_most=2 * PAGE):
+            for found in differences.of_page(page, known, after=after, last=last, at_most=2 * PAGE):
                 news |= self._take(found)
             self._learn(page)
             after = page[-1].key if page else after
@@ -165,18 +176,6 @@ class _Walk:
             if not more(self.report) and self.noted and not last:
                 self.report.finished = False
                 return
-
-    def _known(self, stretch: _Stretch) -> differences.Known:
-        columns = (objects.c.object_key, objects.c.etag, objects.c.size_bytes, objects.c.state)
-        base = sa.select(*columns).where(objects.c.bucket == self.report.bucket).order_by(objects.c.object_key)
-        if stretch.end:
-            base = base.where(objects.c.object_key < stretch.end)
-
-        def rows(after: str, end: str | None, at_most: int) -> Sequence[Any]:
-            statement = base.where(objects.c.object_key > after).limit(at_most)
-            return self.context.db.rows(statement if end is None else statement.where(objects.c.object_key <= end))
-
-        return rows
 
     def _take(self, found: differences.Differences) -> bool:
         for begin in range(0, len(found.appeared), found_objects.CHUNK):
@@ -194,6 +193,20 @@ class _Walk:
             root = layouts.day_root(f"{folder}/x")
             if root is not None:
                 self.roots.add(root)
+
+
+def _known(context: Context, bucket: str, stretch: _Stretch) -> differences.Known:
+    """Our rows of a bucket, in the order a listing has; read in pieces."""
+    columns = (objects.c.object_key, objects.c.etag, objects.c.size_bytes, objects.c.state)
+    base = sa.select(*columns).where(objects.c.bucket == bucket).order_by(objects.c.object_key)
+    if stretch.end:
+        base = base.where(objects.c.object_key < stretch.end)
+
+    def rows(after: str, end: str | None, at_most: int) -> Sequence[Any]:
+        statement = base.where(objects.c.object_key > after).limit(at_most)
+        return context.db.rows(statement if end is None else statement.where(objects.c.object_key <= end))
+
+    return rows
 
 
 def _pages(listing: Iterator[ObjectInfo]) -> Iterator[tuple[list[ObjectInfo], bool]]:
@@ -218,6 +231,11 @@ def _stretches(context: Context, bucket: str, prefix: str, memory: dict[str, Any
     first = layouts.since(min(now, looked_at), OVERLAP_DAYS)
     roots = memory.get("roots") or (["recordings/"] if bucket == context.settings.recordings_bucket else [])
     return [_Stretch(prefix=root or "20", after=layouts.day_prefix(root, first)) for root in roots]  # "20": the years
+
+
+def expected(context: Context, bucket: str) -> int | None:
+    """How many objects the last full comparison listed."""
+    return _position(context, bucket).get("keys")
 
 
 def _knows(context: Context, bucket: str) -> bool:

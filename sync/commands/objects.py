@@ -1,0 +1,132 @@
+"""`sync objects`: look through the object store now, or say beforehand what that would come to."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ml_backend import settings, tables
+from ml_backend.context import Context, open_context
+from ml_backend.errors import ConfigurationError, InvalidInput
+from ml_backend.storage import ObjectInfo
+from sync import estimate, layouts, scan
+
+
+def objects(
+    bucket: Annotated[str | None, typer.Option(help="Only this bucket of SCAN_BUCKETS.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="Every key, instead of the last days.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print the calls, hours, compute and tasks that would come of it.")
+    ] = False,
+    speed: Annotated[
+        float | None, typer.Option(min=0.01, help="For --dry-run: seconds of audio your workers hear per second.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Find recordings that reached the object store by other ways. Stop it with Ctrl-C; a full run goes on there.
+
+    Example: python -m ml_backend sync objects --full --dry-run
+    """
+    context = open_context(settings.load())
+    names = _buckets(context, bucket)
+    if dry_run:
+        found = look(context, names, full=full, speed=speed)
+        if as_json:
+            typer.echo(json.dumps(found, ensure_ascii=False))
+        else:
+            _say_look(found)
+        return
+    reports = [_run(context, name, full=full, quiet=as_json) for name in names]
+    if as_json:
+        typer.echo(json.dumps({"buckets": [report.as_dict() for report in reports]}, ensure_ascii=False))
+        return
+    for report in reports:
+        changes = ", ".join(f"{number} {what}" for what, number in sorted(report.counts.items())) or "nothing new"
+        typer.echo(report.note or f"{report.bucket}: {report.listed} objects listed; {changes}.")
+
+
+def look(context: Context, names: list[str], *, full: bool, speed: float | None = None) -> dict[str, Any]:
+    """What a scan would find, and what would come of it; changes nothing."""
+    listed, kinds = 0, {"calls": 0, "synthetic voice": 0, "texts": 0, "not audio": 0, "unusable": 0, "known": 0}
+    sizes: list[tuple[str, int]] = []
+    for name in names:
+        try:
+            for seen, found in scan.preview(context, name, full=full):
+                listed += seen
+                ours = _ours(context, name, found)
+                for info in found:
+                    kind = "known" if info.key in ours else _kind(context, info)
+                    kinds[kind] += 1
+                    if kind == "calls":
+                        sizes.append((f".{info.key.rpartition('.')[2].lower()}", info.size_bytes))
+        except ConfigurationError as error:
+            if error.code != "bucket-missing":
+                raise
+    audio_s, basis = estimate.audio_s_of(context, sizes)
+    result = estimate.of_calls(context, calls=kinds["calls"], audio_s=audio_s, basis=basis, speed=speed)
+    return {"dry_run": True, "full": full, "listed": listed, "new": kinds, **result.as_dict()} | {
+        "sentences": result.sentences()
+    }
+
+
+def _kind(context: Context, info: ObjectInfo) -> str:
+    name = layouts.read(info.bucket, info.key, context.settings)
+    if name.problem or (name.kind != layouts.OTHER and not info.size_bytes):
+        return "unusable"
+    if name.kind == layouts.AUDIO:
+        return "synthetic voice" if name.synthetic else "calls"
+    return "texts" if name.kind == layouts.TEXT else "not audio"
+
+
+def _ours(context: Context, bucket: str, found: list[ObjectInfo]) -> set[str]:
+    """Keys of objects whose recording we have already, since we wrote it or somebody brought it in."""
+    rows = tables.recordings
+    keys: set[str] = set()
+    for begin in range(0, len(found), 500):
+        some = [info.key for info in found[begin : begin + 500]]
+        mine = sa.select(rows.c.object_key).where(rows.c.bucket == bucket, rows.c.object_key.in_(some))
+        keys |= {row.object_key for row in context.db.rows(mine)}
+    return keys
+
+
+def _run(context: Context, bucket: str, *, full: bool, quiet: bool) -> scan.Report:
+    if quiet:
+        return scan.run(context, bucket, full=full)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed} objects"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        line = bar.add_task(bucket, total=scan.expected(context, bucket) if full else None)
+
+        def more(report: scan.Report) -> bool:
+            bar.update(line, completed=report.listed)
+            return True
+
+        return scan.run(context, bucket, full=full, more=more)
+
+
+def _buckets(context: Context, bucket: str | None) -> list[str]:
+    known = scan.buckets(context)
+    if bucket is not None and bucket not in known:
+        raise InvalidInput(
+            "bucket-not-searched",
+            f"The bucket {bucket[:63]} is not one of SCAN_BUCKETS.",
+            f"Use one of: {', '.join(known)}, or add it to SCAN_BUCKETS.",
+        )
+    return [bucket] if bucket is not None else known
+
+
+def _say_look(found: dict[str, Any]) -> None:
+    kinds = ", ".join(f"{number} {kind}" for kind, number in found["new"].items() if number)
+    typer.echo(f"{found['listed']} objects listed; new: {kinds or 'nothing'}.")
+    for sentence in found["sentences"]:
+        typer.echo(f"  {sentence}")
+    typer.echo("Nothing was changed.")
