@@ -28,7 +28,7 @@ from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.storage import sha256_of
 from ml_backend.tables import jobs as job_rows
 from ml_backend.tables import recordings, tasks, tombstones
-from sync import cutting, http, label_studio, lengths, refetching
+from sync import cutting, http, label_studio, layouts, lengths, refetching
 from sync.originals import keep_original, need_room
 from sync.sources import Source, listed_origins
 
@@ -95,13 +95,9 @@ def ingest_recording(context: JobContext, recording_id: int) -> None:
     with context.db.transaction() as connection:
         if values:
             db.update(connection, recordings, recording_id, **values)
-        jobs.enqueue(
-            connection,
-            jobs.TRANSCRIBE_RECORDING,
-            key=str(recording_id),
-            priority=urgency(context),
-            recording_id=recording_id,
-        )
+        voice = recording.synthetic and layouts.is_voice(recording.bucket, recording.object_key, context.settings)
+        following = jobs.SELECT_RECORDING if voice else jobs.TRANSCRIBE_RECORDING  # nobody need hear what we made
+        jobs.enqueue(connection, following, key=str(recording_id), priority=urgency(context), recording_id=recording_id)
         ledger.recording_moved(connection, recording_id)
 
 

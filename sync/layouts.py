@@ -48,7 +48,7 @@ def read(bucket: str, key: str, settings: Settings) -> Name:
     stem, dot, suffix = file_name.rpartition(".")
     stem, suffix = (stem, f".{suffix.lower()}") if dot and stem else (file_name, "")
     kind = AUDIO if suffix in AUDIO_SUFFIXES else TEXT if suffix == TEXT_SUFFIX else OTHER
-    synthetic = any(f"{bucket}/{key}".startswith(prefix) for prefix in _prefixes(settings))
+    synthetic = is_voice(bucket, key, settings)
     named = _CALL.fullmatch(stem) and not _UNNAMED.fullmatch(stem) and not _MOBILE.search(stem)
     call_sid = stem if named and kind == AUDIO and not synthetic else ""
     return Name(
@@ -60,6 +60,11 @@ def read(bucket: str, key: str, settings: Settings) -> Name:
         language=_language(folder) if synthetic else None,
         problem=problem_of(key),
     )
+
+
+def is_voice(bucket: str | None, key: str | None, settings: Settings) -> bool:
+    """Whether an object lies where our own synthetic voice does (SYNTHETIC_PREFIXES)."""
+    return any(f"{bucket}/{key}".startswith(prefix) for prefix in _prefixes(settings))
 
 
 def problem_of(key: str) -> str | None:
