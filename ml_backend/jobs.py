@@ -46,6 +46,9 @@ class JobKind:
 
 READ_EVENT = JobKind("read-event", "sync.annotations.read_event", "sync", 120)
 READ_CALL_EVENT = JobKind("read-call-event", "sync.calls.read_call_event", "sync", 120)
+LOOK_UP_CALL = JobKind("look-up-call", "sync.lookups.look_up_call", "sync", 300, max_attempts=40)
+FETCH_RECORDING = JobKind("fetch-recording", "sync.downloads.fetch_recording", "sync", 1200, max_attempts=40)
+RECONCILE_CALLS = JobKind("reconcile-calls", "sync.listing.reconcile_calls", "sync", 3600)
 SYNC_PROJECT = JobKind("sync-project", "sync.projects.sync_project", "sync", 600)
 FIND_TASKS = JobKind("find-tasks", "sync.reconcile.find_tasks", "sync", 900)
 READ_ANNOTATION = JobKind("read-annotation", "sync.annotations.read_annotation", "sync", 120)
@@ -65,9 +68,9 @@ TRAIN = JobKind("train", "training.pipeline.train_requested", "training", 24 * 3
 KINDS: dict[str, JobKind] = {
     kind.name: kind
     for kind in (
-        READ_EVENT, READ_CALL_EVENT, SYNC_PROJECT, FIND_TASKS, READ_ANNOTATION, INGEST_RECORDING, TRANSCRIBE_RECORDING,
-        SELECT_RECORDING, TAKE_UP_WAITING, CREATE_TASKS, PUSH_PREDICTIONS, CONFIRM_ANSWERS, REDRAFT_PROJECT,
-        SCAN_BUCKET, TRAIN,
+        READ_EVENT, READ_CALL_EVENT, LOOK_UP_CALL, FETCH_RECORDING, RECONCILE_CALLS, SYNC_PROJECT, FIND_TASKS,
+        READ_ANNOTATION, INGEST_RECORDING, TRANSCRIBE_RECORDING, SELECT_RECORDING, TAKE_UP_WAITING, CREATE_TASKS,
+        PUSH_PREDICTIONS, CONFIRM_ANSWERS, REDRAFT_PROJECT, SCAN_BUCKET, TRAIN,
     )
 }  # fmt: skip
 

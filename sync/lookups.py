@@ -1,0 +1,61 @@
+"""Call without a known recording -> what the provider's API says about it now.
+
+A callback may come before the file exists, without its address, or be the only one of several. So a call that was
+held and names no recording is looked up after 2, 5, 15, 60 minutes, 6 and 24 hours; after that it has none.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend import jobs, ledger, pseudonyms
+from ml_backend.callevents import of_call
+from ml_backend.callstates import LOOK_UP, WAIT
+from ml_backend.context import JobContext
+from ml_backend.errors import ConfigurationError, PermanentError, RetryableError
+from ml_backend.tables import calls
+from sync import exotel, pace, stops
+
+
+def look_up_call(context: JobContext, call_id: int) -> None:
+    """Call -> its facts of today, and its next rung. Safe to repeat: a call that waits for something else is left."""
+    call = context.db.row(calls, call_id)
+    if call.next_action not in (LOOK_UP, WAIT):
+        return
+    if at := stops.until(context):
+        stops.again(context, jobs.LOOK_UP_CALL, at, key=call_id, priority=jobs.LIVE, call_id=call_id)
+        return
+    try:
+        found = exotel.client_of(context).call(call.call_sid)
+    except ConfigurationError as error:
+        if error.code != "http-unauthorised":
+            raise
+        at = stops.stop(context, error)
+        stops.again(context, jobs.LOOK_UP_CALL, at, key=call_id, priority=jobs.LIVE, call_id=call_id)
+        return
+    except PermanentError as error:
+        _later(context, call, "call-unknown", f"Exotel does not know the call: {error.sentence}")
+        return
+    except RetryableError as error:
+        if context.attempt >= jobs.LOOK_UP_CALL.max_attempts:
+            _later(context, call, error.code, error.sentence)
+            return
+        wait_s = pace.pause_s(error, context.attempt)
+        raise RetryableError(error.code, error.sentence, error.next_step, after_s=wait_s) from error
+    stops.accepted(context)
+    event = of_call(found, source="details", zone=context.settings.exotel_time_zone)
+    key = pseudonyms.key_of(context.settings)
+    with context.db.transaction() as connection:
+        now = ledger.record(connection, event, key=key)
+    if (now.next_action, now.due_at) == (call.next_action, call.due_at):  # nothing new was learnt
+        _later(context, call, "recording-not-named", f"Exotel names no recording yet; the call is {now.status}.")
+
+
+def _later(context: JobContext, call: sa.Row[Any], code: str, sentence: str) -> None:
+    """The next rung of the ladder, or its end."""
+    with context.db.transaction() as connection:
+        if not ledger.look_up_later(connection, call.id, reason_code=code, reason=sentence):
+            ended = f"{sentence.replace(' yet', '')} It was asked for over a day."
+            ledger.move(connection, call.id, "no-recording", reason_code=code, reason=ended)
