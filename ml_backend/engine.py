@@ -38,11 +38,15 @@ _FAILED_S = 60.0  # how long a version that would not load is left alone
 
 @dataclass(frozen=True)
 class Request:
-    """One recording: samples [channels, n] at 16 kHz, float32 in -1..1; `key` is the caller's own."""
+    """One recording: samples [channels, n] at 16 kHz, float32 in -1..1; `key` is the caller's own.
+
+    `speech` are the speech probabilities of each leg, where the caller has them (`engine_voice`, for parts of a call).
+    """
 
     samples: npt.NDArray[np.float32]
     profile: DecodingProfile
     key: str = ""
+    speech: tuple[npt.NDArray[np.float32], ...] = ()
 
 
 class Transcriber:

@@ -90,7 +90,8 @@ class Pool:
         try:
             for channel, leg in enumerate(_legs(request.samples)):
                 policy = self.decoder.policy
-                for window in windows_of(find_speech(leg, policy), channel=channel, policy=policy):
+                known = request.speech[channel] if request.speech else None
+                for window in windows_of(find_speech(leg, policy, known), channel=channel, policy=policy):
                     samples = window.cut_from(leg)
                     work = Work(index, window, self.decoder.features(samples), level_dbfs(samples))
                     recording.work.append(work)

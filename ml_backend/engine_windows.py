@@ -108,11 +108,11 @@ class Window:
         return min(max(chosen.start + time_s * RATE_HZ - before, chosen.start), chosen.end) / RATE_HZ
 
 
-def find_speech(leg: Samples, policy: Policy) -> list[Stretch]:
+def find_speech(leg: Samples, policy: Policy, probabilities: Probabilities | None = None) -> list[Stretch]:
     """The stretches of speech of one leg: padded, in order, not overlapping, none longer than `policy.max_s`."""
     if leg.size < _STEP:
         return []
-    probabilities = _probabilities(leg)
+    probabilities = _probabilities(leg) if probabilities is None else probabilities
     most = int((policy.max_s - 2 * _PAD_S) * RATE_HZ / _STEP)
     runs = [part for run in _runs(probabilities) for part in _at_most(run, probabilities, max(1, most))]
     return _padded(runs, probabilities, leg.size)

@@ -11,27 +11,32 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 
+from ml_backend.quality import FRAME_S
+
 _LEAST_PAUSE_FRAMES = 10
 _QUIET_FRAMES = 10
+_LEAST_SPAN_FRAMES = 50
+_GRID_FRAMES = 8  # 160 ms: whole steps of the voice-activity model, so that a span is heard as the whole would be
 
 
 def spans(
-    speech: npt.NDArray[np.bool_], powers: npt.NDArray[np.float64], *, frame_s: float, duration_s: float, most_s: float
+    speech: npt.NDArray[np.bool_], powers: npt.NDArray[np.float64], *, duration_s: float, most_s: float
 ) -> list[tuple[float, float]]:
     """(start, end) in seconds, end to end over the whole duration, none longer than `most_s`.
 
     `speech` and `powers` are per frame, over all legs (`quality.Measured`).
     """
     edges, start = [0.0], 0
-    most = int(most_s / frame_s)
-    total = int(np.ceil(duration_s / frame_s))
+    most = max(_LEAST_SPAN_FRAMES, int(most_s / FRAME_S))
+    total = int(np.ceil(duration_s / FRAME_S))
     while total - start > most:
         left = total - start
         low, high = most // 2, most
         if left <= 1.5 * most:
-            low, high = max(left - most, left // 4), min(most, left - left // 4)
+            low, high = max(left - most + _GRID_FRAMES, left // 4), min(most, left - left // 4)
         start += low + _cut(speech[start + low : start + high], powers[start + low : start + high])
-        edges.append(round(start * frame_s, 3))
+        start -= start % _GRID_FRAMES
+        edges.append(round(start * FRAME_S, 3))
     edges.append(round(duration_s, 3))
     return list(itertools.pairwise(edges))
 
@@ -39,7 +44,9 @@ def spans(
 def evenly(duration_s: float, *, most_s: float) -> list[tuple[float, float]]:
     """Spans of equal length, for a call whose pauses are not known."""
     count = max(1, int(np.ceil(duration_s / most_s)))
-    edges = [round(duration_s * number / count, 3) for number in range(count + 1)]
+    grid_s = _GRID_FRAMES * FRAME_S
+    edges = [round(duration_s * number / count // grid_s * grid_s, 3) for number in range(count)]
+    edges.append(round(duration_s, 3))
     return list(itertools.pairwise(edges))
 
 

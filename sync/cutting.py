@@ -6,7 +6,6 @@ call; `recordings.spans` lists them in order. Tasks play pieces, so a person wor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,7 @@ def cut(
     most_s = context.settings.max_task_s
     if duration_s <= most_s:
         return None
-    found = pauses.spans(
-        measured.speech, measured.powers, frame_s=quality.FRAME_S, duration_s=duration_s, most_s=most_s
-    )
+    found = pauses.spans(measured.speech, measured.powers, duration_s=duration_s, most_s=most_s)
     made: Spans = []
     for start_s, end_s in found:
         key = PIECE.format(sha256=sha256, start_ms=round(start_s * 1000), end_ms=round(end_s * 1000))
@@ -40,15 +37,3 @@ def cut(
                 raise
         made.append([start_s, end_s, key])
     return made
-
-
-def piece_key(spans: Sequence[Sequence[Any]] | None, start_s: float) -> str | None:
-    """The object that holds the piece which begins at `start_s`; None when the call was not cut there."""
-    return next((str(key) for start, _, key in spans or () if abs(start - start_s) < 0.001), None)
-
-
-def spans_of(recording: Any, *, most_s: float) -> list[tuple[float, float]]:
-    """Where a recording may be cut for hearing: its own spans, or equal parts of a long one that was never cut."""
-    if recording.spans:
-        return [(float(start), float(end)) for start, end, _ in recording.spans]
-    return pauses.evenly(float(recording.duration_s), most_s=most_s)

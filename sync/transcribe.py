@@ -2,25 +2,30 @@
 
 Runs in the worker that holds the model. Recordings of one batch are pooled into one call of the engine, because
 windows of different calls decode together at the price of one; each member settles for itself. A recording that
-belongs to projects with different languages or prompts is heard once per profile.
+belongs to projects with different languages or prompts is heard once per profile. A long one is heard alone, span by
+span (`sync.long_calls`), so that a few minutes of samples are all that is ever in memory.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import audio, db, engine
+from ml_backend import audio, db, engine, failpoints, hearing, jobs, ledger
 from ml_backend.context import Context, JobContext, PooledItem
+from ml_backend.engine import Transcriber
 from ml_backend.errors import KaanError, PermanentError
 from ml_backend.tables import projects, recordings, tasks, transcriptions
 from ml_backend.transcript import Transcript
-from sync import drafts
+from sync import drafts, long_calls
+from sync.destinations import project_for
+from sync.ingest import urgency
 from sync.profiles import Profile, profile_of
 
 
@@ -45,65 +50,118 @@ def transcribe_recordings(context: JobContext, items: list[PooledItem]) -> None:
             if recording.state != "ready":
                 item.done()
                 continue
-            wanted += _missing(context, item, recording, transcriber.model_version)
+            missing = _missing(context, recording, transcriber.model_version)
+            if long_calls.is_long(recording):
+                if not _hear_long(context, transcriber, item, recording, missing):
+                    continue
+            elif missing:
+                with _wav(context, str(recording.derived_key)) as wav:
+                    samples = audio.read_wav(wav)[0]
+                wanted += [
+                    _Wanted(item, recording, profile, engine.Request(samples, profile.decoding, key=str(recording.id)))
+                    for profile in missing
+                ]
             heard[item.job_id] = recording
         except KaanError as error:
             _fail(context, item, int(item.arguments["recording_id"]), error)
     answers = transcriber.transcribe([w.request for w in wanted]) if wanted else []
     for want, answer in zip(wanted, answers, strict=True):
         if isinstance(answer, Transcript):
-            _store(context, want, answer)
+            _store(context, want.recording, want.profile, answer)
         else:
             _fail(context, want.item, want.recording.id, answer)
     for item in items:
         if item.job_id in heard and not item.settled:
-            with context.db.transaction() as connection:
-                drafts.draft_recording(connection, context.settings, heard[item.job_id].id, transcriber.model_version)
+            failpoints.hit("transcribe.before-drafts")
+            _go_on(context, heard[item.job_id], transcriber.model_version)
             item.done()
 
 
+def _go_on(context: JobContext, recording: sa.Row[Any], model_version: str) -> None:
+    """It was heard: drafts for its tasks, and where it has none the question whether it becomes one."""
+    with context.db.transaction() as connection:
+        drafts.draft_recording(connection, context.settings, recording.id, model_version)
+        ledger.recording_moved(connection, recording.id)
+        has_task = sa.select(tasks.c.id).where(tasks.c.recording_id == recording.id).limit(1)
+        kind = jobs.KINDS.get("select-recording")
+        if kind and connection.execute(has_task).first() is None:
+            jobs.enqueue(connection, kind, key=str(recording.id), priority=urgency(context), recording_id=recording.id)
+
+
+def _hear_long(
+    context: JobContext,
+    transcriber: Transcriber,
+    item: PooledItem,
+    recording: sa.Row[Any],
+    missing: Sequence[Profile],
+) -> bool:
+    """Hear a long recording under each profile; False when the rest of it is left to another job, or failed."""
+    for profile in missing:
+        parts = long_calls.Parts.of(context, recording, transcriber.model_version, profile.decoding)
+        with _wav(context, str(recording.derived_key)) as wav:
+            listener = hearing.Listener(transcriber, wav, profile.decoding, key=str(recording.id))
+            answer = long_calls.hear(listener, long_calls.spans_of(recording), parts)
+        if answer is None:
+            with context.db.transaction() as connection:
+                jobs.enqueue(
+                    connection,
+                    jobs.TRANSCRIBE_RECORDING,
+                    key=str(recording.id),
+                    priority=max(urgency(context), recording.priority),
+                    recording_id=recording.id,
+                )
+            item.done()
+            return False
+        if isinstance(answer, KaanError):
+            _fail(context, item, recording.id, answer)
+            return False
+        _store(context, recording, profile, answer)
+        parts.forget()
+    return True
+
+
 def profiles_for(context: Context, recording_id: int) -> list[Profile]:
-    """The different profiles of the projects this recording has tasks in; the settings' own when it has none."""
+    """The different profiles of the projects this recording has tasks in; with none, of the one it would go to."""
     statement = (
         sa.select(projects)
         .where(projects.c.id.in_(sa.select(tasks.c.project_id).where(tasks.c.recording_id == recording_id)))
         .where(projects.c.state != "detached")
     )
     found = [profile_of(project, context.settings) for project in context.db.rows(statement)]
-    different = {profile.decoding.digest(): profile for profile in found or [profile_of(None, context.settings)]}
+    if not found:
+        with context.db.reading() as connection:
+            recording = connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
+            found = [profile_of(project_for(connection, recording), context.settings)]
+    different = {profile.decoding.digest(): profile for profile in found}
     return list(different.values())
 
 
-def _missing(context: Context, item: PooledItem, recording: sa.Row[Any], model_version: str) -> Sequence[_Wanted]:
+def _missing(context: Context, recording: sa.Row[Any], model_version: str) -> list[Profile]:
+    """The profiles under which this model version has not heard a recording yet."""
     with context.db.reading() as connection:
-        profiles = [
+        return [
             profile
             for profile in profiles_for(context, recording.id)
             if drafts.find_transcription(connection, recording, profile, model_version) is None
         ]
-    if not profiles:
-        return []
-    samples = _samples(context, recording)
-    return [
-        _Wanted(item, recording, profile, engine.Request(samples, profile.decoding, key=str(recording.id)))
-        for profile in profiles
-    ]
 
 
-def _samples(context: Context, recording: sa.Row[Any]) -> Any:
-    """The normalised audio; PermanentError `audio-missing` when somebody removed it."""
-    bucket, key = context.settings.audio_bucket, str(recording.derived_key)
+@contextmanager
+def _wav(context: Context, key: str) -> Iterator[Path]:
+    """Normalised audio as a local file; PermanentError `audio-missing` when somebody removed it."""
+    bucket = context.settings.audio_bucket
     if context.store.stat(bucket, key) is None:
         raise PermanentError(
             "audio-missing", "The normalised audio is gone.", "Run the recording's ingest job again: `jobs retry`."
         )
     path = context.store.open_local(bucket, key)
     if path is not None:
-        return audio.read_wav(path)[0]
+        yield path
+        return
     with tempfile.TemporaryDirectory(prefix="kaan-hear-") as folder:
         path = Path(folder) / "audio.wav"
         context.store.fetch(bucket, key, path)
-        return audio.read_wav(path)[0]
+        yield path
 
 
 def _fail(context: Context, item: PooledItem, recording_id: int, error: KaanError) -> None:
@@ -114,14 +172,14 @@ def _fail(context: Context, item: PooledItem, recording_id: int, error: KaanErro
     item.failed(error)
 
 
-def _store(context: Context, want: _Wanted, transcript: Transcript) -> None:
+def _store(context: Context, recording: sa.Row[Any], profile: Profile, transcript: Transcript) -> None:
     """Keep a transcription; the one that is there already wins, so that a repeat changes nothing."""
     values = {
-        "recording_id": want.recording.id,
-        "audio_sha256": want.recording.sha256,
+        "recording_id": recording.id,
+        "audio_sha256": recording.sha256,
         "model_version": transcript.model_version,
-        "decoding_hash": want.profile.decoding.digest(),
-        "decoding": asdict(want.profile.decoding),
+        "decoding_hash": profile.decoding.digest(),
+        "decoding": asdict(profile.decoding),
         "language": transcript.language,
         "language_probability": transcript.language_probability,
         "text": transcript.text,
