@@ -96,7 +96,7 @@ def store(
         values["prediction_id"] = _started_from(connection, task, annotation)
         key = ("project_id", "ls_annotation_id", "ls_updated_at")
         row_id, new = db.insert_once(connection, rows, values, key=key)
-        if task is not None and task.state == "open" and not values["skipped"]:
+        if task is not None and task.state == "open" and people_done(connection, task.id) >= task.overlap:
             db.update(connection, tasks, task.id, state="annotated")
         if new and task is None and values["ls_task_id"]:
             jobs.enqueue(
@@ -141,16 +141,22 @@ def _follow(connection: Connection, project: sa.Row[Any], action: str, body: Map
 
 
 def mark_deleted(connection: Connection, project_id: int, ids: Sequence[int]) -> None:
-    """Keep deleted annotations with their time; a task with none left is open again."""
+    """Keep deleted annotations with their time; a task with too few left is open again."""
     here = sa.and_(rows.c.project_id == project_id, rows.c.ls_annotation_id.in_(list(ids)))
     alive = rows.c.deleted_at.is_(None)
     concerned = [row.task_id for row in connection.execute(sa.select(rows.c.task_id).where(here)).all()]
     connection.execute(sa.update(rows).where(here, alive).values(deleted_at=tables.now()))
     for task_id in {task_id for task_id in concerned if task_id}:
-        left = sa.select(rows.c.id).where(rows.c.task_id == task_id, alive, ~rows.c.skipped)
-        if connection.execute(left.limit(1)).first() is None:
-            again = sa.and_(tasks.c.id == task_id, tasks.c.state == "annotated")
-            connection.execute(sa.update(tasks).where(again).values(state="open", updated_at=tables.now()))
+        left = people_done(connection, task_id)
+        again = sa.and_(tasks.c.id == task_id, tasks.c.state == "annotated", tasks.c.overlap > left)
+        connection.execute(sa.update(tasks).where(again).values(state="open", updated_at=tables.now()))
+
+
+def people_done(connection: Connection, task_id: int) -> int:
+    """How many people have annotated a task; who skipped it has not. An unknown person counts as one."""
+    person = sa.func.count(sa.distinct(sa.func.coalesce(rows.c.annotator, 0)))
+    alive = sa.and_(rows.c.task_id == task_id, rows.c.deleted_at.is_(None), ~rows.c.skipped)
+    return int(connection.execute(sa.select(person).where(alive)).scalar_one())
 
 
 def _started_from(connection: Connection, task: sa.Row[Any] | None, annotation: Mapping[str, Any]) -> int | None:

@@ -21,7 +21,7 @@ from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.labelling import configs
 from ml_backend.settings import Settings
 from ml_backend.tables import projects
-from sync import connections
+from sync import connections, streams
 from sync.changes import BACKEND, MODEL_VERSION, STORAGE, WEBHOOK, note, show_label, step_of
 from sync.connections import TITLE, carries_secret, hook_url, our_storage, same
 from sync.label_studio import LabelStudioClient, client_of
@@ -72,6 +72,7 @@ def create(context: Context, *, config: str, title: str, extra_params: Mapping[s
         )
     row_id = _row(context, client.project(ls_id), made=True)
     attach(context, ls_id, extra_params=extra_params)
+    streams.add_tab(client, ls_id)
     return row_id
 
 

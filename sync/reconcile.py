@@ -78,7 +78,7 @@ def _take(
             changed += new
             if row.ls_task_id is None:  # ours, on its way: create_tasks opens it
                 continue
-            annotated = bool(task.get("total_annotations"))
+            annotated = int(task.get("total_annotations") or 0) >= row.overlap
             if annotated and row.state == "open":
                 db.update(connection, tasks, row.id, state="annotated")
             there = int(task.get("total_annotations") or 0) + int(task.get("cancelled_annotations") or 0)
