@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from ml_backend import callstates, db, jobs, merging, tables
 from ml_backend.callevents import CallEvent, recording_identity
 from ml_backend.callstates import ENDED, FETCH, LADDER, LONGEST_CALL, LOOK_UP, OPEN, STATES, WAIT, Heard
-from ml_backend.tables import calls, company_numbers, recordings, tasks, tombstones, transcriptions
+from ml_backend.tables import calls, company_numbers, objects, recordings, tasks, tombstones, transcriptions
 
 PROVIDER = "exotel"
 GONE = ("refused", "lost", "erased", "expired")  # recordings that nobody will hear
@@ -41,6 +41,8 @@ def record(connection: Connection, event: CallEvent, *, key: bytes, priority: in
         changed |= _company(connection, call, changed["company_number"])
     if changed:
         db.update(connection, calls, call_id, **changed)
+    if is_new:
+        _adopt(connection, _locked(connection, call_id))
     found = _recordings(connection, call_id)
     if event.recording_url and _add_recording(connection, call, event, found, priority=priority):
         found = _recordings(connection, call_id)
@@ -48,7 +50,7 @@ def record(connection: Connection, event: CallEvent, *, key: bytes, priority: in
     if "talk_seconds" in changed:
         mine = sa.update(recordings).where(recordings.c.call_id == call_id)
         connection.execute(mine.values(call_duration_s=call.talk_seconds))
-    if not (is_new and event.source == "object"):  # an object's recording, and with it the state, comes right after
+    if found or not (is_new and event.source == "object"):  # an object's recording, and the state, come right after
         _follow(connection, call, found, is_new=is_new, priority=priority)
     return _locked(connection, call_id)
 
@@ -202,6 +204,14 @@ def _add_recording(
     return True
 
 
+def _adopt(connection: Connection, call: sa.Row[Any]) -> None:
+    """Audio named after this call that reached the object store before anybody spoke of the call."""
+    named = sa.select(objects.c.recording_id).where(objects.c.name == call.call_sid)
+    mine = sa.and_(recordings.c.id.in_(named), recordings.c.call_id.is_(None), recordings.c.synthetic.is_(False))
+    values = {"call_id": call.id, "call_sid": call.call_sid, "call_duration_s": call.talk_seconds}
+    connection.execute(sa.update(recordings).where(mine).values(**values))
+
+
 def _recordings(connection: Connection, call_id: int) -> Sequence[sa.Row[Any]]:
     return connection.execute(sa.select(recordings).where(recordings.c.call_id == call_id)).all()
 
@@ -209,7 +219,8 @@ def _recordings(connection: Connection, call_id: int) -> Sequence[sa.Row[Any]]:
 def _heard(connection: Connection, call: sa.Row[Any], recording: sa.Row[Any]) -> Heard:
     made = sa.select(tasks.c.selection_reason).where(tasks.c.recording_id == recording.id)
     work = connection.execute(made.where(tasks.c.state.in_(("wanted", "open", "annotated")))).all()
-    heard = sa.select(transcriptions.c.id).where(transcriptions.c.recording_id == recording.id).limit(1)
+    same = transcriptions.c.audio_sha256 == recording.sha256 if recording.sha256 else sa.false()  # a twin was heard
+    heard = sa.select(transcriptions.c.id).where(sa.or_(transcriptions.c.recording_id == recording.id, same)).limit(1)
     kept = ((call.merged or {}).get("kept") or {}).get(str(recording.id))
     return Heard(
         state=recording.state,

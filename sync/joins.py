@@ -19,13 +19,11 @@ from ml_backend import db, ledger, tables
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput, PermanentError
 from ml_backend.storage import sha256_of
-from ml_backend.tables import calls, checkpoints, objects, recordings
+from ml_backend.tables import calls, objects, recordings, tasks
 from sync import layouts
 from sync import objects as found_objects
 
 BATCH = 200
-LATE_CALLS = "scan:calls"  # checkpoint: up to which call the objects that came before it were looked for
-OVERLAP = 500  # rows of two transactions may appear in another order than their ids
 
 
 def settle(context: Context, bucket: str) -> Counter[str]:
@@ -35,48 +33,25 @@ def settle(context: Context, bucket: str) -> Counter[str]:
     after = ""
     while rows := _waiting(context, bucket, after):
         for row in rows:
-            counts[_decide(context, row)] += 1
+            if word := _decide(context, row):
+                counts[word] += 1
         after = rows[-1].object_key
-    counts["joined"] += adopt(context)
     return +counts
 
 
-def adopt(context: Context) -> int:
-    """Recordings that were there before their call was heard of: they belong to it now. Gives how many."""
-    last = context.db.rows(sa.select(checkpoints.c.position).where(checkpoints.c.name == LATE_CALLS))
-    begun = int(last[0].position.get("call", 0)) if last else 0
-    joined = 0
-    while True:
-        some = sa.select(calls).where(calls.c.id > begun).order_by(calls.c.id).limit(BATCH)
-        found = context.db.rows(some)
-        if found:
-            by_sid = {call.call_sid: call for call in found}
-            with context.db.transaction() as connection:
-                joined += _adopt(connection, by_sid)
-            begun = int(found[-1].id)
-        if len(found) < BATCH:
-            break
-    values = {"position": {"call": max(0, begun - OVERLAP)}, "state": "done", "updated_at": tables.now()}
-    with context.db.transaction() as connection:
-        mine = checkpoints.c.name == LATE_CALLS
-        if not connection.execute(sa.update(checkpoints).where(mine).values(**values)).rowcount:
-            connection.execute(sa.insert(checkpoints).values(name=LATE_CALLS, **values))
-    return joined
-
-
-def _adopt(connection: Connection, by_sid: dict[str, Any]) -> int:
-    statement = (
-        sa.select(recordings.c.id, objects.c.name)
-        .join(objects, objects.c.recording_id == recordings.c.id)
-        .where(objects.c.name.in_(list(by_sid)), recordings.c.call_id.is_(None), recordings.c.synthetic.is_(False))
+def rival(connection: Connection, recording: Any) -> int | None:
+    """Another recording of the same call that has a task, when one of the two is an object somebody else wrote."""
+    if recording.call_id is None:
+        return None
+    connection.execute(sa.select(calls.c.id).where(calls.c.id == recording.call_id).with_for_update())
+    theirs = (
+        sa.select(recordings.c.id, recordings.c.source)
+        .join(tasks, tasks.c.recording_id == recordings.c.id)
+        .where(recordings.c.call_id == recording.call_id, recordings.c.id != recording.id)
+        .where(tasks.c.state.in_(("waiting", "wanted", "open", "annotated")))
     )
-    rows = connection.execute(statement).all()
-    for row in rows:
-        call = by_sid[row.name]
-        values = {"call_id": call.id, "call_sid": call.call_sid, "call_duration_s": call.talk_seconds}
-        db.update(connection, recordings, row.id, **values)
-        ledger.recording_moved(connection, row.id)
-    return len(rows)
+    found = connection.execute(theirs.order_by(recordings.c.id)).all()
+    return next((int(row.id) for row in found if "object" in (row.source, recording.source)), None)
 
 
 def _wake(context: Context, bucket: str) -> None:
@@ -109,7 +84,7 @@ def _decide(context: Context, row: Any) -> str:
         same_place = (each.bucket, each.object_key) == (row.bucket, row.object_key)
         if same_place or (each.sha256 and each.size_bytes == row.size_bytes and _digest(context, row) == each.sha256):
             return _put(context, row, "taken", recording_id=each.id, word="joined")
-    if any(each.sha256 is None for each in usable) or (call is not None and call.state == "to-fetch"):
+    if any(each.sha256 is None for each in usable):
         return ""  # its call's own audio is on its way
     if usable:
         sentence = f"Its call has recording {usable[0].id}; this object holds other bytes and makes no task."

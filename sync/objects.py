@@ -51,7 +51,7 @@ def appeared(context: Context, bucket: str, found: Sequence[ObjectInfo]) -> Coun
     with context.db.transaction() as connection:
         names = {info.key: layouts.read(bucket, info.key, context.settings) for info in storable}
         around = _around(connection, bucket, names)
-        for info in storable:
+        for info in sorted(storable, key=lambda info: names[info.key].day is None):  # what makes calls goes first
             row = around.rows.get(info.key)
             if row is not None and _same(row, info) and row.state != "lost":
                 continue  # another scan was here first
@@ -146,7 +146,7 @@ def _judge(
         return _values("taken", recording_id=take(connection, context, info, name)), "new"
     if call.state in DEAD:
         return _refused("erased", "This call was erased or has expired, and is not taken up again.")
-    if call.state == "to-fetch" or around.heard.get(call.id):
+    if around.heard.get(call.id):
         return _values("waiting", "call-has-audio", "Its call has audio of its own, or is about to."), "new"
     recording_id = take(connection, context, info, name, call=call)
     around.heard.setdefault(call.id, []).append(recording_id)
@@ -184,6 +184,8 @@ def _call(connection: Connection, context: Context, name: Name, around: _Around)
         key = context.keep("pseudonym-key", lambda: pseudonyms.key_of(context.settings))
         call = ledger.record(connection, event, key=key, priority=jobs.BULK)
         around.calls[name.call_sid] = call
+        there = sa.select(recordings.c.id).where(recordings.c.call_id == call.id)
+        around.heard[call.id] = list(connection.execute(there).scalars())
     return call
 
 

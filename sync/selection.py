@@ -19,7 +19,7 @@ from ml_backend.context import Context, JobContext
 from ml_backend.settings import Settings
 from ml_backend.tables import projects, recordings, tasks, transcriptions
 from ml_backend.transcript import Transcript
-from sync import drafts
+from sync import drafts, joins
 from sync.choices import LEAST_SPEECH_SHARE, Choice, Facts, choose, policy_of
 from sync.destinations import project_for
 from sync.pieces import Piece, part, pieces_of
@@ -67,6 +67,9 @@ def _select(connection: Connection, settings: Settings, recording: sa.Row[Any], 
         return
     if why := consent.objection(connection, recording):
         _keep(connection, recording, "consent", why)
+        return
+    if other := joins.rival(connection, recording):
+        _keep(connection, recording, "same-call", f"Its call is worked on already, as recording {other}.")
         return
     project = project_for(connection, recording)
     if project is None:
