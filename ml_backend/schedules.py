@@ -82,13 +82,47 @@ def every_bucket_fully(connection: Connection) -> list[Arguments]:
     return [{"bucket": "*", "full": 1}]
 
 
+def waiting_spool(connection: Connection) -> list[Arguments]:
+    """One job while recordings wait on our own disk for the object store."""
+    waits = sa.select(tables.recordings.c.id).where(tables.recordings.c.state == "spooled")
+    return [{}] if connection.execute(waits.limit(1)).first() else []
+
+
+def every_original(connection: Connection) -> list[Arguments]:
+    """One job that begins with the first original; it goes on by itself."""
+    return [{"after_id": 0}]
+
+
+def ingests_given_up(connection: Connection) -> list[Arguments]:
+    """Recordings whose ingest failed as often as it may for a reason that passes, such as a store that was down."""
+    recording, job = tables.recordings, tables.jobs
+    mine = sa.and_(
+        job.c.unique_key == sa.literal("ingest-recording:") + sa.cast(recording.c.id, sa.String),
+        job.c.state == "failed",
+        job.c.error_branch == "retryable",
+    )
+    found = sa.select(recording.c.id).where(recording.c.state.in_(("stored", "found")), sa.exists().where(mine))
+    return [{"recording_id": row.id} for row in connection.execute(found.order_by(recording.c.id).limit(50))]
+
+
+def listing_of(hours: int) -> Callable[[Connection], list[Arguments]]:
+    """One job that reads the last hours of the provider's listing (which does nothing without an account)."""
+    return lambda connection: [{"hours": hours}]
+
+
 SCHEDULES: tuple[Schedule, ...] = (
+    Schedule(jobs.STORE_SPOOLED, 60, waiting_spool, priority=LIVE),
+    Schedule(jobs.VERIFY_OBJECTS, 24 * 3600, every_original),
+    Schedule(jobs.INGEST_RECORDING, 600, ingests_given_up),
     Schedule(jobs.FIND_TASKS, 300, attached_projects),
     Schedule(jobs.CONFIRM_ANSWERS, 60, projects_with_unconfirmed_answers, priority=LIVE),
     Schedule(jobs.PUSH_PREDICTIONS, 60, projects_with_undelivered_predictions, priority=LIVE),
     Schedule(jobs.SCAN_BUCKET, 300, every_bucket, priority=LIVE),
     Schedule(jobs.SCAN_BUCKET, 24 * 3600, every_bucket_fully),
     Schedule(jobs.TAKE_UP_WAITING, 300, projects_with_waiting_work),
+    Schedule(jobs.RECONCILE_CALLS, 15 * 60, listing_of(2), priority=LIVE),
+    Schedule(jobs.RECONCILE_CALLS, 3600, listing_of(24)),
+    Schedule(jobs.RECONCILE_CALLS, 24 * 3600, listing_of(7 * 24)),
 )
 
 

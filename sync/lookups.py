@@ -36,7 +36,9 @@ def look_up_call(context: JobContext, call_id: int) -> None:
         stops.again(context, jobs.LOOK_UP_CALL, at, key=call_id, priority=jobs.LIVE, call_id=call_id)
         return
     except PermanentError as error:
-        _later(context, call, "call-unknown", f"Exotel does not know the call: {error.sentence}")
+        unknown = error.code == "http-missing"
+        code, sentence = ("call-unknown", "Exotel does not know the call.") if unknown else (error.code, error.sentence)
+        _later(context, call, code, sentence)
         return
     except RetryableError as error:
         if context.attempt >= jobs.LOOK_UP_CALL.max_attempts:
