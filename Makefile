@@ -6,7 +6,7 @@ RUN = PYTHONPATH=$(CURDIR) .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := check
-.PHONY: check demo test smoke bench lint format lock environment environment-demo help
+.PHONY: check demo test smoke faults faults-full bench lint format lock environment environment-demo help
 
 check: lint test          ## lint, types, borders and all tests (the default)
 
@@ -27,6 +27,12 @@ test: environment         ## every test, with the real parts found on this machi
 
 smoke: environment        ## the whole stack with a real Label Studio, and a browser where there is one
 	@$(RUN) -m pytest -m "stack or browser" tests/stack -s $(ARGS)
+
+faults: environment       ## each fault of the table once: kills, full disks, cut networks, hostile servers (3 minutes)
+	@$(RUN) -m tests.faults quick
+
+faults-full: environment  ## the same in numbers and times, and every guard proven (40 minutes); ARGS="--seed 7" replays
+	@$(RUN) -m tests.faults full $(ARGS)
 
 bench: environment        ## the measurements behind the README's table; writes bench/results.json
 	@$(RUN) -m bench $(ARGS)

@@ -103,7 +103,7 @@ def _own_messages_only() -> None:
     worker._Manners.perform_job = perform
 
 
-@_guard("jobs-without-redis-in-the-request")
+@_guard("no-redis-in-the-request")
 def _redis_in_the_request() -> None:
     """The request hands its job to Redis itself."""
     jobs, transport = _module("ml_backend.jobs"), _module("ml_backend.transport")
@@ -145,7 +145,7 @@ def _committed_before_answered() -> None:
     db = _module("ml_backend.db")
 
     @contextlib.contextmanager
-    def transaction(self: Any) -> Any:
+    def transaction(self: Any, **options: Any) -> Any:
         connection = self.engine.connect().execution_options(kaan_writes=True)
         begun = connection.begin()
         try:
@@ -175,3 +175,34 @@ def _lost_database() -> None:
 
     pathlib.Path.exists = exists
     db._errors = contextlib.nullcontext
+
+
+@_guard("one-row-per-event")
+def _one_row_per_event() -> None:
+    """Every copy of a callback is an event of its own."""
+    exotel, uuid = _module("ml_backend.api.exotel"), _module("uuid")
+    real = exotel.Exotel._commit
+
+    def commit(self: Any, values: Any) -> None:
+        real(self, {**values, "once_key": f"exotel:{uuid.uuid4().hex}"})
+
+    exotel.Exotel._commit = commit
+
+
+@_guard("short-patience-in-the-request")
+def _short_patience() -> None:
+    """A callback waits for the database as long as a job would."""
+    exotel = _module("ml_backend.api.exotel")
+    exotel.WAIT_S = 30.0
+
+
+@_guard("objects-are-never-overwritten")
+def _objects_are_never_overwritten() -> None:
+    """An upload takes the place of whatever is there."""
+    s3 = _module("ml_backend.storage_s3")
+
+    def put(self: Any, bucket: str, key: str, stream: Any, size: int, digest: str, content_type: str) -> str:
+        self._client.put_object(bucket, key, stream, size, content_type=content_type, metadata={"sha256": digest})
+        return digest
+
+    s3.S3Store._put = put

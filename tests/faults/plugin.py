@@ -6,17 +6,22 @@ import os
 import tempfile
 from typing import Any
 
+GIVE_UP_S = 12.0  # what does not happen within this without its guard would not within a minute
+
 
 def pytest_addoption(parser: Any) -> None:
     parser.addoption("--without", action="append", default=[], help="a guard of tests/faults/guards.py to remove")
 
 
 def pytest_configure(config: Any) -> None:
-    from tests.faults import guards, launch
+    from tests.faults import guards, launch, world
+    from tests.ml_backend import serve
 
     names = config.getoption("--without")
     for name in names:
         guards.remove(name)
-    if names:  # for the processes that tests launch
+    if names:
+        serve.until.__kwdefaults__["timeout_s"] = world.until.__kwdefaults__["within_s"] = GIVE_UP_S
+        # for the processes that tests launch
         folder = tempfile.mkdtemp(prefix="kaan-points-")
         os.environ[launch.VARIABLE] = launch.Plan(folder, without=tuple(names), quick=False).text()

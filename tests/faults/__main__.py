@@ -1,0 +1,67 @@
+"""`python -m tests.faults [quick|guards|full]`: every fault once; every guard proven; the counts and times.
+
+quick    each fault F1-F62 met once (make faults)
+guards   each guard taken away, and its test seen to fail
+full     quick's faults in numbers, the times, and the guards (make faults-full); --seed replays a run
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import time
+
+from tests.faults import network, table
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("set", choices=("quick", "guards", "full"), nargs="?", default="quick")
+    parser.add_argument("--seed", type=int, default=None, help="replay a full run")
+    parser.add_argument("--scale", type=float, default=1.0, help="a part of the full counts, for a look")
+    parser.add_argument("--only", action="append", help="only this measurement or guard (repeatable)")
+    given = parser.parse_args()
+    print(f"Running {network.enter()}.", flush=True)
+    if given.set == "quick":
+        return quick()
+    if given.set == "guards":
+        return guards(given.only)
+    from tests.faults import full
+
+    seed = given.seed if given.seed is not None else random.SystemRandom().randrange(1 << 32)
+    return full.run(seed=seed, scale=given.scale, only=given.only)
+
+
+def quick() -> int:
+    """Everything of the table and of this folder, once."""
+    return _pytest("tests/faults", *table.elsewhere(), "--durations=10")
+
+
+def guards(only: list[str] | None = None) -> int:
+    """Take each guard away and watch its tests fail."""
+    rows, kept = table.guarded(), []
+    for number, test, guard in rows:
+        if only and guard not in only:
+            continue
+        began = time.monotonic()
+        code = _pytest("-p", "tests.faults.plugin", "--without", guard, "-x", "--timeout=45", test, quiet=True)
+        bites = code == 1  # pytest's own: tests ran, and some failed
+        took = time.monotonic() - began
+        print(f"{'bites' if bites else 'HOLDS'}  F{number:<3}{took:5.0f} s  {guard:40}{test}", flush=True)
+        if not bites:
+            kept.append(test)
+    print(f"{len(kept)} tests pass without their guard." if kept else "Every test fails without its guard.")
+    return 1 if kept else 0
+
+
+def _pytest(*arguments: str, quiet: bool = False) -> int:
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    output = subprocess.DEVNULL if quiet else None
+    return subprocess.run(command, stdout=output, stderr=output, env={**os.environ, "KAAN_FAULTS_RUN": "1"}).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
