@@ -124,7 +124,7 @@ def settings(label_studio_server: label_studio.LabelStudioServer) -> Settings:
 @pytest.fixture
 def service(settings: Settings) -> Iterator[Service]:
     """The web process on the port PUBLIC_URL names, over an empty database and a directory as store."""
-    with _serving(settings) as served:
+    with serving(settings) as served:
         yield served
 
 
@@ -134,12 +134,12 @@ def s3_service(settings: Settings) -> Iterator[Service]:
     with moto.running() as endpoint:
         values = {"object_store": "s3://", "minio_endpoint": endpoint, "minio_secure": False}
         keys = {"minio_access_key": SecretStr("testing"), "minio_secret_key": SecretStr("testing")}
-        with _serving(settings.model_copy(update={**values, **keys})) as served:
+        with serving(settings.model_copy(update={**values, **keys})) as served:
             yield served
 
 
 @contextmanager
-def _serving(settings: Settings) -> Iterator[Service]:
+def serving(settings: Settings) -> Iterator[Service]:
     db.upgrade(settings.database)
     context = open_context(settings)
     registry.ensure_default(context)
