@@ -97,6 +97,7 @@ class Controls:
     other_labels: Mapping[str, Labels] = field(default_factory=dict)  # further region controls, by name
     other_choices: Mapping[str, Choices] = field(default_factory=dict)  # by name, roles unknown
     status_key: str | None = None  # data key of the line shown to annotators
+    spoken_key: str | None = None  # data key of the text that was spoken, where people rate a voice
     problems: tuple[str, ...] = ()
     well_formed: bool = True  # false: not XML we are willing to read
 
@@ -104,6 +105,11 @@ class Controls:
     def usable(self) -> bool:
         """Whether a transcript can be shown at all."""
         return bool(self.audio and self.audio_key and self.text)
+
+    @property
+    def rates(self) -> bool:
+        """Whether people rate how a known text was spoken, instead of writing what they hear."""
+        return bool(self.audio and self.audio_key and self.spoken_key and not self.text)
 
     @property
     def by_regions(self) -> bool:

@@ -119,9 +119,10 @@ def _controls(root: _Element) -> Controls:
     here = [(found, check) for found, check in regions if found.to_name == audio]
     labels = min(here, key=lambda pair: pair[1] is not None and len(pair[0].options) == 1, default=(None, None))[0]
     check = next((check for _, check in here if check), None)
-    if text is None:
+    spoken_key = _spoken_key(elements, audio) if text is None else None
+    if text is None and not spoken_key:
         problems.append("The label config has no <TextArea> for the audio, so a transcript has nowhere to go.")
-    elif text.per_region and labels is None:
+    elif text is not None and text.per_region and labels is None:
         problems.append("The <TextArea> is per region, but no <Labels> with at least one <Label> makes regions.")
         text = None
     if not audios[audio]:
@@ -146,6 +147,7 @@ def _controls(root: _Element) -> Controls:
         choices=MappingProxyType(by_role),
         other_choices=MappingProxyType(others),
         status_key=_status_key(elements),
+        spoken_key=spoken_key,
         problems=tuple(problems),
     )
 
@@ -246,3 +248,10 @@ def _status_key(elements: list[_Element]) -> str | None:
         if element.tag in ("text", "header", "hypertext") and _data_key(element) in ("status", "kaan_status"):
             return _data_key(element)
     return None
+
+
+def _spoken_key(elements: list[_Element], audio: str) -> str | None:
+    """The text shown beside an audio that people judge by choices or stars and do not transcribe."""
+    judged = any(e.tag in ("choices", "rating") and audio in _targets(e) for e in elements)
+    shown = (_data_key(e) for e in elements if e.tag in ("text", "hypertext") and e.get("name"))
+    return next((key for key in shown if key), None) if judged else None

@@ -55,6 +55,8 @@ def to_reference(result: Any, controls: Controls) -> Reference:
         if not isinstance(value, dict):
             problems.append(f"item {number} has no value")
             continue
+        if controls.rates and item.get("to_name") != controls.audio:
+            continue  # a word marked in the text that was spoken is no stretch of audio
         kind, item_id = item.get("type"), str(item.get("id", number))
         if "start" in value or "end" in value:
             place = _read_place(value)

@@ -3,9 +3,11 @@
 import re
 from importlib import resources
 
+from ml_backend import labelconfig
 from ml_backend.errors import ConfigurationError
 
-NAMES = ("original", "calls")
+NAMES = ("original", "calls", "tts")
+RATINGS = ("tts",)  # where people rate a voice; in the others they write what they hear
 
 
 def read(name: str) -> str:
@@ -21,6 +23,8 @@ def read(name: str) -> str:
 
 def instructions(config: str) -> str:
     """HTML for a project's expert instruction; what only the `calls` config has is left out for every other config."""
+    if labelconfig.parse(config).rates:
+        return _read("instructions_tts.html")
     page = _read("instructions.html")
     if config == read("calls"):
         return re.sub(r"[ \t]*<!-- (calls only|end) -->\n", "", page)

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from label_studio_sdk.label_interface import LabelInterface
 
-from ml_backend import labelconfig, validation
+from ml_backend import labelconfig, rendering, validation
 from ml_backend.errors import ConfigurationError
 from ml_backend.labelling import configs
 
@@ -43,6 +43,9 @@ def examples() -> list[dict]:
     return found
 
 
+TRANSCRIPTS = tuple(name for name in configs.NAMES if name not in configs.RATINGS)
+
+
 def prediction(items: list[dict]) -> dict:
     return {"model_version": "draft-1", "score": 0.5, "result": items}
 
@@ -65,17 +68,17 @@ def test_calls_offers_every_control_a_call_needs() -> None:
 
 
 @pytest.mark.parametrize("name", configs.NAMES)
-def test_a_task_needs_nothing_but_its_audio(name: str) -> None:
+def test_a_task_needs_nothing_but_its_audio_and_a_text_to_judge_it_by(name: str) -> None:
     """Label Studio refuses a task that lacks the key of a *named* tag; `$status` must not be one of those."""
     needed = {tag.get("value") for tag in tags(name) if tag.get("name") and (tag.get("value") or "").startswith("$")}
-    assert needed == {"$audio"}
+    assert needed == ({"$audio", "$text"} if name in configs.RATINGS else {"$audio"})
 
 
 def test_calls_shows_the_status_line() -> None:
     assert labelconfig.parse(configs.read("calls")).status_key == "status"
 
 
-@pytest.mark.parametrize("name", configs.NAMES)
+@pytest.mark.parametrize("name", TRANSCRIPTS)
 def test_both_configs_have_the_same_quality_and_accent(name: str) -> None:
     choices = labelconfig.parse(configs.read(name)).choices
     assert choices["quality"].options == ("excellent", "good", "fair", "poor")
@@ -123,7 +126,7 @@ def test_no_config_and_no_instruction_names_a_model() -> None:
     assert not re.search(r"whisper|model|\bai\b|neural|version", text)
 
 
-@pytest.mark.parametrize("name", configs.NAMES)
+@pytest.mark.parametrize("name", TRANSCRIPTS)
 def test_the_documented_results_fit_the_config(name: str) -> None:
     xml = configs.read(name)
     controls = labelconfig.parse(xml)
@@ -185,7 +188,7 @@ COMMON = ["Script", "Numbers", "Fillers", "[unclear]", "Two people at once", "Qu
 CALLS_ONLY = ["region", "Reject", "Keys", "<kbd>"]
 
 
-@pytest.mark.parametrize("name", configs.NAMES)
+@pytest.mark.parametrize("name", TRANSCRIPTS)
 @pytest.mark.parametrize("topic", COMMON)
 def test_the_instructions_cover(topic: str, name: str) -> None:
     assert topic in configs.instructions(configs.read(name))
@@ -196,6 +199,40 @@ def test_other_projects_read_nothing_about_controls_they_lack(topic: str) -> Non
     assert topic in configs.instructions(configs.read("calls"))
     for xml in (configs.read("original"), "<View/>"):
         assert topic not in configs.instructions(xml).split("</style>")[1]
+
+
+def test_tts_asks_three_questions_of_five_steps_and_is_read_as_a_rating() -> None:
+    controls = labelconfig.parse(configs.read("tts"))
+    assert controls.problems == ()
+    assert (controls.rates, controls.usable, controls.spoken_key) == (True, False, "text")
+    for name in ("naturalness", "pronunciation", "emotion"):
+        assert controls.other_choices[name].options == ("1", "2", "3", "4", "5")
+    assert [labelconfig.parse(configs.read(name)).rates for name in TRANSCRIPTS] == [False, False]
+
+
+def test_every_option_of_tts_has_a_key_of_its_own_and_shows_it() -> None:
+    keys = [option.get("hotkey") for option in options("tts")]
+    assert None not in keys
+    assert len(keys) == len(set(keys))
+    assert TAKEN_KEYS.isdisjoint(keys)
+    for choice in (tag for tag in tags("tts") if tag.tag == "Choice"):
+        assert f"<kbd>{str(choice.get('hotkey')).upper()}</kbd>" in (choice.get("html") or "")
+
+
+def test_a_rating_reads_back_as_the_choices_made() -> None:
+    result = [
+        {"id": "a", "from_name": "naturalness", "to_name": "audio", "type": "choices", "value": {"choices": ["4"]}},
+        {"id": "b", "from_name": "wrong_word", "to_name": "spoken", "type": "labels",
+         "value": {"start": 3, "end": 8, "text": "hello", "labels": ["wrong word"]}},
+    ]  # fmt: skip
+    reference = rendering.to_reference(result, labelconfig.parse(configs.read("tts")))
+    assert reference.choices == (("naturalness", ("4",)),)
+    assert (reference.text, reference.segments) == ("", ())
+
+
+def test_a_config_that_shows_a_text_but_asks_nothing_is_no_rating() -> None:
+    xml = '<View><Audio name="a" value="$audio"/><Text name="t" value="$text"/></View>'
+    assert labelconfig.parse(xml).problems
 
 
 def test_an_unknown_config_lists_the_known_ones() -> None:
