@@ -53,6 +53,8 @@ SYNC_PROJECT = JobKind("sync-project", "sync.projects.sync_project", "sync", 600
 FIND_TASKS = JobKind("find-tasks", "sync.reconcile.find_tasks", "sync", 900)
 READ_ANNOTATION = JobKind("read-annotation", "sync.annotations.read_annotation", "sync", 120)
 INGEST_RECORDING = JobKind("ingest-recording", "sync.ingest.ingest_recording", "sync", 900)
+STORE_SPOOLED = JobKind("store-spooled", "sync.originals.store_spooled", "sync", 3600)
+VERIFY_OBJECTS = JobKind("verify-objects", "sync.verification.verify_objects", "sync", 3600, priority=BULK)
 TRANSCRIBE_RECORDING = JobKind(
     "transcribe-recording", "sync.transcribe.transcribe_recordings", "transcribe", 1800, pooled=True
 )
@@ -70,7 +72,7 @@ KINDS: dict[str, JobKind] = {
     for kind in (
         READ_EVENT, READ_CALL_EVENT, LOOK_UP_CALL, FETCH_RECORDING, RECONCILE_CALLS, SYNC_PROJECT, FIND_TASKS,
         READ_ANNOTATION, INGEST_RECORDING, TRANSCRIBE_RECORDING, SELECT_RECORDING, TAKE_UP_WAITING, CREATE_TASKS,
-        PUSH_PREDICTIONS, CONFIRM_ANSWERS, REDRAFT_PROJECT, SCAN_BUCKET, TRAIN,
+        PUSH_PREDICTIONS, CONFIRM_ANSWERS, REDRAFT_PROJECT, SCAN_BUCKET, STORE_SPOOLED, VERIFY_OBJECTS, TRAIN,
     )
 }  # fmt: skip
 

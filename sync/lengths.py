@@ -42,10 +42,15 @@ def fault(decoded: audio.Decoded, *, call_s: float | None) -> tuple[str | None, 
     if decoded.cut:
         return "audio-cut", f"The recording ends early: {decoded.duration_s:.2f} s could be decoded."
     if call_s is not None and is_short(decoded.duration_s, call_s):
-        return "audio-cut", _short(decoded.duration_s, call_s, "the call lasted")
+        return short_of_call(decoded.duration_s, call_s)
     if "damaged-packets" in decoded.warnings:
         return "audio-damaged", f"Parts of the recording are damaged; {decoded.duration_s:.2f} s could be decoded."
     return None, None
+
+
+def short_of_call(duration_s: float, call_s: float) -> tuple[str, str]:
+    """(code, sentence) for audio that is shorter than its call."""
+    return "audio-cut", _short(duration_s, call_s, "the call lasted")
 
 
 def is_short(duration_s: float, call_s: float) -> bool:

@@ -34,8 +34,7 @@ def once(
 ) -> bool:
     """Have it fetched once more, unless it was already or cannot be; whether it will be."""
     found = dict(recording.quality or {})
-    kind = jobs.KINDS.get("fetch-recording")
-    if recording.source != ledger.PROVIDER or code not in _ACCIDENTS or found.get("fetched_again") or kind is None:
+    if recording.source != ledger.PROVIDER or code not in _ACCIDENTS or found.get("fetched_again"):
         return False
     values = {
         "state": "found",
@@ -48,7 +47,7 @@ def once(
         db.update(connection, recordings, recording.id, **values)
         jobs.enqueue(
             connection,
-            kind,
+            jobs.FETCH_RECORDING,
             key=str(recording.id),
             priority=recording.priority,
             due_at=tables.now() + _AGAIN_AFTER,

@@ -83,9 +83,14 @@ def _go_on(context: JobContext, recording: sa.Row[Any], model_version: str) -> N
         drafts.draft_recording(connection, context.settings, recording.id, model_version)
         ledger.recording_moved(connection, recording.id)
         has_task = sa.select(tasks.c.id).where(tasks.c.recording_id == recording.id).limit(1)
-        kind = jobs.KINDS.get("select-recording")
-        if kind and connection.execute(has_task).first() is None:
-            jobs.enqueue(connection, kind, key=str(recording.id), priority=urgency(context), recording_id=recording.id)
+        if connection.execute(has_task).first() is None:
+            jobs.enqueue(
+                connection,
+                jobs.SELECT_RECORDING,
+                key=str(recording.id),
+                priority=urgency(context),
+                recording_id=recording.id,
+            )
 
 
 def _hear_long(
