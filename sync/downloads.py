@@ -21,11 +21,11 @@ import sqlalchemy as sa
 from ml_backend import db, failpoints, jobs, ledger, log, pseudonyms, tables
 from ml_backend.callevents import of_call, recording_identity
 from ml_backend.callstates import LADDER
-from ml_backend.context import Context, JobContext
+from ml_backend.context import JobContext
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
 from ml_backend.tables import calls, recordings, tombstones
 from sync import exotel, originals, origins, pace, refetching, spool, stops
-from sync.outbound import Fetched, Outbound
+from sync.outbound import Fetched, outbound_of
 
 REFUSED = ("audio-source-refused", "audio-too-large")  # a person has to change something
 _EXTENSIONS = {"audio/mpeg": "mp3", "audio/mp3": "mp3", "audio/wav": "wav", "audio/x-wav": "wav", "audio/ogg": "ogg"}
@@ -67,12 +67,6 @@ def fetch_recording(context: JobContext, recording_id: int) -> None:
         return
     failpoints.hit("download.after-keep")
     _kept(context, recording_id, values)
-
-
-def outbound_of(context: Context) -> Outbound:
-    """The process's way out to the recordings' hosts."""
-    way: Outbound = context.keep("outbound", lambda: Outbound(origins.listed(context.settings)))
-    return way
 
 
 def _fetch(context: JobContext, recording: sa.Row[Any], path: Path) -> Fetched:

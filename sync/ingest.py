@@ -28,9 +28,10 @@ from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.storage import sha256_of
 from ml_backend.tables import jobs as job_rows
 from ml_backend.tables import recordings, tasks, tombstones
-from sync import cutting, http, label_studio, layouts, lengths, refetching
+from sync import cutting, exotel, label_studio, layouts, lengths, refetching
 from sync.originals import keep_original, need_room
-from sync.sources import Source, listed_origins
+from sync.outbound import outbound_of
+from sync.sources import Source
 
 __all__ = ["add_recording", "ingest_recording", "keep_original", "need_room", "urgency"]
 
@@ -172,23 +173,8 @@ def _original(context: Context, recording: sa.Row[Any], folder: Path) -> Iterato
     if recording.source == "upload":
         client = label_studio.client_of(context)
         client.fetch_upload(identity.removeprefix(client.url), path, limit_bytes=limit_bytes)
-    elif http.origin(identity) in listed_origins(context.settings):
-        permitted = listed_origins(context.settings)
-        with http.client() as outside:
-            http.download(
-                outside,
-                identity,
-                path,
-                name="the recording's server",
-                limit_bytes=limit_bytes,
-                allowed=lambda url: http.origin(url) in permitted,
-            )
-    else:
-        raise PermanentError(
-            "audio-source-refused",
-            "The recording's address is not one we fetch from.",
-            "List its origin if you trust it.",
-        )
+    else:  # a web address: refused there unless its origin is listed
+        outbound_of(context).fetch(identity, path, limit_bytes=limit_bytes, basic=exotel.credentials(context.settings))
     sha256 = sha256_of(path)
     if not path.stat().st_size:
         raise PermanentError("audio-empty", "The recording has no bytes.", "Upload it again.")

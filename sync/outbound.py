@@ -20,6 +20,7 @@ from pathlib import Path
 
 import httpx
 
+from ml_backend.context import Context
 from ml_backend.errors import PermanentError, RetryableError
 from sync import http, origins
 from sync.origins import Address, Origin
@@ -191,3 +192,9 @@ def _request(address: Address, place: str, headers: Mapping[str, str], cut: Dead
     timeout = {"connect": min(CONNECT_S, left_s), "read": read_s, "write": read_s, "pool": read_s}
     extensions = {"timeout": timeout, "sni_hostname": address.host, "trace": cut.trace}
     return httpx.Request("GET", url, headers=sent, extensions=extensions)
+
+
+def outbound_of(context: Context) -> Outbound:
+    """The process's way out to the hosts that EXOTEL_RECORDING_ORIGINS lists."""
+    way: Outbound = context.keep("outbound", lambda: Outbound(origins.listed(context.settings)))
+    return way

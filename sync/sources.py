@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from ml_backend.errors import KaanError, PermanentError
 from ml_backend.settings import Settings
 from ml_backend.storage import valid_bucket, valid_key
-from sync import http
+from sync import http, origins
 
 LOCAL_FILES = "/data/local-files/"
 UPLOAD = "/data/upload/"
@@ -58,14 +58,11 @@ def source_of(value: Any, settings: Settings, *, storages: Sequence[Mapping[str,
         return _local_file(path, settings, storages)
     if path.startswith(UPLOAD):
         return _upload(path, settings)
-    if http.origin(value) and http.origin(value) in listed_origins(settings):
-        return Source("web", value)
-    raise _refused("The audio is not in the project's storage, in Label Studio or at a listed address.")
-
-
-def listed_origins(settings: Settings) -> set[str]:
-    """Origins audio may be fetched from by plain HTTP."""
-    return {http.origin(text.strip()) for text in settings.exotel_recording_origins.split(",")} - {""}
+    try:
+        origins.permitted(value, origins.listed(settings))
+    except PermanentError:
+        raise _refused("The audio is not in the project's storage, in Label Studio or at a listed address.") from None
+    return Source("web", value)
 
 
 def playable(bucket: str, key: str, settings: Settings) -> str:

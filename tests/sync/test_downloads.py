@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from ml_backend import jobs, tables
+from ml_backend import jobs, runner, tables
 from ml_backend.callstates import LADDER
+from sync.ingest import add_recording
+from sync.sources import Source
 from tests.servers import exotel
 from tests.sync.hostile import HOSTILE
 from tests.sync.provider import SPEECH, Beside, beside
@@ -227,3 +229,33 @@ def test_fifty_callbacks_about_one_recording_make_one_object(here: Beside) -> No
     here.run()
     assert len(list(here.context.store.list("call-recordings"))) == 1
     assert len(here.provider.asked("recordings")) == 1
+
+
+def of_a_task(here: Beside, address: str) -> None:
+    """A recording that a task's data value names."""
+    with here.context.db.transaction() as connection:
+        recording_id, _ = add_recording(connection, Source("web", address))
+    runner.Runner(here.context).run(_enqueue_ingest(here, recording_id))
+
+
+def _enqueue_ingest(here: Beside, recording_id: int) -> int:
+    with here.context.db.transaction() as connection:
+        return jobs.enqueue(connection, jobs.INGEST_RECORDING, key=str(recording_id), recording_id=recording_id)
+
+
+def test_a_web_address_of_a_task_is_fetched_through_the_same_door(here: Beside) -> None:
+    here.provider.add(1, audio=SPEECH, file_name="a.mp3")
+    of_a_task(here, here.provider.address("a.mp3"))
+    assert here.one(tables.recordings).state == "ready"
+
+
+def test_no_hostile_data_value_and_no_redirect_of_one_makes_a_connection(here: Beside) -> None:
+    with listener() as places:
+        here.provider.script("recording", [f"redirect:http://{places[0]}/a.mp3"])
+        here.provider.add(1, audio=SPEECH, file_name="a.mp3")
+        for address in (here.provider.address("a.mp3"), f"http://{places[0]}/a.mp3", *HOSTILE[:40]):
+            of_a_task(here, address)
+    assert len(places) == 1
+    found = here.rows(tables.recordings)
+    assert {(row.state, row.reason_code) for row in found} == {("refused", "audio-source-refused")}
+    assert len(here.provider.asked()) == 1
