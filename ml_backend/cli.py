@@ -39,6 +39,7 @@ COMMANDS: dict[str, Entry] = {
     "doctor": Entry("sync.commands.doctor:app", "Check every outside world and how to mend it."),
     "transcribe": Entry("ml_backend.commands.transcribe:app", "Transcribe audio files here and now."),
     "project": Entry("sync.commands.project:app", "Create, attach or detach a Label Studio project."),
+    "calls": Entry("sync.commands.calls:app", "What became of every call: list, show, daily balance."),
     "jobs": Entry("ml_backend.commands.jobs:app", "List, show and retry background jobs."),
     "db": Entry("ml_backend.commands.db:app", "Bring the database to this release, or show its version."),
     "backup": Entry("sync.commands.backup:backup", "Save what the embedded form keeps."),

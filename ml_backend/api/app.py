@@ -9,6 +9,7 @@ from flask import Flask
 
 from ml_backend.api import requests
 from ml_backend.api.auth import Gate
+from ml_backend.api.calls import Calls
 from ml_backend.api.exotel import Exotel
 from ml_backend.api.jobs import Jobs
 from ml_backend.api.ops import Operations, count_requests
@@ -25,7 +26,8 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
     bound = type(plugin.__name__, (plugin,), {"context": context, "__module__": plugin.__module__})
     gate = Gate(settings)
     protocol, webhooks = Protocol(context, bound, gate), Webhooks(context, bound, gate)
-    operations, jobs, exotel = Operations(context), Jobs(context), Exotel(context)
+    operations, jobs = Operations(context), Jobs(context)
+    exotel, calls = Exotel(context), Calls(context)
 
     app = Flask("ml_backend", static_folder=None)
     requests.install(app, int(settings.max_body_mb * 1_000_000))
@@ -43,6 +45,9 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
         ("/api/nerve/exotel/recording-webhook", exotel.call_event, gate.exotel, ("GET", "POST")),
         ("/ready", operations.ready, gate.anyone, ("GET",)),
         ("/metrics", operations.metrics, gate.operator, ("GET",)),
+        ("/api/calls", calls.list, gate.bearer("read"), ("GET",)),
+        ("/api/calls/summary", calls.summary, gate.bearer("read"), ("GET",)),
+        ("/api/calls/<path:what>", calls.show, gate.bearer("read"), ("GET",)),
         ("/api/jobs", jobs.list, gate.bearer("read"), ("GET",)),
         ("/api/jobs/<job_id>", jobs.show, gate.bearer("read"), ("GET",)),
     ):

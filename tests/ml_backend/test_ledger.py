@@ -22,7 +22,7 @@ from ml_backend.pseudonyms import pseudonym
 from ml_backend.tables import calls, recordings, tombstones
 
 KEY = b"a-key-for-tests-only"
-FROM, TO, COMPANY = "00000000101", "00000000202", "08000000000"
+FROM, TO, COMPANY = "00000000101", "00000000202", "0800" + "0" * 7
 URL = "https://recordings.exotel.com/exotelrecordings/exampleaccount1/s1.mp3"
 OLD_URL = "https://s3-ap-southeast-1.amazonaws.com/exotelrecordings/exampleaccount1/s1.mp3"
 AT = datetime(2024, 1, 15, 9, 0, tzinfo=UTC)

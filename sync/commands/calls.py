@@ -1,0 +1,202 @@
+"""`calls`: what became of every call: list, show one in plain words, and the daily balance."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ml_backend import balance, calls, log, pseudonyms, settings, tables
+from ml_backend.callstates import STATES
+from ml_backend.context import Context, open_context
+from ml_backend.errors import InvalidInput
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="List and explain calls; the daily balance.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_calls(
+    state: Annotated[list[str] | None, typer.Option(help=f"Only this state: {', '.join(STATES)}.")] = None,
+    reason: Annotated[list[str] | None, typer.Option(help="Only this reason code, e.g. audio-cut.")] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="Only calls of the last so many days.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most this many rows.")] = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Show calls, newest first.
+
+    Example: python -m ml_backend calls list --state missing
+    """
+    for each in state or ():
+        if each not in STATES:
+            raise InvalidInput("unknown-state", f"There is no state {each[:40]!r}.", f"Known: {', '.join(STATES)}.")
+    context = _open()
+    since = tables.now() - timedelta(days=days) if days else None
+    found = calls.find(context.db, states=state or (), reason_codes=reason or (), since=since, limit=limit)
+    counts = calls.counts(context.db)
+    if as_json:
+        typer.echo(json.dumps({"states": counts, "calls": found}, ensure_ascii=False))
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("call", "began (UTC)", "from", "to", "talked", "status", "state", "why, or what is next"):
+        table.add_column(title, overflow="fold")
+    for call in found:
+        table.add_row(*_row(call))
+    console = Console()
+    console.print(table)
+    console.print(", ".join(f"{number} {name}" for name, number in counts.items()) or "There are no calls.")
+
+
+@app.command()
+def show(
+    what: Annotated[
+        str,
+        typer.Argument(help="A call's id, recording:12, task:34 or its address, object:bucket/key, or a phone number."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Explain a call: what is known of it, and why it did or did not become a task.
+
+    Example: python -m ml_backend calls show task:34
+    """
+    context = _open()
+    ids = calls.resolve(context.db, what, key=pseudonyms.key_of(context.settings))
+    found = [calls.show(context.db, call_id) for call_id in ids]
+    if as_json:
+        typer.echo(json.dumps(found[0] if len(found) == 1 else {"calls": found}, ensure_ascii=False, default=str))
+        return
+    console = Console()
+    for place, call in enumerate(found):
+        if place:
+            console.print()
+        for line in _lines(call):
+            console.print(line, soft_wrap=True, highlight=False)
+
+
+@app.command()
+def summary(
+    days: Annotated[int, typer.Option(min=1, max=366, help="So many days, newest first.")] = 7,
+    last: Annotated[str | None, typer.Option(help="The last day, e.g. 2026-01-31; today when left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the balance of each day: what Exotel lists is stored, or explained. Exit code 1: a call is not.
+
+    Example: python -m ml_backend calls summary --days 30
+    """
+    context = _open()
+    zone = context.settings.exotel_time_zone
+    found = balance.of_days(context.db, days=days, zone=zone, last=_date(last) if last else None)
+    counts = calls.counts(context.db)
+    if as_json:
+        typer.echo(json.dumps({"states": counts, "days": [day.told() for day in found]}))
+    else:
+        _print_balance(found, counts, zone)
+    raise typer.Exit(0 if all(day.balanced and not day.unexplained for day in found) else 1)
+
+
+def _print_balance(found: list[balance.Balance], counts: dict[str, int], zone: str) -> None:
+    table = Table(box=None, pad_edge=False)
+    for title in (
+        "day",
+        "reported",
+        "listed",
+        "stored",
+        "explained",
+        "balance",
+        "waiting",
+        "tasks",
+        "not stored because",
+    ):
+        table.add_column(title, overflow="fold")
+    for day in found:
+        why = ", ".join(f"{number} {reason}" for reason, number in day.reasons.items())
+        even = "even" if day.balanced and not day.unexplained else "[red]uneven[/red]"
+        numbers = (day.reported, day.listed, day.stored, day.explained)
+        table.add_row(day.day, *map(str, numbers), even, str(day.waiting), str(day.tasked), escape(why))
+    console = Console()
+    console.print(table)
+    console.print(
+        f"Days of {zone}. listed = stored + explained; the rest Exotel has not listed so far.", highlight=False
+    )
+    for day in found:
+        for sid in day.unexplained:
+            console.print(f"Not explained: {escape(sid)} of {day.day}. Please report this.", highlight=False)
+    console.print(", ".join(f"{number} {name}" for name, number in counts.items()) or "There are no calls.")
+
+
+def _row(call: dict[str, Any]) -> tuple[str, ...]:
+    talked = f"{call['talk_seconds']:.0f} s" if call["talk_seconds"] is not None else ""
+    why = call["reason_code"] or ""
+    if call["next_action"]:
+        why = f"{call['next_action']} {_due(call['due_at'])}" + (f" ({why})" if why else "")
+    began = (call["started_at_utc"] or "").replace("T", " ").removesuffix("Z")
+    people = (_short(call["from"]), _short(call["to"]))
+    return (call["call_sid"], began, *people, talked, call["status"] or "", call["state"], escape(why))
+
+
+def _short(person: str | None) -> str:
+    """A pseudonym short enough for a column."""
+    return f"{person[:6]}…{person[-2:]}" if person and len(person) > 12 else person or ""
+
+
+def _due(at: str | None) -> str:
+    if at is None:
+        return ""
+    seconds = (datetime.fromisoformat(at).astimezone(UTC) - tables.now()).total_seconds()
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"in {seconds / size:.0f} {unit}"
+    return "now" if seconds <= 0 else f"in {seconds:.0f} s"
+
+
+def _lines(call: dict[str, Any]) -> list[str]:
+    known = {
+        "call": call["call_sid"],
+        "state": call["state"],
+        "from, to": " → ".join(filter(None, (call["from"], call["to"]))),
+        "through": call["company_number"],
+        "direction": call["direction"],
+        "began": call["started_at_utc"],
+        "ended": call["ended_at_utc"],
+        "talked": f"{call['talk_seconds']:.0f} s" if call["talk_seconds"] is not None else None,
+        "status": call["status"],
+        "consent": call["consent_purpose"],
+        "note": call["custom_field"],
+        "address": call["recording_url"],
+        "odd": ", ".join(call["warnings"]),
+    }
+    lines = [f"[bold]{name:<10}[/bold] {escape(str(value))}" for name, value in known.items() if value]
+    for each in call["recordings"]:
+        where = f"s3://{each['bucket']}/{each['object_key']}" if each["object_key"] else each["source_identity"]
+        length = f", {each['duration_s']:.1f} s" if each["duration_s"] is not None else ""
+        score = f", quality {each['quality_score']:.2f}" if each["quality_score"] is not None else ""
+        lines.append(f"[bold]recording[/bold]  {each['id']} {each['state']}{length}{score}: {escape(str(where))}")
+    for each in call["tasks"]:
+        lines.append(
+            f"[bold]task[/bold]       {each['ls_task_id'] or '-'} {each['state']}: {escape(each['url'] or '')}"
+        )
+    for each in call["messages"]:
+        lines.append(
+            f"[bold]message[/bold]    {each['received_at']} {each['source']}, {each['copies']} times, {each['state']}"
+        )
+    return lines + [f"[bold]{'why' if not place else '':<10}[/bold] {escape(said)}" for place, said in
+                    enumerate(call["explanation"])]  # fmt: skip
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput("bad-date", "The date is not one like 2026-01-31.", "Write year, month and day.") from None
+
+
+def _open() -> Context:
+    chosen = settings.load()
+    log.configure(chosen, "cli", quiet=True)
+    return open_context(chosen)
