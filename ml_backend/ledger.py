@@ -14,10 +14,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import callstates, db, jobs, merging, tables
+from ml_backend import callstates, db, jobs, merging, tables, tombstones
 from ml_backend.callevents import CallEvent, recording_identity
 from ml_backend.callstates import ENDED, FETCH, LADDER, LONGEST_CALL, LOOK_UP, OPEN, STATES, WAIT, Heard
-from ml_backend.tables import calls, company_numbers, objects, recordings, tasks, tombstones, transcriptions
+from ml_backend.tables import calls, company_numbers, objects, recordings, tasks, transcriptions
 
 PROVIDER = "exotel"
 GONE = ("refused", "lost", "erased", "expired")  # recordings that nobody will hear
@@ -31,12 +31,17 @@ def record(connection: Connection, event: CallEvent, *, key: bytes, priority: in
     values = {"provider": PROVIDER, "call_sid": event.call_sid, "merged": {}, "seen_by": [], **_open_now(WAIT)}
     call_id, is_new = db.insert_once(connection, calls, values, key=("provider", "call_sid"))
     call = _locked(connection, call_id)
-    if is_new and (why := _buried(connection, event.call_sid)):
+    if is_new and (why := tombstones.why_buried(connection, event.call_sid)):
         move(connection, call_id, "erased", reason_code="erased", reason=f"This call was erased before: {why}.")
         return _locked(connection, call_id)
     if call.state in ENDED:
         return call
     changed = merging.merge(call._asdict(), event, key=key, at=tables.now())
+    known = {**call._asdict(), **changed}
+    people = known["from_pseudonym"], known["to_pseudonym"]
+    if tombstones.person_buried(connection, known["started_at"], *people) and not _recordings(connection, call_id):
+        move(connection, call_id, "erased", reason_code="erased", reason="Its caller was erased after this call.")
+        return _locked(connection, call_id)
     if "company_number" in changed:
         changed |= _company(connection, call, changed["company_number"])
     if changed:
@@ -181,7 +186,9 @@ def _add_recording(
     """
     url = str(event.recording_url)
     identity = recording_identity(event.call_sid, url)
-    if _buried(connection, identity) or any(each.source == "object" and each.state not in GONE for each in found):
+    if tombstones.why_buried(connection, identity) or any(
+        each.source == "object" and each.state not in GONE for each in found
+    ):
         return False
     values = {
         "source": PROVIDER,
@@ -238,10 +245,6 @@ def _company(connection: Connection, call: sa.Row[Any], number: str) -> dict[str
     mine = sa.select(company_numbers.c.consent_purpose).where(company_numbers.c.pseudonym == number)
     purpose = connection.execute(mine).scalar()
     return {"consent_purpose": purpose} if purpose and call.consent_purpose is None else {}
-
-
-def _buried(connection: Connection, identity: str) -> str | None:
-    return connection.execute(sa.select(tombstones.c.why).where(tombstones.c.identity == identity)).scalar()
 
 
 def _locked(connection: Connection, call_id: int) -> sa.Row[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ml_backend import callevents, db, ledger, pseudonyms
 from ml_backend.context import JobContext
 from ml_backend.errors import InvalidInput
@@ -22,6 +24,8 @@ def read_call_event(context: JobContext, event_id: int) -> None:
         context.db.update(events, event_id, state="unreadable", reason_code=error.code, reason=error.sentence)
         return
     with context.db.transaction() as connection:
-        if found is not None:
-            ledger.record(connection, found, key=key)
-        db.update(connection, events, event_id, state="read" if found else "ignored")
+        call = ledger.record(connection, found, key=key) if found is not None else None
+        values: dict[str, Any] = {"state": "read" if found else "ignored"}
+        if call is not None and call.state == "erased":  # the last place that would still hold the number
+            values = {"state": "erased", "body": b"", "query": None}
+        db.update(connection, events, event_id, **values)

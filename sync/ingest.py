@@ -22,12 +22,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import audio, db, failpoints, jobs, ledger, quality
+from ml_backend import audio, db, failpoints, jobs, ledger, quality, tombstones
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.storage import sha256_of
 from ml_backend.tables import jobs as job_rows
-from ml_backend.tables import recordings, tasks, tombstones
+from ml_backend.tables import recordings, tasks
 from sync import cutting, exotel, label_studio, layouts, lengths, refetching
 from sync.originals import keep_original, need_room
 from sync.outbound import outbound_of
@@ -158,14 +158,13 @@ def _normalised(context: Context, recording: sa.Row[Any], folder: Path) -> dict[
 def _original(context: Context, recording: sa.Row[Any], folder: Path) -> Iterator[_Original]:
     """The original as a local file, from whichever of the three permitted places it comes."""
     with context.db.reading() as connection:
-        buried = sa.select(tombstones.c.id).where(tombstones.c.identity == recording.source_identity)
-        if connection.execute(buried).first():
-            raise PermanentError(
-                "erased", "This recording was erased and is not fetched again.", "Nothing is to be done."
-            )
+        place = f"s3://{recording.bucket}/{recording.object_key}"
+        tombstones.refuse_buried(connection, recording.source_identity, recording.call_sid, place)
     limit_bytes = int(context.settings.max_recording_mb * 1_000_000)
     if recording.object_key and recording.bucket:
-        yield _from_store(context, recording.bucket, recording.object_key, folder, limit_bytes=limit_bytes)
+        kept = _from_store(context, recording.bucket, recording.object_key, folder, limit_bytes=limit_bytes)
+        _not_buried(context, kept.sha256)
+        yield kept
         return
     identity = str(recording.source_identity)
     suffix = Path(identity.partition("?")[0]).suffix.lower()[:8]
@@ -178,10 +177,17 @@ def _original(context: Context, recording: sa.Row[Any], folder: Path) -> Iterato
     sha256 = sha256_of(path)
     if not path.stat().st_size:
         raise PermanentError("audio-empty", "The recording has no bytes.", "Upload it again.")
+    _not_buried(context, sha256)
     bucket, key = context.settings.audio_bucket, ORIGINAL.format(sha256=sha256, suffix=path.suffix)
     context.store.ensure_bucket(bucket)
     _keep(context, bucket, key, path)
     yield _Original(path, bucket, key, sha256, path.stat().st_size)
+
+
+def _not_buried(context: Context, sha256: str) -> None:
+    """Audio that was erased does not come back under another name."""
+    with context.db.reading() as connection:
+        tombstones.refuse_buried(connection, tombstones.audio_identity(sha256))
 
 
 def _from_store(context: Context, bucket: str, key: str, folder: Path, *, limit_bytes: int) -> _Original:

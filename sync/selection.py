@@ -214,5 +214,5 @@ def _wait(connection: Connection, recording: sa.Row[Any], code: str, sentence: s
 
 def _say(connection: Connection, recording: sa.Row[Any], code: str | None, sentence: str | None) -> None:
     """The reason on the recording's row, except on audio that was cut: that is what its tasks have to show."""
-    if recording.reason_code != "audio-cut":
+    if not str(recording.reason_code or "").startswith("audio-"):
         db.update(connection, recordings, recording.id, reason_code=code, reason=sentence)
