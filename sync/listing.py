@@ -128,7 +128,7 @@ def _window(context: Context, walk: Walk, end: datetime, on_page: Callable[[], N
     """One query and its pages. A next link that is missing or goes round is passed by asking anew from where we are."""
     client, settings = exotel.client_of(context), context.settings
     begin_at = walk.at
-    path, asked, rows, total = _first(client, settings, begin_at, end), set[str](), 0, 0
+    path, asked, rows, total = first_of(client, settings, begin_at, end), set[str](), 0, 0
     while path:
         asked.add(path)
         page = client.page(path)
@@ -148,7 +148,7 @@ def _window(context: Context, walk: Walk, end: datetime, on_page: Callable[[], N
                     return  # the count is not about this window
                 raise _stuck()
             begin_at = walk.at
-            path, asked, rows, total = _first(client, settings, begin_at, end), set[str](), 0, 0
+            path, asked, rows, total = first_of(client, settings, begin_at, end), set[str](), 0, 0
 
 
 def _reached(page: exotel.Page, at: datetime, end: datetime, settings: Settings) -> datetime:
@@ -208,7 +208,8 @@ def refuse_too_old(settings: Settings, since: datetime) -> None:
         )
 
 
-def _first(client: exotel.ExotelClient, settings: Settings, since: datetime, until: datetime) -> str:
+def first_of(client: exotel.ExotelClient, settings: Settings, since: datetime, until: datetime) -> str:
+    """The path of a window's first page, in the provider's own time."""
     zone = zone_of(settings.exotel_time_zone)
     text = [time.astimezone(zone).strftime(exotel.TIME) for time in (since, until)]
     return client.first_page(since=text[0], until=text[1])
