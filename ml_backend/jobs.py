@@ -65,6 +65,7 @@ PUSH_PREDICTIONS = JobKind("push-predictions", "sync.delivery.push_predictions",
 CONFIRM_ANSWERS = JobKind("confirm-answers", "sync.delivery.confirm_answers", "sync", 300)
 REDRAFT_PROJECT = JobKind("redraft-project", "sync.projects.redraft_project", "sync", 1800)
 SCAN_BUCKET = JobKind("scan-bucket", "sync.scan.scan_bucket", "sync", 1800, priority=BULK)
+FEED_RATINGS = JobKind("feed-ratings", "sync.ratings.feed_ratings", "sync", 600, priority=BULK)
 TRAIN = JobKind("train", "training.pipeline.train_requested", "training", 24 * 3600, max_attempts=3, priority=BULK)
 
 KINDS: dict[str, JobKind] = {
@@ -72,7 +73,8 @@ KINDS: dict[str, JobKind] = {
     for kind in (
         READ_EVENT, READ_CALL_EVENT, LOOK_UP_CALL, FETCH_RECORDING, RECONCILE_CALLS, SYNC_PROJECT, FIND_TASKS,
         READ_ANNOTATION, INGEST_RECORDING, TRANSCRIBE_RECORDING, SELECT_RECORDING, TAKE_UP_WAITING, CREATE_TASKS,
-        PUSH_PREDICTIONS, CONFIRM_ANSWERS, REDRAFT_PROJECT, SCAN_BUCKET, STORE_SPOOLED, VERIFY_OBJECTS, TRAIN,
+        PUSH_PREDICTIONS, CONFIRM_ANSWERS, REDRAFT_PROJECT, SCAN_BUCKET, FEED_RATINGS,
+        STORE_SPOOLED, VERIFY_OBJECTS, TRAIN,
     )
 }  # fmt: skip
 

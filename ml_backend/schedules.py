@@ -110,6 +110,13 @@ def listing_of(hours: int) -> Callable[[Connection], list[Arguments]]:
     return lambda connection: [{"hours": hours}]
 
 
+def attached_rating_projects(connection: Connection) -> list[Arguments]:
+    """One job per attached project that takes synthetic voice."""
+    found = sa.select(tables.projects.c.id, tables.projects.c.routing).where(tables.projects.c.state == "attached")
+    rows = connection.execute(found.order_by(tables.projects.c.id)).all()
+    return [{"project_id": row.id} for row in rows if isinstance(row.routing, dict) and row.routing.get("synthetic")]
+
+
 SCHEDULES: tuple[Schedule, ...] = (
     Schedule(jobs.STORE_SPOOLED, 60, waiting_spool, priority=LIVE),
     Schedule(jobs.VERIFY_OBJECTS, 24 * 3600, every_original),
@@ -119,6 +126,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule(jobs.PUSH_PREDICTIONS, 60, projects_with_undelivered_predictions, priority=LIVE),
     Schedule(jobs.SCAN_BUCKET, 300, every_bucket, priority=LIVE),
     Schedule(jobs.SCAN_BUCKET, 24 * 3600, every_bucket_fully),
+    Schedule(jobs.FEED_RATINGS, 300, attached_rating_projects),
     Schedule(jobs.TAKE_UP_WAITING, 300, projects_with_waiting_work),
     Schedule(jobs.RECONCILE_CALLS, 15 * 60, listing_of(2), priority=LIVE),
     Schedule(jobs.RECONCILE_CALLS, 3600, listing_of(24)),

@@ -21,7 +21,7 @@ from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.labelling import configs
 from ml_backend.settings import Settings
 from ml_backend.tables import projects
-from sync import connections, streams
+from sync import connections, ratings, streams
 from sync.changes import BACKEND, MODEL_VERSION, STORAGE, WEBHOOK, note, show_label, step_of
 from sync.connections import TITLE, carries_secret, hook_url, our_storage, same
 from sync.label_studio import LabelStudioClient, client_of
@@ -180,6 +180,8 @@ def _row(context: Context, there: Mapping[str, Any], *, made: bool) -> int:
             db.update(connection, projects, row_id, attached_changes=record, state="seen")
         if made and row.script_policy is None:
             db.update(connection, projects, row_id, script_policy=SCRIPT_POLICY)
+        if row.routing is None and labelconfig.parse(config).rates:
+            db.update(connection, projects, row_id, routing=ratings.ROUTING)
         db.update(connection, projects, row_id, title=values["title"], label_config=config)
         db.update(connection, projects, row_id, config_sha256=values["config_sha256"])
     return row_id

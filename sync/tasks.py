@@ -121,6 +121,7 @@ def _ready(context: Context, project: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
             recordings.c.spans,
             recordings.c.source_identity,
             recordings.c.call_sid,
+            recordings.c.known_text,
         )
         .join(recordings, recordings.c.id == tasks.c.recording_id)
         .join(predictions, predictions.c.task_id == tasks.c.id)
@@ -169,6 +170,8 @@ def _data(context: Context, project: sa.Row[Any], row: sa.Row[Any]) -> dict[str,
     data = {controls.audio_key or "audio": _plays(context, row), KEY: row.external_key}
     if controls.status_key:
         data[controls.status_key] = row.status_line or ""
+    if controls.rates and controls.spoken_key:
+        data[controls.spoken_key] = row.known_text or ""
     if is_ours(project):
         data.setdefault("status", row.status_line or "")
         data["call"] = short_name(row)
