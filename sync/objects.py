@@ -165,8 +165,8 @@ def _known_before(connection: Connection, info: ObjectInfo, row: Any, around: _A
             db.update(connection, recordings, recording.id, state="found", reason_code=None, reason=None)
             ingest(connection, recording.id, priority=jobs.BULK)
         return _values("taken", recording_id=recording.id), "back"
-    if recording.source != "object":  # an original of ours: the nightly check of originals says what became of it
-        return _values("taken", ALTERED, "An original of ours was altered.", recording_id=recording.id), "altered"
+    if recording.source != "object":  # an original of ours: sync/verification says what became of it
+        return _values("taken", recording_id=recording.id), "known"
     if recording.sha256 is None and recording.state == "found":  # nobody has read the bytes before
         db.update(connection, recordings, recording.id, etag=info.etag[:120], object_seen_at=tables.now())
         ingest(connection, recording.id, priority=recording.priority)
@@ -215,7 +215,7 @@ def _around(connection: Connection, bucket: str, names: dict[str, Name]) -> _Aro
 
 
 def _lose(connection: Connection, row: Any, sentence: str) -> None:
-    """A recording none of whose objects is left. Of a call's own originals the nightly check of originals decides."""
+    """A recording none of whose objects is left. For an original of ours, sync/verification decides."""
     elsewhere = sa.select(objects.c.object_key).where(objects.c.recording_id == row.recording_id)
     if connection.execute(elsewhere.where(objects.c.state != "lost").limit(1)).first():
         return
