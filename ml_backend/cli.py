@@ -40,6 +40,7 @@ COMMANDS: dict[str, Entry] = {
     "transcribe": Entry("ml_backend.commands.transcribe:app", "Transcribe audio files here and now."),
     "project": Entry("sync.commands.project:app", "Create, attach or detach a Label Studio project."),
     "calls": Entry("sync.commands.calls:app", "What became of every call: list, show, daily balance."),
+    "retention": Entry("sync.commands.privacy:retention", "How long recordings of a bucket are kept."),
     "sync": Entry("sync.commands.sync:app", "Bring in calls from Exotel's listing and from the object store."),
     "jobs": Entry("ml_backend.commands.jobs:app", "List, show and retry background jobs."),
     "db": Entry("ml_backend.commands.db:app", "Bring the database to this release, or show its version."),

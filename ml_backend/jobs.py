@@ -60,6 +60,7 @@ TRANSCRIBE_RECORDING = JobKind(
 )
 SELECT_RECORDING = JobKind("select-recording", "sync.selection.select_recording", "sync", 120)
 TAKE_UP_WAITING = JobKind("take-up-waiting", "sync.selection.take_up_waiting", "sync", 600, priority=BULK)
+EXPIRE_RECORDINGS = JobKind("expire-recordings", "sync.retention.expire_recordings", "sync", 1800, priority=BULK)
 CREATE_TASKS = JobKind("create-tasks", "sync.tasks.create_tasks", "sync", 600)
 PUSH_PREDICTIONS = JobKind("push-predictions", "sync.delivery.push_predictions", "sync", 600)
 CONFIRM_ANSWERS = JobKind("confirm-answers", "sync.delivery.confirm_answers", "sync", 300)
@@ -72,7 +73,8 @@ KINDS: dict[str, JobKind] = {
     kind.name: kind
     for kind in (
         READ_EVENT, READ_CALL_EVENT, LOOK_UP_CALL, FETCH_RECORDING, RECONCILE_CALLS, SYNC_PROJECT, FIND_TASKS,
-        READ_ANNOTATION, INGEST_RECORDING, TRANSCRIBE_RECORDING, SELECT_RECORDING, TAKE_UP_WAITING, CREATE_TASKS,
+        READ_ANNOTATION, INGEST_RECORDING, TRANSCRIBE_RECORDING, SELECT_RECORDING, TAKE_UP_WAITING, EXPIRE_RECORDINGS,
+        CREATE_TASKS,
         PUSH_PREDICTIONS, CONFIRM_ANSWERS, REDRAFT_PROJECT, SCAN_BUCKET, FEED_RATINGS,
         STORE_SPOOLED, VERIFY_OBJECTS, TRAIN,
     )

@@ -117,6 +117,13 @@ def attached_rating_projects(connection: Connection) -> list[Arguments]:
     return [{"project_id": row.id} for row in rows if isinstance(row.routing, dict) and row.routing.get("synthetic")]
 
 
+def buckets_with_a_period(connection: Connection) -> list[Arguments]:
+    """Buckets whose retention period was confirmed."""
+    row = tables.retention
+    found = sa.select(row.c.bucket).where(row.c.state == "confirmed", row.c.days.is_not(None))
+    return [{"bucket": name} for name in connection.execute(found.order_by(row.c.bucket)).scalars()]
+
+
 SCHEDULES: tuple[Schedule, ...] = (
     Schedule(jobs.STORE_SPOOLED, 60, waiting_spool, priority=LIVE),
     Schedule(jobs.VERIFY_OBJECTS, 24 * 3600, every_original),
@@ -128,6 +135,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule(jobs.SCAN_BUCKET, 24 * 3600, every_bucket_fully),
     Schedule(jobs.FEED_RATINGS, 300, attached_rating_projects),
     Schedule(jobs.TAKE_UP_WAITING, 300, projects_with_waiting_work),
+    Schedule(jobs.EXPIRE_RECORDINGS, 24 * 3600, buckets_with_a_period),
     Schedule(jobs.RECONCILE_CALLS, 15 * 60, listing_of(2), priority=LIVE),
     Schedule(jobs.RECONCILE_CALLS, 3600, listing_of(24)),
     Schedule(jobs.RECONCILE_CALLS, 24 * 3600, listing_of(7 * 24)),
