@@ -19,7 +19,7 @@ from ml_backend.context import Context, JobContext
 from ml_backend.errors import ConfigurationError, InvalidInput, RetryableError
 from ml_backend.runner import new_owner
 from ml_backend.settings import Settings
-from sync import checkpoints, exotel, pace, stops
+from sync import checkpoints, exotel, overdue, pace, stops
 from sync.listed_rows import Kept, created, keep
 
 WINDOW = timedelta(days=28)  # at most; Exotel takes a month, and February is one
@@ -58,6 +58,7 @@ class Walk:
 
 def reconcile_calls(context: JobContext, hours: int) -> None:
     """The last `hours` of Exotel's listing -> the ledger. Nothing without an account, or while its key is refused."""
+    overdue.take_up(context)
     if not exotel.is_set(context.settings) or stops.until(context):
         return
     now = tables.now()

@@ -144,6 +144,8 @@ def _trouble(context: Context, facts: dict[str, Any]) -> list[str]:
         found.append(f"{bad} jobs ended badly: `python -m ml_backend jobs list --trouble`.")
     if facts["disk"]["free_mb"] < facts["disk"]["needed_mb"]:
         found.append(f"Only {facts['disk']['free_mb']} MB are free: no audio is fetched.")
+    stopped = sa.select(tables.checkpoints.c.reason).where(tables.checkpoints.c.state == "stopped")
+    found += [f"Nothing is fetched: {row.reason}" for row in context.db.rows(stopped)]
     found += [
         f"Project {p['project']}: {p['reason']}" for p in facts["projects"] if p["reason"] and p["state"] == "attached"
     ]

@@ -10,6 +10,8 @@ from pydantic import SecretStr
 
 from ml_backend import tables
 from ml_backend.callstates import LADDER
+from sync import overdue
+from sync.commands import status
 from tests.servers import exotel
 from tests.sync.provider import SPEECH, Beside, beside
 
@@ -66,8 +68,8 @@ def test_the_look_up_asks_for_details_and_long_links(here: Beside) -> None:
 
 
 def test_a_call_that_ended_without_conversation_is_not_looked_up(here: Beside) -> None:
-    for number, status in enumerate(("busy", "failed", "no-answer", "canceled"), 1):
-        here.told(here.provider.add(number, status=status))
+    for number, ended in enumerate(("busy", "failed", "no-answer", "canceled"), 1):
+        here.told(here.provider.add(number, status=ended))
     here.later(days=2)
     assert here.provider.asked() == []
     assert {call.state for call in here.rows(tables.calls)} == {"no-recording"}
@@ -140,3 +142,35 @@ def test_no_number_and_no_key_is_in_any_row_or_error(here: Beside) -> None:
         text = " ".join(str(tuple(each)) for each in here.rows(table))
         for secret in ("00000000101", "00000000202", exotel.KEY, exotel.TOKEN):
             assert secret not in text, table.name
+
+
+def test_a_call_whose_job_is_gone_is_taken_up_again_when_it_is_overdue(here: Beside) -> None:
+    """A job that a person cancelled, or that a restored backup lacks: the ledger still knows what is due."""
+    here.told(here.provider.add(1))
+    here.told(here.provider.add(2, audio=SPEECH))
+    with here.context.db.transaction() as connection:
+        connection.execute(tables.jobs.delete())
+    here.later(minutes=10)
+    assert overdue.take_up(here.context) == 0, "it may yet come"
+    here.later(minutes=10)
+    assert overdue.take_up(here.context) == 2
+    assert overdue.take_up(here.context) == 0
+    here.run()
+    assert here.one(tables.recordings).state == "stored"
+    assert here.provider.asked("api")
+    here.sound()
+
+
+def test_what_killed_its_workers_is_not_taken_up_again(here: Beside) -> None:
+    here.told(here.provider.add(1, audio=SPEECH))
+    with here.context.db.transaction() as connection:
+        connection.execute(tables.jobs.update().values(state="quarantined"))
+    here.later(hours=1)
+    assert overdue.take_up(here.context) == 0
+
+
+def test_a_refused_key_is_trouble_on_the_status_screen(here: Beside) -> None:
+    here.settings(exotel_api_token=SecretStr("a wrong token that nobody knows"))
+    here.told(here.provider.add(1, audio=SPEECH))
+    here.run()
+    assert [line for line in status.read(here.context)["trouble"] if "refused the credentials" in line]
