@@ -60,5 +60,6 @@ def _cut(speech: npt.NDArray[np.bool_], powers: npt.NDArray[np.float64]) -> int:
     if len(begins) and (ends - begins).max() >= _LEAST_PAUSE_FRAMES:
         longest = int(np.argmax(ends - begins))
         return int((begins[longest] + ends[longest]) // 2)
-    smooth = np.convolve(powers, np.ones(_QUIET_FRAMES), "same")
-    return int(np.argmin(smooth))
+    if len(powers) < _QUIET_FRAMES:
+        return len(powers) // 2
+    return int(np.argmin(np.convolve(powers, np.ones(_QUIET_FRAMES), "valid"))) + _QUIET_FRAMES // 2
