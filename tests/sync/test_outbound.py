@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
 from ml_backend.settings import Settings
@@ -246,3 +252,57 @@ def test_the_environments_proxy_is_not_used(
             monkeypatch.setenv(name, f"http://{places[0]}")
         fetch(outbound(provider), provider.address("a.mp3"), tmp_path)
     assert len(places) == 1
+
+
+def certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """(certificate, key) of a server that may call itself `name`, its own authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "certificate.pem", folder / "key.pem"
+    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
+    return files
+
+
+@pytest.mark.parametrize(("host", "works"), [("calls.example", True), ("other.example", False)])
+def test_https_is_checked_against_the_name_though_the_address_is_connected_to(
+    provider: exotel.Exotel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, works: bool
+) -> None:
+    certified, key = certificate(tmp_path, "calls.example")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certified))
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(certified, key)
+    asked: list[str] = []
+    server_side.sni_callback = lambda connection, name, context: asked.append(name)
+    with socket.create_server(("127.0.0.1", 0)) as plain:
+        port = plain.getsockname()[1]
+
+        def serve() -> None:
+            with suppress(OSError):
+                connection, _ = plain.accept()
+                with server_side.wrap_socket(connection, server_side=True) as stream:
+                    asked.append(stream.recv(4096).decode())
+                    stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nID3")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        way = Outbound([origins.Origin("https", host, port, may_be_private=True)], resolver=lambda *_: ["127.0.0.1"])
+        if works:
+            assert fetch(way, f"https://{host}:{port}/a.mp3", tmp_path).size_bytes == 3
+            assert f"Host: {host}:{port}" in asked[1]
+        else:
+            with pytest.raises(RetryableError) as caught:
+                fetch(way, f"https://{host}:{port}/a.mp3", tmp_path)
+            assert caught.value.code == "http-unreachable"
+        thread.join(5)
+    assert asked[0] == host
