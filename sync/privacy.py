@@ -62,6 +62,7 @@ def erase(context: Context, subject: Subject, *, who: str, busy_s: float = BUSY_
     if trouble is not None:
         raise trouble
     events = raw_events.scrub(context, found, digits=subject.digits)
+    failpoints.hit("erase.before-rows")
     with context.db.transaction() as connection:
         report = usage.report(connection, context, found, left=removed.left)
         _empty_rows(connection, found)
