@@ -91,7 +91,7 @@ def move(
     if call.state in ENDED and not (call.state == "expired" and state == "erased"):
         return False
     same = (call.state, call.next_action) == (state, next_action)
-    values = {
+    values: dict[str, Any] = {
         "state": state,
         "reason_code": reason_code,
         "reason": reason,
@@ -101,7 +101,7 @@ def move(
     }
     db.update(connection, calls, call_id, **values)
     if next_action in (LOOK_UP, WAIT):
-        _enqueue(connection, "look-up-call", call_id, due_at=values["due_at"], call_id=call_id)
+        jobs.enqueue(connection, jobs.LOOK_UP_CALL, key=str(call_id), due_at=values["due_at"], call_id=call_id)
     return True
 
 
@@ -174,7 +174,9 @@ def _follow(
     if decision.next_action == FETCH:
         for each in found:
             if each.state == "found" and not each.object_key:
-                _enqueue(connection, "fetch-recording", each.id, priority=priority, recording_id=each.id)
+                jobs.enqueue(
+                    connection, jobs.FETCH_RECORDING, key=str(each.id), priority=priority, recording_id=each.id
+                )
 
 
 def _add_recording(
@@ -207,7 +209,7 @@ def _add_recording(
         if there.state not in ("refused", "lost") or there.object_key or old == new:
             return False
         db.update(connection, recordings, recording_id, state="found", reason_code=None, reason=None)
-    _enqueue(connection, "fetch-recording", recording_id, priority=priority, recording_id=recording_id)
+    jobs.enqueue(connection, jobs.FETCH_RECORDING, key=str(recording_id), priority=priority, recording_id=recording_id)
     return True
 
 
@@ -253,11 +255,6 @@ def _locked(connection: Connection, call_id: int) -> sa.Row[Any]:
 
 def _open_now(action: str) -> dict[str, Any]:
     return {"state": "expected", "next_action": action, "due_at": tables.now()}
-
-
-def _enqueue(connection: Connection, name: str, key: int, **arguments: Any) -> None:
-    if kind := jobs.KINDS.get(name):
-        jobs.enqueue(connection, kind, key=str(key), **arguments)
 
 
 def violations(connection: Connection) -> list[str]:

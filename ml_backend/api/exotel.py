@@ -118,20 +118,33 @@ class Exotel:
 
 
 def _body() -> bytes:
+    """The request's body, whole. The server hands over a body that ended early, or is over the cap, cut but calmly."""
     if request.content_encoding not in (None, "", "identity"):
         raise InvalidInput("encoded-body", "The body is compressed.", "Send it without Content-Encoding.", status=415)
-    request.max_content_length = MAX_BODY_BYTES
+    request.max_content_length = MAX_BODY_BYTES + 1
     try:
-        return request.get_data(cache=False)
+        body = request.get_data(cache=False)
     except RequestEntityTooLarge:
-        raise InvalidInput(
-            "body-too-large", f"The body is larger than {MAX_BODY_BYTES // 1024} KiB.", "Send one event.", status=413
-        ) from None
+        raise _too_large() from None
     except HTTPException:
         raise
     except Exception as error:  # whatever the server raises about a cut or badly chunked body
         _log.info("a call event's body could not be read (%s)", type(error).__name__)
-        raise InvalidInput("unreadable-body", "The body ended early or is badly chunked.", "Send it whole.") from None
+        raise _cut() from None
+    if len(body) > MAX_BODY_BYTES:
+        raise _too_large()
+    if len(body) < (request.content_length or 0):
+        raise _cut()
+    return body
+
+
+def _too_large() -> InvalidInput:
+    sentence = f"The body is larger than {MAX_BODY_BYTES // 1024} KiB."
+    return InvalidInput("body-too-large", sentence, "Send one event.", status=413)
+
+
+def _cut() -> InvalidInput:
+    return InvalidInput("unreadable-body", "The body ended early or is badly chunked.", "Send it whole.")
 
 
 def _not_kept() -> RetryableError:

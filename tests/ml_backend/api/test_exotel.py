@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
@@ -235,9 +236,11 @@ def test_fifty_copies_at_once_are_one_event(
 
 
 def test_a_database_that_is_busy_for_long_gets_503_and_a_time_to_come_again(serving: Serving) -> None:
+    begun = time.monotonic()
     with serving.context.db.transaction():  # somebody else writes, and does not end
         answer = send(serving)
     refused(answer, 503)
+    assert time.monotonic() - begun < 5
     assert int(answer.headers["Retry-After"]) > 0
     assert events(serving) == []
     assert send(serving).status_code == 200
