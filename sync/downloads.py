@@ -24,7 +24,7 @@ from ml_backend.callstates import LADDER
 from ml_backend.context import JobContext
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
 from ml_backend.tables import calls, recordings, tombstones
-from sync import exotel, originals, origins, pace, refetching, spool, stops
+from sync import exotel, originals, pace, refetching, spool, stops
 from sync.outbound import Fetched, outbound_of
 
 REFUSED = ("audio-source-refused", "audio-too-large")  # a person has to change something
@@ -79,11 +79,9 @@ def _fetch(context: JobContext, recording: sa.Row[Any], path: Path) -> Fetched:
             raise PermanentError("http-missing", "No address of the recording is known.", "It is looked up again.")
         return way.fetch(url, path, limit_bytes=limit, basic=basic)
     except (PermanentError, ConfigurationError) as error:
-        sent = basic is not None and url is not None and origins.parse(url).takes_credentials
-        if error.code in REFUSED or (error.code == "http-unauthorised" and sent):
+        if error.code in REFUSED or not exotel.is_set(context.settings):
             raise
-        if not exotel.is_set(context.settings):
-            raise
+        # A 401 too: where the key is good for the API, a signed link may still be given; else the look-up says 401.
         for address in _addresses_now(context, recording, url):
             try:
                 return way.fetch(address, path, limit_bytes=limit, basic=basic)
@@ -98,8 +96,10 @@ def _addresses_now(context: JobContext, recording: sa.Row[Any], known: str | Non
     """What the provider says now: a signed link, or another address. What it says of the call is merged too."""
     try:
         call = exotel.client_of(context).call(recording.call_sid)
-    except PermanentError:  # unknown there: the first error is the better reason
-        return []
+    except (PermanentError, ConfigurationError) as error:
+        if error.code == "http-unauthorised":
+            raise
+        return []  # unknown there, or not for this key: the first error is the better reason
     event = of_call(call, source="details", zone=context.settings.exotel_time_zone)
     key = pseudonyms.key_of(context.settings)
     with context.db.transaction() as connection:

@@ -26,7 +26,7 @@ from ml_backend.db import Database
 from ml_backend.errors import KaanError, PermanentError
 from ml_backend.settings import Settings
 from ml_backend.tables import predictions, projects
-from sync import changes, http, pipeline
+from sync import account, changes, exotel, http, pipeline
 from sync.label_studio import LabelStudioClient, client_of
 
 app = typer.Typer(add_completion=False)
@@ -76,6 +76,7 @@ def examine(found: Settings) -> Iterator[Finding]:
             ("object store", _store),
             ("disk", _disk),
             ("model", _model),
+            ("exotel", _exotel),
             ("label studio", _label_studio),
             ("projects", _projects),
         ):
@@ -136,6 +137,13 @@ def _model(context: Context) -> Iterator[Finding]:
     registry.ensure_default(context)
     transcriber = engine.current(context)
     yield Finding("model", OK, f"{transcriber.model_version} loads.")
+
+
+def _exotel(context: Context) -> Iterator[Finding]:
+    if not exotel.is_set(context.settings):
+        yield Finding("exotel", SKIPPED, "EXOTEL_ACCOUNT_SID, EXOTEL_API_KEY and EXOTEL_API_TOKEN are not all set.")
+        return
+    yield from (Finding("exotel", OK if well else WARN, *said) for well, *said in account.look(context))
 
 
 def _label_studio(context: Context) -> Iterator[Finding]:

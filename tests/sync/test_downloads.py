@@ -259,3 +259,12 @@ def test_no_hostile_data_value_and_no_redirect_of_one_makes_a_connection(here: B
     found = here.rows(tables.recordings)
     assert {(row.state, row.reason_code) for row in found} == {("refused", "audio-source-refused")}
     assert len(here.provider.asked()) == 1
+
+
+def test_a_host_that_refuses_a_key_the_api_takes_is_passed_by_a_signed_link(here: Beside) -> None:
+    here.provider.presigned = True
+    here.provider.script("recording", ["401"])
+    here.told(here.provider.add(1, audio=SPEECH))
+    here.run()
+    assert held(here) == SPEECH
+    assert not [row for row in here.rows(tables.checkpoints) if row.state == "stopped"]

@@ -105,3 +105,13 @@ def test_credentials_are_for_plain_hosts_only() -> None:
         "https://recordings.exotel.com/a.mp3?kind=1": True,
     }
     assert {text: origins.parse(text).takes_credentials for text in takes} == takes
+
+
+@pytest.mark.parametrize(
+    "host", ["0x7f000001", "0x7f.0.0.1", "2130706433", "0177.0.0.1", "127.1", "1.2.3", "999.1.1.1"]
+)
+def test_a_host_in_an_unusual_number_form_is_refused_even_where_it_would_be_listed(host: str) -> None:
+    with pytest.raises(PermanentError):
+        origins.parse(f"http://{host}:8080/")
+    with pytest.raises(ConfigurationError):
+        listed(f"http://{host}:8080")
