@@ -5,9 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from ml_backend import callevents, db, ledger, pseudonyms
+from ml_backend.callstates import ENDED
 from ml_backend.context import JobContext
 from ml_backend.errors import InvalidInput
 from ml_backend.tables import events
+
+# A message about a call that was erased or has expired: its numbers are not kept a second time.
+_EMPTIED = {
+    "body": b"",
+    "query": None,
+    "state": "erased",
+    "reason_code": "erased",
+    "reason": "Its call was erased, or its time of keeping is over.",
+}
 
 
 def read_call_event(context: JobContext, event_id: int) -> None:

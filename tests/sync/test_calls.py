@@ -122,3 +122,21 @@ def test_an_event_that_cannot_be_read_any_more_says_so(context: JobContext) -> N
     run(context)
     (event,) = rows(context, tables.events)
     assert (event.state, event.reason_code) == ("unreadable", "bad-json")
+
+
+@pytest.mark.parametrize("ended", ["erased", "expired"])
+def test_a_message_about_a_call_that_is_gone_is_emptied(context: JobContext, ended: str) -> None:
+    receive(context, "cb_terminal_form_legs.txt")
+    run(context)
+    with context.db.transaction() as connection:
+        assert ledger.move(connection, 1, ended, reason_code=ended, reason="By request.")
+        connection.execute(sa.update(tables.calls).values(from_pseudonym=None, to_pseudonym=None))
+    sid = rows(context, tables.calls)[0].call_sid
+    with context.db.transaction() as connection:
+        body = b'{"CallSid":"%s","Status":"busy","From":"00000000101"}' % sid.encode()
+        values = {"source": "exotel", "method": "POST", "body": body, "digest": "0", "call_sid": sid}
+        event_id = connection.execute(sa.insert(tables.events).values(**values).returning(tables.events.c.id)).scalar()
+    read_call_event(context, event_id)
+    event = rows(context, tables.events)[-1]
+    assert (event.state, event.body, event.query) == ("erased", b"", None)
+    assert rows(context, tables.calls)[0].from_pseudonym is None
