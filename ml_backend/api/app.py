@@ -12,6 +12,7 @@ from ml_backend.api.auth import Gate
 from ml_backend.api.calls import Calls
 from ml_backend.api.exotel import Exotel
 from ml_backend.api.jobs import Jobs
+from ml_backend.api.objects import Objects
 from ml_backend.api.ops import Operations, count_requests
 from ml_backend.api.predict import Protocol
 from ml_backend.api.webhooks import Webhooks
@@ -43,6 +44,7 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
         ("/webhooks/label-studio", webhooks.label_studio, gate.webhook, post),
         ("/webhooks/exotel/<secret>", exotel.call_event, gate.exotel, ("GET", "POST")),
         ("/api/nerve/exotel/recording-webhook", exotel.call_event, gate.exotel, ("GET", "POST")),
+        ("/webhooks/objects", Objects(context).changed, gate.bearer("operate"), post),
         ("/ready", operations.ready, gate.anyone, ("GET",)),
         ("/metrics", operations.metrics, gate.operator, ("GET",)),
         ("/api/calls", calls.list, gate.bearer("read"), ("GET",)),
