@@ -5,19 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ml_backend import callevents, db, ledger, pseudonyms
-from ml_backend.callstates import ENDED
 from ml_backend.context import JobContext
 from ml_backend.errors import InvalidInput
 from ml_backend.tables import events
-
-# A message about a call that was erased or has expired: its numbers are not kept a second time.
-_EMPTIED = {
-    "body": b"",
-    "query": None,
-    "state": "erased",
-    "reason_code": "erased",
-    "reason": "Its call was erased, or its time of keeping is over.",
-}
 
 
 def read_call_event(context: JobContext, event_id: int) -> None:
@@ -37,5 +27,6 @@ def read_call_event(context: JobContext, event_id: int) -> None:
         call = ledger.record(connection, found, key=key) if found is not None else None
         values: dict[str, Any] = {"state": "read" if found else "ignored"}
         if call is not None and call.state == "erased":  # the last place that would still hold the number
-            values = {"state": "erased", "body": b"", "query": None}
+            reason = {"reason_code": "erased", "reason": "Erased with its call."}
+            values = {"state": "erased", "body": b"", "query": None, **reason}
         db.update(connection, events, event_id, **values)
