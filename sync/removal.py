@@ -52,8 +52,10 @@ def places(context: Context, recording: Any) -> Iterator[tuple[str, str]]:
     for earlier in (recording.quality or {}).get("earlier") or ():
         if earlier.get("bucket") and earlier.get("key"):
             yield str(earlier["bucket"]), str(earlier["key"])
-    seen = sa.select(objects.c.bucket, objects.c.object_key).where(objects.c.recording_id == recording.id)
-    for row in context.db.rows(seen):
+    known = objects.c.recording_id == recording.id
+    if recording.call_id is not None:  # what bears the call's name and waits, or was no audio to us
+        known = sa.or_(known, sa.and_(objects.c.name == recording.call_sid, objects.c.recording_id.is_(None)))
+    for row in context.db.rows(sa.select(objects.c.bucket, objects.c.object_key).where(known)):
         yield row.bucket, row.object_key
     shas = {recording.sha256, *(one.get("sha256") for one in (recording.quality or {}).get("earlier") or ())}
     for sha256 in sorted(sha for sha in shas if sha):

@@ -15,7 +15,7 @@ from ml_backend.callevents import CallEvent
 from ml_backend.context import JobContext, open_context
 from ml_backend.settings import Settings
 from ml_backend.tables import calls, objects, projects, recordings, tasks
-from sync import joins, selection
+from sync import joins, removal, selection
 from tests.sync.outside import OTHER_SPEECH, SPEECH, Outside
 
 SID = "4f6c2a9be0d14c7f8a55"
@@ -181,3 +181,14 @@ def test_a_selection_keeps_the_second_recording_of_a_call_that_has_a_task(here: 
 
     assert here.rows(recordings)[0].reason_code == "kept-same-call"
     assert len(here.rows(tasks)) == 1
+
+
+def test_everything_that_bears_an_erased_calls_name_is_removed_with_it(here: Outside) -> None:
+    reported(here)
+    for name in (f"export/{SID}.wav", f"export/{SID}.txt", "export/another.wav"):
+        here.put("call-recordings", name, SPEECH)
+    here.scan()
+    recording = here.one(recordings, source="exotel")
+
+    found = {key for _, key in removal.places(here.context, recording)}
+    assert found == {f"export/{SID}.wav", f"export/{SID}.txt"}
