@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.faults import label_studio, launch, world
-from tests.servers import redis
+from tests.faults import label_studio, launch, wholes, world
+from tests.servers import exotel, moto, redis
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,3 +46,29 @@ def alone(tmp_path: Path) -> Iterator[world.World]:
 def studio() -> Iterator[label_studio.FakeLabelStudio]:
     with label_studio.running() as fake:
         yield fake
+
+
+@pytest.fixture
+def provider() -> Iterator[exotel.Exotel]:
+    with exotel.running() as scripted:
+        yield scripted
+
+
+@pytest.fixture
+def moto_endpoint() -> Iterator[str]:
+    with moto.running() as endpoint:
+        httpx.post(f"http://{endpoint}/moto-api/reset")  # its objects are the process's, not the server's
+        yield endpoint
+
+
+@pytest.fixture
+def whole(
+    tmp_path: Path,
+    redis_server: redis.RedisServer,
+    provider: exotel.Exotel,
+    studio: label_studio.FakeLabelStudio,
+    moto_endpoint: str,
+) -> Iterator[wholes.Whole]:
+    """The service with everything around it, each behind a proxy: Exotel, S3, Redis, Label Studio with a project."""
+    with wholes.running(tmp_path, redis_server, provider, studio, moto_endpoint) as made:
+        yield made

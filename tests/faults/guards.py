@@ -206,3 +206,14 @@ def _objects_are_never_overwritten() -> None:
         return digest
 
     s3.S3Store._put = put
+
+
+@_guard("spool")
+def _spool() -> None:
+    """A store that is down is just an error; nothing waits on our own disk, and nothing bounds it."""
+    spool, errors = _module("sync.spool"), _module("ml_backend.errors")
+
+    def add(*arguments: Any, **options: Any) -> None:
+        raise errors.RetryableError("store-down", "The store is down.", "It is tried again.")
+
+    spool.add = add

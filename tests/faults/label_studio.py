@@ -34,8 +34,10 @@ class FakeLabelStudio:
     backends: dict[int, Row] = field(default_factory=dict)
     webhooks: dict[int, Row] = field(default_factory=dict)
     storages: dict[int, Row] = field(default_factory=dict)
+    views: dict[int, Row] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
     refuse: Callable[[str, str], int | None] = lambda method, path: None  # a status to answer instead
+    lose_answer: Callable[[str, str], bool] = lambda method, path: False  # carried out, and the connection breaks
     token_ok: bool = True
     lock: threading.RLock = field(default_factory=threading.RLock)
     _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -139,6 +141,9 @@ class _Handler(BaseHTTPRequestHandler):
                     except KeyError:
                         self._answer(404, {"detail": "Not found."})
                         return
+                if self.there.lose_answer(method, path):
+                    self.close_connection = True
+                    return
                 self._answer(201 if method == "POST" else 204 if method == "DELETE" else 200, result)
                 return
         self._answer(404, {"detail": f"no route {method} {path}"})
@@ -280,6 +285,8 @@ ROUTES: tuple[tuple[str, str, Callable[..., Any]], ...] = (
     ("PATCH", r"/api/ml/(\d+)", _change("backends")), ("DELETE", r"/api/ml/(\d+)", _delete("backends")),
     ("GET", "/api/webhooks", _of_project("webhooks")), ("POST", "/api/webhooks", _add("webhooks")),
     ("PATCH", r"/api/webhooks/(\d+)", _change("webhooks")), ("DELETE", r"/api/webhooks/(\d+)", _delete("webhooks")),
+    ("GET", "/api/dm/views", _of_project("views")), ("POST", "/api/dm/views", _add("views")),
+    ("PATCH", r"/api/dm/views/(\d+)", _change("views")), ("DELETE", r"/api/dm/views/(\d+)", _delete("views")),
     ("GET", "/api/storages", _of_project("storages")),
     ("POST", "/api/storages/localfiles", _add("storages", type="localfiles")),
     ("POST", "/api/storages/s3", _add("storages", type="s3")),

@@ -198,11 +198,14 @@ class World:
 
     def send(self, sid: str, *, client: httpx.Client | None = None, **more: Any) -> int | None:
         """One status callback of an ended call, through the outside ledger."""
-        body = json.dumps(callback(sid, **more)).encode()
-        if client is not None:
-            return self.history.post(client, self.callbacks, body, call_sid=sid, content_type="application/json")
-        with httpx.Client(timeout=20) as one:
-            return self.history.post(one, self.callbacks, body, call_sid=sid, content_type="application/json")
+        return self.post(callback(sid, **more), client=client)
+
+    def post(self, body: dict[str, Any], *, client: httpx.Client | None = None) -> int | None:
+        """A callback as it is, through the outside ledger."""
+        raw, sid = json.dumps(body).encode(), str(body.get("CallSid"))
+        with contextlib.ExitStack() as stack:
+            one = client or stack.enter_context(httpx.Client(timeout=20))
+            return self.history.post(one, self.callbacks, raw, call_sid=sid, content_type="application/json")
 
 
 def callback(sid: str, **more: Any) -> dict[str, Any]:
