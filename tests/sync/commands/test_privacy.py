@@ -1,0 +1,77 @@
+"""`calls erase|hold|release|consent` and `retention`, as a person types them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ml_backend import cli, tables
+from tests.sync.persons import ANNA, COMPANY, People
+
+
+@pytest.fixture
+def people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[People]:
+    world = People(tmp_path / "data")
+    world.call("anna1", ANNA)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    yield world
+    world.context.db.dispose()
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any:
+    capsys.readouterr()
+    assert cli.main([*words, "--json"]) == code
+    said = capsys.readouterr()
+    return json.loads(said.out) if said.out else said.err
+
+
+def test_a_dry_run_says_what_would_go_and_changes_nothing(people: People, capsys: pytest.CaptureFixture[str]) -> None:
+    before = people.everything()
+    said = run(capsys, "calls", "erase", "--caller", ANNA, "--dry-run")
+    assert (said["calls"], said["recordings"], said["tasks"]) == (1, 1, 1)
+    assert ANNA not in json.dumps(said)
+    assert people.everything() == before
+
+
+def test_erasing_with_yes_says_what_went_without_the_number(people: People, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["calls", "erase", "--caller", ANNA, "--yes", "--who", "tester"]) == 0
+    said = capsys.readouterr().out
+    assert "Erased 1 calls" in said
+    assert ANNA[1:] not in said
+    assert people.objects() == []
+
+
+def test_a_held_call_is_not_erased_until_released(people: People, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "calls", "hold", "--call", "anna1", "--why", "case 17")
+    assert "case 17" in run(capsys, "calls", "erase", "--caller", ANNA, "--yes", code=1)
+    run(capsys, "calls", "release", "--call", "anna1")
+    assert "no-hold" in run(capsys, "calls", "release", "--call", "anna1", code=1)
+    assert run(capsys, "calls", "erase", "--caller", ANNA, "--yes")["counts"]["calls"] == 1
+
+
+@pytest.mark.parametrize("words", [(), ("--caller", ANNA, "--call", "anna1")])
+def test_exactly_one_of_caller_and_call_is_named(
+    people: People, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    assert "which-subject" in run(capsys, "calls", "erase", *words, "--yes", code=1)
+
+
+def test_consent_is_imported_from_a_file(people: People, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text(f"company_number,purpose\n{COMPANY},training\n")
+    assert run(capsys, "calls", "consent", "import", "c.csv") == {"rows": 1, "numbers": 1, "calls": 1}
+    assert people.rows(tables.calls)[0].consent_purpose == "training"
+
+
+def test_a_period_is_set_shown_and_confirmed(people: People, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "retention", "set", "call-recordings", "1")["state"] == "reported"
+    [row] = run(capsys, "retention", "show")["buckets"]
+    assert (row["days"], row["state"], row["recordings"]) == (1, "reported", 1)
+    assert "other-period" in run(capsys, "retention", "confirm", "call-recordings", "2", code=1)
+    assert run(capsys, "retention", "confirm", "call-recordings", "1")["state"] == "confirmed"
+    assert run(capsys, "retention", "set", "call-recordings", "forever")["state"] == "kept"
+    assert "bad-days" in run(capsys, "retention", "set", "call-recordings", "0", code=1)
