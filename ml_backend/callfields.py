@@ -73,10 +73,10 @@ def fields_of(content_type: str, query: bytes | str, body: bytes) -> Fields:
         pairs += _flat(_json(body))
     else:
         pairs += _urlencoded(body)
+    if len(pairs) > MAX_FIELDS:
+        raise _too_many()
     values: dict[str, list[Any]] = {}
     for name, value in pairs:
-        if sum(map(len, values.values())) >= MAX_FIELDS:
-            raise _too_many()
         values.setdefault(name, []).append(value)
     for stream in [value for value in values.get("stream", ()) if isinstance(value, str) and value[:1] == "{"]:
         for name, value in _flat(_json(stream.encode()), "stream"):  # a query can carry one JSON text

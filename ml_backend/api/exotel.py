@@ -26,6 +26,7 @@ from ml_backend.context import Context
 from ml_backend.errors import InvalidInput, RetryableError
 
 MAX_BODY_BYTES = 64 * 1024
+MAX_TYPE_CHARS = 200
 WAIT_S = 1.0  # for the database's one writer; a sender that is told 503 comes again
 _log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class Exotel:
         if request.method != "POST" and not query and not body:
             return answer({"status": "ok", "message": "This address receives the call events of Exotel."})
         try:
-            fields = fields_of(request.headers.get("Content-Type", ""), query, body)
+            fields = fields_of(_content_type(), query, body)
             event = callevents.event_of(fields, zone=self._zone)
         except InvalidInput as error:
             self._keep(query, body, None, None, unreadable=error)
@@ -73,14 +74,14 @@ class Exotel:
         unreadable: InvalidInput | None = None,
     ) -> None:
         """One row per event, however often it is sent; the first copy brings the job."""
-        content_type = request.headers.get("Content-Type", "")[:200]
+        content_type = _content_type()
         raw = hashlib.sha256(b"\0".join((request.method.encode(), content_type.encode(), query, body))).hexdigest()
         same = fields.digest() if fields is not None else raw
         values: dict[str, Any] = {
             "source": "exotel",
             "action": event.source if event else None,
             "method": request.method,
-            "content_type": content_type.replace("\x00", ""),
+            "content_type": content_type,
             "query": query.decode("utf-8", "replace").replace("\x00", "\ufffd"),
             "body": body,
             "digest": raw,
@@ -115,6 +116,11 @@ class Exotel:
         finally:
             self._turn.release()
         failpoints.hit("web.after-commit")
+
+
+def _content_type() -> str:
+    """As much of it as is kept: the job has to read the same as this request did."""
+    return request.headers.get("Content-Type", "")[:MAX_TYPE_CHARS].replace("\x00", "")
 
 
 def _body() -> bytes:

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from ml_backend import tables
+from ml_backend import callevents, ledger, tables
 from ml_backend.errors import ConfigurationError, RetryableError
 from tests import exotel_messages
 from tests.exotel_messages import BAD, INDEX, Message, message
@@ -230,6 +230,40 @@ def test_fifty_copies_at_once_are_one_event(
         assert got == [200] * 50
         assert [event.copies for event in events(serving)] == [50] * (trial + 1)
         assert len(serving.jobs("read-call-event")) == trial + 1
+
+
+def test_a_form_whose_boundary_would_not_be_kept_is_refused_at_once(serving: Serving) -> None:
+    """Otherwise it is acknowledged, and its job cannot read it."""
+    body = b'--b\r\nContent-Disposition: form-data; name="CallSid"\r\n\r\na1\r\n--b--\r\n'
+    sent = Message("POST", "", f"multipart/form-data; x={'x' * 200}; boundary=b", body)
+    refused(send(serving, sent))
+
+
+NASTY = ["\x00", "a\x00b", "\ud800", "\udcff", "\uffff", "\U0001f600", "\u202e", "'; --", "%s %d {x}", "\\", "\r\n\t"]
+
+
+@pytest.mark.parametrize("text", NASTY, ids=ascii)
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_text_no_database_likes_is_kept_and_merged_all_the_same(
+    serve: Callable[..., Serving], database: str, text: str, request: pytest.FixtureRequest
+) -> None:
+    url = str(request.getfixturevalue("postgres_url")) if database == "postgresql" else ""
+    serving = serve(exotel_webhook_secret=OLD, database_url=url)
+    with serving.context.db.transaction() as connection:
+        for table in (tables.recordings, tables.calls, tables.jobs, tables.events, tables.company_numbers):
+            connection.execute(sa.delete(table))
+    names = ("Status", "RecordingUrl", "From", "To", "CustomField", "PhoneNumberSid", "StartTime", "Direction", text)
+    fields = {"CallSid": "a1"} | dict.fromkeys(names, text)
+    messages = [Message("POST", "", "application/json", json.dumps(fields).encode())]
+    messages.append(Message("GET", urlencode(fields, errors="surrogatepass"), None, b""))
+    for sent in messages:
+        assert send(serving, sent).status_code == 200
+    for event in events(serving):
+        found = callevents.parse_request(event.method, event.content_type, event.query or "", event.body)
+        assert found is not None
+        with serving.context.db.transaction() as connection:
+            assert ledger.record(connection, found, key=b"k" * 16).call_sid == "a1"
+            assert ledger.violations(connection) == []
 
 
 # --- when the database does not take it
