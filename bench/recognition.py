@@ -49,14 +49,14 @@ class Call:
 
 def rows(*, quick: bool) -> Iterator[dict[str, Any]]:
     """The rows of this file, as they are finished."""
-    count, rounds = (8, 3) if quick else (64, 5)
+    count, rounds = (8, 3) if quick else (64, 3)
     with tempfile.TemporaryDirectory(prefix="kaan-bench-") as folder:
         calls = make_calls(Path(folder), count=count)
         bench = Bench(models.cached(models.TINY), Path(folder))
         yield from bulk(bench, calls, rounds=rounds, beam_size=1)
-        yield auto_language(bench, calls[: max(6, count // 3)], rounds=rounds)
+        yield auto_language(bench, calls[: max(6, count // 8)], rounds=rounds)
         if not quick:
-            yield from bulk(bench, calls[: count // 3], rounds=3, beam_size=5, note=", beam 5")
+            yield from bulk(bench, calls[: count // 8], rounds=3, beam_size=5, note=", beam 5")
 
 
 class Bench:
