@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +18,8 @@ from ml_backend.errors import InvalidInput, RetryableError
 from ml_backend.settings import Settings
 from ml_backend.tables import calls
 
-TOGETHER = 10  # calls in one transaction
+TOGETHER = 3  # calls in one transaction; SQLite has one writer, and a callback waits for it a second at most
+LONGEST_GAP_S = 0.1  # between two transactions, as long as the one before took
 
 
 @dataclass
@@ -46,10 +48,12 @@ def keep(
     known = _known(context, events)
     fresh = [event for event in events if _says_something(known.get(event.call_sid), event, key)]
     for first in range(0, len(fresh), TOGETHER):
+        begun = time.monotonic()
         with context.db.transaction() as connection:
             holds(connection)
             for event in fresh[first : first + TOGETHER]:
                 ledger.record(connection, event, key=key, priority=priority)
+        time.sleep(min(LONGEST_GAP_S, time.monotonic() - begun))
     kept.calls += len(events)
     kept.new += sum(event.call_sid not in known for event in fresh)
     kept.with_recording += sum(event.recording_url is not None for event in events)

@@ -90,6 +90,7 @@ def test_a_refused_key_stops_the_account_and_burns_no_attempt(here: Beside) -> N
     [alarm] = [row for row in here.rows(tables.checkpoints) if row.state == "stopped"]
     assert alarm.reason_code == "http-unauthorised"
     assert "wrong token" not in str(alarm)
+    assert len(here.rows(tables.jobs, name="fetch-recording")) == 6, "the four others were moved back, not run"
     assert {call.tries for call in here.rows(tables.calls)} == {0}
 
     here.later(minutes=6)  # still wrong: one or a few more, no attempt is used
