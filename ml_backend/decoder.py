@@ -31,6 +31,10 @@ _LOOKS_LIKE = (
     (b"pk\x03\x04", "a zip archive"), (b"\x1f\x8b", "a gzip file"), (b"ffconcat", "a playlist"),
     (b"#extm3u", "a playlist"), (b"\x1aE\xdf\xa3", "a Matroska video"), (b"<", "XML"),
 )  # fmt: skip
+_GATHERED_SAMPLES = 8000
+_MOST_BEFORE_SOUND = 16 << 20  # bytes of tags and tables
+_MOST_DAMAGE = 1000  # packets, when nothing at all could be decoded
+_LEAST_BYTES_PER_S, _PLAUSIBLE_FROM_S = 64, 600  # the smallest speech codecs need ten times as much
 _OUR_MARKS = (b"RIFF", b"ID3", b"fLaC", b"OggS", b"ftyp", b"#!AMR")
 
 
@@ -46,7 +50,7 @@ def decode(source: BinaryIO, target: BinaryIO, *, limits: dict[str, Any], hint: 
     """Decode `source` into `target`; gives the facts `audio.Decoded` is made of. Memory is bounded by one frame."""
     import av
 
-    size_bytes = os.fstat(source.fileno()).st_size
+    size_bytes, bounded = os.fstat(source.fileno()).st_size, _Bounded(source)
     if size_bytes == 0:
         raise Refused("audio-empty", "The audio file has no bytes.")
     head = source.read(4096)
@@ -54,9 +58,10 @@ def decode(source: BinaryIO, target: BinaryIO, *, limits: dict[str, Any], hint: 
     options = {"format_whitelist": FORMATS, "codec_whitelist": CODECS, "protocol_whitelist": ""}
     raw_gsm = hint == "gsm" and size_bytes % 33 == 0 and head[0] >> 4 == 0xD
     try:
-        container = av.open(source, format="gsm" if raw_gsm else None, options=options, metadata_errors="ignore")
+        container = av.open(bounded, format="gsm" if raw_gsm else None, options=options, metadata_errors="ignore")
         streams = container.streams.audio
     except (av.error.FFmpegError, ValueError, IndexError, LookupError, UnicodeError):
+        bounded.check()
         if any(mark in head[:16] for mark in _OUR_MARKS):
             raise Refused("audio-undecodable", "The audio file is damaged or ends too early to be read.") from None
         raise Refused("audio-not-audio", f"The file is not audio we read{_looks_like(head)}.") from None
@@ -69,10 +74,11 @@ def decode(source: BinaryIO, target: BinaryIO, *, limits: dict[str, Any], hint: 
     container_name = container.format.name.split(",")[0]
     if not limits["min_rate_hz"] <= rate_hz <= limits["max_rate_hz"] or not 1 <= channels <= limits["max_channels"]:
         raise Refused("audio-unusable", f"The audio claims {rate_hz} Hz and {channels} channels.")
-    announced_s = _announced_s(head, container, container_name, size_bytes)
+    announced_s = _announced_s(head, container, container_name, size_bytes, limits["max_duration_s"])
     if announced_s is not None and announced_s > limits["max_duration_s"]:
         raise _too_long(announced_s, limits)
 
+    bounded.check()
     counts = _write(container, stream, target, channels=channels, limits=limits)
     samples, warnings = counts["samples"], counts["warnings"]
     if samples == 0:
@@ -94,52 +100,70 @@ def decode(source: BinaryIO, target: BinaryIO, *, limits: dict[str, Any], hint: 
     }
 
 
+class _Bounded:
+    """The source as FFmpeg reads it: at most so much before the first sound, for a tag can be as long as the file."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source, self._read, self._bounded = source, 0, True
+        self.seek, self.tell = source.seek, source.tell
+
+    def read(self, count: int = -1) -> bytes:
+        if self._bounded and self._read > _MOST_BEFORE_SOUND:
+            return b""
+        piece = self._source.read(count)
+        self._read += len(piece)
+        return piece
+
+    def check(self) -> None:
+        """Refuse when the limit was reached; from here on nothing is counted."""
+        if self._read > _MOST_BEFORE_SOUND:
+            raise Refused("audio-unusable", f"There is no sound in the first {self._read >> 20} MB of the file.")
+        self._bounded = False
+
+
 def _write(container: Any, stream: Any, target: BinaryIO, *, channels: int, limits: dict[str, Any]) -> dict[str, Any]:
+    """Decode everything into `target`. Frames are gathered first: resampling costs more per call than per sample."""
     import av
 
-    budget = int(limits["max_duration_s"] * RATE_HZ)
-    resampler: Any = None
-    shape = None
-    samples = consumed = damaged = 0
-    same = channels == 2
-    target.write(_wav_header(0, channels))
-
-    def keep(frames: Any) -> None:
-        nonlocal samples, same
-        for frame in frames:
-            data = memoryview(frame.planes[0])[: frame.samples * channels * 2]
-            samples += frame.samples
-            if samples > budget:
-                raise _too_long(samples / RATE_HZ, limits)
-            if same:
-                raw = bytes(data)
-                same = raw[0::4] == raw[2::4] and raw[1::4] == raw[3::4]
-            target.write(data)
-
+    sink = _Sink(target, channels, budget=int(limits["max_duration_s"] * RATE_HZ), limits=limits)
+    gathered: Any = None
+    changes = consumed = damaged = 0
     try:
         for packet in container.demux(stream):
             try:
                 for frame in packet.decode():
-                    if (frame.sample_rate, frame.format.name, frame.layout.name) != shape:
-                        if resampler is not None:
-                            keep(resampler.resample(None))
-                        if frame.layout.nb_channels != channels:
-                            raise Refused("audio-undecodable", "The number of channels changes within the file.")
-                        shape = (frame.sample_rate, frame.format.name, frame.layout.name)
-                        resampler = av.AudioResampler(format="s16", layout=frame.layout, rate=RATE_HZ)
                     frame.pts = None
-                    keep(resampler.resample(frame))
+                    try:
+                        if gathered is None:
+                            raise ValueError
+                        gathered.write(frame)
+                    except ValueError:  # the first frame, or one of another rate or format
+                        sink.end(gathered)
+                        if frame.layout.nb_channels != channels:
+                            raise Refused(
+                                "audio-undecodable", "The number of channels changes within the file."
+                            ) from None
+                        changes += gathered is not None
+                        gathered = av.AudioFifo()
+                        gathered.write(frame)
+                    if gathered.samples >= _GATHERED_SAMPLES:
+                        sink.take(gathered.read())
+                        _check_plausible(sink.samples / RATE_HZ, consumed)
                 consumed += packet.size
             except av.error.FFmpegError:
                 damaged += 1
+                if damaged > _MOST_DAMAGE and not sink.samples:
+                    break
     except av.error.FFmpegError:
         damaged += 1
-    if resampler is not None:
-        keep(resampler.resample(None))
+    sink.end(gathered)
     warnings = []
     if damaged:
         warnings.append("damaged-packets")
-    if same and samples:
+    if changes:
+        warnings.append("format-changes")
+    samples = sink.samples
+    if sink.same and samples:
         _to_one_channel(target, samples)
         channels = 1
         warnings.append("identical-channels")
@@ -148,6 +172,49 @@ def _write(container: Any, stream: Any, target: BinaryIO, *, channels: int, limi
     target.truncate(44 + samples * channels * 2)
     target.flush()
     return {"samples": samples, "channels": channels, "bytes": consumed, "warnings": warnings}
+
+
+def _check_plausible(decoded_s: float, consumed: int) -> None:
+    if decoded_s > _PLAUSIBLE_FROM_S and consumed < decoded_s * _LEAST_BYTES_PER_S:
+        raise Refused("audio-unusable", "The file is far too small for the sound that comes out of it.")
+
+
+class _Sink:
+    """Decoded samples on their way into the WAV: resampled, counted, bounded."""
+
+    def __init__(self, target: BinaryIO, channels: int, *, budget: int, limits: dict[str, Any]) -> None:
+        self.samples, self.same = 0, channels == 2
+        self._target, self._channels, self._budget, self._limits = target, channels, budget, limits
+        self._resampler: Any = None
+        target.write(_wav_header(0, channels))
+
+    def take(self, frame: Any) -> None:
+        """A piece of sound, of the same rate and format as the one before."""
+        import av
+
+        if self._resampler is None:
+            self._resampler = av.AudioResampler(format="s16", layout=frame.layout, rate=RATE_HZ)
+        frame.pts = None
+        self._keep(self._resampler.resample(frame))
+
+    def end(self, gathered: Any) -> None:
+        """What is left of this rate and format."""
+        if gathered is not None and gathered.samples:
+            self.take(gathered.read())
+        if self._resampler is not None:
+            self._keep(self._resampler.resample(None))
+            self._resampler = None
+
+    def _keep(self, frames: Any) -> None:
+        for frame in frames:
+            data = memoryview(frame.planes[0])[: frame.samples * self._channels * 2]
+            self.samples += frame.samples
+            if self.samples > self._budget:
+                raise _too_long(self.samples / RATE_HZ, self._limits)
+            if self.same:
+                raw = bytes(data)
+                self.same = raw[0::4] == raw[2::4] and raw[1::4] == raw[3::4]
+            self._target.write(data)
 
 
 def _to_one_channel(target: BinaryIO, samples: int) -> None:
@@ -163,16 +230,16 @@ def _to_one_channel(target: BinaryIO, samples: int) -> None:
         target.write(one)
 
 
-def _announced_s(head: bytes, container: Any, name: str, size_bytes: int) -> float | None:
+def _announced_s(head: bytes, container: Any, name: str, size_bytes: int, max_s: float) -> float | None:
     """What the file itself says it should last; None when it does not say."""
     if name in _HEADER_IS_A_GUESS:
         return None
     if name == "wav":
-        return _wav_announced_s(head, size_bytes)
+        return _wav_announced_s(head, size_bytes, max_s)
     return container.duration / 1_000_000 if container.duration else None
 
 
-def _wav_announced_s(head: bytes, size_bytes: int) -> float | None:
+def _wav_announced_s(head: bytes, size_bytes: int, max_s: float) -> float | None:
     """From the `fmt ` and `data` chunks: FFmpeg shortens what it reports to what is there, hiding a cut."""
     position, bytes_per_s = 12, 0
     while position + 8 <= len(head):
@@ -181,7 +248,11 @@ def _wav_announced_s(head: bytes, size_bytes: int) -> float | None:
             bytes_per_s = struct.unpack("<I", head[position + 16 : position + 20])[0]
         if name == b"data":
             streamed = length == 0 or length >= 0x7FFFF000  # written to a pipe: the length was never filled in
-            return None if streamed or not bytes_per_s else length / bytes_per_s
+            if streamed and bytes_per_s and (size_bytes - position - 8) / bytes_per_s > max_s:
+                length = size_bytes - position - 8
+            elif streamed:
+                return None
+            return length / bytes_per_s if bytes_per_s else None
         position += 8 + length + (length & 1)
     return None
 
