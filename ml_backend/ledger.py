@@ -70,6 +70,7 @@ def move(
     next_action: str | None = None,
     due_at: datetime | None = None,
     tries: int | None = None,
+    priority: int = jobs.LIVE,
 ) -> bool:
     """Put a call into a state; False, and nothing changes, when it was erased or has expired.
 
@@ -101,11 +102,15 @@ def move(
     }
     db.update(connection, calls, call_id, **values)
     if next_action in (LOOK_UP, WAIT):
-        jobs.enqueue(connection, jobs.LOOK_UP_CALL, key=str(call_id), due_at=values["due_at"], call_id=call_id)
+        jobs.enqueue(
+            connection, jobs.LOOK_UP_CALL, key=str(call_id), priority=priority, due_at=values["due_at"], call_id=call_id
+        )
     return True
 
 
-def look_up_later(connection: Connection, call_id: int, *, reason_code: str, reason: str) -> bool:
+def look_up_later(
+    connection: Connection, call_id: int, *, reason_code: str, reason: str, priority: int = jobs.LIVE
+) -> bool:
     """The next rung of the ladder; False at its end: the caller then moves the call to where it ends."""
     call = _locked(connection, call_id)
     tries = int(call.tries) + 1 if call.next_action == LOOK_UP else 0
@@ -114,7 +119,7 @@ def look_up_later(connection: Connection, call_id: int, *, reason_code: str, rea
     due_at = tables.now() + LADDER[tries]
     return move(
         connection, call_id, "expected", reason_code=reason_code, reason=reason, next_action=LOOK_UP,
-        due_at=due_at, tries=tries,
+        due_at=due_at, tries=tries, priority=priority,
     )  # fmt: skip
 
 
@@ -152,11 +157,17 @@ def _follow(
     """Let the state follow from what is known. What was decided with a reason is not undone by a repetition."""
     if found:
         decision = callstates.by_recordings([_heard(connection, call, each) for each in found])
+        if decision.state == call.state and decision.reason_code and decision.reason != call.reason:
+            move(connection, call.id, decision.state, reason_code=decision.reason_code, reason=decision.reason)
         if decision.state == call.state or (call.state == "kept" and decision.state == "heard"):
-            return  # its reason, due time and tries are those of whoever works on it
+            return  # what is open has the reason, due time and tries of whoever works on it
     elif is_new or call.state == "expected" or call.reason_code == "no-conversation":
         decision = callstates.by_status(call.status)
-        if not is_new and (decision.state, decision.next_action) == (call.state, call.next_action):
+        same = not is_new and (decision.state, decision.next_action) == (call.state, call.next_action)
+        old = callstates.first_rung(call.ended_at or call.started_at, tables.now())
+        if same and not (decision.next_action == LOOK_UP and old > call.tries):
+            if decision.reason_code == "no-conversation" and decision.reason != call.reason:
+                db.update(connection, calls, call.id, reason=decision.reason)
             return
     else:
         return
@@ -170,6 +181,7 @@ def _follow(
     move(
         connection, call.id, decision.state, reason_code=decision.reason_code, reason=decision.reason,
         next_action=decision.next_action, due_at=due_at if decision.next_action else None, tries=tries,
+        priority=priority,
     )  # fmt: skip
     if decision.next_action == FETCH:
         for each in found:

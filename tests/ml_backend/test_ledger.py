@@ -288,6 +288,14 @@ def test_a_call_follows_its_recording(connection: Connection) -> None:
     assert row.id == rows(connection, calls)[0].id
 
 
+def test_a_final_reason_is_that_of_the_last_that_happened_to_the_recording(connection: Connection) -> None:
+    record(connection, TERMINAL)
+    for code in ("not-audio", "audio-empty"):
+        change(connection, state="refused", reason_code=code, reason=f"It is {code}.")
+        row = rows(connection, calls)[0]
+        assert (row.state, row.reason_code, row.reason) == ("refused", code, f"It is {code}.")
+
+
 def test_a_call_with_two_recordings_waits_for_the_slower_and_ends_as_the_better(connection: Connection) -> None:
     row = record(connection, TERMINAL, replace(RETRY, recording_url=URL.replace("s1.mp3", "s1_2.mp3")))
     first, second = rows(connection, recordings)

@@ -120,6 +120,8 @@ class Histories(RuleBasedStateMachine):
                 continue
             assert (row.state, row.next_action) == model.state
             assert row.status == model.status
+            assert row.state != "no-recording" or f"ended as {model.status}," in row.reason
+            assert row.tries == (5 if row.next_action == "look-up" and model.greatest("started_at_utc") else 0)
             for name in ("recording_url", "direction", "talk_seconds", "custom_field"):
                 assert getattr(row, name) == model.greatest(name), name
             assert row.started_at == model.greatest("started_at_utc")
