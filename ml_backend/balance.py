@@ -16,8 +16,10 @@ from ml_backend import tables
 from ml_backend.callevents import zone_of
 from ml_backend.callstates import OPEN, STATES
 from ml_backend.db import Database
-from ml_backend.tables import calls, recordings
+from ml_backend.tables import calls, events, recordings
 
+CLOCK = "clock-differs"
+LATE = timedelta(minutes=25)  # a message that Exotel sends again is up to 20 minutes old; zones differ by 30 or more
 STORED = ("stored", "ready")  # states of a recording whose bytes are in the object store
 
 
@@ -46,6 +48,25 @@ class Balance:
     def told(self) -> dict[str, Any]:
         """As the API and `--json` give it."""
         return asdict(self) | {"balanced": self.balanced, "unexplained": list(self.unexplained)}
+
+
+def clock_differs(ours: datetime, theirs: datetime | None) -> str | None:
+    """What is wrong when a message's own time is far from its arrival: almost always the zone it is read in."""
+    if theirs is None or abs(ours - theirs) < LATE:
+        return None
+    minutes = round((ours - theirs).total_seconds() / 60)
+    return (
+        f"Exotel's time in this message is {abs(minutes)} minutes {'before' if minutes > 0 else 'after'} its arrival."
+    )
+
+
+def clock_warning(database: Database, *, days: int = 7) -> str | None:
+    """A sentence when messages of the last days bore a time that cannot be right; None when none did."""
+    mine = sa.and_(events.c.reason_code == CLOCK, events.c.created_at >= tables.now() - timedelta(days=days))
+    rows = database.rows(sa.select(events.c.reason).where(mine).order_by(events.c.id.desc()).limit(100))
+    if not rows:
+        return None
+    return f"{rows[0].reason} It was so {len(rows)} times in {days} days: check EXOTEL_TIME_ZONE and this clock."
 
 
 def of_days(database: Database, *, days: int, zone: str, last: date | None = None) -> list[Balance]:

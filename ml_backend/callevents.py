@@ -50,6 +50,7 @@ class CallEvent:
     ended_at_utc: datetime | None = None
     custom_field: str | None = field(default=None, repr=False)
     company_number: str | None = field(default=None, repr=False)
+    sent_at_utc: datetime | None = None  # Exotel's clock as it sent the message, where it says so
 
     @property
     def wants_download(self) -> bool:
@@ -121,6 +122,7 @@ def _event(fields: Fields, call_sid: str, source: str, zone: str) -> CallEvent:
         ended_at_utc=time_of(fields.text("endtime"), zone=zone),
         custom_field=(fields.text("customfield") or "")[:500] or None,
         company_number=_number(company),
+        sent_at_utc=time_of(fields.text("currenttime"), zone=zone),
     )
 
 

@@ -60,7 +60,9 @@ class Calls:
         days = min(_whole("days", 7), MAX_DAYS)
         last = _date(request.args["last"]) if "last" in request.args else None
         found = balance.of_days(self._context.db, days=days, zone=self._context.settings.exotel_time_zone, last=last)
-        return answer({"states": calls.counts(self._context.db), "days": [day.told() for day in found]})
+        warning = balance.clock_warning(self._context.db)
+        states = calls.counts(self._context.db)
+        return answer({"states": states, "days": [day.told() for day in found], "warning": warning})
 
 
 def _only(*names: str) -> None:

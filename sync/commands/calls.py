@@ -96,9 +96,12 @@ def summary(
     found = balance.of_days(context.db, days=days, zone=zone, last=_date(last) if last else None)
     counts = calls.counts(context.db)
     if as_json:
-        typer.echo(json.dumps({"states": counts, "days": [day.told() for day in found]}))
+        warning = balance.clock_warning(context.db)
+        typer.echo(json.dumps({"states": counts, "days": [day.told() for day in found], "warning": warning}))
     else:
         _print_balance(found, counts, zone)
+        if warning := balance.clock_warning(context.db):
+            Console().print(escape(warning), style="yellow", highlight=False)
     raise typer.Exit(0 if all(day.balanced and not day.unexplained for day in found) else 1)
 
 

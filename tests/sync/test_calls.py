@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import db, ledger, tables
+from ml_backend import balance, db, ledger, tables
 from ml_backend.api.app import create_app, load_plugin
 from ml_backend.context import JobContext, open_context
 from ml_backend.pseudonyms import key_of, pseudonym
@@ -139,3 +140,17 @@ def test_a_message_about_an_erased_call_is_emptied(context: JobContext) -> None:
     event = rows(context, tables.events)[-1]
     assert (event.state, event.body, event.query) == ("erased", b"", None)
     assert rows(context, tables.calls)[0].from_pseudonym is None
+
+
+@pytest.mark.parametrize(("minutes", "odd"), [(0, False), (20, False), (330, True), (-330, True)])
+def test_a_message_from_another_time_zone_is_noticed(context: JobContext, minutes: int, odd: bool) -> None:
+    """Passthru messages carry Exotel's clock; read in a wrong zone, every call of the account would be hours off."""
+    receive(context, "cb_passthru_post_form.txt")
+    sent = datetime(2024, 1, 15, 9, 0, 46, tzinfo=UTC)  # 14:30:46 in India
+    with context.db.transaction() as connection:
+        connection.execute(sa.update(tables.events).values(created_at=sent + timedelta(minutes=minutes)))
+    run(context)
+    (event,) = rows(context, tables.events)
+    assert (event.state, event.reason_code) == ("read", "clock-differs" if odd else None)
+    warning = balance.clock_warning(context.db, days=10_000)
+    assert (warning is not None and "EXOTEL_TIME_ZONE" in warning) == odd
