@@ -17,6 +17,7 @@ from ml_backend.context import JobContext
 from ml_backend.errors import ConfigurationError, PermanentError, RetryableError
 from ml_backend.tables import calls
 from sync import exotel, pace, stops
+from sync.ingest import urgency
 
 
 def look_up_call(context: JobContext, call_id: int) -> None:
@@ -25,7 +26,7 @@ def look_up_call(context: JobContext, call_id: int) -> None:
     if call.next_action not in (LOOK_UP, WAIT):
         return
     if at := stops.until(context):
-        stops.again(context, jobs.LOOK_UP_CALL, at, key=call_id, priority=jobs.LIVE, call_id=call_id)
+        stops.again(context, jobs.LOOK_UP_CALL, at, key=call_id, priority=urgency(context), call_id=call_id)
         return
     try:
         found = exotel.client_of(context).call(call.call_sid)
@@ -33,7 +34,7 @@ def look_up_call(context: JobContext, call_id: int) -> None:
         if error.code != "http-unauthorised":
             raise
         at = stops.stop(context, error)
-        stops.again(context, jobs.LOOK_UP_CALL, at, key=call_id, priority=jobs.LIVE, call_id=call_id)
+        stops.again(context, jobs.LOOK_UP_CALL, at, key=call_id, priority=urgency(context), call_id=call_id)
         return
     except PermanentError as error:
         unknown = error.code == "http-missing"
@@ -48,16 +49,17 @@ def look_up_call(context: JobContext, call_id: int) -> None:
         raise RetryableError(error.code, error.sentence, error.next_step, after_s=wait_s) from error
     stops.accepted(context)
     event = of_call(found, source="details", zone=context.settings.exotel_time_zone)
-    key = pseudonyms.key_of(context.settings)
+    key, priority = pseudonyms.key_of(context.settings), urgency(context)
     with context.db.transaction() as connection:
-        now = ledger.record(connection, event, key=key)
+        now = ledger.record(connection, event, key=key, priority=priority)
     if (now.next_action, now.due_at) == (call.next_action, call.due_at):  # nothing new was learnt
         _later(context, call, "recording-not-named", f"Exotel names no recording yet; the call is {now.status}.")
 
 
 def _later(context: JobContext, call: sa.Row[Any], code: str, sentence: str) -> None:
     """The next rung of the ladder, or its end."""
+    priority = urgency(context)
     with context.db.transaction() as connection:
-        if not ledger.look_up_later(connection, call.id, reason_code=code, reason=sentence):
+        if not ledger.look_up_later(connection, call.id, reason_code=code, reason=sentence, priority=priority):
             ended = f"{sentence.replace(' yet', '')} It was asked for over a day."
             ledger.move(connection, call.id, "no-recording", reason_code=code, reason=ended)

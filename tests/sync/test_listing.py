@@ -430,6 +430,9 @@ def test_a_back_fill_killed_after_every_page_misses_nothing_and_repeats_one_page
 def test_live_calls_go_before_back_fill(here: Beside) -> None:
     here.provider.add(1, created=here.now() - timedelta(days=3), audio=SPEECH)
     read(here, here.now() - timedelta(days=4), here.now() - timedelta(days=2))
+    here.provider.add(3, created=here.now() - timedelta(days=3))
+    read(here, here.now() - timedelta(days=4), here.now() - timedelta(days=2), label="again")
+    assert [job.priority for job in here.waiting("look-up-call")] == [jobs.BULK]
     live = here.provider.add(2, audio=SPEECH)
     here.told(live)
     found = {job.priority: job.arguments for job in here.waiting("fetch-recording")}
