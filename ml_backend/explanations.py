@@ -58,7 +58,7 @@ def explain(
     said += [_recording(each) for each in recordings if each.reason and each.reason != call.reason]
     if call.next_action:
         said.append(_next(call))
-    said += [_trouble(job) for job in jobs if job.error_code and job.state != "done"]
+    said += [_trouble(job, said) for job in jobs if job.error_code and job.state != "done"]
     said.append(_heard_of(call))
     return said
 
@@ -83,17 +83,19 @@ def _next(call: sa.Row[Any]) -> str:
         return f"Exotel is asked about it at {due}, try {call.tries + 1} of {len(LADDER)}."
     words = {
         "wait": "If nothing is reported before, Exotel is asked about it at",
-        "fetch": "Fetching it is due since",
-        "ingest": "Decoding it is due since",
-        "transcribe": "Transcribing it is due since",
-        "select": "Its selection is due at",
+        "fetch": "It is to be fetched from",
+        "ingest": "It is to be decoded from",
+        "transcribe": "It is to be transcribed from",
+        "select": "Its selection is looked at again from",
     }
-    return f"{words.get(call.next_action, call.next_action + ' is due at')} {due}."
+    return f"{words.get(call.next_action, call.next_action + ' is due from')} {due} on."
 
 
-def _trouble(job: sa.Row[Any]) -> str:
-    how = "ended badly" if job.state in _TROUBLE else f"failed and is tried again (it was tried {job.attempt} times)"
-    return f"Job {job.id} ({job.name}) {how}: {job.error} {job.next_step or ''}".strip()
+def _trouble(job: sa.Row[Any], said: Sequence[str]) -> str:
+    """What went wrong with its job, unless that was said already, and what to do."""
+    how = "ended badly" if job.state in _TROUBLE else f"failed at try {job.attempt} and is tried again"
+    error = f": {job.error}" if job.error not in said else "."
+    return f"Job {job.id} ({job.name}) {how}{error} {job.next_step or ''}".strip()
 
 
 def _heard_of(call: sa.Row[Any]) -> str:

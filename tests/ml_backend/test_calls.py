@@ -144,7 +144,7 @@ def test_a_task_says_which_and_why(context: Context) -> None:
 @pytest.mark.parametrize(
     ("event", "start", "more"),
     [
-        (EVENT, "It is not a task yet. Its recording is still to be fetched.", "Fetching it is due"),
+        (EVENT, "It is not a task yet. Its recording is still to be fetched.", "It is to be fetched from"),
         (replace(EVENT, recording_url=None), "It is not a task yet. No recording of it is known", "try 6 of 6"),
         (replace(EVENT, recording_url=None, started_at_utc=None), "It is not a task yet.", "try 1 of 6"),
         (replace(EVENT, recording_url=None, status="in-progress"), "It is not a task yet.", "If nothing is reported"),
