@@ -8,6 +8,7 @@ first byte is read, names the few formats it accepts, and bounds processor time,
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -127,7 +128,7 @@ def _write(container: Any, stream: Any, target: BinaryIO, *, channels: int, limi
 
     sink = _Sink(target, channels, budget=int(limits["max_duration_s"] * RATE_HZ), limits=limits)
     gathered: Any = None
-    changes = consumed = damaged = 0
+    changes = consumed = damaged = inside = 0
     try:
         for packet in container.demux(stream):
             try:
@@ -150,6 +151,7 @@ def _write(container: Any, stream: Any, target: BinaryIO, *, channels: int, limi
                         sink.take(gathered.read())
                         _check_plausible(sink.samples / RATE_HZ, consumed)
                 consumed += packet.size
+                inside = damaged if packet.size else inside  # good sound after damage
             except av.error.FFmpegError:
                 damaged += 1
                 if damaged > _MOST_DAMAGE and not sink.samples:
@@ -159,7 +161,7 @@ def _write(container: Any, stream: Any, target: BinaryIO, *, channels: int, limi
     sink.end(gathered)
     warnings = []
     if damaged:
-        warnings.append("damaged-packets")
+        warnings.append("damaged-packets" if inside else "damaged-end")
     if changes:
         warnings.append("format-changes")
     samples = sink.samples
@@ -297,6 +299,8 @@ def confine(limits: dict[str, Any]) -> None:
 def serve(descriptor: int) -> None:
     """Wait for files on a socket; fork for each. The fork answers on its own pipe: process id, new line, JSON."""
     signal.signal(signal.SIGCHLD, _reap)
+    gc.disable()  # forks live for one file: collecting would only copy the pages they share
+    gc.freeze()
     with socket.socket(fileno=descriptor) as orders:
         while True:
             message, given, _, _ = socket.recv_fds(orders, 1 << 16, 3)

@@ -1,7 +1,8 @@
 """Decoded length, header length and the call's own length -> what is wrong with a recording, in words.
 
 Three witnesses, because each of them is silent sometimes: an MP3 without a frame count says nothing of its length, a
-decoder stops at damage without an error, and the provider names no length for some calls.
+decoder stops at damage without an error, and the provider names no length for some calls. Damage at the very end is
+believed to be nothing (a tag, a stuffed byte) where one of them confirms the length.
 
 Tolerances. Against the header: two frames (the decoder's, see `decoder`). Against the call: 3 s or 2 %, whichever is
 more, because providers count whole seconds and begin to record a moment after both sides are connected. A recording may
@@ -43,7 +44,8 @@ def fault(decoded: audio.Decoded, *, call_s: float | None) -> tuple[str | None, 
         return "audio-cut", f"The recording ends early: {decoded.duration_s:.2f} s could be decoded."
     if call_s is not None and is_short(decoded.duration_s, call_s):
         return short_of_call(decoded.duration_s, call_s)
-    if "damaged-packets" in decoded.warnings:
+    unconfirmed = "damaged-end" in decoded.warnings and decoded.header_duration_s is None and call_s is None
+    if "damaged-packets" in decoded.warnings or unconfirmed:
         return "audio-damaged", f"Parts of the recording are damaged; {decoded.duration_s:.2f} s could be decoded."
     return None, None
 
