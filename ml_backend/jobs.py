@@ -110,6 +110,16 @@ def enqueue(
     return _enqueue_once(connection, values)
 
 
+def enqueue_many(connection: Connection, kind: JobKind, argument: str, ids: Sequence[int], *, priority: int) -> None:
+    """One job for each id, keyed by it, due now; those that wait already are left alone. For back-fill."""
+    if not ids:
+        return
+    common = {"name": kind.name, "queue": kind.queue, "priority": priority, "due_at": tables.now(), "state": "waiting"}
+    rows = [{**common, "unique_key": f"{kind.name}:{one}", "arguments": {argument: int(one)}} for one in ids]
+    dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
+    connection.execute(dialect.insert(jobs).on_conflict_do_nothing(), rows)
+
+
 def _enqueue_once(connection: Connection, values: dict[str, Any]) -> int:
     """One statement on the partial unique index, so that two callers at once cannot both insert.
 

@@ -11,24 +11,22 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, jobs, ledger, pseudonyms, tables
+from ml_backend import db, foundcalls, jobs, ledger, pseudonyms, tables
 from ml_backend.callevents import CallEvent
 from ml_backend.context import Context
 from ml_backend.storage import ObjectInfo
 from ml_backend.tables import calls, objects, recordings, tombstones
-from sync import layouts
+from sync import arrivals, layouts
 from sync.layouts import Name
 
 CHUNK = 100  # objects per transaction: callbacks wait for the database no longer than this takes
-LIVE_FOR = timedelta(days=2)  # an object written lately goes before back-fill
 ALTERED, GONE, REPLACED = "object-altered", "object-deleted", "object-replaced"
 DEAD = ("erased", "expired")
 
@@ -42,6 +40,8 @@ class _Around:
     calls: dict[str, Any]  # by call id of the provider
     heard: dict[int, list[Any]]  # recordings by our call id
     buried: set[str]
+    unclaimed: set[str]  # names of audio without a call
+    named: Counter[str]  # how many of these objects are named after each call
 
 
 def appeared(context: Context, bucket: str, found: Sequence[ObjectInfo]) -> Counter[str]:
@@ -52,7 +52,13 @@ def appeared(context: Context, bucket: str, found: Sequence[ObjectInfo]) -> Coun
     with context.db.transaction() as connection:
         names = {info.key: layouts.read(bucket, info.key, context.settings) for info in storable}
         around = _around(connection, bucket, names)
+        plain = [(info, names[info.key]) for info in storable if _plain(info, names, around)]
+        left = {info.key for info in arrivals.take(connection, plain)}
+        counts["new"] += len(plain) - len(left)
+        done = {info.key for info, _ in plain} - left
         for info in sorted(storable, key=lambda info: names[info.key].day is None):  # what makes calls goes first
+            if info.key in done:
+                continue
             row = around.rows.get(info.key)
             if row is not None and _same(row, info) and row.state != "lost":
                 continue  # another scan was here first
@@ -88,24 +94,13 @@ def take(
     version: bool = False,
 ) -> int:
     """The recording of an object, and the job that brings it in; gives its id. `version`: it replaces other bytes."""
-    identity = f"s3://{info.bucket}/{info.key}"
-    values = {
-        "source": "object",
-        "source_identity": f"{identity}#{_mark(info)}" if version else identity,
-        "bucket": info.bucket,
-        "object_key": info.key,
-        "call_id": call.id if call is not None else None,
-        "call_sid": call.call_sid if call is not None else name.call_sid[:200] or None,
-        "call_duration_s": call.talk_seconds if call is not None else None,
-        "synthetic": name.synthetic,
-        "language": name.language,
-        "etag": info.etag[:120],
-        "object_seen_at": tables.now(),
-        "priority": _priority(info, name),
-        "state": "found",
-    }
+    values = arrivals.values(info, name)
+    if call is not None:
+        values |= {"call_id": call.id, "call_sid": call.call_sid, "call_duration_s": call.talk_seconds}
+    if version:
+        values["source_identity"] += f"#{_mark(info)}"
     recording_id, _ = db.insert_once(connection, recordings, values, key=("source", "source_identity"))
-    ingest(connection, recording_id, priority=_priority(info, name))
+    ingest(connection, recording_id, priority=values["priority"])
     return recording_id
 
 
@@ -118,6 +113,20 @@ def ingest(connection: Connection, recording_id: int, *, priority: int) -> None:
 def info_of(row: Any) -> ObjectInfo:
     """A row of `objects` as the listing said it."""
     return ObjectInfo(row.bucket, row.object_key, row.size_bytes, row.etag, row.modified_at or row.seen_at)
+
+
+def _plain(info: ObjectInfo, names: Mapping[str, Name], around: _Around) -> bool:
+    """Whether an object is new audio about which nothing else is known: `arrivals` takes it."""
+    name = names[info.key]
+    first = layouts.first_of(name.call_sid)
+    if name.problem or name.kind != layouts.AUDIO or not info.size_bytes:
+        return False
+    if info.key in around.rows or info.key in around.originals or around.buried:
+        return False
+    if not name.call_sid:
+        return True
+    known = name.call_sid in around.calls or first in around.calls or name.call_sid in around.unclaimed
+    return not known and not (first and name.day) and around.named[name.call_sid] == 1
 
 
 def _judge(
@@ -180,8 +189,7 @@ def _call(connection: Connection, context: Context, name: Name, around: _Around)
     first = layouts.first_of(name.call_sid)
     call = around.calls.get(name.call_sid) or (around.calls.get(first) if first else None)
     if call is None and name.day is not None:
-        started_at = datetime.combine(name.day, time(), UTC)
-        event = CallEvent(call_sid=name.call_sid, source="object", started_at_utc=started_at)
+        event = CallEvent(call_sid=name.call_sid, source="object", started_at_utc=arrivals.beginning(name))
         key = context.keep("pseudonym-key", lambda: pseudonyms.key_of(context.settings))
         call = ledger.record(connection, event, key=key, priority=jobs.BULK)
         around.calls[name.call_sid] = call
@@ -212,6 +220,8 @@ def _around(connection: Connection, bucket: str, names: dict[str, Name]) -> _Aro
         calls={call.call_sid: call for call in named},
         heard=heard,
         buried=set(connection.execute(buried).scalars()),
+        named=Counter(name.call_sid for name in names.values()),
+        unclaimed=foundcalls.unclaimed(connection, {name.call_sid for name in names.values() if name.day}),
     )
 
 
@@ -227,20 +237,12 @@ def _lose(connection: Connection, row: Any, sentence: str) -> None:
 
 
 def _put(connection: Connection, info: ObjectInfo, name: Name, row: Any, values: dict[str, Any]) -> None:
-    seen = {
-        "etag": info.etag[:120],
-        "size_bytes": info.size_bytes,
-        "modified_at": info.modified_at,
-        "seen_at": tables.now(),
-        "name": name.stem or None,
-        **values,
-    }
+    seen = {**arrivals.facts(info, name), **values}
     if row is not None:
         connection.execute(sa.update(objects).where(_is(info.bucket, info.key)).values(**seen))
     else:
-        new = {"bucket": info.bucket, "object_key": info.key, **seen}
         dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
-        connection.execute(dialect.insert(objects).values(**new).on_conflict_do_nothing())  # two scans at once
+        connection.execute(dialect.insert(objects).values(**seen).on_conflict_do_nothing())  # two scans at once
 
 
 def _is(bucket: str, key: str) -> sa.ColumnElement[bool]:
@@ -254,11 +256,6 @@ def _same(row: Any, info: ObjectInfo) -> bool:
 def _mark(info: ObjectInfo) -> str:
     """A short name for these bytes, as far as a listing tells them apart."""
     return hashlib.sha256(f"{info.etag}:{info.size_bytes}".encode()).hexdigest()[:12]
-
-
-def _priority(info: ObjectInfo, name: Name) -> int:
-    fresh = tables.now() - info.modified_at < LIVE_FOR
-    return jobs.LIVE if fresh and not name.synthetic else jobs.BULK
 
 
 def _values(

@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
-from datetime import timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from ml_backend import db, jobs, tables
+from ml_backend import db, jobs, ledger, tables
+from ml_backend.callevents import CallEvent
 from ml_backend.context import JobContext, open_context
 from ml_backend.settings import Settings
 from ml_backend.storage import ObjectInfo, sha256_of
 from ml_backend.tables import checkpoints, objects, recordings
 from sync import differences, layouts, scan
 from sync import objects as found_objects
-from tests.servers import moto, swift
+from tests.servers import moto, postgres, swift
 from tests.sync.outside import OTHER_SPEECH, SPEECH, Outside
 
 DAY = "recordings/2026/11/20"
+ROOT = Path(__file__).resolve().parents[2]
+
+# A scan that kills itself at the n-th page it has written down.
+KILLED = """
+import os, signal, sys
+from ml_backend import failpoints
+from ml_backend.context import open_context
+from ml_backend.settings import Settings
+from sync import scan
+left = [int(sys.argv[1])]
+def die(name):
+    left[0] -= name == "scan.after-page"
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+failpoints.arm(die)
+scan.PAGE = {page}
+scan.run(open_context(Settings(_env_file=None, data_dir="{folder}")), "call-recordings", full=True)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +56,12 @@ def moto_server() -> Iterator[str]:
 def swift_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[swift.SwiftServer]:
     with swift.running(tmp_path_factory.mktemp("swift") / "server") as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def postgres_url() -> Iterator[str]:
+    with postgres.running() as server:
+        yield server.database()
 
 
 @pytest.fixture(params=["directory", "moto", "swift"])
@@ -410,3 +439,63 @@ def test_a_page_against_more_rows_than_fit_is_compared_in_pieces() -> None:
 )
 def test_day_folders_are_recognised(key: str, root: str | None) -> None:
     assert layouts.day_root(key) == root
+
+
+def test_calls_found_by_the_hundred_are_what_the_ledger_makes_of_one(here: Outside) -> None:
+    for number in range(3):
+        here.put("call-recordings", f"{DAY}/c-{number}.wav", SPEECH)
+    here.scan()
+    event = CallEvent(call_sid="one", source="object", started_at_utc=datetime(2026, 11, 20, tzinfo=UTC))
+    with here.context.db.transaction() as connection:
+        by_ledger = ledger.record(connection, event, key=b"k" * 32)
+        added = sa.insert(recordings).values(source="object", source_identity="s3://b-b/one.wav", call_id=by_ledger.id)
+        ledger.recording_moved(connection, connection.execute(added.returning(recordings.c.id)).scalar_one())
+        assert ledger.violations(connection) == []
+
+    *found, alone = here.rows(tables.calls)
+    own = {"id", "created_at", "updated_at", "due_at", "call_sid"}
+    for call in found:
+        assert {name: value for name, value in call._asdict().items() if name not in own} == {
+            name: value for name, value in alone._asdict().items() if name not in own
+        }
+    waiting = here.rows(tables.jobs, name=jobs.INGEST_RECORDING.name)
+    assert [job.unique_key for job in waiting] == [f"ingest-recording:{row.id}" for row in here.rows(recordings)[:3]]
+
+
+@pytest.mark.parametrize("kind", ["directory", "postgresql"])
+def test_two_scans_at_once_take_everything_once(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> None:
+    url = request.getfixturevalue("postgres_url") if kind == "postgresql" else ""
+    with opened(tmp_path, database_url=url) as found:
+        for number in range(250):
+            found.put("call-recordings", f"recordings/2026/11/{number % 28 + 1:02d}/c-{number}.wav", SPEECH)
+            found.put("call-recordings", f"voice/v-{number}.wav", SPEECH)
+        with ThreadPoolExecutor(3) as pool:
+            reports = list(pool.map(lambda _: scan.run(found.context, "call-recordings", full=True), range(3)))
+
+        assert all(report.finished for report in reports)
+        assert len(found.rows(recordings)) == len(found.rows(objects)) == 500
+        assert len(found.rows(tables.calls)) == 250
+        assert len(found.rows(tables.jobs, name=jobs.INGEST_RECORDING.name)) == 500
+        with found.context.db.reading() as connection:
+            assert ledger.violations(connection) == []
+        found.delete("call-recordings", "voice/v-7.wav")
+        found.put("call-recordings", "voice/नमस्ते.wav", SPEECH)
+        assert found.scan() == {"gone": 1, "new": 1}
+        assert found.scan() == {}
+
+
+def test_a_scan_that_is_killed_anywhere_takes_everything_once(here: Outside) -> None:
+    for number in range(900):
+        here.put("call-recordings", f"recordings/2026/11/{number % 28 + 1:02d}/c-{number:04d}.wav", SPEECH)
+    program = KILLED.format(folder=str(here.context.settings.data_dir), page=100)
+    ended = []
+    for hit in (1, 2, 3):
+        ended.append(subprocess.run([sys.executable, "-c", program, str(hit)], cwd=ROOT, check=False).returncode)
+    assert ended == [-signal.SIGKILL] * 3
+    assert 0 < len(here.rows(recordings)) < 900, "the kills came in the middle"
+    here.scan()
+
+    assert len(here.rows(recordings)) == len(here.rows(tables.calls)) == 900
+    assert len(here.rows(tables.jobs, name=jobs.INGEST_RECORDING.name)) == 900
+    with here.context.db.reading() as connection:
+        assert ledger.violations(connection) == []
