@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import callstates, db, jobs, merging, tables, tombstones
+from ml_backend import callstates, db, jobs, merging, pseudonyms, tables, tombstones
 from ml_backend.callevents import CallEvent, recording_identity
 from ml_backend.callstates import ENDED, FETCH, LADDER, LONGEST_CALL, LOOK_UP, OPEN, STATES, WAIT, Heard
 from ml_backend.tables import calls, company_numbers, objects, recordings, tasks, transcriptions
@@ -36,6 +36,8 @@ def record(connection: Connection, event: CallEvent, *, key: bytes, priority: in
         return _locked(connection, call_id)
     if call.state in ENDED:
         return call
+    if event.from_ or event.to or event.company_number:
+        pseudonyms.same_as_before(connection, key)
     changed = merging.merge(call._asdict(), event, key=key, at=tables.now())
     known = {**call._asdict(), **changed}
     people = known["from_pseudonym"], known["to_pseudonym"]
@@ -255,6 +257,8 @@ def _heard(connection: Connection, call: sa.Row[Any], recording: sa.Row[Any]) ->
 
 def _company(connection: Connection, call: sa.Row[Any], number: str) -> dict[str, Any]:
     """The company's number is known now: its row, and the purpose its calls have unless told otherwise."""
+    if pseudonyms.is_masked(number):  # that could be anybody's
+        return {}
     db.insert_once(connection, company_numbers, {"pseudonym": number}, key=("pseudonym",))
     mine = sa.select(company_numbers.c.consent_purpose).where(company_numbers.c.pseudonym == number)
     purpose = connection.execute(mine).scalar()

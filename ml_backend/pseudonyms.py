@@ -9,16 +9,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
+import importlib
 import os
 import re
 import secrets
 import tempfile
 from pathlib import Path
 
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend.db import Database
 from ml_backend.errors import ConfigurationError
 from ml_backend.settings import MIN_SECRET_CHARS, Settings
+from ml_backend.tables import checkpoints
 
-KEY_FILE = "pseudonym.key"
+KEY_FILE, KEY_NOTE = "pseudonym.key", "pseudonym-key"
 SHAPE = re.compile(r"[0-9a-f]{24}-[0-9a-z]{1,2}|masked-\d{0,2}")
 
 
@@ -26,6 +32,36 @@ def key_of(settings: Settings) -> bytes:
     """PSEUDONYM_KEY, else the key in DATA_DIR, made once. Without it no number can be matched again: back it up."""
     given = settings.pseudonym_key.get_secret_value()
     return given.encode() if given else _kept_key(settings.data_dir / KEY_FILE)
+
+
+def key_in(settings: Settings, database: Database) -> bytes:
+    """The key, after making sure that this database's pseudonyms were made with it."""
+    key = key_of(settings)
+    with database.transaction() as connection:
+        same_as_before(connection, key)
+    return key
+
+
+def same_as_before(connection: Connection, key: bytes) -> None:
+    """ConfigurationError when this database's pseudonyms were made with another key.
+
+    With two keys a person has two pseudonyms, and an erasure would leave half of them; so the first key is noted, as a
+    keyed hash of nothing, and every other is refused.
+    """
+    mine = hmac.new(key, b"", hashlib.sha256).hexdigest()[:24]
+    noted = sa.select(checkpoints.c.position).where(checkpoints.c.name == KEY_NOTE)
+    found = connection.execute(noted).scalar()
+    if found is None:
+        dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
+        values = {"name": KEY_NOTE, "position": {"fingerprint": mine}, "state": "done"}
+        connection.execute(dialect.insert(checkpoints).values(**values).on_conflict_do_nothing())
+        found = connection.execute(noted).scalar()
+    if (found or {}).get("fingerprint") != mine:
+        raise ConfigurationError(
+            "pseudonym-key-differs",
+            "The numbers in this database were hidden with another key than this process has.",
+            "Set PSEUDONYM_KEY, on every machine, to the key of before: pseudonym.key in the first DATA_DIR.",
+        )
 
 
 def pseudonym(number: str, key: bytes) -> str:

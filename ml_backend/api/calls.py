@@ -48,7 +48,8 @@ class Calls:
     def show(self, what: str) -> Response:
         """One call by its id, or by recording:, task:, object: or number:. Several: their short forms."""
         _only()
-        key = self._context.keep("pseudonym-key", lambda: pseudonyms.key_of(self._context.settings))
+        context = self._context
+        key = context.keep("checked-pseudonym-key", lambda: pseudonyms.key_in(context.settings, context.db))
         ids = calls.resolve(self._context.db, what, key=key)
         if len(ids) > 1:
             return answer({"calls": [calls.show(self._context.db, call_id) for call_id in ids[:MAX_LIMIT]]})

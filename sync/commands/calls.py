@@ -68,7 +68,7 @@ def show(
     Example: python -m ml_backend calls show task:34
     """
     context = _open()
-    ids = calls.resolve(context.db, what, key=pseudonyms.key_of(context.settings))
+    ids = calls.resolve(context.db, what, key=pseudonyms.key_in(context.settings, context.db))
     found = [calls.show(context.db, call_id) for call_id in ids]
     if as_json:
         typer.echo(json.dumps(found[0] if len(found) == 1 else {"calls": found}, ensure_ascii=False, default=str))

@@ -46,8 +46,7 @@ def erase(
 
     Example: python -m ml_backend calls erase --caller 00000000101 --dry-run
     """
-    context = open_context(settings.load())
-    subject = subjects.subject_of(context.settings, caller=caller, call=call)
+    context, subject = _subject(caller, call)
     found = privacy.preview(context, subject)
     sentence = ", ".join(f"{number} {name}" for name, number in found.items())
     if dry_run:
@@ -104,7 +103,7 @@ def import_consent(
     Example: python -m ml_backend calls consent import consent.csv
     """
     context = open_context(settings.load())
-    about, said = consents.read(file, key=pseudonyms.key_of(context.settings))
+    about, said = consents.read(file, key=pseudonyms.key_in(context.settings, context.db))
     with context.db.transaction() as connection:
         counts = consents.state(connection, about, said)
     sentence = f"{len(said)} rows: {counts['numbers']} company numbers and {counts['calls']} calls have their purpose."
@@ -160,6 +159,8 @@ def confirm_retention(
 
 def _subject(caller: str | None, call: str | None) -> tuple[Context, subjects.Subject]:
     context = open_context(settings.load())
+    if caller:
+        pseudonyms.key_in(context.settings, context.db)  # with another key this person would not be found
     return context, subjects.subject_of(context.settings, caller=caller, call=call)
 
 

@@ -7,11 +7,16 @@ import threading
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
+from ml_backend import ledger, tables
+from ml_backend.callevents import CallEvent
+from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError
-from ml_backend.pseudonyms import SHAPE, canonical, is_masked, key_of, pseudonym
+from ml_backend.pseudonyms import SHAPE, canonical, is_masked, key_in, key_of, pseudonym
 from ml_backend.settings import Settings
 
 KEY = b"a-key-for-tests-only"
@@ -104,3 +109,31 @@ def test_a_damaged_key_is_not_replaced_quietly(tmp_path: Path) -> None:
     (tmp_path / "pseudonym.key").write_text("half\n")
     with pytest.raises(ConfigurationError, match=r"pseudonym\.key"):
         key_of(settings(tmp_path))
+
+
+def test_another_key_than_before_is_refused_and_says_where_the_old_one_is(context: Context) -> None:
+    """Two keys would give a person two pseudonyms, and an erasure would leave half of the calls."""
+    database = context.db
+    first = key_in(context.settings, database)
+    assert key_in(context.settings, database) == first
+    with pytest.raises(ConfigurationError, match="PSEUDONYM_KEY"):
+        key_in(context.settings.model_copy(update={"pseudonym_key": SecretStr("k" * 20)}), database)
+    with database.reading() as connection:
+        (noted,) = connection.execute(sa.select(tables.checkpoints)).all()
+    assert first.decode() not in str(noted)
+
+
+def test_a_message_is_not_merged_with_another_key(context: Context) -> None:
+    event = CallEvent("s1", "status_callback", from_="00000000101")
+    with context.db.transaction() as connection:
+        ledger.record(connection, event, key=KEY)
+    with pytest.raises(ConfigurationError), context.db.transaction() as connection:
+        ledger.record(connection, event, key=b"another-key-for-tests")
+    with context.db.transaction() as connection:  # one without a number needs no key
+        ledger.record(connection, CallEvent("s2", "listing", status="busy"), key=b"another-key-for-tests")
+
+
+def test_a_masked_number_is_not_taken_for_one_of_the_companys(context: Context) -> None:
+    with context.db.transaction() as connection:
+        ledger.record(connection, CallEvent("s1", "listing", company_number="XXXXXXXX00"), key=KEY)
+        assert connection.execute(sa.select(tables.company_numbers)).all() == []

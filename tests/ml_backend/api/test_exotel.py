@@ -250,7 +250,7 @@ def test_text_no_database_likes_is_kept_and_merged_all_the_same(
     url = str(request.getfixturevalue("postgres_url")) if database == "postgresql" else ""
     serving = serve(exotel_webhook_secret=OLD, database_url=url)
     with serving.context.db.transaction() as connection:
-        for table in (tables.recordings, tables.calls, tables.jobs, tables.events, tables.company_numbers):
+        for table in (tables.recordings, tables.calls, tables.jobs, tables.events, tables.checkpoints):
             connection.execute(sa.delete(table))
     names = ("Status", "RecordingUrl", "From", "To", "CustomField", "PhoneNumberSid", "StartTime", "Direction", text)
     fields = {"CallSid": "a1"} | dict.fromkeys(names, text)
