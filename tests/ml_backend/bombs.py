@@ -10,21 +10,20 @@ import gzip
 import io
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from functools import cache
 from pathlib import Path
 
 DAY_S = 24 * 3600
 
 
-def corpus(folder: Path, neighbour: Path) -> list[Path]:
-    """Every file, written into `folder`; their names say what they are."""
-    made = []
+def corpus(folder: Path, neighbour: Path, *, names: Collection[str] = ()) -> Iterator[Path]:
+    """Every file, or those named, each written into `folder` when it is asked for."""
     for name, make in {**_BOMBS, **_LIES, **_disguises(neighbour)}.items():
-        path = folder / name
-        make(path)
-        made.append(path)
-    return made
+        if not names or name in names:
+            path = folder / name
+            make(path)
+            yield path
 
 
 def wav(data: bytes, *, rate_hz: int = 8000, channels: int = 1, bits: int = 16, claims: int | None = None) -> bytes:
@@ -180,3 +179,6 @@ def _disguises(neighbour: Path) -> dict[str, Callable[[Path], None]]:
         "session.wav": _bytes(lambda: b"v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=audio 9 RTP/AVP 0\n"),
         "manifest.mp3": _bytes(lambda: f"<?xml version='1.0'?><MPD><BaseURL>{there}</BaseURL></MPD>".encode()),
     }
+
+
+NAMES = (*_BOMBS, *_LIES, *_disguises(Path("neighbour.wav")))
