@@ -217,3 +217,15 @@ def _spool() -> None:
         raise errors.RetryableError("store-down", "The store is down.", "It is tried again.")
 
     spool.add = add
+
+
+@_guard("look-before-importing-again")
+def _look_before_importing_again() -> None:
+    """Nobody asks whether the tasks are there already."""
+    _module("sync.label_studio").LabelStudioClient.task_ids_by_key = lambda self, project_id, keys: {}
+
+
+@_guard("nightly-check")
+def _nightly_check() -> None:
+    """What was stored once is believed to be there."""
+    _module("sync.verification").verify = lambda context, recording, *, read_again: "sound"

@@ -1,0 +1,110 @@
+"""F21, F27, F51, F59: memory runs out, objects vanish, the database comes from a backup; and no secret anywhere."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+
+import pytest
+from minio import Minio
+
+from ml_backend import cli, jobs, tables
+from tests.faults import canaries, checker
+from tests.faults.launch import At
+from tests.faults.wholes import BUCKET, Whole
+from tests.faults.world import ROOT, until
+
+
+def sound(whole: Whole) -> None:
+    assert checker.wrong(whole.context, sent=whole.history.read(), label_studio=whole.studio) == []
+
+
+def test_f21_a_transcriber_killed_for_memory_again_and_again_sets_the_call_aside_and_hears_the_next(
+    whole: Whole,
+) -> None:
+    whole.report(1)
+    whole.start("relay")
+    whole.start("worker", "sync")
+    for _ in range(3):  # what the kernel does when memory is out
+        transcriber = whole.start("worker", "transcribe", at=(At("runner.after-take"),))
+        until(lambda one=transcriber: not one.alive, say=whole.jobs)
+    until(lambda: whole.rows(tables.jobs, name="transcribe-recording")[0].state == "quarantined", say=whole.jobs)
+    [aside] = whole.rows(tables.jobs, name="transcribe-recording")
+    assert "3 times" in aside.error
+    assert aside.next_step
+    whole.start("worker", "transcribe")
+    whole.report(2, audio=(ROOT / "ml_backend/bundled/calls/en-short-price.mp3").read_bytes() + b"\0")
+    until(lambda: whole.count(tables.transcriptions) == 1, say=whole.jobs)
+    assert checker.tasks(whole.context, whole.studio) == []
+
+
+@pytest.mark.guard("nightly-check")
+@pytest.mark.parametrize("damage", ["deleted", "altered"])
+def test_f27_a_stored_object_that_vanishes_or_changes_is_found_at_night_and_fetched_again_or_lost_loudly(
+    whole: Whole, damage: str
+) -> None:
+    for number in (1, 2):
+        whole.report(number)
+    whole.run_jobs(wait_s=0)
+    kept, doomed = whole.rows(tables.recordings)
+    for row in (kept, doomed):
+        _damage(whole, row.object_key, damage)
+    whole.provider.recordings.pop(doomed.source_identity.rpartition(":")[2])  # the provider has one of them still
+    with whole.context.db.transaction() as connection:
+        jobs.enqueue(connection, jobs.VERIFY_OBJECTS, key="0", after_id=0)
+    whole.run_jobs(wait_s=0)
+    again, gone = whole.rows(tables.recordings)
+    assert again.state == "ready"
+    assert gone.state == "found"
+    [call] = [row for row in whole.rows(tables.calls) if row.id == gone.call_id]
+    assert call.next_action
+    assert call.due_at
+    assert gone.reason_code or call.reason_code
+    sound(whole)
+
+
+def _damage(whole: Whole, key: str, damage: str) -> None:
+    """Somebody with other tools."""
+    client = Minio(whole.store.address, access_key="other", secret_key="other-tools", secure=False)
+    client.remove_object(BUCKET, key)
+    if damage == "altered":
+        client.put_object(BUCKET, key, io.BytesIO(b"other bytes"), 11)
+
+
+def test_f51_after_a_restore_the_listing_fills_the_gap_and_objects_without_rows_are_joined_again(
+    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "data"
+    whole.environment |= {"OBJECT_STORE": str(folder / "objects"), "LABEL_STUDIO_LOCAL_FILES_ROOT": str(folder)}
+    whole.stop()
+    whole.report(1)
+    whole.run_jobs()
+    for name, value in whole.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["backup", str(tmp_path / "copy.tar.gz")]) == 0
+    whole.report(2, audio=(ROOT / "ml_backend/bundled/calls/mr-new-address.wav").read_bytes())
+    whole.run_jobs()
+    before = {row.call_sid: row.state for row in whole.rows(tables.calls)}
+    assert len(before) == 2
+
+    objects = tmp_path / "objects-that-survived"
+    whole.stop()
+    shutil.copytree(folder / "objects", objects)
+    shutil.rmtree(folder)
+    assert cli.main(["restore", str(tmp_path / "copy.tar.gz")]) == 0
+    shutil.copytree(objects, folder / "objects", dirs_exist_ok=True)  # originals lie on other disks
+    assert {row.call_sid for row in whole.rows(tables.calls)} < before.keys()
+    with whole.context.db.transaction() as connection:
+        jobs.enqueue(connection, jobs.RECONCILE_CALLS, key="2", hours=2)
+        jobs.enqueue(connection, jobs.SCAN_BUCKET, key=f"{BUCKET}:1", bucket=BUCKET, full=1)
+    whole.run_jobs()
+    assert {row.call_sid: row.state for row in whole.rows(tables.calls)} == before
+    assert len(whole.studio.tasks) == 2
+    sound(whole)
+
+
+def test_f59_no_secret_and_no_number_is_in_any_output(whole: Whole) -> None:
+    found = canaries.hunt(whole)
+    assert not found, "\n".join(found)

@@ -1,0 +1,126 @@
+"""F54-F58: Label Studio down, deaf, slow to answer, or with another token."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from ml_backend import jobs, tables
+from tests.faults import checker
+from tests.faults.wholes import Whole
+
+
+def sound(whole: Whole) -> None:
+    assert checker.wrong(whole.context, sent=whole.history.read(), label_studio=whole.studio) == []
+
+
+def make_all_due(whole: Whole) -> None:
+    """As if the back-off were over."""
+    waiting = sa.update(tables.jobs).where(tables.jobs.c.state == "waiting")
+    with whole.context.db.transaction() as connection:
+        connection.execute(waiting.values(due_at=tables.now()))
+
+
+def heard(whole: Whole, number: int = 1) -> None:
+    """A call is reported and everything is done that needs no Label Studio."""
+    whole.report(number)
+    whole.run_jobs()
+
+
+@pytest.mark.parametrize("fault", ["down", "503", "reset"])
+def test_f54_tasks_wait_while_label_studio_is_away_and_arrive_once(whole: Whole, fault: str) -> None:
+    if fault == "503":
+        whole.studio.refuse = lambda method, path: 503
+    else:
+        whole.labels.set(**{fault: True})
+    heard(whole)
+    assert [row.state for row in whole.rows(tables.tasks)] == ["wanted"]
+    [create] = whole.rows(tables.jobs, name="create-tasks")
+    assert (create.state, create.error_branch) == ("waiting", "retryable")
+    assert create.next_step
+    whole.labels.heal()
+    whole.studio.refuse = lambda method, path: None
+    make_all_due(whole)
+    whole.run_jobs()
+    assert [row.state for row in whole.rows(tables.tasks)] == ["open"]
+    assert (len(whole.studio.tasks), len(whole.studio.predictions)) == (1, 1)
+    sound(whole)
+
+
+def test_f55_changes_whose_webhook_was_lost_are_found_by_reading_the_list(whole: Whole) -> None:
+    heard(whole)
+    [task_id] = whole.studio.tasks
+    annotation_id = whole.studio.annotate(task_id, "what was said")
+    [project] = whole.rows(tables.projects)
+
+    def read_the_list() -> None:
+        with whole.context.db.transaction() as connection:
+            jobs.enqueue(connection, jobs.FIND_TASKS, key=str(project.id), project_id=project.id)
+        whole.run_jobs(wait_s=0)
+
+    read_the_list()
+    assert [row.ls_annotation_id for row in whole.rows(tables.annotations)] == [annotation_id]
+    read_the_list()
+    assert whole.count(tables.annotations) == 1
+    del whole.studio.annotations[annotation_id]
+    read_the_list()
+    assert [row.deleted_at is not None for row in whole.rows(tables.annotations)] == [True]
+    del whole.studio.tasks[task_id]
+    read_the_list()
+    assert [row.state for row in whole.rows(tables.tasks)] == ["deleted"]
+    sound(whole)
+
+
+def test_f56_a_refused_token_is_one_plain_failure_that_a_person_can_undo(whole: Whole) -> None:
+    whole.studio.token_ok = False
+    heard(whole)
+    [create] = whole.rows(tables.jobs, name="create-tasks")
+    assert (create.state, create.error_branch, create.attempt) == ("failed", "configuration", 1)
+    assert "LABEL_STUDIO_API_KEY" in create.next_step or "token" in create.next_step
+    asked = len(whole.studio.requests)
+    whole.run_jobs(wait_s=0.5)
+    assert len(whole.studio.requests) == asked  # a wrong token is not tried again and again
+    whole.studio.token_ok = True
+    whole.context.kept.clear()
+    for row in whole.rows(tables.jobs, state="failed"):
+        jobs.retry(whole.context.db, row.id)
+    whole.run_jobs()
+    assert [row.state for row in whole.rows(tables.tasks)] == ["open"]
+    sound(whole)
+
+
+@pytest.mark.guard("look-before-importing-again")
+@pytest.mark.parametrize("times", [1, 2])
+def test_f57_an_import_whose_answer_was_lost_is_looked_up_and_not_repeated(whole: Whole, times: int) -> None:
+    left = [times]
+
+    def lose(method: str, path: str) -> bool:
+        left[0] -= path.endswith("/import")
+        return path.endswith("/import") and left[0] >= 0
+
+    whole.studio.lose_answer = lose
+    heard(whole)
+    for _ in range(times + 1):
+        make_all_due(whole)
+        whole.run_jobs()
+    assert len(whole.studio.tasks) == 1
+    assert [row.state for row in whole.rows(tables.tasks)] == ["open"]
+    sound(whole)
+
+
+def test_f58_sixty_predictions_at_once_for_an_unknown_project_are_all_answered(whole: Whole) -> None:
+    whole.serve()
+    body: dict[str, Any] = {"tasks": [{"id": 1, "data": {"audio": "s3://nowhere/a.wav"}}], "project": "4711.1"}
+
+    def ask(number: int) -> int:
+        with httpx.Client(timeout=60, auth=("label-studio", whole.environment["BASIC_AUTH_PASS"])) as client:
+            return client.post(f"{whole.url}/predict", json={**body, "params": {}}).status_code
+
+    with ThreadPoolExecutor(50) as pool:
+        answers = set(pool.map(ask, range(60)))
+    assert answers <= {200, 404, 429}
+    assert httpx.get(f"{whole.url}/health").status_code == 200
