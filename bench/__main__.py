@@ -1,4 +1,4 @@
-"""`python -m bench [--quick] [--only recognition|serving|listing]`: every ratio in one run, a table and `bench/results.json`.
+"""`python -m bench [--quick] [--only PART]`: every ratio in one run, a table and `bench/results.json`.
 
 Each part is a module with `rows()`, a generator of result rows; a row that is finished is written at once, so an
 interrupted run keeps what it has. Method: `bench/ratios.py`.
