@@ -22,6 +22,7 @@ import typer
 
 from ml_backend import db, settings, tables
 from ml_backend.errors import ConfigurationError, InvalidInput, PermanentError
+from ml_backend.pseudonyms import KEY_FILE
 from ml_backend.settings import Settings
 
 MANIFEST, DATABASE, OBJECTS = "manifest.json", "kaan.db", "objects"
@@ -71,6 +72,8 @@ def write(found: Settings, file: Path) -> dict[str, Any]:
                 source.backup(target)
                 target.execute("PRAGMA journal_mode=DELETE")
             _put(archive, copy, DATABASE, entries)
+            if (key := found.data_dir / KEY_FILE).exists():  # without it no number is recognised again
+                _put(archive, key, KEY_FILE, entries)
             for path in sorted(objects.rglob("*")) if objects.exists() else ():
                 name = path.relative_to(objects)
                 if path.is_file() and not path.is_symlink() and not name.parts[0].startswith("."):
@@ -111,6 +114,9 @@ def read(found: Settings, file: Path) -> dict[str, Any]:
             if objects.exists():
                 objects.rmdir()
             shutil.move(folder / OBJECTS, objects)
+        if (folder / KEY_FILE).exists():  # in place of one that a command has made here meanwhile
+            (folder / KEY_FILE).chmod(0o600)
+            (folder / KEY_FILE).replace(found.data_dir / KEY_FILE)
         shutil.move(folder / DATABASE, database)  # last: a database says that the restore is whole
     return {"files": len(entries), "bytes": sum(entry["size_bytes"] for entry in entries.values())}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend import db, tables
+from ml_backend import db, pseudonyms, tables
 from ml_backend.context import open_context
 from ml_backend.errors import ConfigurationError, KaanError
 from ml_backend.settings import Settings
@@ -38,6 +38,17 @@ def test_a_restored_backup_holds_the_same_rows_and_objects(filled: Settings, tmp
     assert stored is not None
     assert stored.read_bytes() == b"audio" * 1000
     context.db.dispose()
+
+
+def test_the_key_of_the_pseudonyms_is_saved_too(filled: Settings, tmp_path: Path) -> None:
+    """Without it nobody's calls could be found again, not even to erase them."""
+    key = pseudonyms.key_of(filled)
+    backup.write(filled, tmp_path / "kaan.tar")
+    assert (tmp_path / "kaan.tar").stat().st_mode & 0o077 == 0
+    empty = Settings(_env_file=None, data_dir=tmp_path / "elsewhere")
+    backup.read(empty, tmp_path / "kaan.tar")
+    assert pseudonyms.key_of(empty) == key
+    assert (empty.data_dir / pseudonyms.KEY_FILE).stat().st_mode & 0o077 == 0
 
 
 def test_a_restore_overwrites_nothing(filled: Settings, tmp_path: Path) -> None:
