@@ -84,15 +84,17 @@ def policy_of(selection: Any, settings: Settings) -> Policy:
     )
     if not isinstance(selection, Mapping):
         return policy
-    own: dict[str, Any] = {}
-    for field in fields(Policy):
-        value = selection.get(field.name)
-        if field.name == "review":
-            own |= {"review": value} if value in ("all", "some") else {}
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            fits = value >= 1 if field.name == "max_open" else 0 <= value <= 1
-            own |= {field.name: int(value) if field.name == "max_open" else float(value)} if fits else {}
-    return replace(policy, **own)
+    own = {field.name: selection[field.name] for field in fields(Policy) if field.name in selection}
+    return replace(policy, **{name: value for name, value in own.items() if fits(name, value)})
+
+
+def fits(name: str, value: Any) -> bool:
+    """Whether a value of a project's `selection` is one."""
+    if name == "review":
+        return value in ("all", "some")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, int) and value >= 1 if name == "max_open" else 0 <= value <= 1
 
 
 def choose(policy: Policy, facts: Facts) -> Choice:

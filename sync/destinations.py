@@ -11,13 +11,37 @@ all hold:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from ml_backend.errors import InvalidInput
 from ml_backend.tables import calls, projects
+from sync.choices import Policy, fits
+
+CONDITIONS = ("source", "direction", "language", "company_number", "prefix", "synthetic")
+
+
+def rule(name: str, text: str) -> dict[str, Any] | None:
+    """A project's `selection` or `routing` as a person types it; None for an empty object. InvalidInput for slips."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise InvalidInput("bad-rule", f"--{name} is not a JSON object.", """Write it like '{"review": "all"}'.""")
+    known = CONDITIONS if name == "routing" else tuple(field.name for field in fields(Policy))
+    if unknown := sorted(set(value) - set(known)):
+        raise InvalidInput("bad-rule", f"--{name} does not know {unknown[0][:40]!r}.", f"Known: {', '.join(known)}.")
+    if name == "selection" and value:
+        wrong = [key for key in value if not fits(key, value[key])]
+        if wrong:
+            raise InvalidInput("bad-rule", f"--selection has a wrong value for {wrong[0]}.", "See the README.")
+    return value or None
 
 
 def project_for(connection: Connection, recording: sa.Row[Any]) -> sa.Row[Any] | None:

@@ -15,6 +15,14 @@ from sync.tasks import USEFULNESS
 TAB = "Most useful first"
 ORDERING = [f"-tasks:data.{USEFULNESS}"]
 _COLUMN = ORDERING[0].removeprefix("-")
+_HIDDEN = [
+    f"tasks:{name}"
+    for name in (
+        "inner_id", "annotations_results", "annotations_ids", "predictions_score", "predictions_model_versions",
+        "predictions_results", "file_upload", "storage_filename", "created_at", "updated_at", "updated_by",
+        "avg_lead_time", "draft_exists", "total_predictions", "data.kaan_key",
+    )
+]  # fmt: skip
 
 
 def add_tab(client: LabelStudioClient, ls_project_id: int) -> bool:
@@ -28,6 +36,7 @@ def add_tab(client: LabelStudioClient, ls_project_id: int) -> bool:
         "target": "tasks",
         "ordering": ORDERING,
         "columnsDisplayType": {_COLUMN: "Number"},
+        "hiddenColumns": {"explore": _HIDDEN, "labeling": [*_HIDDEN, _COLUMN, "tasks:id", "tasks:annotators"]},
         "filters": {"conjunction": "and", "items": []},
     }
     client.call("POST", "/api/dm/views/", json={"project": ls_project_id, "data": data})

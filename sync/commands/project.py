@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +18,7 @@ from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
 from ml_backend.labelling import configs
 from ml_backend.tables import projects, recordings, tasks
-from sync import pipeline
+from sync import choices, destinations, pipeline
 from sync.connections import TITLE
 from sync.ingest import add_recording
 from sync.profiles import problems_of
@@ -137,6 +138,40 @@ def add(
         typer.echo(f"{added} recordings added to project {project_id}; {known} were there already.")
 
 
+@app.command()
+def rules(
+    project_id: ProjectId,
+    selection: Annotated[
+        str | None, typer.Option(help='JSON over the settings, e.g. \'{"review": "all"}\' or \'{"max_open": 200}\'.')
+    ] = None,
+    routing: Annotated[
+        str | None, typer.Option(help='JSON: which calls the project takes, e.g. \'{"language": ["hi"]}\'.')
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show or change which calls a project takes and which of them become tasks. `{}` brings the settings back.
+
+    Example: python -m ml_backend project rules 12 --selection '{"max_open": 200}'
+    """
+    context = _open()
+    row = _attached(context, project_id)
+    given = {"selection": selection, "routing": routing}
+    values = {name: destinations.rule(name, text) or sa.null() for name, text in given.items() if text is not None}
+    if values:
+        context.db.update(projects, row.id, **values)
+    row = context.db.row(projects, row.id)
+    in_force = asdict(choices.policy_of(row.selection, context.settings))
+    facts = {"project": project_id, "selection": in_force, "routing": row.routing or None}
+    if as_json:
+        typer.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    for name, value in in_force.items():
+        typer.echo(f"  {name}: {value}")
+    typer.echo(
+        f"  takes: {json.dumps(row.routing) if row.routing else 'every call that is not our own synthetic voice'}"
+    )
+
+
 @app.command("list")
 def list_projects(as_json: AsJson = False) -> None:
     """Show the projects this service knows, with their state and counts.
@@ -186,6 +221,7 @@ def as_dict(context: Context, row: sa.Row[Any]) -> dict[str, Any]:
             "open": states.get("open", 0),
             "annotated": states.get("annotated", 0),
             "wanted": states.get("wanted", 0),
+            "waiting": states.get("waiting", 0),
             "deleted": states.get("deleted", 0),
             "refused": refused,
             "drafted": drafted,

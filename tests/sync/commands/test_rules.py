@@ -1,0 +1,68 @@
+"""`project rules`: which calls a project takes, and which of them become tasks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ml_backend import cli, tables
+from tests.sync.persons import ELSEWHERE, People
+
+
+@pytest.fixture
+def people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[People]:
+    world = People(tmp_path / "data", label_studio_url=ELSEWHERE)
+    with world.context.db.transaction() as connection:
+        world.project(connection)
+    for name, value in (("DATA_DIR", str(tmp_path / "data")), ("LABEL_STUDIO_URL", ELSEWHERE)):
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    yield world
+    world.context.db.dispose()
+
+
+def rules(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any:
+    capsys.readouterr()
+    assert cli.main(["project", "rules", "1", *words, "--json"]) == code
+    said = capsys.readouterr()
+    return json.loads(said.out) if said.out else said.err
+
+
+def test_without_rules_of_its_own_a_project_shows_the_settings(
+    people: People, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = rules(capsys)
+    assert (shown["selection"]["review"], shown["selection"]["max_open"], shown["routing"]) == ("some", 2000, None)
+
+
+def test_a_projects_rules_are_kept_and_given_back_to_the_settings(
+    people: People, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = rules(capsys, "--selection", '{"review": "all", "max_open": 7}', "--routing", '{"language": ["hi"]}')
+    assert (shown["selection"]["review"], shown["selection"]["max_open"]) == ("all", 7)
+    assert people.rows(tables.projects)[0].routing == {"language": ["hi"]}
+    shown = rules(capsys, "--selection", "{}", "--routing", "{}")
+    assert (shown["selection"]["review"], shown["routing"]) == ("some", None)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--selection", "all"),
+        ("--selection", '{"reveiw": "all"}'),
+        ("--selection", '{"audit_share": 7}'),
+        ("--selection", '{"max_open": 1.5}'),
+        ("--routing", '{"colour": ["red"]}'),
+        ("--routing", "[1]"),
+    ],
+)
+def test_a_slip_is_refused_and_changes_nothing(
+    people: People, capsys: pytest.CaptureFixture[str], words: tuple[str, str]
+) -> None:
+    assert "bad-rule" in rules(capsys, *words, code=1)
+    [row] = people.rows(tables.projects)
+    assert (row.selection, row.routing) == (None, None)

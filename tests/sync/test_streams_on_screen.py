@@ -1,0 +1,47 @@
+"""Our tab in a real browser: what the person sees first, and what the button in it opens."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from sync.streams import TAB
+from sync.tasks import Wish
+from tests.servers.label_studio import EMAIL, LabelStudioServer
+from tests.stack.browser import Annotator, annotator, chromium
+from tests.sync.conftest import Service
+from tests.sync.test_streams import CALLS, bring, by_call
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def person(label_studio_server: LabelStudioServer) -> Iterator[Annotator]:
+    if chromium() is None:
+        (pytest.fail if os.environ.get("CI", "").lower() in ("1", "true") else pytest.skip)(
+            "There is no Chromium here."
+        )
+    with annotator(label_studio_server.url, EMAIL, label_studio_server.password) as person:
+        yield person
+
+
+def test_as_displayed_opens_the_most_useful_task_although_it_was_imported_last(
+    service: Service, person: Annotator
+) -> None:
+    project = service.project("calls")
+    bring(service, project, (CALLS[0], Wish("review", usefulness=0.05)), (CALLS[1], Wish("review", usefulness=0.5)))
+    bring(service, project, (CALLS[2], Wish("review", usefulness=0.73)))
+    useful = by_call(service, project)[CALLS[2]]
+
+    page = person.page
+    page.goto(f"{person.base_url}/projects/{project.ls_project_id}/data")
+    page.get_by_text(TAB).first.wait_for()
+    page.get_by_label("Toggle open").first.click()
+    with page.expect_response(lambda answer: "id=next_task" in answer.url) as opened:
+        page.get_by_text("Label Tasks As Displayed").click()
+    assert opened.value.json()["id"] == useful
+    assert json.loads(opened.value.request.post_data or "{}")["ordering"] == ["-tasks:data.usefulness"]
+    person.wait_for_text()
