@@ -144,8 +144,9 @@ def _source(fields: Fields) -> str:
         return "campaign"
     if fields.has("callstate", "callrecordings", "fromnumber", "virtualnumber"):
         return "ip_calling"
+    kind = (fields.text("eventtype") or "").lower()
     agents = fields.has("dialwhomnumber") and (fields.text("status") or "").lower() in ("busy", "free")
-    if (fields.text("eventtype") or "").lower() == "dial" or (agents and not fields.has("calltype")):
+    if kind == "dial" or (agents and not kind and not fields.has("calltype")):
         return "agent_event"
     if fields.has(*_FLOW) or (fields.has("callfrom") and not fields.has("status")):
         return "passthru"
@@ -166,8 +167,8 @@ def _status(fields: Fields, source: str) -> str | None:
 
 
 def _url(fields: Fields) -> str | None:
-    url = fields.get("recordingurl", "callrecordings", "callrecordings[0]", "stream[recordingurl]")
-    text = fields.text("recordingurl", "callrecordings", "callrecordings[0]", "stream[recordingurl]")
+    names = ("recordingurl", "recordingurl[0]", "callrecordings", "callrecordings[0]", "stream[recordingurl]")
+    url, text = fields.get(*names), fields.text(*names)
     if not isinstance(url, str) or not text or text.lower() in ("null", "none", "undefined", "na", "n/a"):
         return None
     return text

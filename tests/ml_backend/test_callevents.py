@@ -204,7 +204,7 @@ def test_times_without_a_zone_are_indias_and_empty_ones_unknown(text: str | None
 
 
 @pytest.mark.parametrize(
-    "url", [None, "", " ", "null", "None", "undefined", 5, True, {}, [], {"a": "b"}, ["x"]], ids=repr
+    "url", [None, "", " ", "null", "None", "undefined", 5, True, {}, [], {"a": "b"}, [5], [[]]], ids=repr
 )
 def test_no_address_is_no_recording_and_the_call_is_looked_up(url: Any) -> None:
     event = said(Status="completed", RecordingUrl=url)
@@ -244,6 +244,22 @@ def test_an_exoml_recording_carries_its_duration() -> None:
     event = parse_request("POST", "application/x-www-form-urlencoded", "", body.encode())
     assert event is not None
     assert (event.source, event.talk_seconds, event.wants_download) == ("exoml", 7, True)
+
+
+def test_a_list_of_addresses_gives_its_first() -> None:
+    assert said(RecordingUrl=[f"{HOST}/a1.mp3"]).recording_url == f"{HOST}/a1.mp3"
+    assert said(CallRecordings=[f"{HOST}/a1.mp3"], CallState="terminal").recording_url == f"{HOST}/a1.mp3"
+
+
+@pytest.mark.parametrize(
+    ("fields", "source"),
+    [({"EventType": "Dial", "Status": "busy"}, "agent_event"), ({"DialWhomNumber": "1", "Status": "free"}, "agent_event"),
+     ({"DialWhomNumber": "1", "Status": "busy", "EventType": "terminal"}, "status_callback"),
+     ({"DialWhomNumber": "1", "Status": "busy", "CallType": "completed"}, "passthru"),
+     ({"CallFrom": "1"}, "passthru"), ({"CallFrom": "1", "Status": "completed"}, "status_callback")],
+)  # fmt: skip
+def test_whose_status_it_is_is_told_by_what_comes_with_it(fields: dict[str, Any], source: str) -> None:
+    assert said(**fields).source == source
 
 
 def test_an_answered_event_does_not_end_the_call() -> None:
