@@ -253,7 +253,8 @@ def test_a_list_of_addresses_gives_its_first() -> None:
 
 @pytest.mark.parametrize(
     ("fields", "source"),
-    [({"EventType": "Dial", "Status": "busy"}, "agent_event"), ({"DialWhomNumber": "1", "Status": "free"}, "agent_event"),
+    [({"EventType": "Dial", "Status": "busy"}, "agent_event"),
+     ({"DialWhomNumber": "1", "Status": "free"}, "agent_event"),
      ({"DialWhomNumber": "1", "Status": "busy", "EventType": "terminal"}, "status_callback"),
      ({"DialWhomNumber": "1", "Status": "busy", "CallType": "completed"}, "passthru"),
      ({"CallFrom": "1"}, "passthru"), ({"CallFrom": "1", "Status": "completed"}, "status_callback")],
