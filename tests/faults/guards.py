@@ -15,10 +15,13 @@ REMOVALS: dict[str, Callable[[], None]] = {}
 
 def remove(name: str) -> None:
     """From now on this process lacks the guard."""
+    from tests.faults import guards_way_in  # the rest of them
+
+    assert guards_way_in
     REMOVALS[name]()
 
 
-def _guard(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+def guard(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
     def known(removal: Callable[[], None]) -> Callable[[], None]:
         REMOVALS[name] = removal
         return removal
@@ -26,18 +29,18 @@ def _guard(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
     return known
 
 
-def _module(path: str) -> Any:
-    return importlib.import_module(path)
+def module(path: str) -> Any:
+    return importlib.importmodule(path)
 
 
 def _set(path: str, name: str, value: Any) -> None:
-    setattr(_module(path), name, value)
+    setattr(module(path), name, value)
 
 
-@_guard("fencing")
+@guard("fencing")
 def _fencing() -> None:
     """An attempt may write whoever holds the lease now."""
-    leases, sa = _module("ml_backend.leases"), _module("sqlalchemy")
+    leases, sa = module("ml_backend.leases"), module("sqlalchemy")
 
     def write(connection: Any, lease: Any, **values: Any) -> bool:
         changed = connection.execute(sa.update(leases.jobs).where(leases.jobs.c.id == lease.job_id).values(**values))
@@ -46,27 +49,27 @@ def _fencing() -> None:
     leases._write = write
 
 
-@_guard("leases-run-out")
+@guard("leases-run-out")
 def _leases_run_out() -> None:
     """Nobody takes back what a dead process held."""
     _set("ml_backend.leases", "take_back", lambda connection, *, lease_s: [])
     _set("ml_backend.leases", "take_back_from", lambda connection, owner: [])
 
 
-@_guard("deaths-are-counted")
+@guard("deaths-are-counted")
 def _deaths_are_counted() -> None:
     _set("ml_backend.leases", "MAX_DEATHS", 10**9)
 
 
-@_guard("lost-messages-are-sent-again")
+@guard("lost-messages-are-sent-again")
 def _lost_messages() -> None:
-    _module("ml_backend.relay").Relay._send_again = lambda self: None
+    module("ml_backend.relay").Relay._send_again = lambda self: None
 
 
-@_guard("one-attempt-per-message")
+@guard("one-attempt-per-message")
 def _one_attempt_per_message() -> None:
     """A repeated message starts its job again, whatever became of it."""
-    leases, sa = _module("ml_backend.leases"), _module("sqlalchemy")
+    leases, sa = module("ml_backend.leases"), module("sqlalchemy")
     real = leases.take
 
     def take(connection: Any, job_id: int, *, after_attempt: int | None = None, **options: Any) -> Any:
@@ -78,22 +81,22 @@ def _one_attempt_per_message() -> None:
     leases.take = take
 
 
-@_guard("redis-calls-end")
+@guard("redis-calls-end")
 def _redis_calls_end() -> None:
     """redis-py's own patience."""
-    redis = _module("redis")
+    redis = module("redis")
     _set("ml_backend.transport", "connect", lambda url, timeout_s=1.0: redis.Redis.from_url(url))
 
 
-@_guard("evicting-redis-is-refused")
+@guard("evicting-redis-is-refused")
 def _evicting_redis() -> None:
     _set("ml_backend.transport", "check", lambda connection: None)
 
 
-@_guard("own-messages-only")
+@guard("own-messages-only")
 def _own_messages_only() -> None:
     """RQ runs what a message names, and unpickles it."""
-    worker, rq_worker = _module("ml_backend.worker"), _module("rq.worker")
+    worker, rq_worker = module("ml_backend.worker"), module("rq.worker")
 
     def perform(self: Any, job: Any, queue: Any, execution: Any) -> bool:
         worker._serving.set(self.service)
@@ -103,11 +106,11 @@ def _own_messages_only() -> None:
     worker._Manners.perform_job = perform
 
 
-@_guard("no-redis-in-the-request")
+@guard("no-redis-in-the-request")
 def _redis_in_the_request() -> None:
     """The request hands its job to Redis itself."""
-    jobs, transport = _module("ml_backend.jobs"), _module("ml_backend.transport")
-    settings = _module("ml_backend.settings")
+    jobs, transport = module("ml_backend.jobs"), module("ml_backend.transport")
+    settings = module("ml_backend.settings")
     real = jobs.enqueue
 
     def enqueue(connection: Any, kind: Any, **options: Any) -> int:
@@ -118,10 +121,10 @@ def _redis_in_the_request() -> None:
     jobs.enqueue = enqueue
 
 
-@_guard("writers-begin-immediate")
+@guard("writers-begin-immediate")
 def _writers_begin_immediate() -> None:
     """Every transaction begins as a reader."""
-    sa, db = _module("sqlalchemy"), _module("ml_backend.db")
+    sa, db = module("sqlalchemy"), module("ml_backend.db")
     real = db.Database.__init__
 
     def begin(connection: Any) -> None:
@@ -136,13 +139,13 @@ def _writers_begin_immediate() -> None:
     db.Database.__init__ = opened
 
 
-@_guard("committed-before-answered")
+@guard("committed-before-answered")
 def _committed_before_answered() -> None:
     """Writing transactions commit half a second later, when nobody waits any more."""
     import contextlib
     import threading
 
-    db = _module("ml_backend.db")
+    db = module("ml_backend.db")
 
     @contextlib.contextmanager
     def transaction(self: Any, **options: Any) -> Any:
@@ -164,10 +167,10 @@ def _committed_before_answered() -> None:
     db.Database.transaction = transaction
 
 
-@_guard("lost-database-is-not-replaced")
+@guard("lost-database-is-not-replaced")
 def _lost_database() -> None:
     """An empty database takes the place of a lost one; a damaged one is an error like any other."""
-    contextlib, db, pathlib = _module("contextlib"), _module("ml_backend.db"), _module("pathlib")
+    contextlib, db, pathlib = module("contextlib"), module("ml_backend.db"), module("pathlib")
     real = pathlib.Path.exists
 
     def exists(self: Any, **options: Any) -> bool:
@@ -177,10 +180,10 @@ def _lost_database() -> None:
     db._errors = contextlib.nullcontext
 
 
-@_guard("one-row-per-event")
+@guard("one-row-per-event")
 def _one_row_per_event() -> None:
     """Every copy of a callback is an event of its own."""
-    exotel, uuid = _module("ml_backend.api.exotel"), _module("uuid")
+    exotel, uuid = module("ml_backend.api.exotel"), module("uuid")
     real = exotel.Exotel._commit
 
     def commit(self: Any, values: Any) -> None:
@@ -189,43 +192,20 @@ def _one_row_per_event() -> None:
     exotel.Exotel._commit = commit
 
 
-@_guard("short-patience-in-the-request")
+@guard("short-patience-in-the-request")
 def _short_patience() -> None:
     """A callback waits for the database as long as a job would."""
-    exotel = _module("ml_backend.api.exotel")
+    exotel = module("ml_backend.api.exotel")
     exotel.WAIT_S = 30.0
 
 
-@_guard("objects-are-never-overwritten")
+@guard("objects-are-never-overwritten")
 def _objects_are_never_overwritten() -> None:
     """An upload takes the place of whatever is there."""
-    s3 = _module("ml_backend.storage_s3")
+    s3 = module("ml_backend.storage_s3")
 
     def put(self: Any, bucket: str, key: str, stream: Any, size: int, digest: str, content_type: str) -> str:
         self._client.put_object(bucket, key, stream, size, content_type=content_type, metadata={"sha256": digest})
         return digest
 
     s3.S3Store._put = put
-
-
-@_guard("spool")
-def _spool() -> None:
-    """A store that is down is just an error; nothing waits on our own disk, and nothing bounds it."""
-    spool, errors = _module("sync.spool"), _module("ml_backend.errors")
-
-    def add(*arguments: Any, **options: Any) -> None:
-        raise errors.RetryableError("store-down", "The store is down.", "It is tried again.")
-
-    spool.add = add
-
-
-@_guard("look-before-importing-again")
-def _look_before_importing_again() -> None:
-    """Nobody asks whether the tasks are there already."""
-    _module("sync.label_studio").LabelStudioClient.task_ids_by_key = lambda self, project_id, keys: {}
-
-
-@_guard("nightly-check")
-def _nightly_check() -> None:
-    """What was stored once is believed to be there."""
-    _module("sync.verification").verify = lambda context, recording, *, read_again: "sound"

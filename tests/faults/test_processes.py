@@ -8,12 +8,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ml_backend import db, jobs, tables
+from ml_backend import db, jobs, tables, transport
 from tests.faults import checker
 from tests.faults.launch import At
 from tests.faults.world import ROOT, World, until
 
 CALL = ROOT / "ml_backend" / "bundled" / "calls" / "en-short-price.mp3"
+OTHER = CALL.with_name("mr-new-address.wav")
 BUCKET = "call-recordings"
 
 
@@ -39,11 +40,7 @@ def heard(there: World) -> int:
     return there.count(tables.transcriptions)
 
 
-def quiet(there: World) -> bool:
-    """Nothing waits or runs."""
-    return not (there.jobs().keys() - {"done", "cancelled"})
-
-
+@pytest.mark.guard("leases-run-out")
 @pytest.mark.parametrize("place", ["runner.after-take", "runner.before-settle"])
 def test_f8_a_worker_killed_between_taking_a_job_and_its_outcome_is_replaced(there: World, place: str) -> None:
     recording_id = bring(there)
@@ -74,14 +71,22 @@ def test_f11_a_worker_killed_around_a_transcription_leaves_one(there: World, pla
     assert checker.wrong(there.context) == []
 
 
-def test_f18_a_relay_killed_after_pushing_pushes_twice_and_the_job_runs_once(there: World) -> None:
+@pytest.mark.guard("one-attempt-per-message")
+@pytest.mark.parametrize("place", ["relay.before-push", "relay.after-push"])
+def test_f18_a_relay_killed_beside_a_push_may_push_twice_and_the_job_runs_once(there: World, place: str) -> None:
     bring(there)
-    killed = there.start("relay", at=(At("relay.after-push"),))
+    killed = there.start("relay", at=(At(place),))
     until(lambda: not killed.alive, say=lambda: killed.log)
     there.start("relay")
     there.start("worker", "sync")
     until(lambda: there.count(tables.recordings, state="ready") == 1, say=there.jobs)
     until(lambda: there.rows(tables.jobs, name="ingest-recording")[0].state == "done")
+    transport.put(transport.connect(there.settings.redis_url), "sync", 1, attempt=0)  # and once more, late
+    until(lambda: transport.lying(transport.connect(there.settings.redis_url), "sync") == set())
+    bring(
+        there, name="recordings/2026/11/22/two.mp3", call=OTHER
+    )  # the worker is past the late message when it is done
+    until(lambda: there.count(tables.recordings, state="ready") == 2, say=there.jobs)
     assert there.rows(tables.jobs, name="ingest-recording")[0].attempt == 1
     assert checker.wrong(there.context) == []
 

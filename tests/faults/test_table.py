@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 
-from tests.faults import table
+from tests.faults import guards, guards_way_in, table
+
+PRODUCT = ("ml_backend", "sync", "training")
 
 
 def test_every_fault_is_met_by_a_test_or_said_not_to_be():
@@ -21,3 +24,20 @@ def test_every_test_the_table_names_exists():
             found = [node for node in body if getattr(node, "name", "") == name]
             assert found, test
             body = getattr(found[0], "body", [])
+
+
+def test_every_guard_is_proven_by_a_test_that_names_it():
+    assert guards_way_in
+    assert {guard for _, _, guard in table.guarded()} == set(guards.REMOVALS)
+
+
+def test_every_fail_point_of_the_product_is_used_by_a_test():
+    placed = re.compile(r'failpoints\.hit\("([^"]+)"\)')
+    there = {
+        name
+        for package in PRODUCT
+        for file in (table.ROOT / package).rglob("*.py")
+        for name in placed.findall(file.read_text())
+    }
+    used = "\n".join(file.read_text() for file in (table.ROOT / "tests").rglob("*.py"))
+    assert not [name for name in sorted(there) if f'"{name}"' not in used]

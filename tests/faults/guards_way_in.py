@@ -1,0 +1,182 @@
+"""Taking away the guards of the way in: merging, downloads, audio, the listing. See `tests.faults.guards`."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.faults.guards import guard, module
+
+
+@guard("merging-by-rank")
+def _merging_by_rank() -> None:
+    """What was said last is believed."""
+    later = itertools.count(1)
+    module("ml_backend.merging")._kind = lambda name, value: next(later)
+
+
+@guard("body-length")
+def _body_length() -> None:
+    """A body ends where it ends."""
+    import httpx
+
+    def raw(response: Any, name: str, length: int | None, cut: Any) -> Iterator[bytes]:
+        try:
+            yield from response.iter_raw()
+        except httpx.HTTPError:
+            return
+
+    module("sync.outbound_body")._raw = raw
+
+
+@guard("total-deadline")
+def _total_deadline() -> None:
+    """Each read has a timeout, the whole has none."""
+    module("sync.outbound_deadline").Deadline._end = lambda self: None
+
+
+@guard("redirects-are-judged")
+def _redirects_are_judged() -> None:
+    """Only the first address is looked up in the list."""
+    outbound, origins = module("sync.outbound"), module("sync.origins")
+    real = origins.permitted
+
+    def permitted(text: str, listed: Any) -> Any:
+        try:
+            return real(text, listed)
+        except Exception:
+            address = origins.parse(text)
+            host, port = address.host, address.port
+            return address, origins.Origin(address.scheme, host, port, "/", may_be_private=True)
+
+    origins.permitted = outbound.origins.permitted = permitted
+
+
+@guard("inside-addresses")
+def _inside_addresses() -> None:
+    """A listed name may resolve to anything."""
+    module("sync.origins").is_public = lambda text: True
+
+
+@guard("three-redirects")
+def _three_redirects() -> None:
+    module("sync.outbound").MAX_HOPS = 10**9
+
+
+@guard("credentials-stay-home")
+def _credentials_stay_home() -> None:
+    """Whoever is asked gets the key."""
+    outbound = module("sync.outbound").Outbound
+    real_answer, real_ask = outbound._answer, outbound._ask
+
+    @contextmanager
+    def answer(self: Any, url: str, basic: Any, *rest: Any, **options: Any) -> Iterator[Any]:
+        self.given = basic.header() if basic else {}
+        with real_answer(self, url, basic, *rest, **options) as found:
+            yield found
+
+    @contextmanager
+    def ask(self: Any, address: Any, origin: Any, headers: Any, cut: Any) -> Iterator[Any]:
+        with real_ask(self, address, origin, {**headers, **self.given}, cut) as found:
+            yield found
+
+    outbound._answer, outbound._ask = answer, ask
+
+
+@guard("refused-key-stops")
+def _refused_key_stops() -> None:
+    """A 401 is one failed download like any other."""
+    stops, tables = module("sync.stops"), module("ml_backend.tables")
+    stops.until = lambda context: None
+    stops.stop = lambda context, error: tables.now()
+
+
+@guard("lengths-are-compared")
+def _lengths_are_compared() -> None:
+    """What could be decoded is the recording."""
+    audio = module("ml_backend.audio")
+    real = audio.decode
+    audio.decode = lambda *arguments, **options: dataclasses.replace(real(*arguments, **options), cut=False)
+
+
+def _decoder(*changes: tuple[str, str]) -> None:
+    """The decoder's program with something replaced."""
+    decoder = module("ml_backend.decoder")
+    text = Path(decoder.__file__).read_text()
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new)
+    program = Path(tempfile.mkdtemp(prefix="kaan-decoder-")) / "decoder.py"
+    program.write_text(text)
+    decoder.__file__ = str(program)
+
+
+@guard("format-whitelist")
+def _format_whitelist() -> None:
+    """FFmpeg opens whatever it recognises, and what that names."""
+    _decoder(
+        (
+            'options = {"format_whitelist": FORMATS, "codec_whitelist": CODECS, "protocol_whitelist": ""}',
+            "options = {}",
+        ),
+        ("(resource.RLIMIT_NOFILE, 0),", ""),
+        ("container = av.open(bounded,", 'container = av.open("/proc/self/fd/" + str(source.fileno()),'),
+    )
+
+
+@guard("files-closed-to-the-decoder")
+def _files_closed() -> None:
+    _decoder(("(resource.RLIMIT_NOFILE, 0),", ""))
+
+
+@guard("decoder-limits")
+def _decoder_limits() -> None:
+    """Any length, any time, any memory."""
+    audio = module("ml_backend.audio")
+    real = audio.decode
+    endless = {"max_duration_s": 1e9, "memory_mb": 16_000, "cpu_s": 10_000, "wall_s": 10_000}
+
+    def decode(*arguments: Any, limits: Any = None, **options: Any) -> Any:
+        known = {field.name for field in dataclasses.fields(audio.Limits)}
+        without = dataclasses.replace(limits or audio.Limits(), **{k: v for k, v in endless.items() if k in known})
+        return real(*arguments, limits=without, **options)
+
+    audio.decode = decode
+
+
+@guard("one-reader-of-the-listing")
+def _one_reader() -> None:
+    module("sync.checkpoints").lease = lambda connection, name, owner: True
+
+
+@guard("clock-jumps-are-noticed")
+def _clock_jumps() -> None:
+    module("ml_backend.relay").Relay._watch_the_clock = lambda self: None
+
+
+@guard("spool")
+def _spool() -> None:
+    """A store that is down is just an error; nothing waits on our own disk, and nothing bounds it."""
+    spool, errors = module("sync.spool"), module("ml_backend.errors")
+
+    def add(*arguments: Any, **options: Any) -> None:
+        raise errors.RetryableError("store-down", "The store is down.", "It is tried again.")
+
+    spool.add = add
+
+
+@guard("look-before-importing-again")
+def _look_before_importing_again() -> None:
+    """Nobody asks whether the tasks are there already."""
+    module("sync.label_studio").LabelStudioClient.task_ids_by_key = lambda self, project_id, keys: {}
+
+
+@guard("nightly-check")
+def _nightly_check() -> None:
+    """What was stored once is believed to be there."""
+    module("sync.verification").verify = lambda context, recording, *, read_again: "sound"
