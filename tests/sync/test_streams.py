@@ -162,3 +162,23 @@ def test_an_import_of_pieces_whose_answer_was_lost_makes_no_second_task(service:
     assert sorted(row.ls_task_id for row in mine) == sorted(task["id"] for task in there)
     create_tasks(service.context, second.id)  # type: ignore[arg-type]  # nothing is left to do
     assert len(service.there(second)) == 3
+
+
+def test_label_studio_gets_no_draft_of_a_blind_task_however_it_asks(service: Service) -> None:
+    project = service.project()
+    bring(service, project, (CALLS[0], Wish("blind", blind=True)), (CALLS[1], Wish("review")))
+    ids = by_call(service, project)
+    blind, other = ids[CALLS[0]], ids[CALLS[1]]
+    for task_id in (blind, other):  # reading a task without predictions makes Label Studio ask /predict
+        service.client.call("GET", f"/api/tasks/{task_id}/")
+    service.client.action(project.ls_project_id, "retrieve_tasks_predictions", [blind, other])
+    service.run_jobs()
+    assert service.client.predictions(blind) == []
+    assert len(service.client.predictions(other)) == 1
+    data = {"id": blind, "data": {"audio": service.rows(tables.tasks, ls_task_id=blind)[0].data_value}}
+    asked = {"tasks": [data], "project": f"{project.ls_project_id}.1", "label_config": project.label_config}
+    settings = service.context.settings
+    who = (settings.basic_auth_user, settings.basic_auth_pass.get_secret_value())
+    for more in ({}, {"params": {"context": {"result": []}}}):  # the label stream, and interactive
+        answer = httpx.post(f"{service.url}/predict", json={**asked, **more}, auth=who)
+        assert answer.json() == {"results": [[]]}
