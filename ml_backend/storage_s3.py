@@ -168,13 +168,7 @@ class S3Store:
 
 
 def _info(bucket: str, item: Any) -> ObjectInfo:
-    return ObjectInfo(
-        bucket=bucket,
-        key=item.object_name,
-        size_bytes=int(item.size),
-        etag=(item.etag or "").strip('"'),
-        modified_at=item.last_modified,
-    )
+    return ObjectInfo(bucket, item.object_name, int(item.size), (item.etag or "").strip('"'), item.last_modified)
 
 
 @contextmanager
