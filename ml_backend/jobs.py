@@ -53,6 +53,7 @@ SYNC_PROJECT = JobKind("sync-project", "sync.projects.sync_project", "sync", 600
 FIND_TASKS = JobKind("find-tasks", "sync.reconcile.find_tasks", "sync", 900)
 READ_ANNOTATION = JobKind("read-annotation", "sync.annotations.read_annotation", "sync", 120)
 INGEST_RECORDING = JobKind("ingest-recording", "sync.ingest.ingest_recording", "sync", 900)
+LEARN_LEGS = JobKind("learn-legs", "sync.company_numbers.learn_legs", "sync", 600, priority=BULK)
 STORE_SPOOLED = JobKind("store-spooled", "sync.originals.store_spooled", "sync", 3600)
 VERIFY_OBJECTS = JobKind("verify-objects", "sync.verification.verify_objects", "sync", 3600, priority=BULK)
 TRANSCRIBE_RECORDING = JobKind(
@@ -76,7 +77,7 @@ KINDS: dict[str, JobKind] = {
         READ_ANNOTATION, INGEST_RECORDING, TRANSCRIBE_RECORDING, SELECT_RECORDING, TAKE_UP_WAITING, EXPIRE_RECORDINGS,
         CREATE_TASKS,
         PUSH_PREDICTIONS, CONFIRM_ANSWERS, REDRAFT_PROJECT, SCAN_BUCKET, FEED_RATINGS,
-        STORE_SPOOLED, VERIFY_OBJECTS, TRAIN,
+        STORE_SPOOLED, VERIFY_OBJECTS, LEARN_LEGS, TRAIN,
     )
 }  # fmt: skip
 

@@ -93,6 +93,13 @@ def every_original(connection: Connection) -> list[Arguments]:
     return [{"after_id": 0}]
 
 
+def numbers_without_a_leg(connection: Connection) -> list[Arguments]:
+    """One job while it is not known of some company number which leg its agents speak on."""
+    number = tables.company_numbers
+    unknown = sa.select(number.c.id).where(number.c.agent_channel.is_(None)).limit(1)
+    return [{}] if connection.execute(unknown).first() else []
+
+
 def ingests_given_up(connection: Connection) -> list[Arguments]:
     """Recordings whose ingest failed as often as it may for a reason that passes, such as a store that was down."""
     recording, job = tables.recordings, tables.jobs
@@ -127,6 +134,7 @@ def buckets_with_a_period(connection: Connection) -> list[Arguments]:
 SCHEDULES: tuple[Schedule, ...] = (
     Schedule(jobs.STORE_SPOOLED, 60, waiting_spool, priority=LIVE),
     Schedule(jobs.VERIFY_OBJECTS, 24 * 3600, every_original),
+    Schedule(jobs.LEARN_LEGS, 6 * 3600, numbers_without_a_leg),
     Schedule(jobs.INGEST_RECORDING, 600, ingests_given_up),
     Schedule(jobs.FIND_TASKS, 300, attached_projects),
     Schedule(jobs.CONFIRM_ANSWERS, 60, projects_with_unconfirmed_answers, priority=LIVE),

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, jobs, labelconfig, rendering, tables
+from ml_backend import db, jobs, labelconfig, legs, rendering, tables
 from ml_backend.errors import PermanentError
 from ml_backend.settings import Settings
 from ml_backend.tables import predictions, projects, recordings, tasks, transcriptions
@@ -117,7 +117,10 @@ def _draft(
         cut_at_s = length_s if recording.reason_code == "audio-cut" and last else None
         line = rendering.status_line(transcript, cut_at_s=cut_at_s, minimum_confidence=profile.minimum_confidence)
         try:
-            body, score = _rendered(project, recording, transcript, profile, label, length_s=length_s)
+            agent = legs.agent_channel(connection, recording)
+            body, score = _rendered(
+                project, recording, transcript, profile, label, length_s=length_s, agent_channel=agent
+            )
         except PermanentError as error:
             reason = (error.code, error.sentence)
     nothing = body == NOTHING
@@ -158,7 +161,8 @@ def body_of(
     piece = pieces.piece_of(recording, task)
     transcript = pieces.part(Transcript.from_json(found.transcript), piece)
     try:
-        return _rendered(project, recording, transcript, profile, label, length_s=pieces.length_s(recording, piece))[0]
+        agent, length_s = legs.agent_channel(connection, recording), pieces.length_s(recording, piece)
+        return _rendered(project, recording, transcript, profile, label, length_s=length_s, agent_channel=agent)[0]
     except PermanentError:
         return NOTHING
 
@@ -171,6 +175,7 @@ def _rendered(
     label: str,
     *,
     length_s: float,
+    agent_channel: int | None,
 ) -> tuple[str, float]:
     """(JSON text, score) of a prediction."""
     drafted = rendering.to_prediction(
@@ -181,7 +186,7 @@ def _rendered(
         quality_label=(recording.quality or {}).get("label"),
         script=profile.script(transcript.language),
         minimum_confidence=profile.minimum_confidence,
-        agent_channel=recording.agent_channel,
+        agent_channel=agent_channel,
     )
     return json.dumps(drafted, ensure_ascii=False, separators=(",", ":")), drafted["score"]
 

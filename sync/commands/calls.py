@@ -15,10 +15,11 @@ from ml_backend import balance, calls, log, pseudonyms, settings, tables
 from ml_backend.callstates import STATES
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
-from sync.commands import privacy
+from sync.commands import numbers, privacy
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="List and explain calls; the daily balance.")
 privacy.register(app)
+app.add_typer(numbers.app, name="numbers")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

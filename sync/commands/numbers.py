@@ -1,0 +1,74 @@
+"""`calls numbers`: what is known of the company's own numbers."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import sqlalchemy as sa
+import typer
+
+from ml_backend import legs, pseudonyms, settings
+from ml_backend.context import Context, open_context
+from ml_backend.errors import InvalidInput
+from ml_backend.tables import company_numbers
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="What is known of the company's own numbers.")
+
+Number = Annotated[str, typer.Argument(help="The company's number in any form, or its pseudonym.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_numbers(as_json: AsJson = False) -> None:
+    """Show the company's numbers, as pseudonyms, and which leg their agents speak on.
+
+    Example: python -m ml_backend calls numbers list
+    """
+    rows = open_context(settings.load()).db.rows(sa.select(company_numbers).order_by(company_numbers.c.id))
+    found = [
+        {"number": row.pseudonym, "agent_channel": row.agent_channel, "consent_purpose": row.consent_purpose}
+        for row in rows
+    ]
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    for one in found:
+        typer.echo(f"{one['number']}: {_said(one['agent_channel'])}, consent {one['consent_purpose'] or 'not stated'}")
+    if not found:
+        typer.echo("No company number is known yet: they come with the calls.")
+
+
+@app.command("set")
+def set_number(
+    number: Number,
+    agent_channel: Annotated[
+        str, typer.Option(help="The leg of the agent in two-leg recordings: 0 (left), 1 (right) or unknown.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Say which leg of a number's recordings is the agent; segments then carry their speaker's role.
+
+    Example: python -m ml_backend calls numbers set 00000000101 --agent-channel 0
+    """
+    if agent_channel not in ("0", "1", "unknown"):
+        raise InvalidInput("bad-channel", f"{agent_channel[:20]!r} is no leg.", "Give 0, 1 or unknown.")
+    channel = None if agent_channel == "unknown" else int(agent_channel)
+    context = open_context(settings.load())
+    name = _pseudonym(context, number)
+    with context.db.transaction() as connection:
+        legs.set_agent_channel(connection, name, channel)
+    facts = {"number": name, "agent_channel": channel}
+    typer.echo(json.dumps(facts) if as_json else f"{name}: {_said(channel)}. Open drafts follow.")
+
+
+def _pseudonym(context: Context, number: str) -> str:
+    if pseudonyms.SHAPE.fullmatch(number.strip()):
+        return number.strip()
+    if sum(character.isdigit() for character in number) < 3:
+        raise InvalidInput("no-number", "That is no phone number.", "Give the number as digits, or its pseudonym.")
+    return pseudonyms.pseudonym(number, pseudonyms.key_in(context.settings, context.db))
+
+
+def _said(channel: int | None) -> str:
+    return "the agent's leg is not known" if channel is None else f"the agent is on leg {channel}"

@@ -1,0 +1,47 @@
+"""The company's numbers: shown as pseudonyms only, and told which leg their agents speak on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ml_backend import pseudonyms
+from sync.commands import numbers
+from tests.sync import offline
+
+FICTITIOUS = "00000000101"
+
+
+@pytest.fixture
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> offline.Offline:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    return offline.opened(tmp_path)
+
+
+def run(*words: str) -> str:
+    result = CliRunner().invoke(numbers.app, list(words), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_leg_is_set_by_number_or_pseudonym_and_the_number_is_never_shown(service: offline.Offline) -> None:
+    said = run("set", FICTITIOUS, "--agent-channel", "1")
+    [one] = json.loads(run("list", "--json"))
+    assert one["agent_channel"] == 1
+    assert one["number"] == pseudonyms.pseudonym(FICTITIOUS, pseudonyms.key_of(service.context.settings))
+    assert FICTITIOUS not in said + json.dumps(one)
+    run("set", one["number"], "--agent-channel", "unknown")
+    [one] = json.loads(run("list", "--json"))
+    assert one["agent_channel"] is None
+    assert "not known" in run("list")
+
+
+def test_a_leg_that_cannot_be_is_refused(service: offline.Offline) -> None:
+    for words in (("set", FICTITIOUS, "--agent-channel", "2"), ("set", "hello", "--agent-channel", "0")):
+        result = CliRunner().invoke(numbers.app, list(words))
+        assert result.exit_code != 0
+    assert run("list").startswith("No company number")
