@@ -188,12 +188,15 @@ def test_a_refused_recording_is_fetched_when_a_person_lists_its_origin_and_asks_
     assert held(here) == SPEECH
 
 
-@pytest.mark.parametrize("source", ["status_callback", "listing", "details"])
+@pytest.mark.parametrize("source", ["callback", "listing", "details"])
 def test_no_hostile_address_of_a_callback_or_a_listing_makes_a_connection(here: Beside, source: str) -> None:
     with listener() as places:
         hostile = [f"http://{places[0]}/a.mp3", f"https://{places[0]}/a.mp3", *HOSTILE]
         for number, text in enumerate(hostile, 1):
-            here.told(here.provider.add(number), source, RecordingUrl=text)
+            if source == "callback":
+                here.called_back({"CallSid": f"a{number}", "Status": "completed", "RecordingUrl": text})
+            else:
+                here.told(here.provider.add(number), source, RecordingUrl=text)
         here.run()
     assert len(places) == 1
     assert here.provider.asked("recordings") + here.provider.asked("store") == []

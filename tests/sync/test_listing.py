@@ -18,10 +18,13 @@ from tests.servers.exotel import FIXTURES
 from tests.sync.provider import SPEECH, Beside, beside
 
 MINUTE = timedelta(minutes=1)
+PAGE = 10
+MOST = exotel.PAGE_SIZE
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Beside]:
+    monkeypatch.setattr(exotel, "PAGE_SIZE", PAGE)  # short pages: what is tested is what happens between two
     with beside(tmp_path, monkeypatch) as service:
         yield service
 
@@ -106,7 +109,7 @@ def test_calls_no_callback_told_of_are_found(here: Beside) -> None:
 
 
 def test_pages_are_followed_and_a_second_run_changes_nothing(here: Beside) -> None:
-    many(here, 250, every=timedelta(seconds=20))
+    many(here, 25, every=timedelta(seconds=20))
     reconcile(here)
     assert sids(here) == listed(here)
     assert len(pages(here)) == 3
@@ -120,7 +123,8 @@ def test_the_window_is_asked_for_in_india_time(here: Beside) -> None:
     reconcile(here)
     [query] = pages(here)
     assert "gte%3A2026-03-01%2023%3A30%3A00%3Blte%3A2026-03-02%2001%3A30%3A0" in query
-    assert "PageSize=100" in query
+    assert "PageSize=10" in query
+    assert MOST == 100
     assert "SortBy=DateCreated%3Aasc" in query
 
 
@@ -227,11 +231,11 @@ def test_a_page_with_something_else_on_it_is_refused_as_a_whole(here: Beside, an
     ],
 )
 def test_trouble_between_two_pages_is_gone_on_from_the_checkpoint(here: Beside, mode: str, code: str) -> None:
-    many(here, 250, every=timedelta(seconds=20))
+    many(here, 25, every=timedelta(seconds=20))
     here.provider.script("listing", ["ok", mode])
     [outcome] = reconcile(here)
     assert (outcome.state, outcome.error_code) == ("waiting", code)
-    assert len(sids(here)) == 100
+    assert len(sids(here)) == PAGE
     here.later(minutes=2)
     assert sids(here) == listed(here)
     assert len(pages(here)) == 4, "the first page was not asked for again"
@@ -259,7 +263,7 @@ def test_a_refused_key_ends_the_run_and_the_next_does_not_even_ask(here: Beside)
 
 
 def test_a_next_link_that_is_missing_is_passed_by_asking_again(here: Beside) -> None:
-    many(here, 250, every=timedelta(seconds=20))
+    many(here, 25, every=timedelta(seconds=20))
 
     def drop(page: dict[str, Any]) -> dict[str, Any]:
         page["Metadata"]["NextPageUri"] = None
@@ -271,7 +275,7 @@ def test_a_next_link_that_is_missing_is_passed_by_asking_again(here: Beside) -> 
 
 
 def test_a_next_link_that_goes_round_is_passed_by_asking_again(here: Beside) -> None:
-    many(here, 250, every=timedelta(seconds=20))
+    many(here, 25, every=timedelta(seconds=20))
     first: list[str] = []
 
     def round_(page: dict[str, Any]) -> dict[str, Any]:
@@ -300,10 +304,10 @@ def test_a_count_that_is_too_large_for_ever_does_not_stop_us(here: Beside) -> No
 
 
 def test_calls_that_appear_or_move_while_pages_are_read_are_seen(here: Beside) -> None:
-    many(here, 150, every=timedelta(seconds=20))
+    many(here, 15, every=timedelta(seconds=20))
 
     def busy(page: dict[str, Any]) -> dict[str, Any]:
-        if len(here.provider.calls) < 152:
+        if len(here.provider.calls) < 17:
             here.provider.add(900 + len(here.provider.calls), created=here.now() - timedelta(seconds=5), status="busy")
             page["Calls"].append(dict(page["Calls"][0]))  # a row repeated, out of order
         return page
@@ -379,7 +383,7 @@ def test_a_lease_runs_out_and_a_dead_process_holds_none(here: Beside) -> None:
 
 
 def test_who_lost_the_lease_writes_nothing_more(here: Beside) -> None:
-    many(here, 150, every=timedelta(seconds=20))
+    many(here, 15, every=timedelta(seconds=20))
 
     def stolen(page: dict[str, Any]) -> dict[str, Any]:
         if len(pages(here)) == 2:
@@ -391,14 +395,14 @@ def test_who_lost_the_lease_writes_nothing_more(here: Beside) -> None:
     here.provider.change_page = stolen
     [outcome] = reconcile(here)
     assert outcome.error_code == "lease-lost"
-    assert len(sids(here)) == 100
+    assert len(sids(here)) == PAGE
 
 
 @pytest.mark.parametrize("place", ["listing.before-checkpoint", "listing.after-page"])
 def test_a_back_fill_killed_after_every_page_misses_nothing_and_repeats_one_page_at_most(
     here: Beside, place: str
 ) -> None:
-    many(here, 1000, every=timedelta(minutes=30), before=timedelta(hours=5))
+    many(here, 100, every=timedelta(hours=5), before=timedelta(hours=5))
     since = here.now() - timedelta(days=30)
     kills = 0
 
