@@ -42,7 +42,7 @@ class ExotelClient:
     """One Exotel account."""
 
     def __init__(self, settings: Settings, pace: Pace, *, deadline_s: float = DEADLINE_S) -> None:
-        base = origins.parse(settings.exotel_api_url)
+        base = _base(settings)
         self.base = f"{base.scheme}://{base.authority}"
         self.root = f"/v1/Accounts/{quote(settings.exotel_account_sid, safe='')}/Calls"
         self.basic = credentials(settings)
@@ -141,6 +141,17 @@ def client_of(context: Context) -> ExotelClient:
 
     client: ExotelClient = context.keep("exotel", make)
     return client
+
+
+def _base(settings: Settings) -> origins.Address:
+    try:
+        return origins.parse(settings.exotel_api_url)
+    except PermanentError:
+        raise ConfigurationError(
+            "bad-exotel-url",
+            "EXOTEL_API_URL is not an address that can be used.",
+            "Write it as https://host, without key and token: those have settings of their own.",
+        ) from None
 
 
 def _is_plain(text: str) -> bool:

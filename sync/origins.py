@@ -110,8 +110,9 @@ def parse(text: str) -> Address:
 
 
 def listed(settings: Settings) -> tuple[Origin, ...]:
-    """EXOTEL_RECORDING_ORIGINS, read by the same parser. A wrong entry is a ConfigurationError that names it."""
-    return tuple(_entry(text.strip()) for text in settings.exotel_recording_origins.split(",") if text.strip())
+    """EXOTEL_RECORDING_ORIGINS, read by the same parser. A wrong entry is a ConfigurationError that counts it out."""
+    entries = enumerate(settings.exotel_recording_origins.split(","), 1)
+    return tuple(_entry(number, text.strip()) for number, text in entries if text.strip())
 
 
 def permitted(text: str, origins: Sequence[Origin]) -> tuple[Address, Origin]:
@@ -200,7 +201,7 @@ def _port(text: str | None, scheme: str) -> int:
     return int(text)
 
 
-def _entry(text: str) -> Origin:
+def _entry(number: int, text: str) -> Origin:
     try:
         address = parse(text)
         if address.query:
@@ -208,7 +209,7 @@ def _entry(text: str) -> Origin:
     except PermanentError as error:
         raise ConfigurationError(
             "bad-recording-origin",
-            f"EXOTEL_RECORDING_ORIGINS has an entry that cannot be used ({text[:40]!r}): {error.sentence}",
+            f"Entry {number} of EXOTEL_RECORDING_ORIGINS cannot be used: {error.sentence}",
             "Write entries as scheme://host[:port][/path/], separated by commas.",
         ) from None
     prefix = address.path if address.path.endswith("/") else f"{address.path}/"

@@ -485,3 +485,11 @@ def test_after_a_429_all_processes_wait(here: Beside) -> None:
         exotel.client_of(here.context).call("a1")
     assert caught.value.code == "exotel-pace"
     assert len(here.provider.asked("api")) == 1
+
+
+def test_a_key_in_the_address_is_refused_and_not_repeated(here: Beside) -> None:
+    here.settings(exotel_api_url="https://some-key:some-token@api.exotel.com")
+    with pytest.raises(ConfigurationError) as caught:
+        exotel.client_of(here.context)
+    assert caught.value.code == "bad-exotel-url"
+    assert "some-token" not in str(caught.value)
