@@ -37,7 +37,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 @app.command()
 def create(
-    config: Annotated[str, typer.Option(help="original, calls, or the path of an XML file.")] = "calls",
+    config: Annotated[str, typer.Option(help="original, calls, tts, or the path of an XML file.")] = "calls",
     title: Annotated[str | None, typer.Option(help="Title in Label Studio.")] = None,
     extra_params: Annotated[
         str | None, typer.Option(help='JSON for the ML backend, e.g. \'{"language": "hi", "hotwords": ["Kaan"]}\'.')
