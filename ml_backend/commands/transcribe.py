@@ -83,7 +83,7 @@ def _hear(
     pool: list[Heard | _Ready] = []
     pooled_s = 0.0
     for path in files:
-        one = _prepared(path, profile, settings)
+        one = _prepared(path, profile, settings, transcriber)
         pool.append(one)
         pooled_s += one.duration_s if isinstance(one, _Ready) else 0.0
         if pooled_s >= settings.asr_pool_s:
@@ -102,13 +102,21 @@ class _Ready:
     cut: bool
 
 
-def _prepared(path: Path, profile: DecodingProfile, settings: Settings) -> Heard | _Ready:
-    from ml_backend import audio, engine
+def _prepared(path: Path, profile: DecodingProfile, settings: Settings, transcriber: Transcriber) -> Heard | _Ready:
+    """A file for the next pool; one of many minutes is heard here and now, span by span."""
+    from ml_backend import audio, engine, hearing, pauses, quality
 
     try:
         with tempfile.TemporaryDirectory(prefix="kaan-transcribe-") as folder:
             wav = Path(folder) / "audio.wav"
             decoded = audio.decode(path, wav, limits=audio.Limits(max_duration_s=settings.max_recording_s))
+            if decoded.duration_s > hearing.AT_ONCE_S:
+                found = quality.measure_wav(wav, source_rate_hz=decoded.rate_hz)
+                spans = pauses.spans(
+                    found.speech, found.powers, duration_s=decoded.duration_s, most_s=hearing.AT_ONCE_S
+                )
+                answer = hearing.hear(transcriber, wav, profile, spans=spans)
+                return _heard(str(path), answer, decoded.duration_s, cut=decoded.cut)
             samples, _ = audio.read_wav(wav)
     except KaanError as error:
         return _refused(str(path), error)
@@ -119,14 +127,15 @@ def _settled(pool: Sequence[Heard | _Ready], transcriber: Transcriber) -> Iterat
     ready = [one for one in pool if isinstance(one, _Ready)]
     answers = dict(zip(map(id, ready), transcriber.transcribe([one.request for one in ready]), strict=True))
     for one in pool:
-        if isinstance(one, Heard):
-            yield one
-        elif isinstance(answer := answers[id(one)], KaanError):
-            yield _refused(one.path, answer)
-        elif one.cut:
-            yield Heard(one.path, "cut", f"audio cut at {one.duration_s:.0f} s", transcript=answer)
-        else:
-            yield Heard(one.path, "transcribed" if answer.segments else "no-speech", transcript=answer)
+        yield one if isinstance(one, Heard) else _heard(one.path, answers[id(one)], one.duration_s, cut=one.cut)
+
+
+def _heard(path: str, answer: Transcript | KaanError, duration_s: float, *, cut: bool) -> Heard:
+    if isinstance(answer, KaanError):
+        return _refused(path, answer)
+    if cut:
+        return Heard(path, "cut", f"audio cut at {duration_s:.0f} s", transcript=answer)
+    return Heard(path, "transcribed" if answer.segments else "no-speech", transcript=answer)
 
 
 def _refused(path: str, error: KaanError) -> Heard:

@@ -2,9 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 
-from ml_backend import cli
+from ml_backend import cli, hearing
 from tests import models, sounds
 
 
@@ -76,3 +77,15 @@ def test_a_model_that_is_not_there_is_said_in_one_sentence(folder, monkeypatch, 
     complaint = capsys.readouterr().err
     assert "error:" in complaint
     assert "Traceback" not in complaint
+
+
+def test_a_long_file_is_heard_in_spans_and_its_text_is_in_order(folder, capsys, monkeypatch):
+    phrase = sounds.speech("hello this is a call")
+    name = wav(folder / "long.wav", np.concatenate([phrase, sounds.silence(1)] * 8))
+    short = wav(folder / "short.wav", phrase)
+    monkeypatch.setattr(hearing, "AT_ONCE_S", 8.0)
+    assert cli.main(["transcribe", "--json", "--language", "en", name, short]) == 0
+    long, _ = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    starts = [segment["start_s"] for segment in long["segments"]]
+    assert starts == sorted(starts)
+    assert starts[-1] > 16
