@@ -30,7 +30,7 @@ def guard(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
 
 
 def module(path: str) -> Any:
-    return importlib.importmodule(path)
+    return importlib.import_module(path)
 
 
 def _set(path: str, name: str, value: Any) -> None:

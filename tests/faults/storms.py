@@ -39,6 +39,7 @@ def callbacks_under_kills(
     seed: int,
     senders: int = 4,
     more_kills: Sequence[Callable[[], None]] = (),
+    **about: str,
 ) -> None:
     """Send `callbacks` different callbacks, each until it is acknowledged, while `kills` random SIGKILLs fall.
 
@@ -55,7 +56,7 @@ def callbacks_under_kills(
                     number = next(numbers, None)
                 if number is None:
                     return
-                while there.send(sid(number), client=client) != 200:
+                while there.send(sid(number), client=client, **about) != 200:
                     time.sleep(0.02)
                 done[0] += 1
 
