@@ -8,6 +8,7 @@ synchronous=FULL: what was committed survives a power cut, which the webhook's 2
 from __future__ import annotations
 
 import importlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from ml_backend.errors import ConfigurationError, RetryableError
 
 SCHEMA_VERSION = "0002"
 BUSY_TIMEOUT_S = 30
+LOOK_EVERY_S = 0.002
 
 
 class Database:
@@ -38,27 +40,16 @@ class Database:
             self.engine = sa.create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
 
     @contextmanager
-    def transaction(self, *, wait_s: float = BUSY_TIMEOUT_S) -> Iterator[Connection]:
+    def transaction(self, *, wait_s: float | None = None) -> Iterator[Connection]:
         """A writing transaction: commits at the end of the block, rolls back on any exception.
 
-        `wait_s` is how long SQLite may wait for another writer; a web request has less patience than a job.
+        `wait_s` is for a request that cannot wait as long as a job: on SQLite it is let in as soon as any writer ends,
+        and fails as `database-unavailable` when none does for so long.
         """
         with _errors(), self.engine.connect() as connection:
-            connection = connection.execution_options(kaan_writes=True)
-            with self._patience(connection, wait_s), connection.begin():
+            connection = connection.execution_options(kaan_writes=True, kaan_wait_s=wait_s)
+            with connection.begin():
                 yield connection
-
-    @contextmanager
-    def _patience(self, connection: Connection, wait_s: float) -> Iterator[None]:
-        if not self.is_sqlite or wait_s == BUSY_TIMEOUT_S:
-            yield
-            return
-        driver = connection.connection.driver_connection
-        driver.execute(f"PRAGMA busy_timeout={int(wait_s * 1000)}")  # type: ignore[union-attr]
-        try:
-            yield
-        finally:
-            driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000}")  # type: ignore[union-attr]
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -209,8 +200,31 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("kaan_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    if options.get("kaan_wait_s") is not None:
+        _begin_soon(connection, options["kaan_wait_s"])
+    else:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("kaan_writes", False) else "BEGIN")
+
+
+def _begin_soon(connection: Connection, wait_s: float) -> None:
+    """BEGIN IMMEDIATE by asking every 2 ms. SQLite's own waiting sleeps up to 100 ms between two looks, so that jobs
+    which write without a pause keep a request out for seconds (measured: p50 119 ms at 50 requests a second)."""
+    driver: Any = connection.connection.driver_connection
+    refusal = connection.dialect.loaded_dbapi.OperationalError
+    give_up_at = time.monotonic() + wait_s
+    driver.execute("PRAGMA busy_timeout=0")
+    try:
+        while True:
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+                return
+            except refusal as error:
+                if "locked" not in str(error) or time.monotonic() > give_up_at:
+                    raise sa.exc.OperationalError("BEGIN IMMEDIATE", None, error) from error
+            time.sleep(LOOK_EVERY_S)
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000}")
 
 
 @contextmanager

@@ -11,15 +11,15 @@ from __future__ import annotations
 import hashlib
 import importlib
 import logging
-import threading
 from typing import Any
 
-import sqlalchemy as sa
 from flask import Response, request
+from sqlalchemy.engine import Connection
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from ml_backend import callevents, failpoints, jobs, tables
+from ml_backend import callevents, jobs, tables
 from ml_backend.api.auth import without_key
+from ml_backend.api.groupcommit import GroupCommit
 from ml_backend.api.requests import answer
 from ml_backend.callfields import Fields, fields_of
 from ml_backend.context import Context
@@ -38,7 +38,7 @@ class Exotel:
         self._context = context
         self._zone = context.settings.exotel_time_zone
         callevents.zone_of(self._zone)  # a wrong setting is told at the start, not to a caller
-        self._turn = threading.Lock()  # threads of this process queue fairly; the database's own waiting does not
+        self._commits = GroupCommit(context.db, _write, wait_s=WAIT_S)
 
     def call_event(self, secret: str = "") -> Response:
         """Something happened to a call: keep the raw event, let a job read it, answer at once."""
@@ -73,7 +73,7 @@ class Exotel:
         *,
         unreadable: InvalidInput | None = None,
     ) -> None:
-        """One row per event, however often it is sent; the first copy brings the job."""
+        """Commit what came, as an event of its own or as one more copy of one."""
         content_type = _content_type()
         raw = hashlib.sha256(b"\0".join((request.method.encode(), content_type.encode(), query, body))).hexdigest()
         same = fields.digest() if fields is not None else raw
@@ -96,26 +96,18 @@ class Exotel:
         self._commit(values)
 
     def _commit(self, values: dict[str, Any]) -> None:
-        if not self._turn.acquire(timeout=WAIT_S):
-            raise _not_kept()
-        try:
-            with self._context.db.transaction(wait_s=WAIT_S) as connection:
-                events = tables.events
-                dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # the one in use
-                insert = dialect.insert(events).values(**values)
-                once = insert.on_conflict_do_update(
-                    index_elements=["once_key"], set_={"copies": events.c.copies + 1}
-                ).returning(events.c.id, events.c.copies, events.c.state)
-                row = connection.execute(once).one()
-                if row.copies == 1 and row.state == "new":
-                    jobs.enqueue(connection, jobs.READ_CALL_EVENT, event_id=int(row.id))
-                failpoints.hit("web.before-commit")
-        except sa.exc.SQLAlchemyError:
-            _log.exception("the database did not take a call event")
-            raise _not_kept() from None
-        finally:
-            self._turn.release()
-        failpoints.hit("web.after-commit")
+        self._commits.put(values)
+
+
+def _write(connection: Connection, values: dict[str, Any]) -> None:
+    """One row per event, counting its copies; the first one brings the job."""
+    events = tables.events
+    dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
+    insert = dialect.insert(events).values(**values)
+    once = insert.on_conflict_do_update(index_elements=["once_key"], set_={"copies": events.c.copies + 1})
+    row = connection.execute(once.returning(events.c.id, events.c.copies, events.c.state)).one()
+    if row.copies == 1 and row.state == "new":
+        jobs.enqueue(connection, jobs.READ_CALL_EVENT, event_id=int(row.id))
 
 
 def _content_type() -> str:
