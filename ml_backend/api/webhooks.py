@@ -21,6 +21,7 @@ from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
 
 START_TRAINING = "START_TRAINING"
+WAIT_S = 30.0  # Label Studio goes after one second, and the event is kept all the same
 PROJECT_SECRETS = ("token", "task_data_login", "task_data_password")
 _ACTION = re.compile(r"[A-Z][A-Z_]{0,59}", re.ASCII)
 _SECRET_TEXT = re.compile(rb'"(token|task_data_login|task_data_password)"\s*:\s*"(?:[^"\\]|\\.)*"?')
@@ -74,7 +75,7 @@ class Webhooks:
         }
         if unreadable:
             values |= {"state": "unreadable", "reason_code": unreadable.code, "reason": unreadable.sentence}
-        with self._context.db.transaction() as connection:
+        with self._context.db.transaction(wait_s=WAIT_S) as connection:
             insert = sa.insert(tables.events).values(**values).returning(tables.events.c.id)
             event_id = int(connection.execute(insert).scalar_one())
             if not unreadable:
