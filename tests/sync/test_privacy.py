@@ -5,6 +5,7 @@ The tasks of these people are in a Label Studio we do not serve; tests/sync/test
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from werkzeug.wrappers import Response
 
 from ml_backend import failpoints, jobs, ledger, tables, tombstones
 from ml_backend.callevents import CallEvent
@@ -21,6 +23,7 @@ from sync.ingest import add_recording
 from sync.sources import Source
 from sync.subjects import subject_of
 from tests.sync.persons import ANNA, BERT, COMPANY, People
+from tests.sync.web import serving
 
 
 @pytest.fixture
@@ -46,6 +49,16 @@ def test_nothing_of_the_person_is_left_in_any_table_or_bucket(people: People) ->
         assert word not in left
     assert not any("anna" in key for key in people.objects())
     assert {c.state for c in people.rows(tables.calls) if c.call_sid.startswith("anna")} == {"erased"}
+
+
+def test_a_message_nobody_could_read_is_emptied_when_it_holds_the_number(people: People) -> None:
+    broken = {"source": "exotel", "method": "POST", "digest": "d", "state": "unreadable"}
+    with people.context.db.transaction() as connection:
+        for body, query in ((b'{"From": "+91' + ANNA[1:].encode(), ""), (b"", f"CallFrom={ANNA}"), (b"", BERT)):
+            connection.execute(sa.insert(tables.events).values(**broken, body=body, query=query))
+    erase(people, caller=ANNA)
+    assert ANNA[1:] not in people.everything()
+    assert [e.query for e in people.rows(tables.events, state="unreadable")] == [BERT]
 
 
 def test_everybody_else_keeps_everything(people: People) -> None:
@@ -217,6 +230,23 @@ def test_the_same_audio_does_not_come_back_as_a_new_object_or_upload(people: Peo
     row = people.rows(tables.recordings, id=copy)[0]
     assert (row.state, row.reason_code) == ("refused", "erased")
     assert not any("derived" in key and sha in key for key in people.objects())
+
+
+def test_the_same_audio_does_not_come_back_by_a_web_address_or_upload(people: People, tmp_path: Path) -> None:
+    original = people.context.store.open_local("call-recordings", "recordings/2026/11/20/anna1.mp3")
+    assert original is not None
+    sound, sha = original.read_bytes(), ingest.sha256_of(original)
+    people.context.db.update(tables.recordings, 1, sha256=sha)
+    erase(people, call="anna1")
+    with serving(lambda request: Response(sound, content_type="audio/mpeg")) as web:
+        allowed = people.context.settings.model_copy(update={"exotel_recording_origins": web.url})
+        context = dataclasses.replace(people.context, settings=allowed, kept={})
+        with context.db.transaction() as connection:
+            copy, _ = add_recording(connection, Source("web", f"{web.url}/copy.mp3"))
+        ingest.ingest_recording(context, copy)
+    assert web.asked == ["/copy.mp3"]
+    assert people.rows(tables.recordings, id=copy)[0].reason_code == "erased"
+    assert not any(sha in name for name in people.objects())
 
 
 def test_the_scan_and_a_retry_leave_an_erased_recording_alone(people: People) -> None:
