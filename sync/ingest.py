@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
@@ -28,7 +29,7 @@ from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.storage import sha256_of
 from ml_backend.tables import jobs as job_rows
 from ml_backend.tables import recordings, tasks
-from sync import cutting, exotel, label_studio, layouts, lengths, refetching
+from sync import cutting, exotel, label_studio, layouts, lengths, refetching, removal
 from sync.originals import keep_original, need_room
 from sync.outbound import outbound_of
 from sync.sources import Source
@@ -93,13 +94,22 @@ def ingest_recording(context: JobContext, recording_id: int) -> None:
         if _has_another_way(context, recording, values):
             return
         failpoints.hit("ingest.before-commit")
+    if not _go_on(context, recording, values) and values:  # erased meanwhile: what was just made goes too
+        removal.remove_audio(context, SimpleNamespace(**{**recording._asdict(), **values}), removal.Removed())
+
+
+def _go_on(context: JobContext, recording: sa.Row[Any], values: dict[str, Any]) -> bool:
+    """Write down what was found, and wake what follows; False when the recording is not wanted any more."""
     with context.db.transaction() as connection:
+        if not refetching.is_wanted(connection, recording.id):
+            return False
         if values:
-            db.update(connection, recordings, recording_id, **values)
+            db.update(connection, recordings, recording.id, **values)
         voice = recording.synthetic and layouts.is_voice(recording.bucket, recording.object_key, context.settings)
         following = jobs.SELECT_RECORDING if voice else jobs.TRANSCRIBE_RECORDING  # nobody need hear what we made
-        jobs.enqueue(connection, following, key=str(recording_id), priority=urgency(context), recording_id=recording_id)
-        ledger.recording_moved(connection, recording_id)
+        jobs.enqueue(connection, following, key=str(recording.id), priority=urgency(context), recording_id=recording.id)
+        ledger.recording_moved(connection, recording.id)
+    return True
 
 
 def _has_another_way(context: Context, recording: sa.Row[Any], values: dict[str, Any]) -> bool:
@@ -222,6 +232,8 @@ def _keep(context: Context, bucket: str, key: str, path: Path) -> str:
 def _refuse(context: Context, recording_id: int, code: str, sentence: str) -> None:
     """Keep the reason and let the recording's tasks show it."""
     with context.db.transaction() as connection:
+        if not refetching.is_wanted(connection, recording_id):
+            return
         db.update(connection, recordings, recording_id, state="refused", reason_code=code, reason=sentence)
         concerned = sa.select(tasks.c.project_id).where(tasks.c.recording_id == recording_id).distinct()
         for (project_id,) in connection.execute(concerned).all():

@@ -20,7 +20,6 @@ from ml_backend.storage import sha256_of
 from ml_backend.tables import calls, recordings
 from sync import spool
 
-DERIVED = "derived/{sha256}/"
 _DIGEST_CHARS = 12
 
 _log = log.get("originals")
@@ -138,24 +137,3 @@ def need_room(context: Context) -> None:
             "Free some disk space, or lower MIN_FREE_DISK_MB.",
         )
     spool.need_room(context)
-
-
-def objects_of(context: Context, recording: sa.Row[Any]) -> list[tuple[str, str]]:
-    """(bucket, key) of everything kept for a recording: originals, and what was made from them."""
-    known = {"bucket": recording.bucket, "key": recording.object_key, "sha256": recording.sha256}
-    kept = [known, *(recording.quality or {}).get("earlier", [])]
-    found = [(str(one["bucket"]), str(one["key"])) for one in kept if one["bucket"] and one["key"]]
-    bucket = context.settings.audio_bucket
-    context.store.ensure_bucket(bucket)
-    for sha256 in {one["sha256"] for one in kept if one["sha256"]}:
-        found += [(bucket, item.key) for item in context.store.list(bucket, prefix=DERIVED.format(sha256=sha256))]
-    return found
-
-
-def remove(context: Context, recording: sa.Row[Any]) -> int:
-    """Delete everything kept for a recording, in the store and in the spool; gives how many objects. Safe to repeat."""
-    found = objects_of(context, recording)
-    for bucket, key in found:
-        context.store.delete(bucket, key)
-    spool.remove(context, recording.id)
-    return len(found)

@@ -44,6 +44,8 @@ def once(
         "quality": {**found, "fetched_again": True},
     }
     with context.db.transaction() as connection:
+        if not is_wanted(connection, recording.id):
+            return True  # and nothing else is to be done either
         db.update(connection, recordings, recording.id, **values)
         jobs.enqueue(
             connection,
@@ -55,6 +57,12 @@ def once(
         )
         ledger.recording_moved(connection, recording.id)
     return True
+
+
+def is_wanted(connection: Connection, recording_id: int) -> bool:
+    """Whether a recording was not erased and has not expired while somebody worked on it; holds its row."""
+    mine = sa.select(recordings.c.state).where(recordings.c.id == recording_id).with_for_update()
+    return connection.execute(mine).scalar() not in ("erased", "expired")
 
 
 def give_up(connection: Connection, recording: sa.Row[Any]) -> bool:
@@ -96,6 +104,8 @@ def fall_back(context: Context, recording: sa.Row[Any], *, duration_s: float = 0
 
 
 def _ingest(connection: Connection, recording: sa.Row[Any], **values: Any) -> None:
+    if not is_wanted(connection, recording.id):
+        return
     db.update(connection, recordings, recording.id, **values)
     jobs.enqueue(
         connection,

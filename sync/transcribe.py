@@ -23,7 +23,7 @@ from ml_backend.engine import Transcriber
 from ml_backend.errors import KaanError, PermanentError
 from ml_backend.tables import projects, recordings, tasks, transcriptions
 from ml_backend.transcript import Transcript
-from sync import drafts, long_calls
+from sync import drafts, long_calls, refetching
 from sync.destinations import project_for
 from sync.ingest import urgency
 from sync.profiles import Profile, profile_of
@@ -80,6 +80,8 @@ def transcribe_recordings(context: JobContext, items: list[PooledItem]) -> None:
 def _go_on(context: JobContext, recording: sa.Row[Any], model_version: str) -> None:
     """It was heard: drafts for its tasks, and where it has none the question whether it becomes one."""
     with context.db.transaction() as connection:
+        if not refetching.is_wanted(connection, recording.id):
+            return
         drafts.draft_recording(connection, context.settings, recording.id, model_version)
         ledger.recording_moved(connection, recording.id)
         has_task = sa.select(tasks.c.id).where(tasks.c.recording_id == recording.id).limit(1)
@@ -178,7 +180,10 @@ def _fail(context: Context, item: PooledItem, recording_id: int, error: KaanErro
 
 
 def _store(context: Context, recording: sa.Row[Any], profile: Profile, transcript: Transcript) -> None:
-    """Keep a transcription; the one that is there already wins, so that a repeat changes nothing."""
+    """Keep a transcription; the one that is there already wins, so that a repeat changes nothing.
+
+    Of a recording that was erased while it was heard nothing is kept.
+    """
     values = {
         "recording_id": recording.id,
         "audio_sha256": recording.sha256,
@@ -193,4 +198,5 @@ def _store(context: Context, recording: sa.Row[Any], profile: Profile, transcrip
         "duration_s": transcript.duration_s,
     }
     with context.db.transaction() as connection:
-        db.insert_once(connection, transcriptions, values, key=("audio_sha256", "model_version", "decoding_hash"))
+        if refetching.is_wanted(connection, recording.id):
+            db.insert_once(connection, transcriptions, values, key=("audio_sha256", "model_version", "decoding_hash"))

@@ -141,7 +141,7 @@ def test_an_erased_recording_is_not_fetched_again(service: Service) -> None:
     service.context.store.ensure_bucket("call-recordings")
     service.context.store.put_file("call-recordings", "erased.wav", CALLS / "silence.wav")
     with service.context.db.transaction() as connection:
-        connection.execute(tables.tombstones.insert().values(kind="recording", identity=identity, why="asked"))
+        connection.execute(tables.tombstones.insert().values(kind="recording", identity=identity, why="erased"))
         recording_id, _ = add_recording(connection, Source("object", identity))
         jobs.enqueue(connection, jobs.INGEST_RECORDING, recording_id=recording_id)
     service.run_jobs()

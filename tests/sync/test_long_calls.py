@@ -133,3 +133,13 @@ def test_legs_of_a_long_call_stay_apart(service: Offline, tmp_path: Path) -> Non
     assert {segment.channel for segment in found.segments} == {0, 1}
     assert [s.start_s for s in found.segments] == sorted(s.start_s for s in found.segments)
     assert [s.text for s in found.segments] == [s.text for s in in_one_go(service, recording).segments]
+
+
+def test_a_call_erased_while_it_is_heard_leaves_no_words_behind(service: Offline) -> None:
+    recording = ingested(service, LONG)
+    failpoints.arm(lambda name: service.update(recording, state="erased") if name == "transcribe.after-span" else None)
+    service.run(jobs.TRANSCRIBE_RECORDING, recording_id=recording.id)
+    failpoints.arm(None)
+    assert heard(service) is None
+    assert service.waiting("select-recording") == []
+    assert [item.key for item in service.context.store.list("kaan-audio") if "heard" in item.key] == []

@@ -12,7 +12,7 @@ from ml_backend import failpoints, jobs, tables
 from ml_backend.context import Context
 from ml_backend.errors import RetryableError
 from ml_backend.storage_s3 import S3Store
-from sync import originals, spool
+from sync import originals, removal, spool
 from sync.ingest import keep_original
 from tests import sounds
 from tests.servers.label_studio import free_port
@@ -175,6 +175,20 @@ def test_everything_kept_for_a_recording_is_known_and_can_be_removed(service: Of
 
     recording = service.row(tables.recordings, recording.id)
     assert len(recording.spans) >= 3
-    assert originals.remove(service.context, recording) == 2 + len(recording.spans)
+    removed = removal.Removed()
+    removal.remove_audio(service.context, recording, removed)
+    assert (removed.objects, removed.left) == (2 + len(recording.spans), [])
     left = [item.key for bucket in (BUCKET, "kaan-audio") for item in service.context.store.list(bucket)]
     assert left == [service.row(tables.recordings, other.id).object_key]
+
+
+def test_a_recording_erased_while_it_is_ingested_leaves_nothing_behind(service: Offline, tmp_path: Path) -> None:
+    recording = service.recording(service.call())
+    service.update(recording, **keep_original(service.context, recording, audio(tmp_path), extension="wav"))
+    erased = {"state": "erased", "sha256": None, "object_key": None, "bucket": None}
+    failpoints.arm(lambda name: service.update(recording, **erased) if name == "ingest.before-commit" else None)
+    service.run(jobs.INGEST_RECORDING, recording_id=recording.id)
+    failpoints.arm(None)
+    assert service.row(tables.recordings, recording.id).state == "erased"
+    assert service.waiting("transcribe-recording") == []
+    assert [item.key for bucket in (BUCKET, "kaan-audio") for item in service.context.store.list(bucket)] == []
