@@ -14,7 +14,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from ml_backend import jobs
+from ml_backend import jobs, tombstones
 from ml_backend.context import Context
 from ml_backend.tables import projects, recordings, tasks
 from sync.ingest import add_recording
@@ -57,7 +57,8 @@ def read(manifest: Path) -> list[BundledCall]:
 
 def bring_in(context: Context, manifest: Path, project_ids: Sequence[int]) -> list[int]:
     """Store the calls and ask for their tasks in these projects (our row ids); gives the recordings' ids."""
-    calls = read(manifest)
+    with context.db.reading() as connection:
+        calls = [call for call in read(manifest) if not tombstones.why_buried(connection, call.call_sid)]
     context.store.ensure_bucket(BUCKET)
     for call in calls:
         context.store.put_file(BUCKET, call.key, call.path)

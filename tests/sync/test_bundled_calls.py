@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from ml_backend import jobs, runner, tables
 from ml_backend.jobs import KINDS
-from sync import bundled_calls, choices, selection
+from sync import bundled_calls, choices, privacy, selection
+from sync.subjects import Subject
 from tests.sync.persons import People
 
 CALLS = Path(__file__).resolve().parents[2] / "ml_backend" / "bundled" / "calls" / "calls.json"
@@ -61,3 +62,11 @@ def test_a_demo_project_reviews_everything_unless_somebody_gave_it_rules(people:
     bundled_calls.bring_in(people.context, few, [1])
     assert people.rows(tables.projects)[0].selection == {"max_open": 3}
     assert jobs.INGEST_RECORDING.name in {row.name for row in people.rows(tables.jobs)}
+
+
+def test_a_call_that_was_erased_does_not_come_back_with_the_next_start(people: People, few: Path) -> None:
+    first = bundled_calls.read(few)[0]
+    bundled_calls.bring_in(people.context, few, [])
+    privacy.erase(people.context, Subject("call", first.call_sid), who="tester", busy_s=0)
+    assert len(bundled_calls.bring_in(people.context, few, [])) == 2
+    assert not any(first.call_sid in name for name in people.objects())
