@@ -61,6 +61,25 @@ def projects_with_undelivered_predictions(connection: Connection) -> list[Argume
     return [{"project_id": row.project_id} for row in connection.execute(found.order_by(waiting.c.project_id))]
 
 
+def projects_with_tasks_to_make(connection: Connection) -> list[Arguments]:
+    """Projects where a drafted task is not in Label Studio after two minutes: it was down for longer than a job tries.
+
+    A blind task has a prediction row too, an empty one.
+    """
+    task, drafted = tables.tasks, tables.predictions
+    old = leases.clock(connection) - timedelta(seconds=120)
+    found = (
+        sa.select(task.c.project_id)
+        .join(tables.projects, tables.projects.c.id == task.c.project_id)
+        .join(tables.recordings, tables.recordings.c.id == task.c.recording_id)
+        .join(drafted, sa.and_(drafted.c.task_id == task.c.id, drafted.c.draft_label == tables.projects.c.draft_label))
+        .where(tables.projects.c.state == "attached", tables.recordings.c.state == "ready")
+        .where(task.c.state == "wanted", drafted.c.created_at < old)
+        .distinct()
+    )
+    return [{"project_id": row.project_id} for row in connection.execute(found.order_by(task.c.project_id))]
+
+
 def projects_with_waiting_work(connection: Connection) -> list[Arguments]:
     """Attached projects with tasks that wait for room; all of them when calls wait for a project."""
     waiting = sa.select(tables.tasks.c.project_id).where(tables.tasks.c.state == "waiting").distinct()
@@ -142,6 +161,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule(jobs.SCAN_BUCKET, 300, every_bucket, priority=LIVE),
     Schedule(jobs.SCAN_BUCKET, 24 * 3600, every_bucket_fully),
     Schedule(jobs.FEED_RATINGS, 300, attached_rating_projects),
+    Schedule(jobs.CREATE_TASKS, 120, projects_with_tasks_to_make, priority=LIVE),
     Schedule(jobs.TAKE_UP_WAITING, 300, projects_with_waiting_work),
     Schedule(jobs.EXPIRE_RECORDINGS, 24 * 3600, buckets_with_a_period),
     Schedule(jobs.RECONCILE_CALLS, 15 * 60, listing_of(2), priority=LIVE),

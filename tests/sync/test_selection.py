@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ml_backend import db, ledger, registry, tables
 from ml_backend.callevents import CallEvent
 from ml_backend.context import JobContext, open_context
 from ml_backend.labelling import configs
-from ml_backend.schedules import projects_with_waiting_work
+from ml_backend.schedules import projects_with_tasks_to_make, projects_with_waiting_work
 from ml_backend.settings import Settings
 from ml_backend.transcript import Segment, Transcript
 from sync import selection
@@ -242,6 +243,21 @@ def test_a_task_asked_for_before_a_long_call_was_cut_becomes_one_for_each_piece(
     tasks = world.rows(tables.tasks)
     assert [(t.state, t.end_s) for t in tasks] == [("deleted", None), ("wanted", 300.0), ("wanted", 600.0)]
     assert {t.selection_reason for t in tasks} == {"added by hand"}
+
+
+def test_tasks_that_label_studio_was_down_for_are_made_when_it_is_back(world: World) -> None:
+    world.select(world.heard(UNSURE))
+
+    def due() -> list[dict[str, Any]]:
+        with world.context.db.reading() as connection:
+            return projects_with_tasks_to_make(connection)
+
+    assert due() == [], "its own job is still at it"
+    [draft] = world.rows(tables.predictions)
+    world.change(tables.predictions, draft.id, created_at=tables.now() - timedelta(minutes=5))
+    assert due() == [{"project_id": world.project}]
+    world.change(tables.tasks, world.rows(tables.tasks)[0].id, state="open")
+    assert due() == []
 
 
 @pytest.mark.parametrize("purpose", ["service", "none"])
