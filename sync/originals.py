@@ -65,20 +65,37 @@ def values_when_stored(context: Context, recording: sa.Row[Any], key: str, *, sh
 
 
 def store(context: Context, recording: sa.Row[Any], path: Path, *, extension: str, sha256: str) -> str:
-    """Put the file under its key, or under one with its digest when that key holds other bytes; gives the key."""
+    """Put the file under its key, or under one with its digest when that key holds other bytes; gives the key.
+
+    Further recordings of a call have the digest in any case, so that two at once cannot want the same name.
+    """
     bucket, key = context.settings.recordings_bucket, key_of(context, recording, extension=extension)
+    own = f"-{sha256[:_DIGEST_CHARS]}.".join((key[: -len(extension) - 1], extension))
     context.store.ensure_bucket(bucket)
     failpoints.hit("original.before-put")
-    try:
-        context.store.put_file(bucket, key, path)
-    except PermanentError as error:
-        if error.code != "object-exists":
-            raise
-        stem, _, end = key.rpartition(".")
-        key = f"{stem}-{sha256[:_DIGEST_CHARS]}.{end}"
-        context.store.put_file(bucket, key, path)
+    if _is_first(context, recording):
+        try:
+            context.store.put_file(bucket, key, path)
+        except PermanentError as error:
+            if error.code != "object-exists":
+                raise
+            _log.warning("another object has the name of this recording: both are kept", recording=recording.id)
+            context.store.put_file(bucket, own, path)
+            key = own
+    else:
+        context.store.put_file(bucket, own, path)
+        key = own
     failpoints.hit("original.after-put")
     return key
+
+
+def _is_first(context: Context, recording: sa.Row[Any]) -> bool:
+    """Whether a recording is the first of its call."""
+    if recording.call_id is None:
+        return True
+    first = sa.select(sa.func.min(recordings.c.id)).where(recordings.c.call_id == recording.call_id)
+    with context.db.reading() as connection:
+        return bool(connection.execute(first).scalar() == recording.id)
 
 
 def store_spooled(context: JobContext) -> None:

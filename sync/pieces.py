@@ -53,7 +53,7 @@ def external_key(project: Any, identity: str, piece: Piece | None = None) -> str
 
 def length_s(recording: Any, piece: Piece) -> float:
     """How long a piece plays."""
-    return float((recording.duration_s if piece.end_s is None else piece.end_s) or 0.0) - piece.start_s
+    return round(float((recording.duration_s if piece.end_s is None else piece.end_s) or 0.0) - piece.start_s, 6)
 
 
 def part(transcript: Transcript, piece: Piece) -> Transcript:

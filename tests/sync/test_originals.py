@@ -15,6 +15,7 @@ from ml_backend.storage_s3 import S3Store
 from sync import originals, removal, spool
 from sync.ingest import keep_original
 from tests import sounds
+from tests.servers import moto
 from tests.servers.label_studio import free_port
 from tests.sync import offline
 from tests.sync.offline import Offline
@@ -66,6 +67,41 @@ def test_other_bytes_under_the_same_name_are_both_kept(service: Offline, tmp_pat
     values = keep_original(service.context, recording, audio(tmp_path), extension="wav")
     assert values["object_key"] == f"recordings/2026/03/04/abc-{values['sha256'][:12]}.wav"
     assert len(list(service.context.store.list(BUCKET))) == 2
+
+
+def test_two_recordings_of_a_call_never_want_the_same_name(service: Offline, tmp_path: Path) -> None:
+    call_id = service.call(call_sid="abc")
+    first, second = service.recording(call_id), service.recording(call_id)
+    later = keep_original(service.context, second, audio(tmp_path, hz=300), extension="wav")
+    earlier = keep_original(service.context, first, audio(tmp_path), extension="wav")
+    assert earlier["object_key"] == "recordings/2026/03/04/abc.wav"
+    assert later["object_key"] == f"recordings/2026/03/04/abc-{later['sha256'][:12]}.wav"
+
+
+def test_an_s3_store_keeps_originals_and_their_copies_as_a_directory_does(service: Offline, tmp_path: Path) -> None:
+    with moto.running() as endpoint:
+        service.context = dataclasses.replace(
+            service.context,
+            store=S3Store(endpoint, access_key="testing", secret_key="testing", secure=False),
+            settings=service.context.settings.model_copy(update={"max_task_s": 2.0}),
+        )
+        service.context.store.ensure_bucket(BUCKET)
+        service.context.store.put_bytes(BUCKET, "recordings/2026/03/04/abc.wav", b"somebody else's")
+        recording = service.recording(service.call(call_sid="abc"))
+        path = sounds.write_wav(tmp_path / "long.wav", sounds.noise(5))
+        values = keep_original(service.context, recording, path, extension="wav")
+        assert values["object_key"].startswith("recordings/2026/03/04/abc-")
+        service.update(recording, **values)
+        service.run(jobs.INGEST_RECORDING, recording_id=recording.id)
+        found = service.row(tables.recordings, recording.id)
+        assert (found.state, found.duration_s) == ("ready", 5.0)
+        for _, _, key in found.spans:
+            assert service.context.store.stat("kaan-audio", key) is not None
+        service.run(jobs.VERIFY_OBJECTS, after_id=0)
+        assert service.row(tables.recordings, recording.id).state == "ready"
+        service.context.store.delete(BUCKET, found.object_key)
+        service.run(jobs.VERIFY_OBJECTS, after_id=0)
+        assert service.row(tables.recordings, recording.id).reason_code == "object-missing"
 
 
 @pytest.mark.parametrize(("place", "there"), [("original.before-put", 0), ("original.after-put", 1)])
