@@ -17,7 +17,7 @@ from ml_backend import callstates, explanations
 from ml_backend.db import Database
 from ml_backend.errors import InvalidInput
 from ml_backend.pseudonyms import SHAPE, is_masked, pseudonym
-from ml_backend.tables import calls, events, projects, recordings, tasks
+from ml_backend.tables import calls, events, objects, projects, recordings, tasks
 
 KINDS = ("call", "number", "object", "task", "recording")  # in this order where only the shape tells
 MAX_FOUND = 200
@@ -201,6 +201,8 @@ def _by_object(what: str, key: bytes) -> Any:
     same = sa.and_(
         recordings.c.bucket == bucket, sa.or_(recordings.c.object_key == name, recordings.c.derived_key == name)
     )
+    seen = sa.select(objects.c.recording_id).where(objects.c.bucket == bucket, objects.c.object_key == name)
+    same = sa.or_(same, recordings.c.id.in_(seen))  # a copy of it that a scan has found
     stem, _, ending = (name or bucket).rpartition("/")[2].rpartition(".")
     named = calls.c.call_sid == stem if ending and _SID.fullmatch(stem) else sa.false()
     return sa.or_(calls.c.id.in_(sa.select(recordings.c.call_id).where(same)), named)

@@ -109,6 +109,15 @@ def test_what_leads_to_no_call_is_a_plain_404(context: Context, what: str) -> No
     assert (refused.value.code, refused.value.status) == ("no-such-call", 404)
 
 
+def test_a_copy_under_another_name_leads_to_the_call(context: Context) -> None:
+    call_id = tasked(context)
+    where = {"bucket": "voice-audio", "object_key": "old/copy.wav", "name": "copy"}
+    with context.db.transaction() as connection:
+        known = {**where, "etag": "x", "size_bytes": 1, "recording_id": 1, "state": "joined"}
+        connection.execute(sa.insert(tables.objects).values(**known))
+    assert calls.resolve(context.db, "s3://voice-audio/old/copy.wav", key=KEY) == [call_id]
+
+
 def test_a_number_leads_to_all_calls_of_that_person_newest_first(context: Context) -> None:
     ids = [record(context, replace(EVENT, call_sid=f"c{i}", from_=FROM if i else TO, to=TO)) for i in range(3)]
     assert calls.resolve(context.db, "+910000000202", key=KEY) == ids[::-1]
