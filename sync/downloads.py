@@ -37,8 +37,8 @@ _log = log.get("downloads")
 def fetch_recording(context: JobContext, recording_id: int) -> None:
     """Recording at the provider -> Object; then its ingest. Safe to repeat: what is here already is left alone."""
     recording = context.db.row(recordings, recording_id)
-    fresh = recording.state in ("found", "refused", "lost")  # the latter two only when a person asked for it again
-    if not fresh or recording.call_id is None or (recording.object_key and recording.state != "found"):
+    asked_again = recording.state in ("refused", "lost") and not recording.object_key  # a person retried the job
+    if recording.call_id is None or not (refetching.waits(recording) or asked_again):
         return
     if at := stops.until(context):
         _again(context, recording, at)
@@ -135,12 +135,16 @@ def _kept(context: JobContext, recording_id: int, values: dict[str, Any]) -> Non
 
 def _pause(context: JobContext, recording: sa.Row[Any], error: RetryableError) -> None:
     """Trouble that passes: the runner tries again. When it has tried long enough, the ladder goes on."""
-    if context.attempt >= jobs.FETCH_RECORDING.max_attempts:
-        _step(context, recording, error)
-        return
     wait_s = pace.pause_s(error, context.attempt)
-    _plan(context, recording, error, due_at=tables.now() + timedelta(seconds=wait_s))
-    raise RetryableError(error.code, error.sentence, error.next_step, after_s=wait_s)
+    at = tables.now() + timedelta(seconds=wait_s)
+    if context.attempt < jobs.FETCH_RECORDING.max_attempts:
+        _plan(context, recording, error, due_at=at)
+        raise RetryableError(error.code, error.sentence, error.next_step, after_s=wait_s)
+    if error.code in pace.THEIRS:
+        _step(context, recording, error)
+    else:
+        _plan(context, recording, error, due_at=at)
+        _again(context, recording, at)
 
 
 def _step(context: JobContext, recording: sa.Row[Any], error: KaanError) -> None:

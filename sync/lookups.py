@@ -6,11 +6,12 @@ held and names no recording is looked up after 2, 5, 15, 60 minutes, 6 and 24 ho
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import jobs, ledger, pseudonyms
+from ml_backend import jobs, ledger, pseudonyms, tables
 from ml_backend.callevents import of_call
 from ml_backend.callstates import LOOK_UP, WAIT
 from ml_backend.context import JobContext
@@ -42,11 +43,15 @@ def look_up_call(context: JobContext, call_id: int) -> None:
         _later(context, call, code, sentence)
         return
     except RetryableError as error:
-        if context.attempt >= jobs.LOOK_UP_CALL.max_attempts:
-            _later(context, call, error.code, error.sentence)
-            return
         wait_s = pace.pause_s(error, context.attempt)
-        raise RetryableError(error.code, error.sentence, error.next_step, after_s=wait_s) from error
+        if context.attempt < jobs.LOOK_UP_CALL.max_attempts:
+            raise RetryableError(error.code, error.sentence, error.next_step, after_s=wait_s) from error
+        if error.code in pace.THEIRS:
+            _later(context, call, error.code, error.sentence)
+        else:
+            at = tables.now() + timedelta(seconds=wait_s)
+            stops.again(context, jobs.LOOK_UP_CALL, at, key=call_id, priority=urgency(context), call_id=call_id)
+        return
     stops.accepted(context)
     event = of_call(found, source="details", zone=context.settings.exotel_time_zone)
     key, priority = pseudonyms.key_of(context.settings), urgency(context)

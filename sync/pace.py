@@ -20,7 +20,12 @@ from sync import checkpoints
 
 MAX_SLEEP_S = 5.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 10.0, 3600.0
+PATIENT = 5  # times the provider's own figure is taken
 MAX_AHEAD = timedelta(hours=1, minutes=5)  # a place further away was taken before a clock went back
+THEIRS = (  # trouble of the provider's side: in the end it is gone there. Our own side's never makes a call missing.
+    "http-timeout", "http-unreachable", "http-busy", "http-unavailable", "host-unknown", "download-cut",
+    "download-deadline", "exotel-strange-answer",
+)  # fmt: skip
 
 
 class Pace:
@@ -76,8 +81,11 @@ class Pace:
 
 
 def pause_s(error: RetryableError, attempt: int) -> float:
-    """How long to wait after trouble that passes: what the provider asks for, else a growing time with jitter."""
-    if error.after_s is not None:
+    """How long to wait after trouble that passes: what the provider asks for, else a growing time with jitter.
+
+    Who asks for half a minute again and again gets the growing time too.
+    """
+    if error.after_s is not None and attempt <= PATIENT:
         return error.after_s
     bound = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(attempt - 1, 12))
-    return random.uniform(bound / 2, bound)
+    return max(error.after_s or 0.0, random.uniform(bound / 2, bound))

@@ -272,3 +272,38 @@ def test_a_host_that_refuses_a_key_the_api_takes_is_passed_by_a_signed_link(here
     here.run()
     assert held(here) == SPEECH
     assert not [row for row in here.rows(tables.checkpoints) if row.state == "stopped"]
+
+
+def retry_until_it_changes(here: Beside) -> str:
+    """Run the fetch job over and over, as long as it waits for its next try; gives what became of it."""
+    for _ in range(jobs.FETCH_RECORDING.max_attempts + 1):
+        outcomes = here.later(hours=1, seconds=1)
+        if [outcome.state for outcome in outcomes] != ["waiting"]:
+            return str(outcomes[-1].state) if outcomes else "none"
+    return "for ever"
+
+
+def test_a_provider_that_is_down_for_a_day_costs_one_rung(here: Beside) -> None:
+    here.provider.script("recording", [], then="503")
+    here.told(here.provider.add(1, audio=SPEECH))
+    here.run()
+    began = here.now()
+    assert retry_until_it_changes(here) == "done"
+    assert here.now() - began > timedelta(hours=20)
+    call = here.one(tables.calls)
+    assert (call.state, call.tries, call.reason_code) == ("to-fetch", 1, "http-unavailable")
+    here.sound()
+
+
+def test_our_own_full_disk_never_makes_a_call_missing(here: Beside) -> None:
+    here.settings(min_free_disk_mb=10**9)
+    here.told(here.provider.add(1, audio=SPEECH))
+    here.run()
+    assert retry_until_it_changes(here) == "done"
+    call = here.one(tables.calls)
+    assert (call.state, call.tries, call.reason_code) == ("to-fetch", 0, "disk-full")
+    assert here.provider.asked() == []
+    here.sound()
+    here.settings(min_free_disk_mb=0)
+    here.later(hours=2)
+    assert held(here) == SPEECH
