@@ -71,6 +71,9 @@ def _select(connection: Connection, settings: Settings, recording: sa.Row[Any], 
     if other := joins.rival(connection, recording):
         _keep(connection, recording, "same-call", f"Its call is worked on already, as recording {other}.")
         return
+    if twin := _twin(connection, recording):
+        _keep(connection, recording, "same-audio", f"The same audio is a task already, as recording {twin}.")
+        return
     project = project_for(connection, recording)
     if project is None:
         _wait(connection, recording, NO_PROJECT, "No attached project takes this recording yet.")
@@ -177,6 +180,20 @@ def _transcription(
         return found
     same = sa.select(transcriptions).where(transcriptions.c.audio_sha256 == recording.sha256)
     return connection.execute(same.order_by(transcriptions.c.id.desc()).limit(1)).first()
+
+
+def _twin(connection: Connection, recording: sa.Row[Any]) -> int | None:
+    """Another recording with the same bytes that has a task: a copy somebody made. Two calls are never copies."""
+    same = (
+        sa.select(recordings.c.id)
+        .join(tasks, tasks.c.recording_id == recordings.c.id)
+        .where(recordings.c.sha256 == recording.sha256, recordings.c.id != recording.id)
+        .where(tasks.c.state.in_(("waiting", "wanted", "open", "annotated")))
+    )
+    if recording.call_id is not None:
+        same = same.where(recordings.c.call_id.is_(None))
+    found = connection.execute(same.order_by(recordings.c.id).limit(1)).scalar()
+    return int(found) if found is not None else None
 
 
 def _open_tasks(connection: Connection, project_id: int) -> int:

@@ -49,6 +49,7 @@ class World:
                 call_id = ledger.record(connection, event, key=b"k" * 32).id
                 connection.execute(sa.delete(tables.recordings).where(tables.recordings.c.call_id == call_id))
         sha = values.pop("sha256", name.rjust(64, "0"))
+        heard_before = values.pop("heard_before", False)
         known = {
             "source": "exotel", "source_identity": f"exotel:{name}:a.mp3", "call_id": call_id, "call_sid": name,
             "state": "ready", "sha256": sha, "derived_key": f"derived/{name}/audio.wav", "duration_s": 8.0,
@@ -56,6 +57,8 @@ class World:
             "quality": {"label": "good", "parts": {}}, **values,
         }  # fmt: skip
         recording_id = self._insert(tables.recordings, known)
+        if heard_before:
+            return recording_id
         said = () if confidence is None else (Segment(0.5, 2.0, "namaste", confidence=confidence),)
         heard = Transcript(said, "hi", 0.9, 8.0, confidence or 0.0, self.version)
         profile = profile_of(None, self.context.settings).decoding
@@ -145,6 +148,24 @@ def test_our_own_synthetic_voice_never_becomes_a_speech_recognition_task(world: 
 
     assert world.rows(tables.tasks) == []
     assert world.call(recording).reason_code == "synthetic-voice"
+
+
+@pytest.mark.parametrize("copy_first", [True, False])
+def test_a_copy_of_audio_that_is_a_task_makes_no_second_one(world: World, copy_first: bool) -> None:
+    first = world.heard(UNSURE, call=not copy_first)
+    world.select(first)
+    sha = world.rows(tables.recordings, id=first)[0].sha256
+    second = world.heard(UNSURE, call=copy_first, sha256=sha, heard_before=True)
+    world.select(second)
+    assert len(world.rows(tables.tasks)) == 1
+    assert world.rows(tables.recordings, id=second)[0].reason_code == "kept-same-audio"
+
+
+def test_two_calls_that_sound_the_same_are_two_tasks(world: World) -> None:
+    first = world.heard(UNSURE)
+    sha = world.rows(tables.recordings, id=first)[0].sha256
+    world.select(first, world.heard(UNSURE, sha256=sha, heard_before=True))
+    assert len(world.rows(tables.tasks)) == 2
 
 
 def test_a_blind_task_has_no_draft_and_the_probability_of_its_draw(world: World) -> None:
