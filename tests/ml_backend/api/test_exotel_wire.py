@@ -24,6 +24,7 @@ from tests.ml_backend.commands.test_web import free_port
 
 ROOT = Path(__file__).parents[3]
 SECRET = "exotel-secret-of-some-length"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 ORIGINAL = b"/api/nerve/exotel/recording-webhook"
 
 
@@ -43,12 +44,12 @@ class Server:
             got = b""
             while not self._whole(got) and (part := connection.recv(65536)):
                 got += part
-        head, _, body = got.partition(b"\r\n\r\n")
+        head, _, body = got.removeprefix(CONTINUE).partition(b"\r\n\r\n")
         return (int(head.split(b" ")[1]) if head else 0), body
 
     @staticmethod
     def _whole(got: bytes) -> bool:
-        head, found, body = got.partition(b"\r\n\r\n")
+        head, found, body = got.removeprefix(CONTINUE).partition(b"\r\n\r\n")
         length = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
         return bool(found and length and len(body) >= int(length[0].partition(b":")[2]))
 
@@ -130,6 +131,8 @@ def posted(path: bytes, *headers: bytes, body: bytes = EVENT, version: bytes = b
         (posted(PATH, b"Content-Length: %d" % len(EVENT)), {200}),
         (posted(PATH, b"Content-Length: %d" % len(EVENT), version=b"HTTP/1.0"), {200}),
         (posted(PATH, b"Transfer-Encoding: chunked", body=b"%x\r\n%s\r\n0\r\n\r\n" % (len(EVENT), EVENT)), {200}),
+        (posted(PATH, b"Content-Length: %d" % len(EVENT), b"Expect: 100-continue"), {200}),
+        (posted(PATH, b"Content-Length: %d" % len(EVENT), b"Expect: something"), {400, 417}),
         (posted(PATH, b"Transfer-Encoding: chunked", body=b"zz\r\n"), {400}),
         (posted(PATH, b"Transfer-Encoding: chunked", body=CHUNK * 2 + b"0\r\n\r\n"), {413}),
         (posted(PATH, b"Transfer-Encoding: chunked", body=EVENT_CHUNK + CHUNK + b"0\r\n\r\n"), {413}),
@@ -149,7 +152,7 @@ def posted(path: bytes, *headers: bytes, body: bytes = EVENT, version: bytes = b
         (b"PUT " + PATH + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", {405}),
         (b"GET " + ORIGINAL + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", {401}),
     ],
-    ids=range(21),
+    ids=range(23),
 )  # fmt: skip
 def test_an_odd_request_gets_a_plain_answer(server: Server, raw: bytes, statuses: set[int]) -> None:
     status, body = server.send(raw)
