@@ -122,7 +122,7 @@ def _format_whitelist() -> None:
     _decoder(
         (
             'options = {"format_whitelist": FORMATS, "codec_whitelist": CODECS, "protocol_whitelist": ""}',
-            "options = {}",
+            'options = {"safe": "0"}',
         ),
         ("(resource.RLIMIT_NOFILE, 0),", ""),
         ("container = av.open(bounded,", 'container = av.open("/proc/self/fd/" + str(source.fileno()),'),

@@ -68,12 +68,13 @@ def again(run: Run) -> list[Figure]:
         for number, place in enumerate(places[: run.count(len(places))]):
             doomed = there.start("worker", "sync", quick=False, at=(At(place, do="sleep", seconds=600),))
             with there.context.db.transaction() as connection:
-                job_id = jobs.enqueue(connection, jobs.SCAN_BUCKET, key=f"x{number}", bucket="nothing-here", full=0)
-            until(lambda wanted=place: there.hits().get(wanted), say=there.jobs, within_s=90)
+                jobs.enqueue(connection, jobs.SCAN_BUCKET, key=f"x{number}", bucket="nothing-here", full=0)
+            until(lambda: there.count(tables.jobs, state="running") and there.hits().get(place), within_s=90)
+            job_id = there.rows(tables.jobs, state="running")[0].id
             began = time.monotonic()
             doomed.kill()
             other = there.start("worker", "sync", quick=False)
-            until(lambda one=job_id: _attempts(there, one) == 2, within_s=200, say=there.jobs)
+            until(lambda one=job_id: _attempts(there, one) >= 2, within_s=200, say=there.jobs)
             slowest = max(slowest, time.monotonic() - began)
             other.kill()
     return [Figure("a killed worker's job runs again after, at most", "90 s", f"{slowest:.0f} s", slowest <= 90)]

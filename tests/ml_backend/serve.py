@@ -112,7 +112,7 @@ def main(role: str) -> None:
     if role == "relay":
         stop = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
-        Relay(open_context(chosen), timing=RELAY, lease_timing=QUICK).run(stop)
+        Relay(open_context(chosen), timing=RELAY, lease_timing=QUICK, schedules=()).run(stop)
     elif role == "run":
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit it ignored
         runner.run_due(open_context(chosen), kinds=KINDS, timing=QUICK)
