@@ -10,11 +10,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ml_backend import settings, tables
+from ml_backend import log, settings, tables
 from ml_backend.context import Context, open_context
 from ml_backend.errors import ConfigurationError, InvalidInput
 from ml_backend.storage import ObjectInfo
 from sync import estimate, layouts, scan
+
+MOST_SHOWN, MAX_SHOWN_CHARS = 500, 300
 
 
 def objects(
@@ -26,6 +28,9 @@ def objects(
     speed: Annotated[
         float | None, typer.Option(min=0.01, help="For --dry-run: seconds of audio your workers hear per second.")
     ] = None,
+    problems: Annotated[
+        bool, typer.Option("--problems", help="Only list objects that make no recording, with the reason.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Find recordings that reached the object store by other ways. Stop it with Ctrl-C; a full run goes on there.
@@ -34,6 +39,15 @@ def objects(
     """
     context = open_context(settings.load())
     names = _buckets(context, bucket)
+    if problems:
+        listed = unused(context, names)
+        if as_json:
+            typer.echo(json.dumps({"objects": listed}, ensure_ascii=False))
+            return
+        for one in listed:
+            typer.echo(f"{one['object']}\n  {one['state']}: {one['reason']} [{one['code']}]")
+        typer.echo(f"{len(listed)} objects make no recording." if listed else "Every object is used.")
+        return
     if dry_run:
         found = look(context, names, full=full, speed=speed)
         if as_json:
@@ -41,7 +55,11 @@ def objects(
         else:
             _say_look(found)
         return
-    reports = [_run(context, name, full=full, quiet=as_json) for name in names]
+    try:
+        reports = [_run(context, name, full=full, quiet=as_json) for name in names]
+    except KeyboardInterrupt:
+        typer.echo("Ended. The same command goes on from here.", err=True)
+        raise typer.Exit(130) from None
     if as_json:
         typer.echo(json.dumps({"buckets": [report.as_dict() for report in reports]}, ensure_ascii=False))
         return
@@ -72,6 +90,25 @@ def look(context: Context, names: list[str], *, full: bool, speed: float | None 
     return {"dry_run": True, "full": full, "listed": listed, "new": kinds, **result.as_dict()} | {
         "sentences": result.sentences()
     }
+
+
+def unused(context: Context, names: list[str]) -> list[dict[str, Any]]:
+    """Objects that are refused, gone, waiting, or another copy of a call's audio; the latest first."""
+    rows = tables.objects
+    mine = sa.select(rows).where(
+        rows.c.bucket.in_(names), rows.c.state.in_(("refused", "lost", "waiting", "same-call"))
+    )
+    return [
+        {"object": _shown(f"{row.bucket}/{row.object_key}"), "state": row.state, "code": row.reason_code}
+        | {"reason": row.reason, "recording": row.recording_id, "seen_at": row.seen_at.isoformat(timespec="seconds")}
+        for row in context.db.rows(mine.order_by(rows.c.seen_at.desc(), rows.c.object_key).limit(MOST_SHOWN))
+    ]
+
+
+def _shown(name: str) -> str:
+    """A name that others chose, fit for a screen: no control character, no telephone number."""
+    plain = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in name)
+    return log.masked(plain)[:MAX_SHOWN_CHARS]
 
 
 def _kind(context: Context, info: ObjectInfo) -> str:

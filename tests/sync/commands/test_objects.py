@@ -62,6 +62,21 @@ def test_a_run_finds_them_and_a_second_dry_run_has_nothing_to_announce(
     assert len(outside.rows(tables.recordings)) == 3
 
 
+def test_objects_that_make_no_recording_are_listed_with_the_reason(
+    outside: Outside, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outside.put("call-recordings", f"to\x07{'8' * 10}.wav", b"")
+    run(capsys, "--full")
+    shown = run(capsys, "--problems")
+
+    assert "call-recordings/empty.wav" in shown
+    assert "The object has no bytes. [object-empty]" in shown
+    assert "\x07" not in shown
+    assert "8" * 10 not in shown
+    codes = [one["code"] for one in json.loads(run(capsys, "--problems", "--json"))["objects"]]
+    assert sorted(codes) == ["bad-object-key", "object-empty"]
+
+
 def test_a_bucket_that_is_not_searched_is_a_mistake_that_lists_the_others(
     outside: Outside, capsys: pytest.CaptureFixture[str]
 ) -> None:
