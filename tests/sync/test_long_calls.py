@@ -104,6 +104,45 @@ def test_a_worker_that_dies_between_spans_loses_one_span_and_not_the_call(servic
     assert left == []
 
 
+def test_a_worker_that_dies_before_the_drafts_has_heard_the_call_once(service: Offline) -> None:
+    class Dead(BaseException):
+        pass
+
+    def die(name: str) -> None:
+        if name == "transcribe.before-drafts":
+            raise Dead
+
+    recording = ingested(service, CALLS / "en-short-price.mp3")
+    failpoints.arm(die)
+    with pytest.raises(Dead):
+        service.run(jobs.TRANSCRIBE_RECORDING, recording_id=recording.id)
+    failpoints.arm(None)
+    with service.context.db.transaction() as connection:  # its lease runs out
+        connection.execute(tables.jobs.update().values(state="cancelled"))
+    service.run(jobs.TRANSCRIBE_RECORDING, recording_id=recording.id)
+    assert len(service.context.db.rows(tables.transcriptions.select())) == 1
+    assert len(service.waiting("select-recording")) == 1
+
+
+def dtmf(seconds: float) -> np.ndarray:
+    return sum(sounds.tone(seconds, hz=hz) for hz in (770, 1336)) / 2  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("what", ["silence", "dial tones", "hold music"])
+def test_where_nobody_speaks_no_text_is_invented_and_the_call_goes_on(
+    service: Offline, tmp_path: Path, what: str
+) -> None:
+    made = {"silence": sounds.silence(9), "dial tones": np.concatenate([dtmf(0.2), sounds.silence(0.3)] * 12)}
+    path = CALLS / "hold-music.wav" if what == "hold music" else sounds.write_wav(tmp_path / "a.wav", made[what])
+    recording = ingested(service, path)
+    assert (recording.state, recording.reason_code) == ("ready", None)
+    service.run(jobs.TRANSCRIBE_RECORDING, recording_id=recording.id)
+    found = heard(service)
+    assert found is not None
+    assert found.text == ""
+    assert len(service.waiting("select-recording")) == 1
+
+
 def test_a_job_that_has_worked_long_enough_lets_others_and_goes_on_later(
     service: Offline, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -175,6 +175,25 @@ def test_a_worker_killed_between_store_and_row_brings_it_again_without_harm(serv
     assert len(list(service.context.store.list(BUCKET))) == 1
 
 
+def test_a_process_that_dies_while_it_spools_leaves_no_half_file(service: Offline, tmp_path: Path) -> None:
+    class Dead(BaseException):
+        pass
+
+    def die(name: str) -> None:
+        if name == "spool.before-rename":
+            raise Dead
+
+    down = without_store(service.context)
+    recording = service.recording(service.call())
+    failpoints.arm(die)
+    with pytest.raises(Dead):
+        keep_original(down, recording, audio(tmp_path), extension="wav")
+    failpoints.arm(None)
+    assert spool.waiting(down) == []
+    assert keep_original(down, recording, audio(tmp_path), extension="wav")["state"] == "spooled"
+    assert len(spool.waiting(down)) == 1
+
+
 def test_a_full_spool_stops_the_fetching_and_says_what_to_do(service: Offline, tmp_path: Path) -> None:
     settings = service.context.settings.model_copy(update={"spool_max_mb": 0.05})
     down = dataclasses.replace(without_store(service.context), settings=settings)
