@@ -18,7 +18,7 @@ from ml_backend.storage import ObjectInfo
 from ml_backend.tables import objects, recordings
 from sync.layouts import Name
 
-LIVE_FOR = timedelta(days=2)  # an object written lately goes before back-fill
+LIVE_FOR = timedelta(days=2)  # audio of the last two days goes before back-fill
 MAX_ETAG_CHARS = 120
 
 
@@ -82,8 +82,9 @@ def beginning(name: Name) -> datetime:
 
 
 def priority_of(info: ObjectInfo, name: Name) -> int:
-    """Live calls before back-fill, and before our own voice."""
-    fresh = tables.now() - info.modified_at < LIVE_FOR
+    """Live calls before back-fill, and before our own voice. The day in a name counts: old audio is copied today."""
+    began_at = beginning(name) if name.day is not None else info.modified_at
+    fresh = tables.now() - began_at < LIVE_FOR
     return jobs.LIVE if fresh and not name.synthetic else jobs.BULK
 
 

@@ -499,3 +499,17 @@ def test_a_scan_that_is_killed_anywhere_takes_everything_once(here: Outside) -> 
     assert len(here.rows(tables.jobs, name=jobs.INGEST_RECORDING.name)) == 900
     with here.context.db.reading() as connection:
         assert ledger.violations(connection) == []
+
+
+def test_live_calls_go_before_old_ones_that_were_copied_in_today(here: Outside) -> None:
+    today = tables.now()
+    here.put("call-recordings", f"recordings/{today:%Y/%m/%d}/live.wav", SPEECH)
+    here.put("call-recordings", "recordings/2019/03/04/old.wav", SPEECH)
+    here.scan()
+
+    waiting = here.rows(tables.jobs, name=jobs.INGEST_RECORDING.name)
+    by_id = {row.id: row.call_sid for row in here.rows(recordings)}
+    assert {by_id[job.arguments["recording_id"]]: job.priority for job in waiting} == {
+        "live": jobs.LIVE,
+        "old": jobs.BULK,
+    }
