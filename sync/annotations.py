@@ -98,6 +98,9 @@ def store(
         row_id, new = db.insert_once(connection, rows, values, key=key)
         if task is not None and task.state == "open" and people_done(connection, task.id) >= task.overlap:
             db.update(connection, tasks, task.id, state="annotated")
+            waiting = sa.select(tasks.c.id).where(tasks.c.project_id == project.id, tasks.c.state == "waiting")
+            if connection.execute(waiting.limit(1)).first():  # there is room for one more
+                jobs.enqueue(connection, jobs.TAKE_UP_WAITING, key=str(project.id), project_id=project.id)
         if new and task is None and values["ls_task_id"]:
             jobs.enqueue(
                 connection,

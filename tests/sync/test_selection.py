@@ -18,7 +18,7 @@ from ml_backend.labelling import configs
 from ml_backend.schedules import projects_with_tasks_to_make, projects_with_waiting_work
 from ml_backend.settings import Settings
 from ml_backend.transcript import Segment, Transcript
-from sync import selection
+from sync import annotations, selection
 from sync.profiles import profile_of
 
 SURE, UNSURE, SILENT = 0.97, 0.4, None
@@ -208,6 +208,16 @@ def test_beyond_the_cap_tasks_wait_and_the_most_useful_goes_first_when_there_is_
     assert [t.state for t in world.rows(tables.tasks)] == ["annotated", "wanted", "waiting", "wanted"]
     assert world.call(recordings[3]).state == "tasked"
     assert len(world.rows(tables.predictions)) == 3, "drafted when it is let in"
+
+
+def test_a_finished_task_makes_room_at_once(world: World) -> None:
+    world.change(tables.projects, world.project, selection={"max_open": 1})
+    world.select(world.heard(0.5), world.heard(0.3))
+    first = world.rows(tables.tasks)[0]
+    world.change(tables.tasks, first.id, state="open", ls_task_id=7)
+    [project], [task] = world.rows(tables.projects), world.rows(tables.tasks, id=first.id)
+    annotations.store(world.context, project, task, {"id": 1, "task": 7, "result": [], "completed_by": 1})
+    assert [job.arguments for job in world.rows(tables.jobs, name="take-up-waiting")] == [{"project_id": world.project}]
 
 
 def test_a_call_that_no_project_takes_waits_for_one(world: World) -> None:
