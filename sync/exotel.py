@@ -94,7 +94,10 @@ class ExotelClient:
 
     def _json(self, path: str) -> Mapping[str, Any]:
         self.pace.take()
-        status, headers, body = self._out.read(self.base + path, limit_bytes=ANSWER_BYTES, basic=self.basic)
+        try:
+            status, headers, body = self._out.read(self.base + path, limit_bytes=ANSWER_BYTES, basic=self.basic)
+        except PermanentError as error:  # a redirect elsewhere, an odd encoding, too many bytes: not Exotel's way
+            raise _strange("in a way it never does") from error
         if status == 429:
             waits = headers.get("retry-after", "")
             self.pace.hold(min(float(waits), http.RETRY_AFTER_LIMIT_S) if waits.isdigit() else HOLD_S)

@@ -115,7 +115,7 @@ def go(context: Context, walk: Walk, *, on_page: Callable[[], None] = lambda: No
         walk.at = end if end == walk.until else max(walk.at, end - OVERLAP)
     with context.db.transaction() as connection:
         checkpoints.write(connection, walk.name, _position(walk), state="done")
-    _finish(context, begun_at, walk.until)
+    _finish(context, walk, begun_at)
     _log.info("listing read", pages=walk.pages, calls=walk.kept.calls, new=walk.kept.new)
 
 
@@ -174,14 +174,19 @@ def final_until(context: Context) -> datetime | None:
     return None if row is None else datetime.fromisoformat(row.position["final_until"])
 
 
-def _finish(context: Context, since: datetime, until: datetime) -> None:
-    """The part of this walk that can no longer change is final, where it joins what was final before."""
-    final = min(until, tables.now() - LONGEST_CALL)
+def _finish(context: Context, walk: Walk, since: datetime) -> None:
+    """The part of this walk that can no longer change is final, where it joins what was final before.
+
+    A back-fill of some weeks in the past does not begin it: the daily run would read everything after them as live.
+    """
+    final = min(walk.until, tables.now() - LONGEST_CALL)
     name = _final_name(context.settings)
     with context.db.transaction() as connection:
         before = checkpoints.read(connection, name)
         reached = datetime.fromisoformat(before.position["final_until"]) if before is not None else None
         begun = datetime.fromisoformat(before.position["since"]) if before is not None else since
+        if before is None and walk.priority == jobs.BULK:
+            return
         if final <= since or (reached is not None and not (since <= reached < final)):
             return
         position = {"since": min(begun, since).isoformat(), "final_until": final.isoformat()}

@@ -351,6 +351,24 @@ def test_a_month_without_us_is_caught_up_by_the_daily_run(here: Beside) -> None:
     assert here.now() - final < timedelta(hours=5)
 
 
+def test_a_back_fill_of_old_weeks_does_not_make_all_calls_since_then_live(here: Beside) -> None:
+    read(here, here.now() - timedelta(days=90), here.now() - timedelta(days=60))
+    assert listing.final_until(here.context) is None
+    reconcile(here, 24)
+    read(here, here.now() - timedelta(days=90), here.now() - timedelta(days=60), label="again")
+    final = listing.final_until(here.context)
+    assert final is not None
+    assert here.now() - final < timedelta(hours=5)
+
+
+@pytest.mark.parametrize("mode", ["redirect:https://evil.invalid/", "redirect:/elsewhere", "brotli", "gzip-bomb"])
+def test_an_answer_exotel_never_gives_is_not_taken_for_one(here: Beside, mode: str) -> None:
+    here.provider.script("listing", [mode])
+    [outcome] = reconcile(here)
+    assert (outcome.state, outcome.error_code) == ("waiting", "exotel-strange-answer")
+    assert "recording" not in outcome.sentence
+
+
 def test_two_readers_one_lease(here: Beside) -> None:
     first = listing.begin(here.context, "a", since=here.now() - MINUTE, until=here.now())
     assert first is not None
