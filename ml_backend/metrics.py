@@ -14,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from ml_backend import leases, tables
 from ml_backend.db import Database
-from ml_backend.tables import jobs, processes
+from ml_backend.tables import calls, jobs, processes
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -72,4 +72,11 @@ class _Work:
             undelivered = GaugeMetricFamily("kaan_undelivered_predictions", "Predictions nobody has delivered.")
             waiting = sa.select(sa.func.count()).where(tables.predictions.c.delivered_by.is_(None))
             undelivered.add_metric([], connection.execute(waiting).scalar_one())
-        yield from (number, waits, seen, undelivered)
+            reported = GaugeMetricFamily("kaan_calls", "Calls the provider reported, by state.", labels=["state"])
+            states = sa.select(calls.c.state, sa.func.count().label("number")).group_by(calls.c.state)
+            for row in connection.execute(states):
+                reported.add_metric([row.state], row.number)
+            stopped = GaugeMetricFamily("kaan_stopped_accounts", "Accounts whose queue stands still: key refused.")
+            refused = sa.select(sa.func.count()).where(tables.checkpoints.c.state == "stopped")
+            stopped.add_metric([], connection.execute(refused).scalar_one())
+        yield from (number, waits, seen, undelivered, reported, stopped)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from ml_backend import tables
+from ml_backend import metrics, tables
 from ml_backend.callstates import LADDER
 from sync import overdue
 from sync.commands import status
@@ -169,8 +169,11 @@ def test_what_killed_its_workers_is_not_taken_up_again(here: Beside) -> None:
     assert overdue.take_up(here.context) == 0
 
 
-def test_a_refused_key_is_trouble_on_the_status_screen(here: Beside) -> None:
+def test_a_refused_key_is_trouble_on_the_status_screen_and_a_number_to_alarm_on(here: Beside) -> None:
     here.settings(exotel_api_token=SecretStr("a wrong token that nobody knows"))
     here.told(here.provider.add(1, audio=SPEECH))
     here.run()
     assert [line for line in status.read(here.context)["trouble"] if "refused the credentials" in line]
+    numbers = metrics.Metrics(here.context.db).text().decode()
+    assert "kaan_stopped_accounts 1.0" in numbers
+    assert 'kaan_calls{state="to-fetch"} 1.0' in numbers
