@@ -218,6 +218,12 @@ def test_a_call_of_long_ago_is_looked_up_once_and_now(connection: Connection) ->
     assert not ledger.look_up_later(connection, row.id, reason_code="recording-not-named", reason="Not yet.")
 
 
+def test_a_call_that_turns_out_to_be_of_long_ago_is_looked_up_now(connection: Connection) -> None:
+    found = [told(record(connection, replace(e, call_sid="s9")))["tries"] for e in (RETRY, LISTED)]
+    assert found == [0, len(LADDER) - 1]
+    assert record(connection, replace(LISTED, call_sid="s9")).due_at <= tables.now()
+
+
 @pytest.mark.parametrize("ended", ["no-recording", "missing", "refused", "kept", "tasked"])
 def test_what_was_decided_is_not_undone_by_a_repetition(connection: Connection, ended: str) -> None:
     row = record(connection, RETRY)
