@@ -81,13 +81,15 @@ def projects_with_tasks_to_make(connection: Connection) -> list[Arguments]:
 
 
 def projects_with_waiting_work(connection: Connection) -> list[Arguments]:
-    """Attached projects with tasks that wait for room; all of them when calls wait for a project."""
+    """Attached projects with tasks that wait for room; all of them when calls wait for a project, or were forgotten."""
     waiting = sa.select(tables.tasks.c.project_id).where(tables.tasks.c.state == "waiting").distinct()
     homeless = sa.select(tables.recordings.c.id).where(
         tables.recordings.c.reason_code == "no-project", tables.recordings.c.state == "ready"
     )
+    late = leases.clock(connection) - timedelta(minutes=15)
+    forgotten = sa.select(tables.calls.c.id).where(tables.calls.c.state == "heard", tables.calls.c.due_at < late)
     concerned = {int(row.project_id) for row in connection.execute(waiting)}
-    every = connection.execute(homeless.limit(1)).first() is not None
+    every = any(connection.execute(some.limit(1)).first() is not None for some in (homeless, forgotten))
     return [found for found in attached_projects(connection) if every or found["project_id"] in concerned]
 
 

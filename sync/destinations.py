@@ -46,11 +46,20 @@ def rule(name: str, text: str) -> dict[str, Any] | None:
 
 def project_for(connection: Connection, recording: sa.Row[Any]) -> sa.Row[Any] | None:
     """The attached project with the lowest id that accepts a recording."""
-    call = None
-    if recording.call_id is not None:
-        call = connection.execute(sa.select(calls).where(calls.c.id == recording.call_id)).first()
     attached = sa.select(projects).where(projects.c.state == "attached").order_by(projects.c.id)
-    return next((p for p in connection.execute(attached) if accepts(p.routing, recording, call)), None)
+    call = _call(connection, recording)
+    return next((p for p in connection.execute(attached).all() if accepts(p.routing, recording, call)), None)
+
+
+def accepted(connection: Connection, project: sa.Row[Any], recording: sa.Row[Any]) -> bool:
+    """Whether a project's rule takes a recording."""
+    return accepts(project.routing, recording, _call(connection, recording) if project.routing else None)
+
+
+def _call(connection: Connection, recording: sa.Row[Any]) -> sa.Row[Any] | None:
+    if recording.call_id is None:
+        return None
+    return connection.execute(sa.select(calls).where(calls.c.id == recording.call_id)).first()
 
 
 def accepts(rule: Any, recording: Any, call: Any | None = None) -> bool:

@@ -17,16 +17,17 @@ from sqlalchemy.engine import Connection
 from ml_backend import consent, db, jobs, ledger, registry, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.settings import Settings
-from ml_backend.tables import projects, recordings, tasks, transcriptions
+from ml_backend.tables import calls, projects, recordings, tasks, transcriptions
 from ml_backend.transcript import Transcript
 from sync import drafts, joins
 from sync.choices import LEAST_SPEECH_SHARE, Choice, Facts, choose, policy_of
-from sync.destinations import project_for
+from sync.destinations import accepted, project_for
 from sync.pieces import Piece, part, pieces_of
 from sync.profiles import profile_of
 from sync.tasks import WAITS, Wish, want_task
 
 LOOK_AGAIN = timedelta(hours=1)  # a waiting call's due time; the schedule is quicker
+FORGOTTEN = timedelta(minutes=15)
 PER_TRANSACTION = 100
 NO_PROJECT = "no-project"
 
@@ -43,18 +44,47 @@ def select_recording(context: JobContext, recording_id: int) -> None:
 
 
 def take_up_waiting(context: JobContext, project_id: int) -> None:
-    """Let waiting tasks of a project in as far as there is room, most useful first; select what no project took."""
+    """Let waiting tasks of a project in as far as there is room, most useful first; select what it would take now."""
     model_version = registry.champion(context).version
     while _let_in(context, project_id, model_version):
         pass
-    waiting = sa.select(recordings.c.id).where(
-        recordings.c.reason_code == NO_PROJECT, recordings.c.state == "ready"
-    )  # fmt: skip
+    project = context.db.row(projects, project_id)
+    if project.state == "attached":
+        _select_homeless(context, project)
     with context.db.transaction() as connection:
-        for row in connection.execute(waiting.order_by(recordings.c.id.desc()).limit(1000)).all():
-            jobs.enqueue(
-                connection, jobs.SELECT_RECORDING, key=str(row.id), priority=jobs.BULK, recording_id=row.id
-            )  # fmt: skip
+        _select_forgotten(connection)
+        still = sa.and_(calls.c.state == "heard", calls.c.reason_code.in_((NO_PROJECT, WAITS)))
+        looked = sa.update(calls).where(still, calls.c.due_at < tables.now())
+        connection.execute(looked.values(due_at=tables.now() + LOOK_AGAIN))
+
+
+def _select_homeless(context: Context, project: sa.Row[Any]) -> None:
+    """Recordings that no project took, and this one's rule accepts now."""
+    last = 0
+    while True:
+        homeless = sa.select(recordings).where(
+            recordings.c.reason_code == NO_PROJECT, recordings.c.state == "ready", recordings.c.id > last
+        )
+        rows = context.db.rows(homeless.order_by(recordings.c.id).limit(1000))
+        if not rows:
+            return
+        last = rows[-1].id
+        with context.db.transaction() as connection:
+            for row in rows:
+                if accepted(connection, project, row):
+                    jobs.enqueue(
+                        connection, jobs.SELECT_RECORDING, key=str(row.id), priority=jobs.BULK, recording_id=row.id
+                    )  # fmt: skip
+
+
+def _select_forgotten(connection: Connection) -> None:
+    """Calls that were heard and whose selection never came: its job was cancelled, or failed for good."""
+    late = sa.and_(calls.c.next_action == "select", calls.c.due_at < tables.now() - FORGOTTEN)
+    undecided = sa.or_(calls.c.reason_code.is_(None), calls.c.reason_code.not_in((NO_PROJECT, WAITS)))
+    found = sa.select(recordings.c.id).join(calls, calls.c.id == recordings.c.call_id)
+    ready = found.where(late, undecided, recordings.c.state == "ready").order_by(recordings.c.id).limit(500)
+    for recording_id in connection.execute(ready).scalars().all():
+        jobs.enqueue(connection, jobs.SELECT_RECORDING, key=str(recording_id), recording_id=int(recording_id))
 
 
 def _select(connection: Connection, settings: Settings, recording: sa.Row[Any], model_version: str) -> None:

@@ -237,6 +237,29 @@ def test_a_call_that_no_project_takes_waits_for_one(world: World) -> None:
     assert world.rows(tables.recordings, id=recording)[0].reason_code is None
 
 
+def test_a_call_that_waits_for_a_project_is_not_bothered_by_one_whose_rule_refuses_it(world: World) -> None:
+    world.change(tables.projects, world.project, routing={"language": ["mr"]})
+    recording = world.heard(UNSURE)
+    world.select(recording)
+    call = world.call(recording)
+    world.change(tables.calls, call.id, due_at=tables.now() - timedelta(hours=2))
+    selection.take_up_waiting(world.context, world.project)
+    assert world.rows(tables.jobs, name="select-recording") == []
+    assert world.call(recording).due_at > tables.now(), "it was looked at"
+
+
+def test_a_selection_whose_job_was_lost_is_made_up_for(world: World) -> None:
+    recording = world.heard(UNSURE)
+    with world.context.db.transaction() as connection:
+        ledger.recording_moved(connection, recording)
+    assert (world.call(recording).state, world.call(recording).next_action) == ("heard", "select")
+    world.change(tables.calls, world.call(recording).id, due_at=tables.now() - timedelta(hours=1))
+    with world.context.db.reading() as connection:
+        assert projects_with_waiting_work(connection) == [{"project_id": world.project}]
+    selection.take_up_waiting(world.context, world.project)
+    assert [job.arguments for job in world.rows(tables.jobs, name="select-recording")] == [{"recording_id": recording}]
+
+
 def test_the_first_project_whose_rule_fits_takes_the_call(world: World) -> None:
     world.change(tables.projects, world.project, routing={"source": ["object"]})
     other = world.add_project(2)
