@@ -1,4 +1,6 @@
-"""The only door to HTTP: clients with timeouts and bounds, and foreign errors mapped once.
+"""The door to HTTP: clients with timeouts and bounds for services the settings name, and foreign errors mapped once.
+
+Addresses that somebody else gave us, and Exotel, go through `sync.outbound`, which trusts nobody.
 
     timeout, no connection, 408, 425, 429, 5xx  -> RetryableError (`Retry-After` is obeyed)
     401                                         -> ConfigurationError: the credentials are wrong
