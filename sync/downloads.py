@@ -18,12 +18,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import db, failpoints, jobs, ledger, log, pseudonyms, tables
+from ml_backend import db, failpoints, jobs, ledger, log, pseudonyms, tables, tombstones
 from ml_backend.callevents import of_call, recording_identity
 from ml_backend.callstates import LADDER
 from ml_backend.context import JobContext
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
-from ml_backend.tables import calls, recordings, tombstones
+from ml_backend.tables import calls, recordings
 from sync import exotel, originals, pace, refetching, spool, stops
 from sync.outbound import Fetched, outbound_of
 
@@ -117,8 +117,13 @@ def _kept(context: JobContext, recording_id: int, values: dict[str, Any]) -> Non
     with context.db.transaction() as connection:
         mine = sa.select(recordings).where(recordings.c.id == recording_id).with_for_update()
         now = connection.execute(mine).one()
-        buried = sa.select(tombstones.c.id).where(tombstones.c.identity.in_((now.source_identity, now.call_sid)))
-        gone = now.state in ("erased", "expired") or connection.execute(buried).first() is not None
+        bytes_ = tombstones.audio_identity(values["sha256"])
+        why = tombstones.why_buried(connection, now.source_identity, now.call_sid, bytes_)
+        gone = why is not None or now.state in ("erased", "expired")
+        if why and now.state not in ("erased", "expired"):  # the same audio was erased under another name
+            reason = f"This recording was {why} and is not taken in again."
+            db.update(connection, recordings, recording_id, state=why, reason_code=why, reason=reason)
+            ledger.recording_moved(connection, recording_id)
         if not gone:
             db.update(connection, recordings, recording_id, **values)
             ledger.recording_moved(connection, recording_id)

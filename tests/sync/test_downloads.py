@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from ml_backend import jobs, runner, tables
+from ml_backend import jobs, runner, tables, tombstones
 from ml_backend.callstates import LADDER
 from sync.ingest import add_recording
 from sync.sources import Source
@@ -224,6 +225,17 @@ def test_audio_of_a_call_erased_meanwhile_is_not_kept(here: Beside, monkeypatch:
         failpoints.arm(None)
     assert here.one(tables.recordings).state == "erased"
     assert list(here.context.store.list("call-recordings")) == []
+
+
+def test_audio_erased_under_another_name_does_not_come_back_by_a_call(here: Beside) -> None:
+    with here.context.db.transaction() as connection:
+        tombstones.bury(connection, "audio", tombstones.audio_identity(hashlib.sha256(SPEECH).hexdigest()))
+    here.told(here.provider.add(1, audio=SPEECH))
+    here.run()
+    assert here.one(tables.recordings).state == "erased"
+    assert here.one(tables.calls).state == "erased"
+    assert list(here.context.store.list("call-recordings")) == []
+    here.sound()
 
 
 def test_fifty_callbacks_about_one_recording_make_one_object(here: Beside) -> None:
