@@ -17,6 +17,7 @@ WORKER, RELAY, RUNNER = (f"tests/ml_backend/test_{name}.py::" for name in ("work
 OUTBOUND, DOWNLOADS, ORIGINS = (f"tests/sync/test_{name}.py::" for name in ("outbound", "downloads", "origins"))
 LISTING, LEDGER = "tests/sync/test_listing.py::", "tests/ml_backend/test_ledger.py::"
 AUDIO, STORAGE = "tests/ml_backend/test_audio.py::", "tests/ml_backend/test_storage.py::"
+AGAIN = "tests/sync/test_refetching.py::"
 
 
 @dataclass(frozen=True)
@@ -138,14 +139,26 @@ TABLE: dict[int, tuple[Elsewhere, ...]] = {
         ),
     ),
     37: (_one(f"{DOWNLOADS}test_too_many_bytes_are_refused_with_the_setting_that_says_how_many[gzip-bomb]"),),
-    38: (_one(f"{AUDIO}test_a_recording_cut_short_is_never_taken_for_whole", guard="lengths-are-compared"),),
-    39: (_one(f"{AUDIO}test_an_empty_recording_is_called_empty"),),
+    38: (
+        _one(f"{AUDIO}test_a_recording_cut_short_is_never_taken_for_whole", guard="lengths-are-compared"),
+        _one(
+            f"{AGAIN}test_a_cut_recording_is_fetched_once_more_and_the_whole_one_is_used",
+            f"{AGAIN}test_a_worse_second_fetch_does_not_replace_the_first",
+        ),
+    ),
+    39: (
+        _one(f"{AUDIO}test_an_empty_recording_is_called_empty"),
+        _one(f"{AGAIN}test_what_is_no_recording_is_fetched_once_more_and_then_refused"),
+    ),
     40: (
         _one(f"{AUDIO}test_what_is_not_audio_is_refused_with_a_plain_reason"),
         _one(f"{AUDIO}test_random_bytes_never_crash_the_caller"),
     ),
     41: (_one(f"{AUDIO}test_a_damaged_middle_is_noticed", guard="lengths-are-compared"),),
-    42: (_one(f"{AUDIO}test_memory_does_not_grow_with_the_call"),),
+    42: (
+        _one(f"{AUDIO}test_memory_does_not_grow_with_the_call"),
+        _one("tests/sync/test_long_calls.py::test_text_and_times_are_those_of_the_whole_file"),
+    ),
     43: (
         _one(f"{AUDIO}test_bombs_are_refused_quickly_and_cheaply", guard="decoder-limits"),
         _one(f"{AUDIO}test_a_length_that_the_header_hides_is_still_bounded"),
@@ -158,6 +171,7 @@ TABLE: dict[int, tuple[Elsewhere, ...]] = {
     46: (
         _one("tests/ml_backend/test_quality.py::test_without_speech_the_score_is_0_and_nothing_divides_by_it"),
         _one("tests/ml_backend/test_engine_guards.py::test_invented_text_is_dropped_with_its_reason"),
+        _one("tests/sync/test_long_calls.py::test_where_nobody_speaks_no_text_is_invented_and_the_call_goes_on"),
     ),
     60: (
         _one(
