@@ -63,7 +63,15 @@ def _wake(context: Context, bucket: str) -> None:
 
 
 def _waiting(context: Context, bucket: str, after: str) -> Any:
+    """Objects that can be decided about; not those, maybe very many, whose call's own audio was not fetched yet."""
+    on_its_way = (
+        sa.select(recordings.c.id)
+        .join(calls, calls.c.id == recordings.c.call_id)
+        .where(calls.c.provider == ledger.PROVIDER, calls.c.call_sid == objects.c.name)
+        .where(recordings.c.sha256.is_(None), recordings.c.state.not_in(ledger.GONE))
+    )
     mine = sa.select(objects).where(objects.c.bucket == bucket, objects.c.state == "waiting")
+    mine = mine.where(sa.or_(objects.c.recording_id.is_not(None), ~on_its_way.exists()))
     return context.db.rows(mine.where(objects.c.object_key > after).order_by(objects.c.object_key).limit(BATCH))
 
 

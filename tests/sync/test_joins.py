@@ -16,6 +16,7 @@ from ml_backend.context import JobContext, open_context
 from ml_backend.settings import Settings
 from ml_backend.tables import calls, objects, projects, recordings, tasks
 from sync import joins, removal, selection
+from sync import objects as found_objects
 from tests.sync.outside import OTHER_SPEECH, SPEECH, Outside
 
 SID = "4f6c2a9be0d14c7f8a55"
@@ -192,3 +193,26 @@ def test_everything_that_bears_an_erased_calls_name_is_removed_with_it(here: Out
 
     found = {key for _, key in removal.places(here.context, recording)}
     assert found == {f"export/{SID}.wav", f"export/{SID}.txt"}
+
+
+def test_a_call_that_came_under_another_name_first_has_one_recording_of_the_same_bytes(here: Outside) -> None:
+    here.put("call-recordings", f"export/{SID}.mp3", SPEECH)
+    here.scan()
+    first = here.one(recordings)
+    here.put("call-recordings", f"{DAY}/{SID}.mp3", SPEECH)
+    here.scan()
+    healthy(here)
+
+    assert here.one(recordings).call_id == here.one(calls).id
+    digest = hashlib.sha256(SPEECH).hexdigest()
+    here.context.db.update(recordings, first.id, sha256=digest, size_bytes=len(SPEECH), state="ready")
+    assert here.scan(full=False) == {"joined": 1}
+    assert [row.recording_id for row in here.rows(objects)] == [first.id, first.id]
+
+
+def test_an_object_written_while_we_listed_is_not_gone(here: Outside) -> None:
+    here.put("call-recordings", f"export/{SID}.mp3", SPEECH)
+    here.scan()
+
+    assert found_objects.gone(here.context, "call-recordings", [f"export/{SID}.mp3"]) == {}
+    assert here.one(objects).state == "taken"

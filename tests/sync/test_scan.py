@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
 import subprocess
 import sys
@@ -513,3 +514,15 @@ def test_live_calls_go_before_old_ones_that_were_copied_in_today(here: Outside) 
         "live": jobs.LIVE,
         "old": jobs.BULK,
     }
+
+
+def test_other_bytes_of_the_same_length_are_a_new_version(here: Outside) -> None:
+    here.put("call-recordings", "voice/one.wav", SPEECH, modified_ns=10**18)
+    here.scan()
+    first = here.one(recordings)
+    digest = hashlib.sha256(SPEECH).hexdigest()
+    here.context.db.update(recordings, first.id, sha256=digest, size_bytes=len(SPEECH), state="ready")
+    here.put("call-recordings", "voice/one.wav", SPEECH[:-1] + b"?", modified_ns=2 * 10**18)
+
+    assert here.scan() == {"altered": 1, "new version": 1}
+    assert [row.state for row in here.rows(recordings)] == ["ready", "found"]
