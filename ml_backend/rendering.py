@@ -169,6 +169,7 @@ def status_line(
     *,
     refused: str | None = None,
     cut_at_s: float | None = None,
+    damaged: bool = False,
     minimum_confidence: float = 0.0,
 ) -> str:
     """The line an annotator reads above the audio: plain words, never a model's name.
@@ -180,6 +181,8 @@ def status_line(
     parts = []
     if cut_at_s is not None:
         parts.append(f"audio cut at {cut_at_s:.0f} s")
+    if damaged:
+        parts.append("parts of the audio are damaged")
     if transcript is None:
         parts.append("draft coming")
     elif not any(clean(s.text) for s in transcript.segments):

@@ -115,7 +115,12 @@ def _draft(
         length_s = pieces.length_s(recording, piece)
         last = piece.end_s is None or piece.end_s >= (recording.duration_s or 0.0) - 0.01
         cut_at_s = length_s if recording.reason_code == "audio-cut" and last else None
-        line = rendering.status_line(transcript, cut_at_s=cut_at_s, minimum_confidence=profile.minimum_confidence)
+        line = rendering.status_line(
+            transcript,
+            cut_at_s=cut_at_s,
+            damaged=recording.reason_code == "audio-damaged",
+            minimum_confidence=profile.minimum_confidence,
+        )
         try:
             agent = legs.agent_channel(connection, recording)
             body, score = _rendered(

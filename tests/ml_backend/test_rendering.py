@@ -328,6 +328,7 @@ def test_whatever_is_submitted_is_read_without_an_exception(result: list[Any], c
         (rendering.status_line(transcript(Segment(0, 1, "x"))), "draft ready"),
         (rendering.status_line(transcript(Segment(0, 1, "x")), cut_at_s=34.2), "audio cut at 34 s, draft ready"),
         (rendering.status_line(transcript(), cut_at_s=0.0), "audio cut at 0 s, no speech"),
+        (rendering.status_line(transcript(), damaged=True), "parts of the audio are damaged, no speech"),
         (rendering.status_line(None, refused="The audio is empty."), "The audio is empty"),
         (
             rendering.status_line(transcript(*(Segment(t, t + 1, "x", flags=("rate",)) for t in (5, 65, 70, 80, 90)))),
