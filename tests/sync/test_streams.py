@@ -10,12 +10,15 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import tables
+from ml_backend import jobs, tables
 from ml_backend.errors import PermanentError
 from sync import streams
+from sync.ingest import add_recording
 from sync.label_studio import LabelStudioClient
+from sync.sources import Source
 from sync.streams import ORDERING, TAB
 from sync.tasks import Wish, create_tasks
+from tests.sync.conftest import CALLS as BUNDLED
 from tests.sync.conftest import Service
 from tests.sync.test_tasks import lossy
 
@@ -182,3 +185,22 @@ def test_label_studio_gets_no_draft_of_a_blind_task_however_it_asks(service: Ser
     for more in ({}, {"params": {"context": {"result": []}}}):  # the label stream, and interactive
         answer = httpx.post(f"{service.url}/predict", json={**asked, **more}, auth=who)
         assert answer.json() == {"results": [[]]}
+
+
+def test_a_recording_nobody_asked_for_is_selected_and_appears_with_its_draft_and_its_usefulness(
+    service: Service,
+) -> None:
+    project = service.project()
+    service.context.db.update(tables.projects, project.id, selection={"review": "all", "audit_share": 0})
+    service.context.store.ensure_bucket("call-recordings")
+    service.context.store.put_file("call-recordings", f"recordings/2026/11/02/{CALLS[0]}", BUNDLED / CALLS[0])
+    with service.context.db.transaction() as connection:
+        source = Source("object", f"s3://call-recordings/recordings/2026/11/02/{CALLS[0]}")
+        recording_id, _ = add_recording(connection, source)
+        jobs.enqueue(connection, jobs.INGEST_RECORDING, key=str(recording_id), recording_id=recording_id)
+    service.run_jobs()
+    [task] = service.there(project)
+    [row] = service.rows(tables.tasks)
+    assert len(task["predictions"]) == 1
+    assert (row.selection_reason, row.selection_probability, row.state) == ("all", 1.0, "open")
+    assert float(task["data"]["usefulness"]) == pytest.approx(row.usefulness, abs=0.001)
