@@ -21,6 +21,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="List and exp
 privacy.register(app)
 app.add_typer(numbers.app, name="numbers")
 
+WIDE = 120  # columns from which a list shows everything
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -46,12 +47,14 @@ def list_calls(
     if as_json:
         typer.echo(json.dumps({"states": counts, "calls": found}, ensure_ascii=False))
         return
+    console = _console()
+    wide = console.width >= WIDE
     table = Table(box=None, pad_edge=False)
-    for title in ("call", "began (UTC)", "from", "to", "talked", "status", "state", "why, or what is next"):
-        table.add_column(title, overflow="fold")
+    for title in ("call", "began (UTC)", "state", *(("status", "talked", "from", "to") if wide else ())):
+        table.add_column(title, no_wrap=True)
+    table.add_column("why, or what is next", overflow="fold")
     for call in found:
-        table.add_row(*_row(call))
-    console = Console()
+        table.add_row(*_row(call, wide=wide))
     console.print(table)
     console.print(", ".join(f"{number} {name}" for name, number in counts.items()) or "There are no calls.")
 
@@ -108,25 +111,18 @@ def summary(
 
 def _print_balance(found: list[balance.Balance], counts: dict[str, int], zone: str) -> None:
     table = Table(box=None, pad_edge=False)
-    for title in (
-        "day",
-        "reported",
-        "listed",
-        "stored",
-        "explained",
-        "balance",
-        "waiting",
-        "tasks",
-        "not stored because",
-    ):
-        table.add_column(title, overflow="fold")
+    for title in ("day", "reported", "listed", "stored", "explained", "balance", "waiting", "tasks"):
+        table.add_column(title, no_wrap=True)
     for day in found:
-        why = ", ".join(f"{number} {reason}" for reason, number in day.reasons.items())
         even = "even" if day.balanced and not day.unexplained else "[red]uneven[/red]"
         numbers = (day.reported, day.listed, day.stored, day.explained)
-        table.add_row(day.day, *map(str, numbers), even, str(day.waiting), str(day.tasked), escape(why))
-    console = Console()
+        table.add_row(day.day, *map(str, numbers), even, str(day.waiting), str(day.tasked))
+    console = _console()
     console.print(table)
+    for day in found:
+        if day.reasons:
+            why = ", ".join(f"{number} {reason}" for reason, number in day.reasons.items())
+            console.print(f"{day.day} not stored: {escape(why)}", highlight=False)
     console.print(
         f"Days of {zone}. listed = stored + explained; the rest Exotel has not listed so far.", highlight=False
     )
@@ -136,14 +132,20 @@ def _print_balance(found: list[balance.Balance], counts: dict[str, int], zone: s
     console.print(", ".join(f"{number} {name}" for name, number in counts.items()) or "There are no calls.")
 
 
-def _row(call: dict[str, Any]) -> tuple[str, ...]:
+def _console() -> Console:
+    """Standard output; into a pipe or a file, lines as long as they need to be."""
+    console = Console()
+    return console if console.is_terminal else Console(width=200)
+
+
+def _row(call: dict[str, Any], *, wide: bool) -> tuple[str, ...]:
     talked = f"{call['talk_seconds']:.0f} s" if call["talk_seconds"] is not None else ""
     why = call["reason_code"] or ""
     if call["next_action"]:
         why = f"{call['next_action']} {_due(call['due_at'])}" + (f" ({why})" if why else "")
     began = (call["started_at_utc"] or "").replace("T", " ").removesuffix("Z")
-    people = (_short(call["from"]), _short(call["to"]))
-    return (call["call_sid"], began, *people, talked, call["status"] or "", call["state"], escape(why))
+    more = (call["status"] or "", talked, _short(call["from"]), _short(call["to"])) if wide else ()
+    return (call["call_sid"], began, call["state"], *more, escape(why))
 
 
 def _short(person: str | None) -> str:
