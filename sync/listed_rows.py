@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from ml_backend.settings import Settings
 from ml_backend.tables import calls
 
 LONGEST_GAP_S = 0.5
+HOLD_S = 10.0  # the reader's lease is renewed this often within a page
 
 
 @dataclass
@@ -38,7 +40,7 @@ def keep(
     priority: int,
     holds: Callable[[Connection], None],
 ) -> None:
-    """Merge a page into the ledger; `holds` renews the reader's lease in every transaction, or raises.
+    """Merge a page into the ledger; `holds` renews the reader's lease, or raises when it was lost.
 
     Nothing is written when one of the rows cannot be a call. A call that says nothing new costs one read.
     """
@@ -46,10 +48,13 @@ def keep(
     key = pseudonyms.key_of(context.settings)
     known = _known(context, events)
     fresh = [event for event in events if _says_something(known.get(event.call_sid), event, key)]
+    held_at = -math.inf
     for event in fresh:
         begun = time.monotonic()
         with context.db.transaction() as connection:
-            holds(connection)
+            if begun - held_at > HOLD_S:
+                holds(connection)
+                held_at = begun
             ledger.record(connection, event, key=key, priority=priority)
         if context.db.is_sqlite:  # it has one writer, and who waits for it looks now and then: half the time is theirs
             time.sleep(min(LONGEST_GAP_S, time.monotonic() - begun))

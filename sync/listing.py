@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from sqlalchemy.engine import Connection
+
 from ml_backend import failpoints, jobs, log, tables
 from ml_backend.callevents import zone_of
 from ml_backend.callstates import LONGEST_CALL
@@ -138,6 +140,7 @@ def _window(context: Context, walk: Walk, end: datetime, on_page: Callable[[], N
         walk.at, walk.pages = at, walk.pages + 1
         failpoints.hit("listing.before-checkpoint")
         with context.db.transaction() as connection:
+            _renew(connection, walk)
             checkpoints.write(connection, walk.name, _position(walk), state="running")
         failpoints.hit("listing.after-page")
         on_page()
@@ -160,8 +163,8 @@ def _reached(page: exotel.Page, at: datetime, end: datetime, settings: Settings)
     return max(at, min(times[-1], end)) if times else at
 
 
-def _renew(connection: object, walk: Walk) -> None:
-    if not checkpoints.lease(connection, walk.lease, walk.owner):  # type: ignore[arg-type]
+def _renew(connection: Connection, walk: Walk) -> None:
+    if not checkpoints.lease(connection, walk.lease, walk.owner):
         raise RetryableError(
             "lease-lost", "Another process took over the reading of the listing.", "Nothing: it goes on there."
         )
