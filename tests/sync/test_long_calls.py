@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 
 from ml_backend import audio, engine, failpoints, jobs, registry, tables
+from ml_backend.storage_s3 import S3Store
 from ml_backend.transcript import DecodingProfile, Transcript
 from sync import long_calls
 from sync.ingest import keep_original
 from tests import sounds
+from tests.servers import moto
 from tests.sync import offline
 from tests.sync.offline import Offline
 
@@ -60,6 +63,22 @@ def test_text_and_times_are_those_of_the_whole_file(service: Offline) -> None:
     assert (found.duration_s, found.language) == (whole.duration_s, whole.language)
     assert len(service.waiting("select-recording")) == 1
     assert service.row(tables.calls, recording.call_id).state == "heard"
+
+
+def test_a_long_call_in_an_s3_store_is_heard_and_resumed_too(service: Offline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(long_calls.hear, "__kwdefaults__", {"slice_s": 0.0})
+    with moto.running() as endpoint:
+        s3 = S3Store(endpoint, access_key="testing", secret_key="testing", secure=False)
+        service.context = dataclasses.replace(service.context, store=s3)
+        recording = ingested(service, LONG)
+        while heard(service) is None:
+            [job] = service.waiting("transcribe-recording")
+            service.run(jobs.TRANSCRIBE_RECORDING, **job.arguments)
+        found = heard(service)
+        assert found is not None
+        assert found.duration_s == pytest.approx(recording.duration_s, abs=0.001)
+        assert len(found.segments) == 15
+        assert [item.key for item in s3.list("kaan-audio") if "heard" in item.key] == []
 
 
 def test_pieces_are_the_call_and_nothing_else(service: Offline) -> None:
