@@ -141,9 +141,24 @@ def _remove_tasks(context: Context, found: Found, removed: Removed) -> None:
             removed.left.append(f"{len(mine)} tasks in {project.instance_url}, which is not the Label Studio we serve")
             continue
         _delete(client_of(context), project, mine)
-    uploads = sum(recording.source == "upload" for recording in found.recordings)
-    if uploads:
-        removed.left.append(f"{uploads} uploaded files in Label Studio's own media folder: delete them there")
+    uploads = [str(recording.source_identity) for recording in found.recordings if recording.source == "upload"]
+    for identity in uploads:
+        _remove_upload(client_of(context), identity, removed)
+
+
+def _remove_upload(client: LabelStudioClient, identity: str, removed: Removed) -> None:
+    """Take an uploaded file out of Label Studio. It forgets the file and leaves it in its media folder: say so."""
+    project_id, _, name = identity.removeprefix(client.url).removeprefix("/data/upload/").partition("/")
+    place = f"/api/projects/{project_id}/file-uploads"
+    try:
+        there = client.call("GET", place, params={"all": "true"})
+        ids = [int(each["id"]) for each in there if str(each.get("file", "")).endswith(f"/{name}")]
+        if ids:
+            client.call("DELETE", place, json={"file_upload_ids": ids})
+    except PermanentError as error:
+        if error.code != "http-missing":
+            raise
+    removed.left.append(f"upload/{project_id}/{name} in Label Studio's media folder: delete the file on its machine")
 
 
 def _delete(client: LabelStudioClient, project: Any, mine: list[Any]) -> None:

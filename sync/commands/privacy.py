@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,9 @@ from sync import retention as periods
 consent = typer.Typer(add_completion=False, no_args_is_help=True, help="What people in calls agreed to.")
 retention = typer.Typer(add_completion=False, no_args_is_help=True, help="How long recordings of a bucket are kept.")
 
-Caller = Annotated[str | None, typer.Option(help="A phone number in any form, or its pseudonym.")]
+Caller = Annotated[
+    str | None, typer.Option(help="A phone number in any form, its pseudonym, or - to read it from standard input.")
+]
 Call = Annotated[str | None, typer.Option(help="The provider's id of one call.")]
 Bucket = Annotated[str, typer.Argument(help="A bucket, e.g. call-recordings.")]
 Who = Annotated[str, typer.Option(help="Who asks for it, for the record.", default_factory=getpass.getuser)]

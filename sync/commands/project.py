@@ -191,7 +191,8 @@ def list_projects(as_json: AsJson = False) -> None:
         table.add_column(title, overflow="fold")
     for row in rows:
         counts = row["tasks"]
-        numbers = (counts["open"], counts["annotated"], counts["drafted"], counts["refused"])
+        waiting = f" (+{counts['waiting']} waiting)" if counts["waiting"] else ""
+        numbers = (f"{counts['open']}{waiting}", counts["annotated"], counts["drafted"], counts["refused"])
         cells = (row["project"], row["title"], row["state"], row["draft_label"], *numbers, row["reason"] or "")
         table.add_row(*(escape(str(cell)) for cell in cells))
     Console().print(table)

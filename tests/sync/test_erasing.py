@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import httpx
 import sqlalchemy as sa
 
 from ml_backend import jobs, tables
 from sync import privacy
 from sync.subjects import subject_of
 from sync.tasks import Wish
+from tests.sync.conftest import CALLS as BUNDLED
 from tests.sync.conftest import Service
 
 MINE, OTHER = "en-short-price.mp3", "hi-refund-sum.wav"
@@ -67,3 +69,23 @@ def test_a_task_whose_import_was_never_answered_is_erased_too(service: Service) 
     name_call(service, MINE, "sid-mine")
     erase(service, "sid-mine")
     assert service.there(project) == []
+
+
+def test_an_uploaded_file_cannot_be_fetched_any_more_and_its_place_is_named(service: Service) -> None:
+    project = service.project()
+    path = BUNDLED / OTHER
+    files = {"file": (path.name, path.read_bytes(), "audio/wav")}
+    service.client.call("POST", f"/api/projects/{project.ls_project_id}/import", files=files)
+    service.run_jobs()
+    [recording] = service.rows(tables.recordings)
+    assert recording.source == "upload"
+    address = recording.source_identity
+    assert httpx.get(address, auth=service.client.auth).status_code == 200
+    service.context.db.update(tables.recordings, recording.id, call_sid="sid-mine")
+    done = erase(service, "sid-mine")
+
+    assert httpx.get(address, auth=service.client.auth).status_code != 200
+    [left] = done["report"]["left"]
+    assert address.rpartition("/data/")[2] in left
+    assert service.there(project) == []
+    assert service.context.store.stat(recording.bucket, recording.object_key) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,13 @@ def test_erasing_with_yes_says_what_went_without_the_number(people: People, caps
     assert "Erased 1 calls" in said
     assert ANNA[1:] not in said
     assert people.objects() == []
+
+
+def test_a_number_can_be_given_without_the_shell_remembering_it(
+    people: People, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(f"{ANNA}\n".encode())))
+    assert run(capsys, "calls", "erase", "--caller", "-", "--dry-run")["calls"] == 1
 
 
 def test_a_held_call_is_not_erased_until_released(people: People, capsys: pytest.CaptureFixture[str]) -> None:
