@@ -162,6 +162,8 @@ def confirm_retention(
 
 def _subject(caller: str | None, call: str | None) -> tuple[Context, subjects.Subject]:
     context = open_context(settings.load())
+    if caller == "-":  # a number on the command line stays in the shell's history and shows in the process list
+        caller = sys.stdin.readline().strip()
     if caller:
         pseudonyms.key_in(context.settings, context.db)  # with another key this person would not be found
     return context, subjects.subject_of(context.settings, caller=caller, call=call)
