@@ -69,7 +69,7 @@ def again(run: Run) -> list[Figure]:
             doomed = there.start("worker", "sync", quick=False, at=(At(place, do="sleep", seconds=600),))
             with there.context.db.transaction() as connection:
                 jobs.enqueue(connection, jobs.SCAN_BUCKET, key=f"x{number}", bucket="nothing-here", full=0)
-            until(lambda: there.count(tables.jobs, state="running") and there.hits().get(place), within_s=90)
+            until(lambda wanted=place: there.hits().get(wanted) and there.count(tables.jobs, state="running"))
             job_id = there.rows(tables.jobs, state="running")[0].id
             began = time.monotonic()
             doomed.kill()

@@ -87,7 +87,7 @@ TABLE: dict[int, tuple[Elsewhere, ...]] = {
     20: (_one(f"{WORKER}test_a_worker_asked_to_stop_finishes_the_job_in_hand_and_takes_no_other[sqlite]"),),
     6: (
         _one(f"{LEDGER}test_all_120_orders_of_the_five_kinds_of_message_give_the_same_row", guard="merging-by-rank"),
-        _one(f"{LEDGER}test_an_empty_field_never_wipes_a_filled_one[sqlite]"),
+        _one(f"{LEDGER}test_an_empty_field_never_wipes_a_filled_one"),
     ),
     7: (_one(f"{LISTING}test_calls_no_callback_told_of_are_found"),),
     25: (
