@@ -8,6 +8,9 @@ again. Objects in buckets that are not ours to keep are the scan's business.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -25,6 +28,8 @@ from sync import lengths, refetching
 SLICE_S, SLICE_ROWS = 600.0, 5000
 _NIGHTS = 30  # in which every original is read again
 _KEPT = ("stored", "ready")
+_TEMPORARY = ("kaan-ingest-", "kaan-fetch-", "kaan-hear-", "kaan-verify-", "kaan-decode-")
+_LEFT_OVER_S = 24 * 3600.0  # no job works as long
 
 _log = log.get("verification")
 
@@ -32,6 +37,8 @@ _log = log.get("verification")
 def verify_objects(context: JobContext, after_id: int = 0) -> None:
     """Look at the next slice of originals, then enqueue the one after it. Safe to repeat."""
     began = time.monotonic()
+    if not after_id:
+        _sweep()
     night = tables.now().toordinal()
     mine = sa.and_(recordings.c.state.in_(_KEPT), recordings.c.source != "object", recordings.c.object_key.is_not(None))
     rows = context.db.rows(
@@ -66,6 +73,16 @@ def verify(context: Context, recording: sa.Row[Any], *, read_again: bool) -> str
             return "rebuilt"
         return _late_length(context, recording)
     return "sound"
+
+
+def _sweep() -> None:
+    """Remove what killed workers left in this machine's temporary folder: a call of hours decodes to a gigabyte."""
+    for folder in Path(tempfile.gettempdir()).glob("kaan-*"):
+        with contextlib.suppress(OSError):
+            status = folder.lstat()
+            old = time.time() - status.st_mtime > _LEFT_OVER_S
+            if old and status.st_uid == os.getuid() and folder.name.startswith(_TEMPORARY) and folder.is_dir():
+                shutil.rmtree(folder)
 
 
 def _gone(context: Context, recording: sa.Row[Any], what: str, sentence: str) -> str:

@@ -112,3 +112,17 @@ def test_a_night_goes_on_in_slices_until_all_were_seen(
     [job] = service.waiting("verify-objects")
     service.run(jobs.VERIFY_OBJECTS, **job.arguments)
     assert service.row(tables.recordings, rows[2].id).state == "found"
+
+
+def test_what_killed_workers_left_in_the_temporary_folder_goes_after_a_day(
+    service: Offline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    made = {name: tmp_path / name for name in ("kaan-ingest-old", "kaan-ingest-new", "kaan-demo-old", "other-old")}
+    for name, folder in made.items():
+        folder.mkdir()
+        (folder / "audio.wav").write_bytes(b"x")
+        if name.endswith("old"):
+            os.utime(folder, (1, 1))
+    service.run(jobs.VERIFY_OBJECTS, after_id=0)
+    assert [name for name, folder in made.items() if not folder.exists()] == ["kaan-ingest-old"]
