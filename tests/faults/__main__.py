@@ -38,7 +38,7 @@ def main() -> int:
 
 def quick() -> int:
     """Everything of the table and of this folder, once."""
-    return _pytest("tests/faults", *table.elsewhere(), "--durations=10")
+    return _pytest("-n", "3", "tests/faults", *table.elsewhere(), "--durations=10")  # most of it is waiting
 
 
 def guards(only: list[str] | None = None) -> int:

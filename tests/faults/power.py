@@ -37,8 +37,8 @@ def survivors(trace: Path, before: Path, after: Path, *, of: Path) -> Path:
             continue
         process, call, _, name, rest = found.groups()
         source = Path(_unescaped(name))
-        if not source.is_relative_to(of) or source.name.endswith("-shm"):
-            continue
+        if not source.is_relative_to(of) or source == of or source.name.endswith("-shm"):
+            continue  # another folder; the folder itself; what SQLite shares in memory and makes anew
         file = after / source.relative_to(of)
         if call in ("fsync", "fdatasync"):
             if "unfinished" in rest:

@@ -157,6 +157,7 @@ def test_f52_a_migration_killed_half_way_is_finished_by_the_next_start(tmp_path:
     database.dispose()
 
 
+@pytest.mark.guard("commits-wait-for-the-disk")
 def test_f53_every_writer_waits_for_the_disk(alone: World) -> None:
     """What a power cut leaves can only be simulated; that each commit waits for the disk can be read back."""
     with alone.context.db.transaction() as connection:
@@ -164,6 +165,7 @@ def test_f53_every_writer_waits_for_the_disk(alone: World) -> None:
         assert connection.execute(sa.text("PRAGMA journal_mode")).scalar() == "wal"
 
 
+@pytest.mark.guard("commits-wait-for-the-disk")
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace shows what reached the disk")
 def test_f53_what_was_acknowledged_is_there_when_only_synced_bytes_survive(tmp_path: Path, alone: World) -> None:
     """The log of writes and syncs is replayed: only bytes that a sync followed make it into the copy."""
