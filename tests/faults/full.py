@@ -6,6 +6,7 @@ A run is repeated with `--seed`: every choice of what is killed, cut and dropped
 
 from __future__ import annotations
 
+import logging
 import random
 import tempfile
 import time
@@ -81,6 +82,7 @@ def guards(run: Run) -> list[Figure]:
 def run(*, seed: int, scale: float, only: Sequence[str] | None = None) -> int:
     """Every measurement, then the table; exit status 1 when a goal is missed."""
     print(f'seed {seed}   (again: make faults-full ARGS="--seed {seed}")', flush=True)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # the servers around us say every request
     known, figures = measures(), list[Figure]()
     for number, (name, measure) in enumerate(known.items()):
         if only and name not in only:

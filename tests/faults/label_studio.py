@@ -89,7 +89,7 @@ def running() -> Iterator[FakeLabelStudio]:
     class Handler(_Handler):
         there = state
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     state.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -100,6 +100,11 @@ def running() -> Iterator[FakeLabelStudio]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Connections are cut on purpose here."""
 
 
 class _Handler(BaseHTTPRequestHandler):
