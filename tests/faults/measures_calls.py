@@ -20,7 +20,7 @@ from ml_backend.callevents import of_call
 from tests.faults import canaries, checker, label_studio, wholes
 from tests.faults.full import Figure, Run
 from tests.faults.wholes import BUCKET, CALL, Whole
-from tests.faults.world import sid
+from tests.faults.world import PLAIN, sid
 from tests.servers import exotel, moto, redis
 from tests.sync.hostile import HOSTILE
 from tests.sync.provider import SPEECH, Beside, beside
@@ -167,7 +167,7 @@ def all_down(run: Run) -> list[Figure]:
         whole.serve()
         rounds, each, times = 4, run.count(250, least=50), {"up": [], "down": []}
         number = itertools.count()
-        with httpx.Client(timeout=20) as client:
+        with httpx.Client(timeout=20, verify=PLAIN) as client:
             for _ in range(50):
                 whole.send(sid(next(number)), client=client, Status="busy")
             for _ in range(rounds):
@@ -229,7 +229,7 @@ def _at_once(whole: Whole, body: bytes, number: int) -> list[int | None]:
     barrier, answers = threading.Barrier(number), list[int | None]()
 
     def send() -> None:
-        with httpx.Client(timeout=30) as client:
+        with httpx.Client(timeout=30, verify=PLAIN) as client:
             barrier.wait(30)
             answers.append(
                 whole.history.post(client, whole.callbacks, body, call_sid="", content_type="application/json")

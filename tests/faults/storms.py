@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import httpx
 import psutil
 
-from tests.faults.world import Process, World, sid, until
+from tests.faults.world import PLAIN, Process, World, sid, until
 
 
 @dataclass
@@ -50,7 +50,7 @@ def callbacks_under_kills(
     numbers, lock, done = iter(range(callbacks)), threading.Lock(), [0]
 
     def send() -> None:
-        with httpx.Client(timeout=20) as client:
+        with httpx.Client(timeout=20, verify=PLAIN) as client:
             while True:
                 with lock:
                     number = next(numbers, None)

@@ -13,7 +13,7 @@ from ml_backend import runner, tables
 from tests.faults import checker
 from tests.faults.launch import At
 from tests.faults.storms import callbacks_under_kills, supervised
-from tests.faults.world import World, callback, sid, until
+from tests.faults.world import PLAIN, World, callback, sid, until
 
 
 def _send_until_answered(there: World, number: int) -> int:
@@ -87,7 +87,7 @@ def send_at_once(there: World, bodies: list[bytes]) -> list[int | None]:
     barrier, answers = threading.Barrier(len(bodies)), [None] * len(bodies)
 
     def send(number: int) -> None:
-        with httpx.Client(timeout=30) as client:
+        with httpx.Client(timeout=30, verify=PLAIN) as client:
             barrier.wait(30)
             answers[number] = there.history.post(
                 client, there.callbacks, bodies[number], call_sid="", content_type="application/json"
@@ -107,7 +107,7 @@ def test_f47_a_database_locked_by_another_writer_is_503_with_a_time_to_come_back
     assert alone.send(sid(1)) == 200
     with alone.context.db.transaction():  # and does not end
         began = time.monotonic()
-        with httpx.Client(timeout=60) as client:
+        with httpx.Client(timeout=60, verify=PLAIN) as client:
             answer = client.post(alone.callbacks, json=callback(sid(2)))
         assert answer.status_code == 503
         assert int(answer.headers["Retry-After"]) > 0
