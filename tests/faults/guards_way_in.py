@@ -180,3 +180,29 @@ def _look_before_importing_again() -> None:
 def _nightly_check() -> None:
     """What was stored once is believed to be there."""
     module("sync.verification").verify = lambda context, recording, *, read_again: "sound"
+
+
+@guard("listing-is-read")
+def _listing_is_read() -> None:
+    """Callbacks are all there is."""
+    module("sync.listing").go = lambda context, walk, **options: None
+
+
+@guard("list-of-tasks-is-read")
+def _list_of_tasks_is_read() -> None:
+    """Webhooks are all there is."""
+    module("sync.reconcile").find_tasks = lambda context, project_id, task_ids=None: None
+
+
+@guard("byte-cap")
+def _byte_cap() -> None:
+    outbound = module("sync.outbound").Outbound
+    real = outbound.fetch
+    outbound.fetch = lambda self, url, target, *, limit_bytes, basic=None: real(
+        self, url, target, limit_bytes=1 << 50, basic=basic
+    )
+
+
+@guard("pages-are-no-audio")
+def _pages_are_no_audio() -> None:
+    module("sync.outbound").refuse_pages = lambda first: None

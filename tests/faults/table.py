@@ -89,7 +89,7 @@ TABLE: dict[int, tuple[Elsewhere, ...]] = {
         _one(f"{LEDGER}test_all_120_orders_of_the_five_kinds_of_message_give_the_same_row", guard="merging-by-rank"),
         _one(f"{LEDGER}test_an_empty_field_never_wipes_a_filled_one"),
     ),
-    7: (_one(f"{LISTING}test_calls_no_callback_told_of_are_found"),),
+    7: (_one(f"{LISTING}test_calls_no_callback_told_of_are_found", guard="listing-is-read"),),
     25: (
         _one(
             f"{STORAGE}TestS3Signatures::test_a_wrong_secret_is_refused_and_no_credential_is_repeated",
@@ -135,10 +135,18 @@ TABLE: dict[int, tuple[Elsewhere, ...]] = {
             f"{DOWNLOADS}test_trouble_that_passes_uses_no_rung_of_the_ladder[429-bare]",
             f"{DOWNLOADS}test_trouble_that_passes_uses_no_rung_of_the_ladder[503]",
             f"{DOWNLOADS}test_the_provider_says_how_long_to_wait",
+        ),
+        _one(
             f"{DOWNLOADS}test_what_is_not_there_is_asked_for_again_on_the_ladder_and_then_missing[html]",
+            guard="pages-are-no-audio",
         ),
     ),
-    37: (_one(f"{DOWNLOADS}test_too_many_bytes_are_refused_with_the_setting_that_says_how_many[gzip-bomb]"),),
+    37: (
+        _one(
+            f"{DOWNLOADS}test_too_many_bytes_are_refused_with_the_setting_that_says_how_many[gzip-bomb]",
+            guard="byte-cap",
+        ),
+    ),
     38: (
         _one(f"{AUDIO}test_a_recording_cut_short_is_never_taken_for_whole", guard="lengths-are-compared"),
         _one(

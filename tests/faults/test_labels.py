@@ -51,6 +51,7 @@ def test_f54_tasks_wait_while_label_studio_is_away_and_arrive_once(whole: Whole,
     sound(whole)
 
 
+@pytest.mark.guard("list-of-tasks-is-read")
 def test_f55_changes_whose_webhook_was_lost_are_found_by_reading_the_list(whole: Whole) -> None:
     heard(whole)
     [task_id] = whole.studio.tasks
