@@ -214,7 +214,8 @@ def copies(run: Run) -> list[Figure]:
             "in Label Studio": len(whole.studio.tasks),
         }
         broken = checker.wrong(whole.context, sent=whole.history.read(), label_studio=whole.studio)
-    for entry in broken[:10]:
+        left = {(row.name, row.state, row.error_code) for row in whole.rows(tables.jobs) if row.state != "done"}
+    for entry in [*broken[:10], *sorted(map(str, left))]:
         print(entry)
     seen = ", ".join(f"{count} {name}" for name, count in counts.items())
     return [
