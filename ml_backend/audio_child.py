@@ -105,9 +105,11 @@ def _ready() -> Standby:
 def _answer(descriptor: int, deadline: float) -> tuple[bool, bytes | None]:
     """Whether a fork began, and what it said: its process id on a line, then its JSON, then the end of the pipe."""
     received = b""
+    poll = select.poll()  # select() itself cannot name a descriptor beyond 1023
+    poll.register(descriptor, select.POLLIN)
     while True:
         left = deadline - time.monotonic()
-        if left <= 0 or not select.select([descriptor], [], [], left)[0]:
+        if left <= 0 or not poll.poll(left * 1000):
             pid, _, _ = received.partition(b"\n")
             if pid:
                 with contextlib.suppress(ProcessLookupError):

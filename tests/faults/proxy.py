@@ -113,8 +113,18 @@ class Proxy:
             _reset(inner)
             return
         self._keep(outer)
-        threading.Thread(target=self._pump, args=(inner, outer, False), daemon=True).start()
+        asking = threading.Thread(target=self._pump, args=(inner, outer, False), daemon=True)
+        asking.start()
         self._pump(outer, inner, True)
+        faults = self._faults
+        if "cut_answer" in faults or "timeout" in faults:
+            return  # held open, unanswered, until healed
+        asking.join()
+        with self._lock:
+            self._open -= {inner, outer}
+        for one in (inner, outer):
+            with contextlib.suppress(OSError):
+                one.close()
 
     def _keep(self, one: socket.socket) -> None:
         with self._lock:
