@@ -109,6 +109,11 @@ def plan(context: Context, ls_project_id: int) -> Plan:
     changes.append(
         Change(MODEL_VERSION, f"Set model_version from {old} to {label}.", there.get("model_version") != label)
     )
+    if row is None or row.routing is None:
+        warnings.append(
+            f"Calls, and recordings found in {context.settings.scan_buckets}, become tasks of the first attached "
+            f"project, at most {context.settings.max_open_tasks} open at a time; `project rules` narrows that."
+        )
     for problem in labelconfig.parse(str(there.get("label_config") or "")).problems:
         warnings.append(f"The labelling config: {problem}")
     if there.get("evaluate_predictions_automatically"):

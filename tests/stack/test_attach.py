@@ -33,6 +33,7 @@ DATA_DIR={folder}/data
 REDIS_URL={redis}
 OBJECT_STORE={objects}
 AUDIO_BUCKET=kaan-audio-of-the-walk
+SCAN_BUCKETS=old-calls
 LABEL_STUDIO_URL={label_studio}
 LABEL_STUDIO_API_KEY={token}
 LABEL_STUDIO_WEBHOOK_SECRET=a-secret-of-the-attach-walk
