@@ -79,9 +79,17 @@ def fields_of(content_type: str, query: bytes | str, body: bytes) -> Fields:
     for name, value in pairs:
         values.setdefault(name, []).append(value)
     for stream in [value for value in values.get("stream", ()) if isinstance(value, str) and value[:1] == "{"]:
-        for name, value in _flat(_json(stream.encode()), "stream"):  # a query can carry one JSON text
+        for name, value in _stream(stream):
             values.setdefault(name, []).append(value)
     return Fields(values)
+
+
+def _stream(text: str) -> list[tuple[str, Any]]:
+    """The fields of a Stream that came as one JSON text; a broken one says nothing, the event counts."""
+    try:
+        return list(_flat(_json(text.encode("utf-8", "replace")), "stream"))
+    except InvalidInput:
+        return []
 
 
 def of_object(row: Any) -> Fields:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ml_backend import callevents
@@ -323,6 +323,7 @@ def test_anything_at_all_is_an_event_or_a_refusal(content_type: str, query: str,
     assert found is None or found.status in (400, 413)
 
 
+@example("{")
 @given(st.one_of(st.text(), st.floats(), st.integers(), st.none(), st.lists(st.text())))
 def test_any_value_of_any_field_is_survived(value: Any) -> None:
     if isinstance(value, float) and not math.isfinite(value):

@@ -11,11 +11,13 @@ from ml_backend import cli
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def leaves(name):
+def leaves(name, command=None):
     """Every command that can be called: groups are opened."""
-    command = cli.load(name)
+    command = command or cli.load(name)
     inner = getattr(command, "commands", None)
-    return [(f"{name} {key}", each) for key, each in inner.items()] if inner else [(name, command)]
+    if not inner:
+        return [(name, command)]
+    return [leaf for key, each in inner.items() for leaf in leaves(f"{name} {key}", each)]
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
