@@ -41,7 +41,9 @@ def projects_with_unconfirmed_answers(connection: Connection) -> list[Arguments]
     answered = tables.predictions
     found = (
         sa.select(answered.c.project_id)
+        .join(tables.projects, tables.projects.c.id == answered.c.project_id)
         .where(answered.c.delivered_by == "answer", answered.c.confirmed_at.is_(None))
+        .where(tables.projects.c.state == "attached", answered.c.draft_label == tables.projects.c.draft_label)
         .distinct()
     )
     return [{"project_id": row.project_id} for row in connection.execute(found.order_by(answered.c.project_id))]

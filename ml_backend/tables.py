@@ -192,7 +192,8 @@ tasks = Table(
     Index(None, "project_id", "data_value"), Index(None, "recording_id"), Index(None, "state"),
 )
 
-# Step 4 and 10. One rendering for one task under one draft label. Exactly one deliverer, by compare-and-set.
+# Step 4 and 10. One rendering for one task under one draft label. Exactly one deliverer, by compare-and-set. A draft
+# taken back, because the task's audio was replaced, stays under a label `withdrawn-<id>` that nothing asks for.
 # delivered_by: answer, push, or null while nobody has it.
 predictions = Table(
     "predictions", metadata, _id(), _created(),

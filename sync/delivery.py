@@ -64,7 +64,8 @@ def confirm_answers(context: JobContext, project_id: int) -> None:
             connection.execute(sa.update(predictions).where(mine).values(delivered_by=None, delivered_at=None))
             bump(connection, project_id)
             jobs.enqueue(connection, jobs.PUSH_PREDICTIONS, key=str(project_id), project_id=project_id)
-        later = sa.select(predictions.c.id).where(predictions.c.project_id == project_id, answered).limit(1)
+        mine = sa.and_(predictions.c.project_id == project_id, predictions.c.draft_label.in_(_labels(project)))
+        later = sa.select(predictions.c.id).where(mine, answered).limit(1)
         if connection.execute(later).first():
             due = tables.now() + ANSWER_SETTLES
             jobs.enqueue(connection, jobs.CONFIRM_ANSWERS, key=str(project_id), due_at=due, project_id=project_id)
@@ -92,7 +93,8 @@ def withdraw(context: Context, client: LabelStudioClient, task: sa.Row[Any]) -> 
     with context.db.transaction() as connection:
         for row in rows:
             values = {"draft_label": f"withdrawn-{row.id}", "delivered_by": row.delivered_by or "nobody"}
-            db.update(connection, predictions, row.id, **values, ls_prediction_id=None)
+            settled = {"confirmed_at": row.confirmed_at or tables.now(), "ls_prediction_id": None}
+            db.update(connection, predictions, row.id, **values, **settled)
 
 
 def _confirm_found(context: Context, client: LabelStudioClient, rows: Sequence[sa.Row[Any]]) -> list[sa.Row[Any]]:

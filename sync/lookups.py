@@ -6,7 +6,7 @@ held and names no recording is looked up after 2, 5, 15, 60 minutes, 6 and 24 ho
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,15 +27,14 @@ def look_up_call(context: JobContext, call_id: int) -> None:
     if call.next_action not in (LOOK_UP, WAIT):
         return
     if at := stops.until(context):
-        stops.again(context, jobs.LOOK_UP_CALL, at, key=call_id, priority=urgency(context), call_id=call_id)
+        _again(context, call_id, at)
         return
     try:
         found = exotel.client_of(context).call(call.call_sid)
     except ConfigurationError as error:
         if error.code != "http-unauthorised":
             raise
-        at = stops.stop(context, error)
-        stops.again(context, jobs.LOOK_UP_CALL, at, key=call_id, priority=urgency(context), call_id=call_id)
+        _again(context, call_id, stops.stop(context, error))
         return
     except PermanentError as error:
         unknown = error.code == "http-missing"
@@ -49,8 +48,7 @@ def look_up_call(context: JobContext, call_id: int) -> None:
         if error.code in pace.THEIRS:
             _later(context, call, error.code, error.sentence)
         else:
-            at = tables.now() + timedelta(seconds=wait_s)
-            stops.again(context, jobs.LOOK_UP_CALL, at, key=call_id, priority=urgency(context), call_id=call_id)
+            _again(context, call_id, tables.now() + timedelta(seconds=wait_s))
         return
     stops.accepted(context)
     event = of_call(found, source="details", zone=context.settings.exotel_time_zone)
@@ -59,6 +57,11 @@ def look_up_call(context: JobContext, call_id: int) -> None:
         now = ledger.record(connection, event, key=key, priority=priority)
     if (now.next_action, now.due_at) == (call.next_action, call.due_at):  # nothing new was learnt
         _later(context, call, "recording-not-named", f"Exotel names no recording yet; the call is {now.status}.")
+
+
+def _again(context: JobContext, call_id: int, at: datetime) -> None:
+    """The same look-up at that time: this was no attempt."""
+    stops.again(context, jobs.LOOK_UP_CALL, at, key=call_id, priority=urgency(context), call_id=call_id)
 
 
 def _later(context: JobContext, call: sa.Row[Any], code: str, sentence: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 import sqlalchemy as sa
 
@@ -20,6 +22,10 @@ def test_a_task_whose_audio_is_replaced_gets_a_draft_of_the_new_audio_and_keeps_
     changed, model = service.there(project)
     [old], [expected] = changed["predictions"], model["predictions"]
     assert old["result"] != expected["result"]
+    with service.context.db.transaction() as connection:  # answered long ago, and nobody saw it arrive
+        row = sa.update(tables.predictions).where(tables.predictions.c.id == service.rows(tables.predictions)[0].id)
+        ago = tables.now() - timedelta(hours=1)
+        connection.execute(row.values(delivered_by="answer", delivered_at=ago, confirmed_at=None))
 
     service.client.change_task_data(changed["id"], {**changed["data"], "audio": model["data"]["audio"]})
     with service.context.db.transaction() as connection:
@@ -32,6 +38,7 @@ def test_a_task_whose_audio_is_replaced_gets_a_draft_of_the_new_audio_and_keeps_
     assert found["id"] != old["id"]
     kept = sorted(row.draft_label for row in service.rows(tables.predictions))
     assert [label.partition("-")[0] for label in kept] == ["draft", "draft", "withdrawn"]
+    assert [row.id for row in service.rows(tables.predictions) if row.confirmed_at is None] == []
 
 
 def test_a_draft_on_its_way_is_not_taken_back_before_it_has_arrived(service: Service) -> None:
