@@ -41,10 +41,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Plan:
-    """What attaching will change, in order, and what a person should know first."""
+    """What attaching will change, in order; what it means; and what is not as it should be, now or later."""
 
     project: dict[str, Any]
     changes: tuple[Change, ...]
+    notices: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
@@ -89,7 +90,7 @@ def plan(context: Context, ls_project_id: int) -> Plan:
     with context.db.reading() as connection:
         row = project_of(connection, context.settings.label_studio_url, ls_project_id)
     label = _label(row, there)
-    changes, warnings = [], []
+    changes, notices, warnings = [], [], []
     storage = our_storage(client, context.settings, ls_project_id)
     changes.append(
         Change(STORAGE, f"Add a source storage for our audio bucket {context.settings.audio_bucket}.", storage is None)
@@ -110,7 +111,7 @@ def plan(context: Context, ls_project_id: int) -> Plan:
         Change(MODEL_VERSION, f"Set model_version from {old} to {label}.", there.get("model_version") != label)
     )
     if row is None or row.routing is None:
-        warnings.append(
+        notices.append(
             f"Calls, and recordings found in {context.settings.scan_buckets}, become tasks of the first attached "
             f"project, at most {context.settings.max_open_tasks} open at a time; `project rules` narrows that."
         )
@@ -118,7 +119,7 @@ def plan(context: Context, ls_project_id: int) -> Plan:
         warnings.append(f"The labelling config: {problem}")
     if there.get("evaluate_predictions_automatically"):
         warnings.append("The project asks for predictions on every page of its task list: that is slow, turn it off.")
-    return Plan(there, tuple(changes), tuple(warnings))
+    return Plan(there, tuple(changes), tuple(notices), tuple(warnings))
 
 
 def attach(context: Context, ls_project_id: int, *, extra_params: Mapping[str, Any] | None = None) -> int:

@@ -75,17 +75,17 @@ def attach(
         console.print(escape(f"Project {project_id}, {planned.project.get('title')}:"))
         for sentence in changes or ["Nothing has to change."]:
             console.print(escape(f"  - {sentence}"))
-        for warning in planned.warnings:
-            console.print(escape(f"  ! {warning}"))
+        for sentence in (*planned.notices, *planned.warnings):
+            console.print(escape(f"  ! {sentence}"))
+    facts = {"changes": changes, "notices": list(planned.notices), "warnings": list(planned.warnings)}
     if dry_run:
         if as_json:
-            facts = {"project": project_id, "dry_run": True, "changes": changes, "warnings": list(planned.warnings)}
-            typer.echo(json.dumps(facts, ensure_ascii=False))
+            typer.echo(json.dumps({"project": project_id, "dry_run": True, **facts}, ensure_ascii=False))
         else:
             typer.echo("Nothing was changed.")
         return
     row_id = pipeline.attach(context, project_id, extra_params=_params(extra_params))
-    _say_row(context, row_id, "is attached", as_json=as_json, changes=changes, warnings=list(planned.warnings))
+    _say_row(context, row_id, "is attached", as_json=as_json, **facts)
 
 
 @app.command()
