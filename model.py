@@ -15,9 +15,10 @@ import threading
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from ml_backend import jobs, parameters, projects
+from ml_backend import jobs, projects
 from ml_backend.context import Context, open_context
 from ml_backend.delivery import Deliveries
+from ml_backend.labelling import parameters
 from ml_backend.projects import Project
 
 

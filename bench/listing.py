@@ -28,7 +28,7 @@ from ml_backend import db, tables
 from ml_backend.context import Context, open_context
 from ml_backend.settings import Settings
 from ml_backend.storage_s3 import S3Store
-from sync import scan
+from sync.objects import scan
 
 BUCKET, KEYS, PER_DAY, PAGE, ROUNDS = "call-recordings", 100_000, 274, 1000, 5
 NEW = 10

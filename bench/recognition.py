@@ -27,8 +27,8 @@ from faster_whisper.vad import get_speech_timestamps
 from bench import ratios
 from ml_backend import audio, audio_child
 from ml_backend.engine import Request, Transcriber
-from ml_backend.engine_windows import RATE_HZ, find_speech, windows_of
 from ml_backend.manifest import Window
+from ml_backend.recognition.windows import RATE_HZ, find_speech, windows_of
 from ml_backend.settings import Settings
 from ml_backend.transcript import DecodingProfile, Transcript
 from tests import models, sounds

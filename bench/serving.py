@@ -27,8 +27,9 @@ import sqlalchemy as sa
 from bench import ratios
 from bench.ratios import alternate
 from bench.servers import ROOT, children, cpu_s_of, environment, free_port, serving, wait_for
-from ml_backend import db, labelconfig, rendering, tables
+from ml_backend import db, rendering, tables
 from ml_backend.db import Database
+from ml_backend.labelling import labelconfig
 from ml_backend.transcript import Segment, Transcript
 
 CONFIG = (ROOT / "ml_backend" / "labelling" / "original.xml").read_text()
@@ -277,7 +278,7 @@ def hold(port: int, body: bytes, stop: threading.Event) -> None:
 
 def burn() -> None:
     """A transcription worker's appetite, at its priority."""
-    from ml_backend.worker import NICENESS
+    from ml_backend.running.worker import NICENESS
 
     os.nice(NICENESS["transcribe"])
     while True:

@@ -22,14 +22,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend import manifest, registry, routing
-from ml_backend.engine_windows import RATE_HZ
 from ml_backend.errors import ConfigurationError, KaanError
+from ml_backend.recognition.windows import RATE_HZ
 from ml_backend.settings import Settings
 from ml_backend.transcript import DecodingProfile, Transcript
 
 if TYPE_CHECKING:
     from ml_backend.context import Context
-    from ml_backend.engine_pool import Pool
+    from ml_backend.recognition.pool import Pool
 
 _ROUND_S = 1800.0  # recordings pooled at once; bounds the memory of features and kept encoder outputs
 _POLL_S = 1.0  # how often the alias is looked at
@@ -40,7 +40,7 @@ _FAILED_S = 60.0  # how long a version that would not load is left alone
 class Request:
     """One recording: samples [channels, n] at 16 kHz, float32 in -1..1; `key` is the caller's own.
 
-    `speech` are the speech probabilities of each leg, where the caller has them (`engine_voice`, for parts of a call).
+    `speech` are the speech probabilities of each leg, where the caller has them (`voice`, for parts of a call).
     """
 
     samples: npt.NDArray[np.float32]
@@ -74,8 +74,8 @@ class Transcriber:
         """
         from faster_whisper import WhisperModel
 
-        from ml_backend.engine_decoding import LADDER, Decoder
-        from ml_backend.engine_pool import Pool, first_line
+        from ml_backend.recognition.decoding import LADDER, Decoder
+        from ml_backend.recognition.pool import Pool, first_line
 
         folder = folder_of(location)
         described = manifest.verify(folder) if (folder / manifest.FILE).is_file() else None
@@ -110,7 +110,7 @@ class Transcriber:
 
     def transcribe(self, requests: Sequence[Request]) -> list[Transcript | KaanError]:
         """One answer per request, in order; a bad recording is an error in its own place."""
-        from ml_backend.engine_segments import transcript_of
+        from ml_backend.recognition.segments import transcript_of
 
         if os.getpid() != self._pid:
             raise _after_fork()
@@ -123,8 +123,8 @@ class Transcriber:
 
     def self_check(self) -> None:
         """Encode and decode one window of noise: a model that cannot is found before it serves."""
-        from ml_backend.engine_pool import Work
-        from ml_backend.engine_windows import Stretch, Window
+        from ml_backend.recognition.pool import Work
+        from ml_backend.recognition.windows import Stretch, Window
 
         noise = np.random.default_rng(0).normal(0, 0.05, RATE_HZ).astype(np.float32)
         decoder = self._pool.decoder

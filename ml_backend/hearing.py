@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from ml_backend import audio
 from ml_backend.engine import Request, Transcriber
-from ml_backend.engine_voice import Voice
-from ml_backend.engine_windows import Probabilities
 from ml_backend.errors import KaanError
+from ml_backend.recognition.voice import Voice
+from ml_backend.recognition.windows import Probabilities
 from ml_backend.transcript import DecodingProfile, Segment, Transcript, Word
 
 AT_ONCE_S = 300.0  # longer audio is heard in spans

@@ -14,7 +14,7 @@ import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -23,6 +23,9 @@ from ml_backend import tables
 from ml_backend.db import Database
 from ml_backend.errors import InvalidInput
 from ml_backend.tables import jobs
+
+if TYPE_CHECKING:
+    from ml_backend.context import JobContext
 
 WAITED_FOR, LIVE, BULK = 0, 50, 100  # priorities: a person waits; a call just ended; back-fill
 
@@ -45,29 +48,31 @@ class JobKind:
 
 
 READ_EVENT = JobKind("read-event", "sync.annotations.read_event", "sync", 120)
-READ_CALL_EVENT = JobKind("read-call-event", "sync.calls.read_call_event", "sync", 120)
-LOOK_UP_CALL = JobKind("look-up-call", "sync.lookups.look_up_call", "sync", 300, max_attempts=40)
-FETCH_RECORDING = JobKind("fetch-recording", "sync.downloads.fetch_recording", "sync", 1200, max_attempts=40)
-RECONCILE_CALLS = JobKind("reconcile-calls", "sync.listing.reconcile_calls", "sync", 3600)
-SYNC_PROJECT = JobKind("sync-project", "sync.projects.sync_project", "sync", 600)
+READ_CALL_EVENT = JobKind("read-call-event", "sync.exotel.callbacks.read_call_event", "sync", 120)
+LOOK_UP_CALL = JobKind("look-up-call", "sync.exotel.lookups.look_up_call", "sync", 300, max_attempts=40)
+FETCH_RECORDING = JobKind("fetch-recording", "sync.exotel.downloads.fetch_recording", "sync", 1200, max_attempts=40)
+RECONCILE_CALLS = JobKind("reconcile-calls", "sync.exotel.listing.reconcile_calls", "sync", 3600)
+SYNC_PROJECT = JobKind("sync-project", "sync.label_studio.projects.sync_project", "sync", 600)
 FIND_TASKS = JobKind("find-tasks", "sync.reconcile.find_tasks", "sync", 900)
 READ_ANNOTATION = JobKind("read-annotation", "sync.annotations.read_annotation", "sync", 120)
 INGEST_RECORDING = JobKind("ingest-recording", "sync.ingest.ingest_recording", "sync", 900)
-LEARN_LEGS = JobKind("learn-legs", "sync.company_numbers.learn_legs", "sync", 600, priority=BULK)
-STORE_SPOOLED = JobKind("store-spooled", "sync.originals.store_spooled", "sync", 3600)
-VERIFY_OBJECTS = JobKind("verify-objects", "sync.verification.verify_objects", "sync", 3600, priority=BULK)
+LEARN_LEGS = JobKind("learn-legs", "sync.exotel.company_numbers.learn_legs", "sync", 600, priority=BULK)
+STORE_SPOOLED = JobKind("store-spooled", "sync.recordings.originals.store_spooled", "sync", 3600)
+VERIFY_OBJECTS = JobKind("verify-objects", "sync.recordings.verification.verify_objects", "sync", 3600, priority=BULK)
 TRANSCRIBE_RECORDING = JobKind(
     "transcribe-recording", "sync.transcribe.transcribe_recordings", "transcribe", 1800, pooled=True
 )
-SELECT_RECORDING = JobKind("select-recording", "sync.selection.select_recording", "sync", 120)
-TAKE_UP_WAITING = JobKind("take-up-waiting", "sync.selection.take_up_waiting", "sync", 600, priority=BULK)
-EXPIRE_RECORDINGS = JobKind("expire-recordings", "sync.retention.expire_recordings", "sync", 1800, priority=BULK)
+SELECT_RECORDING = JobKind("select-recording", "sync.review.selection.select_recording", "sync", 120)
+TAKE_UP_WAITING = JobKind("take-up-waiting", "sync.review.selection.take_up_waiting", "sync", 600, priority=BULK)
+EXPIRE_RECORDINGS = JobKind(
+    "expire-recordings", "sync.privacy.retention.expire_recordings", "sync", 1800, priority=BULK
+)
 CREATE_TASKS = JobKind("create-tasks", "sync.tasks.create_tasks", "sync", 600)
 PUSH_PREDICTIONS = JobKind("push-predictions", "sync.delivery.push_predictions", "sync", 600)
 CONFIRM_ANSWERS = JobKind("confirm-answers", "sync.delivery.confirm_answers", "sync", 300)
-REDRAFT_PROJECT = JobKind("redraft-project", "sync.projects.redraft_project", "sync", 1800)
-SCAN_BUCKET = JobKind("scan-bucket", "sync.scan.scan_bucket", "sync", 1800, priority=BULK)
-FEED_RATINGS = JobKind("feed-ratings", "sync.ratings.feed_ratings", "sync", 600, priority=BULK)
+REDRAFT_PROJECT = JobKind("redraft-project", "sync.label_studio.projects.redraft_project", "sync", 1800)
+SCAN_BUCKET = JobKind("scan-bucket", "sync.objects.scan.scan_bucket", "sync", 1800, priority=BULK)
+FEED_RATINGS = JobKind("feed-ratings", "sync.review.ratings.feed_ratings", "sync", 600, priority=BULK)
 TRAIN = JobKind("train", "training.pipeline.train_requested", "training", 24 * 3600, max_attempts=3, priority=BULK)
 
 KINDS: dict[str, JobKind] = {
@@ -109,6 +114,12 @@ def enqueue(
     if key is None:
         return int(connection.execute(sa.insert(jobs).values(**values).returning(jobs.c.id)).scalar_one())
     return _enqueue_once(connection, values)
+
+
+def urgency(context: JobContext) -> int:
+    """The running job's priority, for the jobs that follow from it: a person who waits, waits for all of them."""
+    rows = context.db.rows(sa.select(jobs.c.priority).where(jobs.c.id == context.job_id))
+    return int(rows[0].priority) if rows else LIVE
 
 
 def enqueue_many(connection: Connection, kind: JobKind, argument: str, ids: Sequence[int], *, priority: int) -> None:

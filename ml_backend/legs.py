@@ -14,7 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, jobs, labelconfig
+from ml_backend import db, jobs
+from ml_backend.labelling import labelconfig
 from ml_backend.tables import annotations as annotation_rows
 from ml_backend.tables import calls, company_numbers, projects, recordings, tasks
 

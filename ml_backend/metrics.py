@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from ml_backend import leases, tables
+from ml_backend import tables
 from ml_backend.db import Database
+from ml_backend.running import leases
 from ml_backend.tables import calls, jobs, processes
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST

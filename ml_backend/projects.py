@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, jobs, labelconfig, tables
+from ml_backend import db, jobs, tables
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
+from ml_backend.labelling import labelconfig
 
 _UID = re.compile(r"([1-9][0-9]{0,17})(\.[0-9]{1,20})?", re.ASCII)
 

@@ -16,12 +16,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import failpoints, leases, log, processes, tables, transport
+from ml_backend import failpoints, log, tables
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, KaanError, RetryableError
 from ml_backend.jobs import QUEUES, WAITED_FOR
-from ml_backend.leases import Timing
-from ml_backend.runner import new_owner
+from ml_backend.running import leases, processes, transport
+from ml_backend.running.leases import Timing
+from ml_backend.running.runner import new_owner
 from ml_backend.schedules import SCHEDULES, Schedule, make_due
 from ml_backend.tables import jobs
 

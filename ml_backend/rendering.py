@@ -10,11 +10,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ml_backend.controls import LANGUAGES, SCRIPTS, Controls, Labels
 from ml_backend.errors import PermanentError
-from ml_backend.reference import Reference, Region, clean, to_reference
+from ml_backend.labelling.controls import LANGUAGES, SCRIPTS, Controls, Labels
+from ml_backend.labelling.reference import Reference, Region, clean, to_reference
+from ml_backend.labelling.validation import check
 from ml_backend.transcript import Segment, Transcript
-from ml_backend.validation import check
 
 __all__ = ["Reference", "Region", "status_line", "to_prediction", "to_reference"]
 

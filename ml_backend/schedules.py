@@ -14,8 +14,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import jobs, leases, tables
+from ml_backend import jobs, tables
 from ml_backend.jobs import BULK, LIVE, JobKind
+from ml_backend.running import leases
 
 Arguments = dict[str, Any]
 

@@ -79,7 +79,7 @@ events = Table(
     Index(None, "source", "state"), Index(None, "call_sid"),
 )
 
-# Step 1. One call the provider reported: the ledger. States, moves and reasons: ml_backend/ledger.py. A call is in a
+# Step 1. One call the provider reported: the ledger. States, moves and reasons: ml_backend/calls/ledger.py. A call is in a
 # final state with a reason, or has a next action with a due time.
 calls = Table(
     "calls", metadata, _id(), _created(), Column("updated_at", UtcTime, nullable=False, default=now),

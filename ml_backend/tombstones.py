@@ -6,8 +6,8 @@ kind and identity of a tombstone or hold:
     object      s3://bucket/key                   audio       sha256:{of the original}, whatever name it comes under
     caller      a pseudonym: calls of that person that began before the tombstone was set
 
-Doors: ml_backend/ledger (callbacks, listing, look-ups), sync/downloads, sync/ingest (scan, upload, retry) and
-sync/objects.
+Doors: ml_backend/calls/ledger (callbacks, listing, look-ups), sync/exotel/downloads, sync/ingest (scan, upload, retry)
+and sync/objects/rows.
 """
 
 from __future__ import annotations

@@ -14,12 +14,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, jobs, labelconfig, rendering, tables
+from ml_backend import db, jobs, rendering, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import PermanentError
+from ml_backend.labelling import labelconfig
 from ml_backend.tables import annotations as rows
 from ml_backend.tables import events, predictions, projects, tasks
-from sync.label_studio import client_of
+from sync.label_studio.client import client_of
 
 IDS_PER_JOB = 500
 

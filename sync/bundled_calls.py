@@ -17,8 +17,7 @@ import sqlalchemy as sa
 from ml_backend import jobs, tombstones
 from ml_backend.context import Context
 from ml_backend.tables import projects, recordings, tasks
-from sync.ingest import add_recording
-from sync.sources import Source
+from sync.recordings.sources import Source, add_recording
 from sync.tasks import Wish, want_task
 
 BUCKET = "call-recordings"

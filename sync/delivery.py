@@ -16,13 +16,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import db, jobs, labelconfig, tables
+from ml_backend import db, jobs, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import PermanentError, RetryableError
+from ml_backend.labelling import labelconfig
 from ml_backend.tables import predictions, projects, tasks
-from sync.changes import label_shown, show_label
-from sync.drafts import bump
-from sync.label_studio import LabelStudioClient, client_of
+from sync.drafting.drafts import bump
+from sync.label_studio.changes import label_shown, show_label
+from sync.label_studio.client import LabelStudioClient, client_of
 
 BATCH = 200
 LINES_PER_RUN = 300  # one request each, about seven a second

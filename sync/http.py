@@ -1,6 +1,6 @@
 """The door to HTTP: clients with timeouts and bounds for services the settings name, and foreign errors mapped once.
 
-Addresses that somebody else gave us, and Exotel, go through `sync.outbound`, which trusts nobody.
+Addresses that somebody else gave us, and Exotel, go through `sync.outbound.fetching`, which trusts nobody.
 
     timeout, no connection, 408, 425, 429, 5xx  -> RetryableError (`Retry-After` is obeyed)
     401                                         -> ConfigurationError: the credentials are wrong

@@ -6,7 +6,7 @@ our bucket, because its owner may delete it. The WAV that people hear and the mo
 be rebuilt at any time. Everything here reads and writes a few seconds at a time: a call may last four hours.
 
 Audio that is missing, forbidden, empty, no audio or too long becomes state `refused` with a reason; audio that is cut
-or damaged goes on as `ready` with the reason `audio-cut` or `audio-damaged` (`sync.lengths`). Before either, a call's
+or damaged goes on as `ready` with the reason `audio-cut` or `audio-damaged` (`lengths`). Before either, a call's
 recording is fetched once more. A recording that was refused is tried again when its job is retried.
 """
 
@@ -21,20 +21,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
-from ml_backend import audio, db, failpoints, jobs, ledger, quality, tombstones
+from ml_backend import audio, db, failpoints, jobs, quality, tombstones
+from ml_backend.calls import ledger
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.storage import sha256_of
-from ml_backend.tables import jobs as job_rows
 from ml_backend.tables import recordings, tasks
-from sync import cutting, exotel, label_studio, layouts, lengths, refetching, removal
-from sync.originals import keep_original, need_room
-from sync.outbound import outbound_of
-from sync.sources import Source
-
-__all__ = ["add_recording", "ingest_recording", "keep_original", "need_room", "urgency"]
+from sync.exotel import client as exotel
+from sync.label_studio import client as label_studio
+from sync.outbound.fetching import outbound_of
+from sync.recordings import cutting, layouts, lengths, refetching, removal
+from sync.recordings.originals import need_room
 
 DERIVED = "derived/{sha256}/audio.wav"
 ORIGINAL = "originals/{sha256}{suffix}"
@@ -50,26 +48,6 @@ class _Original:
     key: str
     sha256: str
     size_bytes: int
-
-
-def add_recording(connection: Connection, source: Source, **known: Any) -> tuple[int, bool]:
-    """The recording row of a source; gives (id, whether it is new). Does not enqueue anything."""
-    bucket, key = source.object if source.kind == "object" else (None, None)
-    values = {
-        "source": source.kind,
-        "source_identity": source.identity,
-        "bucket": bucket,
-        "object_key": key,
-        "state": "found",
-        **known,
-    }
-    return db.insert_once(connection, recordings, values, key=("source", "source_identity"))
-
-
-def urgency(context: JobContext) -> int:
-    """The running job's priority, for the jobs that follow from it: a person who waits, waits for all of them."""
-    rows = context.db.rows(sa.select(job_rows.c.priority).where(job_rows.c.id == context.job_id))
-    return int(rows[0].priority) if rows else jobs.LIVE
 
 
 def ingest_recording(context: JobContext, recording_id: int) -> None:
@@ -107,7 +85,9 @@ def _go_on(context: JobContext, recording: sa.Row[Any], values: dict[str, Any]) 
             db.update(connection, recordings, recording.id, **values)
         voice = recording.synthetic and layouts.is_voice(recording.bucket, recording.object_key, context.settings)
         following = jobs.SELECT_RECORDING if voice else jobs.TRANSCRIBE_RECORDING  # nobody need hear what we made
-        jobs.enqueue(connection, following, key=str(recording.id), priority=urgency(context), recording_id=recording.id)
+        jobs.enqueue(
+            connection, following, key=str(recording.id), priority=jobs.urgency(context), recording_id=recording.id
+        )
         ledger.recording_moved(connection, recording.id)
     return True
 

@@ -15,17 +15,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import db, jobs, labelconfig, tables
+from ml_backend import db, jobs, tables
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, PermanentError
-from ml_backend.labelling import configs
+from ml_backend.labelling import configs, labelconfig
 from ml_backend.settings import Settings
 from ml_backend.tables import projects
-from sync import connections, ratings, streams
-from sync.changes import BACKEND, MODEL_VERSION, STORAGE, WEBHOOK, note, show_label, step_of
-from sync.connections import TITLE, carries_secret, hook_url, our_storage, same
-from sync.label_studio import LabelStudioClient, client_of
-from sync.projects import project_of
+from sync.label_studio import connections, streams
+from sync.label_studio.changes import BACKEND, MODEL_VERSION, STORAGE, WEBHOOK, note, show_label, step_of
+from sync.label_studio.client import LabelStudioClient, client_of
+from sync.label_studio.connections import TITLE, carries_secret, hook_url, our_storage, same
+from sync.label_studio.projects import project_of
+from sync.review import ratings
 
 SCRIPT_POLICY = {"hi": "Deva", "mr": "Deva", "en": "Latn"}  # of a project we make: each language in its own script
 

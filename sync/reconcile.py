@@ -14,17 +14,18 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, jobs, labelconfig, rendering, tables
+from ml_backend import db, jobs, rendering, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import PermanentError
+from ml_backend.jobs import urgency
+from ml_backend.labelling import labelconfig
 from ml_backend.tables import annotations as annotation_rows
 from ml_backend.tables import predictions, projects, recordings, tasks
-from sync import drafts
 from sync.annotations import mark_deleted, store
 from sync.delivery import withdraw
-from sync.ingest import add_recording, urgency
-from sync.label_studio import LabelStudioClient, client_of
-from sync.sources import source_of
+from sync.drafting import drafts
+from sync.label_studio.client import LabelStudioClient, client_of
+from sync.recordings.sources import add_recording, source_of
 from sync.tasks import KEY, external_key, refused_line
 
 CHUNK = 100

@@ -15,19 +15,20 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, jobs, labelconfig, tables
+from ml_backend import db, jobs, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import PermanentError
+from ml_backend.labelling import labelconfig
 from ml_backend.tables import predictions, projects, recordings, tasks
-from sync import drafts, pieces
-from sync.label_studio import LabelStudioClient, client_of
-from sync.pieces import Piece, external_key
-from sync.sources import playable
+from sync.drafting import drafts, pieces
+from sync.drafting.pieces import Piece, external_key
+from sync.label_studio.client import LabelStudioClient, client_of
+from sync.label_studio.streams import USEFULNESS
+from sync.recordings.sources import playable
 
 __all__ = ["KEY", "Wish", "create_tasks", "external_key", "refused_line", "want_task"]
 
 KEY = "kaan_key"  # in the data of every task we make
-USEFULNESS = "usefulness"  # in projects of ours: as text with three decimals it sorts the same as a number
 WAITS = "project-full"
 BATCH = 100
 

@@ -3,7 +3,7 @@
 Runs in the worker that holds the model. Recordings of one batch are pooled into one call of the engine, because
 windows of different calls decode together at the price of one; each member settles for itself. A recording that
 belongs to projects with different languages or prompts is heard once per profile. A long one is heard alone, span by
-span (`sync.long_calls`), so that a few minutes of samples are all that is ever in memory.
+span (`sync.recordings.long_calls`), so that a few minutes of samples are all that is ever in memory.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import audio, db, engine, failpoints, hearing, jobs, ledger
+from ml_backend import audio, db, engine, failpoints, hearing, jobs
+from ml_backend.calls import ledger
 from ml_backend.context import Context, JobContext, PooledItem
 from ml_backend.engine import Transcriber
 from ml_backend.errors import KaanError, PermanentError
+from ml_backend.jobs import urgency
 from ml_backend.tables import projects, recordings, tasks, transcriptions
 from ml_backend.transcript import Transcript
-from sync import drafts, long_calls, refetching
-from sync.destinations import project_for
-from sync.ingest import urgency
-from sync.profiles import Profile, profile_of
+from sync.drafting import drafts
+from sync.drafting.profiles import Profile, profile_of
+from sync.recordings import long_calls, refetching
+from sync.review.destinations import project_for
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from typing import Any
 
 from flask import Response, request
 
-from ml_backend import balance, calls, pseudonyms
 from ml_backend.api.requests import answer
-from ml_backend.callstates import STATES
+from ml_backend.calls import balance, pseudonyms
+from ml_backend.calls import reading as calls
+from ml_backend.calls.states import STATES
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
 

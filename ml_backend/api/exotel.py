@@ -17,11 +17,12 @@ from flask import Response, request
 from sqlalchemy.engine import Connection
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from ml_backend import callevents, jobs, tables
+from ml_backend import jobs, tables
 from ml_backend.api.auth import without_key
 from ml_backend.api.groupcommit import GroupCommit
 from ml_backend.api.requests import answer
-from ml_backend.callfields import Fields, fields_of
+from ml_backend.calls import events as callevents
+from ml_backend.calls.fields import Fields, fields_of
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput, RetryableError
 

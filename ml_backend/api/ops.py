@@ -9,11 +9,11 @@ import time
 
 from flask import Flask, Response, g, request
 
-from ml_backend import processes
 from ml_backend.api.requests import answer
 from ml_backend.context import Context
 from ml_backend.errors import KaanError
 from ml_backend.metrics import CONTENT_TYPE, Metrics
+from ml_backend.running import processes
 
 NEEDED = {
     "relay": "No relay is running.",

@@ -12,11 +12,12 @@ import orjson
 import sqlalchemy as sa
 from flask import Response, request
 
-from ml_backend import parameters, projects, tables
+from ml_backend import projects, tables
 from ml_backend.api.auth import Gate
 from ml_backend.api.requests import answer, json_object
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput, PermanentError
+from ml_backend.labelling import parameters
 
 MAX_TASKS = 100_000
 

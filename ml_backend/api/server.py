@@ -24,9 +24,10 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.http import errors
 from gunicorn.workers.gthread import ThreadWorker
 
-from ml_backend import processes, tables
+from ml_backend import tables
 from ml_backend.context import Context, open_context
 from ml_backend.errors import KaanError
+from ml_backend.running import processes
 from ml_backend.settings import Settings
 
 GRACEFUL_TIMEOUT_S = 20

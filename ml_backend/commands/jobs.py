@@ -15,7 +15,7 @@ from ml_backend import jobs as job_table
 from ml_backend import log, settings
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
-from ml_backend.leases import Settled
+from ml_backend.running.leases import Settled
 from ml_backend.tables import now
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="List, show, retry, cancel and run background jobs.")
@@ -138,7 +138,7 @@ def run(
 
     Example: python -m ml_backend jobs run
     """
-    from ml_backend import runner
+    from ml_backend.running import runner
 
     context = _open("jobs")
     console = Console(stderr=as_json)

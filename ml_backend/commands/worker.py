@@ -24,7 +24,7 @@ def worker(
 
     Example: python -m ml_backend worker transcribe
     """
-    from ml_backend import worker as workers
+    from ml_backend.running import worker as workers
 
     if queue not in jobs.QUEUES:
         raise InvalidInput("unknown-queue", f"There is no queue {queue[:40]!r}.", f"Known: {', '.join(jobs.QUEUES)}.")

@@ -3,8 +3,8 @@
 import re
 from importlib import resources
 
-from ml_backend import labelconfig
 from ml_backend.errors import ConfigurationError
+from ml_backend.labelling import labelconfig
 
 NAMES = ("original", "calls", "tts")
 RATINGS = ("tts",)  # where people rate a voice; in the others they write what they hear

@@ -21,8 +21,8 @@ from typing import IO, Annotated, Any
 import typer
 
 from ml_backend import db, settings, tables
+from ml_backend.calls.pseudonyms import KEY_FILE
 from ml_backend.errors import ConfigurationError, InvalidInput, PermanentError
-from ml_backend.pseudonyms import KEY_FILE
 from ml_backend.settings import Settings
 
 MANIFEST, DATABASE, OBJECTS = "manifest.json", "kaan.db", "objects"

@@ -11,8 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ml_backend import balance, calls, log, pseudonyms, settings, tables
-from ml_backend.callstates import STATES
+from ml_backend import log, settings, tables
+from ml_backend.calls import balance, pseudonyms
+from ml_backend.calls import reading as calls
+from ml_backend.calls.states import STATES
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
 from sync.commands import numbers, privacy

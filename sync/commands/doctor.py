@@ -20,14 +20,18 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ml_backend import engine, registry, settings, storage, transport
+from ml_backend import engine, registry, settings, storage
 from ml_backend.context import Context
 from ml_backend.db import Database
 from ml_backend.errors import KaanError, PermanentError
+from ml_backend.running import transport
 from ml_backend.settings import Settings
 from ml_backend.tables import predictions, projects
-from sync import account, changes, exotel, http, pipeline
-from sync.label_studio import LabelStudioClient, client_of
+from sync import http, pipeline
+from sync.exotel import account
+from sync.exotel import client as exotel
+from sync.label_studio import changes
+from sync.label_studio.client import LabelStudioClient, client_of
 
 app = typer.Typer(add_completion=False)
 

@@ -18,12 +18,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ml_backend import jobs, log, settings, tables
-from ml_backend.callevents import zone_of
+from ml_backend.calls.events import zone_of
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput, RetryableError
 from ml_backend.settings import Settings
-from sync import estimate, listing, pace, stops
-from sync import exotel as provider
+from sync.exotel import client as provider
+from sync.exotel import listing, pace, stops
+from sync.objects import estimate
 
 TRIES = 20  # in a row without a page
 NAME = "since-{since:%Y-%m-%dT%H%M}"

@@ -8,7 +8,8 @@ from typing import Annotated
 import sqlalchemy as sa
 import typer
 
-from ml_backend import legs, pseudonyms, settings
+from ml_backend import legs, settings
+from ml_backend.calls import pseudonyms
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
 from ml_backend.tables import company_numbers

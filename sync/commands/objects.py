@@ -14,7 +14,8 @@ from ml_backend import log, settings, tables
 from ml_backend.context import Context, open_context
 from ml_backend.errors import ConfigurationError, InvalidInput
 from ml_backend.storage import ObjectInfo
-from sync import estimate, layouts, scan
+from sync.objects import estimate, scan
+from sync.recordings import layouts
 
 MOST_SHOWN, MAX_SHOWN_CHARS = 500, 300
 

@@ -10,12 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from ml_backend import pseudonyms, settings, tombstones
+from ml_backend import settings, tombstones
+from ml_backend.calls import pseudonyms
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
 from ml_backend.storage import valid_bucket
-from sync import consents, privacy, subjects
-from sync import retention as periods
+from sync.privacy import consents, subjects
+from sync.privacy import erasure as privacy
+from sync.privacy import retention as periods
 
 consent = typer.Typer(add_completion=False, no_args_is_help=True, help="What people in calls agreed to.")
 retention = typer.Typer(add_completion=False, no_args_is_help=True, help="How long recordings of a bucket are kept.")

@@ -18,12 +18,12 @@ from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
 from ml_backend.labelling import configs
 from ml_backend.tables import projects, recordings, tasks
-from sync import choices, destinations, pipeline
-from sync.connections import TITLE
-from sync.ingest import add_recording
-from sync.profiles import problems_of
-from sync.projects import project_of
-from sync.sources import Source
+from sync import pipeline
+from sync.drafting.profiles import problems_of
+from sync.label_studio.connections import TITLE
+from sync.label_studio.projects import project_of
+from sync.recordings.sources import Source, add_recording
+from sync.review import choices, destinations
 from sync.tasks import want_task
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Create, attach or detach a Label Studio project.")

@@ -12,8 +12,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ml_backend import jobs, processes, settings, tables
+from ml_backend import jobs, settings, tables
 from ml_backend.context import Context, open_context
+from ml_backend.running import processes
 from ml_backend.tables import jobs as job_rows
 from ml_backend.tables import projects, recordings
 from sync.commands.project import as_dict

@@ -40,7 +40,7 @@ def _set(path: str, name: str, value: Any) -> None:
 @guard("fencing")
 def _fencing() -> None:
     """An attempt may write whoever holds the lease now."""
-    leases, sa = module("ml_backend.leases"), module("sqlalchemy")
+    leases, sa = module("ml_backend.running.leases"), module("sqlalchemy")
 
     def write(connection: Any, lease: Any, **values: Any) -> bool:
         changed = connection.execute(sa.update(leases.jobs).where(leases.jobs.c.id == lease.job_id).values(**values))
@@ -52,13 +52,13 @@ def _fencing() -> None:
 @guard("leases-run-out")
 def _leases_run_out() -> None:
     """Nobody takes back what a dead process held."""
-    _set("ml_backend.leases", "take_back", lambda connection, *, lease_s: [])
-    _set("ml_backend.leases", "take_back_from", lambda connection, owner: [])
+    _set("ml_backend.running.leases", "take_back", lambda connection, *, lease_s: [])
+    _set("ml_backend.running.leases", "take_back_from", lambda connection, owner: [])
 
 
 @guard("deaths-are-counted")
 def _deaths_are_counted() -> None:
-    _set("ml_backend.leases", "MAX_DEATHS", 10**9)
+    _set("ml_backend.running.leases", "MAX_DEATHS", 10**9)
 
 
 @guard("lost-messages-are-sent-again")
@@ -69,7 +69,7 @@ def _lost_messages() -> None:
 @guard("one-attempt-per-message")
 def _one_attempt_per_message() -> None:
     """A repeated message starts its job again, whatever became of it."""
-    leases, sa = module("ml_backend.leases"), module("sqlalchemy")
+    leases, sa = module("ml_backend.running.leases"), module("sqlalchemy")
     real = leases.take
 
     def take(connection: Any, job_id: int, *, after_attempt: int | None = None, **options: Any) -> Any:
@@ -85,18 +85,18 @@ def _one_attempt_per_message() -> None:
 def _redis_calls_end() -> None:
     """redis-py's own patience."""
     redis = module("redis")
-    _set("ml_backend.transport", "connect", lambda url, timeout_s=1.0: redis.Redis.from_url(url))
+    _set("ml_backend.running.transport", "connect", lambda url, timeout_s=1.0: redis.Redis.from_url(url))
 
 
 @guard("evicting-redis-is-refused")
 def _evicting_redis() -> None:
-    _set("ml_backend.transport", "check", lambda connection: None)
+    _set("ml_backend.running.transport", "check", lambda connection: None)
 
 
 @guard("own-messages-only")
 def _own_messages_only() -> None:
     """RQ runs what a message names, and unpickles it."""
-    worker, rq_worker = module("ml_backend.worker"), module("rq.worker")
+    worker, rq_worker = module("ml_backend.running.worker"), module("rq.worker")
 
     def perform(self: Any, job: Any, queue: Any, execution: Any) -> bool:
         worker._serving.set(self.service)
@@ -109,7 +109,7 @@ def _own_messages_only() -> None:
 @guard("no-redis-in-the-request")
 def _redis_in_the_request() -> None:
     """The request hands its job to Redis itself."""
-    jobs, transport = module("ml_backend.jobs"), module("ml_backend.transport")
+    jobs, transport = module("ml_backend.jobs"), module("ml_backend.running.transport")
     settings = module("ml_backend.settings")
     real = jobs.enqueue
 

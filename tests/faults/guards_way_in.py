@@ -17,7 +17,7 @@ from tests.faults.guards import guard, module
 def _merging_by_rank() -> None:
     """What was said last is believed."""
     later = itertools.count(1)
-    module("ml_backend.merging")._kind = lambda name, value: next(later)
+    module("ml_backend.calls.merging")._kind = lambda name, value: next(later)
 
 
 @guard("body-length")
@@ -31,19 +31,19 @@ def _body_length() -> None:
         except httpx.HTTPError:
             return
 
-    module("sync.outbound_body")._raw = raw
+    module("sync.outbound.body")._raw = raw
 
 
 @guard("total-deadline")
 def _total_deadline() -> None:
     """Each read has a timeout, the whole has none."""
-    module("sync.outbound_deadline").Deadline._end = lambda self: None
+    module("sync.outbound.deadline").Deadline._end = lambda self: None
 
 
 @guard("redirects-are-judged")
 def _redirects_are_judged() -> None:
     """Only the first address is looked up in the list."""
-    outbound, origins = module("sync.outbound"), module("sync.origins")
+    outbound, origins = module("sync.outbound.fetching"), module("sync.outbound.origins")
     real = origins.permitted
 
     def permitted(text: str, listed: Any) -> Any:
@@ -60,18 +60,18 @@ def _redirects_are_judged() -> None:
 @guard("inside-addresses")
 def _inside_addresses() -> None:
     """A listed name may resolve to anything."""
-    module("sync.origins").is_public = lambda text: True
+    module("sync.outbound.origins").is_public = lambda text: True
 
 
 @guard("three-redirects")
 def _three_redirects() -> None:
-    module("sync.outbound").MAX_HOPS = 10**9
+    module("sync.outbound.fetching").MAX_HOPS = 10**9
 
 
 @guard("credentials-stay-home")
 def _credentials_stay_home() -> None:
     """Whoever is asked gets the key."""
-    outbound = module("sync.outbound").Outbound
+    outbound = module("sync.outbound.fetching").Outbound
     real_answer, real_ask = outbound._answer, outbound._ask
 
     @contextmanager
@@ -91,7 +91,7 @@ def _credentials_stay_home() -> None:
 @guard("refused-key-stops")
 def _refused_key_stops() -> None:
     """A 401 is one failed download like any other."""
-    stops, tables = module("sync.stops"), module("ml_backend.tables")
+    stops, tables = module("sync.exotel.stops"), module("ml_backend.tables")
     stops.until = lambda context: None
     stops.stop = lambda context, error: tables.now()
 
@@ -151,7 +151,7 @@ def _decoder_limits() -> None:
 
 @guard("one-reader-of-the-listing")
 def _one_reader() -> None:
-    module("sync.checkpoints").lease = lambda connection, name, owner: True
+    module("sync.exotel.checkpoints").lease = lambda connection, name, owner: True
 
 
 @guard("clock-jumps-are-noticed")
@@ -162,7 +162,7 @@ def _clock_jumps() -> None:
 @guard("spool")
 def _spool() -> None:
     """A store that is down is just an error; nothing waits on our own disk, and nothing bounds it."""
-    spool, errors = module("sync.spool"), module("ml_backend.errors")
+    spool, errors = module("sync.recordings.spool"), module("ml_backend.errors")
 
     def add(*arguments: Any, **options: Any) -> None:
         raise errors.RetryableError("store-down", "The store is down.", "It is tried again.")
@@ -173,19 +173,19 @@ def _spool() -> None:
 @guard("look-before-importing-again")
 def _look_before_importing_again() -> None:
     """Nobody asks whether the tasks are there already."""
-    module("sync.label_studio").LabelStudioClient.task_ids_by_key = lambda self, project_id, keys: {}
+    module("sync.label_studio.client").LabelStudioClient.task_ids_by_key = lambda self, project_id, keys: {}
 
 
 @guard("nightly-check")
 def _nightly_check() -> None:
     """What was stored once is believed to be there."""
-    module("sync.verification").verify = lambda context, recording, *, read_again: "sound"
+    module("sync.recordings.verification").verify = lambda context, recording, *, read_again: "sound"
 
 
 @guard("listing-is-read")
 def _listing_is_read() -> None:
     """Callbacks are all there is."""
-    module("sync.listing").go = lambda context, walk, **options: None
+    module("sync.exotel.listing").go = lambda context, walk, **options: None
 
 
 @guard("list-of-tasks-is-read")
@@ -196,7 +196,7 @@ def _list_of_tasks_is_read() -> None:
 
 @guard("byte-cap")
 def _byte_cap() -> None:
-    outbound = module("sync.outbound").Outbound
+    outbound = module("sync.outbound.fetching").Outbound
     real = outbound.fetch
     outbound.fetch = lambda self, url, target, *, limit_bytes, basic=None: real(
         self, url, target, limit_bytes=1 << 50, basic=basic
@@ -205,4 +205,4 @@ def _byte_cap() -> None:
 
 @guard("pages-are-no-audio")
 def _pages_are_no_audio() -> None:
-    module("sync.outbound").refuse_pages = lambda first: None
+    module("sync.outbound.fetching").refuse_pages = lambda first: None

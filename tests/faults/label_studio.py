@@ -1,7 +1,8 @@
 """A small Label Studio for faults: the answers' shapes are those of 1.23.2 (tests/fixtures/label-studio).
 
 It holds what a test wants to count afterwards (tasks, predictions, annotations), takes scripts of failures, and loses
-its webhooks when told to. Only what `sync/label_studio.py` calls is here; everything else is proven on the real one.
+its webhooks when told to. Only what `sync/label_studio/client.py` calls is here; everything else is proven on the real
+one.
 """
 
 from __future__ import annotations

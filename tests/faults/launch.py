@@ -172,7 +172,8 @@ def shift_clock(file: Path) -> None:
 
 def quicken() -> None:
     """Leases and intervals short enough to wait for."""
-    from ml_backend import leases, relay
+    from ml_backend import relay
+    from ml_backend.running import leases
 
     _defaults(leases.Timing, lease_s=3.0, beat_s=0.5, backoff_s=0.05, report_s=0.0, exit_grace_s=2.0)
     _defaults(relay.RelayTiming, poll_s=0.05, housekeep_s=0.3, missing_s=1.0, seen_s=1.0, schedule_s=1.0)

@@ -15,8 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
-from ml_backend import jobs, ledger, pseudonyms, tables
-from ml_backend.callevents import of_call
+from ml_backend import jobs, tables
+from ml_backend.calls import ledger, pseudonyms
+from ml_backend.calls.events import of_call
 from tests.faults import canaries, checker, label_studio, wholes
 from tests.faults.full import Figure, Run
 from tests.faults.wholes import BUCKET, CALL, Whole
@@ -46,7 +47,7 @@ def by_hand(run: Run) -> Iterator[Beside]:
 
 def orders(run: Run) -> list[Figure]:
     """All 120 orders of the five kinds of message about one call."""
-    from tests.ml_backend.test_ledger import FIVE, KEY, WHEN, fresh, rows
+    from tests.ml_backend.calls.test_ledger import FIVE, KEY, WHEN, fresh, rows
 
     seen, tried = set(), 0
     for order in itertools.permutations(FIVE):

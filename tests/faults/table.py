@@ -15,9 +15,9 @@ ROOT = Path(__file__).parents[2]
 NUMBERS = range(1, 63)
 WORKER, RELAY, RUNNER = (f"tests/ml_backend/test_{name}.py::" for name in ("worker", "relay", "runner"))
 OUTBOUND, DOWNLOADS, ORIGINS = (f"tests/sync/test_{name}.py::" for name in ("outbound", "downloads", "origins"))
-LISTING, LEDGER = "tests/sync/test_listing.py::", "tests/ml_backend/test_ledger.py::"
+LISTING, LEDGER = "tests/sync/exotel/test_listing.py::", "tests/ml_backend/calls/test_ledger.py::"
 AUDIO, STORAGE = "tests/ml_backend/test_audio.py::", "tests/ml_backend/test_storage.py::"
-AGAIN = "tests/sync/test_refetching.py::"
+AGAIN = "tests/sync/recordings/test_refetching.py::"
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ TABLE: dict[int, tuple[Elsewhere, ...]] = {
             f"{STORAGE}TestEveryStore::test_the_same_bytes_again_are_accepted_and_other_bytes_are_not[moto]",
             guard="objects-are-never-overwritten",
         ),
-        _one("tests/sync/test_originals.py::test_other_bytes_under_the_same_name_are_both_kept"),
+        _one("tests/sync/recordings/test_originals.py::test_other_bytes_under_the_same_name_are_both_kept"),
     ),
     28: (_one(f"{OUTBOUND}test_a_cut_body_says_how_much_came", guard="body-length"),),
     29: (
@@ -165,7 +165,7 @@ TABLE: dict[int, tuple[Elsewhere, ...]] = {
     41: (_one(f"{AUDIO}test_a_damaged_middle_is_noticed", guard="lengths-are-compared"),),
     42: (
         _one(f"{AUDIO}test_memory_does_not_grow_with_the_call"),
-        _one("tests/sync/test_long_calls.py::test_text_and_times_are_those_of_the_whole_file"),
+        _one("tests/sync/recordings/test_long_calls.py::test_text_and_times_are_those_of_the_whole_file"),
     ),
     43: (
         _one(f"{AUDIO}test_bombs_are_refused_quickly_and_cheaply", guard="decoder-limits"),
@@ -178,8 +178,10 @@ TABLE: dict[int, tuple[Elsewhere, ...]] = {
     45: (_one(f"{AUDIO}test_a_decoder_that_dies_or_hangs_leaves_its_caller_alive", guard="decoder-limits"),),
     46: (
         _one("tests/ml_backend/test_quality.py::test_without_speech_the_score_is_0_and_nothing_divides_by_it"),
-        _one("tests/ml_backend/test_engine_guards.py::test_invented_text_is_dropped_with_its_reason"),
-        _one("tests/sync/test_long_calls.py::test_where_nobody_speaks_no_text_is_invented_and_the_call_goes_on"),
+        _one("tests/ml_backend/recognition/test_guards.py::test_invented_text_is_dropped_with_its_reason"),
+        _one(
+            "tests/sync/recordings/test_long_calls.py::test_where_nobody_speaks_no_text_is_invented_and_the_call_goes_on"
+        ),
     ),
     60: (
         _one(

@@ -8,7 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ml_backend import db, jobs, tables, transport
+from ml_backend import db, jobs, tables
+from ml_backend.running import transport
 from tests.faults import checker
 from tests.faults.launch import At
 from tests.faults.world import ROOT, World, until

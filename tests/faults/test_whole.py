@@ -11,8 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from ml_backend import runner, tables
+from ml_backend import tables
 from ml_backend.errors import RetryableError
+from ml_backend.running import runner
 from ml_backend.storage_s3 import S3Store
 from tests.faults import checker
 from tests.faults.launch import At

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml_backend import ledger, pseudonyms, registry, runner, schedules, tables
-from ml_backend.callevents import of_call
+from ml_backend import registry, schedules, tables
+from ml_backend.calls import ledger, pseudonyms
+from ml_backend.calls.events import of_call
 from ml_backend.labelling import configs
-from ml_backend.leases import Settled
+from ml_backend.running import runner
+from ml_backend.running.leases import Settled
 from sync import pipeline
 from tests.faults import proxy, world
 from tests.faults.label_studio import TOKEN, FakeLabelStudio

@@ -15,7 +15,7 @@ import numpy as np
 
 from ml_backend import audio
 from ml_backend.errors import KaanError
-from sync import lengths
+from sync.recordings import lengths
 from tests import sounds
 from tests.ml_backend import bombs
 

@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ml_backend import log, runner, settings, worker
+from ml_backend import log, settings
 from ml_backend.context import Context, open_context
-from ml_backend.leases import Timing
 from ml_backend.relay import Relay, RelayTiming
+from ml_backend.running import runner, worker
+from ml_backend.running.leases import Timing
 from tests.faults import launch
 from tests.ml_backend.job_functions import KINDS
 

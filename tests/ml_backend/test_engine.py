@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml_backend import engine, engine_decoding, engine_guards, manifest
+from ml_backend import engine, manifest
 from ml_backend.engine import Request, Transcriber
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError
+from ml_backend.recognition import decoding, guards
 from ml_backend.settings import Settings
 from ml_backend.transcript import DecodingProfile, Transcript
 from tests import models, sounds
@@ -197,7 +198,7 @@ def test_phrases_with_a_pause_between_them_are_segments_of_their_own(calls):
 
 
 def test_pieces_of_a_word_that_follow_without_a_space_stay_with_it():
-    from ml_backend.engine_decoding import _whole
+    from ml_backend.recognition.decoding import _whole
     from ml_backend.transcript import Word
 
     pieces = [Word(i, i + 1, text, 0.9) for i, text in enumerate([" about", " 50", "%", " of", " 24", "/7"])]
@@ -220,7 +221,7 @@ def test_a_transcript_is_plain_json_with_times_inside_the_recording(transcriber,
 
 def test_windows_that_fail_the_quality_test_are_tried_again_alone_without_encoding_again(calls, monkeypatch):
     transcriber = Transcriber.load(models.cached(), settings=settings())
-    monkeypatch.setattr(engine_guards, "MOST_COMPRESSION", 0.01)  # now every window fails
+    monkeypatch.setattr(guards, "MOST_COMPRESSION", 0.01)  # now every window fails
     counting = Counting(transcriber, monkeypatch)
     tried: list[dict[str, Any]] = []
     decoder = transcriber._pool.decoder
@@ -234,13 +235,13 @@ def test_windows_that_fail_the_quality_test_are_tried_again_alone_without_encodi
     transcriber.transcribe([Request(call, ENGLISH) for call in calls[:3]])
     warmer = [t for t in tried if "sampling_temperature" in t]
     assert counting.windows == 3
-    assert [t["sampling_temperature"] for t in warmer] == list(engine_decoding.LADDER) * 3
+    assert [t["sampling_temperature"] for t in warmer] == list(decoding.LADDER) * 3
     assert {t["members"] for t in warmer} == {1}
 
 
 def test_a_re_run_gives_the_same_text_every_time(calls, monkeypatch):
     transcriber = Transcriber.load(models.cached(), settings=settings())
-    monkeypatch.setattr(engine_guards, "failed", lambda *_: True)
+    monkeypatch.setattr(guards, "failed", lambda *_: True)
     once = said(transcriber.transcribe([Request(call, ENGLISH) for call in calls[:3]]))
     again = said(transcriber.transcribe([Request(call, ENGLISH) for call in calls[:3]]))
     assert once == again
@@ -250,7 +251,7 @@ def test_text_that_does_not_fit_into_a_window_is_heard_in_halves_and_a_loop_is_n
     endless = Transcriber.load(models.cached(models.Shape(tokens=300)), settings=settings(), temperatures=())
     (loop,) = endless._pool.run([Request(calls[1], ENGLISH)])[0].work  # a random model repeats itself
     assert loop.decoded.full
-    monkeypatch.setattr(engine_guards, "MOST_COMPRESSION", 1000.0)  # now it counts as much text, not as a loop
+    monkeypatch.setattr(guards, "MOST_COMPRESSION", 1000.0)  # now it counts as much text, not as a loop
     parts = endless._pool.run([Request(calls[1], ENGLISH)])[0].work
     assert len(parts) == 4
     pieces = sorted((piece.start, piece.end) for one in parts for piece in one.window.pieces)

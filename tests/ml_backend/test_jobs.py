@@ -8,10 +8,11 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import jobs, leases, tables
+from ml_backend import jobs, tables
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
 from ml_backend.jobs import BULK, LIVE, WAITED_FOR
+from ml_backend.running import leases
 from tests.ml_backend.job_functions import WORK
 
 

@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 import pytest
 from label_studio_sdk.label_interface import LabelInterface
 
-from ml_backend import labelconfig, rendering, validation
+from ml_backend import rendering
 from ml_backend.errors import ConfigurationError
-from ml_backend.labelling import configs
+from ml_backend.labelling import configs, labelconfig, validation
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "label-studio"
 README = resources.files("ml_backend.labelling").joinpath("README.md").read_text(encoding="utf-8")

@@ -11,11 +11,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from ml_backend import ledger
-from ml_backend.callevents import CallEvent
-from ml_backend.pseudonyms import pseudonym
+from ml_backend.calls import ledger
+from ml_backend.calls.events import CallEvent
+from ml_backend.calls.pseudonyms import pseudonym
 from ml_backend.tables import calls, recordings
-from tests.ml_backend.test_ledger import KEY, fresh
+from tests.ml_backend.calls.test_ledger import KEY, fresh
 
 SIDS = ("a", "b", "c")
 SOURCES = ("passthru", "status_callback", "listing", "details", "agent_event", "campaign", "ip_calling", "exoml")

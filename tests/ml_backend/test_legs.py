@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from ml_backend import legs, tables
 from ml_backend.labelling import configs
-from sync.company_numbers import learn_legs
+from sync.exotel.company_numbers import learn_legs
 from tests.sync import offline
 from tests.sync.offline import Offline
 

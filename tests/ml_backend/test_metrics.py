@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from ml_backend import jobs, processes, tables
+from ml_backend import jobs, tables
 from ml_backend.context import Context
 from ml_backend.metrics import Metrics
+from ml_backend.running import processes
 from tests.ml_backend.job_functions import POOLED, WORK
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import jobs, processes, tables, transport
+from ml_backend import jobs, tables
 from ml_backend.context import Context, open_context
 from ml_backend.errors import ConfigurationError, RetryableError
 from ml_backend.jobs import BULK, LIVE, WAITED_FOR, JobKind
 from ml_backend.relay import Relay
+from ml_backend.running import processes, transport
 from ml_backend.schedules import SCHEDULES, Schedule, attached_projects, make_due
 from ml_backend.settings import Settings
 from tests.ml_backend import serve

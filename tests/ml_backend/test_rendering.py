@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_backend import labelconfig, rendering, validation
-from ml_backend.controls import Controls
+from ml_backend import rendering
 from ml_backend.errors import PermanentError
-from ml_backend.labelconfig import parse
+from ml_backend.labelling import labelconfig, validation
+from ml_backend.labelling.controls import Controls
+from ml_backend.labelling.labelconfig import parse
 from ml_backend.transcript import Segment, Transcript
 
-LABELLING = Path(labelconfig.__file__).parent / "labelling"
+LABELLING = Path(labelconfig.__file__).parent
 REGIONS = """<View><Labels name="labels" toName="audio"><Label value="Speech"/><Label value="Noise"/></Labels>
 <Audio name="audio" value="$audio"/><TextArea name="transcription" toName="audio" perRegion="true"/></View>"""
 RENAMED = """<View><Audio name="ton" value="$sound"/><TextArea name="wörter" toName="ton"/>

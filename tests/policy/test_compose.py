@@ -12,7 +12,8 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from ml_backend import cli, db, jobs, processes, settings, tables
+from ml_backend import cli, db, jobs, settings, tables
+from ml_backend.running import processes
 from tests.policy.source import ROOT
 
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -128,7 +129,7 @@ def test_every_service_shows_its_health(name):
         assert each["healthcheck"]["test"][0] == "CMD"
 
 
-@pytest.mark.parametrize("service", set(OURS) - {"upgrade"})
+@pytest.mark.parametrize("service", sorted(set(OURS) - {"upgrade"}))
 def test_nothing_of_ours_starts_before_the_database_is_upgraded(service):
     assert OURS[service]["depends_on"]["upgrade"] == {"condition": "service_completed_successfully"}
 
@@ -167,7 +168,7 @@ def test_dependencies_and_volumes_exist():
             assert source in COMPOSE["volumes"] or (ROOT / source).exists(), f"{name}: {volume}"
 
 
-@pytest.mark.parametrize("name", {"postgres", "redis", "s3", "label-studio"})
+@pytest.mark.parametrize("name", ["postgres", "redis", "s3", "label-studio"])
 def test_what_must_survive_is_on_a_volume(name):
     assert any(volume.partition(":")[0] in COMPOSE["volumes"] for volume in SERVICES[name]["volumes"])
 

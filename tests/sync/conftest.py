@@ -17,16 +17,16 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from werkzeug.serving import make_server
 
-from ml_backend import db, jobs, registry, runner, tables
+from ml_backend import db, jobs, registry, tables
 from ml_backend.api.app import create_app, load_plugin
 from ml_backend.context import Context, open_context
 from ml_backend.labelling import configs
-from ml_backend.leases import Settled
+from ml_backend.running import runner
+from ml_backend.running.leases import Settled
 from ml_backend.settings import Settings
 from sync import pipeline
-from sync.ingest import add_recording
-from sync.label_studio import LabelStudioClient, client_of
-from sync.sources import Source
+from sync.label_studio.client import LabelStudioClient, client_of
+from sync.recordings.sources import Source, add_recording
 from sync.tasks import want_task
 from tests.servers import label_studio, moto
 

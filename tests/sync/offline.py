@@ -10,9 +10,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import db, jobs, runner, tables
+from ml_backend import db, jobs, tables
 from ml_backend.context import Context, open_context
-from ml_backend.leases import Settled
+from ml_backend.running import runner
+from ml_backend.running.leases import Settled
 from ml_backend.settings import Settings
 
 STARTED = datetime(2026, 3, 4, 22, 10, tzinfo=UTC)

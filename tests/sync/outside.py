@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from ml_backend.context import Context
 from ml_backend.storage_local import LocalStore
 from ml_backend.storage_s3 import S3Store
-from sync import scan
+from sync.objects import scan
 
 CALLS = Path(__file__).resolve().parents[2] / "ml_backend" / "bundled" / "calls"
 SPEECH = (CALLS / "en-short-price.mp3").read_bytes()

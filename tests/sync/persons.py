@@ -9,11 +9,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import db, jobs, ledger, pseudonyms, registry, tables
+from ml_backend import db, jobs, registry, tables
+from ml_backend.calls import ledger, pseudonyms
 from ml_backend.context import JobContext, open_context
 from ml_backend.labelling import configs
 from ml_backend.settings import Settings
-from sync import calls, selection
+from sync.exotel import callbacks as calls
+from sync.review import selection
 
 ELSEWHERE = "http://label-studio.example"
 ANNA, BERT, COMPANY = "00000000101", "00000000202", "00000000001"

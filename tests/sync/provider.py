@@ -14,9 +14,11 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from ml_backend import db, jobs, leases, ledger, pseudonyms, runner, tables
-from ml_backend.callevents import of_call, parse_request
+from ml_backend import db, jobs, tables
+from ml_backend.calls import ledger, pseudonyms
+from ml_backend.calls.events import of_call, parse_request
 from ml_backend.context import Context, open_context
+from ml_backend.running import leases, runner
 from ml_backend.settings import Settings
 from tests.servers import exotel
 

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import jobs, runner, tables
+from ml_backend import jobs, tables
 from ml_backend.jobs import KINDS
-from sync import bundled_calls, choices, privacy, selection
-from sync.subjects import Subject
+from ml_backend.running import runner
+from sync import bundled_calls
+from sync.privacy import erasure as privacy
+from sync.privacy.subjects import Subject
+from sync.review import choices, selection
 from tests.sync.persons import People
 
 CALLS = Path(__file__).resolve().parents[2] / "ml_backend" / "bundled" / "calls" / "calls.json"

@@ -26,7 +26,7 @@ def draft(service: Service, project: sa.Row, *calls: str) -> list[int]:
         service.client.delete_task(task["id"])
     with service.context.db.transaction() as connection:
         jobs.enqueue(connection, jobs.FIND_TASKS, key="all", project_id=project.id)
-    from ml_backend import runner
+    from ml_backend.running import runner
 
     while True:  # everything but the delivery
         runner.run_due(service.context)

@@ -6,8 +6,8 @@ import httpx
 import sqlalchemy as sa
 
 from ml_backend import jobs, tables
-from sync import privacy
-from sync.subjects import subject_of
+from sync.privacy import erasure as privacy
+from sync.privacy.subjects import subject_of
 from sync.tasks import Wish
 from tests.sync.conftest import CALLS as BUNDLED
 from tests.sync.conftest import Service

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ml_backend import jobs, ledger, tables
-from ml_backend.callevents import CallEvent
+from ml_backend import jobs, tables
+from ml_backend.calls import ledger
+from ml_backend.calls.events import CallEvent
 from tests.sync.conftest import CALLS, Service
 from tests.sync.outside import Outside
 

@@ -8,8 +8,7 @@ import pytest
 from werkzeug.wrappers import Request, Response
 
 from ml_backend import jobs, tables
-from sync.ingest import add_recording
-from sync.sources import Source
+from sync.recordings.sources import Source, add_recording
 from tests.sync import web
 from tests.sync.conftest import CALLS, Service, changed
 

@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
-from ml_backend import labelconfig, rendering
-from ml_backend.labelling import configs
+from ml_backend import rendering
+from ml_backend.labelling import configs, labelconfig
 from ml_backend.transcript import Segment, Transcript
-from sync.label_studio import LabelStudioClient
+from sync.label_studio.client import LabelStudioClient
 from tests.servers.label_studio import EMAIL, LabelStudioServer
 from tests.stack.browser import Annotator, annotator, chromium
 

@@ -13,9 +13,9 @@ from werkzeug.wrappers import Request, Response
 from ml_backend import tables
 from ml_backend.errors import KaanError
 from sync import pipeline
-from sync.label_studio import LabelStudioClient
-from sync.projects import project_of
-from sync.sources import storage_path
+from sync.label_studio.client import LabelStudioClient
+from sync.label_studio.projects import project_of
+from sync.recordings.sources import storage_path
 from tests.sync import web
 from tests.sync.conftest import CALLS, Service
 

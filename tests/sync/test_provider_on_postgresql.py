@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from ml_backend import db, jobs, tables
-from sync import account, checkpoints, overdue
+from sync.exotel import account, checkpoints, overdue
 from tests.servers import exotel, postgres
 from tests.sync.provider import SPEECH, beside
 

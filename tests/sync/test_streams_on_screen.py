@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from sync.streams import TAB
+from sync.label_studio.streams import TAB
 from sync.tasks import Wish
 from tests.servers.label_studio import EMAIL, LabelStudioServer
 from tests.stack.browser import Annotator, annotator, chromium
 from tests.sync.conftest import Service
-from tests.sync.test_streams import CALLS, bring, by_call
+from tests.sync.label_studio.test_streams import CALLS, bring, by_call
 
 pytestmark = pytest.mark.browser
 

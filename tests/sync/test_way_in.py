@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from ml_backend import ledger, tables
+from ml_backend import tables
+from ml_backend.calls import ledger
 from ml_backend.settings import Settings
 from tests.servers import exotel
 from tests.sync.conftest import CALLS, Service, serving

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from ml_backend import db, jobs, runner, tables
+from ml_backend import db, jobs, tables
 from ml_backend.context import open_context
+from ml_backend.running import runner
 from ml_backend.settings import Settings
 
 

@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from ml_backend import labelconfig, tables
+from ml_backend import tables
 from ml_backend.context import Context
+from ml_backend.labelling import labelconfig
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "label-studio"
 ORIGINAL = (Path(__file__).parents[3] / "ml_backend" / "labelling" / "original.xml").read_text()

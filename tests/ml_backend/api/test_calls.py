@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from ml_backend import callevents, ledger
-from ml_backend.pseudonyms import key_of, pseudonym
+from ml_backend.calls import events as callevents
+from ml_backend.calls import ledger
+from ml_backend.calls.pseudonyms import key_of, pseudonym
 from tests.exotel_messages import message
 from tests.ml_backend.api.serving import BASIC, BEARER, Serving
 from tests.ml_backend.api.test_bad_input import refused

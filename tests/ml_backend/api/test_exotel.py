@@ -16,7 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from ml_backend import callevents, ledger, tables
+from ml_backend import tables
+from ml_backend.calls import events as callevents
+from ml_backend.calls import ledger
 from ml_backend.errors import ConfigurationError, RetryableError
 from tests import exotel_messages
 from tests.exotel_messages import BAD, INDEX, Message, message

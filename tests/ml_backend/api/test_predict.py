@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import jobs, labelconfig, tables
+from ml_backend import jobs, tables
 from ml_backend.delivery import JUST_DELIVERED_S
+from ml_backend.labelling import labelconfig
 from tests.ml_backend.api.serving import ORIGINAL, Serving, audio, task, texts
 
 SMALLER = ORIGINAL.replace('<Choice value="poor"/>', "")

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import labelconfig, tables
+from ml_backend import tables
+from ml_backend.labelling import labelconfig
 from tests.ml_backend.api.serving import BASIC, ORIGINAL, PROJECT, Serving
 
 OTHER = ORIGINAL.replace("transcription", "words")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend import db, pseudonyms, tables
+from ml_backend import db, tables
+from ml_backend.calls import pseudonyms
 from ml_backend.context import open_context
 from ml_backend.errors import ConfigurationError, KaanError
 from ml_backend.settings import Settings

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import callevents, cli, db, ledger, tables
+from ml_backend import cli, db, tables
+from ml_backend.calls import events as callevents
+from ml_backend.calls import ledger
+from ml_backend.calls.pseudonyms import key_of
 from ml_backend.context import Context, open_context
-from ml_backend.pseudonyms import key_of
 from ml_backend.settings import Settings
 from tests.exotel_messages import message
 

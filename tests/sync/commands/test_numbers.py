@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from ml_backend import pseudonyms
+from ml_backend.calls import pseudonyms
 from sync.commands import numbers
 from tests.sync import offline
 

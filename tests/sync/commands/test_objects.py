@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from ml_backend import cli, db, jobs, tables
 from ml_backend.context import open_context
 from ml_backend.settings import Settings
-from sync import estimate, scan
+from sync.objects import estimate, scan
 from tests.sync.outside import OTHER_SPEECH, SPEECH, Outside
 
 

@@ -1,0 +1,114 @@
+"""Calls of a day -> its balance: everything the provider lists is stored, or explained with a reason or a due time.
+
+A day is India's by default (EXOTEL_TIME_ZONE) and a call belongs to the one it began on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend import tables
+from ml_backend.calls.events import zone_of
+from ml_backend.calls.states import OPEN, STATES
+from ml_backend.db import Database
+from ml_backend.tables import calls, events, recordings
+
+CLOCK = "clock-differs"
+LATE = timedelta(minutes=25)  # a message that Exotel sends again is up to 20 minutes old; zones differ by 30 or more
+STORED = ("stored", "ready")  # states of a recording whose bytes are in the object store
+
+
+@dataclass(frozen=True)
+class Balance:
+    """One day. `reported` by anybody; of these `listed` by the provider, which has to be `stored` + `explained`."""
+
+    day: str
+    reported: int
+    listed: int
+    stored: int  # of the listed ones: at least one recording is in the object store
+    explained: int  # of the listed ones: nothing is stored, and a reason or a due action says why
+    unexplained: tuple[str, ...]  # call ids; always empty, or something is broken
+    with_recording: int
+    downloaded: int
+    tasked: int
+    waiting: int  # of all: something is still to be done
+    missing: int
+    reasons: dict[str, int]  # of all calls without a stored recording
+
+    @property
+    def balanced(self) -> bool:
+        """listed = stored + explained."""
+        return self.listed == self.stored + self.explained
+
+    def told(self) -> dict[str, Any]:
+        """As the API and `--json` give it."""
+        return asdict(self) | {"balanced": self.balanced, "unexplained": list(self.unexplained)}
+
+
+def clock_differs(ours: datetime, theirs: datetime | None) -> str | None:
+    """What is wrong when a message's own time is far from its arrival: almost always the zone it is read in."""
+    if theirs is None or abs(ours - theirs) < LATE:
+        return None
+    minutes = round((ours - theirs).total_seconds() / 60)
+    return (
+        f"Exotel's time in this message is {abs(minutes)} minutes {'before' if minutes > 0 else 'after'} its arrival."
+    )
+
+
+def clock_warning(database: Database, *, days: int = 7) -> str | None:
+    """A sentence when messages of the last days bore a time that cannot be right; None when none did."""
+    mine = sa.and_(events.c.reason_code == CLOCK, events.c.created_at >= tables.now() - timedelta(days=days))
+    rows = database.rows(sa.select(events.c.reason).where(mine).order_by(events.c.id.desc()).limit(100))
+    if not rows:
+        return None
+    return f"{rows[0].reason} It was so {len(rows)} times in {days} days: check EXOTEL_TIME_ZONE and this clock."
+
+
+def of_days(database: Database, *, days: int, zone: str, last: date | None = None) -> list[Balance]:
+    """The balances of so many days, the last one today unless said, newest first."""
+    last = last or tables.now().astimezone(zone_of(zone)).date()
+    return [of_day(database, last - timedelta(days=back), zone=zone) for back in range(days)]
+
+
+def of_day(database: Database, day: date, *, zone: str) -> Balance:
+    """The balance of one day."""
+    begin = datetime.combine(day, time(), zone_of(zone))
+    began = sa.func.coalesce(calls.c.started_at, calls.c.created_at)
+    kept = sa.exists().where(recordings.c.call_id == calls.c.id, recordings.c.state.in_(STORED))
+    named = ("call_sid", "state", "reason_code", "next_action", "due_at", "listed_at", "recording_url")
+    rows = database.rows(
+        sa.select(*(calls.c[name] for name in named), kept.label("kept")).where(
+            began >= begin, began < datetime.combine(day + timedelta(days=1), time(), zone_of(zone))
+        )
+    )
+    listed = [row for row in rows if row.listed_at]
+    return Balance(
+        day=day.isoformat(),
+        reported=len(rows),
+        listed=len(listed),
+        stored=sum(bool(row.kept) for row in listed),
+        explained=sum(not row.kept and _explained(row) for row in listed),
+        unexplained=tuple(row.call_sid for row in rows if not row.kept and not _explained(row))[:100],
+        with_recording=sum(row.recording_url is not None for row in rows),
+        downloaded=sum(bool(row.kept) for row in rows),
+        tasked=sum(row.state == "tasked" for row in rows),
+        waiting=sum(row.state in OPEN for row in rows),
+        missing=sum(row.state == "missing" for row in rows),
+        reasons=dict(Counter(_why(row) for row in rows if not row.kept).most_common()),
+    )
+
+
+def _explained(row: sa.Row[Any]) -> bool:
+    actions = STATES.get(row.state)
+    if actions is None:
+        return False
+    return bool(row.next_action in actions and row.due_at) if actions else bool(row.reason_code)
+
+
+def _why(row: sa.Row[Any]) -> str:
+    return str(row.reason_code or row.next_action or "unexplained")

@@ -1,0 +1,300 @@
+"""CallEvent -> the call's row, its recordings, and the job of its next action. The only writer of `calls`.
+
+Every call the provider reports has one row. Messages about it come in any order, repeated, or not at all; what they
+say is merged per field (`merging`), and the state follows from what is known (`states`). Invariant I2, checked by
+`violations`: a call is final with a reason, or has a next action with a due time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend import db, jobs, tables, tombstones
+from ml_backend.calls import merging, pseudonyms, states
+from ml_backend.calls.events import CallEvent, recording_identity
+from ml_backend.calls.states import ENDED, FETCH, LADDER, LONGEST_CALL, LOOK_UP, OPEN, STATES, WAIT, Heard
+from ml_backend.tables import calls, company_numbers, objects, recordings, tasks, transcriptions
+
+PROVIDER = "exotel"
+GONE = ("refused", "lost", "erased", "expired")  # recordings that nobody will hear
+
+
+def record(connection: Connection, event: CallEvent, *, key: bytes, priority: int = jobs.LIVE) -> sa.Row[Any]:
+    """Merge an event into its call, make its recording's row, decide what is next and enqueue that; gives the row.
+
+    Safe to repeat. A call that was erased or has expired stays so, and nothing of the event is kept.
+    """
+    values = {"provider": PROVIDER, "call_sid": event.call_sid, "merged": {}, "seen_by": [], **_open_now(WAIT)}
+    call_id, is_new = db.insert_once(connection, calls, values, key=("provider", "call_sid"))
+    call = _locked(connection, call_id)
+    if is_new and (why := tombstones.why_buried(connection, event.call_sid)):
+        move(connection, call_id, "erased", reason_code="erased", reason=f"This call was erased before: {why}.")
+        return _locked(connection, call_id)
+    if call.state in ENDED:
+        return call
+    if event.from_ or event.to or event.company_number:
+        pseudonyms.same_as_before(connection, key)
+    changed = merging.merge(call._asdict(), event, key=key, at=tables.now())
+    known = {**call._asdict(), **changed}
+    people = known["from_pseudonym"], known["to_pseudonym"]
+    if tombstones.person_buried(connection, known["started_at"], *people) and not _recordings(connection, call_id):
+        move(connection, call_id, "erased", reason_code="erased", reason="Its caller was erased after this call.")
+        return _locked(connection, call_id)
+    if "company_number" in changed:
+        changed |= _company(connection, call, changed["company_number"])
+    if changed:
+        db.update(connection, calls, call_id, **changed)
+    if is_new:
+        _adopt(connection, _locked(connection, call_id))
+    found = _recordings(connection, call_id)
+    if event.recording_url and _add_recording(connection, call, event, found, priority=priority):
+        found = _recordings(connection, call_id)
+    call = _locked(connection, call_id)
+    if "talk_seconds" in changed:
+        mine = sa.update(recordings).where(recordings.c.call_id == call_id)
+        connection.execute(mine.values(call_duration_s=call.talk_seconds))
+    if found or not (is_new and event.source == "object"):  # an object's recording, and the state, come right after
+        _follow(connection, call, found, is_new=is_new, priority=priority)
+    return _locked(connection, call_id)
+
+
+def move(
+    connection: Connection,
+    call_id: int,
+    state: str,
+    *,
+    reason_code: str | None = None,
+    reason: str | None = None,
+    next_action: str | None = None,
+    due_at: datetime | None = None,
+    tries: int | None = None,
+    priority: int = jobs.LIVE,
+) -> bool:
+    """Put a call into a state; False, and nothing changes, when it was erased or has expired.
+
+    ValueError for what would break I2: an unknown state, a final one without a reason, an open one with an action
+    that is not its own. The action of an open state may be left out when it has only one; due is now unless said.
+    """
+    if state not in STATES:
+        raise ValueError(f"{state!r} is no state of a call: {', '.join(STATES)}")
+    actions = STATES[state]
+    if not actions and not reason_code:
+        raise ValueError(f"{state} is final: say why")
+    if actions:
+        next_action = next_action or (actions[0] if len(actions) == 1 else None)
+        if next_action not in actions:
+            raise ValueError(f"{state} goes on with {' or '.join(actions)}, not {next_action}")
+    elif next_action or due_at:
+        raise ValueError(f"{state} is final: nothing follows")
+    call = _locked(connection, call_id)
+    if call.state in ENDED and not (call.state == "expired" and state == "erased"):
+        return False
+    same = (call.state, call.next_action) == (state, next_action)
+    values: dict[str, Any] = {
+        "state": state,
+        "reason_code": reason_code,
+        "reason": reason,
+        "next_action": next_action,
+        "due_at": (due_at or (call.due_at if same and call.due_at else tables.now())) if actions else None,
+        "tries": (call.tries if same else 0) if tries is None else tries,
+    }
+    db.update(connection, calls, call_id, **values)
+    if next_action in (LOOK_UP, WAIT):
+        jobs.enqueue(
+            connection, jobs.LOOK_UP_CALL, key=str(call_id), priority=priority, due_at=values["due_at"], call_id=call_id
+        )
+    return True
+
+
+def look_up_later(
+    connection: Connection, call_id: int, *, reason_code: str, reason: str, priority: int = jobs.LIVE
+) -> bool:
+    """The next rung of the ladder; False at its end: the caller then moves the call to where it ends."""
+    call = _locked(connection, call_id)
+    tries = int(call.tries) + 1 if call.next_action == LOOK_UP else 0
+    if tries >= len(LADDER):
+        return False
+    due_at = tables.now() + LADDER[tries]
+    return move(
+        connection, call_id, "expected", reason_code=reason_code, reason=reason, next_action=LOOK_UP,
+        due_at=due_at, tries=tries, priority=priority,
+    )  # fmt: skip
+
+
+def recording_moved(connection: Connection, recording_id: int) -> None:
+    """A recording, its transcription or its tasks changed: its call follows. Nothing to do for audio of no call."""
+    call_id = connection.execute(sa.select(recordings.c.call_id).where(recordings.c.id == recording_id)).scalar()
+    if call_id is not None:
+        _follow(connection, _locked(connection, call_id), _recordings(connection, call_id), is_new=False)
+
+
+def recording_kept(connection: Connection, recording_id: int, *, code: str, sentence: str) -> None:
+    """A recording was not selected for annotators, and why; its call follows."""
+    call_id = connection.execute(sa.select(recordings.c.call_id).where(recordings.c.id == recording_id)).scalar()
+    if call_id is None:
+        return
+    merged = dict(_locked(connection, call_id).merged or {})
+    merged["kept"] = {**merged.get("kept", {}), str(recording_id): [code, sentence]}
+    db.update(connection, calls, call_id, merged=merged)
+    recording_moved(connection, recording_id)
+
+
+def url_of(call: sa.Row[Any], recording: sa.Row[Any]) -> str | None:
+    """Where the recording of a call was last said to be."""
+    return merging.urls(call).get(recording.source_identity) or call.recording_url
+
+
+def _follow(
+    connection: Connection,
+    call: sa.Row[Any],
+    found: Sequence[sa.Row[Any]],
+    *,
+    is_new: bool,
+    priority: int = jobs.LIVE,
+) -> None:
+    """Let the state follow from what is known. What was decided with a reason is not undone by a repetition."""
+    if found:
+        decision = states.by_recordings([_heard(connection, call, each) for each in found])
+        if decision.state == call.state and decision.reason_code and decision.reason != call.reason:
+            move(connection, call.id, decision.state, reason_code=decision.reason_code, reason=decision.reason)
+        if decision.state == call.state or (call.state == "kept" and decision.state == "heard"):
+            return  # what is open has the reason, due time and tries of whoever works on it
+    elif is_new or call.state == "expected" or call.reason_code == "no-conversation":
+        decision = states.by_status(call.status)
+        same = not is_new and (decision.state, decision.next_action) == (call.state, call.next_action)
+        old = states.first_rung(call.ended_at or call.started_at, tables.now())
+        if same and not (decision.next_action == LOOK_UP and old > call.tries):
+            if decision.reason_code == "no-conversation" and decision.reason != call.reason:
+                db.update(connection, calls, call.id, reason=decision.reason)
+            return
+    else:
+        return
+    at = tables.now()
+    tries, due_at = 0, at
+    if decision.next_action == LOOK_UP:
+        tries = states.first_rung(call.ended_at or call.started_at, at)
+        due_at = at if tries else at + LADDER[0]
+    elif decision.next_action == WAIT:
+        due_at = at + LONGEST_CALL
+    move(
+        connection, call.id, decision.state, reason_code=decision.reason_code, reason=decision.reason,
+        next_action=decision.next_action, due_at=due_at if decision.next_action else None, tries=tries,
+        priority=priority,
+    )  # fmt: skip
+    if decision.next_action == FETCH:
+        for each in found:
+            if each.state == "found" and not each.object_key:
+                jobs.enqueue(
+                    connection, jobs.FETCH_RECORDING, key=str(each.id), priority=priority, recording_id=each.id
+                )
+
+
+def _add_recording(
+    connection: Connection, call: sa.Row[Any], event: CallEvent, found: Sequence[sa.Row[Any]], *, priority: int
+) -> bool:
+    """The row of the recording an event names, unless it is buried or an object of this call holds it; True if changed.
+
+    One that could not be fetched is tried again when its address is another now.
+    """
+    url = str(event.recording_url)
+    identity = recording_identity(event.call_sid, url)
+    if tombstones.why_buried(connection, identity) or any(
+        each.source == "object" and each.state not in GONE for each in found
+    ):
+        return False
+    values = {
+        "source": PROVIDER,
+        "source_identity": identity,
+        "call_id": call.id,
+        "call_sid": call.call_sid,
+        "call_duration_s": call.talk_seconds,
+        "priority": priority,
+        "state": "found",
+    }
+    recording_id, is_new = db.insert_once(connection, recordings, values, key=("source", "source_identity"))
+    if not is_new:
+        there = connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
+        old = merging.urls(call).get(identity)
+        new = merging.urls(_locked(connection, call.id)).get(identity)
+        if there.state not in ("refused", "lost") or there.object_key or old == new:
+            return False
+        db.update(connection, recordings, recording_id, state="found", reason_code=None, reason=None)
+    jobs.enqueue(connection, jobs.FETCH_RECORDING, key=str(recording_id), priority=priority, recording_id=recording_id)
+    return True
+
+
+def _adopt(connection: Connection, call: sa.Row[Any]) -> None:
+    """Audio named after this call that reached the object store before anybody spoke of the call."""
+    named = sa.select(objects.c.recording_id).where(objects.c.name == call.call_sid)
+    mine = sa.and_(recordings.c.id.in_(named), recordings.c.call_id.is_(None), recordings.c.synthetic.is_(False))
+    values = {"call_id": call.id, "call_sid": call.call_sid, "call_duration_s": call.talk_seconds}
+    connection.execute(sa.update(recordings).where(mine).values(**values))
+
+
+def _recordings(connection: Connection, call_id: int) -> Sequence[sa.Row[Any]]:
+    return connection.execute(sa.select(recordings).where(recordings.c.call_id == call_id)).all()
+
+
+def _heard(connection: Connection, call: sa.Row[Any], recording: sa.Row[Any]) -> Heard:
+    made = sa.select(tasks.c.selection_reason).where(tasks.c.recording_id == recording.id)
+    work = connection.execute(made.where(tasks.c.state.in_(("wanted", "open", "annotated")))).all()
+    same = transcriptions.c.audio_sha256 == recording.sha256 if recording.sha256 else sa.false()  # a twin was heard
+    heard = sa.select(transcriptions.c.id).where(sa.or_(transcriptions.c.recording_id == recording.id, same)).limit(1)
+    kept = ((call.merged or {}).get("kept") or {}).get(str(recording.id))
+    return Heard(
+        state=recording.state,
+        has_object=bool(recording.object_key) or recording.source == "object",
+        transcribed=connection.execute(heard).first() is not None,
+        selected=", ".join(sorted({row.selection_reason or "wanted" for row in work})) or None,
+        kept=(str(kept[0]), str(kept[1])) if kept else None,
+        reason=(recording.reason_code, recording.reason or "") if recording.reason_code else None,
+    )
+
+
+def _company(connection: Connection, call: sa.Row[Any], number: str) -> dict[str, Any]:
+    """The company's number is known now: its row, and the purpose its calls have unless told otherwise."""
+    if pseudonyms.is_masked(number):  # that could be anybody's
+        return {}
+    db.insert_once(connection, company_numbers, {"pseudonym": number}, key=("pseudonym",))
+    mine = sa.select(company_numbers.c.consent_purpose).where(company_numbers.c.pseudonym == number)
+    purpose = connection.execute(mine).scalar()
+    return {"consent_purpose": purpose} if purpose and call.consent_purpose is None else {}
+
+
+def _locked(connection: Connection, call_id: int) -> sa.Row[Any]:
+    return connection.execute(sa.select(calls).where(calls.c.id == call_id).with_for_update()).one()
+
+
+def _open_now(action: str) -> dict[str, Any]:
+    return {"state": "expected", "next_action": action, "due_at": tables.now()}
+
+
+def violations(connection: Connection) -> list[str]:
+    """Every way in which the ledger breaks I2, in words; empty when all is well. Reads every call."""
+    wrong = []
+    for call in connection.execute(sa.select(calls)).all():
+        name = f"call {call.call_sid} ({call.state})"
+        actions = STATES.get(call.state)
+        if actions is None:
+            wrong.append(f"{name}: unknown state")
+        elif call.state in OPEN:
+            if call.next_action not in actions:
+                wrong.append(f"{name}: next action {call.next_action} is not one of this state")
+            if call.due_at is None:
+                wrong.append(f"{name}: no due time")
+        else:
+            if not call.reason_code:
+                wrong.append(f"{name}: final without a reason")
+            if call.next_action or call.due_at:
+                wrong.append(f"{name}: final, yet something follows")
+    late = tables.now() - timedelta(minutes=5)
+    running = sa.select(tables.jobs.c.id, tables.jobs.c.name, tables.jobs.c.lease_until)
+    for job in connection.execute(running.where(tables.jobs.c.state == "running")).all():
+        if job.lease_until is None or job.lease_until < late:
+            wrong.append(f"job {job.id} ({job.name}): running without a live lease")
+    return wrong

@@ -1,0 +1,106 @@
+"""One call's merged fields + one event -> merged fields. Pure, and the same for any order and repetition of events.
+
+Every field keeps the greatest of what was ever reported, by (kind of value, trust in the source, value): taking the
+greatest is commutative and idempotent. An empty field takes no part, so a later empty one never wipes a filled one.
+The kind and trust of what filled each field are in `merged`, beside every recording address by recording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from ml_backend.calls import pseudonyms
+from ml_backend.calls.events import NO_CONVERSATION, OVER, CallEvent, recording_identity
+from ml_backend.log import masked
+
+# Trust in what a source says about a call, least first.
+TRUST = (
+    "object",
+    "agent_event",
+    "campaign",
+    "passthru",
+    "exoml",
+    "ip_calling",
+    "status_callback",
+    "listing",
+    "details",
+)
+# Which of the ways a call became known is named first: `listing` means that no callback came.
+WAYS = ("object", "listing", "details", "agent_event", "campaign", "exoml", "ip_calling", "passthru", "status_callback")
+FIELDS = (
+    "status", "recording_url", "from_pseudonym", "to_pseudonym", "direction", "talk_seconds", "started_at", "ended_at",
+    "custom_field", "company_number",
+)  # fmt: skip
+LEAST_TRUSTED = 0
+
+
+def merge(call: Mapping[str, Any], event: CallEvent, *, key: bytes, at: datetime) -> dict[str, Any]:
+    """The new values of the `calls` columns; only those that change."""
+    changed: dict[str, Any] = {}
+    merged = dict(call["merged"] or {})
+    trust = TRUST.index(event.source) if event.source in TRUST else LEAST_TRUSTED
+    for name, value in _values(event, key=key).items():
+        if value is None:
+            continue
+        if name in ("started_at", "ended_at") and value > at + timedelta(days=1):
+            merged["odd"] = sorted({*merged.get("odd", ()), f"{name}-in-the-future"})
+            continue
+        rank = [_kind(name, value), trust]
+        if call[name] is None or (rank, _order(value)) > (merged.get(name, [0, 0]), _order(call[name])):
+            changed[name], merged[name] = value, rank
+    if event.recording_url:
+        merged["urls"] = _with_url(merged.get("urls") or {}, event, trust)
+    merged = dict(sorted(merged.items()))  # the stored text, too, is the same for any order
+    if merged != (call["merged"] or {}):
+        changed["merged"] = merged
+    seen = sorted({*(call["seen_by"] or ()), event.source})
+    if seen != call["seen_by"]:
+        changed["seen_by"] = seen
+        changed["source"] = max(seen, key=lambda each: WAYS.index(each) if each in WAYS else -1)
+    if event.source == "listing" and call["listed_at"] is None:
+        changed["listed_at"] = at
+    return changed
+
+
+def urls(call: Any) -> dict[str, str]:
+    """Recording identity -> the address it was last named at."""
+    return {identity: str(known[1]) for identity, known in ((call.merged or {}).get("urls") or {}).items()}
+
+
+def _values(event: CallEvent, *, key: bytes) -> dict[str, Any]:
+    def hidden(number: str | None) -> str | None:
+        return pseudonyms.pseudonym(number, key) if number else None
+
+    return {
+        "status": event.status,
+        "recording_url": event.recording_url,
+        "from_pseudonym": hidden(event.from_),
+        "to_pseudonym": hidden(event.to),
+        "direction": event.direction,
+        "talk_seconds": event.talk_seconds,
+        "started_at": event.started_at_utc,
+        "ended_at": event.ended_at_utc,
+        "custom_field": masked(event.custom_field) if event.custom_field else None,
+        "company_number": hidden(event.company_number),
+    }
+
+
+def _kind(name: str, value: Any) -> int:
+    """What a value tells: how a call ended goes before how it stands, a whole number before a masked one."""
+    if name == "status":
+        return 3 if value == "completed" or value in NO_CONVERSATION else 2 if value in OVER else 1
+    if name in ("from_pseudonym", "to_pseudonym", "company_number"):
+        return 1 if pseudonyms.is_masked(value) else 2
+    return 1
+
+
+def _order(value: Any) -> Any:
+    return value.timestamp() if isinstance(value, datetime) else value
+
+
+def _with_url(known: Mapping[str, Any], event: CallEvent, trust: int) -> dict[str, Any]:
+    url = str(event.recording_url)
+    identity = recording_identity(event.call_sid, url)
+    return dict(sorted({**known, identity: max(list(known.get(identity, [-1, ""])), [trust, url])}.items()))

@@ -1,0 +1,257 @@
+"""Label config XML -> Controls.
+
+People name their tags as they like, so a control is recognised by what it is (type, target, options) and by its
+name only after that. Parsing never raises: what cannot be used is listed in `problems`, because the same text comes
+from Label Studio's settings page, from webhooks and from files, and a project with a broken config is a state to show.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from xml.parsers import expat
+
+from ml_backend.labelling.controls import LANGUAGES, SCRIPTS, Check, Choices, Controls, Labels, Text
+
+MAX_CONFIG_CHARS = 1_000_000
+MAX_ELEMENTS = 50_000
+
+_QUALITIES = {"excellent", "good", "fair", "poor"}
+_ACCENTS = {"standard", "rural", "urban", "code-mixed", "neutral", "regional"}
+_CHECK_NAMES = ("check", "unsure", "please check", "to check", "doubtful")
+_AGENT_NAMES = ("agent", "company", "operator")
+_CUSTOMER_NAMES = ("customer", "caller", "client")
+_SPEECH_NAMES = ("speech", "voice", "talk", "utterance", "segment", "transcription")
+
+
+@dataclass
+class _Element:
+    tag: str
+    attributes: dict[str, str]
+    children: list[_Element] = field(default_factory=list)
+
+    def get(self, *names: str, default: str = "") -> str:
+        for name in names:
+            for key, value in self.attributes.items():
+                if key.lower() == name.lower():
+                    return value
+        return default
+
+    def walk(self) -> Iterator[_Element]:
+        waiting = [self]
+        while waiting:
+            element = waiting.pop()
+            yield element
+            waiting.extend(reversed(element.children))
+
+
+class _Refused(Exception):
+    """The XML uses something a label config never needs."""
+
+
+@functools.lru_cache(maxsize=32)
+def parse(xml: str) -> Controls:
+    """Controls of a label config; equal texts share one result. Never raises for any text."""
+    if not isinstance(xml, str) or not xml.strip():
+        return _unreadable("The label config is empty.")
+    if len(xml) > MAX_CONFIG_CHARS:
+        return _unreadable(f"The label config is larger than {MAX_CONFIG_CHARS} characters.")
+    try:
+        root = _read(xml)
+    except _Refused as error:
+        return _unreadable(str(error))
+    except (expat.ExpatError, ValueError, UnicodeError) as error:
+        return _unreadable(f"The label config is not well-formed XML ({str(error)[:60]}).")
+    return _controls(root)
+
+
+def digest(xml: str) -> str:
+    """SHA-256 of a label config, in hex: what `projects.config_sha256` and `predictions.config_sha256` hold."""
+    return hashlib.sha256(xml.encode("utf-8", "replace")).hexdigest()
+
+
+def _unreadable(problem: str) -> Controls:
+    return Controls(problems=(problem,), well_formed=False)
+
+
+def _read(xml: str) -> _Element:
+    """XML -> tree, without document types and entities: they can only be an attack here."""
+    top = _Element("", {})
+    stack, count = [top], 0
+    parser = expat.ParserCreate()
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal count
+        count += 1
+        if count > MAX_ELEMENTS:
+            raise _Refused(f"The label config has more than {MAX_ELEMENTS} tags.")
+        element = _Element(tag.lower(), attributes)
+        stack[-1].children.append(element)
+        stack.append(element)
+
+    def end(tag: str) -> None:
+        stack.pop()
+
+    def refuse(*_: object) -> None:
+        raise _Refused("The label config has a document type or entities, which are not accepted.")
+
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = refuse
+    parser.Parse(xml.encode(), True)
+    return top.children[0]
+
+
+def _controls(root: _Element) -> Controls:
+    elements = list(root.walk())
+    problems: list[str] = []
+    audios = {e.get("name"): _data_key(e) for e in elements if e.tag in ("audio", "audioplus") and e.get("name")}
+    if not audios:
+        return Controls(
+            problems=("The label config has no <Audio> tag with a name.",), status_key=_status_key(elements)
+        )
+    texts = [t for t in (_text(e, audios) for e in elements) if t]
+    regions = [r for r in (_labels(e, audios) for e in elements) if r]
+    text = min(texts, key=lambda t: _rank(t, texts, bool(regions)), default=None)
+    audio = text.to_name if text else next(iter(audios))
+    here = [(found, check) for found, check in regions if found.to_name == audio]
+    labels = min(here, key=lambda pair: pair[1] is not None and len(pair[0].options) == 1, default=(None, None))[0]
+    check = next((check for _, check in here if check), None)
+    spoken_key = _spoken_key(elements, audio) if text is None else None
+    if text is None and not spoken_key:
+        problems.append("The label config has no <TextArea> for the audio, so a transcript has nowhere to go.")
+    elif text is not None and text.per_region and labels is None:
+        problems.append("The <TextArea> is per region, but no <Labels> with at least one <Label> makes regions.")
+        text = None
+    if not audios[audio]:
+        problems.append(f"The <Audio> tag {audio[:40]!r} has no value of the form $key.")
+    by_role: dict[str, Choices] = {}
+    others: dict[str, Choices] = {}
+    for element in elements:
+        if element.tag != "choices" or not (found := _choices(element, audio)):
+            continue
+        role = _role(found)
+        if role and role not in by_role:
+            by_role[role] = found
+        else:
+            others[found.name] = found
+    return Controls(
+        audio=audio,
+        audio_key=audios[audio],
+        text=text,
+        labels=labels,
+        check=check,
+        other_labels=MappingProxyType({found.name: found for found, _ in here if found is not labels}),
+        choices=MappingProxyType(by_role),
+        other_choices=MappingProxyType(others),
+        status_key=_status_key(elements),
+        spoken_key=spoken_key,
+        problems=tuple(problems),
+    )
+
+
+def _data_key(element: _Element) -> str:
+    value = element.get("value").strip()
+    return value[1:] if value.startswith("$") and len(value) > 1 else ""
+
+
+def _targets(element: _Element) -> list[str]:
+    return [name.strip() for name in element.get("toName").split(",") if name.strip()]
+
+
+def _true(element: _Element, name: str) -> bool:
+    return element.get(name).strip().lower() == "true"
+
+
+def _text(element: _Element, audios: Mapping[str, str]) -> Text | None:
+    target = next((t for t in _targets(element) if t in audios), None)
+    if element.tag != "textarea" or not element.get("name") or target is None:
+        return None
+    return Text(name=element.get("name"), to_name=target, per_region=_true(element, "perRegion"))
+
+
+def _rank(text: Text, texts: list[Text], regions: bool) -> tuple[bool, bool, bool, int]:
+    """Smallest is the transcript: it can be shown, is called so, and comes first."""
+    name = text.name.lower()
+    return (text.per_region and not regions, "transcri" not in name, "text" not in name, texts.index(text))
+
+
+def _options(element: _Element, tag: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What Label Studio stores (the alias where there is one) and what it shows."""
+    found = [c for c in element.children if c.tag == tag and (c.get("alias") or c.get("value"))]
+    return tuple(c.get("alias") or c.get("value") for c in found), tuple(c.get("value") for c in found)
+
+
+def _labels(element: _Element, audios: Mapping[str, str]) -> tuple[Labels, Check | None] | None:
+    target = next((t for t in _targets(element) if t in audios), None)
+    options, shown = _options(element, "label")
+    if element.tag != "labels" or not element.get("name") or target is None or not options:
+        return None
+    words = {w.casefold(): o for o, s in reversed(list(zip(options, shown, strict=True))) for w in (o, s)}
+
+    def named(names: tuple[str, ...], default: str | None = None) -> str | None:
+        return next((words[name] for name in names if name in words), default)
+
+    check = named(_CHECK_NAMES)
+    speech = named(_SPEECH_NAMES) or next((o for o in options if o != check), options[0])
+    multiple = element.get("choice").lower() == "multiple"
+    labels = Labels(
+        name=element.get("name"),
+        to_name=target,
+        options=options,
+        speech=speech,
+        agent=named(_AGENT_NAMES),
+        customer=named(_CUSTOMER_NAMES),
+        multiple=multiple,
+    )
+    return labels, Check(labels.name, check) if check else None
+
+
+def _choices(element: _Element, audio: str) -> Choices | None:
+    if not element.get("name") or audio not in _targets(element):
+        return None
+    options, shown = _options(element, "choice")
+    multiple = element.get("choice").lower() == "multiple"
+    return Choices(element.get("name"), audio, options, shown, multiple, _true(element, "perRegion"))
+
+
+def _role(choices: Choices) -> str | None:
+    """What a set of choices is for: by its name, else by its options."""
+    name = choices.name.lower()
+    words = {w.casefold() for w in (*choices.options, *choices.shown)}
+    for role, parts in (
+        ("quality", ("quality",)),
+        ("accent", ("accent",)),
+        ("language", ("lang",)),
+        ("reject", ("reject", "discard", "unusable")),
+    ):
+        if any(part in name for part in parts):
+            return role
+    if "script" in name and "transcri" not in name:
+        return "script"
+    if len(words & _QUALITIES) >= 2:
+        return "quality"
+    if len(words & _ACCENTS) >= 2:
+        return "accent"
+    if sum(1 for known in SCRIPTS.values() if words & set(known)) >= 2:
+        return "script"
+    if sum(1 for known in LANGUAGES.values() if words & set(known)) >= 2:
+        return "language"
+    return None
+
+
+def _status_key(elements: list[_Element]) -> str | None:
+    """`$status` (or `$kaan_status`) shown anywhere by a text-like tag."""
+    for element in elements:
+        if element.tag in ("text", "header", "hypertext") and _data_key(element) in ("status", "kaan_status"):
+            return _data_key(element)
+    return None
+
+
+def _spoken_key(elements: list[_Element], audio: str) -> str | None:
+    """The text shown beside an audio that people judge by choices or stars and do not transcribe."""
+    judged = any(e.tag in ("choices", "rating") and audio in _targets(e) for e in elements)
+    shown = (_data_key(e) for e in elements if e.tag in ("text", "hypertext") and e.get("name"))
+    return next((key for key in shown if key), None) if judged else None

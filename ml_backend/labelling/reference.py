@@ -1,0 +1,140 @@
+"""Annotation result -> Reference: what a person says was spoken. Pure; the inverse of `rendering`.
+
+Bad regions are listed one by one, good ones are kept. Texts are stripped, because the editor leaves a trailing newline
+when somebody pressed Enter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ml_backend.labelling.controls import LANGUAGES, SCRIPTS, Choices, Controls
+from ml_backend.labelling.validation import is_number
+
+
+@dataclass(frozen=True)
+class Region:
+    """One stretch of audio as a person left it."""
+
+    start_s: float
+    end_s: float
+    channel: int
+    text: str
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a person says was spoken. `language` and `script` are codes where the option is known (hi, Deva)."""
+
+    text: str
+    segments: tuple[Region, ...] = ()
+    language: str | None = None
+    script: str | None = None
+    quality: str | None = None
+    accent: str | None = None
+    reject: tuple[str, ...] = ()
+    choices: tuple[tuple[str, tuple[str, ...]], ...] = ()  # every choice made, by control name
+    problems: tuple[str, ...] = ()
+
+
+def to_reference(result: Any, controls: Controls) -> Reference:
+    """What an annotation's `result` says, in time order. Texts are stripped: the editor leaves trailing newlines."""
+    problems: list[str] = []
+    places: dict[str, tuple[float, float, int]] = {}
+    labels: dict[str, tuple[str, ...]] = {}
+    texts: dict[str, str] = {}
+    whole: list[str] = []
+    chosen: dict[str, tuple[str, ...]] = {}
+    if not isinstance(result, list):
+        result, problems = [], ["the result is not a list"]
+    for number, item in enumerate(result):
+        value = item.get("value") if isinstance(item, dict) else None
+        if not isinstance(value, dict):
+            problems.append(f"item {number} has no value")
+            continue
+        if controls.rates and item.get("to_name") != controls.audio:
+            continue  # a word marked in the text that was spoken is no stretch of audio
+        kind, item_id = item.get("type"), str(item.get("id", number))
+        if "start" in value or "end" in value:
+            place = _read_place(value)
+            if place is None:
+                problems.append(f"item {number} has impossible times")
+                continue
+            places.setdefault(item_id, place)
+        if kind == "labels":
+            labels[item_id] = (*labels.get(item_id, ()), *_strings(value.get("labels")))
+        elif kind == "choices" and item_id not in places:
+            chosen[str(item.get("from_name"))] = _strings(value.get("choices"))
+        elif kind == "textarea" and controls.text and item.get("from_name") == controls.text.name:
+            text = " ".join(filter(None, (clean(t) for t in _strings(value.get("text")))))
+            if item_id in places:
+                texts[item_id] = text
+            elif text:
+                whole.append(text)
+    regions = tuple(
+        Region(start_s, end_s, channel, texts.get(item_id, ""), labels.get(item_id, ()))
+        for item_id, (start_s, end_s, channel) in sorted(places.items(), key=lambda entry: entry[1][0])
+    )
+    spoken = " ".join(filter(None, (*whole, *(region.text for region in regions))))
+    return _reference(spoken, regions, chosen, controls, problems)
+
+
+def _reference(
+    text: str,
+    regions: tuple[Region, ...],
+    chosen: dict[str, tuple[str, ...]],
+    controls: Controls,
+    problems: list[str],
+) -> Reference:
+    def of(role: str) -> tuple[str, ...]:
+        choices = controls.choices.get(role)
+        return chosen.get(choices.name, ()) if choices else ()
+
+    def first(role: str) -> str | None:
+        return next(iter(of(role)), None)
+
+    return Reference(
+        text=text,
+        segments=regions,
+        language=_code(first("language"), controls.choices.get("language"), LANGUAGES),
+        script=_code(first("script"), controls.choices.get("script"), SCRIPTS),
+        quality=first("quality"),
+        accent=first("accent"),
+        reject=of("reject"),
+        choices=tuple(chosen.items()),
+        problems=tuple(problems),
+    )
+
+
+def _code(option: str | None, choices: Choices | None, known: Mapping[str, tuple[str, ...]]) -> str | None:
+    """The code an option stands for; the option itself when we do not know it."""
+    if option is None or choices is None:
+        return option
+    return next((code for code, words in known.items() if choices.option(*words) == option), option)
+
+
+def _read_place(value: Mapping[str, Any]) -> tuple[float, float, int] | None:
+    start, end, channel = value.get("start"), value.get("end"), value.get("channel", 0)
+    if not is_number(start) or not is_number(end) or not 0 <= start < end:
+        return None
+    return float(start), float(end), channel if isinstance(channel, int) and channel >= 0 else 0
+
+
+def _strings(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(v for v in value if isinstance(v, str)) if isinstance(value, list) else ()
+
+
+def clean(text: str) -> str:
+    """Without what no database and no JSON text may hold: control characters and half surrogates."""
+    if not text.isprintable():
+        text = "".join(c for c in text if c in "\n\t" or not (ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or _half(c)))
+    return text.strip()
+
+
+def _half(character: str) -> bool:
+    return 0xD800 <= ord(character) <= 0xDFFF

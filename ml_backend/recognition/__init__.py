@@ -1,0 +1,1 @@
+"""Windows of speech -> texts: the parts of the engine."""

@@ -1,0 +1,241 @@
+"""Windows -> Heard: encode, detect the language, decode, align. The only file that calls CTranslate2.
+
+Every window is encoded exactly once: language detection, beam search, the re-runs at higher temperatures and word
+alignment all read the same encoder output. In one CTranslate2 batch every prompt must have its start token at the same
+place, and every member is padded to the longest, so callers group by prompt length and sort by duration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ctranslate2
+import numpy as np
+import numpy.typing as npt
+from faster_whisper import WhisperModel
+from faster_whisper.tokenizer import Tokenizer
+from faster_whisper.transcribe import get_suppressed_tokens, merge_punctuations
+
+from ml_backend.manifest import Window as Policy
+from ml_backend.recognition import guards
+from ml_backend.recognition.windows import Samples
+from ml_backend.transcript import Word
+
+LADDER = (0.2, 0.4, 0.6, 0.8, 1.0)  # temperatures for the few windows that fail the quality test, as in Whisper
+_BEST_OF = 5
+_FRAMES_PER_S = 100
+_FRAMES_AT_ONCE = 3000
+_BEFORE, _AFTER = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、।"
+_UNSPACED = ("zh", "ja", "th", "lo", "my", "yue")  # written without spaces between words
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What the decoder said about one window. Word times are within it; word texts keep the space before them."""
+
+    tokens: tuple[int, ...]
+    text: str
+    avg_logprob: float
+    no_speech_probability: float
+    words: tuple[Word, ...] = ()
+    temperature: float = 0.0
+    full: bool = False  # stopped by the length limit: the end of the window is missing from the text
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A batch after the encoder. `frames` counts each member's own frames, without padding."""
+
+    output: ctranslate2.StorageView
+    frames: tuple[int, ...]
+
+    def row(self, index: int) -> ctranslate2.StorageView:
+        """One member alone."""
+        return self.rows([index])
+
+    def rows(self, indices: Sequence[int]) -> ctranslate2.StorageView:
+        """Some members, in this order."""
+        if list(indices) == list(range(len(self.frames))):
+            return self.output
+        return ctranslate2.StorageView.from_array(np.ascontiguousarray(np.asarray(self.output)[list(indices)]))
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Everything before the first word: context tokens, then the task tokens with the language."""
+
+    language: str
+    tokens: tuple[int, ...]
+
+
+class Decoder:
+    """A loaded Whisper and how it wants to be fed."""
+
+    def __init__(self, model: WhisperModel, policy: Policy, *, temperatures: tuple[float, ...] = LADDER) -> None:
+        self.model = model
+        self.policy = policy
+        self.temperatures = temperatures
+        self.word_times = True  # without them, times come from the stretches of speech alone
+        self._tokenizers: dict[str, Tokenizer] = {}
+        self._suppressed: tuple[int, ...] | None = None
+
+    # --- tokens
+
+    def tokenizer(self, language: str) -> Tokenizer:
+        """The tokenizer set to one language."""
+        if language not in self._tokenizers:
+            self._tokenizers[language] = Tokenizer(
+                self.model.hf_tokenizer, self.model.model.is_multilingual, task="transcribe", language=language
+            )
+        return self._tokenizers[language]
+
+    def prompt(self, language: str, *, prompt: str | None, hotwords: str | None) -> Prompt:
+        """No timestamp tokens: times come from alignment, and the text does not depend on them."""
+        tokenizer = self.tokenizer(language)
+        before = tokenizer.encode(" " + prompt.strip()) if prompt and prompt.strip() else []
+        tokens = self.model.get_prompt(tokenizer, before, without_timestamps=True, hotwords=hotwords or None)
+        return Prompt(language, tuple(tokens))
+
+    # --- encoder
+
+    def features(self, samples: Samples) -> npt.NDArray[np.float32]:
+        """Log-mel frames [mels, frames] of a window, without padding."""
+        return np.asarray(self.model.feature_extractor(samples)[..., :-1], dtype=np.float32)
+
+    def encode(self, features: Sequence[npt.NDArray[np.float32]]) -> Encoded:
+        """One pass of the encoder over windows of similar length; padding follows the policy."""
+        frames = tuple(f.shape[-1] for f in features)
+        if self.policy.pad_to_s is not None:
+            width = int(self.policy.pad_to_s * _FRAMES_PER_S)
+        else:
+            width = max(frames) + int(self.policy.margin_s * _FRAMES_PER_S)
+            width += width % 2
+            if width // 2 == features[0].shape[0]:  # CTranslate2 would take the encoder's output for features
+                width += 2
+        batch = np.zeros((len(features), features[0].shape[0], width), dtype=np.float32)
+        for row, member in zip(batch, features, strict=True):
+            row[:, : min(width, member.shape[-1])] = member[:, :width]
+        output = self._encoded(batch)
+        return Encoded(output, tuple(min(f, width) for f in frames))
+
+    def _encoded(self, batch: npt.NDArray[np.float32]) -> ctranslate2.StorageView:
+        """On a CPU a few thousand frames at a time: more falls out of its caches and costs up to a third more."""
+        model = self.model.model
+        if model.device == "cuda":
+            output = model.encode(ctranslate2.StorageView.from_array(batch), to_cpu=True)  # rows are picked there
+            known = output.dtype != ctranslate2.DataType.bfloat16  # unknown to numpy
+            return output if known else output.to(ctranslate2.DataType.float32)
+        step = max(1, _FRAMES_AT_ONCE // batch.shape[-1])
+        parts = [batch[start : start + step] for start in range(0, len(batch), step)]
+        outputs = [model.encode(ctranslate2.StorageView.from_array(part)) for part in parts]
+        if len(outputs) == 1:
+            return outputs[0]
+        return ctranslate2.StorageView.from_array(np.concatenate([np.asarray(output) for output in outputs]))
+
+    def languages(self, encoded: Encoded) -> list[dict[str, float]]:
+        """Probability of each language, per member: one decoder step on what the encoder already gave."""
+        found = self.model.model.detect_language(encoded.output)
+        return [{token[2:-2]: float(probability) for token, probability in member} for member in found]
+
+    # --- decoder
+
+    def decode(self, encoded: Encoded, prompts: Sequence[Prompt], *, beam_size: int) -> list[Decoded]:
+        """Beam search for all members, the temperature ladder for those that fail, word times for all."""
+        results = self._generate(encoded.output, [list(p.tokens) for p in prompts], beam_size=beam_size, patience=1.0)
+        answers = []
+        for index, (result, prompt) in enumerate(zip(results, prompts, strict=True)):
+            best = self._read(result, prompt)
+            if guards.failed(best.text, best.avg_logprob, best.no_speech_probability):
+                best = self._again(encoded.row(index), prompt, best)
+            answers.append(best)
+        return self._aligned(encoded, prompts, answers) if self.word_times else answers
+
+    def _again(self, alone: ctranslate2.StorageView, prompt: Prompt, first: Decoded) -> Decoded:
+        """The ladder: warmer until the test passes, else the most probable one that does not repeat itself."""
+        tried = [first]
+        for temperature in self.temperatures:
+            ctranslate2.set_random_seed(len(tried))  # the same window gives the same text every time
+            result = self._generate(
+                alone,
+                [list(prompt.tokens)],
+                beam_size=1,
+                num_hypotheses=_BEST_OF,
+                sampling_topk=0,
+                sampling_temperature=temperature,
+            )[0]
+            tried.append(replace(self._read(result, prompt), temperature=temperature))
+            if not guards.failed(tried[-1].text, tried[-1].avg_logprob, tried[-1].no_speech_probability):
+                return tried[-1]
+        calm = [one for one in tried if guards.compression(one.text) <= guards.MOST_COMPRESSION]
+        return max(calm or tried, key=lambda one: one.avg_logprob)
+
+    def _generate(self, features: ctranslate2.StorageView, prompts: list[list[int]], **how: Any) -> list[Any]:
+        return list(
+            self.model.model.generate(
+                features,
+                prompts,
+                max_length=self.model.max_length,
+                return_scores=True,
+                return_no_speech_prob=True,
+                suppress_tokens=list(self._suppress()),
+                **how,
+            )
+        )
+
+    def _suppress(self) -> tuple[int, ...]:
+        if self._suppressed is None:
+            some = self.tokenizer("en")
+            self._suppressed = tuple(get_suppressed_tokens(some, [-1]) or ())
+        return self._suppressed
+
+    def _read(self, result: Any, prompt: Prompt) -> Decoded:
+        tokens = tuple(result.sequences_ids[0])
+        limit = min(self.model.max_length // 2, self.model.max_length - len(prompt.tokens))  # CTranslate2's own rule
+        return Decoded(
+            tokens=tokens,
+            text=self.tokenizer(prompt.language).decode(list(tokens)).strip(),
+            avg_logprob=float(result.scores[0]) * len(tokens) / (len(tokens) + 1),
+            no_speech_probability=float(result.no_speech_prob),
+            full=len(tokens) >= limit,
+        )
+
+    def _aligned(self, encoded: Encoded, prompts: Sequence[Prompt], answers: list[Decoded]) -> list[Decoded]:
+        """Word times by cross-attention; members of one language go together, as they share the start tokens."""
+        for language in sorted({p.language for p in prompts}):
+            chosen = [i for i, p in enumerate(prompts) if p.language == language and answers[i].text]
+            if not chosen:
+                continue
+            tokenizer = self.tokenizer(language)
+            texts = [[token for token in answers[i].tokens if token < tokenizer.eot] for i in chosen]
+            frames: Any = [encoded.frames[i] for i in chosen]
+            aligned = self.model.find_alignment(tokenizer, texts, encoded.rows(chosen), frames)
+            for index, found in zip(chosen, aligned, strict=True):
+                merge_punctuations(found, _BEFORE, _AFTER)
+                words = [_word(word) for word in found if word["word"]]
+                answers[index] = replace(answers[index], words=_whole(words, spaced=language not in _UNSPACED))
+        return answers
+
+
+def level_dbfs(samples: Samples) -> float:
+    """Root mean square against full scale, in dB."""
+    return float(10 * np.log10(np.mean(np.square(samples, dtype=np.float64)) + 1e-12)) if samples.size else -120.0
+
+
+def _word(found: dict[str, Any]) -> Word:
+    start, end = float(found["start"]), float(found["end"])  # numpy floats would not serialise
+    return Word(round(start, 2), round(max(start, end), 2), str(found["word"]), float(found["probability"]))
+
+
+def _whole(words: list[Word], *, spaced: bool) -> tuple[Word, ...]:
+    """Pieces that follow without a space belong to the word before: `50` and `%`, `24` and `/7`."""
+    whole: list[Word] = []
+    for word in words:
+        if whole and spaced and not word.text.startswith(" "):
+            last = whole[-1]
+            probability = min(last.probability, word.probability)
+            whole[-1] = Word(last.start_s, max(last.end_s, word.end_s), last.text + word.text, probability)
+        elif word.text.strip():
+            whole.append(word)
+    return tuple(whole)

@@ -1,0 +1,1 @@
+"""Job rows at work: leases, attempts, workers, and their transport."""

@@ -1,0 +1,1 @@
+"""Transcription -> what a task shows."""

@@ -1,0 +1,214 @@
+"""Transcription -> Prediction row: one rendering per task and draft label, waiting for exactly one deliverer.
+
+Pure database work, done in the transaction that stores the transcription, so that a person who waits in `/predict`
+sees the draft at once. Where there is nothing to draft (silence in a config without choices, a blind task) the row's
+body is `[]`: Label Studio stores nothing for an empty list, and the question does not come again.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend import db, jobs, legs, rendering, tables
+from ml_backend.errors import PermanentError
+from ml_backend.labelling import labelconfig
+from ml_backend.settings import Settings
+from ml_backend.tables import predictions, projects, recordings, tasks, transcriptions
+from ml_backend.transcript import Transcript
+from sync.drafting import pieces
+from sync.drafting.profiles import Profile, profile_of
+
+NOTHING = "[]"
+BLIND_LINE = "write what you hear"
+COALESCE = timedelta(seconds=2)  # lets a waiting /predict answer first, and many drafts travel in one request
+OPEN = ("wanted", "open")
+
+
+def draft_recording(connection: Connection, settings: Settings, recording_id: int, model_version: str) -> None:
+    """Render every task of a recording whose transcription is there, and wake the jobs that deliver."""
+    recording = connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
+    pieces.split_tasks(connection, recording)
+    mine = sa.select(tasks).where(tasks.c.recording_id == recording_id, tasks.c.state.in_((*OPEN, "annotated")))
+    touched: dict[int, sa.Row[Any]] = {}
+    for task in connection.execute(mine).all():
+        if task.project_id not in touched:
+            statement = sa.select(projects).where(projects.c.id == task.project_id)
+            touched[task.project_id] = connection.execute(statement).one()
+        draft_task(connection, settings, touched[task.project_id], task, recording, model_version=model_version)
+    for project in touched.values():
+        bump(connection, project.id)
+        deliver(connection, project)
+
+
+def draft_task(
+    connection: Connection,
+    settings: Settings,
+    project: sa.Row[Any],
+    task: sa.Row[Any],
+    recording: sa.Row[Any],
+    *,
+    model_version: str,
+) -> bool:
+    """Render one task under the labels in force; False while its transcription is not there.
+
+    While a project is being re-drafted a task gets its drafts under both labels: what people see now, and next.
+    """
+    profile = profile_of(project, settings)
+    found = find_transcription(connection, recording, profile, model_version)
+    if found is None and not task.blind:
+        return False
+    labels = [project.draft_label]
+    if project.next_draft_label and task.state != "annotated":
+        labels.append(project.next_draft_label)
+    line = task.status_line
+    for label in labels:
+        line = _draft(connection, project, task, recording, found, profile, label)
+    db.update(connection, tasks, task.id, status_line=line, reason_code=None, reason=None)
+    return True
+
+
+def give_up(connection: Connection, recording_id: int, error: PermanentError) -> None:
+    """A recording that cannot be transcribed: its open tasks say so, and stop waiting."""
+    mine = sa.and_(tasks.c.recording_id == recording_id, tasks.c.state.in_(OPEN))
+    line = rendering.status_line(None, refused=f"no draft: {error.sentence}")
+    values = {"reason_code": error.code, "reason": error.sentence, "status_line": line, "updated_at": tables.now()}
+    touched = connection.execute(sa.update(tasks).where(mine).values(**values).returning(tasks.c.project_id))
+    for project_id in {row.project_id for row in touched.all()}:
+        bump(connection, project_id)
+        jobs.enqueue(connection, jobs.PUSH_PREDICTIONS, key=str(project_id), project_id=project_id)
+
+
+def find_transcription(
+    connection: Connection, recording: sa.Row[Any], profile: Profile, model_version: str
+) -> sa.Row[Any] | None:
+    """What this model version heard in this audio under this profile, when it did."""
+    statement = sa.select(transcriptions).where(
+        transcriptions.c.audio_sha256 == recording.sha256,
+        transcriptions.c.model_version == model_version,
+        transcriptions.c.decoding_hash == profile.decoding.digest(),
+    )
+    return connection.execute(statement).first()
+
+
+def _draft(
+    connection: Connection,
+    project: sa.Row[Any],
+    task: sa.Row[Any],
+    recording: sa.Row[Any],
+    found: sa.Row[Any] | None,
+    profile: Profile,
+    label: str,
+) -> str:
+    """Insert the prediction row unless it is there; gives the task's status line."""
+    body: str = NOTHING
+    score: float | None = None
+    reason: tuple[str | None, str | None] = (None, None)
+    if task.blind or found is None:
+        reason, line = ("blind", "This task is annotated without a draft."), BLIND_LINE
+    else:
+        piece = pieces.piece_of(recording, task)
+        transcript = pieces.part(Transcript.from_json(found.transcript), piece)
+        length_s = pieces.length_s(recording, piece)
+        last = piece.end_s is None or piece.end_s >= (recording.duration_s or 0.0) - 0.01
+        cut_at_s = length_s if recording.reason_code == "audio-cut" and last else None
+        line = rendering.status_line(
+            transcript,
+            cut_at_s=cut_at_s,
+            damaged=recording.reason_code == "audio-damaged",
+            minimum_confidence=profile.minimum_confidence,
+        )
+        try:
+            agent = legs.agent_channel(connection, recording)
+            body, score = _rendered(
+                project, recording, transcript, profile, label, length_s=length_s, agent_channel=agent
+            )
+        except PermanentError as error:
+            reason = (error.code, error.sentence)
+    nothing = body == NOTHING
+    values = {
+        "task_id": task.id,
+        "project_id": project.id,
+        "transcription_id": found.id if found is not None else None,
+        "draft_label": label,
+        "model_version": found.model_version if found is not None else "none",
+        "config_sha256": project.config_sha256 or "",
+        "body": body,
+        "score": score,
+        "reason_code": reason[0],
+        "reason": reason[1],
+        "delivered_by": "nobody" if nothing else None,
+        "delivered_at": tables.now() if nothing else None,
+        "confirmed_at": tables.now() if nothing else None,
+    }
+    db.insert_once(connection, predictions, values, key=("task_id", "draft_label"))
+    return line
+
+
+def body_of(
+    connection: Connection,
+    settings: Settings,
+    project: sa.Row[Any],
+    task: sa.Row[Any],
+    recording: sa.Row[Any],
+    *,
+    model_version: str,
+    label: str,
+) -> str | None:
+    """What a task's prediction row would hold if it were made now by this model; None while it was not heard."""
+    profile = profile_of(project, settings)
+    found = find_transcription(connection, recording, profile, model_version)
+    if found is None:
+        return None
+    piece = pieces.piece_of(recording, task)
+    transcript = pieces.part(Transcript.from_json(found.transcript), piece)
+    try:
+        agent, length_s = legs.agent_channel(connection, recording), pieces.length_s(recording, piece)
+        return _rendered(project, recording, transcript, profile, label, length_s=length_s, agent_channel=agent)[0]
+    except PermanentError:
+        return NOTHING
+
+
+def _rendered(
+    project: sa.Row[Any],
+    recording: sa.Row[Any],
+    transcript: Transcript,
+    profile: Profile,
+    label: str,
+    *,
+    length_s: float,
+    agent_channel: int | None,
+) -> tuple[str, float]:
+    """(JSON text, score) of a prediction."""
+    drafted = rendering.to_prediction(
+        transcript,
+        labelconfig.parse(project.label_config),
+        draft_label=label,
+        duration_s=length_s,
+        quality_label=(recording.quality or {}).get("label"),
+        script=profile.script(transcript.language),
+        minimum_confidence=profile.minimum_confidence,
+        agent_channel=agent_channel,
+    )
+    return json.dumps(drafted, ensure_ascii=False, separators=(",", ":")), drafted["score"]
+
+
+def deliver(connection: Connection, project: sa.Row[Any]) -> None:
+    """Wake what brings this project's drafts to Label Studio: new tasks with theirs, and the bulk push."""
+    due = tables.now() + COALESCE
+    state = sa.select(tasks.c.id).where(tasks.c.project_id == project.id, tasks.c.state == "wanted").limit(1)
+    if connection.execute(state).first():
+        jobs.enqueue(connection, jobs.CREATE_TASKS, key=str(project.id), due_at=due, project_id=project.id)
+    jobs.enqueue(connection, jobs.PUSH_PREDICTIONS, key=str(project.id), due_at=due, project_id=project.id)
+    if project.next_draft_label:
+        jobs.enqueue(connection, jobs.REDRAFT_PROJECT, key=str(project.id), due_at=due, project_id=project.id)
+
+
+def bump(connection: Connection, project_id: int) -> None:
+    """Tell `/predict`, which may cache, that something it must see has changed."""
+    changed = {"revision": projects.c.revision + 1, "updated_at": tables.now()}
+    connection.execute(sa.update(projects).where(projects.c.id == project_id).values(**changed))

@@ -1,0 +1,1 @@
+"""Calls and recordings from Exotel: messages, listing, look-ups, downloads."""

@@ -1,0 +1,36 @@
+"""Event -> Call: a stored message of Exotel becomes part of its call's row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ml_backend import db
+from ml_backend.calls import balance, ledger, pseudonyms
+from ml_backend.calls import events as callevents
+from ml_backend.context import JobContext
+from ml_backend.errors import InvalidInput
+from ml_backend.tables import events
+
+
+def read_call_event(context: JobContext, event_id: int) -> None:
+    """Event -> Call. Safe to repeat: an event that was read, or erased meanwhile, is left alone."""
+    key = context.keep("pseudonym-key", lambda: pseudonyms.key_of(context.settings))
+    event = context.db.row(events, event_id)
+    if event.state != "new":
+        return
+    try:
+        found = callevents.parse_request(
+            event.method, event.content_type, event.query or "", event.body, zone=context.settings.exotel_time_zone
+        )
+    except InvalidInput as error:
+        context.db.update(events, event_id, state="unreadable", reason_code=error.code, reason=error.sentence)
+        return
+    with context.db.transaction() as connection:
+        call = ledger.record(connection, found, key=key) if found is not None else None
+        values: dict[str, Any] = {"state": "read" if found else "ignored"}
+        if found is not None and (words := balance.clock_differs(event.created_at, found.sent_at_utc)):
+            values |= {"reason_code": balance.CLOCK, "reason": words}
+        if call is not None and call.state == "erased":  # the last place that would still hold the number
+            reason = {"reason_code": "erased", "reason": "Erased with its call."}
+            values = {"state": "erased", "body": b"", "query": None, **reason}
+        db.update(connection, events, event_id, **values)

@@ -1,0 +1,71 @@
+"""How far a reader of the outside world has come, and which process reads: rows of `checkpoints`, by name.
+
+A lease is a row too: (owner, until). Two readers of one thing would do no harm to the ledger, but ask the provider
+twice; so one holds the lease, renews it with every page, and the other leaves.
+"""
+
+from __future__ import annotations
+
+import importlib
+import socket
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psutil
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend import tables
+from ml_backend.running import leases
+from ml_backend.tables import checkpoints
+
+LEASE = timedelta(seconds=120)
+
+
+def look(connection: Connection, name: str) -> sa.Row[Any] | None:
+    """The row, or None."""
+    return connection.execute(sa.select(checkpoints).where(checkpoints.c.name == name)).first()
+
+
+def read(connection: Connection, name: str) -> sa.Row[Any] | None:
+    """The row, locked until the transaction ends where the database can."""
+    return connection.execute(sa.select(checkpoints).where(checkpoints.c.name == name).with_for_update()).first()
+
+
+def write(connection: Connection, name: str, position: dict[str, Any], **values: Any) -> None:
+    """Move the checkpoint, or make it. Safe when raced."""
+    values = {"position": position, "updated_at": tables.now(), **values}
+    dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
+    statement = dialect.insert(checkpoints).values(name=name, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
+
+
+def remove(connection: Connection, name: str) -> None:
+    """Forget it."""
+    connection.execute(sa.delete(checkpoints).where(checkpoints.c.name == name))
+
+
+def lease(connection: Connection, name: str, owner: str) -> bool:
+    """Take or renew the lease; False while another holds it. One far in the future ran out: the clock went back."""
+    now = leases.clock(connection)
+    held = read(connection, name)
+    if held is not None and held.position.get("owner") not in (None, owner):
+        until = datetime.fromisoformat(held.position["until"]).astimezone(UTC)
+        if now < until <= now + LEASE and not _is_gone(str(held.position["owner"])):
+            return False
+    write(connection, name, {"owner": owner, "until": (now + LEASE).isoformat()}, state="held")
+    return True
+
+
+def release(connection: Connection, name: str, owner: str) -> None:
+    """Give the lease back, if it is ours."""
+    held = read(connection, name)
+    if held is not None and held.position.get("owner") == owner:
+        remove(connection, name)
+
+
+def _is_gone(owner: str) -> bool:
+    """Whether a lease's owner was a process of this machine that is no more: nobody has to wait for its lease."""
+    _, _, place = owner.partition("@")
+    host, pid, *_ = [*place.split(":"), "", ""]
+    return host == socket.gethostname()[:60] and pid.isdigit() and not psutil.pid_exists(int(pid))

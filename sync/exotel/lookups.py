@@ -1,0 +1,75 @@
+"""Call without a known recording -> what the provider's API says about it now.
+
+A callback may come before the file exists, without its address, or be the only one of several. So a call that was
+held and names no recording is looked up after 2, 5, 15, 60 minutes, 6 and 24 hours; after that it has none.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend import jobs, tables
+from ml_backend.calls import ledger, pseudonyms
+from ml_backend.calls.events import of_call
+from ml_backend.calls.states import LOOK_UP, WAIT
+from ml_backend.context import JobContext
+from ml_backend.errors import ConfigurationError, PermanentError, RetryableError
+from ml_backend.jobs import urgency
+from ml_backend.tables import calls
+from sync.exotel import client as exotel
+from sync.exotel import pace, stops
+
+
+def look_up_call(context: JobContext, call_id: int) -> None:
+    """Call -> its facts of today, and its next rung. Safe to repeat: a call that waits for something else is left."""
+    call = context.db.row(calls, call_id)
+    if call.next_action not in (LOOK_UP, WAIT):
+        return
+    if at := stops.until(context):
+        _again(context, call_id, at)
+        return
+    try:
+        found = exotel.client_of(context).call(call.call_sid)
+    except ConfigurationError as error:
+        if error.code != "http-unauthorised":
+            raise
+        _again(context, call_id, stops.stop(context, error))
+        return
+    except PermanentError as error:
+        unknown = error.code == "http-missing"
+        code, sentence = ("call-unknown", "Exotel does not know the call.") if unknown else (error.code, error.sentence)
+        _later(context, call, code, sentence)
+        return
+    except RetryableError as error:
+        wait_s = pace.pause_s(error, context.attempt)
+        if context.attempt < jobs.LOOK_UP_CALL.max_attempts:
+            raise RetryableError(error.code, error.sentence, error.next_step, after_s=wait_s) from error
+        if error.code in pace.THEIRS:
+            _later(context, call, error.code, error.sentence)
+        else:
+            _again(context, call_id, tables.now() + timedelta(seconds=wait_s))
+        return
+    stops.accepted(context)
+    event = of_call(found, source="details", zone=context.settings.exotel_time_zone)
+    key, priority = pseudonyms.key_of(context.settings), urgency(context)
+    with context.db.transaction() as connection:
+        now = ledger.record(connection, event, key=key, priority=priority)
+    if (now.next_action, now.due_at) == (call.next_action, call.due_at):  # nothing new was learnt
+        _later(context, call, "recording-not-named", f"Exotel names no recording yet; the call is {now.status}.")
+
+
+def _again(context: JobContext, call_id: int, at: datetime) -> None:
+    """The same look-up at that time: this was no attempt."""
+    stops.again(context, jobs.LOOK_UP_CALL, at, key=call_id, priority=urgency(context), call_id=call_id)
+
+
+def _later(context: JobContext, call: sa.Row[Any], code: str, sentence: str) -> None:
+    """The next rung of the ladder, or its end."""
+    priority = urgency(context)
+    with context.db.transaction() as connection:
+        if not ledger.look_up_later(connection, call.id, reason_code=code, reason=sentence, priority=priority):
+            ended = f"{sentence.replace(' yet', '')} It was asked for over a day."
+            ledger.move(connection, call.id, "no-recording", reason_code=code, reason=ended)

@@ -1,0 +1,55 @@
+"""Calls whose time has come and whom no job serves -> their job again. The ledger is the plan, jobs only carry it out.
+
+A job can end for good while its call still waits: a setting was wrong, a person cancelled it, a backup was restored.
+So what is due and forgotten is enqueued anew, some at a time. What killed its workers stays set aside.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from ml_backend import jobs, tables
+from ml_backend.calls.states import FETCH, LOOK_UP, WAIT
+from ml_backend.context import Context
+from ml_backend.tables import calls, recordings
+from ml_backend.tables import jobs as job_rows
+
+FORGOTTEN = timedelta(minutes=15)
+AT_ONCE = 100
+_SERVED = ("waiting", "queued", "running", "quarantined")
+
+
+def take_up(context: Context) -> int:
+    """Enqueue what is overdue; gives how many."""
+    late = tables.now() - FORGOTTEN
+    fetches = (
+        sa.select(recordings.c.id, recordings.c.priority)
+        .join(calls, calls.c.id == recordings.c.call_id)
+        .where(calls.c.next_action == FETCH, calls.c.due_at < late)
+        .where(recordings.c.state == "found", recordings.c.object_key.is_(None))
+        .where(~_served(jobs.FETCH_RECORDING, recordings.c.id))
+        .order_by(recordings.c.priority, recordings.c.id)
+        .limit(AT_ONCE)
+    )
+    look_ups = (
+        sa.select(calls.c.id)
+        .where(calls.c.next_action.in_((LOOK_UP, WAIT)), calls.c.due_at < late)
+        .where(~_served(jobs.LOOK_UP_CALL, calls.c.id))
+        .order_by(calls.c.due_at)
+        .limit(AT_ONCE)
+    )
+    with context.db.transaction() as connection:
+        found = connection.execute(fetches).all()
+        for row in found:
+            jobs.enqueue(connection, jobs.FETCH_RECORDING, key=str(row.id), priority=row.priority, recording_id=row.id)
+        asked = connection.execute(look_ups).all()
+        for row in asked:
+            jobs.enqueue(connection, jobs.LOOK_UP_CALL, key=str(row.id), call_id=row.id)
+    return len(found) + len(asked)
+
+
+def _served(kind: jobs.JobKind, row_id: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
+    key = sa.literal(f"{kind.name}:") + sa.cast(row_id, sa.String)
+    return sa.exists(sa.select(job_rows.c.id).where(job_rows.c.unique_key == key, job_rows.c.state.in_(_SERVED)))

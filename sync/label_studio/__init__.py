@@ -1,0 +1,1 @@
+"""Label Studio: its client, and what attaching keeps in order there."""

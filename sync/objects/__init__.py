@@ -1,0 +1,1 @@
+"""Recordings found in the object store."""

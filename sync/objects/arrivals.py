@@ -1,0 +1,105 @@
+"""New audio nobody spoke of before -> calls, recordings, objects and ingest jobs, a hundred at once.
+
+The plain case of `objects`, which is nearly every object of a first look at years of audio: no call is known under the
+name, nothing was erased, nothing waits. A few statements for a hundred objects instead of twenty for each.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from ml_backend import jobs, tables
+from ml_backend.calls import found as foundcalls
+from ml_backend.storage import ObjectInfo
+from ml_backend.tables import objects, recordings
+from sync.recordings.layouts import Name
+
+LIVE_FOR = timedelta(days=2)  # audio of the last two days goes before back-fill
+MAX_ETAG_CHARS = 120
+
+
+def take(connection: Connection, found: Sequence[tuple[ObjectInfo, Name]]) -> list[ObjectInfo]:
+    """Insert everything for these objects; gives those that somebody else took meanwhile."""
+    days = {name.call_sid: beginning(name) for _, name in found if name.day is not None}
+    call_ids = foundcalls.insert(connection, days)
+    there = [(info, name) for info, name in found if name.day is None or name.call_sid in call_ids]
+    rows = [values(info, name, call_id=call_ids.get(name.call_sid)) for info, name in there]
+    made = _insert(connection, recordings, rows, returning=("id", "source_identity"))
+    ids = {row.source_identity: int(row.id) for row in made}
+    taken = [(info, name, ids[identity(info)]) for info, name in there if identity(info) in ids]
+    for priority in sorted({priority_of(info, name) for info, name, _ in taken}):
+        same = [recording_id for info, name, recording_id in taken if priority_of(info, name) == priority]
+        jobs.enqueue_many(connection, jobs.INGEST_RECORDING, "recording_id", same, priority=priority)
+    seen = [{**facts(info, name), "state": "taken", "recording_id": at} for info, name, at in taken]
+    _insert(connection, objects, seen)
+    done = {info.key for info, _, _ in taken}
+    return [info for info, _ in found if info.key not in done]
+
+
+def values(info: ObjectInfo, name: Name, *, call_id: int | None = None) -> dict[str, Any]:
+    """The row in `recordings` of an object's audio."""
+    return {
+        "source": "object",
+        "source_identity": identity(info),
+        "bucket": info.bucket,
+        "object_key": info.key,
+        "call_id": call_id,
+        "call_sid": name.call_sid or None,
+        "synthetic": name.synthetic,
+        "language": name.language,
+        "etag": info.etag[:MAX_ETAG_CHARS],
+        "object_seen_at": tables.now(),
+        "priority": priority_of(info, name),
+        "state": "found",
+    }
+
+
+def facts(info: ObjectInfo, name: Name) -> dict[str, Any]:
+    """What a listing says, as the row in `objects` holds it."""
+    return {
+        "bucket": info.bucket,
+        "object_key": info.key,
+        "etag": info.etag[:MAX_ETAG_CHARS],
+        "size_bytes": info.size_bytes,
+        "modified_at": info.modified_at,
+        "seen_at": tables.now(),
+        "name": name.stem or None,
+    }
+
+
+def identity(info: ObjectInfo) -> str:
+    """Where a recording came from: the object's address."""
+    return f"s3://{info.bucket}/{info.key}"
+
+
+def beginning(name: Name) -> datetime:
+    """The day in a call's key, as a time: the best that is known of when it was."""
+    return datetime.combine(name.day or date.min, time(), UTC)
+
+
+def priority_of(info: ObjectInfo, name: Name) -> int:
+    """Live calls before back-fill, and before our own voice. The day in a name counts: old audio is copied today."""
+    began_at = beginning(name) if name.day is not None else info.modified_at
+    fresh = tables.now() - began_at < LIVE_FOR
+    return jobs.LIVE if fresh and not name.synthetic else jobs.BULK
+
+
+def _insert(
+    connection: Connection, table: Any, rows: Sequence[Mapping[str, Any]], *, returning: Sequence[str] = ()
+) -> Sequence[Any]:
+    if not rows:
+        return []
+    dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
+    statement = dialect.insert(table).on_conflict_do_nothing()
+    if not returning:
+        connection.execute(statement, list(rows))
+        return []
+    made: Sequence[Any] = connection.execute(
+        statement.returning(*(table.c[name] for name in returning)), list(rows)
+    ).all()
+    return made

@@ -1,0 +1,104 @@
+"""Response -> its body in pieces, with every way it can be less than a recording as an error of its own."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+import httpx
+
+from ml_backend.errors import PermanentError, RetryableError
+from sync import http
+from sync.outbound.deadline import Deadline
+
+PEEK_BYTES = 2048
+_PAGES = (  # (how it begins, what a person calls it); audio begins with none of them
+    (b"<!doctype html", "an HTML page"),
+    (b"<html", "an HTML page"),
+    (b"<head", "an HTML page"),
+    (b"<?xml", "an XML document"),
+    (b"<error", "an XML document"),
+    (b"<", "a page of markup"),
+    (b"{", "a JSON document"),
+    (b"[", "a JSON document"),
+)
+
+
+def refuse_pages(first: bytes) -> None:
+    """An error page sent with status 200 is no audio. `first` is how the body begins."""
+    begin = first.removeprefix(b"\xef\xbb\xbf").lstrip()[:16].lower()
+    for mark, what in _PAGES:
+        if begin.startswith(mark):
+            raise PermanentError(
+                "audio-is-a-page",
+                f"The recording's server sent {what} instead of audio.",
+                "Look at the call in Exotel's dashboard; it is asked for again.",
+            )
+
+
+def stated_length(response: httpx.Response) -> int | None:
+    """The stated length of the body on the wire; None when none is stated."""
+    text = response.headers.get("content-length", "")
+    return int(text) if text.isdigit() and "transfer-encoding" not in response.headers else None
+
+
+def pieces(response: httpx.Response, name: str, length: int | None, limit_bytes: int, cut: Deadline) -> Iterator[bytes]:
+    """The body, unpacked in bounded pieces when the server compressed it although it was asked not to."""
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", "", "gzip", "x-gzip"):
+        raise PermanentError(
+            "http-encoding",
+            f"{name[:1].upper()}{name[1:]} sent an encoding that was not asked for.",
+            "Ask its owner to send recordings as they are.",
+        )
+    unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS) if "gzip" in encoding else None
+    for piece in _raw(response, name, length, cut):
+        if unpacker is None:
+            yield piece
+            continue
+        try:
+            while piece:
+                yield unpacker.decompress(piece, 1 << 20)
+                piece = unpacker.unconsumed_tail
+        except zlib.error as error:
+            raise _short(name, 0, None) from error
+    if unpacker is not None and not unpacker.eof:
+        raise _short(name, 0, None)
+
+
+def _raw(response: httpx.Response, name: str, length: int | None, cut: Deadline) -> Iterator[bytes]:
+    """The bytes on the wire; an error when they end before the stated length or after the deadline."""
+    got = 0
+    try:
+        with http.errors_as(name):
+            for piece in response.iter_raw():
+                got += len(piece)
+                if cut.passed:
+                    break
+                yield piece
+    except RetryableError as error:
+        if cut.passed:
+            raise cut.late() from error
+        if error.code == "http-unreachable":
+            raise _short(name, got, length) from error
+        raise
+    if cut.passed:
+        raise cut.late()
+    if length is not None and got < length:
+        raise _short(name, got, length)
+
+
+def _short(name: str, got: int, length: int | None) -> RetryableError:
+    sentence = (
+        f"The recording ended early: got {got} of {length} bytes." if length else "The recording's bytes ended early."
+    )
+    return RetryableError("download-cut", sentence, f"It is tried again; check the connection to {name} if it lasts.")
+
+
+def too_large(limit_bytes: int) -> PermanentError:
+    """The refusal of a body over the cap."""
+    return PermanentError(
+        "audio-too-large",
+        f"The recording is larger than {limit_bytes / 1e6:g} MB.",
+        "Raise MAX_RECORDING_MB, or split the recording.",
+    )

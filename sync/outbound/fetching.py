@@ -1,0 +1,201 @@
+"""Address -> bytes in a file, fetched without trusting the other side. For recordings and Exotel's API.
+
+A host is resolved once, every address it has is judged, and the connection goes to the very address that was judged
+(with the host's name for TLS and in the Host header): a name that answers differently the second time gains nothing.
+Redirects are followed by hand, at most three, each put to the same list; credentials stay with the origin they were
+given for. No proxy of the environment is used. One deadline covers everything from the connection to the last byte:
+a timer cuts the socket, because the timeout of a read never ends a server that sends one byte a second.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from ml_backend.context import Context
+from ml_backend.errors import PermanentError, RetryableError
+from sync import http
+from sync.outbound import origins
+from sync.outbound.body import PEEK_BYTES, pieces, refuse_pages, stated_length, too_large
+from sync.outbound.deadline import Deadline
+from sync.outbound.origins import Address, Origin
+
+CONNECT_S, READ_S, DEADLINE_S = 10.0, 30.0, 600.0
+MAX_HOPS = 3
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+Resolver = Callable[[str, int], Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Basic:
+    """Credentials for the origin of the first request, and for no other."""
+
+    user: str
+    password: str
+
+    def header(self) -> dict[str, str]:
+        pair = f"{self.user}:{self.password}".encode()
+        return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What was written. `complete` is False when the server named no length: only decoding can tell then."""
+
+    size_bytes: int
+    sha256: str
+    content_type: str
+    complete: bool
+    address: Address  # where the bytes came from, after redirects
+
+
+def resolve(host: str, port: int) -> Sequence[str]:
+    """The system's resolver: every address of a name."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise RetryableError(
+            "host-unknown",
+            "The recording's server has no address at the moment.",
+            "It is tried again; check the name service of this machine if it lasts.",
+        ) from error
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+class Outbound:
+    """The way out for one list of origins. Keeps no connection, so that no host answers for another."""
+
+    def __init__(
+        self,
+        permitted: Sequence[Origin],
+        *,
+        resolver: Resolver = resolve,
+        deadline_s: float = DEADLINE_S,
+        name: str = "the recording's server",
+    ) -> None:
+        self.permitted = tuple(permitted)
+        self.resolver = resolver
+        self.deadline_s = deadline_s
+        self.name = name
+        self._transport = httpx.HTTPTransport(limits=httpx.Limits(max_keepalive_connections=0), trust_env=True)
+
+    def fetch(self, url: str, target: Path, *, limit_bytes: int, basic: Basic | None = None) -> Fetched:
+        """GET `url` into `target`. A body that ends early, a page instead of audio, too many bytes: all are errors."""
+        with target.open("wb") as sink, self._answer(url, basic, {"Accept": "*/*"}) as (response, address, cut):
+            length = stated_length(response)
+            if length is not None and length > limit_bytes:
+                raise too_large(limit_bytes)
+            digest, size, first = hashlib.sha256(), 0, b""
+            for piece in pieces(response, self.name, length, limit_bytes, cut):
+                if len(first) < PEEK_BYTES:
+                    first += piece[: PEEK_BYTES - len(first)]
+                    refuse_pages(first)
+                size += len(piece)
+                if size > limit_bytes:
+                    raise too_large(limit_bytes)
+                digest.update(piece)
+                sink.write(piece)
+            whole = length is not None or "transfer-encoding" in response.headers
+            kind = response.headers.get("content-type", "")[:80]
+            return Fetched(size, digest.hexdigest(), kind, whole, address)
+
+    def read(self, url: str, *, limit_bytes: int, basic: Basic | None = None) -> tuple[int, Mapping[str, str], bytes]:
+        """GET a small answer into memory, whatever its status: (status, headers, body)."""
+        with self._answer(url, basic, {"Accept": "application/json"}, checked=False) as (response, _, cut):
+            body = b""
+            for piece in pieces(response, self.name, stated_length(response), limit_bytes, cut):
+                body += piece
+                if len(body) > limit_bytes:
+                    raise too_large(limit_bytes)
+            return response.status_code, dict(response.headers), body
+
+    @contextmanager
+    def _answer(
+        self, url: str, basic: Basic | None, headers: Mapping[str, str], *, checked: bool = True
+    ) -> Iterator[tuple[httpx.Response, Address, Deadline]]:
+        """The last answer of a chain of redirects, with the timer that guards its body."""
+        address, origin = origins.permitted(url, self.permitted)
+        home = address.origin if basic is not None and address.takes_credentials else None
+        with Deadline(self.deadline_s, self.name) as cut:
+            for _ in range(MAX_HOPS + 1):
+                given = basic.header() if basic is not None and address.origin == home else {}
+                with self._ask(address, origin, {**headers, **given}, cut) as response:
+                    if response.status_code not in _REDIRECTS:
+                        if checked and response.status_code != 200:
+                            raise http.refused(
+                                self.name, response.status_code, retry_after=response.headers.get("retry-after", "")
+                            )
+                        yield response, address, cut
+                        return
+                    location = response.headers.get("location", "")
+                address, origin = origins.permitted(address.sibling(location).text, self.permitted)
+                if address.origin != home or not address.takes_credentials:
+                    home = None  # once left, never given again
+        raise PermanentError(
+            "http-redirects",
+            f"{self.name[:1].upper()}{self.name[1:]} redirected more than {MAX_HOPS} times.",
+            "Check the address.",
+        )
+
+    @contextmanager
+    def _ask(
+        self, address: Address, origin: Origin, headers: Mapping[str, str], cut: Deadline
+    ) -> Iterator[httpx.Response]:
+        """One request, to an address of the host that was judged just now."""
+        places = self.judged(address, origin)
+        for number, place in enumerate(places):
+            request = _request(address, place, headers, cut)
+            with cut.errors():
+                try:
+                    response = self._transport.handle_request(request)
+                except httpx.ConnectError:
+                    if number + 1 < len(places):
+                        continue
+                    raise
+            try:
+                yield response
+            finally:
+                response.close()
+            return
+
+    def judged(self, address: Address, origin: Origin) -> Sequence[str]:
+        """Every IP address of the host; one that is not public refuses them all, unless the entry permits it."""
+        places = self.resolver(address.host, address.port)
+        if not places:
+            raise RetryableError("host-unknown", f"{self.name} has no address.", "It is tried again.")
+        if not origin.may_be_private and not all(origins.is_public(place) for place in places):
+            raise origins.refusal("names a host inside a private network")
+        return places
+
+
+def _request(address: Address, place: str, headers: Mapping[str, str], cut: Deadline) -> httpx.Request:
+    url = httpx.URL(scheme=address.scheme, host=place, port=address.port, raw_path=address.target.encode())
+    if url.raw_path != address.target.encode():
+        raise origins.refusal("would be changed on its way")
+    left_s = max(0.1, cut.ends_at - time.monotonic())
+    sent = {
+        "Host": address.authority,
+        "User-Agent": "kaan",
+        "Accept-Encoding": "identity",
+        "Connection": "close",
+        **headers,
+    }
+    read_s = min(READ_S, left_s)
+    timeout = {"connect": min(CONNECT_S, left_s), "read": read_s, "write": read_s, "pool": read_s}
+    extensions = {"timeout": timeout, "sni_hostname": address.host, "trace": cut.trace}
+    return httpx.Request("GET", url, headers=sent, extensions=extensions)
+
+
+def outbound_of(context: Context) -> Outbound:
+    """The process's way out to the hosts that EXOTEL_RECORDING_ORIGINS lists."""
+    way: Outbound = context.keep("outbound", lambda: Outbound(origins.listed(context.settings)))
+    return way

@@ -1,0 +1,217 @@
+"""Text from outside -> an Address we may fetch from, or a refusal. Pure: no connection, no name is looked up.
+
+Two URL parsers that disagree are how a filter is passed: `https://recordings.exotel.com\\@127.0.0.1/` is one host to
+the one and another host to the other. So there is one parser here, it takes a narrow grammar and refuses the rest by
+name, and what it gave is what is connected to (`sync.outbound.fetching`): nobody parses the text again.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes
+
+from ml_backend.errors import ConfigurationError, PermanentError
+from ml_backend.settings import Settings
+
+MAX_CHARS = 2000
+DEFAULT_PORTS = {"http": 80, "https": 443}
+_FORM = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://"
+    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::(?P<port>[0-9]+))?"
+    r"(?P<path>/[A-Za-z0-9._~!$&'()*+,;=:%/-]*)?(?:\?(?P<query>[A-Za-z0-9._~!$&'()*+,;=:%/?-]*))?"
+)
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_SIGNED = re.compile(r"(?i)(^|&)(x-amz-(signature|credential|algorithm)|signature|awsaccesskeyid|sig)=")
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@dataclass(frozen=True)
+class Address:
+    """An address in parts. `target` is what is asked for on the wire, `text` the whole."""
+
+    scheme: str
+    host: str  # lower case, IPv6 without brackets
+    port: int
+    path: str = "/"
+    query: str = field(default="", repr=False)  # a signature may be in it
+
+    @property
+    def authority(self) -> str:
+        """The Host header: the port only when it is not the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def target(self) -> str:
+        return f"{self.path}?{self.query}" if self.query else self.path
+
+    @property
+    def text(self) -> str:
+        return f"{self.scheme}://{self.authority}{self.target}"
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        return self.scheme, self.host, self.port
+
+    @property
+    def file_name(self) -> str:
+        """The last part of the path: it stays the same when a file's host or signature changes."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def takes_credentials(self) -> bool:
+        """Whether Basic authentication means anything there: S3 does not know it, a signed address refuses it."""
+        amazon = self.host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+        return not amazon and not _SIGNED.search(self.query)
+
+    def sibling(self, location: str) -> Address:
+        """Where a redirect leads: a whole address, or a path of the same host. Raises like `parse`."""
+        if location.startswith("/") and not location.startswith("//"):
+            return parse(f"{self.scheme}://{self.authority}{location}")
+        return parse(location)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """One entry of the list: everything below `prefix` on this host and port."""
+
+    scheme: str
+    host: str
+    port: int
+    prefix: str = "/"
+    may_be_private: bool = False  # scheme and port were written out: a recorder of one's own, or a test
+
+    def covers(self, address: Address) -> bool:
+        return address.origin == (self.scheme, self.host, self.port) and address.path.startswith(self.prefix)
+
+
+def parse(text: str) -> Address:
+    """The only reader of addresses. Raises PermanentError `audio-source-refused` with what is wrong, never the text."""
+    if len(text) > MAX_CHARS:
+        raise refusal(f"is longer than {MAX_CHARS} characters")
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise refusal("has characters that an address cannot have")
+    if "\\" in text or "@" in text or "#" in text:
+        raise refusal("has a backslash, an @ or a # in it")
+    found = _FORM.fullmatch(text)
+    if found is None:
+        raise refusal("is not a whole http address")
+    scheme, path, query = found["scheme"].lower(), found["path"] or "/", found["query"] or ""
+    if scheme not in DEFAULT_PORTS:
+        raise refusal("is neither https nor http")
+    _check_percent(path, query)
+    return Address(scheme, _host(found["host"]), _port(found["port"], scheme), path, query)
+
+
+def listed(settings: Settings) -> tuple[Origin, ...]:
+    """EXOTEL_RECORDING_ORIGINS, read by the same parser. A wrong entry is a ConfigurationError that counts it out."""
+    entries = enumerate(settings.exotel_recording_origins.split(","), 1)
+    return tuple(_entry(number, text.strip()) for number, text in entries if text.strip())
+
+
+def permitted(text: str, origins: Sequence[Origin]) -> tuple[Address, Origin]:
+    """The address and the entry that covers it, or the refusal."""
+    address = parse(text)
+    for origin in origins:
+        if origin.covers(address):
+            return address, origin
+    raise refusal("leads to a host, port or folder that is not on the list")
+
+
+def is_public(text: str) -> bool:
+    """Whether an IP address is somewhere in the internet, however it is written."""
+    try:
+        address: IpAddress = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address):
+        inside = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
+        if inside is None and address in _NAT64:
+            inside = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inside is not None:
+            return is_public(str(inside)) and not address.is_loopback
+        if int(address) >> 32 == 0:  # ::a.b.c.d, the oldest form of a mapped address
+            return False
+    return address.is_global and not (
+        address.is_multicast
+        or address.is_private
+        or address.is_reserved
+        or address.is_loopback
+        or address.is_link_local
+        or address.is_unspecified
+    )
+
+
+def refusal(why: str) -> PermanentError:
+    return PermanentError(
+        "audio-source-refused",
+        f"The recording's address {why}.",
+        "Nothing was fetched. If the address is right and trusted, list its origin in EXOTEL_RECORDING_ORIGINS.",
+    )
+
+
+def _check_percent(path: str, query: str) -> None:
+    """No broken escape; no segment that is a dot segment or hides a separator, also when it is decoded twice."""
+    if _BAD_PERCENT.search(path) or _BAD_PERCENT.search(query):
+        raise refusal("has a broken percent escape in it")
+    for segment in path.split("/"):
+        raw = segment.encode()
+        for _ in range(3):
+            if raw.partition(b";")[0] in (b".", b".."):
+                raise refusal("climbs out of its folder")
+            decoded = unquote_to_bytes(raw)
+            if decoded == raw:
+                break
+            if any(byte < 32 or byte == 127 or byte in b"/\\" for byte in decoded):
+                raise refusal("hides a separator or a control character in it")
+            raw = decoded
+        else:
+            raise refusal("is escaped more than twice")
+
+
+def _host(text: str) -> str:
+    if text.startswith("["):
+        try:
+            return str(ipaddress.IPv6Address(text[1:-1]))
+        except ValueError:
+            raise refusal("has no valid host") from None
+    host = text.lower()
+    labels = host.split(".")
+    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+        raise refusal("has no valid host")
+    if labels[-1].isdigit() or re.fullmatch(r"0x[0-9a-f]*", labels[-1]):  # a number: only the one usual form
+        try:
+            return str(ipaddress.IPv4Address(host))
+        except ValueError:
+            raise refusal("writes its host as an unusual number") from None
+    return host
+
+
+def _port(text: str | None, scheme: str) -> int:
+    if text is None:
+        return DEFAULT_PORTS[scheme]
+    if text.startswith("0") or len(text) > 5 or not 0 < int(text) < 65536:
+        raise refusal("has no valid port")
+    return int(text)
+
+
+def _entry(number: int, text: str) -> Origin:
+    try:
+        address = parse(text)
+        if address.query:
+            raise refusal("has a query")
+    except PermanentError as error:
+        raise ConfigurationError(
+            "bad-recording-origin",
+            f"Entry {number} of EXOTEL_RECORDING_ORIGINS cannot be used: {error.sentence}",
+            "Write entries as scheme://host[:port][/path/], separated by commas.",
+        ) from None
+    prefix = address.path if address.path.endswith("/") else f"{address.path}/"
+    written_port = re.search(r":\d+$", text.partition("://")[2].partition("/")[0]) is not None
+    return Origin(address.scheme, address.host, address.port, prefix, may_be_private=written_port)

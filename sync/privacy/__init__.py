@@ -1,0 +1,1 @@
+"""Erasing, keeping and consent."""

@@ -1,0 +1,215 @@
+"""One person, or one call -> erased: audio, text, drafts, tasks, annotations and raw events; tombstones stay.
+
+First the doors are closed in one transaction (tombstones, states), then things are removed outside, then the rows are
+emptied. The erasure has a row that is `running` until all of it is done: a run that was killed or met a server that is
+down is simply repeated and goes on. Rows stay, without content, so that counts and histories still add up.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend import db, failpoints, jobs, tables, tombstones
+from ml_backend.calls import ledger
+from ml_backend.context import Context
+from ml_backend.errors import PermanentError, RetryableError
+from ml_backend.tables import annotations as annotation_rows
+from ml_backend.tables import erasures, objects, predictions, projects, recordings, tasks, transcriptions
+from ml_backend.tables import jobs as job_rows
+from sync.drafting import drafts
+from sync.label_studio.client import LabelStudioClient, client_of
+from sync.privacy import raw_events, usage
+from sync.privacy.subjects import Found, Subject, find, refuse_held
+from sync.recordings.removal import Removed, remove_audio
+
+BUSY_S = 120.0  # how long running jobs about the subject are waited for
+_OF_RECORDING = (jobs.FETCH_RECORDING, jobs.INGEST_RECORDING, jobs.TRANSCRIBE_RECORDING, jobs.SELECT_RECORDING)
+WHY = "Erased at the person's request."
+_EMPTY: dict[str, Any] = {
+    "segments": [], "language": None, "language_probability": 0.0, "duration_s": 0.0, "confidence": 0.0,
+    "model_version": "", "text": "", "flags": [],
+}  # fmt: skip
+
+
+def preview(context: Context, subject: Subject) -> dict[str, Any]:
+    """What an erasure would reach; refuses as the erasure would. Changes nothing."""
+    with context.db.reading() as connection:
+        found = find(connection, subject)
+        refuse_held(connection, subject, found)
+    return _counts(found)
+
+
+def erase(context: Context, subject: Subject, *, who: str, busy_s: float = BUSY_S) -> dict[str, Any]:
+    """Erase; gives counts and report. Safe to repeat.
+
+    Raises PermanentError `legal-hold`, and RetryableError while a job works on it or a server does not answer:
+    everything that could be removed then is.
+    """
+    erasure_id, found = _close_doors(context, subject, who)
+    failpoints.hit("erase.after-tombstones")
+    _wait_for_jobs(context, found, busy_s)
+    removed = Removed()
+    trouble: RetryableError | None = None
+    try:
+        _remove_tasks(context, found, removed)
+    except RetryableError as error:  # the sound goes all the same; the rows wait, or what is there would be read again
+        trouble = error
+    for recording in found.recordings:
+        remove_audio(context, recording, removed)
+        failpoints.hit("erase.after-recording")
+    if trouble is not None:
+        raise trouble
+    events = raw_events.scrub(context, found, digits=subject.digits)
+    failpoints.hit("erase.before-rows")
+    with context.db.transaction() as connection:
+        report = usage.report(connection, context, found, left=removed.left)
+        _empty_rows(connection, found)
+        row = connection.execute(sa.select(erasures).where(erasures.c.id == erasure_id)).one()
+        before = row.counts or {}
+        counts = {name: max(number, before.get(name, 0)) for name, number in _counts(found).items()}
+        counts["objects"] = int(before.get("objects", 0)) + removed.objects
+        counts["events"] = int(before.get("events", 0)) + events
+        values = {"counts": counts, "report": {**(row.report or {}), **report}}
+        db.update(connection, erasures, erasure_id, **values, state="done", finished_at=tables.now())
+    return {"erasure": erasure_id, "subject": subject.name, **values}
+
+
+def _close_doors(context: Context, subject: Subject, who: str) -> tuple[int, Found]:
+    """From here on nothing of the subject comes in or is worked on."""
+    with context.db.transaction() as connection:
+        found = find(connection, subject)
+        refuse_held(connection, subject, found)
+        running = sa.select(erasures).where(erasures.c.pseudonym == subject.name, erasures.c.state == "running")
+        row = connection.execute(running).first()
+        ids = sorted({call.id for call in found.calls})
+        values = {"pseudonym": subject.name, "who": who[:120], "report": {"calls": ids}}
+        if row is None:
+            made = sa.insert(erasures).values(**values).returning(erasures.c.id)
+            erasure_id = int(connection.execute(made).scalar_one())
+        else:
+            erasure_id = int(row.id)
+            db.update(connection, erasures, erasure_id, report={**(row.report or {}), "calls": ids})
+        tombstones.bury(connection, subject.kind, subject.identity)
+        for sid in found.sids:
+            tombstones.bury(connection, "call", sid)
+        for recording in found.recordings:
+            tombstones.bury(connection, "recording", recording.source_identity)
+            if recording.bucket and recording.object_key:
+                tombstones.bury(connection, "object", f"s3://{recording.bucket}/{recording.object_key}")
+            if recording.sha256:
+                tombstones.bury(connection, "audio", tombstones.audio_identity(recording.sha256))
+            _put_down(connection, recording.id)
+        for call in found.calls:
+            ledger.move(connection, call.id, "erased", reason_code="erased", reason=WHY)
+    return erasure_id, found
+
+
+def _wait_for_jobs(context: Context, found: Found, busy_s: float) -> None:
+    """Stop what waits; a job that runs may still write, so it is waited for, and what it made is put down again."""
+    deadline = time.monotonic() + busy_s
+    mine = job_rows.c.unique_key.in_(_keys(found))
+    while True:
+        with context.db.transaction() as connection:
+            waiting = sa.update(job_rows).where(mine, job_rows.c.state.in_(("waiting", "queued")))
+            connection.execute(waiting.values(state="cancelled", finished_at=tables.now()))
+            for recording in found.recordings:
+                _put_down(connection, recording.id)
+            running = sa.select(job_rows.c.id).where(mine, job_rows.c.state == "running")
+            if connection.execute(running.limit(1)).first() is None:
+                return
+        if time.monotonic() > deadline:
+            raise RetryableError(
+                "erase-busy", "A job still works on one of these recordings.", "Run the same command in a minute."
+            )
+        time.sleep(0.5)
+
+
+def _keys(found: Found) -> list[str]:
+    return [f"{kind.name}:{r.id}" for r in found.recordings for kind in _OF_RECORDING] + [
+        f"{jobs.LOOK_UP_CALL.name}:{call.id}" for call in found.calls
+    ]
+
+
+def _remove_tasks(context: Context, found: Found, removed: Removed) -> None:
+    """Delete the tasks in Label Studio, also those whose import was never answered."""
+    for project_id in sorted({task.project_id for task in found.tasks}):
+        project = context.db.row(projects, project_id)
+        mine = [task for task in found.tasks if task.project_id == project_id]
+        if project.instance_url != context.settings.label_studio_url:
+            removed.left.append(f"{len(mine)} tasks in {project.instance_url}, which is not the Label Studio we serve")
+            continue
+        _delete(client_of(context), project, mine)
+    uploads = [str(recording.source_identity) for recording in found.recordings if recording.source == "upload"]
+    for identity in uploads:
+        _remove_upload(client_of(context), identity, removed)
+
+
+def _remove_upload(client: LabelStudioClient, identity: str, removed: Removed) -> None:
+    """Take an uploaded file out of Label Studio. It forgets the file and leaves it in its media folder: say so."""
+    project_id, _, name = identity.removeprefix(client.url).removeprefix("/data/upload/").partition("/")
+    place = f"/api/projects/{project_id}/file-uploads"
+    try:
+        there = client.call("GET", place, params={"all": "true"})
+        ids = [int(each["id"]) for each in there if str(each.get("file", "")).endswith(f"/{name}")]
+        if ids:
+            client.call("DELETE", place, json={"file_upload_ids": ids})
+    except PermanentError as error:
+        if error.code != "http-missing":
+            raise
+    removed.left.append(f"upload/{project_id}/{name} in Label Studio's media folder: delete the file on its machine")
+
+
+def _delete(client: LabelStudioClient, project: Any, mine: list[Any]) -> None:
+    unsure = [task.external_key for task in mine if task.origin == "ours"]
+    try:
+        there = client.task_ids_by_key(project.ls_project_id, unsure)
+    except PermanentError as error:
+        if error.code != "project-missing":
+            raise
+        return
+    ids = {int(task.ls_task_id) for task in mine if task.ls_task_id} | {i for some in there.values() for i in some}
+    for ls_task_id in sorted(ids):
+        try:
+            client.delete_task(ls_task_id)
+        except PermanentError as error:
+            if error.code != "http-missing":
+                raise
+
+
+def _empty_rows(connection: Connection, found: Found) -> None:
+    """No text, no number, no address is left in any row about the subject."""
+    recording_ids = [recording.id for recording in found.recordings]
+    for recording_id in recording_ids:
+        _put_down(connection, recording_id)
+        seen = sa.update(objects).where(objects.c.recording_id == recording_id)
+        connection.execute(seen.values(state="refused", reason_code="erased", reason=WHY))
+        own = sa.update(transcriptions).where(transcriptions.c.recording_id == recording_id)
+        connection.execute(own.values(text="", transcript=_EMPTY, confidence=0.0, language=None))
+    for task in found.tasks:
+        drafted = sa.update(predictions).where(predictions.c.task_id == task.id)
+        nobody = {"body": drafts.NOTHING, "score": None, "delivered_by": "nobody", "reason_code": "erased"}
+        connection.execute(drafted.values(**nobody, reason=WHY, confirmed_at=tables.now()))
+        written = sa.update(annotation_rows).where(annotation_rows.c.task_id == task.id)
+        connection.execute(written.values(text=None, result=[], deleted_at=tables.now()))
+        gone = {"state": "deleted", "reason_code": "erased", "reason": WHY, "status_line": None}
+        db.update(connection, tasks, task.id, **gone, data_value=None)
+    for project_id in {task.project_id for task in found.tasks}:
+        drafts.bump(connection, project_id)  # /predict drops what it had at hand
+    for call in found.calls:
+        ledger.move(connection, call.id, "erased", reason_code="erased", reason=WHY)
+        nothing = dict.fromkeys(("from_pseudonym", "to_pseudonym", "recording_url", "custom_field", "talk_seconds"))
+        db.update(connection, tables.calls, call.id, **nothing, merged={})
+
+
+def _put_down(connection: Connection, recording_id: int) -> None:
+    """A recording nobody works on any more. Its place is kept until what lies there was removed."""
+    values = {"state": "erased", "reason_code": "erased", "reason": WHY, "known_text": None}
+    db.update(connection, recordings, recording_id, **values)
+
+
+def _counts(found: Found) -> dict[str, int]:
+    return {"calls": len(found.calls), "recordings": len(found.recordings), "tasks": len(found.tasks)}

@@ -1,0 +1,151 @@
+"""A bucket's period -> which recordings are due, and their expiry once a person has confirmed it.
+
+Without a period recordings are kept for ever. A period that would remove more than before only reports what it would
+remove, until it is confirmed; a longer one needs no confirmation. Expiry removes sound, never text or annotations. What
+is under a legal hold, or in a task nobody has finished, stays and is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend import db, failpoints, tables, tombstones
+from ml_backend.calls import ledger
+from ml_backend.context import JobContext
+from ml_backend.errors import InvalidInput
+from ml_backend.tables import calls, holds, recordings, retention, tasks
+from sync.recordings.removal import Removed, remove_audio
+
+BATCH = 100
+KEPT, REPORTED, CONFIRMED = "kept", "reported", "confirmed"
+WHY = "Its bucket's retention period is over."
+
+
+def shown(connection: Connection) -> list[Mapping[str, Any]]:
+    """Every bucket with originals or a period: days, state, and what is due now."""
+    rows = {row.bucket: row for row in connection.execute(sa.select(retention)).all()}
+    held = connection.execute(sa.select(recordings.c.bucket).where(recordings.c.bucket.is_not(None)).distinct())
+    found: list[Mapping[str, Any]] = []
+    for bucket in sorted({*rows, *held.scalars()}):
+        row = rows.get(bucket)
+        days = row.days if row is not None else None
+        report = due(connection, bucket, days)
+        found.append({"bucket": bucket, "days": days, "state": row.state if row is not None else KEPT, **report})
+    return found
+
+
+def set_days(connection: Connection, bucket: str, days: int | None, *, who: str) -> Mapping[str, Any]:
+    """Give a bucket a period (None: for ever); gives its row with the report of what would go. Removes nothing."""
+    row = connection.execute(sa.select(retention).where(retention.c.bucket == bucket)).first()
+    longer = row is not None and row.state == CONFIRMED and row.days is not None and (days or 0) >= row.days
+    state = KEPT if days is None else CONFIRMED if longer else REPORTED
+    return _write(connection, bucket, days, state, who)
+
+
+def confirm(connection: Connection, bucket: str, *, days: int, who: str) -> Mapping[str, Any]:
+    """Let a reported period take effect; `days` has to be what was reported, so that nobody confirms another number."""
+    row = connection.execute(sa.select(retention).where(retention.c.bucket == bucket)).first()
+    if row is None or row.days is None:
+        raise InvalidInput(
+            "no-period", f"Bucket {bucket[:80]} has no period.", "Set one first with `retention set BUCKET DAYS`."
+        )
+    if row.days != days:
+        raise InvalidInput(
+            "other-period", f"The period of {bucket[:80]} is {row.days} days, not {days}.", "Look at `retention show`."
+        )
+    return _write(connection, bucket, days, CONFIRMED, who)
+
+
+def due(connection: Connection, bucket: str, days: int | None) -> dict[str, Any]:
+    """What of a bucket is older than its period: how many recordings and hours, and how many stay for now."""
+    if days is None:
+        return {"recordings": 0, "hours": 0.0, "oldest": None, "held": 0, "in_use": 0}
+    number = sa.func.count(recordings.c.id)
+    columns = (number, sa.func.coalesce(sa.func.sum(recordings.c.duration_s), 0.0), sa.func.min(_began()))
+    goes = connection.execute(_older(bucket, days, *columns).where(~_held(), ~_in_use())).one()
+    oldest = goes[2]
+    return {
+        "recordings": int(goes[0]),
+        "hours": round(float(goes[1]) / 3600, 2),
+        "oldest": oldest.isoformat() if isinstance(oldest, datetime) else oldest,
+        "held": int(connection.execute(_older(bucket, days, number).where(_held())).scalar_one()),
+        "in_use": int(connection.execute(_older(bucket, days, number).where(~_held(), _in_use())).scalar_one()),
+    }
+
+
+def expire_recordings(context: JobContext, bucket: str) -> None:
+    """Remove the sound of what is due in a bucket whose period is confirmed. Safe to repeat."""
+    _finish(context, bucket)  # what a killed run had begun
+    while True:
+        with context.db.transaction() as connection:
+            row = connection.execute(sa.select(retention).where(retention.c.bucket == bucket)).first()
+            if row is None or row.state != CONFIRMED or row.days is None:
+                return
+            mine = _older(bucket, row.days, *recordings.c).where(~_held(), ~_in_use())
+            some = connection.execute(mine.order_by(recordings.c.id).limit(BATCH)).all()
+            for recording in some:
+                _bury(connection, recording)
+        failpoints.hit("retention.after-tombstones")
+        if not some:
+            return
+        _finish(context, bucket)
+
+
+def _bury(connection: Connection, recording: Any) -> None:
+    place = f"s3://{recording.bucket}/{recording.object_key}"
+    tombstones.bury(connection, "recording", recording.source_identity, why=tombstones.EXPIRED)
+    tombstones.bury(connection, "object", place, why=tombstones.EXPIRED)
+    db.update(connection, recordings, recording.id, state="expired", reason_code="expired", reason=WHY)
+    ledger.recording_moved(connection, recording.id)
+
+
+def _finish(context: JobContext, bucket: str) -> None:
+    """Remove what expired rows still name; a row is finished when it names nothing. What the store keeps is said."""
+    mine = sa.and_(recordings.c.bucket == bucket, recordings.c.state == "expired", recordings.c.object_key.is_not(None))
+    for recording in context.db.rows(sa.select(recordings).where(mine).order_by(recordings.c.id)):
+        removed = Removed()
+        remove_audio(context, recording, removed)
+        left = f"{WHY} Not removed: {'; '.join(removed.left)}"[:500] if removed.left else WHY
+        nothing: dict[str, Any] = dict.fromkeys(("object_key", "derived_key", "derived_sha256", "spans"))
+        context.db.update(recordings, recording.id, **nothing, reason=left)
+
+
+def _began() -> sa.ColumnElement[Any]:
+    return sa.func.coalesce(calls.c.started_at, recordings.c.created_at, type_=tables.UtcTime())
+
+
+def _older(bucket: str, days: int, *columns: Any) -> sa.Select[Any]:
+    """Recordings with an original in this bucket that began longer ago than the period."""
+    before = tables.now() - timedelta(days=days)
+    from_ = recordings.outerjoin(calls, calls.c.id == recordings.c.call_id)
+    mine = sa.and_(recordings.c.bucket == bucket, recordings.c.object_key.is_not(None))
+    return (
+        sa.select(*columns).select_from(from_).where(mine, _began() < before, recordings.c.state.not_in(_OVER))
+    )  # fmt: skip
+
+
+_OVER = ("erased", "expired")
+
+
+def _held() -> sa.ColumnElement[bool]:
+    names = (calls.c.call_sid, calls.c.from_pseudonym, calls.c.to_pseudonym)
+    return sa.exists().where(sa.or_(*(holds.c.identity == name for name in names))).correlate(calls)
+
+
+def _in_use() -> sa.ColumnElement[bool]:
+    unfinished = tasks.c.state.in_(("waiting", "wanted", "open"))
+    return sa.exists().where(tasks.c.recording_id == recordings.c.id, unfinished).correlate(recordings)
+
+
+def _write(connection: Connection, bucket: str, days: int | None, state: str, who: str) -> Mapping[str, Any]:
+    report = due(connection, bucket, days)
+    values = {"days": days, "state": state, "report": report, "who": who[:120], "updated_at": tables.now()}
+    changed = connection.execute(sa.update(retention).where(retention.c.bucket == bucket).values(**values))
+    if not changed.rowcount:
+        connection.execute(sa.insert(retention).values(bucket=bucket, **values))
+    return {"bucket": bucket, "days": days, "state": state, **report}

@@ -1,0 +1,156 @@
+"""A recording's bytes -> Object: the original, kept once and whole under the name years of calls already have.
+
+`recordings/YYYY/MM/DD/{call_sid}.{ext}` in RECORDINGS_BUCKET, by the UTC day on which the call started. The key is
+chosen once and stored; where it holds other bytes already, the SHA-256 tells the two apart and neither is overwritten.
+While the store is down an original waits in the spool (`spool`): the provider deletes its own copy some day.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend import db, failpoints, jobs, log
+from ml_backend.context import Context, JobContext
+from ml_backend.errors import PermanentError, RetryableError
+from ml_backend.storage import sha256_of
+from ml_backend.tables import calls, recordings
+from sync.recordings import spool
+
+_DIGEST_CHARS = 12
+
+_log = log.get("originals")
+
+
+def keep_original(context: Context, recording: sa.Row[Any], path: Path, *, extension: str) -> dict[str, Any]:
+    """Keep the file at `path` as this recording's original; gives the row's new values, for the caller's transaction.
+
+    State `stored`, or `spooled` while the store does not answer. Safe to repeat. Raises RetryableError `spool-full`
+    when the store is down and the spool may hold no more, ConfigurationError when the store lets nobody in.
+    """
+    sha256, size_bytes = sha256_of(path), path.stat().st_size
+    extension = extension.lower().lstrip(".")
+    extension = extension if extension.isalnum() and extension.isascii() and len(extension) <= 5 else "bin"
+    known = {"sha256": sha256, "size_bytes": size_bytes}
+    try:
+        key = store(context, recording, path, extension=extension, sha256=sha256)
+    except RetryableError as error:
+        spool.add(context, recording.id, path, extension=extension)
+        return {**known, "state": "spooled", "reason_code": "store-down", "reason": error.sentence}
+    return {**known, **values_when_stored(context, recording, key, sha256=sha256)}
+
+
+def values_when_stored(context: Context, recording: sa.Row[Any], key: str, *, sha256: str) -> dict[str, Any]:
+    """The row's values once its original lies under `key`; an earlier, different original stays known."""
+    values: dict[str, Any] = {
+        "bucket": context.settings.recordings_bucket,
+        "object_key": key,
+        "state": "stored",
+        "reason_code": None,
+        "reason": None,
+    }
+    if recording.object_key and recording.object_key != key:
+        found = dict(recording.quality or {})
+        earlier = {
+            "bucket": recording.bucket,
+            "key": recording.object_key,
+            "sha256": recording.sha256,
+            "duration_s": recording.duration_s,
+        }
+        values["quality"] = {**found, "earlier": [*found.get("earlier", []), earlier]}
+    return values
+
+
+def store(context: Context, recording: sa.Row[Any], path: Path, *, extension: str, sha256: str) -> str:
+    """Put the file under its key, or under one with its digest when that key holds other bytes; gives the key.
+
+    Further recordings of a call have the digest in any case, so that two at once cannot want the same name.
+    """
+    bucket, key = context.settings.recordings_bucket, key_of(context, recording, extension=extension)
+    own = f"-{sha256[:_DIGEST_CHARS]}.".join((key[: -len(extension) - 1], extension))
+    context.store.ensure_bucket(bucket)
+    failpoints.hit("original.before-put")
+    if _is_first(context, recording):
+        try:
+            context.store.put_file(bucket, key, path)
+        except PermanentError as error:
+            if error.code != "object-exists":
+                raise
+            _log.warning("another object has the name of this recording: both are kept", recording=recording.id)
+            context.store.put_file(bucket, own, path)
+            key = own
+    else:
+        context.store.put_file(bucket, own, path)
+        key = own
+    failpoints.hit("original.after-put")
+    return key
+
+
+def _is_first(context: Context, recording: sa.Row[Any]) -> bool:
+    """Whether a recording is the first of its call."""
+    if recording.call_id is None:
+        return True
+    first = sa.select(sa.func.min(recordings.c.id)).where(recordings.c.call_id == recording.call_id)
+    with context.db.reading() as connection:
+        return bool(connection.execute(first).scalar() == recording.id)
+
+
+def store_spooled(context: JobContext) -> None:
+    """Spool -> Objects, oldest first; then their ingest. Ends quietly at the first one the store does not take."""
+    for path in spool.waiting(context):
+        recording_id = int(path.stem)
+        rows = context.db.rows(sa.select(recordings).where(recordings.c.id == recording_id))
+        if not rows or rows[0].state in ("erased", "expired") or (rows[0].state != "spooled" and rows[0].object_key):
+            path.unlink(missing_ok=True)
+            continue
+        if rows[0].state != "spooled":  # its fetch is about to say so
+            continue
+        sha256 = sha256_of(path)
+        try:
+            key = store(context, rows[0], path, extension=path.suffix[1:], sha256=sha256)
+        except RetryableError as error:
+            _log.warning("object store is still down", waiting=len(spool.waiting(context)), reason=error.code)
+            return
+        values = values_when_stored(context, rows[0], key, sha256=sha256)
+        with context.db.transaction() as connection:
+            mine = sa.and_(recordings.c.id == recording_id, recordings.c.state == "spooled")
+            if not connection.execute(sa.select(recordings.c.id).where(mine)).first():
+                context.store.delete(context.settings.recordings_bucket, key)  # erased meanwhile
+                continue
+            db.update(connection, recordings, recording_id, sha256=sha256, size_bytes=path.stat().st_size, **values)
+            jobs.enqueue(
+                connection,
+                jobs.INGEST_RECORDING,
+                key=str(recording_id),
+                priority=rows[0].priority,
+                recording_id=recording_id,
+            )
+        failpoints.hit("spool.after-stored")
+        path.unlink(missing_ok=True)
+
+
+def key_of(context: Context, recording: sa.Row[Any], *, extension: str) -> str:
+    """Where this recording's original belongs: by the UTC day its call started, else the day we first heard of it."""
+    started_at = None
+    if recording.call_id is not None:
+        rows = context.db.rows(sa.select(calls.c.started_at).where(calls.c.id == recording.call_id))
+        started_at = rows[0].started_at if rows else None
+    day = started_at or recording.created_at
+    return f"recordings/{day:%Y/%m/%d}/{recording.call_sid or f'recording-{recording.id}'}.{extension}"
+
+
+def need_room(context: Context) -> None:
+    """Raise RetryableError when nothing may be fetched now: the disk is nearly full, or the spool is."""
+    folder = context.settings.data_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    free_mb = shutil.disk_usage(folder).free / 1e6
+    if free_mb < context.settings.min_free_disk_mb:
+        raise RetryableError(
+            "disk-full",
+            f"Only {free_mb:.0f} MB are free, so no audio is fetched.",
+            "Free some disk space, or lower MIN_FREE_DISK_MB.",
+        )
+    spool.need_room(context)

@@ -1,0 +1,81 @@
+"""Recording -> nothing left of its audio: original and copies, normalised audio and pieces, the file in the spool.
+
+What somebody else wrote is removed too where the store lets us; where it does not, it is named, so that its owner can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend.context import Context
+from ml_backend.errors import KaanError, RetryableError
+from ml_backend.tables import objects, recordings
+from sync.recordings import spool
+
+GONE = ("erased", "expired")
+
+
+@dataclass
+class Removed:
+    """How many objects went, and a sentence for each that stays."""
+
+    objects: int = 0
+    left: list[str] = field(default_factory=list)
+
+
+def remove_audio(context: Context, recording: Any, into: Removed) -> None:
+    """Remove every object of a recording. Safe to repeat. RetryableError when the store does not answer."""
+    spool.remove(context, recording.id)
+    for bucket, key in dict.fromkeys(places(context, recording)):
+        try:
+            if context.store.stat(bucket, key) is None:
+                continue
+            context.store.delete(bucket, key)
+            if context.store.stat(bucket, key) is not None:
+                into.left.append(f"{bucket}/{key}: the store kept it")
+            else:
+                into.objects += 1
+        except RetryableError:
+            raise
+        except KaanError as error:
+            into.left.append(f"{bucket}/{key}: {error.sentence}")
+
+
+def places(context: Context, recording: Any) -> Iterator[tuple[str, str]]:
+    """(bucket, key) of everything that holds a recording's sound or words, as far as the rows know."""
+    if recording.bucket and recording.object_key and not _shared(context, recording, "object_key"):
+        yield recording.bucket, recording.object_key
+    for earlier in (recording.quality or {}).get("earlier") or ():
+        if earlier.get("bucket") and earlier.get("key"):
+            yield str(earlier["bucket"]), str(earlier["key"])
+    known = objects.c.recording_id == recording.id
+    if recording.call_id is not None:  # what bears the call's name and waits, or was no audio to us
+        known = sa.or_(known, sa.and_(objects.c.name == recording.call_sid, objects.c.recording_id.is_(None)))
+    for row in context.db.rows(sa.select(objects.c.bucket, objects.c.object_key).where(known)):
+        yield row.bucket, row.object_key
+    shas = {recording.sha256, *(one.get("sha256") for one in (recording.quality or {}).get("earlier") or ())}
+    for sha256 in sorted(sha for sha in shas if sha):
+        if sha256 == recording.sha256 and _shared(context, recording, "sha256"):
+            continue
+        ours = context.settings.audio_bucket
+        for prefix in (f"derived/{sha256}/", f"originals/{sha256}"):
+            try:
+                yield from ((ours, found.key) for found in context.store.list(ours, prefix=prefix))
+            except RetryableError:
+                raise
+            except KaanError:  # our own bucket was never made: nothing is in it
+                return
+
+
+def _shared(context: Context, recording: Any, column: str) -> bool:
+    """Whether another recording that is to stay has the same object or the same bytes."""
+    same = sa.and_(recordings.c[column] == getattr(recording, column), recordings.c.id != recording.id)
+    if column == "object_key":
+        same = sa.and_(same, recordings.c.bucket == recording.bucket)
+    if recording.call_id is not None:
+        same = sa.and_(same, sa.or_(recordings.c.call_id.is_(None), recordings.c.call_id != recording.call_id))
+    return bool(context.db.rows(sa.select(recordings.c.id).where(same, recordings.c.state.not_in(GONE)).limit(1)))

@@ -1,0 +1,161 @@
+"""Task data value -> where its audio may be fetched from, or why it may not; and its recording row.
+
+A task's data is written by whoever can import tasks, so it is never an order to fetch: an object only from our own
+store and a bucket that belongs to the project, an upload only from the Label Studio we serve, a web address only
+from a listed origin. Everything else is refused here, before any connection is made.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from sqlalchemy.engine import Connection
+
+from ml_backend import db
+from ml_backend.errors import KaanError, PermanentError
+from ml_backend.settings import Settings
+from ml_backend.storage import valid_bucket, valid_key
+from ml_backend.tables import recordings
+from sync import http
+from sync.outbound import origins
+
+LOCAL_FILES = "/data/local-files/"
+UPLOAD = "/data/upload/"
+MAX_IDENTITY = 1000
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a recording comes from: `kind` object, upload or web; `identity` is unique and can be read by a person."""
+
+    kind: str
+    identity: str
+
+    @property
+    def object(self) -> tuple[str, str]:
+        """(bucket, key) of an object."""
+        bucket, _, key = self.identity.removeprefix("s3://").partition("/")
+        return bucket, key
+
+
+def source_of(value: Any, settings: Settings, *, storages: Sequence[Mapping[str, Any]] = ()) -> Source:
+    """The source a data value names. `storages` are the project's in Label Studio.
+
+    Raises PermanentError `audio-missing` for no value, `audio-source-refused` for one we do not fetch.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise PermanentError("audio-missing", "The task names no audio.", "Give the task an audio address.")
+    if len(value) > MAX_IDENTITY:
+        raise _refused("The audio address is too long.")
+    value = value.strip()
+    if value.startswith("s3://"):
+        return _object(value, settings, storages)
+    path = value
+    if settings.label_studio_url and http.origin(value) == http.origin(settings.label_studio_url):
+        parts = urlsplit(value)
+        path = parts.path + (f"?{parts.query}" if parts.query else "")
+    if path.startswith(LOCAL_FILES):
+        return _local_file(path, settings, storages)
+    if path.startswith(UPLOAD):
+        return _upload(path, settings)
+    try:
+        origins.permitted(value, origins.listed(settings))
+    except PermanentError:
+        raise _refused("The audio is not in the project's storage, in Label Studio or at a listed address.") from None
+    return Source("web", value)
+
+
+def add_recording(connection: Connection, source: Source, **known: Any) -> tuple[int, bool]:
+    """The recording row of a source; gives (id, whether it is new). Does not enqueue anything."""
+    bucket, key = source.object if source.kind == "object" else (None, None)
+    values = {
+        "source": source.kind,
+        "source_identity": source.identity,
+        "bucket": bucket,
+        "object_key": key,
+        "state": "found",
+        **known,
+    }
+    return db.insert_once(connection, recordings, values, key=("source", "source_identity"))
+
+
+def playable(bucket: str, key: str, settings: Settings) -> str:
+    """The data value Label Studio can play: the object's name in S3, or the address of its local-files view."""
+    if settings.objects == "s3://":
+        return f"s3://{bucket}/{key}"
+    return f"{LOCAL_FILES}?d={_below_root(settings)}{bucket}/{key}"
+
+
+def storage_path(bucket: str, settings: Settings) -> str:
+    """The folder of a bucket as Label Studio's local-files storage sees it."""
+    root = settings.label_studio_local_files_root or settings.objects
+    return os.path.normpath(f"{root}/{_below_root(settings)}{bucket}")
+
+
+def _below_root(settings: Settings) -> str:
+    """Where our objects are under LOCAL_FILES_DOCUMENT_ROOT, with a slash at the end; empty when they are the root.
+
+    A root that does not contain our folder is the same folder under another name (a volume mounted elsewhere).
+    """
+    objects = PurePosixPath(settings.objects)
+    root = PurePosixPath(settings.label_studio_local_files_root or settings.objects)
+    below = objects.relative_to(root).as_posix() if objects.is_relative_to(root) else "."
+    return "" if below == "." else f"{below}/"
+
+
+def _object(value: str, settings: Settings, storages: Sequence[Mapping[str, Any]]) -> Source:
+    source = Source("object", value)
+    bucket, key = source.object
+    try:
+        valid_bucket(bucket)
+        valid_key(key)
+    except KaanError as error:
+        raise _refused(error.sentence) from None
+    known = {settings.audio_bucket, *(str(s.get("bucket")) for s in storages if s.get("type") == "s3")}
+    if settings.objects != "s3://":
+        known |= {Path(str(s.get("path"))).name for s in storages if s.get("type") == "localfiles"}
+    if bucket not in known:
+        raise _refused("The audio's bucket is not a storage of this project.")
+    return source
+
+
+def _local_file(path: str, settings: Settings, storages: Sequence[Mapping[str, Any]]) -> Source:
+    """A file Label Studio serves from a local-files storage, when it lies in our own directory store."""
+    if settings.objects == "s3://":
+        raise _refused("The audio is a local file of Label Studio's machine, and our store is S3.")
+    name = unquote(parse_qs(urlsplit(path).query).get("d", [""])[0])
+    below = name.removeprefix(_below_root(settings))
+    bucket, _, key = below.partition("/")
+    try:
+        valid_bucket(bucket)
+        valid_key(key)
+    except KaanError as error:
+        raise _refused(error.sentence) from None
+    if not name.startswith(_below_root(settings)):
+        raise _refused("The audio is a local file outside our object store.")
+    root = settings.label_studio_local_files_root or settings.objects
+    served = Path(os.path.normpath(f"{root}/{name}"))
+    folders = [str(s.get("path")) for s in storages if s.get("type") == "localfiles"]
+    if bucket != settings.audio_bucket and not any(served.is_relative_to(folder) for folder in folders):
+        raise _refused("The audio's folder is not a storage of this project.")
+    return Source("object", f"s3://{bucket}/{key}")
+
+
+def _upload(path: str, settings: Settings) -> Source:
+    clean = unquote(urlsplit(path).path)
+    if not settings.label_studio_url or ".." in clean.split("/") or "\\" in clean or any(ord(c) < 32 for c in clean):
+        raise _refused("The upload's address is not a plain path.")
+    return Source("upload", f"{settings.label_studio_url}{urlsplit(path).path}")
+
+
+def _refused(sentence: str) -> PermanentError:
+    return PermanentError(
+        "audio-source-refused",
+        sentence,
+        "Connect its bucket as a source storage of the project, upload it, or list its origin.",
+    )

@@ -1,0 +1,1 @@
+"""Which recordings become work, for whom, and in which order."""

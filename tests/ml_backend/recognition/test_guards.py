@@ -1,0 +1,109 @@
+"""Text that nobody can have spoken is dropped, doubtful text is marked, and neither is ever confident."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml_backend.recognition import guards
+from ml_backend.recognition.guards import Evidence
+
+GOOD = {
+    "avg_logprob": -0.2,
+    "no_speech_probability": 0.01,
+    "speech_probability": 0.9,
+    "duration_s": 5.0,
+    "level_dbfs": -25,
+}
+
+
+def evidence(text: str, **changes: float) -> Evidence:
+    return Evidence(text=text, **{**GOOD, **changes})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Hello, I want to order milk.",
+        "हाँ हाँ हाँ",
+        "haan haan haan theek hai",
+        "no no no",
+        "hello hello, can you hear me",
+    ],
+)
+def test_ordinary_speech_passes(text):
+    verdict = guards.judge(evidence(text))
+    assert (verdict.empty, verdict.flags) == (False, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "flag"),
+    [
+        ("Thank you for watching.", {"level_dbfs": -75.0}, "quiet"),
+        ("Thank you for watching.", {"no_speech_probability": 0.9, "avg_logprob": -1.4}, "no-speech"),
+        ("thank you " * 30, {}, "repetition"),
+        (
+            "so we went there and then they said that this was not what we had asked for at all",
+            {"duration_s": 1.0},
+            "rate",
+        ),
+        ("something said", {"speech_probability": 0.2, "avg_logprob": -1.3}, "hardly-speech"),
+    ],
+)
+def test_invented_text_is_dropped_with_its_reason(text, changes, flag):
+    verdict = guards.judge(evidence(text, **changes))
+    assert verdict.empty
+    assert flag in verdict.flags
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "flag"),
+    [
+        ("ok ok ok ok ok so what", {}, "repetition"),
+        ("one two three four five six seven eight", {"duration_s": 1.0}, "rate"),
+        ("order the milk", {"avg_logprob": -1.2}, "improbable"),
+        ("order the milk", {"no_speech_probability": 0.8}, "no-speech"),
+        ("order the milk", {"speech_probability": 0.3}, "hardly-speech"),
+    ],
+)
+def test_doubtful_text_is_kept_and_marked(text, changes, flag):
+    verdict = guards.judge(evidence(text, **changes))
+    assert not verdict.empty
+    assert flag in verdict.flags
+
+
+@given(
+    st.floats(-20, 0), st.lists(st.floats(0, 1), max_size=20), st.sampled_from([(), ("rate",), ("repetition", "rate")])
+)
+def test_confidence_is_between_0_and_1_and_a_flag_caps_it(logprob, words, flags):
+    value = guards.confidence(logprob, words, flags)
+    assert 0 <= value <= 1
+    if flags:
+        assert value <= guards.FLAGGED_CONFIDENCE
+
+
+@given(st.floats(-5, 0), st.floats(-5, 0), st.lists(st.floats(0.1, 1), min_size=1, max_size=5))
+def test_a_more_probable_window_is_never_less_confident(one, other, words):
+    low, high = sorted((one, other))
+    assert guards.confidence(low, words, ()) <= guards.confidence(high, words, ())
+
+
+@given(st.text(alphabet="abc ", max_size=60))
+def test_repetition_counts_what_is_there(text):
+    words = text.split()
+    share, repeats = guards.repetition(words)
+    assert 0 <= share <= 1
+    assert repeats >= 1
+    if repeats > 1:
+        spread = " ".join(words)
+        assert any(
+            " ".join(words[i : i + n] * repeats) in spread for n in range(1, 9) for i in range(len(words) - n + 1)
+        )
+
+
+def test_the_quality_test_is_whispers():
+    assert guards.failed("fine words here", -1.5, 0.1)
+    assert not guards.failed("fine words here", -1.5, 0.9)  # silence: nothing to try again for
+    assert guards.failed("again " * 60, -0.1, 0.1)
+    assert not guards.failed("fine words here", -0.5, 0.1)

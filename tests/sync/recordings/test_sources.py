@@ -1,0 +1,106 @@
+"""Which data values may be fetched: decided from the text alone, before any connection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from ml_backend.errors import PermanentError
+from ml_backend.settings import Settings
+from sync.recordings.sources import playable, source_of, storage_path
+from tests.sync.hostile import HOSTILE
+
+STORAGE = [{"type": "s3", "bucket": "call-recordings"}]
+
+
+def settings(**values: Any) -> Settings:
+    return Settings(_env_file=None, label_studio_url="http://ls.example:8080", **values)
+
+
+def s3(**values: Any) -> Settings:
+    keys = {"minio_access_key": SecretStr("a"), "minio_secret_key": SecretStr("b")}
+    return settings(object_store="s3://", minio_endpoint="store.example:9000", **keys, **values)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "identity"),
+    [
+        (
+            "s3://call-recordings/recordings/2024/01/02/a.wav",
+            "object",
+            "s3://call-recordings/recordings/2024/01/02/a.wav",
+        ),
+        ("s3://kaan-audio/derived/x/audio.wav", "object", "s3://kaan-audio/derived/x/audio.wav"),
+        ("/data/upload/3/a.wav", "upload", "http://ls.example:8080/data/upload/3/a.wav"),
+        ("http://ls.example:8080/data/upload/3/a.wav", "upload", "http://ls.example:8080/data/upload/3/a.wav"),
+        ("https://recordings.exotel.com/x/a.mp3?k=1", "web", "https://recordings.exotel.com/x/a.mp3?k=1"),
+    ],
+)
+def test_what_the_project_owns_is_a_source(value: str, kind: str, identity: str) -> None:
+    source = source_of(value, s3(), storages=STORAGE)
+    assert (source.kind, source.identity) == (kind, identity)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "s3://somebody-else/a.wav",
+        "s3://call-recordings/../a.wav",
+        "s3://call-recordings/",
+        "s3:///a.wav",
+        "file:///etc/passwd",
+        "http://127.0.0.1:6379/",
+        "http://ls.example:8081/data/upload/3/a.wav",
+        "http://ls.example:8080/api/projects/",
+        "http://ls.example:8080@evil.example/data/upload/3/a.wav",
+        "https://recordings.exotel.com.evil.example/a.mp3",
+        "https://recordings.exotel.com@evil.example/a.mp3",
+        "http://recordings.exotel.com/a.mp3",
+        "//evil.example/a.wav",
+        "/data/upload/../../etc/passwd",
+        "/data/upload/%2e%2e/%2e%2e/etc/passwd",
+        "/data/local-files/?d=call-recordings/a.wav",
+        "gopher://x",
+        "a.wav",
+        "x" * 5000,
+        *(text for text in HOSTILE if text.strip() == text),  # a value in a task may have blanks around it
+    ],
+)
+def test_everything_else_is_refused(value: str) -> None:
+    with pytest.raises(PermanentError) as caught:
+        source_of(value, s3(), storages=STORAGE)
+    assert caught.value.code == "audio-source-refused"
+
+
+@pytest.mark.parametrize("value", [None, "", " ", 7, ["a"], {"url": "a"}])
+def test_a_task_without_an_address_has_no_audio(value: Any) -> None:
+    with pytest.raises(PermanentError) as caught:
+        source_of(value, s3(), storages=STORAGE)
+    assert caught.value.code == "audio-missing"
+
+
+def test_a_local_file_is_the_object_it_shows(tmp_path: Path) -> None:
+    found = settings(data_dir=tmp_path / "kaan", label_studio_local_files_root=str(tmp_path))
+    served = playable("kaan-audio", "derived/x/audio.wav", found)
+    assert served == "/data/local-files/?d=kaan/objects/kaan-audio/derived/x/audio.wav"
+    assert source_of(served, found).identity == "s3://kaan-audio/derived/x/audio.wav"
+    assert storage_path("kaan-audio", found) == str(tmp_path / "kaan" / "objects" / "kaan-audio")
+
+
+@pytest.mark.parametrize(
+    "path", ["kaan/objects/other/a.wav", "elsewhere/a.wav", "kaan/objects/kaan-audio/../../../x", "", "kaan/objects/"]
+)
+def test_a_local_file_outside_the_projects_storages_is_refused(tmp_path: Path, path: str) -> None:
+    found = settings(data_dir=tmp_path / "kaan", label_studio_local_files_root=str(tmp_path))
+    with pytest.raises(PermanentError):
+        source_of(f"/data/local-files/?d={path}", found)
+
+
+def test_a_folder_label_studio_sees_under_another_name_still_plays(tmp_path: Path) -> None:
+    found = settings(data_dir=tmp_path, label_studio_local_files_root="/files")
+    assert playable("kaan-audio", "a.wav", found) == "/data/local-files/?d=kaan-audio/a.wav"
+    assert storage_path("kaan-audio", found) == "/files/kaan-audio"
+    assert source_of("/data/local-files/?d=kaan-audio/a.wav", found).identity == "s3://kaan-audio/a.wav"
