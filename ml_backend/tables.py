@@ -187,6 +187,8 @@ tasks = Table(
     Column("selection_reason", String(80)), Column("selection_probability", sa.Float),
     Column("usefulness", sa.Float), Column("overlap", sa.Integer, nullable=False, default=1),  # annotators wanted
     Column("status_line", Text), Column("status_shown", Text),  # wanted, and what Label Studio has
+    Column("gold_text", Text),  # of a gold task: the known answer, which its annotators are measured against
+    Column("experiment_id", Id, ForeignKey("experiments.id")), Column("arm", String(20)),  # champion, challenger
     Column("state", String(20), nullable=False, default="wanted"), *_reason(),
     UniqueConstraint("external_key"), UniqueConstraint("project_id", "ls_task_id"),
     Index(None, "project_id", "data_value"), Index(None, "recording_id"), Index(None, "state"),
@@ -222,7 +224,55 @@ annotations = Table(
     Column("ground_truth", sa.Boolean, nullable=False, default=False),
     Column("lead_time_s", sa.Float), Column("prediction_id", Id, ForeignKey("predictions.id")),
     Column("before_attach", sa.Boolean, nullable=False, default=False), Column("deleted_at", UtcTime),
+    Column("found_by", String(20)),  # webhook, list, import
+    Column("segments", sa.JSON), Column("reject", sa.JSON),  # regions in time order; reasons for rejecting the call
+    Column("edited", String(20)),  # against its draft: untouched, edited, manual (there was none)
+    Column("draft", sa.JSON),  # the draft as it was: text, segments, words, confidence, language, label
+    Column("model_version", String(120)),  # which really made that draft
+    Column("measures", sa.JSON),  # counts of edits and the like; training/samples fills them
     UniqueConstraint("project_id", "ls_annotation_id", "ls_updated_at"), Index(None, "task_id"),
+)
+
+# Step 5-6. One piece of a task that a model may learn from or be tested on, or why not; made anew whenever an annotation
+# of the task changes. state: accepted, excluded (with reason). `text` is the chosen reference of the span.
+samples = Table(
+    "samples", metadata, _id(), _created(),
+    Column("project_id", Id, ForeignKey("projects.id"), nullable=False),
+    Column("task_id", Id, ForeignKey("tasks.id"), nullable=False), Column("number", sa.Integer, nullable=False),
+    Column("annotation_id", Id, ForeignKey("annotations.id"), nullable=False),
+    Column("recording_id", Id, ForeignKey("recordings.id")),
+    Column("start_s", sa.Float, nullable=False), Column("end_s", sa.Float, nullable=False),
+    Column("channel", sa.Integer, nullable=False, default=0), Column("text", Text, nullable=False),
+    Column("language", String(10)), Column("script", String(10)), Column("annotator", Id),
+    Column("quality", String(60)), Column("accent", String(60)), Column("chosen_by", String(20)),
+    Column("blind", sa.Boolean, nullable=False, default=False), Column("before_attach", sa.Boolean, nullable=False, default=False),
+    Column("digest", String(64), nullable=False),  # of what it says: audio, span, channel, text, language
+    Column("accepted_at", UtcTime), Column("state", String(20), nullable=False), *_reason(),
+    UniqueConstraint("task_id", "number"), Index(None, "recording_id"), Index(None, "state", "language"), Index(None, "digest"),
+)
+
+# How far two people agree on one task: counts, pooled by whoever reads them.
+agreements = Table(
+    "agreements", metadata, _id(), _created(), Column("task_id", Id, ForeignKey("tasks.id"), nullable=False),
+    Column("first_id", Id, ForeignKey("annotations.id"), nullable=False),
+    Column("second_id", Id, ForeignKey("annotations.id"), nullable=False),
+    Column("counts", sa.JSON, nullable=False), UniqueConstraint("first_id", "second_id"), Index(None, "task_id"),
+)
+
+# Words that annotators correct again and again. state: suggested, approved, refused (its check failed), removed.
+hotwords = Table(
+    "hotwords", metadata, _id(), _created(), Column("updated_at", UtcTime, nullable=False, default=now),
+    Column("project_id", Id, ForeignKey("projects.id"), nullable=False), Column("language", String(10), nullable=False),
+    Column("word", String(120), nullable=False), Column("heard", sa.JSON, nullable=False, default=list),
+    Column("seen", sa.Integer, nullable=False, default=0), Column("check", sa.JSON), Column("who", String(120)),
+    Column("state", String(20), nullable=False, default="suggested"), *_reason(),
+    UniqueConstraint("project_id", "language", "word"),
+)
+
+# Reports that a job computes and `/api` shows: name -> body.
+summaries = Table(
+    "summaries", metadata, Column("name", String(120), primary_key=True), Column("body", sa.JSON, nullable=False),
+    Column("made_at", UtcTime, nullable=False, default=now),
 )
 
 # Step 6. An immutable manifest, content-hashed.
@@ -231,15 +281,24 @@ datasets = Table(
     Column("name", String(120), nullable=False), Column("version", sa.Integer, nullable=False),
     Column("manifest_sha256", String(64), nullable=False), Column("manifest_key", String(1000)),
     Column("filters", sa.JSON), Column("counts", sa.JSON),
-    Column("parent_id", Id, ForeignKey("datasets.id")), UniqueConstraint("name", "version"),
+    Column("parent_id", Id, ForeignKey("datasets.id")),
+    Column("test_sha256", String(64)),  # of the test part alone: scores are comparable where this is the same
+    Column("renderings", sa.JSON, nullable=False, default=dict), Column("card_key", String(1000)),
+    Column("state", String(20), nullable=False, default="ready"), *_reason(),  # ready, superseded (by an erasure)
+    UniqueConstraint("name", "version"), Index(None, "manifest_sha256"),
 )
 
-# Step 7. One training run. state: waiting, running, done, failed, cancelled.
+# Step 7. One training run. state: waiting, running, done, failed, cancelled, refused (with reason: before it began).
 runs = Table(
-    "runs", metadata, _id(), _created(), Column("kind", String(10), nullable=False),
+    "runs", metadata, _id(), _created(), Column("updated_at", UtcTime, nullable=False, default=now),
+    Column("kind", String(10), nullable=False), Column("project_id", Id, ForeignKey("projects.id")),
     Column("dataset_id", Id, ForeignKey("datasets.id")), Column("base_version", String(120)),
     Column("arguments", sa.JSON, nullable=False), Column("progress", sa.JSON),
-    Column("state", String(20), nullable=False, default="waiting"), *_reason(),
+    Column("who", String(120)), Column("why", String(200)), Column("estimate", sa.JSON), Column("metrics", sa.JSON),
+    Column("cancel_asked", sa.Boolean, nullable=False, default=False),
+    Column("started_at", UtcTime), Column("finished_at", UtcTime), Column("folder", Text),
+    Column("step", String(20)),  # of the pipeline: export, train, evaluate, gate, experiment, done
+    Column("state", String(20), nullable=False, default="waiting"), *_reason(), Index(None, "state"),
 )
 
 # Step 9. One immutable model version.
@@ -249,6 +308,8 @@ model_versions = Table(
     Column("location", Text, nullable=False),  # folder, hub:<name>, or s3://...
     Column("manifest", sa.JSON, nullable=False), Column("languages", sa.JSON, nullable=False),
     Column("run_id", Id, ForeignKey("runs.id")), Column("state", String(20), nullable=False, default="registered"),
+    Column("lineage", sa.JSON), Column("parity", sa.JSON), Column("retrain_by", UtcTime),  # after an erasure
+    Column("rolled_back_at", UtcTime), *_reason(),  # a version that was rolled back is never promoted by a schedule
 )
 
 # Step 8. One scoring of one version on one dataset.
@@ -257,6 +318,9 @@ evaluations = Table(
     Column("model_version_id", Id, ForeignKey("model_versions.id"), nullable=False),
     Column("dataset_id", Id, ForeignKey("datasets.id")), Column("normalisers", sa.JSON),
     Column("scores", sa.JSON, nullable=False), Column("verdict", String(20)), Column("report_key", String(1000)),
+    Column("test_sha256", String(64)), Column("against_version", String(120)),
+    Column("details_key", String(1000)),  # one line per utterance, for paired comparisons
+    Index(None, "model_version_id"),
 )
 
 # Step 9-10. Which version serves: moved only by compare-and-set. language "*" is every language.
@@ -281,7 +345,16 @@ experiments = Table(
     "experiments", metadata, _id(), _created(), Column("name", String(120), nullable=False, unique=True),
     Column("champion", String(120), nullable=False), Column("challenger", String(120), nullable=False),
     Column("traffic_share", sa.Float, nullable=False), Column("state", String(20), nullable=False, default="running"),
+    Column("kind", String(20), nullable=False, default="ab"),  # ab, shadow
+    Column("language", String(10), nullable=False, default="*"), Column("salt", String(40)),
+    Column("options", sa.JSON), Column("started_by", String(120)), Column("ends_at", UtcTime),
     Column("outcome", sa.JSON), Column("ended_at", UtcTime), *_reason(),
+)
+
+# Who may use a device (a GPU, or the CPU for training) now; live transcription goes first.
+device_leases = Table(
+    "device_leases", metadata, Column("device", String(60), primary_key=True), Column("owner", String(120)),
+    Column("purpose", String(20)), Column("until", UtcTime), Column("wanted_by", String(120)),
 )
 
 # What was erased or expired; every door looks here so that nothing comes back.
