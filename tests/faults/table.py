@@ -13,8 +13,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 NUMBERS = range(1, 63)
-WORKER, RELAY, RUNNER = (f"tests/ml_backend/test_{name}.py::" for name in ("worker", "relay", "runner"))
-OUTBOUND, DOWNLOADS, ORIGINS = (f"tests/sync/test_{name}.py::" for name in ("outbound", "downloads", "origins"))
+WORKER, RUNNER = (f"tests/ml_backend/running/test_{name}.py::" for name in ("worker", "runner"))
+RELAY = "tests/ml_backend/test_relay.py::"
+OUTBOUND, DOWNLOADS = "tests/sync/outbound/test_fetching.py::", "tests/sync/exotel/test_downloads.py::"
 LISTING, LEDGER = "tests/sync/exotel/test_listing.py::", "tests/ml_backend/calls/test_ledger.py::"
 AUDIO, STORAGE = "tests/ml_backend/test_audio.py::", "tests/ml_backend/test_storage.py::"
 AGAIN = "tests/sync/recordings/test_refetching.py::"
