@@ -58,6 +58,9 @@ class ObjectStore(Protocol):
     def check(self) -> None:
         """Raise when the store cannot be used now."""
 
+    def sweep(self, older_than_s: float) -> int:
+        """Remove what writers that were killed left unfinished so long ago; gives how many. Objects are never touched."""
+
 
 def valid_key(key: str) -> str:
     """The key itself, or InvalidInput: relative, no empty, `.` or `..` part, no control character, <= 900 bytes."""

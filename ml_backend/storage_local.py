@@ -11,6 +11,7 @@ import errno
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -84,6 +85,16 @@ class LocalStore:
         with _errors():
             aside, _ = _write_aside(iter((b"check",)), self._incoming())
             aside.unlink()
+
+    def sweep(self, older_than_s: float) -> int:
+        """See ObjectStore."""
+        removed, now = 0, time.time()
+        with _errors():
+            for aside in self._incoming().iterdir():
+                if now - aside.stat().st_mtime > older_than_s:
+                    aside.unlink(missing_ok=True)
+                    removed += 1
+        return removed
 
     # --- inside
 

@@ -40,6 +40,7 @@ def verify_objects(context: JobContext, after_id: int = 0) -> None:
     began = time.monotonic()
     if not after_id:
         _sweep()
+        context.store.sweep(_LEFT_OVER_S)
     night = tables.now().toordinal()
     mine = sa.and_(recordings.c.state.in_(_KEPT), recordings.c.source != "object", recordings.c.object_key.is_not(None))
     rows = context.db.rows(

@@ -287,3 +287,18 @@ def _status(address: str) -> int:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
+
+
+def test_what_a_killed_writer_left_is_swept_once_it_is_old_and_objects_never_are(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.ensure_bucket("calls")
+    store.put_bytes("calls", "old.wav", b"kept")
+    left = [tmp_path / ".incoming" / name for name in ("old", "new")]
+    for path in left:
+        path.write_bytes(b"half a call")
+    for path in (left[0], tmp_path / "calls" / "old.wav"):
+        os.utime(path, (1, 1))
+
+    assert store.sweep(24 * 3600) == 1
+    assert [path.exists() for path in left] == [False, True]
+    assert store.stat("calls", "old.wav") is not None
