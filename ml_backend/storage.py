@@ -59,7 +59,7 @@ class ObjectStore(Protocol):
         """Raise when the store cannot be used now."""
 
     def sweep(self, older_than_s: float) -> int:
-        """Remove what writers that were killed left unfinished so long ago; gives how many. Objects are never touched."""
+        """Remove what killed writers left unfinished so long ago; gives how many. Objects stay as they are."""
 
 
 def valid_key(key: str) -> str:
