@@ -42,6 +42,7 @@ COMMANDS: dict[str, Entry] = {
     "calls": Entry("sync.commands.calls:app", "What became of every call: list, show, daily balance."),
     "retention": Entry("sync.commands.privacy:retention", "How long recordings of a bucket are kept."),
     "sync": Entry("sync.commands.sync:app", "Bring in calls from Exotel's listing and from the object store."),
+    "training": Entry("training.commands.training:app", "When models are trained, and what for."),
     "jobs": Entry("ml_backend.commands.jobs:app", "List, show and retry background jobs."),
     "db": Entry("ml_backend.commands.db:app", "Bring the database to this release, or show its version."),
     "backup": Entry("sync.commands.backup:backup", "Save what the embedded form keeps."),

@@ -74,6 +74,7 @@ REDRAFT_PROJECT = JobKind("redraft-project", "sync.label_studio.projects.redraft
 SCAN_BUCKET = JobKind("scan-bucket", "sync.objects.scan.scan_bucket", "sync", 1800, priority=BULK)
 FEED_RATINGS = JobKind("feed-ratings", "sync.review.ratings.feed_ratings", "sync", 600, priority=BULK)
 TRAIN = JobKind("train", "training.pipeline.train_requested", "training", 24 * 3600, max_attempts=3, priority=BULK)
+CHECK_TRAINING = JobKind("check-training", "training.threshold.check_training", "sync", 120, priority=BULK)
 
 KINDS: dict[str, JobKind] = {
     kind.name: kind
@@ -83,6 +84,7 @@ KINDS: dict[str, JobKind] = {
         CREATE_TASKS,
         PUSH_PREDICTIONS, CONFIRM_ANSWERS, REDRAFT_PROJECT, SCAN_BUCKET, FEED_RATINGS,
         STORE_SPOOLED, VERIFY_OBJECTS, LEARN_LEGS, TRAIN,
+        CHECK_TRAINING,
     )
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import jobs, tables
+from ml_backend import jobs, material, tables
 from ml_backend.jobs import BULK, LIVE, JobKind
 from ml_backend.running import leases
 
@@ -155,7 +155,13 @@ def buckets_with_a_period(connection: Connection) -> list[Arguments]:
     return [{"bucket": name} for name in connection.execute(found.order_by(row.c.bucket)).scalars()]
 
 
+def once(connection: Connection) -> list[Arguments]:
+    """One job, whatever the rows say."""
+    return [{}]
+
+
 SCHEDULES: tuple[Schedule, ...] = (
+    Schedule(jobs.CHECK_TRAINING, material.CHECK_EVERY_S, once),
     Schedule(jobs.STORE_SPOOLED, 60, waiting_spool, priority=LIVE),
     Schedule(jobs.VERIFY_OBJECTS, 24 * 3600, every_original),
     Schedule(jobs.LEARN_LEGS, 6 * 3600, numbers_without_a_leg),

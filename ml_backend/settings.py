@@ -103,6 +103,9 @@ class Settings(BaseSettings):
     max_open_tasks: int = Field(2000, ge=1, description="Open review tasks per project; what is beyond waits.")
     spool_max_mb: float = Field(10_000.0, gt=0, description="Recordings kept here while the object store is down.")
 
+    # --- learning
+    training_threshold: int = Field(1000, ge=1, description="New accepted samples after which a training run starts.")
+
     # --- the model
     asr_model: str = Field(
         "bundled",
@@ -279,16 +282,7 @@ def _one_of(value: str, allowed: tuple[str, ...]) -> str:
 def _misspelt(environment: Any) -> list[str]:
     """Names close to a setting of ours that are none, e.g. LABEL_STUDIO_APIKEY: almost always a slip."""
     known = {name.upper() for name in Settings.model_fields}
-    ours = (
-        "LABEL_STUDIO_",
-        "EXOTEL_",
-        "MINIO_",
-        "ASR_",
-        "BASIC_AUTH",
-        "PSEUDONYM",
-        "OBJECT_STORE",
-        "DATABASE_",
-    )
+    ours = ("LABEL_STUDIO_", "EXOTEL_", "MINIO_", "ASR_", "BASIC_AUTH", "PSEUDONYM", "OBJECT_STORE", "DATABASE_")
     wrong = []
     for name in environment:
         if name in known or not name.startswith(ours):

@@ -152,6 +152,7 @@ projects = Table(
     Column("extra_params", sa.JSON, nullable=False, default=dict),  # language, prompt, hotwords, minimum_confidence
     Column("language", String(10)), Column("script_policy", sa.JSON),  # {"hi": "Deva", ...}
     Column("routing", sa.JSON), Column("selection", sa.JSON),
+    Column("learnt", sa.JSON),  # approved hotwords as decoding takes them: {"words": [...], "corrections": [...]}
     Column("draft_label", String(60), nullable=False, default="draft-1"),  # the one string Label Studio sees
     Column("next_draft_label", String(60)),  # set while open tasks are being re-drafted
     Column("revision", sa.Integer, nullable=False, default=0),  # bumped with every change /predict must see

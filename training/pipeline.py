@@ -1,27 +1,21 @@
-"""A request to train -> a recorded request.
+"""A request to train -> a Training run and its steps.
 
-Label Studio's Start Training and `/api` only insert a job row. What happens now is said in the row itself: how much
-corrected material there is. Building the dataset and running the trainer begin here once they exist.
+Start Training, the threshold and the weekly check only insert a job row; here the request becomes a run, or a refusal
+that is kept for `training status` and `/api/training`, because Label Studio throws our answer away.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-import sqlalchemy as sa
-
 from ml_backend.context import JobContext
-from ml_backend.tables import annotations as annotation_rows
+from training import threshold
 
 
-def train_requested(context: JobContext, project_id: int | None = None, **details: Any) -> None:
-    """Count the accepted corrections a training run would have, and keep the number in the job's row."""
-    usable = (
-        sa.select(sa.func.count(sa.distinct(annotation_rows.c.ls_annotation_id)))
-        .where(annotation_rows.c.deleted_at.is_(None), ~annotation_rows.c.skipped)
-        .where(annotation_rows.c.text.is_not(None), annotation_rows.c.text != "")
-    )
-    if project_id is not None:
-        usable = usable.where(annotation_rows.c.project_id == project_id)
-    count = int(context.db.rows(usable)[0][0])
-    context.report(1.0, f"Request recorded: {count} accepted corrections. No training run was started.")
+def train_requested(context: JobContext, run_id: int | None = None, project_id: int | None = None) -> None:
+    """Begin a run: the one that was decided on, or one a person asks for now. Safe to repeat."""
+    if run_id is None:
+        answer = threshold.ask_by_hand(context, who="Label Studio", project_id=project_id)
+        if answer.run_id is None:
+            context.report(1.0, f"Refused: {answer.reason}")
+            return
+        run_id = answer.run_id
+    context.report(0.0, f"Run {run_id} is recorded; it waits for its export.")

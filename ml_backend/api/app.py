@@ -15,6 +15,7 @@ from ml_backend.api.jobs import Jobs
 from ml_backend.api.objects import Objects
 from ml_backend.api.ops import Operations, count_requests
 from ml_backend.api.predict import Protocol
+from ml_backend.api.training import Training
 from ml_backend.api.webhooks import Webhooks
 from ml_backend.context import Context, open_context
 from ml_backend.errors import ConfigurationError
@@ -50,6 +51,7 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
         ("/api/calls", calls.list, gate.bearer("read"), ("GET",)),
         ("/api/calls/summary", calls.summary, gate.bearer("read"), ("GET",)),
         ("/api/calls/<path:what>", calls.show, gate.bearer("read"), ("GET",)),
+        ("/api/training", Training(context).status, gate.bearer("read"), ("GET",)),
         ("/api/jobs", jobs.list, gate.bearer("read"), ("GET",)),
         ("/api/jobs/<job_id>", jobs.show, gate.bearer("read"), ("GET",)),
     ):

@@ -176,8 +176,14 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("arm", sa.String(length=20), nullable=True))
         batch_op.create_foreign_key(batch_op.f("fk_tasks_experiment_id"), "experiments", ["experiment_id"], ["id"])
 
+    with op.batch_alter_table("projects", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("learnt", sa.JSON(), nullable=True))
+
 
 def downgrade() -> None:
+    with op.batch_alter_table("projects", schema=None) as batch_op:
+        batch_op.drop_column("learnt")
+
     with op.batch_alter_table("tasks", schema=None) as batch_op:
         batch_op.drop_constraint(batch_op.f("fk_tasks_experiment_id"), type_="foreignkey")
         batch_op.drop_column("arm")

@@ -1,0 +1,1 @@
+"""Commands about datasets, training and models."""

@@ -1,0 +1,87 @@
+"""`training status`: how far the next model is, what runs, and why the last request was refused."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from ml_backend import material, settings
+from ml_backend.context import Context, open_context
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="When models are trained, and what for.")
+
+
+@app.callback()
+def _group() -> None:
+    """When models are trained, and what for."""
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """Show accepted samples by language, when the next run is expected, what runs now, and the last refusal.
+
+    Example: python -m ml_backend training status
+    """
+    context = open_context(settings.load())
+    facts = read(context)
+    if as_json:
+        typer.echo(json.dumps(facts, ensure_ascii=False, default=_plain))
+        return
+    _show(facts)
+
+
+def read(context: Context) -> dict[str, Any]:
+    """What the screen shows."""
+    with context.db.reading() as connection:
+        return material.facts(connection, threshold=context.settings.training_threshold)
+
+
+def _plain(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _show(facts: dict[str, Any]) -> None:
+    console = Console(soft_wrap=True, highlight=False)
+
+    def line(title: str, text: str) -> None:
+        console.print(f"[bold]{title:<13}[/bold] {escape(text)}")
+
+    line("new samples", f"{facts['said']} since the last run")
+    for language, entry in facts["languages"].items():
+        tests = f", {entry['blind']} for testing" if entry["blind"] else ""
+        line("", f"{language}: {entry['new']:,} new, {entry['accepted']:,} in all, {entry['hours']} h{tests}")
+    for code, number in facts["excluded"].items():
+        line("", f"{number:,} not used: {code}")
+    line("next run", _expected(facts))
+    line("next check", _at(facts["next_check_at"]))
+    for run in facts["running"]:
+        line("running", f"run {run['run']} ({run['state']}, {run['step']}), asked by {run['asked_by']}: {run['why']}")
+    for job in facts["jobs"]:
+        line("job", f"job {job['job']} is {job['state']} since {_at(job['since'])}")
+    if not facts["running"] and not facts["jobs"]:
+        line("running", "nothing")
+    if last := facts["last_run"]:
+        line("last run", f"run {last['run']} {last['state']} {_at(last['at'])}{_because(last)}")
+    if refused := facts["last_refusal"]:
+        line("refused", f"{_at(refused['at'])}, asked by {refused['asked_by']}{_because(refused)}")
+
+
+def _expected(facts: dict[str, Any]) -> str:
+    if facts["expected_at"] is None:
+        return "no date: nothing was accepted in the last two weeks"
+    if facts["new"] >= facts["threshold"]:
+        return "at the next check"
+    return f"about {facts['expected_at']:%Y-%m-%d}, at {facts['per_day']} samples a day"
+
+
+def _at(when: datetime) -> str:
+    return f"{when:%Y-%m-%d %H:%M} UTC"
+
+
+def _because(run: dict[str, Any]) -> str:
+    return f": {run['reason']} [{run['code']}]" if run["reason"] else ""
