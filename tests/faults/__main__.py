@@ -38,7 +38,7 @@ def main() -> int:
 
 def quick() -> int:
     """Everything of the table and of this folder, once."""
-    return _pytest("-n", "3", "tests/faults", *table.elsewhere(), "--durations=10")  # most of it is waiting
+    return _pytest("-n", "3", "tests/faults", *table.elsewhere(), "--durations=10").returncode  # it waits, mostly
 
 
 def guards(only: list[str] | None = None) -> int:
@@ -53,19 +53,26 @@ def prove(rows: Sequence[tuple[int, str, str]]) -> list[str]:
     holds = []
     for number, test, guard in rows:
         began = time.monotonic()
-        code = _pytest("-p", "tests.faults.plugin", "--without", guard, "-x", "--timeout=45", test, quiet=True)
-        bites = code == 1  # pytest's own: tests ran, and some failed
+        ran = _pytest("-p", "tests.faults.plugin", "--without", guard, "-n0", "-x", "--timeout=45", test, quiet=True)
+        bites = ran.returncode == 1  # pytest's own: tests ran, and some failed
         took = time.monotonic() - began
-        print(f"{'bites' if bites else 'HOLDS'}  F{number:<3}{took:5.0f} s  {guard:34}{test}", flush=True)
+        print(f"{'bites' if bites else 'HOLDS'}  F{number:<3}{took:5.0f} s  {guard:40}{test}", flush=True)
+        print(f"{'':19}{_why(ran.stdout)}", flush=True)
         if not bites:
             holds.append(test)
     return holds
 
 
-def _pytest(*arguments: str, quiet: bool = False) -> int:
+def _why(said: str) -> str:
+    """How the failed test ended: a person sees whether it is for the guard's sake."""
+    errors = [line[1:].strip() for line in said.splitlines() if line.startswith("E  ") or "Timeout" in line]
+    return next((line for line in errors if line), said.strip().rpartition("\n")[2])[:140]
+
+
+def _pytest(*arguments: str, quiet: bool = False) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-    output = subprocess.DEVNULL if quiet else None
-    return subprocess.run(command, stdout=output, stderr=output, env={**os.environ, "KAAN_FAULTS_RUN": "1"}).returncode
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if quiet else {}
+    return subprocess.run(command, text=True, env={**os.environ, "KAAN_FAULTS_RUN": "1"}, **output)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,9 @@ from tests.servers import exotel, moto, redis
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "guard(name): without this guard (tests/faults/guards.py) the test must fail")
+    config.addinivalue_line(
+        "markers", "guard(*names): without each of these (tests/faults/guards.py) the test must fail"
+    )
 
 
 @pytest.fixture(autouse=True, scope="session")

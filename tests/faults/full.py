@@ -12,7 +12,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -34,6 +34,14 @@ class Run:
     folder: Path
     seed: int
     scale: float
+    name: str = ""
+    began: float = field(default_factory=time.monotonic)
+
+    def say(self, what: str) -> None:
+        """How far it is: a line now and then, for who waits."""
+        if time.monotonic() - _SAID.get(self.name, self.began) > SAY_S:
+            _SAID[self.name] = time.monotonic()
+            print(f"       {self.name}: {what}, {time.monotonic() - self.began:.0f} s", flush=True)
 
     def count(self, full: int, *, least: int = 1) -> int:
         return max(least, round(full * self.scale))
@@ -42,6 +50,9 @@ class Run:
     def chance(self) -> random.Random:
         return random.Random(self.seed)
 
+
+SAY_S = 15.0
+_SAID: dict[str, float] = {}
 
 Measure = Callable[[Run], Iterable[Figure]]
 

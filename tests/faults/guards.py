@@ -11,14 +11,19 @@ from collections.abc import Callable
 from typing import Any
 
 REMOVALS: dict[str, Callable[[], None]] = {}
+OTHERS = ("guards_way_in", "guards_audio", "guards_jobs", "guards_keeping", "guards_listing")
 
 
 def remove(name: str) -> None:
     """From now on this process lacks the guard."""
-    from tests.faults import guards_way_in  # the rest of them
+    removals()[name]()
 
-    assert guards_way_in
-    REMOVALS[name]()
+
+def removals() -> dict[str, Callable[[], None]]:
+    """All of them, those of the other files too."""
+    for other in OTHERS:
+        module(f"tests.faults.{other}")
+    return REMOVALS
 
 
 def guard(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:

@@ -1,13 +1,10 @@
-"""Taking away the guards of the way in: merging, downloads, audio, the listing. See `tests.faults.guards`."""
+"""Taking away the guards of the way in: merging, downloads, the store. See `tests.faults.guards`."""
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from tests.faults.guards import guard, module
@@ -96,64 +93,6 @@ def _refused_key_stops() -> None:
     stops.stop = lambda context, error: tables.now()
 
 
-@guard("lengths-are-compared")
-def _lengths_are_compared() -> None:
-    """What could be decoded is the recording."""
-    audio = module("ml_backend.audio")
-    real = audio.decode
-    audio.decode = lambda *arguments, **options: dataclasses.replace(real(*arguments, **options), cut=False)
-
-
-def _decoder(*changes: tuple[str, str]) -> None:
-    """The decoder's program with something replaced."""
-    decoder = module("ml_backend.decoder")
-    text = Path(decoder.__file__).read_text()
-    for old, new in changes:
-        assert old in text, old
-        text = text.replace(old, new)
-    program = Path(tempfile.mkdtemp(prefix="kaan-decoder-")) / "decoder.py"
-    program.write_text(text)
-    decoder.__file__ = str(program)
-
-
-@guard("format-whitelist")
-def _format_whitelist() -> None:
-    """FFmpeg opens whatever it recognises, and what that names."""
-    _decoder(
-        (
-            'options = {"format_whitelist": FORMATS, "codec_whitelist": CODECS, "protocol_whitelist": ""}',
-            'options = {"safe": "0"}',
-        ),
-        ("(resource.RLIMIT_NOFILE, 0),", ""),
-        ("container = av.open(bounded,", 'container = av.open("/proc/self/fd/" + str(source.fileno()),'),
-    )
-
-
-@guard("files-closed-to-the-decoder")
-def _files_closed() -> None:
-    _decoder(("(resource.RLIMIT_NOFILE, 0),", ""))
-
-
-@guard("decoder-limits")
-def _decoder_limits() -> None:
-    """Any length, any time, any memory."""
-    audio = module("ml_backend.audio")
-    real = audio.decode
-    endless = {"max_duration_s": 1e9, "memory_mb": 16_000, "cpu_s": 10_000, "wall_s": 10_000}
-
-    def decode(*arguments: Any, limits: Any = None, **options: Any) -> Any:
-        known = {field.name for field in dataclasses.fields(audio.Limits)}
-        without = dataclasses.replace(limits or audio.Limits(), **{k: v for k, v in endless.items() if k in known})
-        return real(*arguments, limits=without, **options)
-
-    audio.decode = decode
-
-
-@guard("one-reader-of-the-listing")
-def _one_reader() -> None:
-    module("sync.exotel.checkpoints").lease = lambda connection, name, owner: True
-
-
 @guard("clock-jumps-are-noticed")
 def _clock_jumps() -> None:
     module("ml_backend.relay").Relay._watch_the_clock = lambda self: None
@@ -182,12 +121,6 @@ def _nightly_check() -> None:
     module("sync.recordings.verification").verify = lambda context, recording, *, read_again: "sound"
 
 
-@guard("listing-is-read")
-def _listing_is_read() -> None:
-    """Callbacks are all there is."""
-    module("sync.exotel.listing").go = lambda context, walk, **options: None
-
-
 @guard("list-of-tasks-is-read")
 def _list_of_tasks_is_read() -> None:
     """Webhooks are all there is."""
@@ -206,3 +139,15 @@ def _byte_cap() -> None:
 @guard("pages-are-no-audio")
 def _pages_are_no_audio() -> None:
     module("sync.outbound.fetching").refuse_pages = lambda first: None
+
+
+@guard("missing-recordings-are-asked-for-again")
+def _asked_for_again() -> None:
+    """What is not there at once is missing."""
+    module("sync.exotel.downloads").LADDER = ()
+
+
+@guard("accidents-are-fetched-once-more")
+def _fetched_once_more() -> None:
+    """What came is what the provider has."""
+    module("sync.recordings.refetching")._ACCIDENTS = ()

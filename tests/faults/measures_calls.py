@@ -28,17 +28,6 @@ from tests.sync.provider import SPEECH, Beside, beside
 
 
 @contextlib.contextmanager
-def whole_world(run: Run) -> Iterator[Whole]:
-    """Everything, as the fixture of the quick set makes it."""
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(redis.running(run.folder / "redis"))
-        endpoint = stack.enter_context(moto.running())
-        httpx.post(f"http://{endpoint}/moto-api/reset")
-        parts = (stack.enter_context(exotel.running()), stack.enter_context(label_studio.running()))
-        yield stack.enter_context(wholes.running(run.folder, server, *parts, endpoint))
-
-
-@contextlib.contextmanager
 def by_hand(run: Run) -> Iterator[Beside]:
     """A service beside Exotel whose clock is moved by hand."""
     with pytest.MonkeyPatch.context() as patch, beside(run.folder, patch) as here:
@@ -154,7 +143,8 @@ def _through_every_entry(here: Beside, number: int, form: str) -> None:
 
 def canaries_hunt(run: Run) -> list[Figure]:
     """Twelve secrets and numbers, every output searched."""
-    with whole_world(run) as whole:
+    with wholes.everything(run.folder) as around:
+        whole = around.whole
         found = canaries.hunt(whole)
     planted = len(canaries.NUMBERS) + len(canaries.SECRETS)
     for one in found:
@@ -164,7 +154,8 @@ def canaries_hunt(run: Run) -> list[Figure]:
 
 def all_down(run: Run) -> list[Figure]:
     """The time of a callback with everything behind the web process up, and down; 50 a second, in turn."""
-    with whole_world(run) as whole:
+    with wholes.everything(run.folder) as around:
+        whole = around.whole
         whole.serve()
         rounds, each, times = 4, run.count(250, least=50), {"up": [], "down": []}
         number = itertools.count()
@@ -200,7 +191,8 @@ def _timed(whole: Whole, client: httpx.Client, number: int) -> float:
 def copies(run: Run) -> list[Figure]:
     """50 copies at once, 100 times: one event, one object, one task each."""
     trials, together = run.count(100, least=3), 50
-    with whole_world(run) as whole:
+    with wholes.everything(run.folder) as around:
+        whole = around.whole
         whole.serve()
         bad = 0
         for trial in range(1, trials + 1):

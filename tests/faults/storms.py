@@ -10,11 +10,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import psutil
 
-from tests.faults.world import PLAIN, Process, World, sid, until
+from tests.faults.world import PLAIN, Process, World, callback, sid, until
 
 
 @dataclass
@@ -38,16 +39,20 @@ def callbacks_under_kills(
     kills: int,
     seed: int,
     senders: int = 4,
+    gap_s: float = 0.0,
     more_kills: Sequence[Callable[[], None]] = (),
-    **about: str,
+    body: Callable[[int], dict[str, Any]] = lambda number: callback(sid(number)),
+    say: Callable[[int, int], None] = lambda sent, kills: None,
 ) -> None:
     """Send `callbacks` different callbacks, each until it is acknowledged, while `kills` random SIGKILLs fall.
 
-    What was acknowledged stands in the outside ledger. Kills fall spread over the whole load.
+    What was acknowledged stands in the outside ledger. Kills fall spread over the whole load, `gap_s` apart on
+    average, so that what was started again comes to work before it dies again; callbacks arrive all the while.
     """
     print(f"seed {seed}")
     chance = random.Random(seed)
     numbers, lock, done = iter(range(callbacks)), threading.Lock(), [0]
+    began = time.monotonic()
 
     def send() -> None:
         with httpx.Client(timeout=20, verify=PLAIN) as client:
@@ -56,20 +61,24 @@ def callbacks_under_kills(
                     number = next(numbers, None)
                 if number is None:
                     return
-                while there.send(sid(number), client=client, **about) != 200:
+                time.sleep(max(0.0, began + gap_s * kills * number / callbacks - time.monotonic()))
+                sent = body(number)
+                while there.post(sent, client=client) != 200:
                     time.sleep(0.02)
                 done[0] += 1
 
     threads = [threading.Thread(target=send) for _ in range(senders)]
     for thread in threads:
         thread.start()
-    fallen = 0
+    fallen, next_at = 0, began
     while any(thread.is_alive() for thread in threads) or fallen < kills:
-        if fallen < kills and done[0] >= callbacks * fallen / (kills + 1):
+        if fallen < kills and time.monotonic() >= next_at and done[0] >= callbacks * fallen / (kills + 1):
             _kill_one(chance, kept, more_kills)
             fallen += 1
+            next_at = time.monotonic() + gap_s * chance.uniform(0.2, 1.6)
         for one in kept:
             one.look()
+        say(done[0], fallen)
         time.sleep(chance.uniform(0.005, 0.03))
     for thread in threads:
         thread.join()

@@ -24,6 +24,7 @@ def _send_until_answered(there: World, number: int) -> int:
     return status
 
 
+@pytest.mark.guard("answered-after-the-commit")
 def test_f1_a_web_process_killed_before_the_commit_has_acknowledged_nothing(alone: World) -> None:
     killed = alone.serve(at=(At("web.before-commit", do="kill", nth=3),))
     assert [alone.send(sid(number)) for number in range(3)] == [200, 200, None]
@@ -35,6 +36,7 @@ def test_f1_a_web_process_killed_before_the_commit_has_acknowledged_nothing(alon
     assert alone.count(tables.events) == 3
 
 
+@pytest.mark.guard("one-row-per-event")
 def test_f2_a_web_process_killed_after_the_commit_keeps_the_event_and_the_repetition_changes_nothing(
     alone: World,
 ) -> None:

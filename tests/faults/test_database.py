@@ -59,6 +59,7 @@ def test_f48_a_transaction_that_reads_first_never_fails_because_another_wrote_me
 SMALL = """mount -t tmpfs -o size=4m tmpfs "$0" || exit 77; "$@" db upgrade || exit 78; exec "$@" web"""
 
 
+@pytest.mark.guard("a-full-disk-is-said-with-503")
 def test_f49_a_full_disk_refuses_callbacks_keeps_the_old_and_recovers_by_itself(tmp_path: Path, alone: World) -> None:
     """Only the web process sees the small file system; the test reaches it through /proc."""
     data = Path(alone.environment["DATA_DIR"])
@@ -139,6 +140,7 @@ def test_f50_a_damaged_or_vanished_database_refuses_to_start_with_what_to_do(alo
         assert "restore" in log, log
 
 
+@pytest.mark.guard("migrations-are-whole")
 @pytest.mark.parametrize("nth", [1, 7, 20, 43])
 def test_f52_a_migration_killed_half_way_is_finished_by_the_next_start(tmp_path: Path, nth: int) -> None:
     world = World.__new__(World)

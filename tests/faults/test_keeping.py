@@ -20,6 +20,7 @@ def sound(whole: Whole) -> None:
     assert checker.wrong(whole.context, sent=whole.history.read(), label_studio=whole.studio) == []
 
 
+@pytest.mark.guard("deaths-are-counted")
 def test_f21_a_transcriber_killed_for_memory_again_and_again_sets_the_call_aside_and_hears_the_next(
     whole: Whole,
 ) -> None:
@@ -72,6 +73,7 @@ def _damage(whole: Whole, key: str, damage: str) -> None:
         client.put_object(BUCKET, key, io.BytesIO(b"other bytes"), 11)
 
 
+@pytest.mark.guard("listing-is-read")
 def test_f51_after_a_restore_the_listing_fills_the_gap_and_objects_without_rows_are_joined_again(
     whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +107,7 @@ def test_f51_after_a_restore_the_listing_fills_the_gap_and_objects_without_rows_
     sound(whole)
 
 
+@pytest.mark.guard("log-lines-are-masked", "numbers-are-pseudonyms")
 def test_f59_no_secret_and_no_number_is_in_any_output(whole: Whole) -> None:
     found = canaries.hunt(whole)
     assert not found, "\n".join(found)

@@ -56,6 +56,7 @@ def test_f8_a_worker_killed_between_taking_a_job_and_its_outcome_is_replaced(the
     assert checker.wrong(there.context) == []
 
 
+@pytest.mark.guard("heard-once")
 @pytest.mark.parametrize(
     "place",
     ["before:sync.transcribe._store", "after:sync.transcribe._store", "runner.before-settle"],

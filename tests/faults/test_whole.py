@@ -71,6 +71,7 @@ def test_f5_fifty_copies_of_a_callback_become_one_object_and_one_task(whole: Who
     sound(whole)
 
 
+@pytest.mark.guard("downloads-lie-aside")
 def test_f9_a_worker_killed_in_mid_download_leaves_nothing_half_and_the_download_is_repeated(whole: Whole) -> None:
     whole.recorder.set(bandwidth=600)
     whole.report(1)
@@ -89,6 +90,7 @@ def test_f9_a_worker_killed_in_mid_download_leaves_nothing_half_and_the_download
     sound(whole)
 
 
+@pytest.mark.guard("the-same-bytes-are-no-conflict")
 @pytest.mark.parametrize("place", ["download.before-keep", "original.before-put", "original.after-put"])
 def test_f10_a_worker_killed_around_an_upload_leaves_one_whole_object(whole: Whole, place: str) -> None:
     whole.report(1)
@@ -102,6 +104,7 @@ def test_f10_a_worker_killed_around_an_upload_leaves_one_whole_object(whole: Who
     sound(whole)
 
 
+@pytest.mark.guard("heard-once")
 @pytest.mark.parametrize("place", ["download.after-keep", "ingest.before-commit", "transcribe.before-drafts"])
 def test_f11_a_worker_killed_between_two_commits_leaves_one_recording_one_transcript_one_task(
     whole: Whole, place: str
@@ -164,6 +167,7 @@ def test_f22_a_worker_killed_beside_the_spool_keeps_the_recording(whole: Whole, 
     sound(whole)
 
 
+@pytest.mark.guard("jobs-end-at-their-limit")
 def test_f23_a_store_that_drips_holds_a_job_up_to_its_limit_and_nothing_else(whole: Whole) -> None:
     whole.report(1)
     whole.start("relay")
@@ -180,6 +184,7 @@ def test_f23_a_store_that_drips_holds_a_job_up_to_its_limit_and_nothing_else(who
     sound(whole)
 
 
+@pytest.mark.guard("whole-objects-only")
 @pytest.mark.parametrize("fault", [{"limit_data": 3000}, {"reset": True}, {"down": True}], ids=str)
 def test_f24_a_store_that_breaks_off_is_tried_again_and_nothing_is_short(whole: Whole, fault: dict[str, Any]) -> None:
     whole.report(1)
@@ -204,6 +209,7 @@ def only_fetch(whole: Whole) -> None:
     assert [row.state for row in whole.rows(tables.recordings)] == ["stored"]
 
 
+@pytest.mark.guard("a-busy-store-is-left-alone")
 def test_f24_a_store_that_asks_to_slow_down_is_asked_a_few_times_and_then_later() -> None:
     asked = []
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from ml_backend import registry, schedules, tables
 from ml_backend.calls import ledger, pseudonyms
 from ml_backend.calls.events import of_call
@@ -15,9 +17,9 @@ from ml_backend.labelling import configs
 from ml_backend.running import runner
 from ml_backend.running.leases import Settled
 from sync import pipeline
-from tests.faults import proxy, world
+from tests.faults import label_studio, proxy, world
 from tests.faults.label_studio import TOKEN, FakeLabelStudio
-from tests.servers import exotel
+from tests.servers import exotel, moto, redis
 from tests.servers.redis import RedisServer
 
 CALL = world.ROOT / "ml_backend" / "bundled" / "calls" / "en-short-price.mp3"
@@ -117,3 +119,22 @@ def running(
             raise
         finally:
             made.stop()
+
+
+@dataclass(frozen=True)
+class Around:
+    """What a whole stands on, for those who want to kill it."""
+
+    whole: Whole
+    redis: RedisServer
+
+
+@contextlib.contextmanager
+def everything(folder: Path) -> Iterator[Around]:
+    """A whole with servers of its own, as the fixtures of the quick set make it."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(redis.running(folder / "redis"))
+        endpoint = stack.enter_context(moto.running())
+        httpx.post(f"http://{endpoint}/moto-api/reset")  # its objects are the process's, not the server's
+        parts = (stack.enter_context(exotel.running()), stack.enter_context(label_studio.running()))
+        yield Around(stack.enter_context(running(folder, server, *parts, endpoint)), server)

@@ -1,0 +1,109 @@
+"""Taking away the guards of audio: the decoder's, and those against text nobody said. See `tests.faults.guards`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.faults.guards import guard, module
+
+
+@guard("lengths-are-compared")
+def _lengths_are_compared() -> None:
+    """What could be decoded is the recording."""
+    audio = module("ml_backend.audio")
+    real = audio.decode
+    audio.decode = lambda *arguments, **options: dataclasses.replace(real(*arguments, **options), cut=False)
+
+
+def _decoder(*changes: tuple[str, str]) -> None:
+    """The decoder's program with something replaced."""
+    decoder = module("ml_backend.decoder")
+    text = Path(decoder.__file__).read_text()
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new)
+    program = Path(tempfile.mkdtemp(prefix="kaan-decoder-")) / "decoder.py"
+    program.write_text(text)
+    decoder.__file__ = str(program)
+
+
+@guard("format-whitelist")
+def _format_whitelist() -> None:
+    """FFmpeg opens whatever it recognises, and what that names."""
+    _decoder(
+        (
+            'options = {"format_whitelist": FORMATS, "codec_whitelist": CODECS, "protocol_whitelist": ""}',
+            'options = {"safe": "0"}',
+        ),
+        ("(resource.RLIMIT_NOFILE, 0),", ""),
+        ("container = av.open(bounded,", 'container = av.open("/proc/self/fd/" + str(source.fileno()),'),
+    )
+
+
+@guard("files-closed-to-the-decoder")
+def _files_closed() -> None:
+    _decoder(("(resource.RLIMIT_NOFILE, 0),", ""))
+
+
+@guard("decoder-limits")
+def _decoder_limits() -> None:
+    """Any length, any time, any memory."""
+    audio = module("ml_backend.audio")
+    real = audio.decode
+    endless = {"max_duration_s": 1e9, "memory_mb": 16_000, "cpu_s": 10_000, "wall_s": 10_000}
+
+    def decode(*arguments: Any, limits: Any = None, **options: Any) -> Any:
+        known = {field.name for field in dataclasses.fields(audio.Limits)}
+        without = dataclasses.replace(limits or audio.Limits(), **{k: v for k, v in endless.items() if k in known})
+        return real(*arguments, limits=without, **options)
+
+    audio.decode = decode
+
+
+@guard("nothing-is-empty")
+def _nothing_is_empty() -> None:
+    """A recording of no sound is a recording of 0 s."""
+    _decoder(("    if samples == 0:\n", "    if False:\n"), ("    if size_bytes == 0:\n", "    if False:\n"))
+
+
+@guard("decoder-errors-are-ours")
+def _decoder_errors() -> None:
+    """Whatever the library raises ends the decoder, and what the decoder leaves behind is taken for its answer."""
+    _decoder(
+        (
+            "except (av.error.FFmpegError, ValueError, IndexError, LookupError, UnicodeError):",
+            "except ZeroDivisionError:",
+        )
+    )
+    module("ml_backend.audio")._answer = json.loads
+
+
+@guard("decoded-in-pieces")
+def _decoded_in_pieces() -> None:
+    """The whole call is in memory before any of it is written."""
+    _decoder(("_GATHERED_SAMPLES = 8000\n", "_GATHERED_SAMPLES = 1 << 40\n"))
+
+
+@guard("times-count-from-the-first-second")
+def _times_count() -> None:
+    """Each span of a long call has a clock of its own."""
+    module("ml_backend.hearing")._moved = lambda segment, by_s: segment
+
+
+@guard("text-needs-a-voice")
+def _text_needs_a_voice() -> None:
+    """The model is asked about everything, and what it says is believed."""
+    believed, np = module("ml_backend.recognition.guards"), module("numpy")
+    voice = module("ml_backend.recognition.voice")
+    believed.judge = lambda evidence: believed.Verdict(empty=not evidence.text.split())
+    voice.Voice.probabilities = lambda self, block: np.ones(-(-block.size // voice.STEP), np.float32)
+
+
+@guard("energy-alone-is-no-speech")
+def _energy_alone() -> None:
+    """Every frame is speech."""
+    module("ml_backend.quality")._speech = lambda powers: powers >= 0

@@ -1,0 +1,80 @@
+"""Taking away the guards of the database, of secrets, and of Label Studio. See `tests.faults.guards`."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import Any
+
+from tests.faults.guards import guard, module
+
+
+@guard("a-full-disk-is-said-with-503")
+def _full_disk() -> None:
+    """What the database raises is answered like any mistake of ours."""
+    exotel = module("ml_backend.api.exotel").Exotel
+    exotel.call_event = lambda self, secret="": self._receive()
+    module("ml_backend.db")._errors = contextlib.nullcontext
+
+
+@guard("a-full-disk-pauses-downloads")
+def _no_room_needed() -> None:
+    """Recordings are fetched as long as there is a byte."""
+    module("sync.recordings.originals").need_room = lambda context: None
+
+
+@guard("migrations-are-whole")
+def _migrations_are_whole() -> None:
+    """Every statement of a migration is its own transaction."""
+    module("ml_backend.db")._begin_sqlite = lambda connection: None
+
+
+@guard("log-lines-are-masked")
+def _log_lines() -> None:
+    """What libraries and our own code say is written as it is."""
+    log = module("ml_backend.log")
+    log.masked = lambda text, **options: text
+    log._Masker.clean = lambda self, name, value: value
+
+
+@guard("numbers-are-pseudonyms")
+def _numbers() -> None:
+    """The ledger keeps a number as it came."""
+    module("ml_backend.calls.pseudonyms").pseudonym = lambda number, key: number.strip()
+
+
+@guard("a-refused-token-is-a-setting")
+def _refused_token() -> None:
+    """401 is trouble that passes."""
+    http = module("sync.http")
+    real = http.refused
+    http.refused = lambda name, status, **options: real(name, 503 if status == 401 else status, **options)
+
+
+@guard("an-expired-token-is-exchanged-once")
+def _expired_token() -> None:
+    """An access token is believed to live as long as it said."""
+    tokens = module("sync.label_studio.tokens").TokenAuth
+    real = tokens.auth_flow
+
+    def flow(self: Any, request: Any) -> Any:
+        steps = real(self, request)
+        answer = yield next(steps)
+        with contextlib.suppress(StopIteration):
+            while not (request.headers.get("Authorization", "").startswith("Bearer") and answer.status_code == 401):
+                answer = yield steps.send(answer)
+
+    tokens.auth_flow = flow
+
+
+@guard("few-wait-for-a-draft")
+def _few_wait() -> None:
+    """Whoever opens a task waits for its draft, however many there are."""
+    delivery = module("ml_backend.delivery").Deliveries
+    real = delivery.__init__
+
+    def opened(self: Any, context: Any) -> None:
+        real(self, context)
+        self._waiters = threading.BoundedSemaphore(10**6)
+
+    delivery.__init__ = opened
