@@ -37,7 +37,7 @@ import os, signal, sys
 from ml_backend import failpoints
 from ml_backend.context import open_context
 from ml_backend.settings import Settings
-from sync import scan
+from sync.objects import scan
 left = [int(sys.argv[1])]
 def die(name):
     left[0] -= name == "scan.after-page"

@@ -19,7 +19,7 @@ from tests.servers import moto
 from tests.sync import offline
 from tests.sync.offline import Offline
 
-CALLS = Path(__file__).resolve().parents[2] / "ml_backend" / "bundled" / "calls"
+CALLS = Path(__file__).resolve().parents[3] / "ml_backend" / "bundled" / "calls"
 LONG = CALLS / "hi-long-complaint.wav"
 
 
