@@ -1,4 +1,5 @@
-# One image. `serving` (the default) runs every process but training and holds no torch; `training` adds it.
+# One image. `serving` (the default) runs every process but the training worker and holds no torch.
+# `training` adds it. Both carry the code of `training`: choosing samples and words needs none of that.
 #   docker build -t kaan .
 #   docker build -t kaan-training --target training .
 # For CUDA, name a base with Python 3.11 and the CUDA 12 runtime and cuDNN 9 that CTranslate2 loads: --build-arg BASE=...
@@ -54,5 +55,6 @@ COPY --from=packages /opt/kaan /opt/kaan
 COPY _wsgi.py model.py /app/
 COPY ml_backend /app/ml_backend
 COPY sync /app/sync
+COPY training /app/training
 USER 10001:10001
 CMD ["web"]
