@@ -53,7 +53,7 @@ def prove(rows: Sequence[tuple[int, str, str]]) -> list[str]:
     holds = []
     for number, test, guard in rows:
         began = time.monotonic()
-        ran = _pytest("-p", "tests.faults.plugin", "--without", guard, "-n0", "-x", "--timeout=45", test, quiet=True)
+        ran = _pytest("-p", "tests.faults.plugin", "--without", guard, "-n0", "-x", "--timeout=90", test, quiet=True)
         bites = ran.returncode == 1  # pytest's own: tests ran, and some failed
         took = time.monotonic() - began
         print(f"{'bites' if bites else 'HOLDS'}  F{number:<3}{took:5.0f} s  {guard:40}{test}", flush=True)

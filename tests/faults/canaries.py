@@ -11,6 +11,7 @@ import contextlib
 import io
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
@@ -19,7 +20,7 @@ import sqlalchemy as sa
 
 from ml_backend import cli, tables
 from tests.faults.wholes import Whole
-from tests.faults.world import until
+from tests.faults.world import sid, until
 
 NUMBERS = {
     "caller": "00000417301", "callee": "00000417302", "dialled": "00000417303", "custom field": "+910000417304",
@@ -51,6 +52,7 @@ def hunt(whole: Whole) -> list[str]:
     whole.start("worker", "sync")
     until(
         lambda: _settled(whole),
+        within_s=40,
         say=lambda: [(r.state, r.reason) for r in whole.rows(tables.recordings)] + [whole.jobs()],
     )
     outputs = {
@@ -91,12 +93,27 @@ def _trouble(whole: Whole, address: str) -> dict[str, str]:
                 address,
                 json={**body, **base, "DialWhomNumber": NUMBERS["dialled"], "digits": NUMBERS["pressed digits"]},
             )
+        with _refusing_events(whole):
+            post("an event that the database refuses", address, params={**base, "CallSid": sid(5), "Status": "busy"})
         post("no call", address, content=b'{"CallSid": ["' + NUMBERS["caller"].encode())
         post("a form", address, data={"CallSid": "../" + NUMBERS["caller"], **base})
         post("a wrong secret", f"{whole.url}/webhooks/exotel/{SECRETS['EXOTEL_WEBHOOK_SECRET']}x", json=base)
         post("predict", f"{whole.url}/predict", json=base, auth=("label-studio", SECRETS["BASIC_AUTH_PASS"]))
         post("predict without", f"{whole.url}/predict", json=base, auth=("x", SECRETS["BASIC_AUTH_PASS"] + "x"))
     return answers
+
+
+@contextlib.contextmanager
+def _refusing_events(whole: Whole) -> Iterator[None]:
+    """The database's driver quotes what it was given in the error that goes to the log."""
+    for statement in (
+        "CREATE TRIGGER refuse BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'refused'); END",
+        "DROP TRIGGER refuse",
+    ):
+        with whole.context.db.transaction() as connection:
+            connection.execute(sa.text(statement))
+        if statement.startswith("CREATE"):
+            yield
 
 
 def _text_of(whole: Whole, table: sa.Table) -> str:

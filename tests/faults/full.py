@@ -34,14 +34,13 @@ class Run:
     folder: Path
     seed: int
     scale: float
-    name: str = ""
-    began: float = field(default_factory=time.monotonic)
+    said: list[float] = field(default_factory=lambda: [time.monotonic()])  # when it began, and spoke since
 
     def say(self, what: str) -> None:
         """How far it is: a line now and then, for who waits."""
-        if time.monotonic() - _SAID.get(self.name, self.began) > SAY_S:
-            _SAID[self.name] = time.monotonic()
-            print(f"       {self.name}: {what}, {time.monotonic() - self.began:.0f} s", flush=True)
+        if time.monotonic() - self.said[-1] > SAY_S:
+            self.said.append(time.monotonic())
+            print(f"       {what}, {self.said[-1] - self.said[0]:.0f} s", flush=True)
 
     def count(self, full: int, *, least: int = 1) -> int:
         return max(least, round(full * self.scale))
@@ -52,20 +51,19 @@ class Run:
 
 
 SAY_S = 15.0
-_SAID: dict[str, float] = {}
 
 Measure = Callable[[Run], Iterable[Figure]]
 
 
 def measures() -> dict[str, Measure]:
-    from tests.faults import measures_audio, measures_calls, measures_jobs
+    from tests.faults import measures_addresses, measures_audio, measures_calls, measures_jobs
 
     return {
         "cuts": measures_audio.cuts,
         "bombs": measures_audio.bombs,
         "orders": measures_calls.orders,
         "dropped": measures_calls.dropped,
-        "addresses": measures_calls.addresses,
+        "addresses": measures_addresses.addresses,
         "canaries": measures_calls.canaries_hunt,
         "all-down": measures_calls.all_down,
         "copies": measures_calls.copies,
@@ -99,6 +97,7 @@ def run(*, seed: int, scale: float, only: Sequence[str] | None = None) -> int:
         if only and name not in only:
             continue
         began = time.monotonic()
+        print(f"{time.strftime('%H:%M:%S')}  {name}", flush=True)
         with tempfile.TemporaryDirectory(prefix=f"kaan-{name}-") as folder:
             try:
                 found = list(measure(Run(Path(folder), seed + number, scale)))

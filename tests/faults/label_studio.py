@@ -39,6 +39,7 @@ class FakeLabelStudio:
     requests: list[tuple[str, str]] = field(default_factory=list)
     refuse: Callable[[str, str], int | None] = lambda method, path: None  # a status to answer instead
     lose_answer: Callable[[str, str], bool] = lambda method, path: False  # carried out, and the connection breaks
+    moved: dict[str, str] = field(default_factory=dict)  # path -> where it is redirected to
     token_ok: bool = True
     lock: threading.RLock = field(default_factory=threading.RLock)
     _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -137,6 +138,11 @@ class _Handler(BaseHTTPRequestHandler):
             status = 401
         if status is not None:
             self._answer(status, {"detail": "scripted"})
+            return
+        if path in self.there.moved:
+            location = self.there.moved[path].encode()
+            self.wfile.write(b"HTTP/1.1 302 Found\r\nLocation: " + location + b"\r\nContent-Length: 0\r\n\r\n")
+            self.close_connection = True
             return
         for known, pattern, act in ROUTES:
             found = re.fullmatch(pattern, path)

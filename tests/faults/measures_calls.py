@@ -6,24 +6,19 @@ import contextlib
 import itertools
 import json
 import statistics
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import httpx
 import pytest
 
 from ml_backend import jobs, tables
-from ml_backend.calls import ledger, pseudonyms
-from ml_backend.calls.events import of_call
-from tests.faults import canaries, checker, label_studio, wholes
+from ml_backend.calls import ledger
+from tests.faults import canaries, checker, wholes
 from tests.faults.full import Figure, Run
 from tests.faults.wholes import BUCKET, CALL, Whole
 from tests.faults.world import PLAIN, sid
-from tests.servers import exotel, moto, redis
-from tests.sync.hostile import HOSTILE
 from tests.sync.provider import SPEECH, Beside, beside
 
 
@@ -81,64 +76,6 @@ def dropped(run: Run) -> list[Figure]:
                f"{len(missing)} ({from_listing} from the listing)", not missing and not broken),
         Figure("simulated minutes from listing to ledger, at most", "20", f"{late:.0f}", late <= 20),
     ]  # fmt: skip
-
-
-_OFF_LIST: list[str] = []
-_LISTED: set[tuple[str, int]] = set()
-_WATCHING: list[bool] = []
-
-
-def _watch(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "socket.connect" and _LISTED and isinstance(arguments[1], tuple):
-        place = (str(arguments[1][0]), int(arguments[1][1]))
-        if place not in _LISTED:
-            _OFF_LIST.append(f"{place[0]}:{place[1]}")
-    elif event == "socket.getaddrinfo" and _LISTED and str(arguments[0]) not in {host for host, _ in _LISTED}:
-        _OFF_LIST.append(f"name {arguments[0]}")
-
-
-def addresses(run: Run) -> list[Figure]:
-    """Hostile addresses through every entry: what this process connects to, by the interpreter's own notice."""
-    forms = HOSTILE[: run.count(len(HOSTILE), least=5)]
-    entries, leaked = ("callback", "listing", "details", "redirect"), 0
-    _OFF_LIST.clear()
-    if not _WATCHING:
-        _WATCHING.append(True)
-        sys.addaudithook(_watch)
-    with by_hand(run) as here:
-        _LISTED.update(("127.0.0.1", port) for port in here.provider.ports.values())
-        try:
-            for number, form in enumerate(forms):
-                _through_every_entry(here, number * 10, form)
-            here.later(minutes=3)
-            here.later(hours=1)
-        finally:
-            _LISTED.clear()
-        for seen in here.provider.asked():
-            leaked += seen.listener == "store" and seen.authorization is not None
-    for place in sorted(set(_OFF_LIST))[:10]:
-        print("connected off the list:", place)
-    return [
-        Figure(f"connections off the list, {len(forms)} forms through {len(entries)} entries", "0",
-               str(len(_OFF_LIST)), not _OFF_LIST),
-        Figure("credentials sent to another host", "0", str(leaked), leaked == 0),
-    ]  # fmt: skip
-
-
-def _through_every_entry(here: Beside, number: int, form: str) -> None:
-    row = here.provider.add(number + 1, audio=SPEECH)
-    here.provider.calls.remove(row)
-    here.told({**row, "RecordingUrl": form})  # callback
-    listed = {**row, "Sid": f"{number + 2:031x}p", "RecordingUrl": form}
-    key = pseudonyms.key_of(here.context.settings)
-    with here.context.db.transaction() as connection:  # as a listed row, and as the answer to a look-up
-        ledger.record(connection, of_call(listed, source="listing"), key=key)
-        ledger.record(connection, of_call({**listed, "Sid": f"{number + 3:031x}p"}, source="details"), key=key)
-    redirecting = here.provider.add(number + 4, audio=SPEECH)
-    if "\r" not in form and "\n" not in form and form.isascii():
-        here.provider.script("recording", [f"redirect:{form}"], name=f"{number + 4:031x}p.mp3", then="404")
-        here.told(redirecting)
-    here.run()
 
 
 def canaries_hunt(run: Run) -> list[Figure]:

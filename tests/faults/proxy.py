@@ -33,7 +33,7 @@ class Proxy:
 
     def __init__(self, target: str) -> None:
         host, _, port = target.rpartition(":")
-        self._target = (host, int(port))
+        self.target = (host, int(port))
         self._faults: dict[str, Any] = {}
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -107,7 +107,7 @@ class Proxy:
         if "timeout" in self._faults:
             return  # held open, unanswered, until healed
         try:
-            outer = socket.create_connection(self._target, timeout=5)
+            outer = socket.create_connection(self.target, timeout=5)
             outer.settimeout(None)
         except OSError:
             _reset(inner)

@@ -118,22 +118,25 @@ def test_f57_an_import_whose_answer_was_lost_is_looked_up_and_not_repeated(whole
 
 
 @pytest.mark.guard("few-wait-for-a-draft")
-def test_f58_sixty_predictions_at_once_for_an_unknown_project_are_all_answered(whole: Whole) -> None:
-    """Each with an entry for its task; and what else the process is asked meanwhile does not wait for them."""
+def test_f58_sixty_predictions_at_once_are_all_answered_and_the_process_stays_awake(whole: Whole) -> None:
+    """Half of them from a project nobody knows, half for tasks without a draft, for which a few wait a while."""
     whole.serve()
+    [project] = whole.rows(tables.projects)
     key = whole.environment["BASIC_AUTH_PASS"]
 
     def ask(number: int) -> tuple[int, Any]:
-        body = {"tasks": [{"id": number + 1, "data": {"audio": "s3://nowhere/a.wav"}}], "project": "4711.1"}
+        place = str(project.ls_project_id) if number % 2 else "4711.1"
+        body = {"tasks": [{"id": number + 1, "data": {"audio": "s3://nowhere/a.wav"}}], "project": place, "params": {}}
         with httpx.Client(timeout=60, auth=("label-studio", key), verify=PLAIN) as client:
-            answer = client.post(f"{whole.url}/predict", json={**body, "params": {}})
+            answer = client.post(f"{whole.url}/predict", json=body)
             return answer.status_code, answer.json().get("results")
 
+    longest_s = 0.0
     with ThreadPoolExecutor(50) as pool:
         asked = [pool.submit(ask, number) for number in range(60)]
-        began = time.monotonic()
         while not all(one.done() for one in asked):
+            began = time.monotonic()
             assert httpx.get(f"{whole.url}/health", timeout=60, verify=PLAIN).status_code == 200
-            assert time.monotonic() - began < 20
-            time.sleep(0.1)
+            longest_s = max(longest_s, time.monotonic() - began)
     assert [one.result() for one in asked] == [(200, [[]])] * 60
+    assert longest_s < 2.5  # less than a single one waits
