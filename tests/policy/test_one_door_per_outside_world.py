@@ -30,6 +30,7 @@ DOORS = {
     "peft": ["training/trainers/*"],
     "scipy": ["training/trainers/*", "training/bundled/*"],
     "pandas": [],
+    "rapidfuzz": ["training/scoring/*"],
     "jiwer": ["training/evaluation*.py"],
     "flask": ["ml_backend/api/*"],
     "werkzeug": ["ml_backend/api/*"],

@@ -1,0 +1,88 @@
+"""Text -> the same text, written one way: `strict` and `indic`. Pure.
+
+The stock Whisper normaliser removes every combining mark, which turns "किताब" into "कतब" and hides half of what a
+Hindi model gets wrong. Here no mark is ever removed: vowel signs, nukta, candrabindu, anusvara, visarga and virama all
+stay, so a wrong one is an error.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+ZWJ, VIRAMA = "\u200d", "\u094d"
+
+SPOKEN_SIGNS = "%&@+=°"  # said aloud, so each is a word; signs of currencies are too
+
+_EYELASH = re.compile(f"\u0930{VIRAMA}{ZWJ}")  # Marathi: दुसर्‍या is also typed दुसऱ्या, and दर्या is another word
+_GROUPED = re.compile(r"(?<![\d,])\d{1,3}(?:,\d{2,3})*,\d{3}(?![\d,]\d)")  # 1,25,000 and 125,000
+_POINT = re.compile(r"(?<=\d)\.(?=\d)")
+_APOSTROPHE = re.compile(r"(?<=\w)['’‘ʼ`´](?=\w)")
+_KEPT_POINT = "\ue000"  # a point between digits while punctuation is removed
+
+
+def strict(text: str) -> str:
+    """As written, in Unicode's composed form: case and punctuation count, the amount of white space does not.
+
+    What nobody can see or type on purpose (byte order marks, zero-width spaces, marks of direction) is left out; the
+    joiners stay, since they change what is shown.
+    """
+    kept = "".join(_shown(character) for character in text) if not text.isascii() else text
+    return " ".join(unicodedata.normalize("NFC", kept).split())
+
+
+def indic(text: str) -> str:
+    """Words only: no case, no punctuation (danda too), no joiners; one spelling of what looks the same.
+
+    1,25,000 is 125000 and 3.5 stays one word. Signs that are said aloud (%, ₹) are words.
+    """
+    if not text.isascii():
+        text = _EYELASH.sub(f"\u0931{VIRAMA}", unicodedata.normalize("NFC", text))
+    if any(character.isdigit() for character in text):
+        text = _GROUPED.sub(lambda found: found[0].replace(",", ""), text)
+        text = _POINT.sub(_KEPT_POINT, text)
+    text = _APOSTROPHE.sub("", text.casefold())
+    text = "".join([_word_part(character) for character in text])
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)  # marks meet when what stood between them is gone
+    return " ".join(text.split())
+
+
+def scripts(text: str) -> frozenset[str]:
+    """The scripts of a text's letters: Deva, Latn, and Zzzz for every other."""
+    return frozenset(found for found in map(script_of, text) if found)
+
+
+@lru_cache(maxsize=4096)
+def script_of(character: str) -> str:
+    """Deva, Latn or Zzzz (any other) for a letter; empty for digits, signs, marks and spaces."""
+    if not unicodedata.category(character).startswith("L"):
+        return ""
+    name = unicodedata.name(character, "")
+    if name.startswith("DEVANAGARI"):
+        return "Deva"
+    return "Latn" if "LATIN" in name else "Zzzz"
+
+
+@lru_cache(maxsize=8192)
+def _shown(character: str) -> str:
+    category = unicodedata.category(character)
+    if character in "\u200c\u200d" or category not in ("Cf", "Cc", "Co", "Cs"):
+        return character
+    return " " if category == "Cc" else ""
+
+
+@lru_cache(maxsize=8192)
+def _word_part(character: str) -> str:
+    """A character as it stays in words; "" glues what is left and right of it, " " parts them."""
+    if character == _KEPT_POINT:
+        return "."
+    category = unicodedata.category(character)
+    if "\ufe00" <= character <= "\ufe0f" or character == "\u20e3" or category == "Cf":
+        return ""  # how an emoji looks, joiners, marks of direction
+    if category[0] in "LMN":
+        return character
+    if character in SPOKEN_SIGNS or category == "Sc":
+        return f" {character} "
+    return " "

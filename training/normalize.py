@@ -1,0 +1,67 @@
+"""Text -> text as a score compares it: four named, versioned readings (design D9). Pure.
+
+    strict@1            as written: case and punctuation count
+    indic@1             words: no case, no punctuation; every vowel sign and every other mark stays
+    script-neutral@1    indic, and a word costs nothing for being in the other script: नमस्ते and namaste
+    number-canonical@1  indic, and numbers in digits: ढाई हज़ार, 2,500 and twenty-five hundred
+
+A reading that changes gets a new version and a new name beside the old one: counts name what they were made with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MappingProxyType
+
+from ml_backend.errors import InvalidInput
+from training.normalisation import numbers, writing
+
+STRICT, INDIC = "strict@1", "indic@1"
+SCRIPT_NEUTRAL, NUMBER_CANONICAL = "script-neutral@1", "number-canonical@1"
+
+Normaliser = Callable[[str, str | None], str]
+
+
+def strict(text: str, language: str | None = None) -> str:
+    """Unicode's composed form and single spaces; nothing else changes."""
+    return writing.strict(text)
+
+
+def indic(text: str, language: str | None = None) -> str:
+    """No case, no punctuation, no joiners; every mark stays."""
+    return writing.indic(text)
+
+
+def number_canonical(text: str, language: str | None = None) -> str:
+    """`indic` with numbers in digits. `language` settles words that are numbers in one language only."""
+    return numbers.in_digits(writing.indic(numbers.vulgar_fractions(text)), language)
+
+
+def script_neutral(text: str, language: str | None = None) -> str:
+    """`indic` in one script."""
+    return writing.indic(text)
+
+
+NORMALISERS: MappingProxyType[str, Normaliser] = MappingProxyType(
+    {STRICT: strict, INDIC: indic, SCRIPT_NEUTRAL: script_neutral, NUMBER_CANONICAL: number_canonical}
+)
+
+
+def normalise(text: str, language: str | None = None, *, normaliser: str) -> str:
+    """One text under the reading called `normaliser`."""
+    return reading(normaliser)(text, language)
+
+
+def pair(reference: str, hypothesis: str, *, normaliser: str, language: str | None = None) -> tuple[str, str]:
+    """Two texts as they are compared under one reading."""
+    read = reading(normaliser)
+    return read(reference, language), read(hypothesis, language)
+
+
+def reading(name: str) -> Normaliser:
+    """The reading called `name`; an unknown name is told which are known."""
+    found = NORMALISERS.get(name)
+    if found is None:
+        known = ", ".join(NORMALISERS)
+        raise InvalidInput("no-such-normaliser", f"There is no normaliser called {name}.", f"Use one of: {known}.")
+    return found

@@ -1,0 +1,1 @@
+"""Counts of edits and what is computed from them."""
