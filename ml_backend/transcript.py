@@ -37,17 +37,28 @@ class Segment:
 
 @dataclass(frozen=True)
 class DecodingProfile:
-    """Everything besides the audio and the weights that decides the text. Part of a transcription's key."""
+    """Everything besides the audio and the weights that decides the text. Part of a transcription's key.
+
+    `learnt_words` are (language, word) for the model's prompt, `corrections` are (language, heard, meant): what people
+    corrected again and again. Empty ones leave the digest as it is without them.
+    """
 
     language: str | None = None
     prompt: str | None = None
     hotwords: tuple[str, ...] = ()
     hotwords_revision: int = 0
     beam_size: int = 5
+    learnt_words: tuple[tuple[str, str], ...] = ()
+    corrections: tuple[tuple[str, str, str], ...] = ()
+
+    def words_for(self, language: str) -> tuple[str, ...]:
+        """Words the model is told to expect in a language."""
+        return (*self.hotwords, *(word for spoken, word in self.learnt_words if spoken == language))
 
     def digest(self) -> str:
         """First 16 hex digits of the SHA-256 of the canonical JSON form."""
-        canonical = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        said = {k: v for k, v in asdict(self).items() if v or k not in ("learnt_words", "corrections")}
+        canonical = json.dumps(said, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 

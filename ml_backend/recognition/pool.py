@@ -151,7 +151,8 @@ class Pool:
         profile = recording.request.profile
         if recording.language is None:
             return
-        prompt = self.decoder.prompt(recording.language, prompt=profile.prompt, hotwords=", ".join(profile.hotwords))
+        words = ", ".join(profile.words_for(recording.language))
+        prompt = self.decoder.prompt(recording.language, prompt=profile.prompt, hotwords=words)
         for work in recording.work:
             work.prompt = prompt
 

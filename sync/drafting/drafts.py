@@ -8,13 +8,14 @@ body is `[]`: Label Studio stores nothing for an empty list, and the question do
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, jobs, legs, rendering, tables
+from ml_backend import corrections, db, jobs, legs, rendering, tables
 from ml_backend.errors import PermanentError
 from ml_backend.labelling import labelconfig
 from ml_backend.settings import Settings
@@ -59,7 +60,7 @@ def draft_task(
     While a project is being re-drafted a task gets its drafts under both labels: what people see now, and next.
     """
     profile = profile_of(project, settings)
-    found = find_transcription(connection, recording, profile, model_version)
+    found = transcription_of(connection, recording, profile, model_version)
     if found is None and not task.blind:
         return False
     labels = [project.draft_label]
@@ -93,6 +94,38 @@ def find_transcription(
         transcriptions.c.decoding_hash == profile.decoding.digest(),
     )
     return connection.execute(statement).first()
+
+
+def uncorrected(
+    connection: Connection, recording: sa.Row[Any], profile: Profile, model_version: str
+) -> sa.Row[Any] | None:
+    """What was heard, where only the approved corrections are missing: no model has to be asked for those."""
+    if not profile.decoding.corrections:
+        return None
+    plain = replace(profile, decoding=replace(profile.decoding, corrections=()))
+    return find_transcription(connection, recording, plain, model_version)
+
+
+def transcription_of(
+    connection: Connection, recording: sa.Row[Any], profile: Profile, model_version: str
+) -> sa.Row[Any] | None:
+    """What was heard under this profile; made here and now when only its corrections are new."""
+    found = find_transcription(connection, recording, profile, model_version)
+    if found is not None:
+        return found
+    plain = uncorrected(connection, recording, profile, model_version)
+    if plain is None:
+        return None
+    transcript = corrections.apply(Transcript.from_json(plain.transcript), profile.decoding.corrections)
+    values = {
+        **{name: plain._mapping[name] for name in plain._mapping if name not in ("id", "created_at")},
+        "decoding_hash": profile.decoding.digest(),
+        "decoding": asdict(profile.decoding),
+        "text": transcript.text,
+        "transcript": transcript.to_json(),
+    }
+    db.insert_once(connection, transcriptions, values, key=("audio_sha256", "model_version", "decoding_hash"))
+    return find_transcription(connection, recording, profile, model_version)
 
 
 def _draft(
@@ -161,7 +194,7 @@ def body_of(
 ) -> str | None:
     """What a task's prediction row would hold if it were made now by this model; None while it was not heard."""
     profile = profile_of(project, settings)
-    found = find_transcription(connection, recording, profile, model_version)
+    found = transcription_of(connection, recording, profile, model_version)
     if found is None:
         return None
     piece = pieces.piece_of(recording, task)

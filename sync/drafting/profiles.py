@@ -43,12 +43,20 @@ def profile_of(project: sa.Row[Any] | None, settings: Settings) -> Profile:
         prompt=wishes.prompt or None,
         hotwords=wishes.hotwords,
         beam_size=wishes.beam_size or settings.asr_beam_size,
+        learnt_words=_tuples(project.learnt, "words", 2),
+        corrections=_tuples(project.learnt, "corrections", 3),
     )
     policy = project.script_policy if isinstance(project.script_policy, Mapping) else {}
     stated = project.extra_params.get("script_policy") if isinstance(project.extra_params, Mapping) else None
     if isinstance(stated, Mapping):
         policy = {**policy, **stated}
     return Profile(decoding, wishes.minimum_confidence, {str(k): str(v) for k, v in policy.items()})
+
+
+def _tuples(learnt: Any, name: str, size: int) -> tuple[Any, ...]:
+    """What people approved for this project (`hotwords approve`), as the decoding takes it."""
+    rows = learnt.get(name) if isinstance(learnt, Mapping) else None
+    return tuple(sorted(tuple(map(str, row)) for row in rows or () if len(row) == size))
 
 
 def problems_of(stored: Any) -> tuple[dict[str, Any], str | None]:
