@@ -1,0 +1,62 @@
+"""Counts -> a figure with its basis, or "too few to say". Pure.
+
+A share of three is no share. Every figure of a summary carries what it was computed from, so that a reader can weigh
+it, and says nothing where the basis is too small.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+LEAST_ITEMS = 20  # for a share of annotations
+LEAST_WORDS = 200  # for an error rate
+TOO_FEW = "too few to say"
+
+Figure = dict[str, Any]
+
+
+def share(part: int, whole: int, *, least: int = LEAST_ITEMS) -> Figure:
+    """`part` of `whole` with its 95 % interval (Wilson)."""
+    if whole < max(least, 1):
+        return {"value": None, "part": part, "of": whole, "note": TOO_FEW}
+    low, high = wilson(part, whole)
+    return {"value": round(part / whole, 4), "part": part, "of": whole, "low": round(low, 4), "high": round(high, 4)}
+
+
+def rate(edits: int, length: int, *, least: int = LEAST_WORDS) -> Figure:
+    """Edits per word (or character), pooled: the sum of edits over the sum of lengths. It may exceed 1."""
+    if length < max(least, 1):
+        return {"value": None, "part": edits, "of": length, "note": TOO_FEW}
+    return {"value": round(edits / length, 4), "part": edits, "of": length}
+
+
+def wilson(part: int, whole: int) -> tuple[float, float]:
+    """The 95 % interval of a share, which stays inside 0..1 and is right for small counts."""
+    z = 1.959964
+    found = part / whole
+    centre = (found + z * z / (2 * whole)) / (1 + z * z / whole)
+    half = z / (1 + z * z / whole) * math.sqrt(found * (1 - found) / whole + z * z / (4 * whole * whole))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def at_least(part: int, chances: Sequence[float]) -> float:
+    """The probability of `part` or more successes among independent trials with these chances (exact)."""
+    if part <= 0:
+        return 1.0
+    if part > len(chances):
+        return 0.0
+    below = np.zeros(part)  # the probability of 0..part-1 successes so far
+    below[0] = 1.0
+    for chance in chances:
+        below[1:] = below[1:] * (1 - chance) + below[:-1] * chance
+        below[0] *= 1 - chance
+    return float(min(1.0, max(0.0, 1.0 - below.sum())))
+
+
+def at_most(part: int, whole: int, chance: float) -> float:
+    """The probability of `part` or fewer successes among `whole` trials of one chance."""
+    return at_least(whole - part, [1 - chance] * whole)

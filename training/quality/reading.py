@@ -1,0 +1,217 @@
+"""Rows -> Reviews: each person's newest result on each task, with what it was made from. Only reads.
+
+An annotation has a row for every time it was changed; the newest one that is alive counts. Its review time is the
+largest `lead_time` of all of them, never their sum: Label Studio's editor sends a running total with every update, and
+a change made through the API may carry none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend import tables
+from ml_backend.db import Database
+from ml_backend.tables import agreements, predictions, recordings, tasks
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which annotations: of one project or all, made since a time."""
+
+    project_id: int | None = None
+    since: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Review:
+    """One annotation. Counts of edits are None where there was no draft; `text` is read for gold tasks only."""
+
+    id: int
+    project_id: int
+    task_id: int | None
+    annotator: int | None
+    audio_s: float | None
+    lead_time_s: float | None = None
+    created_at: datetime | None = None
+    language: str | None = None
+    script: str | None = None
+    quality: str | None = None
+    accent: str | None = None
+    reject: tuple[str, ...] = ()
+    skipped: bool = False
+    ground_truth: bool = False
+    before_attach: bool = False
+    blind: bool = False
+    model_version: str | None = None
+    confidence: float | None = None
+    unchanged: bool = False
+    words: int = 0
+    word_edits: int | None = None
+    chars: int = 0
+    char_edits: int | None = None
+    gold: str | None = None  # the known answer of its task
+    text: str | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether somebody wrote down what was said: neither skipped nor rejected."""
+        return not (self.skipped or self.reject)
+
+    @property
+    def drafted(self) -> bool:
+        """Whether it began from a draft of ours with words in it."""
+        return self.word_edits is not None and not self.blind and not self.before_attach
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two people on one task: how far they agree. `choices`: per control, whether they chose the same."""
+
+    task_id: int
+    first: Review
+    second: Review
+    words: int
+    word_edits: int
+    chars: int
+    char_edits: int
+    choices: tuple[tuple[str, bool], ...] = ()
+
+
+def reviews(database: Database, scope: Scope | None = None) -> list[Review]:
+    """The newest alive state of every annotation, in the order of their ids."""
+    scope = scope or Scope()
+    each = tables.annotations.c
+    same = (each.project_id, each.ls_annotation_id)
+    newest = (
+        sa.select(
+            each.id.label("id"),
+            _place(*same).label("place"),
+            sa.func.max(each.lead_time_s).over(partition_by=same).label("lead_time_s"),
+        )
+        .where(each.deleted_at.is_(None))
+        .subquery()
+    )
+    truth = _known_answers()
+    statement = (
+        sa.select(
+            each.id, each.project_id, each.task_id, each.annotator, each.language, each.script, each.quality,
+            each.accent, each.reject, each.skipped, each.ground_truth, each.before_attach, each.measures, each.edited,
+            sa.func.coalesce(each.ls_created_at, each.created_at).label("made_at"),
+            sa.func.coalesce(each.model_version, predictions.c.model_version).label("model_version"),
+            sa.func.coalesce(each.draft["confidence"].as_float(), predictions.c.score).label("confidence"),
+            newest.c.lead_time_s, tasks.c.start_s, tasks.c.end_s, tasks.c.blind, recordings.c.duration_s,
+            sa.func.coalesce(tasks.c.gold_text, truth.c.text).label("gold"),
+            sa.case((sa.func.coalesce(tasks.c.gold_text, truth.c.text).is_not(None), each.text)).label("text"),
+        )
+        .join(newest, newest.c.id == each.id)
+        .outerjoin(tasks, tasks.c.id == each.task_id)
+        .outerjoin(recordings, recordings.c.id == tasks.c.recording_id)
+        .outerjoin(predictions, predictions.c.id == each.prediction_id)
+        .outerjoin(truth, truth.c.task_id == each.task_id)
+        .where(newest.c.place == 1)
+        .order_by(each.id)
+    )  # fmt: skip
+    if scope.project_id is not None:
+        statement = statement.where(each.project_id == scope.project_id)
+    if scope.since is not None:
+        statement = statement.where(sa.func.coalesce(each.ls_created_at, each.created_at) >= scope.since)
+    return [_review(row) for row in database.rows(statement)]
+
+
+def pairs(database: Database, found: Sequence[Review]) -> list[Pair]:
+    """The stored agreements between two different people whose annotations are among `found`."""
+    by_id = {review.id: review for review in found}
+    kept = []
+    for row in database.rows(sa.select(agreements).order_by(agreements.c.id)):
+        first, second = by_id.get(row.first_id), by_id.get(row.second_id)
+        counts = row.counts if isinstance(row.counts, Mapping) else {}
+        if first is None or second is None or first.annotator == second.annotator or not counts:
+            continue
+        choices = counts.get("choices") or {}
+        kept.append(
+            Pair(
+                task_id=row.task_id,
+                first=first,
+                second=second,
+                words=number(counts.get("words")) or 0,
+                word_edits=number(counts.get("word_edits")) or 0,
+                chars=number(counts.get("chars")) or 0,
+                char_edits=number(counts.get("char_edits")) or 0,
+                choices=tuple(sorted((str(name), bool(value)) for name, value in choices.items())),
+            )
+        )
+    return kept
+
+
+def number(value: Any) -> int | None:
+    """A count, whether stored as one number or by kind of edit."""
+    if isinstance(value, Mapping):
+        return sum(number(part) or 0 for part in value.values())
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _known_answers() -> sa.Subquery:
+    """Per task, the text of the newest annotation that was marked as ground truth."""
+    each = tables.annotations.c
+    ranked = (
+        sa.select(each.task_id, each.text, _place(each.task_id).label("place"))
+        .where(each.ground_truth, each.deleted_at.is_(None), each.text.is_not(None), each.task_id.is_not(None))
+        .subquery()
+    )
+    return sa.select(ranked.c.task_id, ranked.c.text).where(ranked.c.place == 1).subquery()
+
+
+def _place(*among: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:
+    """1 for the newest annotation among those that share these columns."""
+    each = tables.annotations.c
+    return sa.func.row_number().over(partition_by=among, order_by=(each.ls_updated_at.desc(), each.id.desc()))
+
+
+def _review(row: sa.Row[Any]) -> Review:
+    measures = row.measures if isinstance(row.measures, Mapping) else {}
+    word_edits = number(measures.get("word_edits"))
+    return Review(
+        id=row.id,
+        project_id=row.project_id,
+        task_id=row.task_id,
+        annotator=row.annotator,
+        audio_s=_audio_s(row),
+        lead_time_s=_seconds(row.lead_time_s),
+        created_at=row.made_at,
+        language=row.language,
+        script=row.script,
+        quality=row.quality,
+        accent=row.accent,
+        reject=tuple(map(str, row.reject or ())),
+        skipped=row.skipped,
+        ground_truth=row.ground_truth,
+        before_attach=row.before_attach,
+        blind=bool(row.blind),
+        model_version=row.model_version,
+        confidence=row.confidence,
+        unchanged=bool(measures["unchanged"]) if "unchanged" in measures else row.edited == "untouched",
+        words=number(measures.get("words")) or 0,
+        word_edits=word_edits,
+        chars=number(measures.get("chars")) or 0,
+        char_edits=number(measures.get("char_edits")),
+        gold=row.gold,
+        text=row.text,
+    )
+
+
+def _audio_s(row: sa.Row[Any]) -> float | None:
+    """How long the task's audio is."""
+    end_s = row.end_s if row.end_s is not None else row.duration_s
+    if end_s is None or row.start_s is None or end_s <= row.start_s:
+        return None
+    return float(end_s - row.start_s)
+
+
+def _seconds(value: float | None) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) and value > 0 else None

@@ -1,0 +1,61 @@
+"""Reviews -> seconds of work per minute of audio. Pure.
+
+Label Studio's editor measures the time a task is on the screen, so a tab that was left open overnight would outweigh a
+week: reviews that took longer than anybody transcribes are counted, and kept out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from training.quality.figures import LEAST_ITEMS, TOO_FEW
+from training.quality.reading import Review
+
+LEFT_OPEN_TIMES, LEFT_OPEN_LEAST_S = 20, 600.0  # from nothing, an expert needs about 4 h per hour
+
+
+def left_open(review: Review) -> bool:
+    """Whether the time on record is no working time."""
+    longest = max(LEFT_OPEN_LEAST_S, LEFT_OPEN_TIMES * (review.audio_s or 0.0))
+    return review.lead_time_s is not None and review.lead_time_s > longest
+
+
+def timed(reviews: Sequence[Review]) -> list[Review]:
+    """Those whose working time and length are known."""
+    return [
+        each for each in reviews if each.answered and each.lead_time_s and each.audio_s and not left_open(each)
+    ]  # fmt: skip
+
+
+def measure(reviews: Sequence[Review], *, least: int = LEAST_ITEMS) -> dict[str, Any]:
+    """Pooled and median seconds per minute of audio, and what could not be counted."""
+    done = [each for each in reviews if each.answered]
+    found = timed(done)
+    work_s = sum(each.lead_time_s or 0.0 for each in found)
+    audio_s = sum(each.audio_s or 0.0 for each in found)
+    body: dict[str, Any] = {
+        "annotations": len(found),
+        "work_s": round(work_s, 1),
+        "audio_s": round(audio_s, 1),
+        "without_time": sum(each.lead_time_s is None for each in done),
+        "left_open": sum(left_open(each) for each in done),
+        "seconds_per_audio_minute": None,
+        "median_seconds_per_audio_minute": None,
+    }
+    if len(found) < least:
+        return body | {"note": TOO_FEW}
+    each_s = median(60 * (each.lead_time_s or 0.0) / (each.audio_s or 1.0) for each in found)
+    pooled = round(60 * work_s / audio_s, 1)
+    return body | {"seconds_per_audio_minute": pooled, "median_seconds_per_audio_minute": round(each_s, 1)}
+
+
+def by_start(reviews: Sequence[Review]) -> dict[str, Any]:
+    """All reviews; those that began from a draft; those written from nothing."""
+    drafted = [each for each in reviews if each.drafted]
+    return {
+        "all": measure(reviews),
+        "drafted": measure(drafted),
+        "from_nothing": measure([each for each in reviews if each.blind or each.word_edits is None]),
+    }
