@@ -1,6 +1,7 @@
 """A token of Label Studio -> the Authorization header of a request.
 
 A personal access token is a refresh token: it is exchanged for one that lives five minutes, and never accepted itself.
+One that was refused before its time is exchanged once more, and what was refused with it is sent again.
 A legacy token is used as it is, where the instance still permits them.
 """
 
@@ -36,15 +37,25 @@ class TokenAuth(httpx.Auth):
             request.headers["Authorization"] = f"Token {self._token}"
             yield request
             return
-        if time.monotonic() >= self._until:
-            answer = yield httpx.Request("POST", f"{self._url}/api/token/refresh/", json={"refresh": self._token})
-            with self._lock:
-                self._access = str(http.json_of(http.checked(answer, self._name), self._name)["access"])
-                self._until = time.monotonic() + _ACCESS_S
-        request.headers["Authorization"] = f"Bearer {self._access}"
-        answer = yield request
+        fresh = time.monotonic() >= self._until
+        if fresh:
+            yield from self._exchange()
+        answer = yield self._with_access(request)
+        if answer.status_code == 401 and not fresh:  # it ended early: a machine that slept, other settings over there
+            yield from self._exchange()
+            answer = yield self._with_access(request)
         if answer.status_code == 401:
             self._until = 0.0
+
+    def _exchange(self) -> Any:
+        answer = yield httpx.Request("POST", f"{self._url}/api/token/refresh/", json={"refresh": self._token})
+        with self._lock:
+            self._access = str(http.json_of(http.checked(answer, self._name), self._name)["access"])
+            self._until = time.monotonic() + _ACCESS_S
+
+    def _with_access(self, request: httpx.Request) -> httpx.Request:
+        request.headers["Authorization"] = f"Bearer {self._access}"
+        return request
 
 
 def _is_jwt(token: str) -> bool:

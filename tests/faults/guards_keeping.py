@@ -56,10 +56,9 @@ def _expired_token() -> None:
     real = tokens.auth_flow
 
     def flow(self: Any, request: Any) -> Any:
-        steps = real(self, request)
-        answer = yield next(steps)
+        steps, answer = real(self, request), None
         with contextlib.suppress(StopIteration):
-            while not (request.headers.get("Authorization", "").startswith("Bearer") and answer.status_code == 401):
+            while answer is None or answer.status_code != 401:
                 answer = yield steps.send(answer)
 
     tokens.auth_flow = flow

@@ -65,8 +65,9 @@ class FakeLabelStudio:
                 "id": annotation_id, "task": task_id, "project": self.tasks[task_id]["project"], "result": [value],
                 "was_cancelled": False, "ground_truth": False, "created_at": now(), "updated_at": now(),
                 "lead_time": 12.5, "completed_by": 1, "created_username": "annotator@kaan.example, 1",
-                "parent_prediction": None, "unique_id": f"0000-{annotation_id}",
+                "parent_prediction": None, "updated_by": 1, "unique_id": f"0000-{annotation_id}",
             }  # fmt: skip
+            self.tasks[task_id]["updated_at"] = now()
             return annotation_id
 
     def by_key(self) -> dict[str, int]:
@@ -175,6 +176,14 @@ def _create_project(there: FakeLabelStudio, query: Row, body: Row) -> Row:
     return there.projects[project_id]
 
 
+def _project(there: FakeLabelStudio, query: Row, body: Any, project_id: int) -> Row:
+    mine = [one for one in there.annotations.values() if one["project"] == project_id]
+    skipped = sum(1 for one in mine if one["was_cancelled"])
+    number = sum(1 for task in there.tasks.values() if task["project"] == project_id)
+    counts = {"total_annotations_number": len(mine) - skipped, "skipped_annotations_number": skipped}
+    return {**there.projects[project_id], **counts, "task_number": number}
+
+
 def _list_projects(there: FakeLabelStudio, query: Row, body: Any) -> Row:
     found = [one for one in there.projects.values() if query.get("title", "") in str(one.get("title", ""))]
     return {"count": len(found), "next": None, "previous": None, "results": found}
@@ -215,20 +224,33 @@ def _add(table: str, **more: Any) -> Callable[..., Row]:
 
 def _tasks(there: FakeLabelStudio, query: Row, body: Any) -> Row:
     asked = json.loads(query.get("query") or "{}")
-    items = (asked.get("filters") or {}).get("items") or []
+    filters = asked.get("filters") or {}
+    items, every = filters.get("items") or [], filters.get("conjunction") == "and"
     found = [task for task in there.tasks.values() if str(task["project"]) == query["project"]]
     if int(query["project"]) not in there.projects:
         raise KeyError
     if items:
-        found = [task for task in found if any(_fits(task, item) for item in items)]
+        found = [task for task in found if (all if every else any)(_fits(task, item) for item in items)]
     size, page = int(query.get("page_size") or 100), int(query.get("page") or 1)
-    found = sorted(found, key=lambda task: task["id"])[(page - 1) * size : page * size]
-    return {"tasks": [_counted(there, task) for task in found], "total": len(found)}
+    some = sorted(found, key=lambda task: task["id"])[(page - 1) * size : page * size]
+    mine = _by_task(there.annotations)
+    drafted = _by_task(there.predictions) if query.get("fields") == "all" else None
+    return {"tasks": [_counted(task, mine, drafted) for task in some], "total": len(found)}
 
 
-def _counted(there: FakeLabelStudio, task: Row) -> Row:
-    mine = [one for one in there.annotations.values() if one["task"] == task["id"]]
-    return {**task, "total_annotations": len(mine), "cancelled_annotations": 0, "is_labeled": bool(mine)}
+def _by_task(table: dict[int, Row]) -> dict[int, list[Row]]:
+    found: dict[int, list[Row]] = {}
+    for row in table.values():
+        found.setdefault(row["task"], []).append(row)
+    return found
+
+
+def _counted(task: Row, annotations: dict[int, list[Row]], drafted: dict[int, list[Row]] | None) -> Row:
+    mine = annotations.get(task["id"], [])
+    skipped = sum(1 for one in mine if one["was_cancelled"])
+    counts = {"total_annotations": len(mine) - skipped, "cancelled_annotations": skipped, "is_labeled": bool(mine)}
+    whole = {} if drafted is None else {"annotations": mine, "predictions": drafted.get(task["id"], [])}
+    return {**task, **counts, **whole}
 
 
 def _fits(task: Row, item: Row) -> bool:
@@ -238,7 +260,7 @@ def _fits(task: Row, item: Row) -> bool:
     if operator == "in_list":
         return mine in value
     if operator == "greater":
-        return bool(mine > value)
+        return bool(str(mine) > value) if item["type"] == "Datetime" else bool(mine > value)
     return bool(mine == value)
 
 
@@ -286,7 +308,7 @@ ROUTES: tuple[tuple[str, str, Callable[..., Any]], ...] = (
     ("GET", "/api/version", lambda there, query, body: {"release": "1.23.2"}),
     ("POST", "/api/token/refresh", lambda there, query, body: {"access": TOKEN}),
     ("GET", "/api/projects", _list_projects), ("POST", "/api/projects", _create_project),
-    ("GET", r"/api/projects/(\d+)", _get("projects")), ("PATCH", r"/api/projects/(\d+)", _change("projects")),
+    ("GET", r"/api/projects/(\d+)", _project), ("PATCH", r"/api/projects/(\d+)", _change("projects")),
     ("POST", r"/api/projects/(\d+)/import", _import),
     ("POST", r"/api/projects/(\d+)/import/predictions", _import_predictions),
     ("GET", "/api/tasks", _tasks), ("PATCH", r"/api/tasks/(\d+)", _change("tasks")),

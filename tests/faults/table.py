@@ -18,7 +18,7 @@ RELAY = "tests/ml_backend/test_relay.py::"
 OUTBOUND, DOWNLOADS = "tests/sync/outbound/test_fetching.py::", "tests/sync/exotel/test_downloads.py::"
 LISTING, LEDGER = "tests/sync/exotel/test_listing.py::", "tests/ml_backend/calls/test_ledger.py::"
 AUDIO, STORAGE = "tests/ml_backend/test_audio.py::", "tests/ml_backend/test_storage.py::"
-AGAIN = "tests/sync/recordings/test_refetching.py::"
+AGAIN, TOKENS = "tests/sync/recordings/test_refetching.py::", "tests/sync/label_studio/test_tokens.py::"
 
 
 @dataclass(frozen=True)
@@ -208,6 +208,12 @@ TABLE: dict[int, tuple[Elsewhere, ...]] = {
             "tests/ml_backend/recognition/test_guards.py::test_invented_text_is_dropped_with_its_reason",
             "tests/sync/recordings/test_long_calls.py::test_where_nobody_speaks_no_text_is_invented_and_the_call_goes_on",
             guard="text-needs-a-voice",
+        ),
+    ),
+    56: (
+        _one(
+            f"{TOKENS}test_an_access_token_that_ended_early_is_exchanged_once_and_the_request_sent_again",
+            guard="an-expired-token-is-exchanged-once",
         ),
     ),
     60: (
