@@ -53,7 +53,8 @@ LOOK_UP_CALL = JobKind("look-up-call", "sync.exotel.lookups.look_up_call", "sync
 FETCH_RECORDING = JobKind("fetch-recording", "sync.exotel.downloads.fetch_recording", "sync", 1200, max_attempts=40)
 RECONCILE_CALLS = JobKind("reconcile-calls", "sync.exotel.listing.reconcile_calls", "sync", 3600)
 SYNC_PROJECT = JobKind("sync-project", "sync.label_studio.projects.sync_project", "sync", 600)
-FIND_TASKS = JobKind("find-tasks", "sync.reconcile.find_tasks", "sync", 900)
+FIND_TASKS = JobKind("find-tasks", "sync.reconcile.find_tasks", "sync", 3600)
+COMPARE_ANNOTATIONS = JobKind("compare-annotations", "sync.comparison.compare_annotations", "sync", 3600, priority=BULK)
 READ_ANNOTATION = JobKind("read-annotation", "sync.annotations.read_annotation", "sync", 120)
 INGEST_RECORDING = JobKind("ingest-recording", "sync.ingest.ingest_recording", "sync", 900)
 LEARN_LEGS = JobKind("learn-legs", "sync.exotel.company_numbers.learn_legs", "sync", 600, priority=BULK)
@@ -83,7 +84,7 @@ KINDS: dict[str, JobKind] = {
         READ_ANNOTATION, INGEST_RECORDING, TRANSCRIBE_RECORDING, SELECT_RECORDING, TAKE_UP_WAITING, EXPIRE_RECORDINGS,
         CREATE_TASKS,
         PUSH_PREDICTIONS, CONFIRM_ANSWERS, REDRAFT_PROJECT, SCAN_BUCKET, FEED_RATINGS,
-        STORE_SPOOLED, VERIFY_OBJECTS, LEARN_LEGS, TRAIN,
+        STORE_SPOOLED, VERIFY_OBJECTS, LEARN_LEGS, TRAIN, COMPARE_ANNOTATIONS,
         CHECK_TRAINING,
     )
 }  # fmt: skip

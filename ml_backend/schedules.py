@@ -37,6 +37,16 @@ def attached_projects(connection: Connection) -> list[Arguments]:
     return [{"project_id": row.id} for row in connection.execute(found.order_by(tables.projects.c.id))]
 
 
+def changes_of_projects(connection: Connection) -> list[Arguments]:
+    """One look at what changed in each attached project."""
+    return [{**found, "full": 0} for found in attached_projects(connection)]
+
+
+def all_of_projects(connection: Connection) -> list[Arguments]:
+    """One comparison of everything in each attached project."""
+    return [{**found, "full": 1} for found in attached_projects(connection)]
+
+
 def projects_with_unconfirmed_answers(connection: Connection) -> list[Arguments]:
     """Projects where a prediction was answered to Label Studio and nobody has seen it arrive."""
     answered = tables.predictions
@@ -166,7 +176,8 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule(jobs.VERIFY_OBJECTS, 24 * 3600, every_original),
     Schedule(jobs.LEARN_LEGS, 6 * 3600, numbers_without_a_leg),
     Schedule(jobs.INGEST_RECORDING, 600, ingests_given_up),
-    Schedule(jobs.FIND_TASKS, 300, attached_projects),
+    Schedule(jobs.COMPARE_ANNOTATIONS, 300, changes_of_projects),
+    Schedule(jobs.COMPARE_ANNOTATIONS, 24 * 3600, all_of_projects),
     Schedule(jobs.CONFIRM_ANSWERS, 60, projects_with_unconfirmed_answers, priority=LIVE),
     Schedule(jobs.PUSH_PREDICTIONS, 60, projects_with_undelivered_predictions, priority=LIVE),
     Schedule(jobs.SCAN_BUCKET, 300, every_bucket, priority=LIVE),

@@ -24,7 +24,7 @@ from ml_backend.tables import projects
 from sync.label_studio import connections, streams
 from sync.label_studio.changes import BACKEND, MODEL_VERSION, STORAGE, WEBHOOK, note, show_label, step_of
 from sync.label_studio.client import LabelStudioClient, client_of
-from sync.label_studio.connections import TITLE, carries_secret, hook_url, our_storage, same
+from sync.label_studio.connections import TITLE, hook_url, our_storage, same
 from sync.label_studio.projects import project_of
 from sync.review import ratings
 
@@ -104,8 +104,7 @@ def plan(context: Context, ls_project_id: int) -> Plan:
             f"Another ML backend ({backends[0]['title'] or backends[0]['url']}) is first, and Label Studio always asks "
             "the first: opening a task and Retrieve predictions go to it. The label stream shows our drafts anyway."
         )
-    hooks = [h for h in client.webhooks(ls_project_id) if same(h["url"], hook_url(context.settings))]
-    right = [h for h in hooks if carries_secret(h, context.settings)]
+    right = connections.working_webhook(client, context.settings, ls_project_id)
     changes.append(Change(WEBHOOK, f"Add a webhook to {hook_url(context.settings)} with a secret header.", not right))
     old = there.get("model_version") or "empty"
     changes.append(

@@ -1,14 +1,16 @@
 """Label Studio's list of tasks -> our rows: what webhooks told us nothing of, and what they told us wrong.
 
 Webhooks are hints (design D4): Label Studio sends each once, waits a second and never repeats. So the list is read
-back at intervals and after every hint. A task we do not know becomes a row with a recording and an ingest job; one
-that is gone is marked; annotations we lack are read. Tasks that are annotated already are not transcribed unless
-somebody asks for them by id.
+back at intervals (`sync.comparison`) and after every hint, annotations and all. A task we do not know becomes a row
+with a recording and an ingest job; one that is gone is marked; annotations are compared one by one. Tasks that are
+annotated already are not transcribed unless somebody asks for them by id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,9 +21,9 @@ from ml_backend.context import Context, JobContext
 from ml_backend.errors import PermanentError
 from ml_backend.jobs import urgency
 from ml_backend.labelling import labelconfig
-from ml_backend.tables import annotations as annotation_rows
 from ml_backend.tables import predictions, projects, recordings, tasks
-from sync.annotations import mark_deleted, store
+from sync.annotating import lists
+from sync.annotating.rows import mark_with_tasks, time_of
 from sync.delivery import withdraw
 from sync.drafting import drafts
 from sync.label_studio.client import LabelStudioClient, client_of
@@ -31,31 +33,62 @@ from sync.tasks import KEY, external_key, refused_line
 CHUNK = 100
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a look at a list of tasks found. `latest` is the last change in it, by Label Studio's clock."""
+
+    tasks: int = 0
+    annotations: int = 0
+    repaired: int = 0
+    latest: datetime | None = None
+
+
 def find_tasks(context: JobContext, project_id: int, task_ids: list[int] | None = None) -> None:
-    """Bring our rows up to Label Studio's tasks: all of a project, or the given ids first and only."""
+    """Bring our rows up to Label Studio's tasks and annotations: all of a project, or the given ids first and only."""
     project = context.db.row(projects, project_id)
     if project.state == "detached":
         return
+    read(context, project, ids=task_ids, priority=urgency(context), report=context.report)
+
+
+def read(
+    context: Context,
+    project: sa.Row[Any],
+    *,
+    ids: Sequence[int] | None = None,
+    changed_after: str | None = None,
+    priority: int = jobs.BULK,
+    report: Callable[[float, str], None] = lambda fraction, note: None,
+) -> Seen:
+    """Tasks of these ids, or those changed after a time, or all; only a look at all of them finds what is gone."""
     client = client_of(context)
-    storages = client.storages(project.ls_project_id)
-    priority = urgency(context)
-    known = _known(context, project, task_ids)  # before the list: what is made while we read it is not missing
-    seen: set[int] = set()
-    chunk: list[dict[str, Any]] = []
-    total = 0
-    for task in client.tasks(project.ls_project_id, ids=task_ids):
-        seen.add(int(task["id"]))
+    storages = client.storages(project.ls_project_id) if changed_after is None else None
+    known = _known(context, project, ids)  # before the list: what is made while we read it is not missing
+    found, seen, chunk = set[int](), Seen(), list[dict[str, Any]]()
+    changed, read_at = 0, tables.now()
+    for task in client.tasks(project.ls_project_id, ids=ids, changed_after=changed_after, whole=True):
+        if storages is None:
+            storages = client.storages(project.ls_project_id)
+        found.add(int(task["id"]))
         chunk.append(task)
+        latest = max(filter(None, (seen.latest, time_of(task.get("updated_at")))), default=None)
+        number = len(task.get("annotations") or ())
+        seen = replace(seen, tasks=seen.tasks + 1, annotations=seen.annotations + number, latest=latest)
         if len(chunk) == CHUNK:
-            total += _take(context, client, project, chunk, storages, priority, asked=task_ids is not None)
-            chunk = []
-            context.report(0.5, f"{len(seen)} tasks read")
-    total += _take(context, client, project, chunk, storages, priority, asked=task_ids is not None)
-    _mark_gone(context, project, known - seen)
+            new, repaired = _take(context, client, project, chunk, storages, priority, read_at, asked=ids is not None)
+            changed, seen, chunk = changed + new, replace(seen, repaired=seen.repaired + repaired), []
+            report(0.5, f"{len(found)} tasks read")
+    new, repaired = _take(context, client, project, chunk, storages or (), priority, read_at, asked=ids is not None)
+    if changed_after is None:
+        repaired += _mark_gone(context, project, known - found)
     with context.db.transaction() as connection:
-        if total:
+        if changed + new:
             drafts.bump(connection, project.id)
-        jobs.enqueue(connection, jobs.PUSH_PREDICTIONS, key=str(project.id), priority=priority, project_id=project.id)
+        if found or changed_after is None:
+            jobs.enqueue(
+                connection, jobs.PUSH_PREDICTIONS, key=str(project.id), priority=priority, project_id=project.id
+            )
+    return replace(seen, repaired=seen.repaired + repaired)
 
 
 def _take(
@@ -65,26 +98,24 @@ def _take(
     found: Sequence[Mapping[str, Any]],
     storages: Sequence[Mapping[str, Any]],
     priority: int,
+    read_at: datetime,
     *,
     asked: bool,
-) -> int:
-    """One piece of the list; gives how many rows are new or changed."""
-    changed, unread = 0, []
+) -> tuple[int, int]:
+    """One piece of the list; gives how many tasks are new or changed, and how many annotations were not as they are."""
+    changed, rows_of = 0, dict[int, sa.Row[Any]]()
     for row in _with_other_audio(context, project, found):
         withdraw(context, client, row)
     with context.db.transaction() as connection:
-        counts = _counts(connection, project, [int(task["id"]) for task in found])
         for task in found:
             row, new = _row(connection, context, project, task, storages)
             changed += new
             if row.ls_task_id is None:  # ours, on its way: create_tasks opens it
                 continue
+            rows_of[int(task["id"])] = row
             annotated = int(task.get("total_annotations") or 0) >= row.overlap
             if annotated and row.state == "open":
                 db.update(connection, tasks, row.id, state="annotated")
-            there = int(task.get("total_annotations") or 0) + int(task.get("cancelled_annotations") or 0)
-            if there != counts.get(row.ls_task_id, 0):
-                unread.append(row)
             if (asked or not annotated) and row.recording_id and not _drafted(connection, project, row):
                 jobs.enqueue(
                     connection,
@@ -93,24 +124,7 @@ def _take(
                     priority=priority,
                     recording_id=row.recording_id,
                 )
-    for row in unread:
-        _read_annotations(context, client, project, row)
-    return changed
-
-
-def _read_annotations(context: Context, client: LabelStudioClient, project: sa.Row[Any], row: sa.Row[Any]) -> None:
-    """Store what a task's annotations are now; those we have and Label Studio does not are deleted ones."""
-    there = client.annotations(row.ls_task_id)
-    for annotation in there:
-        store(context, project, row, annotation)
-    ids = [int(annotation["id"]) for annotation in there]
-    have = sa.select(annotation_rows.c.ls_annotation_id).where(
-        annotation_rows.c.task_id == row.id, annotation_rows.c.deleted_at.is_(None)
-    )
-    with context.db.transaction() as connection:
-        gone = set(connection.execute(have).scalars()) - set(ids)
-        if gone:
-            mark_deleted(connection, project.id, sorted(gone))
+    return changed, lists.compare(context, project, found, rows_of, read_at)
 
 
 def _row(
@@ -204,17 +218,6 @@ def _drafted(connection: Connection, project: sa.Row[Any], row: sa.Row[Any]) -> 
     return connection.execute(there.limit(1)).first() is not None
 
 
-def _counts(connection: Connection, project: sa.Row[Any], task_ids: Sequence[int]) -> dict[int, int]:
-    """How many annotations we have of each task, by Label Studio's task id."""
-    alive = (
-        sa.select(annotation_rows.c.ls_task_id, sa.func.count(sa.distinct(annotation_rows.c.ls_annotation_id)))
-        .where(annotation_rows.c.project_id == project.id, annotation_rows.c.deleted_at.is_(None))
-        .where(annotation_rows.c.ls_task_id.in_(task_ids))
-        .group_by(annotation_rows.c.ls_task_id)
-    )
-    return {int(row[0]): int(row[1]) for row in connection.execute(alive).all()}
-
-
 def _known(context: Context, project: sa.Row[Any], asked: Sequence[int] | None) -> set[int]:
     """Label Studio's ids of the tasks we believe are there."""
     statement = sa.select(tasks.c.ls_task_id).where(
@@ -224,9 +227,11 @@ def _known(context: Context, project: sa.Row[Any], asked: Sequence[int] | None) 
     return ids if asked is None else ids & set(asked)
 
 
-def _mark_gone(context: Context, project: sa.Row[Any], gone: set[int]) -> None:
-    """Rows whose task Label Studio no longer has."""
+def _mark_gone(context: Context, project: sa.Row[Any], gone: set[int]) -> int:
+    """Rows whose task Label Studio no longer has, with their annotations; gives how many tasks."""
     if gone:
         here = sa.and_(tasks.c.project_id == project.id, tasks.c.ls_task_id.in_(sorted(gone)))
         with context.db.transaction() as connection:
             connection.execute(sa.update(tasks).where(here).values(state="deleted", updated_at=tables.now()))
+            mark_with_tasks(connection, project.id, sorted(gone))
+    return len(gone)

@@ -64,14 +64,15 @@ def connect_webhook(context: Context, client: LabelStudioClient, row: sa.Row[Any
     """Adding a backend made a webhook without credentials: give it the header, or make one."""
     settings = context.settings
     header = {"X-Webhook-Secret": settings.label_studio_webhook_secret.get_secret_value()}
-    hooks = [h for h in client.webhooks(row.ls_project_id) if same(h["url"], hook_url(settings))]
+    hooks = _hooks(client, settings, row.ls_project_id)
     if hooks:
-        hook = hooks[0]
-        if not carries_secret(hook, settings) or not hook.get("is_active"):
+        hook = next((h for h in hooks if _works(h, settings)), hooks[0])
+        if not _works(hook, settings):
             kept = {k: v for k, v in (hook.get("headers") or {}).items() if k.lower() != "x-webhook-secret"}
-            client.change_webhook(hook, headers={**kept, **header}, is_active=True, send_payload=True)
+            whole = {"is_active": True, "send_payload": True, "send_for_all_actions": True}
+            client.change_webhook(hook, headers={**kept, **header}, **whole)
         made_with_backend = step_of(context, row.id, BACKEND) is not None
-        for more in hooks[1:] if made_with_backend else ():
+        for more in (h for h in hooks if h is not hook and made_with_backend):
             client.delete_webhook(int(more["id"]))
         if made_with_backend:
             note(context, row.id, WEBHOOK, "done", id=int(hook["id"]))
@@ -148,6 +149,21 @@ def carries_secret(hook: Mapping[str, Any], settings: Settings) -> bool:
     headers = {str(k).lower(): str(v) for k, v in (hook.get("headers") or {}).items()}
     secret = settings.label_studio_webhook_secret.get_secret_value()
     return headers.get("x-webhook-secret", "") == secret
+
+
+def working_webhook(client: LabelStudioClient, settings: Settings, ls_project_id: int) -> dict[str, Any] | None:
+    """The project's webhook to us, when it tells us everything."""
+    return next((h for h in _hooks(client, settings, ls_project_id) if _works(h, settings)), None)
+
+
+def _hooks(client: LabelStudioClient, settings: Settings, ls_project_id: int) -> list[dict[str, Any]]:
+    return [h for h in client.webhooks(ls_project_id) if same(h["url"], hook_url(settings))]
+
+
+def _works(hook: Mapping[str, Any], settings: Settings) -> bool:
+    """Whether a webhook to us is active, carries the secret, and sends every action with its payload."""
+    every = all(hook.get(name) for name in ("is_active", "send_payload", "send_for_all_actions"))
+    return every and carries_secret(hook, settings)
 
 
 def hook_url(settings: Settings) -> str:

@@ -19,7 +19,7 @@ from ml_backend.labelling import configs
 from ml_backend.schedules import projects_with_tasks_to_make, projects_with_waiting_work
 from ml_backend.settings import Settings
 from ml_backend.transcript import Segment, Transcript
-from sync import annotations
+from sync.annotating.rows import Found, keep
 from sync.drafting.profiles import profile_of
 from sync.review import selection
 
@@ -218,7 +218,9 @@ def test_a_finished_task_makes_room_at_once(world: World) -> None:
     first = world.rows(tables.tasks)[0]
     world.change(tables.tasks, first.id, state="open", ls_task_id=7)
     [project], [task] = world.rows(tables.projects), world.rows(tables.tasks, id=first.id)
-    annotations.store(world.context, project, task, {"id": 1, "task": 7, "result": [], "completed_by": 1})
+    found = Found({"id": 1, "task": 7, "result": [], "completed_by": 1}, "webhook", tables.now())
+    with world.context.db.transaction() as connection:
+        keep(connection, project, task, found)
     assert [job.arguments for job in world.rows(tables.jobs, name="take-up-waiting")] == [{"project_id": world.project}]
 
 

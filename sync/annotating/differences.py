@@ -1,0 +1,83 @@
+"""Annotations in Label Studio minus annotations accounted for here: counted on both sides, kept as a summary.
+
+Label Studio's side is its own count of the project, which no listing of ours takes part in.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend import tables
+from ml_backend.context import Context
+from ml_backend.tables import annotations as rows
+from ml_backend.tables import summaries, tasks
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Skipped annotations count on both sides; deleted ones, and former versions, on neither."""
+
+    there: int
+    here: int
+    tasks_there: int
+    tasks_here: int
+
+    @property
+    def annotations(self) -> int:
+        """Zero, or somebody's work is not here (or is here and no more there)."""
+        return self.there - self.here
+
+    @property
+    def any(self) -> bool:
+        """Whether a full comparison is due."""
+        return bool(self.annotations or self.tasks_there != self.tasks_here)
+
+
+def count(context: Context, project: sa.Row[Any], there: Mapping[str, Any]) -> Difference:
+    """`there` is the project as Label Studio's API gives it."""
+    alive = sa.and_(rows.c.project_id == project.id, rows.c.deleted_at.is_(None))
+    known = sa.and_(tasks.c.project_id == project.id, tasks.c.ls_task_id.is_not(None), tasks.c.state != "deleted")
+    with context.db.reading() as connection:
+        kept = connection.execute(sa.select(sa.func.count(sa.distinct(rows.c.ls_annotation_id))).where(alive))
+        here = int(kept.scalar_one())
+        tasks_here = int(connection.execute(sa.select(sa.func.count()).select_from(tasks).where(known)).scalar_one())
+    number = int(there.get("total_annotations_number") or 0) + int(there.get("skipped_annotations_number") or 0)
+    return Difference(number, here, int(there.get("task_number") or 0), tasks_here)
+
+
+def name_of(project_id: int) -> str:
+    """The summary's name."""
+    return f"difference:{project_id}"
+
+
+def read(context: Context, project_id: int) -> dict[str, Any] | None:
+    """What was last written down about a project."""
+    found = context.db.rows(sa.select(summaries.c.body).where(summaries.c.name == name_of(project_id)))
+    return dict(found[0].body) if found else None
+
+
+def write(connection: Connection, project: sa.Row[Any], difference: Difference, **more: Any) -> None:
+    """Write the summary; `more` replaces single values and leaves the others."""
+    name, now = name_of(project.id), tables.now()
+    old = connection.execute(sa.select(summaries.c.body).where(summaries.c.name == name)).scalar() or {}
+    body = {
+        **old,
+        "project": project.ls_project_id,
+        "there": difference.there,
+        "here": difference.here,
+        "difference": difference.annotations,
+        "tasks_there": difference.tasks_there,
+        "tasks_here": difference.tasks_here,
+        "at": now.isoformat(),
+        **more,
+    }
+    dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
+    values = {"body": body, "made_at": now}
+    insert = dialect.insert(summaries).values(name=name, **values)
+    connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=values))
