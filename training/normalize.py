@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import MappingProxyType
 
 from ml_backend.errors import InvalidInput
-from training.normalisation import numbers, writing
+from training.normalisation import numbers, scripts, writing
 
 STRICT, INDIC = "strict@1", "indic@1"
 SCRIPT_NEUTRAL, NUMBER_CANONICAL = "script-neutral@1", "number-canonical@1"
@@ -38,8 +38,8 @@ def number_canonical(text: str, language: str | None = None) -> str:
 
 
 def script_neutral(text: str, language: str | None = None) -> str:
-    """`indic` in one script."""
-    return writing.indic(text)
+    """`indic` in one script. Roman spellings that only the other text can settle are settled by `pair`."""
+    return scripts.key(writing.indic(text), language)
 
 
 NORMALISERS: MappingProxyType[str, Normaliser] = MappingProxyType(
@@ -53,8 +53,10 @@ def normalise(text: str, language: str | None = None, *, normaliser: str) -> str
 
 
 def pair(reference: str, hypothesis: str, *, normaliser: str, language: str | None = None) -> tuple[str, str]:
-    """Two texts as they are compared under one reading."""
+    """Two texts as they are compared under one reading. Script-neutral, the reference settles what the other means."""
     read = reading(normaliser)
+    if normaliser == SCRIPT_NEUTRAL:
+        return scripts.agree(writing.indic(reference), writing.indic(hypothesis), language)
     return read(reference, language), read(hypothesis, language)
 
 
