@@ -177,6 +177,7 @@ class Entries:
     def _listed_once(self, *, change: Callable[[dict[str, Any]], Any]) -> None:
         self.whole.provider.change_page = change
         _enqueue_listing(self.whole)
+        _bring_forward(self.whole, tables.jobs.c.name == jobs.RECONCILE_CALLS.name)
         runner.run_due(self.whole.context, queues=("sync",))
         self.whole.provider.change_page = lambda page: page
 
@@ -200,9 +201,15 @@ def _work(whole: Whole) -> None:
         with whole.context.db.transaction() as connection:
             [project] = connection.execute(sa.select(tables.projects.c.id)).scalars()
             jobs.enqueue(connection, jobs.FIND_TASKS, key=str(project), project_id=project)
-            row = tables.jobs
-            connection.execute(sa.update(row).where(row.c.state == "waiting").values(due_at=tables.now()))
+        _bring_forward(whole)
         runner.run_due(whole.context, queues=("sync",))
+
+
+def _bring_forward(whole: Whole, *which: sa.ColumnElement[bool]) -> None:
+    """As if the pauses before another try were over."""
+    row = tables.jobs
+    with whole.context.db.transaction() as connection:
+        connection.execute(sa.update(row).where(row.c.state == "waiting", *which).values(due_at=tables.now()))
 
 
 def _without_pace(whole: Whole) -> None:
