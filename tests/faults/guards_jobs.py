@@ -155,3 +155,49 @@ def _refusing_store() -> None:
     """Wrong keys and missing buckets are trouble that passes."""
     store, errors = module("ml_backend.storage_s3"), module("ml_backend.errors")
     store._translated = lambda error, what: errors.RetryableError("store-unavailable", str(error.code), "It is tried.")
+
+
+@guard("a-lost-lease-ends-the-process")
+def _lost_lease() -> None:
+    """Who has lost the lease works on."""
+    module("ml_backend.running.attempt")._end = lambda code, why: None
+
+
+@guard("leases-too-far-ahead-are-over")
+def _too_far_ahead() -> None:
+    """A lease runs as long as it says, whatever the clock was when it said so."""
+    leases = module("ml_backend.running.leases")
+    real = leases.ran_out
+    leases.ran_out = lambda connection, *, lease_s: real(connection, lease_s=1e6)
+
+
+@guard("a-full-redis-is-noticed")
+def _full_redis() -> None:
+    """A message that Redis refused was sent."""
+    module("ml_backend.running.transport").errors = lambda: suppress(module("redis").RedisError)
+
+
+@guard("after-a-death-alone")
+def _alone() -> None:
+    """A job whose process died is heard together with the others again."""
+    runner = module("ml_backend.running.runner")
+    real = runner.Runner._take
+
+    def take(self: Any, job_id: int, after_attempt: int | None) -> Any:
+        held = real(self, job_id, after_attempt)
+        jobs, sa = runner.jobs, module("sqlalchemy")
+        if held and self.kinds[held[0].name].pooled:
+            with self.context.db.transaction() as connection:
+                same = sa.select(jobs.c.id).where(jobs.c.name == held[0].name, jobs.c.state.in_(("waiting", "queued")))
+                for other in connection.execute(same).scalars().all():
+                    more = runner.leases.take(connection, other, owner=self.owner, lease_s=self.timing.lease_s)
+                    held += [more] if more else []
+        return held
+
+    runner.Runner._take = take
+
+
+@guard("answers-are-finished")
+def _answers_are_finished() -> None:
+    """SIGTERM ends the web process at once."""
+    module("ml_backend.api.server").GRACEFUL_TIMEOUT_S = 0

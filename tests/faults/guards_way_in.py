@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from tests.faults.guards import guard, module
+from tests.faults.guards import guard, module, removals
 
 
 @guard("merging-by-rank")
@@ -15,6 +16,27 @@ def _merging_by_rank() -> None:
     """What was said last is believed."""
     later = itertools.count(1)
     module("ml_backend.calls.merging")._kind = lambda name, value: next(later)
+
+
+@guard("empty-fields-say-nothing")
+def _empty_fields() -> None:
+    """What a message leaves out is gone."""
+    merging = module("ml_backend.calls.merging")
+    real = merging.merge
+
+    def merge(call: Any, event: Any, *, key: bytes, at: Any) -> dict[str, Any]:
+        told = merging._values(event, key=key)
+        empty = {name: None for name, value in told.items() if value is None and call[name] is not None}
+        return {**empty, **real(call, event, key=key, at=at)}
+
+    merging.merge = merge
+
+
+@guard("copies-are-one")
+def _copies_are_one() -> None:
+    """Every copy of a callback is an event, and every event is about a recording of its own."""
+    removals()["one-row-per-event"]()
+    module("ml_backend.calls.ledger").recording_identity = lambda call_sid, url: f"{call_sid}:{uuid.uuid4().hex}"
 
 
 @guard("body-length")
@@ -129,11 +151,19 @@ def _list_of_tasks_is_read() -> None:
 
 @guard("byte-cap")
 def _byte_cap() -> None:
-    outbound = module("sync.outbound.fetching").Outbound
+    """Nobody counts the bytes, until twenty times as many came."""
+    outbound, errors = module("sync.outbound.fetching").Outbound, module("ml_backend.errors")
     real = outbound.fetch
-    outbound.fetch = lambda self, url, target, *, limit_bytes, basic=None: real(
-        self, url, target, limit_bytes=1 << 50, basic=basic
-    )
+
+    def fetch(self: Any, url: str, target: Any, *, limit_bytes: int, basic: Any = None) -> Any:
+        try:
+            return real(self, url, target, limit_bytes=20 * limit_bytes, basic=basic)
+        except errors.PermanentError as error:
+            if error.code == "audio-too-large":
+                raise AssertionError("twenty times the limit came") from error
+            raise
+
+    outbound.fetch = fetch
 
 
 @guard("pages-are-no-audio")
@@ -151,3 +181,43 @@ def _asked_for_again() -> None:
 def _fetched_once_more() -> None:
     """What came is what the provider has."""
     module("sync.recordings.refetching")._ACCIDENTS = ()
+
+
+@guard("one-look-up-per-connection")
+def _one_look_up() -> None:
+    """The address is judged, and then the name is looked up."""
+    outbound = module("sync.outbound.fetching").Outbound
+    real = outbound.judged
+
+    def judged(self: Any, address: Any, origin: Any) -> Any:
+        real(self, address, origin)
+        return self.resolver(address.host, address.port)
+
+    outbound.judged = judged
+
+
+@guard("passing-trouble-is-no-rung")
+def _no_rung() -> None:
+    """A busy provider is one that has no recording."""
+    downloads = module("sync.exotel.downloads")
+    downloads._pause = lambda context, recording, error: downloads._step(context, recording, error)
+
+
+@guard("the-better-of-two-is-kept")
+def _better_of_two() -> None:
+    """What was fetched last is the recording."""
+    module("sync.recordings.refetching").fall_back = lambda *arguments, **options: False
+
+
+@guard("a-taken-name-gets-a-digest")
+def _taken_name() -> None:
+    """Whatever lies under the name of a recording is the recording."""
+    originals, errors = module("sync.recordings.originals"), module("ml_backend.errors")
+
+    def store(context: Any, recording: Any, path: Any, *, extension: str, sha256: str) -> str:
+        bucket, key = context.settings.recordings_bucket, str(originals.key_of(context, recording, extension=extension))
+        with suppress(errors.PermanentError):
+            context.store.put_file(bucket, key, path)
+        return key
+
+    originals.store = store

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from pathlib import Path
 
@@ -10,14 +11,42 @@ import pytest
 from minio import Minio
 
 from ml_backend import cli, jobs, tables
+from ml_backend.running import runner
 from tests.faults import canaries, checker
 from tests.faults.launch import At
-from tests.faults.wholes import BUCKET, Whole
+from tests.faults.wholes import BUCKET, CALL, Whole
 from tests.faults.world import ROOT, until
 
 
 def sound(whole: Whole) -> None:
     assert checker.wrong(whole.context, sent=whole.history.read(), label_studio=whole.studio) == []
+
+
+@pytest.mark.guard("after-a-death-alone")
+def test_f21_calls_that_are_too_much_together_are_heard_one_by_one_after_the_death(whole: Whole) -> None:
+    """Nobody knows what a process was killed for; from then on its calls get the least memory a call can have."""
+    for number in (1, 2):
+        whole.report(number, audio=CALL.read_bytes() + bytes(number))
+    runner.run_due(whole.context, queues=("sync",))
+    assert len(whole.rows(tables.jobs, name="transcribe-recording", state="waiting")) == 2
+    whole.start("relay")
+    pooled = whole.start("worker", "transcribe", at=(At("before:ml_backend.engine.Transcriber.transcribe"),))
+    until(lambda: not pooled.alive, say=whole.jobs)
+    assert [row.attempt for row in whole.rows(tables.jobs, name="transcribe-recording")] == [1, 1]
+    alone = whole.start("worker", "transcribe")
+    until(lambda: {row.state for row in whole.rows(tables.jobs, name="transcribe-recording")} == {"done"})
+    ended = whole.rows(tables.jobs, name="transcribe-recording")
+    assert [(row.attempt, row.deaths) for row in ended] == [(2, 1)] * 2
+    assert whole.count(tables.transcriptions) == 2
+    until(lambda: sum(_members(alone.log)) >= 2)
+    assert _members(alone.log)[:2] == [1, 1]
+    sound(whole)
+
+
+def _members(log: str) -> list[int]:
+    """How many calls were heard together, each time."""
+    said = [json.loads(line) for line in log.splitlines() if '"transcribe-recording"' in line]
+    return [line["members"] for line in said if line["event"] == "job ran"]
 
 
 @pytest.mark.guard("deaths-are-counted")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import signal
+import threading
 from pathlib import Path
 
-import httpx
 import pytest
 
 from ml_backend import db, jobs, tables
 from ml_backend.running import transport
 from tests.faults import checker
 from tests.faults.launch import At
-from tests.faults.world import ROOT, World, until
+from tests.faults.world import ROOT, World, sid, until
 
 CALL = ROOT / "ml_backend" / "bundled" / "calls" / "en-short-price.mp3"
 OTHER = CALL.with_name("mr-new-address.wav")
@@ -93,10 +93,16 @@ def test_f18_a_relay_killed_beside_a_push_may_push_twice_and_the_job_runs_once(t
     assert checker.wrong(there.context) == []
 
 
+@pytest.mark.guard("answers-are-finished")
 def test_f20_on_sigterm_the_web_process_answers_what_it_has_and_closes(there: World) -> None:
-    web = there.serve()
-    with httpx.Client() as client:
-        assert client.get(f"{there.url}/health").status_code == 200
-        web.popen.send_signal(signal.SIGTERM)
-        until(lambda: not web.alive, within_s=25, say=lambda: web.log)
+    web, answers = there.serve(at=(At("web.before-commit", do="sleep", seconds=2.0),)), []
+    asking = threading.Thread(target=lambda: answers.append(there.send(sid(1))))
+    asking.start()
+    until(lambda: there.hits().get("web.before-commit"))
+    web.popen.send_signal(signal.SIGTERM)
+    asking.join()
+    assert answers == [200]
+    until(lambda: not web.alive, within_s=25, say=lambda: web.log)
     assert web.popen.returncode == 0
+    assert [row.call_sid for row in there.rows(tables.events)] == [sid(1)]
+    assert there.send(sid(2)) is None

@@ -50,6 +50,7 @@ def working(whole: Whole, **options: Any) -> None:
     whole.start("worker", "transcribe")
 
 
+@pytest.mark.guard("copies-are-one")
 def test_f5_fifty_copies_of_a_callback_become_one_object_and_one_task(whole: Whole) -> None:
     whole.serve()
     body, answers = whole.call(1), []
@@ -153,6 +154,7 @@ def test_f22_while_the_store_is_down_recordings_wait_in_the_spool_and_go_up_in_o
     sound(whole)
 
 
+@pytest.mark.guard("spool")
 @pytest.mark.parametrize("place", ["spool.before-rename", "spool.after-stored"])
 def test_f22_a_worker_killed_beside_the_spool_keeps_the_recording(whole: Whole, place: str) -> None:
     whole.store.set(down=True)
