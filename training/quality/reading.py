@@ -14,13 +14,13 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from ml_backend import tables
-from ml_backend.db import Database
 from ml_backend.tables import agreements, predictions, recordings, tasks
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Scope:
     """Which annotations: of one project or all, made since a time."""
 
@@ -28,7 +28,7 @@ class Scope:
     since: datetime | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Review:
     """One annotation. Counts of edits are None where there was no draft; `text` is read for gold tasks only."""
 
@@ -69,7 +69,7 @@ class Review:
         return self.word_edits is not None and not self.blind and not self.before_attach
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pair:
     """Two people on one task: how far they agree. `choices`: per control, whether they chose the same."""
 
@@ -83,7 +83,7 @@ class Pair:
     choices: tuple[tuple[str, bool], ...] = ()
 
 
-def reviews(database: Database, scope: Scope | None = None) -> list[Review]:
+def reviews(connection: Connection, scope: Scope | None = None) -> list[Review]:
     """The newest alive state of every annotation, in the order of their ids."""
     scope = scope or Scope()
     each = tables.annotations.c
@@ -121,14 +121,14 @@ def reviews(database: Database, scope: Scope | None = None) -> list[Review]:
         statement = statement.where(each.project_id == scope.project_id)
     if scope.since is not None:
         statement = statement.where(sa.func.coalesce(each.ls_created_at, each.created_at) >= scope.since)
-    return [_review(row) for row in database.rows(statement)]
+    return [_review(row) for row in connection.execute(statement)]
 
 
-def pairs(database: Database, found: Sequence[Review]) -> list[Pair]:
+def pairs(connection: Connection, found: Sequence[Review]) -> list[Pair]:
     """The stored agreements between two different people whose annotations are among `found`."""
     by_id = {review.id: review for review in found}
     kept = []
-    for row in database.rows(sa.select(agreements).order_by(agreements.c.id)):
+    for row in connection.execute(sa.select(agreements).order_by(agreements.c.id)):
         first, second = by_id.get(row.first_id), by_id.get(row.second_id)
         counts = row.counts if isinstance(row.counts, Mapping) else {}
         if first is None or second is None or first.annotator == second.annotator or not counts:
@@ -173,7 +173,7 @@ def _place(*among: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:
     return sa.func.row_number().over(partition_by=among, order_by=(each.ls_updated_at.desc(), each.id.desc()))
 
 
-def _review(row: sa.Row[Any]) -> Review:
+def _review(row: Any) -> Review:
     measures = row.measures if isinstance(row.measures, Mapping) else {}
     word_edits = number(measures.get("word_edits"))
     return Review(
@@ -205,7 +205,7 @@ def _review(row: sa.Row[Any]) -> Review:
     )
 
 
-def _audio_s(row: sa.Row[Any]) -> float | None:
+def _audio_s(row: Any) -> float | None:
     """How long the task's audio is."""
     end_s = row.end_s if row.end_s is not None else row.duration_s
     if end_s is None or row.start_s is None or end_s <= row.start_s:

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 
 from ml_backend import tables
 from ml_backend.db import Database
+from tests.training.quality import team
 from training.quality import reading, stamping
 from training.quality.reading import Review
 from training.quality.signs import Confidences, Sign
-from tests.training.quality import team
 
 SEEDS = range(6)
 
@@ -23,8 +23,9 @@ Databases = Callable[[], Database]
 
 
 def found_in(database: Database) -> stamping.Findings:
-    reviews = reading.reviews(database)
-    return stamping.find(reviews, reading.pairs(database, reviews))
+    with database.reading() as connection:
+        reviews = reading.reviews(connection)
+        return stamping.find(reviews, reading.pairs(connection, reviews))
 
 
 @pytest.mark.parametrize(
@@ -37,8 +38,8 @@ def test_planted_stampers_are_found_and_nobody_else(
 ) -> None:
     """People: precision 1.0, recall at least 0.95. Annotations: precision at least 0.97, recall as stated.
 
-    One honest person in six finds only half of the errors, one in nine has no times, the fastest listen at double speed;
-    stampers stamp 60 to 100 %, one in four waits until it looks like listening.
+    One honest person in six finds only half of the errors, one in nine has no times, the fastest listen at double
+    speed; stampers stamp 60 to 100 %, one in four waits until it looks like listening.
     """
     right, wrong, missed = 0, 0, 0
     stamped, innocent, overlooked = 0, 0, 0

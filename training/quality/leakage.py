@@ -1,0 +1,125 @@
+"""Dataset lines -> who or what is on two sides of the split. Pure.
+
+An exporter keeps a caller on one side; this looks again, by other evidence: the recording's bytes, its call, the people
+on the line as the ledger has them, and twins of the call. A dataset with a leak measures memory, not hearing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend.calls.pseudonyms import is_masked
+from ml_backend.tables import calls, company_numbers, recordings
+from training.quality import duplicates
+from training.quality.duplicates import Familiar, Hashes, Heard
+
+Line = Mapping[str, Any]
+
+KINDS = ("audio", "call", "caller", "speaker", "twin")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an audio comes from. `people` are pseudonyms of those on the line who are not the company."""
+
+    recording_id: int
+    call_id: int | None
+    people: tuple[str, ...]
+    duration_s: float | None
+
+
+@dataclass(frozen=True)
+class Leak:
+    """One thing on two sides, and recordings that show it. `kind` is one of KINDS; no name of a person is given."""
+
+    kind: str
+    sides: tuple[str, ...]
+    recordings: tuple[int, ...]
+
+
+def origins(connection: Connection) -> dict[str, Origin]:
+    """By SHA-256 of the audio."""
+    ours = set(connection.execute(sa.select(company_numbers.c.pseudonym)).scalars())
+    audio, call = recordings.c, calls.c
+    statement = (
+        sa.select(
+            audio.id, audio.sha256, audio.call_id, audio.duration_s, call.from_pseudonym, call.to_pseudonym,
+            call.direction, call.company_number,
+        )
+        .outerjoin(calls, call.id == audio.call_id)
+        .where(audio.sha256.is_not(None))
+        .order_by(audio.id.desc())
+    )  # fmt: skip
+    rows = connection.execute(statement, execution_options={"yield_per": 2000})
+    return {row.sha256: Origin(row.id, row.call_id, _people(row, ours), row.duration_s) for row in rows}
+
+
+def find(read: Callable[[], Iterable[Line]], known: Mapping[str, Origin]) -> list[Leak]:
+    """Every leak, the worst kind first. `read` gives lines with `audio_sha256`, `split`, `text`, twice."""
+    familiar = Familiar(_triples(line) for line in read())
+    sides: dict[tuple[str, str], set[str]] = defaultdict(set)
+    shown: dict[tuple[str, str], set[int]] = defaultdict(set)
+    said: dict[tuple[str, str], Heard] = {}
+    for line in read():
+        sha, split = str(line["audio_sha256"]), str(line["split"])
+        origin = known.get(sha)
+        names = [("audio", sha)]
+        if origin is not None:
+            names += [("call", str(origin.call_id))] if origin.call_id is not None else []
+            names += [("caller", person) for person in origin.people]
+        if line.get("speaker_id") and not str(line["speaker_id"]).startswith("agent"):
+            names.append(("speaker", str(line["speaker_id"])))
+        for name in names:
+            sides[name].add(split)
+            if origin is not None and len(shown[name]) < 20:
+                shown[name].add(origin.recording_id)
+        if origin is not None:
+            call = said.setdefault((sha, split), Heard(origin.recording_id, sha, origin.duration_s))
+            call.add(familiar.rare(_triples(line)))
+    found = [
+        Leak(name[0], tuple(sorted(where)), tuple(sorted(shown[name])))
+        for name, where in sides.items()
+        if len(where) > 1
+    ]
+    return sorted([*found, *_twins(said)], key=lambda leak: (KINDS.index(leak.kind), leak.recordings))
+
+
+def told(leaks: list[Leak], lines: int) -> dict[str, Any]:
+    """As the summary shows it."""
+    kinds = Counter(leak.kind for leak in leaks)
+    return {
+        "lines": lines,
+        "leaks": {kind: kinds[kind] for kind in KINDS if kind in kinds},
+        "examples": [vars(leak) for leak in leaks[:20]],
+    }
+
+
+def _triples(line: Line) -> Hashes:
+    return duplicates.triples(str(line.get("text") or ""), line.get("language"))
+
+
+def _twins(said: Mapping[tuple[str, str], Heard]) -> list[Leak]:
+    side = defaultdict(set)
+    for (_, split), call in said.items():
+        side[call.recording_id].add(split)
+    found = []
+    for twin in duplicates.find(list(said.values())):
+        where = side[twin.first] | side[twin.second]
+        if twin.kind == duplicates.SAME_CALL and len(where) > 1:
+            found.append(Leak("twin", tuple(sorted(where)), (twin.first, twin.second)))
+    return found
+
+
+def _people(row: Any, ours: set[str]) -> tuple[str, ...]:
+    """Who is no number of the company; of two unknown ones, who called or was called, where that is known."""
+    ends = (row.from_pseudonym, row.to_pseudonym)
+    outside = [end for end in ends if end and end not in ours and end != row.company_number]
+    if len(outside) == 2:
+        outside = {"inbound": [ends[0]], "outbound": [ends[1]]}.get(row.direction, [])
+    return tuple(end for end in outside if not is_masked(end))
