@@ -1,0 +1,63 @@
+"""The values that travel through sampling, and every reason why a piece is left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+MIN_S, MAX_S = 0.2, 30.0  # a model hears 30 seconds at once
+
+REASONS = MappingProxyType(
+    {
+        "no-text": "Nobody wrote what is said there.",
+        "unclear": "A part of the text is marked as not understood.",
+        "script": "The text is not in the script the project writes this language in.",
+        "language-unknown": "Nobody chose the language, the project has none, and it was not detected with certainty.",
+        "no-anchor": "The words at the ends of the piece do not match words whose time is known.",
+        "too-short": f"The piece is shorter than {MIN_S} seconds.",
+        "too-long": f"The piece is longer than {MAX_S:.0f} seconds and cannot be cut at a pause.",
+        "rejected": "The call was rejected by the person who listened.",
+        "skipped": "Everybody skipped the task.",
+        "low-agreement": "Two people wrote very different texts, and nobody has decided.",
+        "gold": "The task has a known answer: it measures people.",
+        "audio-missing": "The recording is not there.",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A word of a draft with its time from the start of the task's audio."""
+
+    start_s: float
+    end_s: float
+    text: str
+    channel: int = 0
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of a task's audio on one channel and what is said there; `reason`: a code where it may not be used."""
+
+    start_s: float
+    end_s: float
+    channel: int
+    text: str
+    reason: str = ""
+
+    @property
+    def length_s(self) -> float:
+        return self.end_s - self.start_s
+
+    def but(self, reason: str) -> Piece:
+        """The same, left out for a reason unless it has one already."""
+        return self if self.reason else replace(self, reason=reason)
+
+
+@dataclass(frozen=True)
+class Audio:
+    """What is known of a task's audio: its length, its legs, and words with times, in time order."""
+
+    length_s: float
+    channels: int = 1
+    words: tuple[Heard, ...] = ()

@@ -1,0 +1,70 @@
+"""A piece of text -> its language and script, and whether the project takes it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from training.normalisation.writing import indic, scripts
+
+LEAST_CERTAIN = 0.8  # of a detected language
+
+MIXED = "Mixed"
+_SCRIPTS_OF_POLICY = {
+    "deva": {"Deva"}, "devanagari": {"Deva"}, "latn": {"Latn"}, "roman": {"Latn"}, "latin": {"Latn"},
+    "mixed": {"Deva", "Latn"}, "both": {"Deva", "Latn"},
+}  # fmt: skip
+_UNCLEAR = re.compile(
+    r"[\[(<{]\s*(?:unclear|un-clear|inaudible|unintelligible|noise|crosstalk|\?+|x{2,3}|अस्पष्ट)[^\])>}]{0,40}[\])>}]",
+    re.IGNORECASE,
+)
+_SPELLED = re.compile(r"\b[A-Z]\b")  # letters spelled out stay single capitals in every script
+
+
+def unclear(text: str) -> bool:
+    """Whether the annotator marked a part as not understood."""
+    return _UNCLEAR.search(text) is not None
+
+
+def script(text: str) -> str | None:
+    """Deva, Latn, Mixed, or Zzzz where any other script is in it; None without a letter."""
+    found = scripts(text)
+    if not found:
+        return None
+    if len(found) == 1:
+        return next(iter(found))
+    return "Zzzz" if "Zzzz" in found else MIXED
+
+
+def script_policy(project: Any) -> Mapping[str, str]:
+    """Language -> script, as the project's row says; `extra_params` may say it too and goes first."""
+    policy = project.script_policy if isinstance(project.script_policy, Mapping) else {}
+    stated = project.extra_params.get("script_policy") if isinstance(project.extra_params, Mapping) else None
+    return {**policy, **stated} if isinstance(stated, Mapping) else policy
+
+
+def off_script(text: str, language: str | None, policy: Mapping[str, str]) -> bool:
+    """Whether a text has letters of a script the project does not write this language in."""
+    allowed = _SCRIPTS_OF_POLICY.get(str(policy.get(language or "", "")).casefold())
+    return allowed is not None and not scripts(_SPELLED.sub(" ", text)) <= allowed
+
+
+def language_of(chosen: str | None, of_project: str | None, detected: str | None, certainty: float) -> str | None:
+    """The annotator's choice, else the project's language, else one that was detected for certain."""
+    if chosen:
+        return chosen
+    if of_project:
+        return of_project
+    return detected if detected and certainty >= LEAST_CERTAIN else None
+
+
+def objection(text: str, language: str | None, policy: Mapping[str, str]) -> str:
+    """Why a text may not be used, as a code of `pieces.REASONS`; empty when it may."""
+    if unclear(text):
+        return "unclear"
+    if not indic(text):
+        return "no-text"
+    if language is None:
+        return "language-unknown"
+    return "script" if off_script(text, language, policy) else ""

@@ -1,0 +1,52 @@
+"""One annotation -> the pieces of audio it has words for. Pure; times from the start of the task's audio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from training.sampling.cutting import cut
+from training.sampling.pieces import MAX_S, MIN_S, Audio, Piece
+
+
+def pieces_of(text: str, segments: Sequence[Mapping[str, Any]], audio: Audio, language: str | None) -> list[Piece]:
+    """Regions are pieces as they are; a text over the whole audio is cut where the draft's word times allow.
+
+    A region without a word gives nothing to learn from, and is one of the excluded. One over 30 seconds is cut too.
+    """
+    regions = [_region(segment, audio) for segment in segments if isinstance(segment, Mapping)]
+    if any(region.text for region in regions):
+        return [piece for region in regions for piece in _checked(region, audio, language)]
+    if not text.strip():
+        return [Piece(0.0, audio.length_s, 0, "", "no-text")]
+    whole = Piece(0.0, audio.length_s, 0, text.strip())
+    if audio.channels == 1 and audio.length_s <= MAX_S:
+        return [whole.but("too-short") if whole.length_s < MIN_S else whole]
+    return cut(whole.text, audio.words, start_s=0.0, end_s=audio.length_s, language=language)
+
+
+def _region(segment: Mapping[str, Any], audio: Audio) -> Piece:
+    start_s, end_s = float(segment.get("start_s") or 0.0), float(segment.get("end_s") or 0.0)
+    channel = int(segment.get("channel") or 0)
+    end_s = min(end_s, audio.length_s) if audio.length_s else end_s
+    text = str(segment.get("text") or "").strip()
+    return Piece(max(0.0, start_s), max(0.0, end_s), channel if 0 <= channel < audio.channels else 0, text)
+
+
+def _checked(region: Piece, audio: Audio, language: str | None) -> list[Piece]:
+    if not region.text:
+        return [region.but("no-text")]
+    if region.length_s < MIN_S:
+        return [region.but("too-short")]
+    if region.length_s <= MAX_S:
+        return [region]
+    inside = [
+        replace(word, channel=region.channel)
+        for word in audio.words
+        if (word.channel == region.channel or audio.channels == 1)
+        and region.start_s <= (word.start_s + word.end_s) / 2 < region.end_s
+    ]
+    if not inside:
+        return [region.but("too-long")]
+    return cut(region.text, inside, start_s=region.start_s, end_s=region.end_s, language=language)
