@@ -74,6 +74,7 @@ CONFIRM_ANSWERS = JobKind("confirm-answers", "sync.delivery.confirm_answers", "s
 REDRAFT_PROJECT = JobKind("redraft-project", "sync.label_studio.projects.redraft_project", "sync", 1800)
 SCAN_BUCKET = JobKind("scan-bucket", "sync.objects.scan.scan_bucket", "sync", 1800, priority=BULK)
 FEED_RATINGS = JobKind("feed-ratings", "sync.review.ratings.feed_ratings", "sync", 600, priority=BULK)
+SAMPLE_TASK = JobKind("sample-task", "training.sampling.job.sample_task", "sync", 300, priority=BULK)
 TRAIN = JobKind("train", "training.pipeline.train_requested", "training", 24 * 3600, max_attempts=3, priority=BULK)
 CHECK_TRAINING = JobKind("check-training", "training.threshold.check_training", "sync", 120, priority=BULK)
 
@@ -85,7 +86,7 @@ KINDS: dict[str, JobKind] = {
         CREATE_TASKS,
         PUSH_PREDICTIONS, CONFIRM_ANSWERS, REDRAFT_PROJECT, SCAN_BUCKET, FEED_RATINGS,
         STORE_SPOOLED, VERIFY_OBJECTS, LEARN_LEGS, TRAIN, COMPARE_ANNOTATIONS,
-        CHECK_TRAINING,
+        CHECK_TRAINING, SAMPLE_TASK,
     )
 }  # fmt: skip
 
