@@ -31,7 +31,7 @@ def manifest(database: Database, seed: int, *, leaks: int) -> tuple[list[dict[st
     wrong: dict[str, set[int]] = {"caller": set(), "twin": set()}
     for number in draw.sample(sorted(set(caller) - set(twins) - set(twins.values())), leaks):
         others = [n for n in caller if caller[n] == caller[number] and n != number and n not in twins]
-        if others and number not in wrong["caller"]:
+        if others and caller[number] not in wrong["caller"]:
             split[number] = "test" if split[number] != "test" else "train"
             wrong["caller"].add(caller[number])
     hidden = {second: f"masked-{second % 100:02d}" for second in twins}  # the copy came with a hidden number
