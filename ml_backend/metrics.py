@@ -80,4 +80,14 @@ class _Work:
             stopped = GaugeMetricFamily("kaan_stopped_accounts", "Accounts whose queue stands still: key refused.")
             refused = sa.select(sa.func.count()).where(tables.checkpoints.c.state == "stopped")
             stopped.add_metric([], connection.execute(refused).scalar_one())
-        yield from (number, waits, seen, undelivered, reported, stopped)
+            missing = GaugeMetricFamily(
+                "kaan_annotation_difference", "Annotations in Label Studio minus those here.", labels=["project"]
+            )
+            since = GaugeMetricFamily(
+                "kaan_annotations_compared_seconds", "Since that was counted.", labels=["project"]
+            )
+            counted_for = tables.summaries.c.name.startswith("difference:", autoescape=True)
+            for row in connection.execute(sa.select(tables.summaries).where(counted_for)):
+                missing.add_metric([str(row.body["project"])], row.body["difference"])
+                since.add_metric([str(row.body["project"])], (now - row.made_at).total_seconds())
+        yield from (number, waits, seen, undelivered, reported, stopped, missing, since)

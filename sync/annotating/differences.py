@@ -17,6 +17,9 @@ from ml_backend import tables
 from ml_backend.context import Context
 from ml_backend.tables import annotations as rows
 from ml_backend.tables import summaries, tasks
+from sync.annotating.rows import time_of
+
+LATE_S = 2 * 3600.0  # a look is due every five minutes
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,38 @@ def read(context: Context, project_id: int) -> dict[str, Any] | None:
     """What was last written down about a project."""
     found = context.db.rows(sa.select(summaries.c.body).where(summaries.c.name == name_of(project_id)))
     return dict(found[0].body) if found else None
+
+
+def judged(body: Mapping[str, Any]) -> dict[str, Any]:
+    """How old a summary is, and what in it needs a person: {"age_s", "trouble"}.
+
+    A difference right after somebody submitted is not trouble; one that a full comparison left is.
+    """
+    age_s = (tables.now() - (time_of(body.get("at")) or tables.now())).total_seconds()
+    trouble = None
+    if body["difference"] and body.get("left_by_full"):
+        trouble = (
+            f"{body['there']} annotations in Label Studio, {body['here']} accounted for here, and comparing all "
+            "of them did not help. `jobs list --trouble` may say why."
+        )
+    elif body.get("webhook"):
+        trouble = f"The webhook cannot be put back, so annotations arrive up to five minutes late: {body['webhook']}"
+    elif age_s > LATE_S:
+        trouble = f"Annotations were last compared {age_s / 3600:.0f} hours ago. Is a relay and a worker sync running?"
+    return {"age_s": round(age_s), "trouble": trouble}
+
+
+def look(context: Context, project: sa.Row[Any], there: Mapping[str, Any]) -> tuple[bool, str, str]:
+    """(well, sentence, next step) for `doctor`, counted now. `there` is the project as Label Studio's API gives it."""
+    found = count(context, project, there)
+    sentence = (
+        f"Annotations: {found.there} in Label Studio, {found.here} accounted for here, difference {found.annotations}."
+    )
+    step = (
+        "What changed is read every five minutes; "
+        f"`python -m ml_backend project attach {project.ls_project_id}` compares everything at once."
+    )
+    return not found.annotations, sentence, step
 
 
 def write(connection: Connection, project: sa.Row[Any], difference: Difference, **more: Any) -> None:

@@ -28,6 +28,7 @@ from ml_backend.running import transport
 from ml_backend.settings import Settings
 from ml_backend.tables import predictions, projects
 from sync import http, pipeline
+from sync.annotating import differences
 from sync.exotel import account
 from sync.exotel import client as exotel
 from sync.label_studio import changes
@@ -239,7 +240,7 @@ def _project(context: Context, *, client: LabelStudioClient, row: sa.Row[Any]) -
             f"{again} If Label Studio answers 403 then, it refuses private addresses: start it with "
             "USE_DEFAULT_BANNED_SUBNETS=false and USER_ADDITIONAL_BANNED_SUBNETS=169.254.0.0/16."
         )
-        sentence = "The ML backend is there but its webhook is missing or lacks the secret header: it is half made."
+        sentence = "The ML backend is half made: its webhook is missing, off, or lacks the secret header."
         yield Finding(world, FAIL, sentence, step)
     if changes.STORAGE in missing:
         faults += 1
@@ -251,6 +252,8 @@ def _project(context: Context, *, client: LabelStudioClient, row: sa.Row[Any]) -
         yield Finding(world, WARN, warning)
     if row.reason:
         yield Finding(world, WARN, row.reason, "Correct it in the project's settings in Label Studio.")
+    well, sentence, step = differences.look(context, row, there)
+    yield Finding(world, OK if well else WARN, sentence, step)
     if not faults:
         yield Finding(world, OK, f"{row.title}: backend, webhook, storage and draft label {row.draft_label} agree.")
 

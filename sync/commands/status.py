@@ -17,6 +17,7 @@ from ml_backend.context import Context, open_context
 from ml_backend.running import processes
 from ml_backend.tables import jobs as job_rows
 from ml_backend.tables import projects, recordings
+from sync.annotating import differences
 from sync.commands.project import as_dict
 
 app = typer.Typer(add_completion=False)
@@ -62,6 +63,9 @@ def read(context: Context) -> dict[str, Any]:
             as_dict(context, row) for row in context.db.rows(sa.select(projects).order_by(projects.c.ls_project_id))
         ],
     }
+    attached = context.db.rows(sa.select(projects).where(projects.c.state == "attached").order_by(projects.c.id))
+    counted = [differences.read(context, row.id) for row in attached]
+    facts["annotations"] = [{**body, **differences.judged(body)} for body in counted if body]
     facts["trouble"] = _trouble(context, facts)
     return facts
 
@@ -147,6 +151,7 @@ def _trouble(context: Context, facts: dict[str, Any]) -> list[str]:
         found.append(f"Only {facts['disk']['free_mb']} MB are free: no audio is fetched.")
     stopped = sa.select(tables.checkpoints.c.reason).where(tables.checkpoints.c.state == "stopped")
     found += [f"Nothing is fetched: {row.reason}" for row in context.db.rows(stopped)]
+    found += [f"Project {a['project']}: {a['trouble']}" for a in facts["annotations"] if a["trouble"]]
     found += [
         f"Project {p['project']}: {p['reason']}" for p in facts["projects"] if p["reason"] and p["state"] == "attached"
     ]
@@ -180,6 +185,12 @@ def _show(facts: dict[str, Any]) -> None:
             f"{project['title']} ({project['state']}): {counts['open']} open, {counts['annotated']} annotated, "
             f"{counts['wanted']} coming, {counts['drafted']} drafts as {project['draft_label']}, "
             f"{counts['refused']} without usable audio",
+        )
+    for entry in facts["annotations"]:
+        line(
+            "annotations",
+            f"project {entry['project']}: {entry['there']} in Label Studio, {entry['here']} accounted for here, "
+            f"difference {entry['difference']} ({_span(entry['age_s'])} ago)",
         )
     for entry in facts["ended_badly"]:
         line("ended badly", f"job {entry['job']} {entry['name']}: {entry['why']} [{entry['code']}]")

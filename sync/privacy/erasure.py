@@ -194,7 +194,9 @@ def _empty_rows(connection: Connection, found: Found) -> None:
         nobody = {"body": drafts.NOTHING, "score": None, "delivered_by": "nobody", "reason_code": "erased"}
         connection.execute(drafted.values(**nobody, reason=WHY, confirmed_at=tables.now()))
         written = sa.update(annotation_rows).where(annotation_rows.c.task_id == task.id)
-        connection.execute(written.values(text=None, result=[], deleted_at=tables.now()))
+        connection.execute(written.values(text=None, result=[], segments=[], draft=sa.null(), deleted_at=tables.now()))
+        learnt = sa.update(tables.samples).where(tables.samples.c.task_id == task.id)
+        connection.execute(learnt.values(text="", state="excluded", reason_code="erased", reason=WHY))
         gone = {"state": "deleted", "reason_code": "erased", "reason": WHY, "status_line": None}
         db.update(connection, tasks, task.id, **gone, data_value=None)
     for project_id in {task.project_id for task in found.tasks}:
