@@ -142,9 +142,7 @@ def people_done(connection: Connection, task_id: int) -> int:
 
 def sample(connection: Connection, task_id: int) -> None:
     """Whatever a model may learn from this task is decided anew."""
-    kind = jobs.KINDS.get("sample-task")
-    if kind is not None:
-        jobs.enqueue(connection, kind, key=str(task_id), task_id=task_id)
+    jobs.enqueue(connection, jobs.SAMPLE_TASK, key=str(task_id), task_id=task_id)
 
 
 def time_of(value: Any) -> datetime | None:
@@ -215,7 +213,7 @@ def _about_task(
         same = reference.text == earlier.draft.get("text") and earlier.edited == origins.UNTOUCHED
         kept = {name: getattr(earlier, name) for name in ("prediction_id", "model_version", "draft")}
         return {**about, **kept, "edited": origins.UNTOUCHED if same else origins.EDITED}
-    values: dict[str, Any] = {"prediction_id": None, "model_version": None, "draft": None}
+    values: dict[str, Any] = {"prediction_id": None, "model_version": None, "draft": sa.null()}
     if origin is not None:
         values = {"prediction_id": origin.prediction_id, "model_version": origin.model_version, "draft": origin.draft}
     return {**about, **values, "edited": origins.edited(reference, origin)}
