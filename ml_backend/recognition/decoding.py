@@ -179,12 +179,13 @@ class Decoder:
                 max_length=self.model.max_length,
                 return_scores=True,
                 return_no_speech_prob=True,
-                suppress_tokens=list(self._suppress()),
+                suppress_tokens=list(self.suppressed()),
                 **how,
             )
         )
 
-    def _suppress(self) -> tuple[int, ...]:
+    def suppressed(self) -> tuple[int, ...]:
+        """Tokens that are never written: brackets, music notes and the like."""
         if self._suppressed is None:
             some = self.tokenizer("en")
             self._suppressed = tuple(get_suppressed_tokens(some, [-1]) or ())

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from training.bundled import synthesis, telephone
+from training.bundled import synthesis
 from training.bundled.corpus import tidy
 from training.bundled.demo import AGENT, CALLS, Call
 from training.bundled.places import CALLS_FOLDER
 from training.bundled.voices import Voice
+from training.trainers.asr import telephone
 from training.trainers.asr.features import Array
 
 LINE_RATE_HZ = 8000

@@ -108,13 +108,13 @@ def _stream(seed: int, *, word_lists: bool = True) -> Iterator[Sentence]:
             words = rng.sample(vocabulary[language, mixed], rng.randint(2, 7))
             yield Sentence(tidy(" ".join(words)), language, mixed)
             continue
-        text = _filled(rng.choices(templates, [1.0 if "{" in t else FIXED_WEIGHT for t in templates])[0], language, rng)
+        text = filled(rng.choices(templates, [1.0 if "{" in t else FIXED_WEIGHT for t in templates])[0], language, rng)
         if rng.random() < OPENING_SHARE:
             text = f"{rng.choice(wording.OPENINGS[language])} {_lower_first(text)}"
         yield Sentence(tidy(text), language, mixed)
 
 
-def _filled(template: str, language: str, rng: random.Random) -> str:
+def filled(template: str, language: str, rng: random.Random) -> str:
     return _SLOT.sub(lambda match: _value(match[1], language, rng), template)
 
 

@@ -17,7 +17,8 @@ import numpy as np
 from ml_backend import audio, settings
 from ml_backend.engine import Request, Transcriber
 from ml_backend.transcript import DecodingProfile, Transcript
-from training.bundled import corpus, demo, synthesis, telephone, voices
+from training.bundled import corpus, demo, synthesis, voices
+from training.trainers.asr import telephone
 from training.trainers.asr.features import Array
 
 SEED = 7

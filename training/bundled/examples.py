@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from training.bundled import augmentation
-from training.bundled.augmentation import LOG10_FLOOR, Strength
 from training.bundled.shards import Utterance
+from training.trainers.asr import augmentation
+from training.trainers.asr.augmentation import LOG10_FLOOR, Strength
 from training.trainers.asr.features import FRAMES_PER_S, MELS, Array
 from training.trainers.asr.targets import Example, Phrase
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from training.bundled.augmentation import Strength
+from training.trainers.asr.augmentation import Strength
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training.bundled import corpus, synthesis, telephone, voices
+from training.bundled import corpus, synthesis, voices
+from training.trainers.asr import noises, telephone
 from training.trainers.asr.features import FRAMES_PER_S, MELS, Array, log_mel
 
 SHARD_SIZE = 400
@@ -59,14 +60,7 @@ def load(folder: Path) -> list[Utterance]:
 
 def noise_bank(seed: int, seconds: int = 24) -> list[tuple[str, Array]]:
     """Kind and log-mel of every noise at unit power, on a direct line and on a telephone line."""
-    rng = np.random.default_rng(seed)
-    waves = {kind: telephone.noise(kind, seconds * synthesis.RATE_HZ, rng) for kind in telephone.NOISES}
-    waves["babble"] = _babble(seed, seconds)
-    bank = []
-    for kind, wave in waves.items():
-        for heard in (0.1 * wave, telephone.narrowband(0.1 * wave, rng, "mulaw")):
-            bank.append((kind, log_mel(heard).astype(np.float16)))
-    return bank
+    return noises.bank(np.random.default_rng(seed), seconds=seconds, more={"babble": _babble(seed, seconds)})
 
 
 def _babble(seed: int, seconds: int) -> Array:

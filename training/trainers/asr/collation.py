@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import IterableDataset
 
 from ml_backend.manifest import Window
-from training.trainers.asr.features import FRAMES_PER_S, MELS, Array
+from training.trainers.asr.features import FRAMES_PER_S, Array
 from training.trainers.asr.targets import IGNORED, Example, Targets
 
 FLOOR_SHARE = 0.25
@@ -38,7 +38,7 @@ class Collator:
 
 
 def padded(mels: list[Array], window: Window, rng: random.Random | None = None) -> Array:
-    """-> (batch, 80, frames), an even number of frames. `rng` adds the random surplus used in training."""
+    """-> (batch, mels, frames), an even number of frames. `rng` adds the random surplus used in training."""
     longest = max(len(mel) for mel in mels)
     if window.pad_to_s is not None:
         frames, fill_floor = round(window.pad_to_s * FRAMES_PER_S), False
@@ -46,7 +46,7 @@ def padded(mels: list[Array], window: Window, rng: random.Random | None = None) 
         surplus = rng.uniform(0, window.max_padding_s + window.margin_s) if rng else window.margin_s
         frames, fill_floor = longest + round(surplus * FRAMES_PER_S), rng is not None and rng.random() < FLOOR_SHARE
     frames += frames % 2
-    batch = np.zeros((len(mels), MELS, frames), dtype=np.float32)
+    batch = np.zeros((len(mels), mels[0].shape[1], frames), dtype=np.float32)
     for row, mel in enumerate(mels):
         if fill_floor:
             batch[row] = mel.min()

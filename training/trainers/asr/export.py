@@ -8,6 +8,7 @@ import torch
 from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizer
 
 from ml_backend import manifest
+from ml_backend.errors import PermanentError
 from ml_backend.manifest import Manifest, Window
 
 COPIED = ("tokenizer.json", "preprocessor_config.json")
@@ -34,6 +35,11 @@ def load_twin(folder: Path) -> tuple[WhisperForConditionalGeneration, WhisperTok
     return model, WhisperTokenizer.from_pretrained(folder)
 
 
+def describe(folder: Path, *, name: str, languages: tuple[str, ...], window: Window, trained_on: str) -> Manifest:
+    """The manifest of a twin: how it was trained to be fed, and the digest of every file."""
+    return manifest.write(folder, name=name, languages=languages, window=window, trained_on=trained_on)
+
+
 def convert(
     twin: Path, folder: Path, *, name: str, languages: tuple[str, ...], window: Window, trained_on: str,
     quantization: str = "int8_float32", normalisers: dict[str, str] | None = None,
@@ -58,4 +64,8 @@ def _require_complete(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     vocabulary = json.loads((folder / "vocabulary.json").read_text())
     if not config.get("lang_ids") or not config.get("alignment_heads") or "" not in vocabulary:
-        raise AssertionError("the converted model lost its languages, alignment heads or multilingual mark")
+        raise PermanentError(
+            "conversion-incomplete",
+            "The converted model lost its languages, alignment heads or multilingual mark.",
+            "Check generation_config.json and the tokenizer of the base model.",
+        )

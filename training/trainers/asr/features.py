@@ -15,12 +15,12 @@ Array = npt.NDArray[Any]
 
 
 @cache
-def _extractor() -> Any:
+def _extractor(mels: int) -> Any:
     from faster_whisper.feature_extractor import FeatureExtractor
 
-    return FeatureExtractor()
+    return FeatureExtractor(feature_size=mels)
 
 
-def log_mel(wave: Array) -> Array:
-    """float32 mono at 16 kHz -> (frames, 80), normalised as Whisper does: (log10 power + 4) / 4, floor at peak - 2."""
-    return np.ascontiguousarray(_extractor()(wave, padding=0).T)
+def log_mel(wave: Array, mels: int = MELS) -> Array:
+    """float32 mono at 16 kHz -> (frames, mels), as Whisper does: (log10 power + 4) / 4, floor at peak - 2."""
+    return np.ascontiguousarray(_extractor(mels)(wave, padding=0).T)

@@ -3,7 +3,7 @@
 The trainer brings mixed precision, checkpoints, resuming, several GPUs (accelerate) and tracking; the loss is ours.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from training.trainers.asr.collation import Collator
-from training.trainers.asr.targets import IGNORED, Example
+from training.trainers.asr.targets import IGNORED
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,10 @@ class Plan:
     timestamp_weight: float = 0.5
     """A timestamp is a guess among fifty neighbours: at full weight it drowns the words."""
     report_to: str = "none"
+    precision: str = "auto"
+    accumulation: int = 1
+    gradient_checkpointing: bool = False
+    device: str = "auto"
 
 
 class SpeechTrainer(Seq2SeqTrainer):
@@ -49,6 +53,7 @@ class SpeechTrainer(Seq2SeqTrainer):
     def __init__(self, *, plan: Plan, collator: Collator, **kwargs: Any) -> None:
         super().__init__(data_collator=collator, **kwargs)
         self.plan, self.targets = plan, collator.targets
+        self.model_accepts_loss_kwargs = False  # our loss is a mean: the trainer divides it when it accumulates
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -70,7 +75,7 @@ class SpeechTrainer(Seq2SeqTrainer):
 
 def train(
     model: WhisperForConditionalGeneration,
-    batches: IterableDataset[list[Example]],
+    batches: IterableDataset[Any],
     collator: Collator,
     *,
     plan: Plan,
@@ -78,13 +83,14 @@ def train(
     report: Callable[[str], None],
     trainer: type[SpeechTrainer] = SpeechTrainer,
     stop_at: int | None = None,
-) -> None:
+    callbacks: Sequence[TrainerCallback] = (),
+) -> SpeechTrainer | None:
     """Leaves checkpoints in `folder`, and goes on from the newest one there. `stop_at` ends early, inside the plan."""
     newest = newest_checkpoint(folder)
     if newest and steps_of(newest) >= min(plan.steps, stop_at or plan.steps):
         report(f"training: done already ({newest.name})")
-        return
-    on_gpu = torch.cuda.is_available()
+        return None
+    on_gpu = torch.cuda.is_available() and plan.device != "cpu"
     arguments = Seq2SeqTrainingArguments(
         output_dir=str(folder),
         max_steps=plan.steps,
@@ -97,7 +103,11 @@ def train(
         lr_scheduler_kwargs={"num_decay_steps": plan.decay_steps, "decay_type": "linear"},
         seed=plan.seed,
         per_device_train_batch_size=1,
-        bf16=_bfloat16_pays(on_gpu),
+        bf16=plan.precision == "bf16" or (plan.precision == "auto" and bfloat16_pays(on_gpu)),
+        fp16=plan.precision == "fp16",
+        gradient_accumulation_steps=plan.accumulation,
+        gradient_checkpointing=plan.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if plan.gradient_checkpointing else None,
         use_cpu=not on_gpu,
         dataloader_num_workers=plan.loader_workers,
         dataloader_pin_memory=on_gpu,
@@ -116,10 +126,11 @@ def train(
         model=model,
         args=arguments,
         train_dataset=batches,
-        callbacks=[_Progress(report, stop_at)],
+        callbacks=[_Progress(report, stop_at), *callbacks],
     )
     running.remove_callback(PrinterCallback)
     running.train(resume_from_checkpoint=str(newest) if newest else None)
+    return running
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -131,7 +142,7 @@ def steps_of(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def _bfloat16_pays(on_gpu: bool) -> bool:
+def bfloat16_pays(on_gpu: bool) -> bool:
     """On a processor without bfloat16 arithmetic it is emulated, forty times slower than float32 (measured)."""
     return on_gpu or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 

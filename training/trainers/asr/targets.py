@@ -36,25 +36,35 @@ class Example:
 class Targets:
     """Knows the token numbers of one tokenizer; `of(example)` gives (decoder input, labels), equally long."""
 
-    def __init__(self, tokenizer: WhisperTokenizer) -> None:
+    def __init__(self, tokenizer: WhisperTokenizer, *, teaches_language: bool = True) -> None:
         self._tokenizer = tokenizer
+        self.teaches_language = teaches_language  # not from one language alone: the model would forget the others
         self._ids = tokenizer.get_vocab()
         self.end = self._ids["<|endoftext|>"]
-        self.first_timestamp = self._ids["<|0.00|>"]
+        self.first_timestamp = self._ids["<|notimestamps|>"] + 1  # some published tokenizers do not list them by name
+        self._nospeech = self._ids["<|nospeech|>" if "<|nospeech|>" in self._ids else "<|nocaptions|>"]  # older name
 
     def of(self, example: Example) -> tuple[list[int], list[int]]:
-        start, nospeech = self._ids["<|startoftranscript|>"], self._ids["<|nospeech|>"]
+        start = self._ids["<|startoftranscript|>"]
         if not example.phrases:
-            return [start, nospeech], [nospeech, self.end]
+            return [start, self._nospeech], [self._nospeech, self.end]
         asked = [start, self._ids[f"<|{example.language}|>"], self._ids["<|transcribe|>"]]
         # The task and the notimestamps token are always given to the decoder, never asked of it.
-        answers = [asked[1], IGNORED]
+        answers = [asked[1] if self.teaches_language else IGNORED, IGNORED]
         if not example.timestamped:
             asked.append(self._ids["<|notimestamps|>"])
             answers.append(IGNORED)
         body = self._timed(example) if example.timestamped else self._text(example.text)
         before = self._before(example.previous_text)
         return before + asked + body, [IGNORED] * len(before) + answers + body + [self.end]
+
+    def prompt(self, language: str) -> list[int]:
+        """What the decoder is asked for plain text."""
+        names = ("<|startoftranscript|>", f"<|{language}|>", "<|transcribe|>", "<|notimestamps|>")
+        return [self._ids[name] for name in names]
+
+    def knows(self, language: str) -> bool:
+        return f"<|{language}|>" in self._ids
 
     def _timed(self, example: Example) -> list[int]:
         body: list[int] = []

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.trainers.asr.features import FRAMES_PER_S, MELS, Array
+from training.trainers.asr.features import FRAMES_PER_S, Array
 
 LOG10_FLOOR = -10.0
 _LN10 = np.float32(np.log(10.0))
@@ -46,17 +46,17 @@ def warped(log_power: Array, tempo: float, bands: Array) -> Array:
     mix = (at - low)[:, None]
     stretched = log_power[low] * (1 - mix) + log_power[high] * mix
     low_band = bands.astype(np.int64)
-    high_band = np.minimum(low_band + 1, MELS - 1)
+    high_band = np.minimum(low_band + 1, len(bands) - 1)
     band_mix = (bands - low_band)[None, :].astype(np.float32)
     return np.asarray(stretched[:, low_band] * (1 - band_mix) + stretched[:, high_band] * band_mix)
 
 
-def moved_bands(factor: float) -> Array:
-    """For each of the 80 bands, the band it is read from when all formants move by `factor`."""
-    mel = np.linspace(0.0, 45.245640471924965, MELS + 2)[1:-1]
+def moved_bands(factor: float, count: int = 80) -> Array:
+    """For each band, the band it is read from when all formants move by `factor`."""
+    mel = np.linspace(0.0, 45.245640471924965, count + 2)[1:-1]
     hz = np.where(mel < 15, mel * 200 / 3, 1000 * np.exp((mel - 15) * np.log(6.4) / 27)) / factor
     back = np.where(hz < 1000, hz * 3 / 200, 15 + 27 * np.log(np.maximum(hz, 1e-3) / 1000) / np.log(6.4))
-    return np.asarray(np.clip(np.interp(back, mel, np.arange(MELS)), 0, MELS - 1))
+    return np.asarray(np.clip(np.interp(back, mel, np.arange(count)), 0, count - 1))
 
 
 def with_noise(log_power: Array, noise: Array, snr_db: float) -> Array:
@@ -70,7 +70,7 @@ def with_noise(log_power: Array, noise: Array, snr_db: float) -> Array:
 
 def tilted(log_power: Array, rng: np.random.Generator, amount: float) -> Array:
     """A smooth random response of the line: a slope and one bend over the bands."""
-    axis = np.linspace(-1, 1, MELS, dtype=np.float32)
+    axis = np.linspace(-1, 1, log_power.shape[1], dtype=np.float32)
     curve = rng.uniform(-amount, amount) * axis + rng.uniform(-amount, amount) / 2 * np.cos(
         np.pi * axis * rng.uniform(0.5, 2)
     )
@@ -79,10 +79,10 @@ def tilted(log_power: Array, rng: np.random.Generator, amount: float) -> Array:
 
 def masked(mel: Array, rng: np.random.Generator, count: int) -> Array:
     """SpecAugment: `count` stripes of at most 10 bands and of at most 0.16 s, set to the window's mean."""
-    mean = mel.mean()
+    mean, bands = mel.mean(), mel.shape[1]
     for _ in range(count):
         width, frames = int(rng.integers(0, 11)), int(rng.integers(0, round(0.16 * FRAMES_PER_S) + 1))
-        band, start = int(rng.integers(0, MELS - width)), int(rng.integers(0, max(1, len(mel) - frames)))
+        band, start = int(rng.integers(0, bands - width)), int(rng.integers(0, max(1, len(mel) - frames)))
         mel[:, band : band + width] = mean
         mel[start : start + frames] = mean
     return mel

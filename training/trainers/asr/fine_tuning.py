@@ -1,0 +1,189 @@
+"""Workspace -> tuned weights, their served form, and a result. Reads top to bottom; safe to start again after a kill.
+
+Full fine-tuning or adapters, on a processor, a GPU or several. What was there before is kept in three ways: rows of an
+older dataset are mixed in, windows are padded as the model will be served, and the result may be an average with the
+weights it began from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+
+from ml_backend.manifest import Window
+from training.arguments import Arguments
+from training.trainers.asr import checkpoints, export, hearing, loop, noises, parity, weights
+from training.trainers.asr.augmentation import Strength
+from training.trainers.asr.batches import Order, PlannedBatches
+from training.trainers.asr.material import Material, open_material
+from training.trainers.asr.targets import Targets
+from training.trainers.asr.watching import Heard, Watch
+from training.trainers.asr.windows import WindowCollator, Windows
+from training.workspace import NEW, REPLAY, Workspace
+
+_AVERAGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+_TOLERATED_RISE = 0.02  # of the old material's word error rate, when the average is chosen
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The rows a run is watched on: chosen once, spread over the split."""
+
+    material: Material
+    window: Window
+    tokenizer: Any
+    new: list[int]
+    old: list[int]
+
+    @classmethod
+    def of(cls, material: Material, window: Window, tokenizer: Any, most: int) -> Validation:
+        return cls(material, window, tokenizer, _spread(material, NEW, most), _spread(material, REPLAY, most))
+
+    def hear(self, model: Any) -> Heard:
+        return Heard(self._wer(model, self.new) or 0.0, self._wer(model, self.old))
+
+    def _wer(self, model: Any, numbers: list[int]) -> float | None:
+        if not numbers:
+            return None
+        rows = [self.material.rows[n] for n in numbers]
+        mels = [self.material.mel(n) for n in numbers]
+        heard = hearing.texts(weights.plain(model), self.tokenizer, mels, [r.language for r in rows], self.window)
+        return parity.word_error_rate([r.text for r in rows], heard)
+
+
+def train(workspace: Workspace, report: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+    plan = workspace.plan()
+    arguments, window = Arguments.from_json(plan["arguments"]), Window(**plan["window"])
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    torch.manual_seed(arguments.seed)
+
+    base = weights.load(plan["base"], short_windows=True)
+    model: Any = base.model
+    if arguments.method == "lora":
+        model = weights.with_adapters(
+            model, rank=arguments.lora_rank, alpha=arguments.lora_alpha, dropout=arguments.lora_dropout
+        )
+    material = open_material(
+        workspace, mels=base.mels, seed=arguments.seed, cached=arguments.cached_features, report=report
+    )
+    languages = {row.language for row in material.rows if row.split == "train"}
+    targets = Targets(base.tokenizer, teaches_language=len(languages) > 1)
+    order = Order(
+        material.rows, arguments.seed, arguments.batch_s, window.max_s, arguments.several_share, arguments.replay_share
+    )
+    windows = Windows(
+        material, window.max_s, strength_of(arguments), noises.bank(_rng(arguments), mels=base.mels),
+        arguments.timestamped_share, arguments.telephone_share,
+    )  # fmt: skip
+    steps = steps_of(arguments, order)
+    every = arguments.validate_every or max(1, steps // 10)
+    validation = Validation.of(material, window, base.tokenizer, arguments.validation_clips)
+    newest = checkpoints.newest(workspace.checkpoints)
+    if newest is None:
+        before = validation.hear(model)
+        workspace.say(phase="validation", step=0, steps=steps, wer=before.wer, old_wer=before.old_wer)
+    watch = Watch(
+        workspace, lambda: validation.hear(model), every=every if validation.new else 0,
+        patience=arguments.patience, seed=arguments.seed,
+    )  # fmt: skip
+    done = loop.steps_of(newest) if newest else 0
+    loop.train(
+        model,
+        PlannedBatches(order, done * arguments.accumulation * arguments.processes),
+        WindowCollator(targets, window, windows),
+        plan=_loop_plan(arguments, steps, every, weights.learning_rate_for(model, arguments.method)),
+        folder=workspace.checkpoints,
+        report=report,
+        callbacks=[watch],
+    )
+    if watch.stopped == "asked":
+        return {"state": "stopped"}
+    if not PartialState().is_main_process:
+        return {}
+    best_step = watch.restore_best(model)
+    return _saved(workspace, weights.merged(model), validation, {"best_step": best_step, "stopped": watch.stopped})
+
+
+def strength_of(arguments: Arguments) -> Strength:
+    return Strength(
+        tempo=arguments.tempo, vocal_tract=arguments.vocal_tract, tilt=arguments.tilt,
+        noise_share=arguments.noise_share, snr_db=(arguments.snr_low_db, arguments.snr_high_db), masks=arguments.masks,
+    )  # fmt: skip
+
+
+def steps_of(arguments: Arguments, order: Order) -> int:
+    if arguments.steps:
+        return arguments.steps
+    batches = len(order.epoch(0)) * arguments.epochs
+    return max(1, math.ceil(batches / (arguments.accumulation * arguments.processes)))
+
+
+def _loop_plan(arguments: Arguments, steps: int, every: int, usual_rate: float) -> loop.Plan:
+    warm_up = max(1, round(steps * arguments.warm_up_share)) if steps > 1 else 0
+    return loop.Plan(
+        steps=steps, learning_rate=arguments.learning_rate or usual_rate, warm_up_steps=warm_up,
+        decay_steps=max(1, min(steps - warm_up, round(steps * arguments.decay_share))), seed=arguments.seed,
+        weight_decay=arguments.weight_decay, save_every=arguments.checkpoint_every or every,
+        log_every=max(1, min(25, steps // 20)), loader_workers=0, report_to=arguments.report_to,
+        precision=arguments.precision, accumulation=arguments.accumulation,
+        gradient_checkpointing=arguments.gradient_checkpointing, device=arguments.device,
+    )  # fmt: skip
+
+
+def _saved(workspace: Workspace, model: Any, validation: Validation, how: dict[str, Any]) -> dict[str, Any]:
+    """Average with the base, write both forms, and hold the served one against the trained one."""
+    plan = workspace.plan()
+    arguments, window = Arguments.from_json(plan["arguments"]), Window(**plan["window"])
+    share = arguments.average
+    if share != 0:
+        share = _average(model, plan["base"], share, validation, workspace)
+    after = validation.hear(model)
+    workspace.say(phase="saving", wer=after.wer, old_wer=after.old_wer)
+    export.save_twin(model, validation.tokenizer, workspace.weights, half=True)
+    described = {
+        "name": plan["name"], "languages": tuple(plan["languages"]), "window": window, "trained_on": plan["trained_on"],
+    }  # fmt: skip
+    export.describe(workspace.weights, **described)
+    written = export.convert(workspace.weights, workspace.model, quantization=arguments.quantization, **described)
+    compared = parity.compare(
+        workspace.weights, workspace.model, parity.clips_of(validation.material, validation.new), window,
+        bound=arguments.parity_bound,
+    )  # fmt: skip
+    return {
+        "state": "done", "model_version": written.model_version, "average": share, "wer": after.wer,
+        "old_wer": after.old_wer, "parity": compared, **how,
+    }  # fmt: skip
+
+
+def _average(model: Any, location: str, share: float, validation: Validation, workspace: Workspace) -> float:
+    """The given share of the base, or (below 0) the one that hears new rows best and old ones hardly worse."""
+    tuned = weights.state_of(model)
+    base = weights.state_of(weights.load(location, short_windows=True).model)
+    if share < 0:
+        allowed = next((line["old_wer"] for line in workspace.progress() if line.get("step") == 0), None)
+        found = []
+        for candidate in _AVERAGES:
+            model.load_state_dict(weights.averaged(base, tuned, candidate))
+            heard = validation.hear(model)
+            worse = max(0.0, (heard.old_wer or 0.0) - (allowed or 0.0) - _TOLERATED_RISE) if allowed is not None else 0
+            found.append((heard.wer + 2 * worse, candidate))
+            workspace.say(phase="averaging", share=candidate, wer=heard.wer, old_wer=heard.old_wer)
+        share = min(found)[1]
+    model.load_state_dict(weights.averaged(base, tuned, share))
+    return share
+
+
+def _spread(material: Material, part: str, most: int) -> list[int]:
+    numbers = [n for n, row in enumerate(material.rows) if row.split == "validation" and row.part == part]
+    return [numbers[i] for i in np.linspace(0, len(numbers) - 1, min(most, len(numbers))).astype(int)]
+
+
+def _rng(arguments: Arguments) -> np.random.Generator:
+    return np.random.default_rng(arguments.seed)

@@ -1,0 +1,86 @@
+"""Folder or hub name -> a Whisper to train: plain, or with low-rank adapters; and the average of two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import WhisperForConditionalGeneration, WhisperTokenizer
+
+from ml_backend.errors import ConfigurationError
+from training.trainers.asr.short_windows import accept_short_windows
+
+_ADAPTED = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
+_SMALL_WIDTH = 256  # below this it is a model of our own making, which learns at other rates than a published one
+
+
+@dataclass(frozen=True)
+class Base:
+    model: WhisperForConditionalGeneration
+    tokenizer: WhisperTokenizer
+
+    @property
+    def mels(self) -> int:
+        return int(self.model.config.num_mel_bins)
+
+
+def load(location: str, *, short_windows: bool) -> Base:
+    """Safetensors only: another format could run code. A folder is never looked up in the hub."""
+    local = Path(location).is_dir()
+    try:
+        model = WhisperForConditionalGeneration.from_pretrained(
+            location, dtype=torch.float32, use_safetensors=True, local_files_only=local
+        )
+        tokenizer = WhisperTokenizer.from_pretrained(location, local_files_only=local)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [""])[0][:120]
+        raise ConfigurationError(
+            "base-not-loadable",
+            f"The base model {Path(location).name[:80]} cannot be loaded for training ({reason}).",
+            "Name a folder with safetensors, a registered version, or a hub name this machine can reach.",
+        ) from error
+    return Base(accept_short_windows(model) if short_windows else model, tokenizer)
+
+
+def with_adapters(model: WhisperForConditionalGeneration, *, rank: int, alpha: int, dropout: float) -> Any:
+    """LoRA on attention and feed-forward layers. No task type: peft's for sequences does not know Whisper's inputs."""
+    from peft import LoraConfig, get_peft_model
+
+    return get_peft_model(
+        model, LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(_ADAPTED))
+    )
+
+
+def plain(model: Any) -> WhisperForConditionalGeneration:
+    """The Whisper inside, adapters switched on but not merged."""
+    inner: WhisperForConditionalGeneration = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return inner
+
+
+def merged(model: Any) -> WhisperForConditionalGeneration:
+    """Adapters added into the weights: an ordinary Whisper again."""
+    whole: WhisperForConditionalGeneration = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+    return whole
+
+
+def state_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def averaged(base: dict[str, torch.Tensor], tuned: dict[str, torch.Tensor], share: float) -> dict[str, torch.Tensor]:
+    """`share` of the base and the rest of the tuned weights: gives back some of what was forgotten."""
+    return {
+        name: torch.lerp(value.float(), base[name].float().to(value.device), share).to(value.dtype)
+        if value.is_floating_point()
+        else value
+        for name, value in tuned.items()
+    }
+
+
+def learning_rate_for(model: torch.nn.Module, method: str) -> float:
+    """Published Whispers: 4e-5 for the smallest, falling with width. Adapters learn about ten times as fast."""
+    width = int(plain(model).config.d_model)
+    rate = 6e-4 if width <= _SMALL_WIDTH else 3.75e-5 * 384 / width
+    return rate * (5 if width <= _SMALL_WIDTH else 20) if method == "lora" else rate

@@ -1,0 +1,164 @@
+"""The folder of one training run: what the job and the trainer's own process say to each other, as files.
+
+The job writes `plan.json`, `rows.jsonl` and `audio.i16`, then starts the trainer. The trainer writes checkpoints, its
+progress, the trained weights and at the end `result.json`. Both may be killed at any moment: a file is there whole or
+not at all, and the lock says whether a trainer is alive. Nothing here needs a training library, so a trainer of another
+kind, in an environment of its own, can keep to the same folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ml_backend.errors import RetryableError
+
+RATE_HZ = 16000
+NEW, REPLAY = "new", "replay"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One utterance: what is said in `samples` of audio from `first` on. `part` is new or replay, `split` as usual."""
+
+    id: str
+    text: str
+    language: str
+    first: int
+    samples: int
+    split: str = "train"
+    part: str = NEW
+    speaker: str = ""
+
+    @property
+    def duration_s(self) -> float:
+        return self.samples / RATE_HZ
+
+
+@dataclass(frozen=True)
+class Workspace:
+    folder: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def weights(self) -> Path:
+        """The result as safetensors, with everything needed to go on from it."""
+        return self.folder / "weights"
+
+    @property
+    def model(self) -> Path:
+        """The result as it is served."""
+        return self.folder / "model"
+
+    # --- what the job says
+
+    def write_plan(self, plan: dict[str, Any]) -> None:
+        write_json(self.folder / "plan.json", plan)
+
+    def plan(self) -> dict[str, Any]:
+        return dict(read_json(self.folder / "plan.json") or {})
+
+    def write_rows(self, rows: Iterable[tuple[Row, npt.NDArray[np.float32]]]) -> list[Row]:
+        """Audio goes into one file of 16-bit samples, one utterance at a time; the list of rows is written last."""
+        kept, at = [], 0
+        with (self.folder / "audio.i16").open("wb") as out:
+            for row, wave in rows:
+                samples = np.clip(np.round(wave * 32767.0), -32768, 32767).astype("<i2")
+                out.write(samples.tobytes())
+                kept.append(Row(**{**asdict(row), "first": at, "samples": int(samples.size)}))
+                at += samples.size
+            out.flush()
+            os.fsync(out.fileno())
+        write_text(self.folder / "rows.jsonl", "".join(json.dumps(asdict(r), ensure_ascii=False) + "\n" for r in kept))
+        return kept
+
+    def rows(self) -> list[Row]:
+        """Empty when the list was not written yet."""
+        path = self.folder / "rows.jsonl"
+        if not path.is_file():
+            return []
+        return [Row(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+
+    def audio(self) -> npt.NDArray[np.int16]:
+        path = self.folder / "audio.i16"
+        if path.stat().st_size == 0:
+            return np.zeros(0, dtype="<i2")
+        return np.memmap(path, dtype="<i2", mode="r")
+
+    def ask_to_stop(self) -> None:
+        (self.folder / "stop").touch()
+
+    def allow(self) -> None:
+        (self.folder / "stop").unlink(missing_ok=True)
+
+    @property
+    def stop_asked(self) -> bool:
+        return (self.folder / "stop").exists()
+
+    # --- what the trainer says
+
+    def say(self, **progress: Any) -> None:
+        """One line of progress, appended."""
+        with (self.folder / "progress.jsonl").open("a", encoding="utf-8") as out:
+            out.write(json.dumps(progress) + "\n")
+
+    def progress(self) -> Iterator[dict[str, Any]]:
+        """All lines so far; half a last line, of a killed trainer, is left out."""
+        path = self.folder / "progress.jsonl"
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+            try:
+                yield json.loads(line)
+            except ValueError:
+                continue
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        write_json(self.folder / "result.json", result)
+
+    def result(self) -> dict[str, Any] | None:
+        return read_json(self.folder / "result.json")
+
+    @contextmanager
+    def locked(self) -> Iterator[int]:
+        """Only one trainer works in a folder. Gives the file descriptor that a child must inherit: the lock lasts as
+        long as anybody has it open, so a trainer that outlives its killed job is not joined by a second one."""
+        with (self.folder / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise RetryableError(
+                    "training-runs-already", "Another process is training in this run's folder.", "Wait for it to end."
+                ) from None
+            yield file.fileno()
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Whole or not at all, and there after a power cut."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    partial.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
