@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,19 +20,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend import manifest, registry, routing
-from ml_backend.errors import ConfigurationError, KaanError
+from ml_backend import audio, corrections, manifest
+from ml_backend.errors import ConfigurationError, KaanError, PermanentError
 from ml_backend.recognition.windows import RATE_HZ
 from ml_backend.settings import Settings
 from ml_backend.transcript import DecodingProfile, Transcript
 
 if TYPE_CHECKING:
-    from ml_backend.context import Context
-    from ml_backend.recognition.pool import Pool
+    from ml_backend.recognition.pool import Pool, Recording
 
+CHECK = Path(__file__).parent / "bundled" / "checks" / "speech.wav"
 _ROUND_S = 1800.0  # recordings pooled at once; bounds the memory of features and kept encoder outputs
-_POLL_S = 1.0  # how often the alias is looked at
-_FAILED_S = 60.0  # how long a version that would not load is left alone
 
 
 @dataclass(frozen=True)
@@ -110,19 +107,35 @@ class Transcriber:
 
     def transcribe(self, requests: Sequence[Request]) -> list[Transcript | KaanError]:
         """One answer per request, in order; a bad recording is an error in its own place."""
-        from ml_backend.recognition.segments import transcript_of
-
         if os.getpid() != self._pid:
-            raise _after_fork()
+            raise after_fork()
         answers: list[Transcript | KaanError] = []
         with self._lock:
             for some in _rounds(requests):
                 for recording in self._pool.run(some):
-                    answers.append(recording.error or transcript_of(recording, model_version=self.model_version))
+                    answers.append(recording.error or self._transcript(recording))
         return answers
 
+    def _transcript(self, recording: Recording) -> Transcript:
+        from ml_backend.recognition.segments import transcript_of
+
+        heard = transcript_of(recording, model_version=self.model_version)
+        return corrections.apply(heard, recording.request.profile.corrections)
+
+    def hear(self, features: Sequence[npt.NDArray[np.float32]], languages: Sequence[str]) -> list[str]:
+        """The texts of windows given as log-mel frames [mels, frames], greedily: what a parity check compares."""
+        decoder = self._pool.decoder
+        prompts = [decoder.prompt(language, prompt=None, hotwords=None) for language in languages]
+        with self._lock:
+            return [decoded.text for decoded in decoder.decode(decoder.encode(features), prompts, beam_size=1)]
+
+    @property
+    def suppressed(self) -> tuple[int, ...]:
+        """Tokens that are never written."""
+        return self._pool.decoder.suppressed()
+
     def self_check(self) -> None:
-        """Encode and decode one window of noise: a model that cannot is found before it serves."""
+        """Decode fixed clips before serving: one of noise must pass, speech must give words, silence must give none."""
         from ml_backend.recognition.pool import Work
         from ml_backend.recognition.windows import Stretch, Window
 
@@ -131,56 +144,23 @@ class Transcriber:
         work = Work(0, Window(0, (Stretch(0, RATE_HZ, 1.0),)), decoder.features(noise), 0.0)
         prompt = decoder.prompt("en", prompt=None, hotwords=None)
         decoder.decode(decoder.encode([work.features]), [prompt], beam_size=1)
+        clips = (audio.read_wav(CHECK)[0], np.zeros((1, 3 * RATE_HZ), np.float32))
+        profile = DecodingProfile(beam_size=1)
+        speech, silence = self.transcribe([Request(samples, profile) for samples in clips])
+        if isinstance(speech, KaanError) or not speech.text.strip():
+            raise _unfit(self.model_version, "hears no words in a clip of speech")
+        if isinstance(silence, KaanError) or silence.text.strip():
+            raise _unfit(self.model_version, "hears words in silence")
+
+    def unload(self) -> None:
+        """Free the model's memory now; it cannot be used any more."""
+        self._pool.decoder.model.model.unload_model()
 
 
-class Serving:
-    """The Transcriber of the champion in this process: loaded once, and again when the alias has moved."""
-
-    def __init__(self) -> None:
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._transcriber: Transcriber | None = None
-        self._asked_at = -_POLL_S
-        self._failed: tuple[str, float] = ("", 0.0)
-
-    def current(self, context: Context) -> Transcriber:
-        """What serves now. A new version that will not load leaves the old one serving."""
-        if os.getpid() != self._pid:
-            raise _after_fork()
-        with self._lock:
-            if self._transcriber is None or time.monotonic() - self._asked_at >= _POLL_S:
-                self._follow(context)
-                self._asked_at = time.monotonic()
-            assert self._transcriber is not None  # noqa: S101 - _follow loads or raises
-            return self._transcriber
-
-    def _follow(self, context: Context) -> None:
-        if self._transcriber is None:
-            registry.ensure_default(context)  # the first worker of a new deployment finds no champion
-        version = routing.choose(context)
-        if self._transcriber is not None and self._transcriber.model_version == version.version:
-            return
-        if self._transcriber is not None and self._failed[0] == version.version and time.monotonic() < self._failed[1]:
-            return
-        try:
-            registry.verify(version)
-            fresh = Transcriber.load(version.location, settings=context.settings, model_version=version.version)
-            fresh.self_check()
-        except (KaanError, RuntimeError) as error:
-            if self._transcriber is None:
-                raise
-            self._failed = (version.version, time.monotonic() + _FAILED_S)
-            from ml_backend import log
-
-            log.get("engine").error("model_not_loaded", model_version=version.version, reason=str(error)[:200])
-            return
-        self._transcriber = fresh  # the old model is freed when its last caller lets go
-
-
-def current(context: Context) -> Transcriber:
-    """The champion's Transcriber in this process."""
-    serving: Serving = context.keep("asr", Serving)
-    return serving.current(context)
+def _unfit(model_version: str, what: str) -> PermanentError:
+    return PermanentError(
+        "model-self-check", f"Model version {model_version} {what}.", "Do not serve it; look at its evaluation."
+    )
 
 
 def folder_of(location: Path | str) -> Path:
@@ -201,7 +181,8 @@ def folder_of(location: Path | str) -> Path:
         ) from error
 
 
-def _after_fork() -> ConfigurationError:
+def after_fork() -> ConfigurationError:
+    """For whoever uses a model in another process than the one that loaded it."""
     return ConfigurationError(
         "model-after-fork",
         "The model was loaded in another process and would hang in this one.",

@@ -63,6 +63,7 @@ VERIFY_OBJECTS = JobKind("verify-objects", "sync.recordings.verification.verify_
 TRANSCRIBE_RECORDING = JobKind(
     "transcribe-recording", "sync.transcribe.transcribe_recordings", "transcribe", 1800, pooled=True
 )
+SHADOW_RECORDING = JobKind("shadow-recording", "sync.transcribe.shadow_recording", "transcribe", 1800, priority=BULK)
 SELECT_RECORDING = JobKind("select-recording", "sync.review.selection.select_recording", "sync", 120)
 TAKE_UP_WAITING = JobKind("take-up-waiting", "sync.review.selection.take_up_waiting", "sync", 600, priority=BULK)
 EXPIRE_RECORDINGS = JobKind(
@@ -75,18 +76,27 @@ REDRAFT_PROJECT = JobKind("redraft-project", "sync.label_studio.projects.redraft
 SCAN_BUCKET = JobKind("scan-bucket", "sync.objects.scan.scan_bucket", "sync", 1800, priority=BULK)
 FEED_RATINGS = JobKind("feed-ratings", "sync.review.ratings.feed_ratings", "sync", 600, priority=BULK)
 SAMPLE_TASK = JobKind("sample-task", "training.sampling.job.sample_task", "sync", 300, priority=BULK)
+SUMMARISE_ANNOTATIONS = JobKind(
+    "summarise-annotations", "training.quality.summary.summarise_annotations", "training", 1800, priority=BULK
+)
 TRAIN = JobKind("train", "training.pipeline.train_requested", "training", 24 * 3600, max_attempts=3, priority=BULK)
+EXPORT_DATASET = JobKind("export-dataset", "training.dataset.export_dataset", "training", 12 * 3600, max_attempts=3)
+RENEW_DATASETS = JobKind("renew-datasets", "training.erased.renew_datasets", "training", 12 * 3600, max_attempts=10)
+COLLECT_HOTWORDS = JobKind("collect-hotwords", "training.hotwords.job.collect_hotwords", "sync", 600, priority=BULK)
+CHECK_HOTWORD = JobKind("check-hotword", "training.hotwords.job.check_hotword", "transcribe", 1800)
 CHECK_TRAINING = JobKind("check-training", "training.threshold.check_training", "sync", 120, priority=BULK)
 
 KINDS: dict[str, JobKind] = {
     kind.name: kind
     for kind in (
         READ_EVENT, READ_CALL_EVENT, LOOK_UP_CALL, FETCH_RECORDING, RECONCILE_CALLS, SYNC_PROJECT, FIND_TASKS,
-        READ_ANNOTATION, INGEST_RECORDING, TRANSCRIBE_RECORDING, SELECT_RECORDING, TAKE_UP_WAITING, EXPIRE_RECORDINGS,
+        READ_ANNOTATION, INGEST_RECORDING, TRANSCRIBE_RECORDING, SHADOW_RECORDING, SELECT_RECORDING,
+        TAKE_UP_WAITING, EXPIRE_RECORDINGS,
         CREATE_TASKS,
         PUSH_PREDICTIONS, CONFIRM_ANSWERS, REDRAFT_PROJECT, SCAN_BUCKET, FEED_RATINGS,
         STORE_SPOOLED, VERIFY_OBJECTS, LEARN_LEGS, TRAIN, COMPARE_ANNOTATIONS,
-        CHECK_TRAINING, SAMPLE_TASK,
+        CHECK_TRAINING, SAMPLE_TASK, SUMMARISE_ANNOTATIONS, COLLECT_HOTWORDS, CHECK_HOTWORD,
+        EXPORT_DATASET, RENEW_DATASETS,
     )
 }  # fmt: skip
 

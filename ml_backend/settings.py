@@ -117,6 +117,9 @@ class Settings(BaseSettings):
     asr_workers: int = Field(1, ge=1, le=64, description="Parallel CTranslate2 workers in one process.")
     asr_threads: int = Field(0, ge=0, le=256, description="Threads per CTranslate2 worker; 0 lets the engine choose.")
     asr_batch_size: int = Field(4, ge=1, le=128, description="Windows decoded together.")
+    asr_models_loaded: int = Field(
+        2, ge=1, le=8, description="Models one process may hold; 1 lets the old one go before the new one is loaded."
+    )
     asr_pool_s: float = Field(300.0, gt=0, description="Seconds of audio pooled across calls in one bulk job.")
     default_language: str = Field("", description="Language of calls when a project names none; empty detects it.")
 

@@ -17,16 +17,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import audio, db, engine, failpoints, hearing, jobs
+from ml_backend import audio, db, engine, failpoints, hearing, jobs, serving
 from ml_backend.calls import ledger
 from ml_backend.context import Context, JobContext, PooledItem
 from ml_backend.engine import Transcriber
 from ml_backend.errors import KaanError, PermanentError
 from ml_backend.jobs import urgency
+from ml_backend.routing import Route, Routes
 from ml_backend.tables import projects, recordings, tasks, transcriptions
 from ml_backend.transcript import Transcript
 from sync.drafting import drafts
 from sync.drafting.profiles import Profile, profile_of
+from sync.drafting.routes import route_of
 from sync.recordings import long_calls, refetching
 from sync.review.destinations import project_for
 
@@ -43,15 +45,32 @@ class _Wanted:
 
 def transcribe_recordings(context: JobContext, items: list[PooledItem]) -> None:
     """Objects -> Transcriptions, and the prediction rows of their tasks. Safe to repeat: found again by key."""
-    transcriber = engine.current(context)
-    wanted: list[_Wanted] = []
-    heard: dict[int, sa.Row[Any]] = {}
+    by_version: dict[str, list[tuple[PooledItem, sa.Row[Any]]]] = {}
+    now, routes = Routes(context), dict[int, Route]()
     for item in items:
-        try:
-            recording = context.db.row(recordings, int(item.arguments["recording_id"]))
-            if recording.state != "ready":
+        recording = context.db.row(recordings, int(item.arguments["recording_id"]))
+        if recording.state != "ready":
+            item.done()
+            continue
+        routes[item.job_id] = route = _route(context, now, recording)
+        by_version.setdefault(route.version.version, []).append((item, recording))
+    for members in by_version.values():
+        version = routes[members[0][0].job_id].version
+        with serving.using(context, version) as transcriber:
+            heard = _hear(context, transcriber, members)
+        for item, recording in members:
+            if item.job_id in heard and not item.settled:
+                failpoints.hit("transcribe.before-drafts")
+                _go_on(context, recording, routes[item.job_id])
                 item.done()
-                continue
+
+
+def _hear(context: JobContext, transcriber: Transcriber, members: Sequence[tuple[PooledItem, sa.Row[Any]]]) -> set[int]:
+    """Hear what this version has not heard yet; gives the jobs whose recordings are heard now."""
+    wanted: list[_Wanted] = []
+    heard: set[int] = set()
+    for item, recording in members:
+        try:
             missing = _missing(context, recording, transcriber.model_version)
             if long_calls.is_long(recording):
                 if not _hear_long(context, transcriber, item, recording, missing):
@@ -63,28 +82,46 @@ def transcribe_recordings(context: JobContext, items: list[PooledItem]) -> None:
                     _Wanted(item, recording, profile, engine.Request(samples, profile.decoding, key=str(recording.id)))
                     for profile in missing
                 ]
-            heard[item.job_id] = recording
+            heard.add(item.job_id)
         except KaanError as error:
-            _fail(context, item, int(item.arguments["recording_id"]), error)
+            _fail(context, item, recording.id, error)
     answers = transcriber.transcribe([w.request for w in wanted]) if wanted else []
     for want, answer in zip(wanted, answers, strict=True):
         if isinstance(answer, Transcript):
             _store(context, want.recording, want.profile, answer)
         else:
             _fail(context, want.item, want.recording.id, answer)
-    for item in items:
-        if item.job_id in heard and not item.settled:
-            failpoints.hit("transcribe.before-drafts")
-            _go_on(context, heard[item.job_id], transcriber.model_version)
-            item.done()
+    return heard
 
 
-def _go_on(context: JobContext, recording: sa.Row[Any], model_version: str) -> None:
+def shadow_recording(context: JobContext, recording_id: int) -> None:
+    """What a version that nobody sees would have heard, for its comparison with the champion. Safe to repeat."""
+    recording = context.db.row(recordings, recording_id)
+    route = _route(context, Routes(context), recording)
+    if route.shadow is None or recording.state != "ready" or long_calls.is_long(recording):
+        return
+    with serving.using(context, route.shadow) as transcriber:
+        for profile in _missing(context, recording, transcriber.model_version):
+            with _wav(context, str(recording.derived_key)) as wav:
+                request = engine.Request(audio.read_wav(wav)[0], profile.decoding, key=str(recording.id))
+            [answer] = transcriber.transcribe([request])
+            if isinstance(answer, KaanError):
+                raise answer
+            _store(context, recording, profile, answer)
+
+
+def _go_on(context: JobContext, recording: sa.Row[Any], route: Route) -> None:
     """It was heard: drafts for its tasks, and where it has none the question whether it becomes one."""
     with context.db.transaction() as connection:
         if not refetching.is_wanted(connection, recording.id):
             return
-        drafts.draft_recording(connection, context.settings, recording.id, model_version)
+        drafts.draft_recording(connection, context.settings, recording.id, route.version.version)
+        if route.experiment_id is not None:
+            mine = sa.and_(tasks.c.recording_id == recording.id, tasks.c.state.in_(drafts.OPEN))
+            side = {"experiment_id": route.experiment_id, "arm": route.arm}
+            connection.execute(sa.update(tasks).where(mine).values(**side))
+        if route.shadow is not None:
+            jobs.enqueue(connection, jobs.SHADOW_RECORDING, key=str(recording.id), recording_id=recording.id)
         ledger.recording_moved(connection, recording.id)
         has_task = sa.select(tasks.c.id).where(tasks.c.recording_id == recording.id).limit(1)
         if connection.execute(has_task).first() is None:
@@ -129,6 +166,17 @@ def _hear_long(
     return True
 
 
+def _route(context: Context, routes: Routes, recording: sa.Row[Any]) -> Route:
+    """By the project it has tasks in, else the one it would go to."""
+    mine = sa.select(tasks.c.project_id).where(tasks.c.recording_id == recording.id)
+    statement = sa.select(projects).where(projects.c.id.in_(mine), projects.c.state != "detached")
+    found = context.db.rows(statement.order_by(projects.c.id).limit(1))
+    if not found:
+        with context.db.reading() as connection:
+            return route_of(routes, context.settings, recording, project_for(connection, recording))
+    return route_of(routes, context.settings, recording, found[0])
+
+
 def profiles_for(context: Context, recording_id: int) -> list[Profile]:
     """The different profiles of the projects this recording has tasks in; with none, of the one it would go to."""
     statement = (
@@ -152,6 +200,7 @@ def _missing(context: Context, recording: sa.Row[Any], model_version: str) -> li
             profile
             for profile in profiles_for(context, recording.id)
             if drafts.find_transcription(connection, recording, profile, model_version) is None
+            and drafts.uncorrected(connection, recording, profile, model_version) is None
         ]
 
 

@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ml_backend import engine, registry, settings, storage
+from ml_backend import serving, settings, storage
 from ml_backend.context import Context
 from ml_backend.db import Database
 from ml_backend.errors import KaanError, PermanentError
@@ -139,9 +139,8 @@ def _disk(context: Context) -> Iterator[Finding]:
 
 
 def _model(context: Context) -> Iterator[Finding]:
-    registry.ensure_default(context)
-    transcriber = engine.current(context)
-    yield Finding("model", OK, f"{transcriber.model_version} loads.")
+    with serving.using(context) as transcriber:
+        yield Finding("model", OK, f"{transcriber.model_version} loads.")
 
 
 def _exotel(context: Context) -> Iterator[Finding]:

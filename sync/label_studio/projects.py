@@ -13,12 +13,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, jobs, registry, tables
+from ml_backend import db, jobs, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.labelling import labelconfig
+from ml_backend.routing import Routes
 from ml_backend.tables import predictions, projects, recordings, tasks
 from sync.drafting import drafts
 from sync.drafting.profiles import problems_of
+from sync.drafting.routes import route_of
 from sync.label_studio.changes import show_label
 from sync.label_studio.client import LabelStudioClient, client_of
 
@@ -83,16 +85,16 @@ def redraft_project(context: JobContext, project_id: int) -> None:
     project = context.db.row(projects, project_id)
     if project.state == "detached":
         return
-    model_version = registry.champion(context).version
+    routes = Routes(context)
     with context.db.transaction() as connection:
         project = connection.execute(sa.select(projects).where(projects.c.id == project_id)).one()
-        if _stale(connection, context, project):
+        if _stale(connection, context, project, routes):
             label = _label_after(project.next_draft_label or project.draft_label)
             db.update(connection, projects, project_id, next_draft_label=label)
             project = connection.execute(sa.select(projects).where(projects.c.id == project_id)).one()
         if not project.next_draft_label:
             return
-        waiting = _draft_open_tasks(connection, context, project, model_version)
+        waiting = _draft_open_tasks(connection, context, project, routes)
     if waiting or not _delivered(context, project):
         return
     label = project.next_draft_label
@@ -122,13 +124,15 @@ def _open(project: sa.Row[Any], label: str) -> sa.Select[Any]:
     )
 
 
-def _stale(connection: Connection, context: Context, project: sa.Row[Any]) -> bool:
-    """Whether an open task would be drafted differently now by the model that drafted it."""
+def _stale(connection: Connection, context: Context, project: sa.Row[Any], routes: Routes) -> bool:
+    """Whether an open task would be drafted differently now: by another model, or otherwise by the same one."""
     label = project.next_draft_label or project.draft_label
     for task in connection.execute(_open(project, label)):
         if task.config_sha256 != (project.config_sha256 or ""):
             return True
         recording = _recording(connection, task)
+        if route_of(routes, context.settings, recording, project).version.version != task.model_version:
+            return True
         body = drafts.body_of(
             connection, context.settings, project, task, recording, model_version=task.model_version, label=label
         )
@@ -137,7 +141,7 @@ def _stale(connection: Connection, context: Context, project: sa.Row[Any]) -> bo
     return False
 
 
-def _draft_open_tasks(connection: Connection, context: Context, project: sa.Row[Any], model_version: str) -> int:
+def _draft_open_tasks(connection: Connection, context: Context, project: sa.Row[Any], routes: Routes) -> int:
     """Draft what can be drafted under the next label, ask for the rest; gives how many have to be waited for."""
     done = set(connection.execute(_open(project, project.next_draft_label).with_only_columns(tasks.c.id)).scalars())
     waiting = 0
@@ -145,7 +149,10 @@ def _draft_open_tasks(connection: Connection, context: Context, project: sa.Row[
         if task.id in done or task.reason_code is not None:  # one that cannot be transcribed holds nobody up
             continue
         recording = _recording(connection, task)
-        if drafts.draft_task(connection, context.settings, project, task, recording, model_version=model_version):
+        route = route_of(routes, context.settings, recording, project)
+        version = route.version.version
+        if drafts.draft_task(connection, context.settings, project, task, recording, model_version=version):
+            db.update(connection, tasks, task.id, experiment_id=route.experiment_id, arm=route.arm)
             continue
         waiting += 1
         jobs.enqueue(

@@ -14,15 +14,17 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, jobs, registry, tables
+from ml_backend import db, jobs, tables
 from ml_backend.calls import consent, ledger
 from ml_backend.context import Context, JobContext
+from ml_backend.routing import Routes
 from ml_backend.settings import Settings
 from ml_backend.tables import calls, projects, recordings, tasks, transcriptions
 from ml_backend.transcript import Transcript
 from sync.drafting import drafts
 from sync.drafting.pieces import Piece, part, pieces_of
 from sync.drafting.profiles import profile_of
+from sync.drafting.routes import route_of
 from sync.objects import joins
 from sync.review.choices import LEAST_SPEECH_SHARE, Choice, Facts, choose, policy_of
 from sync.review.destinations import accepted, project_for
@@ -36,19 +38,18 @@ NO_PROJECT = "no-project"
 
 def select_recording(context: JobContext, recording_id: int) -> None:
     """Decide about every piece of a transcribed recording; its call ends `tasked` or `kept`, or waits with a reason."""
-    model_version = registry.champion(context).version
+    routes = Routes(context)
     with context.db.transaction() as connection:
         recording = connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
         if recording.state == "ready":
-            _select(connection, context.settings, recording, model_version)
+            _select(connection, context.settings, recording, routes)
         else:
             ledger.recording_moved(connection, recording_id)
 
 
 def take_up_waiting(context: JobContext, project_id: int) -> None:
     """Let waiting tasks of a project in as far as there is room, most useful first; select what it would take now."""
-    model_version = registry.champion(context).version
-    while _let_in(context, project_id, model_version):
+    while _let_in(context, project_id):
         pass
     project = context.db.row(projects, project_id)
     if project.state == "attached":
@@ -89,7 +90,7 @@ def _select_forgotten(connection: Connection) -> None:
         jobs.enqueue(connection, jobs.SELECT_RECORDING, key=str(recording_id), recording_id=int(recording_id))
 
 
-def _select(connection: Connection, settings: Settings, recording: sa.Row[Any], model_version: str) -> None:
+def _select(connection: Connection, settings: Settings, recording: sa.Row[Any], routes: Routes) -> None:
     made = connection.execute(sa.select(tasks).where(tasks.c.recording_id == recording.id)).all()
     if made:
         _tell(connection, recording, made)
@@ -110,6 +111,7 @@ def _select(connection: Connection, settings: Settings, recording: sa.Row[Any], 
     if project is None:
         _wait(connection, recording, NO_PROJECT, "No attached project takes this recording yet.")
         return
+    model_version = route_of(routes, settings, recording, project).version.version
     heard = _transcription(connection, settings, project, recording, model_version)
     if heard is None:
         _transcribe(connection, recording)
@@ -163,8 +165,9 @@ def _facts(project: sa.Row[Any], recording: sa.Row[Any], heard: Transcript, piec
     )
 
 
-def _let_in(context: Context, project_id: int, model_version: str) -> int:
+def _let_in(context: Context, project_id: int) -> int:
     """Some waiting tasks become wanted; gives how many."""
+    routes = Routes(context)
     with context.db.transaction() as connection:
         project = connection.execute(sa.select(projects).where(projects.c.id == project_id)).one()
         if project.state != "attached":
@@ -179,7 +182,8 @@ def _let_in(context: Context, project_id: int, model_version: str) -> int:
         connection.execute(let.values(state="wanted", reason_code=None, reason=None, updated_at=tables.now()))
         for recording_id in dict.fromkeys(row.recording_id for row in rows):
             recording = connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
-            _draft(connection, context.settings, project, recording, model_version)
+            version = route_of(routes, context.settings, recording, project).version.version
+            _draft(connection, context.settings, project, recording, version)
             ledger.recording_moved(connection, recording_id)
     return len(rows)
 
@@ -189,7 +193,7 @@ def _draft(
 ) -> None:
     """Render the drafts of what is wanted; hear the recording again when the project decodes in its own way."""
     drafts.draft_recording(connection, settings, recording.id, model_version)
-    if drafts.find_transcription(connection, recording, profile_of(project, settings), model_version) is None:
+    if drafts.transcription_of(connection, recording, profile_of(project, settings), model_version) is None:
         _transcribe(connection, recording)
 
 

@@ -49,6 +49,7 @@ def context(database_url: str, tmp_path: Path) -> Iterator[Context]:
     """A context on `database_url`, without Redis."""
     opened = open_context(Settings(_env_file=None, data_dir=tmp_path, database_url=database_url))
     yield opened
+    opened.kept.clear()
     opened.db.dispose()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import engine, manifest, registry, routing, tables
+from ml_backend import engine, manifest, registry, tables
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
 from ml_backend.transcript import DecodingProfile
@@ -62,7 +62,6 @@ def test_moving_the_champion_is_written_down(context, one, two):
     assert registry.move_alias(context, one, expected_revision=0, who="asha", why="first") == 1
     assert registry.move_alias(context, two, expected_revision=1, who="ravi", why="better", numbers={"wer": 7.8}) == 2
     assert registry.champion(context).version == two.version
-    assert routing.choose(context, key="call-1").revision == 2
     assert history(context) == [(None, one.version, "asha"), (one.version, two.version, "ravi")]
 
 
@@ -146,60 +145,6 @@ def test_a_pickle_is_never_registered(context, tmp_path):
     with pytest.raises(PermanentError) as caught:
         registry.register(context, str(tmp_path / "whisper"))
     assert caught.value.code == "model-file-pickle"
-
-
-class TestServing:
-    """`engine.current`: the champion in this process."""
-
-    @pytest.fixture(autouse=True)
-    def _no_waiting(self, monkeypatch):
-        monkeypatch.setattr(engine, "_POLL_S", 0.0)
-
-    def test_the_champion_is_loaded_once(self, context, one):
-        registry.move_alias(context, one, expected_revision=0, who="asha", why="first")
-        assert engine.current(context) is engine.current(context)
-        assert engine.current(context).model_version == one.version
-
-    def test_when_the_alias_moves_the_next_call_gets_the_new_model_and_the_old_one_still_answers(
-        self, context, one, two
-    ):
-        registry.move_alias(context, one, expected_revision=0, who="asha", why="first")
-        old = engine.current(context)
-        registry.move_alias(context, two, expected_revision=1, who="ravi", why="better")
-        new = engine.current(context)
-        assert (old.model_version, new.model_version) == (one.version, two.version)
-        request = engine.Request(sounds.speech("hello, where is my order")[None], DecodingProfile(language="en"))
-        heard = [t.transcribe([request])[0] for t in (old, new)]
-        assert [h.model_version for h in heard] == [one.version, two.version]
-        assert heard[0].text != heard[1].text
-
-    def test_a_new_version_that_will_not_load_leaves_the_old_one_serving(self, context, one, two):
-        registry.move_alias(context, one, expected_revision=0, who="asha", why="first")
-        engine.current(context)
-        weights = Path(two.location) / "model.bin"
-        weights.write_bytes(weights.read_bytes()[:-100])
-        registry.move_alias(context, two, expected_revision=1, who="ravi", why="better")
-        for _ in range(3):
-            assert engine.current(context).model_version == one.version
-
-    def test_a_first_version_that_will_not_load_is_an_error(self, context, one):
-        weights = Path(one.location) / "model.bin"
-        weights.write_bytes(weights.read_bytes()[:-100])
-        registry.move_alias(context, one, expected_revision=0, who="asha", why="first")
-        with pytest.raises(PermanentError) as caught:
-            engine.current(context)
-        assert caught.value.code == "model-file-changed"
-
-    def test_the_alias_is_looked_at_no_more_than_once_a_second(self, context, one, two, monkeypatch):
-        monkeypatch.setattr(engine, "_POLL_S", 1.0)
-        registry.move_alias(context, one, expected_revision=0, who="asha", why="first")
-        engine.current(context)
-        looked = []
-        real = routing.choose
-        monkeypatch.setattr(routing, "choose", lambda *a, **k: looked.append(1) or real(*a, **k))
-        for _ in range(200):
-            engine.current(context)
-        assert len(looked) <= 1
 
 
 def test_the_bundled_model_answers_silence_with_silence():

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml_backend import audio, engine, failpoints, jobs, registry, tables
+from ml_backend import audio, engine, failpoints, jobs, registry, serving, tables
 from ml_backend.storage_s3 import S3Store
 from ml_backend.transcript import DecodingProfile, Transcript
 from sync.recordings import long_calls
@@ -47,7 +47,8 @@ def in_one_go(service: Offline, recording: Any) -> Transcript:
     path = service.context.store.open_local("kaan-audio", recording.derived_key)
     assert path is not None
     request = engine.Request(audio.read_wav(path)[0], DecodingProfile(language="hi"))
-    [answer] = engine.current(service.context).transcribe([request])
+    with serving.using(service.context) as transcriber:
+        [answer] = transcriber.transcribe([request])
     assert isinstance(answer, Transcript)
     return answer
 

@@ -1,0 +1,38 @@
+"""A serving process for the tests of swaps: transcribes one clip again and again, and says which version heard what.
+
+Started as a program: folder of the database, seconds, requests per second. One line of JSON per answer; what failed is
+an answer too.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+from ml_backend import audio, context, engine, serving
+from ml_backend.settings import Settings
+from ml_backend.transcript import DecodingProfile
+
+
+def main(folder: str, seconds: float, rate: float) -> None:
+    settings = Settings(_env_file=None, data_dir=folder, asr_device="cpu", asr_threads=1)
+    opened = context.open_context(settings)
+    request = engine.Request(audio.read_wav(engine.CHECK)[0], DecodingProfile(language="en", beam_size=1))
+    ends_at, number = time.monotonic() + seconds, 0
+    with serving.using(opened):
+        sys.stdout.write('"ready"\n')
+        sys.stdout.flush()
+    while time.monotonic() < ends_at:
+        began = time.monotonic()
+        with serving.using(opened) as transcriber:
+            [answer] = transcriber.transcribe([request])
+        row = {"version": getattr(answer, "model_version", None), "text": getattr(answer, "text", None)}
+        sys.stdout.write(json.dumps({**row, "by": transcriber.model_version, "s": time.monotonic() - began}) + "\n")
+        sys.stdout.flush()
+        number += 1
+        time.sleep(max(0.0, began + 1 / rate - time.monotonic()))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], float(sys.argv[2]), float(sys.argv[3]))

@@ -1,0 +1,237 @@
+"""A promotion reaches every process that serves, within a second, and no answer mixes two versions."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from ml_backend import db, engine, manifest, registry, serving, tables
+from ml_backend.context import Context, open_context
+from ml_backend.errors import ConfigurationError, PermanentError
+from ml_backend.settings import Settings
+from ml_backend.transcript import DecodingProfile, Segment
+from tests import models, sounds
+from tests.patience import until
+
+ROOT = Path(__file__).parents[2]
+REQUEST = engine.Request(sounds.speech("hello, where is my order")[None], DecodingProfile(language="en"))
+
+
+def version_of(context: Context, folder: Path, *, seed: int) -> registry.Version:
+    shutil.copytree(models.cached(seed=seed), folder)
+    manifest.write(folder, name=folder.name, languages=("en",), window=manifest.Window.stock(), trained_on="nothing")
+    return registry.register(context, str(folder))
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Iterator[Context]:
+    """On SQLite: what serves asks the database for one row."""
+    settings = Settings(_env_file=None, data_dir=tmp_path, asr_device="cpu", asr_threads=1)
+    db.upgrade(settings.database)
+    opened = open_context(settings)
+    yield opened
+    opened.kept.clear()
+    opened.db.dispose()
+
+
+@pytest.fixture
+def one(context: Context, tmp_path: Path) -> registry.Version:
+    made = version_of(context, tmp_path / "one", seed=0)
+    registry.move_alias(context, made, expected_revision=0, who="asha", why="first")
+    return made
+
+
+@pytest.fixture
+def two(context: Context, tmp_path: Path) -> registry.Version:
+    return version_of(context, tmp_path / "two", seed=1)
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "POLL_S", 0.02)
+
+
+@pytest.fixture
+def unfit(two: registry.Version) -> Iterator[registry.Version]:
+    """A version whose files were cut after it was registered."""
+    weights = Path(two.location) / "model.bin"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-100])
+    yield two
+    weights.write_bytes(whole)
+
+
+def serves(context: Context) -> str:
+    with serving.using(context) as transcriber:
+        return transcriber.model_version
+
+
+def fixed(context: Context, most: int) -> Context:
+    settings = context.settings.model_copy(update={"asr_models_loaded": most})
+    return Context(settings, context.db, context.store)
+
+
+def test_a_version_is_loaded_once(context: Context, one: registry.Version) -> None:
+    with serving.using(context) as first, serving.using(context) as second:
+        assert first is second
+        assert first.model_version == one.version
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_moved_alias_is_served_within_a_second_though_nobody_asks(
+    context: Context, one: registry.Version, two: registry.Version, most: int
+) -> None:
+    here = fixed(context, most)
+    assert serves(here) == one.version
+    registry.move_alias(here, two, expected_revision=1, who="ravi", why="better")
+    until(lambda: two.version in serving.of(here)._loaded, "the new version is loaded before anybody asks")
+    until(lambda: serves(here) == two.version, "the new version serves")
+    assert set(serving.of(here)._loaded) == {two.version}, "the old model is let go"
+
+
+def test_who_works_with_the_old_model_ends_with_it(
+    context: Context, one: registry.Version, two: registry.Version
+) -> None:
+    here = fixed(context, 2)
+    with serving.using(here) as old:
+        registry.move_alias(here, two, expected_revision=1, who="ravi", why="better")
+        until(lambda: serves(here) == two.version, "the new version serves others")
+        [heard] = old.transcribe([REQUEST])
+    assert heard.model_version == one.version
+
+
+def test_where_memory_holds_one_the_swap_waits_for_who_works_with_the_old(
+    context: Context, one: registry.Version, two: registry.Version
+) -> None:
+    here = fixed(context, 1)
+    with serving.using(here) as old:
+        registry.move_alias(here, two, expected_revision=1, who="ravi", why="better")
+        until(lambda: not serving.of(here)._loaded, "nobody new gets the old model")
+        [heard] = old.transcribe([REQUEST])
+        assert heard.model_version == one.version
+        assert not serving.of(here)._loaded
+    assert serves(here) == two.version
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_new_version_that_will_not_load_leaves_the_old_one_serving(
+    context: Context, one: registry.Version, unfit: registry.Version, most: int
+) -> None:
+    here = fixed(context, most)
+    assert serves(here) == one.version
+    registry.move_alias(here, unfit, expected_revision=1, who="ravi", why="better")
+    until(lambda: unfit.version in serving.of(here)._failed, "it was tried")
+    with serving.using(here) as transcriber:
+        assert transcriber.model_version == one.version
+        assert transcriber.transcribe([REQUEST])[0].model_version == one.version
+
+
+def test_a_version_that_hears_words_in_silence_is_not_served(
+    context: Context, one: registry.Version, two: registry.Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = fixed(context, 2)
+    assert serves(here) == one.version
+    real = engine.Transcriber.transcribe
+
+    def inventing(self: engine.Transcriber, requests: list[engine.Request]) -> list[object]:
+        answers = real(self, requests)
+        if self.model_version == two.version and not requests[-1].samples.any():
+            answers[-1] = dataclasses.replace(answers[-1], segments=(Segment(0.0, 1.0, "thank you"),))
+        return answers
+
+    monkeypatch.setattr(engine.Transcriber, "transcribe", inventing)
+    registry.move_alias(here, two, expected_revision=1, who="ravi", why="better")
+    until(lambda: two.version in serving.of(here)._failed, "it was tried")
+    assert serves(here) == one.version
+
+
+def test_a_first_version_that_will_not_load_is_an_error(context: Context, one: registry.Version) -> None:
+    weights = Path(one.location) / "model.bin"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(PermanentError) as caught:
+        serves(context)
+    assert caught.value.code == "model-file-changed"
+
+
+def test_a_database_that_is_away_leaves_what_serves(
+    context: Context, one: registry.Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert serves(context) == one.version
+    looked: list[int] = []
+
+    def away(*_: object, **__: object) -> registry.Version:
+        looked.append(1)
+        raise sa.exc.OperationalError("SELECT", {}, Exception("gone"))
+
+    monkeypatch.setattr(serving.routing, "champion", away)
+    until(lambda: len(looked) > 2, "the aliases were looked at in vain")
+    assert serves(context) == one.version
+
+
+def test_a_named_version_serves_beside_the_champion(
+    context: Context, one: registry.Version, two: registry.Version
+) -> None:
+    here = fixed(context, 2)
+    with serving.using(here) as champion, serving.using(here, two) as other:
+        assert (champion.model_version, other.model_version) == (one.version, two.version)
+
+
+def test_the_models_of_a_process_are_not_for_its_children(context: Context, one: registry.Version) -> None:
+    here = serving.of(context)
+    assert serves(context) == one.version
+    here._pid = os.getpid() + 1
+    with pytest.raises(ConfigurationError) as caught, here.using():
+        pass
+    assert caught.value.code == "model-after-fork"
+
+
+def test_swaps_under_load_in_several_processes_lose_no_answer_and_mix_no_versions(
+    context: Context, one: registry.Version, two: registry.Version
+) -> None:
+    swaps, rate = int(os.environ.get("KAAN_SWAPS", "6")), 20
+    seconds = swaps * 1.2 + 2
+    command = [
+        sys.executable,
+        "-m",
+        "tests.ml_backend.swapping",
+        str(context.settings.data_dir),
+        str(seconds),
+        str(rate),
+    ]
+    started = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    answers: list[list[dict[str, str]]] = [[] for _ in started]
+
+    def read(number: int) -> None:
+        for line in started[number].stdout or ():
+            answers[number].append(json.loads(line))
+
+    readers = [threading.Thread(target=read, args=(number,)) for number in range(len(started))]
+    for reader in readers:
+        reader.start()
+    until(lambda: all(answers), "both serve", within_s=60)
+    for revision in range(1, swaps + 1):
+        registry.move_alias(context, (one, two)[revision % 2], expected_revision=revision, who="t", why="to and fro")
+        time.sleep(1.0)
+    for process, reader in zip(started, readers, strict=True):
+        assert process.wait(120) == 0
+        reader.join(60)
+
+    texts: dict[str, set[str]] = {}
+    for answer in (answer for mine in answers for answer in mine[1:]):
+        assert answer["version"] == answer["by"], answer
+        texts.setdefault(answer["version"], set()).add(answer["text"])
+    assert set(texts) == {one.version, two.version}
+    assert all(len(heard) == 1 for heard in texts.values()), "each version always hears the same"
+    assert len(set.union(*texts.values())) == 2
+    assert context.db.rows(sa.select(tables.aliases.c.revision))[0].revision == swaps + 1
