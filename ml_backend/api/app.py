@@ -8,8 +8,10 @@ from typing import Any
 from flask import Flask
 
 from ml_backend.api import requests
+from ml_backend.api.annotations import Annotations
 from ml_backend.api.auth import Gate
 from ml_backend.api.calls import Calls
+from ml_backend.api.datasets import Datasets
 from ml_backend.api.exotel import Exotel
 from ml_backend.api.jobs import Jobs
 from ml_backend.api.objects import Objects
@@ -30,6 +32,7 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
     protocol, webhooks = Protocol(context, bound, gate), Webhooks(context, bound, gate)
     operations, jobs = Operations(context), Jobs(context)
     exotel, calls = Exotel(context), Calls(context)
+    annotations = Annotations(context)
 
     app = Flask("ml_backend", static_folder=None)
     requests.install(app, int(settings.max_body_mb * 1_000_000))
@@ -51,7 +54,12 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
         ("/api/calls", calls.list, gate.bearer("read"), ("GET",)),
         ("/api/calls/summary", calls.summary, gate.bearer("read"), ("GET",)),
         ("/api/calls/<path:what>", calls.show, gate.bearer("read"), ("GET",)),
+        ("/api/datasets", Datasets(context).list, gate.bearer("read"), ("GET",)),
+        ("/api/datasets/<dataset_id>", Datasets(context).show, gate.bearer("read"), ("GET",)),
         ("/api/training", Training(context).status, gate.bearer("read"), ("GET",)),
+        ("/api/annotations", annotations.list, gate.bearer("read"), ("GET",)),
+        ("/api/annotations/summary", annotations.summary, gate.bearer("read"), ("GET",)),
+        ("/api/annotations/<annotation_id>", annotations.show, gate.bearer("read"), ("GET",)),
         ("/api/jobs", jobs.list, gate.bearer("read"), ("GET",)),
         ("/api/jobs/<job_id>", jobs.show, gate.bearer("read"), ("GET",)),
     ):

@@ -75,6 +75,8 @@ def erase(context: Context, subject: Subject, *, who: str, busy_s: float = BUSY_
         counts["events"] = int(before.get("events", 0)) + events
         values = {"counts": counts, "report": {**(row.report or {}), **report}}
         db.update(connection, erasures, erasure_id, **values, state="done", finished_at=tables.now())
+        if report["audio_sha256"] and connection.execute(sa.select(tables.datasets.c.id).limit(1)).first():
+            jobs.enqueue(connection, jobs.RENEW_DATASETS, key=str(erasure_id), erasure_id=erasure_id)
     return {"erasure": erasure_id, "subject": subject.name, **values}
 
 

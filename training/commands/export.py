@@ -1,0 +1,92 @@
+"""`export`: the accepted samples as a dataset, here and now or as a job."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ml_backend import jobs, settings
+from ml_backend.context import Context, open_context
+from ml_backend.tables import datasets
+from training import dataset
+from training.export import folders, hub, renderings
+from training.export.filters import CONSENT, Filters
+
+
+def export(
+    name: Annotated[str, typer.Argument(help="The dataset's name; its versions count from 1.")] = dataset.DEFAULT,
+    min_quality: Annotated[float, typer.Option(help="Lowest quality score of a recording, 0 to 1.")] = 0.0,
+    languages: Annotated[str, typer.Option(help="Only these, with commas: hi,mr.")] = "",
+    since: Annotated[str, typer.Option(help="First day of calls, UTC, e.g. 2026-01-31.")] = "",
+    until: Annotated[str, typer.Option(help="Last day of calls.")] = "",
+    consent: Annotated[str, typer.Option(help=f"{CONSENT[0]}, or {CONSENT[1]}: purpose training only.")] = CONSENT[0],
+    projects: Annotated[str, typer.Option(help="Only these projects (our ids), with commas.")] = "",
+    public: Annotated[str, typer.Option(help="Public speech: layout:place[:language], with commas.")] = "",
+    public_share: Annotated[float, typer.Option(help="Its share of the training hours, 0 to 1.")] = 0.0,
+    form: Annotated[str, typer.Option(help=f"With commas: {', '.join(renderings.FORMS)}.")] = renderings.PARQUET,
+    to: Annotated[Path | None, typer.Option(help="Also copy the version into this folder.")] = None,
+    push_to: Annotated[str, typer.Option(help="Also push it to this dataset repository of the hub.")] = "",
+    later: Annotated[bool, typer.Option("--later", help="As a job of the training worker, not here.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Make the next version of a dataset from the accepted samples; the same samples give the version there is.
+
+    Example: python -m ml_backend export calls --languages hi,mr --min-quality 0.5
+    """
+    filters = Filters(
+        min_quality=min_quality, languages=languages, since=since, until=until, consent=consent, projects=projects,
+        public=public, public_share=public_share,
+    )  # fmt: skip
+    context = open_context(settings.load())
+    if later:
+        with context.db.transaction() as connection:
+            chosen = {"name": name, "forms": form, **filters.to_json()}
+            job_id = jobs.enqueue(connection, jobs.EXPORT_DATASET, key=name, **chosen)
+        typer.echo(json.dumps({"job": job_id}) if as_json else f"Job {job_id} exports {name}.")
+        return
+    dataset_id = _run(context, name, filters, tuple(form.split(",")), quiet=as_json)
+    found = context.db.row(datasets, dataset_id)
+    places: dict[str, Any] = {}
+    if to is not None:
+        places["folder"] = str(folders.copy(context, found, to))
+    if push_to:
+        places["hub"] = hub.push(context, found, push_to)
+    if as_json:
+        typer.echo(json.dumps({**told(found), **places}, ensure_ascii=False))
+        return
+    counts = found.counts
+    typer.echo(f"{found.name} version {found.version}: {counts['rows']:,} rows, {counts['hours']:.2f} hours")
+    typer.echo(f"manifest {found.manifest_sha256}")
+    for split, entry in counts["splits"].items():
+        typer.echo(f"  {split:<11}{entry['rows']:>9,} rows  {entry['hours']:>9.2f} h  {entry['speakers']:,} speakers")
+    for reason, number in counts["excluded"].items():
+        typer.echo(f"  left out   {number:>9,}  {reason}")
+    for what, place in places.items():
+        typer.echo(f"{what}: {place}")
+
+
+def told(row: Any) -> dict[str, Any]:
+    """A dataset's row as JSON."""
+    return {
+        "id": row.id, "name": row.name, "version": row.version, "state": row.state,
+        "manifest_sha256": row.manifest_sha256, "test_sha256": row.test_sha256, "manifest_key": row.manifest_key,
+        "card_key": row.card_key, "filters": row.filters, "counts": row.counts, "parent_id": row.parent_id,
+        "renderings": row.renderings, "made_at": row.created_at.isoformat(), "reason": row.reason,
+    }  # fmt: skip
+
+
+def _run(context: Context, name: str, filters: Filters, forms: tuple[str, ...], *, quiet: bool) -> int:
+    if quiet or not Console(stderr=True).is_terminal:
+        return dataset.export(context, name=name, filters=filters, forms=forms)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("samples", total=1.0)
+        return dataset.export(
+            context, name=name, filters=filters, forms=forms,
+            report=lambda fraction, note: progress.update(task, completed=fraction, description=note),
+        )  # fmt: skip

@@ -1,0 +1,185 @@
+"""Annotations -> Dataset: a version whose manifest never changes, and its renderings.
+
+The manifest is made from the samples in one reading transaction, hashed, and only then is there a version: exporting
+the same annotations again gives the version there is. Renderings are made from the manifest and can be deleted and
+made anew. An erasure takes the person's rows out of every dataset: the next version is the same manifest without them,
+and the old one's files are deleted.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend import db, failpoints, jobs, tables
+from ml_backend.context import Context, JobContext
+from ml_backend.errors import InvalidInput, PermanentError, RetryableError
+from ml_backend.tables import datasets, erasures
+from training.export import card, manifest, renderings, rows
+from training.export.filters import Filters
+
+DEFAULT = "calls"
+AUDIO_LIST = "audio.txt"  # what stays of a version after an erasure: the hashes of its recordings
+WRITING, READY, SUPERSEDED = "writing", "ready", "superseded"
+Report = Callable[[float, str], None]
+
+
+def export(
+    context: Context,
+    *,
+    name: str = DEFAULT,
+    filters: Filters | None = None,
+    forms: tuple[str, ...] = (renderings.PARQUET,),
+    report: Report = lambda fraction, note: None,
+) -> int:
+    """The id of the dataset these samples are: a new version, or the last one when nothing has changed.
+
+    Raises PermanentError `dataset-empty` when no sample is left.
+    """
+    filters, begun = filters or Filters(), tables.now()
+    _valid_name(name)
+    with tempfile.TemporaryDirectory(prefix="kaan-dataset-") as folder:
+        report(0.0, "reading samples")
+        written = _gather(context, filters, Path(folder), report)
+        return keep(context, name, written, filters.to_json(), forms=forms, begun=begun, report=report)
+
+
+def export_dataset(context: JobContext, name: str = DEFAULT, forms: str = renderings.PARQUET, **chosen: Any) -> None:
+    """The job: filters as `Filters` names them. Safe to repeat."""
+    export(context, name=name, filters=Filters.from_json(chosen), forms=tuple(forms.split(",")), report=context.report)
+
+
+def keep(
+    context: Context,
+    name: str,
+    written: manifest.Written,
+    filters: dict[str, Any],
+    *,
+    forms: tuple[str, ...],
+    begun: datetime,
+    report: Report = lambda fraction, note: None,
+) -> int:
+    """A manifest on disk -> its version, with its files in the object store. Safe to repeat after a crash."""
+    if not written.counts.rows:
+        raise PermanentError(
+            "dataset-empty", "No accepted sample passes the filters.", "`datasets show` and `training status` say why."
+        )
+    with context.db.transaction() as connection:
+        row = _version(connection, name, written, filters)
+    folder = f"datasets/{name}/{row.version}"
+    bucket, store = context.settings.audio_bucket, context.store
+    store.ensure_bucket(bucket)
+    if row.state == WRITING:
+        store.put_file(bucket, f"{folder}/{manifest.MANIFEST}", written.path, content_type="application/jsonl")
+        renderings.replace(context, f"{folder}/{manifest.EXCLUSIONS}", written.exclusions)
+    failpoints.hit("dataset.before-renderings")
+    made = dict(row.renderings or {})
+    for form in forms:
+        if form not in made:
+            made[form] = renderings.make(context, form, written.path, folder, rows=written.counts.rows, report=report)
+    text = card.text(context, row, made)
+    renderings.replace_text(context, f"{folder}/{manifest.CARD}", text)
+    with context.db.transaction() as connection:
+        values = {"renderings": made, "card_key": f"{folder}/{manifest.CARD}", "state": READY}
+        mine = sa.and_(datasets.c.id == row.id, datasets.c.state != SUPERSEDED)
+        kept = connection.execute(sa.update(datasets).where(mine).values(**values)).rowcount
+        since = sa.select(erasures.c.id).where(erasures.c.state == "done", erasures.c.finished_at >= begun)
+        for erasure_id in connection.execute(since).scalars().all():  # it may have looked before our row was there
+            jobs.enqueue(connection, jobs.RENEW_DATASETS, key=str(erasure_id), erasure_id=int(erasure_id))
+    if not kept:
+        renderings.remove(context, folder, but=(AUDIO_LIST,))
+        raise RetryableError("erased-meanwhile", "Somebody in it was erased meanwhile.", "It is exported anew.")
+    report(1.0, f"{name} version {row.version}: {written.counts.rows:,} rows")
+    return int(row.id)
+
+
+def find(context: Context, named: str) -> sa.Row[Any]:
+    """The dataset `name` (its latest version), `name@version`, or an id. InvalidInput 404 when there is none."""
+    name, _, version = named.partition("@")
+    statement = sa.select(datasets).order_by(datasets.c.version.desc()).limit(1)
+    if named.isascii() and named.isdigit():
+        statement = statement.where(datasets.c.id == int(named))
+    elif version:
+        statement = statement.where(
+            datasets.c.name == name, datasets.c.version == int(version) if version.isdigit() else sa.false()
+        )
+    else:
+        statement = statement.where(datasets.c.name == name, datasets.c.state == READY)
+    found = context.db.rows(statement)
+    if not found:
+        known = context.db.rows(sa.select(datasets.c.name).distinct().limit(20))
+        names = ", ".join(sorted(row.name for row in known)) or "there is none yet"
+        raise InvalidInput("no-such-dataset", f"There is no dataset {named[:60]!r}.", f"Known: {names}.", status=404)
+    return found[0]
+
+
+def read(context: Context, dataset_id: int, split: str | None = None) -> Iterator[dict[str, Any]]:
+    """The lines of a dataset's manifest, of one split or all."""
+    row = context.db.row(datasets, dataset_id)
+    with tempfile.TemporaryDirectory(prefix="kaan-dataset-") as folder:
+        for line in manifest.read(manifest_file(context, row, Path(folder))):
+            if split is None or line["split"] == split:
+                yield line
+
+
+def manifest_file(context: Context, row: Any, folder: Path) -> Path:
+    """The manifest as a local file, proven to be what the row says."""
+    if row.state == SUPERSEDED or not row.manifest_key:
+        raise PermanentError(
+            "dataset-superseded",
+            f"{row.name} version {row.version} was replaced after an erasure.",
+            f"Use the latest version: `datasets show {row.name}`.",
+        )
+    path = folder / f"{row.id}-{manifest.MANIFEST}"
+    found = context.store.fetch(context.settings.audio_bucket, row.manifest_key, path)
+    if found != row.manifest_sha256:
+        raise PermanentError(
+            "dataset-damaged",
+            f"The manifest of {row.name} version {row.version} is not the one that was stored.",
+            "Restore the object from a backup, or export anew.",
+        )
+    return path
+
+
+def _gather(context: Context, filters: Filters, folder: Path, report: Report) -> manifest.Written:
+    with manifest.Writer(folder) as writer, context.db.reading() as connection:
+        for number, found in enumerate(rows.lines(connection, filters)):
+            if found.kind == rows.LINE:
+                writer.add(found.body)
+            else:
+                writer.exclude(found.body, found.reason)
+            if number % 20_000 == 0:
+                report(0.05, f"{number:,} samples read")
+        return writer.close()
+
+
+def _version(connection: Connection, name: str, written: manifest.Written, filters: dict[str, Any]) -> sa.Row[Any]:
+    """The row of this manifest: the latest version when it is the same, else a new one."""
+    latest = connection.execute(
+        sa.select(datasets).where(datasets.c.name == name).order_by(datasets.c.version.desc()).limit(1)
+    ).first()
+    if latest is not None and latest.manifest_sha256 == written.sha256 and latest.state != SUPERSEDED:
+        return latest
+    version = latest.version + 1 if latest is not None else 1
+    values = {
+        "name": name, "version": version, "manifest_sha256": written.sha256, "test_sha256": written.test_sha256,
+        "manifest_key": f"datasets/{name}/{version}/{manifest.MANIFEST}", "filters": filters,
+        "counts": written.counts.to_json(), "parent_id": latest.id if latest is not None else None,
+        "state": WRITING,
+    }  # fmt: skip
+    row_id, _ = db.insert_once(connection, datasets, values, key=("name", "version"))
+    return connection.execute(sa.select(datasets).where(datasets.c.id == row_id)).one()
+
+
+def _valid_name(name: str) -> None:
+    if (
+        not (0 < len(name) <= 60 and name.isascii() and name.replace("-", "").replace("_", "").isalnum())
+        or name.isdigit()
+    ):
+        raise InvalidInput("bad-dataset-name", "The dataset's name is not valid.", "Use letters, digits, - and _.")

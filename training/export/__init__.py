@@ -1,0 +1,1 @@
+"""Samples -> the manifest that is a dataset, and its renderings."""

@@ -1,0 +1,97 @@
+"""What a dataset shall hold: minimum quality, languages, dates, consent, and how much public speech beside it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from ml_backend.errors import InvalidInput
+
+CONSENT = ("unless-refused", "stated")  # a purpose of `training`, or none stated; or only `training`
+_MAX_CHARS = 200
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Several values are one text with commas, so that the filters fit a job's arguments as they are."""
+
+    min_quality: float = 0.0  # of the recording's quality score
+    languages: str = ""  # e.g. "hi,mr"; empty: all
+    since: str = ""  # first day of calls, UTC, e.g. 2026-01-31
+    until: str = ""  # last day of calls
+    consent: str = CONSENT[0]
+    projects: str = ""  # our row ids; empty: all
+    public: str = ""  # layout:place[:language], e.g. "fleurs:/data/fleurs:hi", several with commas
+    public_share: float = 0.0  # of the training hours
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            number = isinstance(field.default, float)
+            fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+            if not (fits if number else isinstance(value, str) and len(value) <= _MAX_CHARS):
+                raise _wrong(field.name, "a number from 0 to 1" if number else f"text of up to {_MAX_CHARS} characters")
+        if self.consent not in CONSENT:
+            raise _wrong("consent", f"one of {', '.join(CONSENT)}")
+        if any(not each.isdigit() for each in _split(self.projects)):
+            raise _wrong("projects", "row ids with commas between them")
+        if bool(self.public) != bool(self.public_share) or self.public_share >= 1:
+            raise _wrong("public_share", "above 0 and below 1 where public speech is named, and 0 elsewhere")
+        self.first_moment, self.end_moment  # noqa: B018 - dates are checked now
+
+    @property
+    def language_set(self) -> frozenset[str]:
+        return frozenset(_split(self.languages))
+
+    @property
+    def project_ids(self) -> list[int]:
+        return sorted({int(each) for each in _split(self.projects)})
+
+    @property
+    def public_sources(self) -> list[str]:
+        return _split(self.public)
+
+    @property
+    def first_moment(self) -> datetime | None:
+        return _midnight("since", self.since)
+
+    @property
+    def end_moment(self) -> datetime | None:
+        """The midnight after the last day."""
+        last = _midnight("until", self.until)
+        return None if last is None else last + timedelta(days=1)
+
+    def to_json(self) -> dict[str, Any]:
+        """What differs from the default: the row's `filters`, and a job's arguments."""
+        default = Filters()
+        return {name: value for name, value in asdict(self).items() if value != getattr(default, name)}
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Filters:
+        """Refuses names it does not know: a misspelt filter would otherwise let everything through."""
+        known = {field.name for field in fields(cls)}
+        for name in raw:
+            if name not in known:
+                raise InvalidInput(
+                    "bad-filter", f"There is no filter {name[:40]!r}.", f"Known: {', '.join(sorted(known))}."
+                )
+        return cls(**raw)
+
+
+def _split(text: str) -> list[str]:
+    return [each.strip() for each in text.split(",") if each.strip()]
+
+
+def _midnight(name: str, text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise _wrong(name, "a date like 2026-01-31") from None
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def _wrong(name: str, what: str) -> InvalidInput:
+    return InvalidInput("bad-filter", f"The filter {name} must be {what}.", "Correct it.")

@@ -1,0 +1,166 @@
+"""Manifest -> Parquet, as `datasets.load_dataset` takes it: one row per line, in parts of limited size.
+
+Rows are gathered until they are worth a row group and written at once, so memory does not grow with the dataset; a
+part that is full goes to the object store before the next begins. Audio is stored as it is, since it does not get
+smaller; the column carries what the `Audio` feature of Hugging Face datasets is: bytes and a name. The features stand
+in the file's own metadata, so nothing has to be declared by whoever loads it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ml_backend.audio import RATE_HZ
+from training.export import manifest, splits
+from training.export.audio import Clips
+
+PART_BYTES = 400_000_000
+_GROUP_BYTES, _GROUP_ROWS, _AHEAD = 16_000_000, 20_000, 2000
+_AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_COLUMNS = (  # name in the file, name in the manifest, type, type as Hugging Face names it
+    ("id", "id", pa.string(), "string"),
+    ("transcription", "text", pa.string(), "string"),
+    ("language", "language", pa.string(), "string"),
+    ("script", "script", pa.string(), "string"),
+    ("speaker_id", "speaker_id", pa.string(), "string"),
+    ("accent", "accent", pa.string(), "string"),
+    ("quality", "quality", pa.string(), "string"),
+    ("quality_score", "quality_score", pa.float64(), "float64"),
+    ("snr_db", "snr_db", pa.float64(), "float64"),
+    ("start_s", "start_s", pa.float64(), "float64"),
+    ("end_s", "end_s", pa.float64(), "float64"),
+    ("channel", "channel", pa.int32(), "int32"),
+    ("call_id", "call_id", pa.string(), "string"),
+    ("date", "date", pa.string(), "string"),
+    ("source", "source", pa.string(), "string"),
+    ("audio_sha256", "audio_sha256", pa.string(), "string"),
+    ("project_id", "project_id", pa.int64(), "int64"),
+    ("task_id", "task_id", pa.int64(), "int64"),
+    ("annotation_id", "annotation_id", pa.int64(), "int64"),
+    ("model_version", "model_version", pa.string(), "string"),
+    ("consent_purpose", "consent_purpose", pa.string(), "string"),
+    ("selection_reason", "selection_reason", pa.string(), "string"),
+    ("selection_probability", "selection_probability", pa.float64(), "float64"),
+)
+_REPEATED = (
+    "language", "script", "speaker_id", "accent", "quality", "call_id", "date", "source", "audio_sha256",
+    "model_version", "consent_purpose", "selection_reason",
+)  # fmt: skip
+
+Store = Callable[[str, int, Path, int], None]  # split, number of the part, file, rows
+
+
+def schema(*, audio: bool) -> pa.Schema:
+    """The columns, with the Hugging Face features as metadata."""
+    fields = [pa.field(name, kind) for name, _, kind, _ in _COLUMNS]
+    features: dict[str, Any] = {name: {"dtype": said, "_type": "Value"} for name, _, _, said in _COLUMNS}
+    if audio:
+        fields.insert(1, pa.field("audio", _AUDIO))
+        features = {"audio": {"sampling_rate": RATE_HZ, "_type": "Audio"}, **features}
+    told = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+    return pa.schema(fields, metadata=told)
+
+
+def render(
+    path: Path, folder: Path, store: Store, *, clips: Clips | None, report: Callable[[int], None] = lambda rows: None
+) -> None:
+    """Write every split of a manifest in parts, handing each to `store` when it is whole."""
+    parts = {split: _Parts(split, folder, store, audio=clips is not None) for split in splits.SPLITS}
+    rows = 0
+    try:
+        for some in _chunks(manifest.read(path)):
+            if clips is not None:
+                clips.expect(some)
+            for line in some:
+                parts[line["split"]].add(line, clips)
+            rows += len(some)
+            report(rows)
+        for each in parts.values():
+            each.finish()
+    finally:
+        for each in parts.values():
+            each.abandon()
+
+
+def options(*, audio: bool) -> dict[str, Any]:
+    """How the files are written: small columns compressed, audio as it is and without minimum and maximum."""
+    compression = dict.fromkeys([name for name, *_ in _COLUMNS], "zstd")
+    if audio:
+        compression |= {"audio.bytes": "none", "audio.path": "zstd"}
+    return {
+        "compression": compression,
+        "use_dictionary": list(_REPEATED),
+        "write_statistics": ["start_s", "end_s", "language", "quality_score"],
+    }  # fmt: skip
+
+
+class _Parts:
+    """The files of one split, one after the other."""
+
+    def __init__(self, split: str, folder: Path, store: Store, *, audio: bool) -> None:
+        self._split, self._folder, self._store, self._audio = split, folder, store, audio
+        self._schema = schema(audio=audio)
+        self._lines: list[dict[str, Any]] = []
+        self._clips: list[bytes] = []
+        self._gathered = self._number = self._rows = 0
+        self._writer: pq.ParquetWriter | None = None
+
+    def add(self, line: dict[str, Any], clips: Clips | None) -> None:
+        self._lines.append(line)
+        if clips is not None:
+            clip = clips.clip(line)
+            self._clips.append(clip)
+            self._gathered += len(clip)
+        if self._gathered >= _GROUP_BYTES or len(self._lines) >= _GROUP_ROWS:
+            self._write()
+
+    def finish(self) -> None:
+        """The rest; a split without rows still is a file, so that all three can be loaded."""
+        if self._lines or not (self._number or self._writer):
+            self._write()
+        self._close()
+
+    def abandon(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    @property
+    def _path(self) -> Path:
+        return self._folder / f"{self._split}-{self._number:05d}.parquet"
+
+    def _write(self) -> None:
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._path, self._schema, **options(audio=self._audio))
+        lines = self._lines
+        columns = [pa.array([line[name] for line in lines], kind) for _, name, kind, _ in _COLUMNS]
+        if self._audio:
+            names = pa.array([f"{line['id']}.wav" for line in lines], pa.string())
+            pieces = pa.StructArray.from_arrays([pa.array(self._clips, pa.binary()), names], fields=list(_AUDIO))
+            columns.insert(1, pieces)
+        self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
+        self._rows += len(lines)
+        self._lines, self._clips, self._gathered = [], [], 0
+        if self._path.stat().st_size >= PART_BYTES:
+            self._close()
+
+    def _close(self) -> None:
+        if self._writer is None:
+            return
+        self._writer.close()
+        self._writer = None
+        self._store(self._split, self._number, self._path, self._rows)
+        self._path.unlink(missing_ok=True)
+        self._number, self._rows = self._number + 1, 0
+
+
+def _chunks(lines: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    while some := list(itertools.islice(lines, _AHEAD)):
+        yield some
