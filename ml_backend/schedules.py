@@ -165,12 +165,30 @@ def buckets_with_a_period(connection: Connection) -> list[Arguments]:
     return [{"bucket": name} for name in connection.execute(found.order_by(row.c.bucket)).scalars()]
 
 
+def hotwords_of_another_model(connection: Connection) -> list[Arguments]:
+    """Approved words that were checked with a model that no longer serves."""
+    row, alias, version = tables.hotwords, tables.aliases, tables.model_versions
+    serves = (
+        sa.select(version.c.version)
+        .join(alias, alias.c.model_version_id == version.c.id)
+        .where(alias.c.kind == "asr", alias.c.alias == "champion", alias.c.language.in_((row.c.language, "*")))
+        .order_by(sa.case((alias.c.language == "*", 1), else_=0))
+        .limit(1)
+        .scalar_subquery()
+    )
+    found = connection.execute(sa.select(row.c.id, row.c.check, serves).where(row.c.state == "approved")).all()
+    return [{"hotword_id": one.id} for one in found if one[2] and (one.check or {}).get("model_version") != one[2]]
+
+
 def once(connection: Connection) -> list[Arguments]:
     """One job, whatever the rows say."""
     return [{}]
 
 
 SCHEDULES: tuple[Schedule, ...] = (
+    Schedule(jobs.COLLECT_HOTWORDS, 15 * 60, attached_projects),
+    Schedule(jobs.CHECK_HOTWORD, 3600, hotwords_of_another_model),
+    Schedule(jobs.SUMMARISE_ANNOTATIONS, 3600, once),
     Schedule(jobs.CHECK_TRAINING, material.CHECK_EVERY_S, once),
     Schedule(jobs.STORE_SPOOLED, 60, waiting_spool, priority=LIVE),
     Schedule(jobs.VERIFY_OBJECTS, 24 * 3600, every_original),

@@ -260,7 +260,8 @@ agreements = Table(
     Column("counts", sa.JSON, nullable=False), UniqueConstraint("first_id", "second_id"), Index(None, "task_id"),
 )
 
-# Words that annotators correct again and again. state: suggested, approved, refused (its check failed), removed.
+# Words that annotators correct again and again. state: suggested, checking (a person approved it), approved, refused
+# (its check failed), removed. heard: [{"form", "times", "said"}]; check: the numbers, and the way it is applied.
 hotwords = Table(
     "hotwords", metadata, _id(), _created(), Column("updated_at", UtcTime, nullable=False, default=now),
     Column("project_id", Id, ForeignKey("projects.id"), nullable=False), Column("language", String(10), nullable=False),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
@@ -54,6 +54,15 @@ class DecodingProfile:
     def words_for(self, language: str) -> tuple[str, ...]:
         """Words the model is told to expect in a language."""
         return (*self.hotwords, *(word for spoken, word in self.learnt_words if spoken == language))
+
+    def without(self, language: str, word: str) -> DecodingProfile:
+        """The same without what was learnt of one word."""
+        words = tuple(one for one in self.learnt_words if one != (language, word))
+        return replace(
+            self,
+            learnt_words=words,
+            corrections=tuple(one for one in self.corrections if (one[0], one[2]) != (language, word)),
+        )
 
     def digest(self) -> str:
         """First 16 hex digits of the SHA-256 of the canonical JSON form."""

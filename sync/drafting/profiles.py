@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from ml_backend.errors import InvalidInput
 from ml_backend.labelling import parameters
+from ml_backend.labelling.decoding import decoding_of
 from ml_backend.settings import Settings
 from ml_backend.transcript import DecodingProfile
 
@@ -34,29 +35,15 @@ class Profile:
 
 def profile_of(project: sa.Row[Any] | None, settings: Settings) -> Profile:
     """The profile of a project row; of the settings alone when there is no project."""
+    decoding = decoding_of(project, settings)
     if project is None:
-        decoding = DecodingProfile(language=settings.default_language or None, beam_size=settings.asr_beam_size)
         return Profile(decoding)
     wishes = parameters.read(project.extra_params)
-    decoding = DecodingProfile(
-        language=wishes.language or project.language or settings.default_language or None,
-        prompt=wishes.prompt or None,
-        hotwords=wishes.hotwords,
-        beam_size=wishes.beam_size or settings.asr_beam_size,
-        learnt_words=_tuples(project.learnt, "words", 2),
-        corrections=_tuples(project.learnt, "corrections", 3),
-    )
     policy = project.script_policy if isinstance(project.script_policy, Mapping) else {}
     stated = project.extra_params.get("script_policy") if isinstance(project.extra_params, Mapping) else None
     if isinstance(stated, Mapping):
         policy = {**policy, **stated}
     return Profile(decoding, wishes.minimum_confidence, {str(k): str(v) for k, v in policy.items()})
-
-
-def _tuples(learnt: Any, name: str, size: int) -> tuple[Any, ...]:
-    """What people approved for this project (`hotwords approve`), as the decoding takes it."""
-    rows = learnt.get(name) if isinstance(learnt, Mapping) else None
-    return tuple(sorted(tuple(map(str, row)) for row in rows or () if len(row) == size))
 
 
 def problems_of(stored: Any) -> tuple[dict[str, Any], str | None]:

@@ -1,0 +1,158 @@
+"""Drafts and what people made of them -> words the model hardly ever gets right. Pure.
+
+A name, a place or a brand that the model does not know is wrong in call after call, and often wrong in the same way.
+Such a word is worth a person's look when it was corrected in several recordings and the model hardly ever had it right.
+A form heard in its place is safe to correct when people changed it to that word nearly every time it stood in a draft.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ml_backend.corrections import MOST_WORDS, fold
+from training.scoring.blocks import Block, blocks
+
+LEAST_RECORDINGS = 3  # also keeps a word that only one caller says out of the list
+LEAST_MISSED = 0.8  # of the places where people wrote it
+LEAST_LETTERS = 3
+LEAST_TIMES, LEAST_SHARE = 2, 0.9  # of a heard form, before it may be corrected by itself
+MOST_FORMS = 8
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A draft and the text a person left; `recording_id` tells whether two corrections are from one call."""
+
+    draft: str
+    text: str
+    language: str
+    recording_id: int
+
+
+@dataclass(frozen=True)
+class Form:
+    """What stood in drafts where the word was meant: `times` corrected to it, of `said` times it stood there at all."""
+
+    form: str
+    times: int
+    said: int
+
+    @property
+    def sure(self) -> bool:
+        """Whether correcting it unasked is right nearly always."""
+        return self.times >= LEAST_TIMES and self.times >= LEAST_SHARE * self.said
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A word worth a look. `seen`: recordings in which it was corrected; `missed` of `written` places."""
+
+    language: str
+    word: str
+    seen: int
+    missed: int
+    written: int
+    forms: tuple[Form, ...]
+
+
+@dataclass
+class _Seen:
+    missed: int = 0
+    right: int = 0
+    recordings: set[int] = field(default_factory=set)
+    spellings: Counter[str] = field(default_factory=Counter)
+    forms: dict[str, int] = field(default_factory=dict)
+
+
+def collect(pairs: Callable[[], Iterable[Pair]]) -> list[Candidate]:
+    """Candidates, the most frequent first. `pairs` is read twice: once for words, once for what was heard for them."""
+    seen: dict[tuple[str, str], _Seen] = defaultdict(_Seen)
+    for pair in pairs():
+        _look(pair, seen)
+    chosen = {key: found for key, found in seen.items() if _is_candidate(key[1], found)}
+    wanted = {(language, form) for (language, _), found in chosen.items() for form in found.forms}
+    said = _said(pairs(), wanted)
+    made = [
+        Candidate(
+            language,
+            found.spellings.most_common(1)[0][0],
+            len(found.recordings),
+            found.missed,
+            found.missed + found.right,
+            _forms(found, language, said),
+        )
+        for (language, _), found in chosen.items()
+    ]
+    return sorted(made, key=lambda one: (-one.seen, one.language, one.word))
+
+
+def _look(pair: Pair, seen: dict[tuple[str, str], _Seen]) -> None:
+    heard, meant = _words(pair.draft), _words(pair.text)
+    for block in blocks([key for key, _ in heard], [key for key, _ in meant]):
+        if block.same:
+            for key, _ in meant[slice(*block.meant)]:
+                seen[pair.language, key].right += 1
+            continue
+        for spelt, form in _corrected(heard, meant, block):
+            key = fold(spelt)
+            found = seen[pair.language, key]
+            found.missed += 1
+            found.recordings.add(pair.recording_id)
+            found.spellings[spelt] += 1
+            if form and form != key:
+                found.forms[form] = found.forms.get(form, 0) + 1
+
+
+def _corrected(
+    heard: Sequence[tuple[str, str]], meant: Sequence[tuple[str, str]], block: Block
+) -> Iterator[tuple[str, str]]:
+    """(the word a person wrote, what stood there) of one block; nothing stood there where sides cannot be matched."""
+    before, after = heard[slice(*block.heard)], meant[slice(*block.meant)]
+    if len(before) == len(after):
+        for (form, _), (_, spelt) in zip(before, after, strict=True):
+            yield spelt, form
+        return
+    form = " ".join(key for key, _ in before) if len(after) == 1 and len(before) <= MOST_WORDS else ""
+    for _, spelt in after:
+        yield spelt, form
+
+
+def _is_candidate(key: str, found: _Seen) -> bool:
+    letters = sum(unicodedata.category(character)[0] in "LM" for character in key)  # vowel signs are letters too
+    often = len(found.recordings) >= LEAST_RECORDINGS
+    return often and letters >= LEAST_LETTERS and found.missed >= LEAST_MISSED * (found.missed + found.right)
+
+
+def _said(pairs: Iterable[Pair], wanted: set[tuple[str, str]]) -> Counter[tuple[str, str]]:
+    """How often each wanted form stood in a draft."""
+    said: Counter[tuple[str, str]] = Counter()
+    sizes = sorted({form.count(" ") + 1 for _, form in wanted})
+    for pair in pairs:
+        keys = [key for key, _ in _words(pair.draft)]
+        for size in sizes:
+            for start in range(len(keys) - size + 1):
+                name = (pair.language, " ".join(keys[start : start + size]))
+                if name in wanted:
+                    said[name] += 1
+    return said
+
+
+def _forms(found: _Seen, language: str, said: Counter[tuple[str, str]]) -> tuple[Form, ...]:
+    made = [Form(form, times, max(times, said[language, form])) for form, times in found.forms.items()]
+    return tuple(sorted(made, key=lambda one: (-one.times, one.form))[:MOST_FORMS])
+
+
+def _words(text: str) -> list[tuple[str, str]]:
+    """(the word as compared, as written without the marks around it)."""
+    found = []
+    for token in text.split():
+        if key := fold(token):
+            found.append((key, _bare(token)))
+    return found
+
+
+def _bare(token: str) -> str:
+    return token.strip("".join(character for character in set(token) if not fold(character)))
