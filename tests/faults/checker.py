@@ -87,6 +87,8 @@ def tasks(context: Context, label_studio: FakeLabelStudio | None) -> list[str]:
     bad += [f"I4: {count} tasks over recording {piece[1]}" for piece, count in pieces.items() if count > 1]
     if label_studio is not None:
         bad += [f"I4: Label Studio has task {key} {n} times" for key, n in label_studio.by_key().items() if n > 1]
+        drafts = Counter((one["task"], one.get("model_version")) for one in label_studio.predictions.values())
+        bad += [f"I4: task {task} has its draft {n} times in Label Studio" for (task, _), n in drafts.items() if n > 1]
     versions = Counter(
         (row.ls_annotation_id, getattr(row, "ls_updated_at", None), row.deleted_at)
         for row in context.db.rows(sa.select(tables.annotations))

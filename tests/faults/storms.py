@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import psutil
 
+from tests.faults.launch import At
 from tests.faults.world import PLAIN, Process, World, callback, sid, until
 
 
@@ -104,11 +105,11 @@ def _kill_one(chance: random.Random, kept: Sequence[Kept], more: Sequence[Callab
     one.process.kill()
 
 
-def supervised(there: World, *command: str) -> Kept:
-    """A process that is kept running; a web process is waited for."""
+def supervised(there: World, *command: str, at: tuple[At, ...] = ()) -> Kept:
+    """A process that is kept running, armed anew each time; a web process is waited for."""
 
     def start() -> Process:
-        return there.start(*command)
+        return there.start(*command, at=at)
 
     one = Kept(start, start())
     if command[0] == "web":
