@@ -2,7 +2,8 @@
 
 Left out: annotations from before the project was attached, which did not begin from our drafts; blind tasks; calls
 that were skipped or rejected; gold tasks, which were chosen for their difficulty. Drafts that somebody accepted unread
-would flatter the model, so the rate without them stands beside.
+flatter the model, so the rate without anything of those people stands beside: without their unchanged texts alone it
+would be too high.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ def judged(reviews: Sequence[Review]) -> list[Review]:
     return [each for each in reviews if each.drafted and each.answered and each.gold is None and each.model_version]
 
 
-def by_version(reviews: Sequence[Review], stamped: Collection[int] = ()) -> list[dict[str, Any]]:
-    """Per model version, the one used last first."""
+def by_version(reviews: Sequence[Review], suspects: Collection[int] = ()) -> list[dict[str, Any]]:
+    """Per model version, the one used last first. `suspects` are people."""
     found: dict[str, list[Review]] = defaultdict(list)
     for review in judged(reviews):
         found[review.model_version or ""].append(review)
@@ -32,7 +33,7 @@ def by_version(reviews: Sequence[Review], stamped: Collection[int] = ()) -> list
     return [
         {"model_version": version}
         | measure(found[version])
-        | {"without_stamped": measure([each for each in found[version] if each.id not in stamped])}
+        | {"without_suspects": measure([each for each in found[version] if each.annotator not in suspects])}
         | {"languages": _by_language(found[version]), "weeks": by_week(found[version])}
         for version in latest
     ]

@@ -1,0 +1,159 @@
+"""The summary of annotations as a screen: what a manager asks first stands first, every figure with its basis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+SIGNS = {
+    "unsure-unchanged": "keeps unsure drafts far more often than others",
+    "faster-than-audio": "accepts drafts faster than anybody can listen",
+    "draft-over-people": "agrees with the draft rather than with people",
+    "gold-unchanged": "keeps wrong drafts of gold tasks",
+}
+LEAKS = {
+    "audio": "the same audio", "call": "the same call", "caller": "the same caller", "speaker": "the same speaker",
+    "twin": "a call converted again",
+}  # fmt: skip
+
+
+def show(body: dict[str, Any], console: Console) -> None:
+    """Print the report."""
+    total = body["annotations"]
+    line = f"{total['all']:,} annotations of {total['tasks']:,} tasks by {total['people']} people"
+    console.print(f"[bold]{line}[/bold], {total['audio_s'] / 3600:.1f} h of audio; {total['drafted']:,} from a draft, "
+                  f"{total['blind']:,} blind, {total['before_attach']:,} from before", highlight=False)  # fmt: skip
+    if not total["all"]:
+        return
+    _section(console, "Agreement between people", _agreement(body))
+    _section(console, "Time", _time(body["review_time"]))
+    _section(console, "Rejected and skipped", _rejection(body["rejection"]))
+    _drafts(console, body["drafts"])
+    _people(console, body["people"])
+    gold = body["gold"]
+    rates = f"WER {percent(gold['wer'])}, right {percent(gold['right'])}"
+    said = f"{gold['answers']} answers on {gold['tasks']} tasks: {rates}"
+    _section(console, "Gold tasks", [said] if gold["answers"] else ["none answered"])
+    _section(console, "Accepted unread", _stamping(body["stamping"]))
+    _section(console, "Twice in the material", _duplicates(body["duplicates"]))
+    _section(console, "On two sides of a split", _leaks(body["leaks"]))
+
+
+def percent(figure: dict[str, Any]) -> str:
+    """A figure with its basis: `12.3 % (37 of 300)`, or too few to say."""
+    basis = f"{figure['part']:,} of {figure['of']:,}"
+    return f"{100 * figure['value']:.1f} % ({basis})" if figure["value"] is not None else f"{figure['note']} ({basis})"
+
+
+def short(figure: dict[str, Any]) -> str:
+    """The same for a column."""
+    return f"{100 * figure['value']:.1f} %" if figure["value"] is not None else "too few"
+
+
+def _section(console: Console, title: str, lines: list[str]) -> None:
+    console.print(f"\n[bold]{title}[/bold]")
+    for line in lines:
+        console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
+
+
+def _agreement(body: dict[str, Any]) -> list[str]:
+    lines = []
+    for name, said in (("blind", "nobody saw a draft"), ("drafted", "both began from a draft")):
+        part = body["agreement"][name]
+        if part["pairs"]:
+            rates = f"WER {percent(part['wer'])}, CER {percent(part['cer'])}"
+            lines.append(f"text, {said}: {rates}, {part['pairs']} pairs")
+    for control, figure in body["alpha"]["all"].items():
+        said = f"Krippendorff's alpha {figure['value']:.2f}" if figure["value"] is not None else figure["note"]
+        lines.append(f"{control}: {said} ({figure['tasks']} tasks, {figure['answers']} answers)")
+    return lines or ["no task was annotated by two people"]
+
+
+def _time(body: dict[str, Any]) -> list[str]:
+    lines = []
+    for name, said in (("drafted", "from a draft"), ("from_nothing", "from nothing")):
+        part = body[name]
+        if part["seconds_per_audio_minute"] is None:
+            lines.append(f"{said}: {part['note']} ({part['annotations']} timed)")
+            continue
+        pooled, middle = part["seconds_per_audio_minute"], part["median_seconds_per_audio_minute"]
+        lines.append(f"{said}: {pooled:.0f} s per minute of audio, median {middle:.0f} s ({part['annotations']} timed)")
+    whole = body["all"]
+    lines.append(f"not counted: {whole['without_time']} without a time, {whole['left_open']} left open for hours")
+    return lines
+
+
+def _rejection(body: dict[str, Any]) -> list[str]:
+    why = ", ".join(f"{number} {reason}" for reason, number in body["reasons"].items())
+    return [
+        f"rejected {percent(body['rejected'])}" + (f": {why}" if why else ""),
+        f"skipped {percent(body['skipped'])}",
+    ]
+
+
+def _drafts(console: Console, versions: list[dict[str, Any]]) -> None:
+    console.print("\n[bold]Drafts, by the model that made them[/bold]")
+    if not versions:
+        console.print("  none were judged so far")
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2))
+    for title in ("  model version", "annotations", "words changed", "without suspects", "accepted as they were"):
+        table.add_column(title, no_wrap=True)
+    for one in versions:
+        rest = short(one["without_suspects"]["edit_rate"])
+        shares = (percent(one["edit_rate"]), rest, percent(one["accepted_unchanged"]))
+        table.add_row(f"  {escape(one['model_version'])}", f"{one['annotations']:,}", *shares)
+    console.print(table)
+
+
+def _people(console: Console, people: list[dict[str, Any]]) -> None:
+    console.print("\n[bold]People[/bold]")
+    table = Table(box=None, pad_edge=False, padding=(0, 2))
+    titles = ("  person", "done", "s/min", "changed", "unchanged", "to others", "to gold", "rejected", "stamped")
+    for title in titles:
+        table.add_column(title, no_wrap=True, justify="left" if title == "  person" else "right")
+    for one in people:
+        pace = one["time"]["seconds_per_audio_minute"]
+        table.add_row(
+            f"  {one['annotator'] or 'unknown'}",
+            f"{one['annotations']:,}",
+            f"{pace:.0f}" if pace is not None else "too few",
+            short(one["edit_rate"]),
+            short(one["accepted_unchanged"]),
+            short(one["agreement"]["wer"]),
+            short(one["gold"]["wer"]),
+            short(one["rejected"]),
+            f"[red]{one['stamped']}[/red]" if one["signs"] else str(one["stamped"]),
+        )
+    console.print(table)
+
+
+def _stamping(body: dict[str, Any]) -> list[str]:
+    lines = (
+        [f"{body['stamped']:,} of {body['drafted']:,} drafts: they are no reference"] if body["stamped"] else ["none"]
+    )
+    for one in body["people"]:
+        signs = "; ".join(f"{SIGNS[sign['name']]} ({sign['part']} of {sign['of']})" for sign in one["signs"])
+        lines.append(f"person {one['annotator']}: {signs}. Look at some before you talk to them.")
+    return lines
+
+
+def _duplicates(body: dict[str, Any]) -> list[str]:
+    if not body["pairs"]:
+        return [f"none among {body['recordings']:,} recordings"]
+    pairs = ", ".join(f"{number} pairs {kind}" for kind, number in body["pairs"].items())
+    return [f"{pairs}; {body['surplus']} of {body['recordings']:,} recordings can be left out"]
+
+
+def _leaks(datasets: list[dict[str, Any]]) -> list[str]:
+    lines = []
+    for one in datasets:
+        found = ", ".join(f"{number} times {LEAKS[kind]}" for kind, number in one.get("leaks", {}).items())
+        said = one.get("note") or (
+            f"{found}: do not compare models on it" if found else f"none in {one['lines']:,} lines"
+        )
+        lines.append(f"{one['dataset']} {one['version']}: {said}")
+    return lines or ["there is no dataset yet"]

@@ -1,0 +1,184 @@
+"""`annotations`: what people wrote, how good it is, and gold tasks that measure it."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ml_backend import annotations as reading
+from ml_backend import log, settings, tables
+from ml_backend.context import Context, open_context
+from ml_backend.errors import InvalidInput
+from training.commands import annotation_summary, gold
+from training.quality.reading import Scope
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="What people wrote, and how good it is.")
+app.add_typer(gold.app, name="gold")
+
+WIDE = 120  # columns from which a list shows everything
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Project = Annotated[int | None, typer.Option(min=1, help="Only this project, by its number in Label Studio.")]
+Days = Annotated[int | None, typer.Option(min=1, help="Only annotations of the last so many days.")]
+
+
+@app.command("list")
+def list_annotations(
+    project: Project = None,
+    task: Annotated[int | None, typer.Option(min=1, help="Only of this task, by its number in Label Studio.")] = None,
+    annotator: Annotated[
+        int | None, typer.Option(min=1, help="Only by this person, by Label Studio's user id.")
+    ] = None,
+    language: Annotated[str | None, typer.Option(help="Only in this language, e.g. hi.")] = None,
+    edited: Annotated[str | None, typer.Option(help=f"Only these: {', '.join(reading.EDITED)}.")] = None,
+    days: Days = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most this many rows.")] = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Show annotations, newest first: who, how long it took, how much of the draft was changed.
+
+    Example: python -m ml_backend annotations list --annotator 3 --edited untouched
+    """
+    if edited is not None and edited not in reading.EDITED:
+        raise InvalidInput("bad-edited", f"There is no {edited[:40]!r}.", f"Known: {', '.join(reading.EDITED)}.")
+    filters = reading.Filters(
+        project=project, task=task, annotator=annotator, language=language, edited=edited, since=_since(days)
+    )
+    found = reading.find(_open().db, filters, limit=limit)
+    if as_json:
+        typer.echo(json.dumps({"annotations": found}, ensure_ascii=False))
+        return
+    console = _console()
+    wide = console.width >= WIDE
+    table = Table(box=None, pad_edge=False)
+    for title in ("annotation", "task", "person", "when (UTC)", *(("lang", "time", "quality") if wide else ())):
+        table.add_column(title, no_wrap=True)
+    table.add_column("draft", no_wrap=True)
+    table.add_column("text", no_wrap=True, overflow="ellipsis")
+    for one in found:
+        table.add_row(*_row(one, wide=wide))
+    console.print(table if found else "There are no such annotations.")
+
+
+@app.command()
+def show(
+    annotation: Annotated[int, typer.Argument(min=1, help="Number of the annotation in Label Studio.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show one annotation: its text beside the draft, its versions, who agreed, and which samples came of it.
+
+    Example: python -m ml_backend annotations show 12
+    """
+    found = reading.show(_open().db, annotation)
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False, default=str))
+        return
+    console = Console()
+    for title, text in _lines(found):
+        console.print(f"[bold]{title:<11}[/bold] {escape(text)}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def summary(
+    project: Project = None,
+    days: Days = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how good the annotations are: agreement, time, drafts, people, what nobody read, duplicates and leaks.
+
+    Counted now, from the rows; a job keeps the same for /api/annotations/summary every hour.
+
+    Example: python -m ml_backend annotations summary --days 30
+    """
+    from training.quality import summary as report
+
+    context = _open()
+    scope = Scope(project_id=_project(context, project), since=_since(days))
+    body, _ = report.make(context, scope)
+    if as_json:
+        typer.echo(json.dumps(body, ensure_ascii=False))
+        return
+    annotation_summary.show(body, _console())
+
+
+def _row(one: dict[str, Any], *, wide: bool) -> tuple[str, ...]:
+    took = f"{one['lead_time_s']:.0f} s" if one["lead_time_s"] else ""
+    more = (one["language"] or "", took, one["quality"] or "") if wide else ()
+    when = (one["created_at"] or "").replace("T", " ").removesuffix("Z")
+    start = (str(one["id"]), str(one["ls_task_id"] or "-"), str(one["annotator"] or "-"), when)
+    return (*start, *more, _draft(one), escape((one["text"] or "").replace("\n", " ")))
+
+
+def _draft(one: dict[str, Any]) -> str:
+    """What happened to the draft, in a word or two."""
+    if one["skipped"]:
+        return "skipped"
+    if one["reject"]:
+        return "rejected"
+    counts = one["measures"] or {}
+    if one["blind"] or counts.get("word_edits") is None:
+        return "blind" if one["blind"] else one["edited"] or "none"
+    return "unchanged" if counts.get("unchanged") else f"{counts['word_edits']} of {counts.get('words', 0)} words"
+
+
+def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
+    draft = found["draft"] or {}
+    sure = f" (confidence {draft['confidence']:.2f})" if draft.get("confidence") is not None else ""
+    known = [
+        ("annotation", f"{found['id']} of {found['url'] or found['ls_task_id']}"),
+        ("project", found["project"]),
+        ("person", str(found["annotator"] or "unknown")),
+        ("made", " ".join(filter(None, (found["created_at"], f"found by {found['found_by'] or 'unknown'}")))),
+        ("took", f"{found['lead_time_s']:.0f} s" if found["lead_time_s"] else "unknown"),
+        ("deleted", found["deleted_at"]),
+        ("draft", f"{draft['text']}{sure}" if draft.get("text") else None),
+        ("made by", found["model_version"]),
+        ("text", found["text"]),
+        ("edits", _draft(found)),
+        ("says", ", ".join(filter(None, (found["language"], found["script"], found["quality"], found["accent"])))),
+        ("rejected", ", ".join(found["reject"])),
+        ("marked", ", ".join(name for name in ("ground_truth", "gold", "blind", "before_attach") if found[name])),
+    ]
+    lines = [(title, str(text)) for title, text in known if text]
+    lines += [("version", f"{each['updated_at']} {each['edited'] or ''}") for each in found["versions"][1:]]
+    for each in found["agreements"]:
+        counts = each["counts"]
+        said = f"{counts.get('word_edits', 0)} of {counts.get('words', 0)} words differ"
+        lines.append(("beside", f"annotation {each['annotation']} of person {each['annotator'] or 'unknown'}: {said}"))
+    for each in found["samples"]:
+        why = f"{each['state']}: {each['reason']}" if each["reason"] else each["state"]
+        lines.append(("sample", f"{each['start_s']:.1f} to {each['end_s']:.1f} s, {why}"))
+    return lines
+
+
+def _project(context: Context, ls_project_id: int | None) -> int | None:
+    """Our row of a project."""
+    if ls_project_id is None:
+        return None
+    mine = sa.select(tables.projects.c.id).where(tables.projects.c.ls_project_id == ls_project_id)
+    rows = context.db.rows(mine)
+    if not rows:
+        raise InvalidInput("no-such-project", f"There is no project {ls_project_id}.", "Its number is in its address.")
+    return int(rows[0].id)
+
+
+def _since(days: int | None) -> datetime | None:
+    return tables.now() - timedelta(days=days) if days else None
+
+
+def _console() -> Console:
+    """Standard output; into a pipe or a file, lines as long as they need to be."""
+    console = Console()
+    return console if console.is_terminal else Console(width=200)
+
+
+def _open() -> Context:
+    chosen = settings.load()
+    log.configure(chosen, "cli", quiet=True)
+    return open_context(chosen)

@@ -1,0 +1,83 @@
+"""`annotations gold`: tasks whose answer is known, planted among the others to measure people."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ml_backend import log, settings
+from ml_backend.context import Context, open_context
+from ml_backend.errors import InvalidInput
+from training.quality import gold, reading
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Tasks whose answer is known.")
+
+Task = Annotated[int, typer.Argument(min=1, help="Number of the task in Label Studio.")]
+Project = Annotated[int | None, typer.Option(min=1, help="Its project, by its number, where several have such a task.")]
+
+
+@app.command()
+def add(
+    task: Task,
+    text: Annotated[str | None, typer.Option(help="The known answer.")] = None,
+    annotation: Annotated[int | None, typer.Option(min=1, help="Take the text of this annotation of the task.")] = None,
+    project: Project = None,
+    people: Annotated[int | None, typer.Option(min=1, max=100, help="So many people shall answer it.")] = None,
+) -> None:
+    """Make a task a gold task. Whoever annotates it is measured against the answer; no model learns from it.
+
+    Example: python -m ml_backend annotations gold add 34 --annotation 12 --people 5
+    """
+    if (text is None) == (annotation is None):
+        raise InvalidInput("one-answer", "Give the answer in one way.", "Give either --text or --annotation.")
+    with _open().db.transaction() as connection:
+        task_id = gold.task_of(connection, task, project)
+        known = text if text is not None else gold.text_of(connection, annotation or 0, task_id)
+        row = gold.plant(connection, task_id, known, people=people)
+    typer.echo(f"Task {task} is a gold task, to be answered by {row.overlap}: {row.gold_text}")
+
+
+@app.command()
+def remove(task: Task, project: Project = None) -> None:
+    """Make a gold task a task like others again.
+
+    Example: python -m ml_backend annotations gold remove 34
+    """
+    with _open().db.transaction() as connection:
+        gold.remove(connection, gold.task_of(connection, task, project))
+    typer.echo(f"Task {task} is no gold task any more.")
+
+
+@app.command("list")
+def list_gold(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Show the gold tasks and how many answered them right.
+
+    Example: python -m ml_backend annotations gold list
+    """
+    with _open().db.reading() as connection:
+        found = gold.tasks_of(connection, reading.reviews(connection))
+    if as_json:
+        typer.echo(json.dumps({"gold": found}, ensure_ascii=False))
+        return
+    console = Console()
+    table = Table(box=None, pad_edge=False)
+    for title in ("task", "project", "wanted", "answers", "right"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("answer", overflow="fold")
+    for one in found:
+        numbers = (one["people"], one["answers"], one["right"])
+        table.add_row(
+            str(one["ls_task_id"] or "-"), escape(one["project"] or ""), *map(str, numbers), escape(one["text"])
+        )
+    console.print(table if found else "There are no gold tasks. `annotations gold add` makes one.")
+
+
+def _open() -> Context:
+    chosen = settings.load()
+    log.configure(chosen, "cli", quiet=True)
+    return open_context(chosen)

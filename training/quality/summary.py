@@ -1,0 +1,131 @@
+"""All annotations -> the report that `annotations summary` and /api/annotations/summary show.
+
+It holds counts, rates and ids: no text and no name of a person. A job keeps it in `summaries` for the web process,
+which has no part of `training`; beside it, under `stamped`, the annotations a dataset should not take for references.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend import tables
+from ml_backend.context import Context, JobContext
+from ml_backend.errors import KaanError
+from ml_backend.tables import datasets, summaries
+from training.quality import (
+    agreement,
+    alpha,
+    drafts,
+    duplicates,
+    gold,
+    leakage,
+    people,
+    reading,
+    rejection,
+    review_time,
+    stamping,
+)  # fmt: skip
+from training.quality.reading import Review, Scope
+
+NAME, VERDICTS = "annotations", "stamped"
+
+
+def summarise_annotations(context: JobContext) -> None:
+    """The job: everything, kept for `/api`. Safe to repeat."""
+    body, verdicts = make(context)
+    with context.db.transaction() as connection:
+        keep(connection, NAME, body)
+        keep(connection, VERDICTS, verdicts)
+
+
+def make(context: Context, scope: Scope | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(the report, what a dataset should leave out: annotation ids with the reason, surplus recordings)."""
+    scope = scope or Scope()
+    with context.db.reading() as connection:
+        reviews = reading.reviews(connection, scope)
+        pairs = reading.pairs(connection, reviews)
+        heard = duplicates.heard(connection, scope.project_id)
+        checked = _datasets(connection, context)
+    found, twins = stamping.find(reviews, pairs), duplicates.find(heard)
+    body = {
+        "made_at": tables.now().isoformat(timespec="seconds"),
+        "project_id": scope.project_id,
+        "since": _text(scope.since),
+        "annotations": totals(reviews),
+        "agreement": agreement.by_start(pairs),
+        "alpha": {"all": alpha.alphas(reviews), "blind": alpha.alphas([each for each in reviews if each.blind])},
+        "review_time": review_time.by_start(reviews),
+        "rejection": rejection.measure(reviews),
+        "drafts": drafts.by_version(reviews, found.people),
+        "gold": gold.measure(reviews),
+        "people": people.table(reviews, pairs, found),
+        "stamping": found.told(reviews),
+        "duplicates": duplicates.told(heard, twins),
+        "leaks": checked,
+    }
+    surplus = sorted(duplicates.surplus(heard, twins))
+    return body, {"annotations": {str(key): why for key, why in found.annotations.items()}, "recordings": surplus}
+
+
+def totals(reviews: list[Review]) -> dict[str, Any]:
+    """How many annotations of which sort, by how many people, over how much audio."""
+    answered = [each for each in reviews if each.answered]
+    return {
+        "all": len(reviews),
+        "answered": len(answered),
+        "drafted": sum(each.drafted for each in answered),
+        "blind": sum(each.blind for each in answered),
+        "before_attach": sum(each.before_attach for each in reviews),
+        "people": len({each.annotator for each in reviews}),
+        "tasks": len({each.task_id for each in reviews}),
+        "audio_s": round(sum(each.audio_s or 0.0 for each in answered), 1),
+    }
+
+
+def keep(connection: Connection, name: str, body: dict[str, Any]) -> None:
+    """Put a report in the place of the one before."""
+    values = {"body": body, "made_at": tables.now()}
+    here = summaries.c.name == name
+    if not connection.execute(sa.update(summaries).where(here).values(**values)).rowcount:
+        connection.execute(sa.insert(summaries).values(name=name, **values))
+
+
+def _datasets(connection: Connection, context: Context) -> list[dict[str, Any]]:
+    """The newest version of each dataset, looked at for leaks."""
+    newest = sa.select(sa.func.max(datasets.c.id)).where(datasets.c.state == "ready").group_by(datasets.c.name)
+    rows = connection.execute(sa.select(datasets).where(datasets.c.id.in_(newest)).order_by(datasets.c.name)).all()
+    known = leakage.origins(connection) if rows else {}
+    told = []
+    for row in rows:
+        names = {"dataset": row.name, "version": row.version, "sha256": row.manifest_sha256}
+        with tempfile.TemporaryDirectory(prefix="kaan-leaks-") as folder:
+            path = Path(folder) / "manifest.jsonl"
+            try:
+                context.store.fetch(context.settings.audio_bucket, row.manifest_key or "", path)
+            except KaanError as error:
+                told.append({**names, "note": f"its manifest cannot be read: {error.sentence}"})
+                continue
+            read = partial(_lines, path)
+            told.append({**names, **leakage.told(leakage.find(read, known), sum(1 for _ in read()))})
+    return told
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        for text in file:
+            line = json.loads(text)
+            if isinstance(line, dict) and "audio_sha256" in line and "split" in line:
+                yield line
+
+
+def _text(at: datetime | None) -> str | None:
+    return at.isoformat(timespec="seconds") if at else None
