@@ -21,7 +21,7 @@ from training.normalisation.number_words import spelling
 HALF, DIGITS_IN_A_ROW = Decimal("0.5"), 3
 
 _WRITTEN = re.compile(r"\d+(?:\.\d+)?")
-_GLUED = re.compile(r"(\d+(?:\.\d+)?)([^\W\d_][\w]*)")  # 500रुपये, 5kg
+_GLUED = re.compile(r"(\d+(?:\.\d+)?)([^\d.].*)")  # 500रुपये, 5kg
 _VULGAR = re.compile(r"(\d*)\s*([¼½¾])")
 _VULGAR_VALUES = {"¼": "25", "½": "5", "¾": "75"}
 _HUNDREDS = frozenset(map(spelling, words.HUNDREDS))

