@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import manifest, tables
+from ml_backend import jobs, manifest, tables
 from ml_backend.context import Context
 from ml_backend.db import insert_once
 from ml_backend.errors import ConfigurationError, PermanentError, RetryableError
@@ -37,10 +37,17 @@ class Version:
     manifest: dict[str, Any]
     languages: tuple[str, ...]
     revision: int = 0
+    lineage: dict[str, Any] | None = None
 
 
-def register(context: Context, location: str, *, kind: str = "asr", run_id: int | None = None) -> Version:
-    """Make a folder or `hub:` name a version; its files are verified first. The same folder again is the same row."""
+def register(
+    context: Context, location: str, *, kind: str = "asr", run_id: int | None = None,
+    lineage: dict[str, Any] | None = None, parity: dict[str, Any] | None = None,
+) -> Version:  # fmt: skip
+    """Make a folder or `hub:` name a version; its files are verified first. The same folder again is the same row.
+
+    `lineage` says what it was made from, `parity` how the served form compares with the trained one.
+    """
     described, languages = _describe(location)
     with context.db.transaction() as connection:
         row_id, _ = insert_once(
@@ -53,6 +60,8 @@ def register(context: Context, location: str, *, kind: str = "asr", run_id: int 
                 "manifest": described,
                 "languages": list(languages),
                 "run_id": run_id,
+                "lineage": lineage,
+                "parity": parity,
             },
             key=("version",),
         )
@@ -141,7 +150,18 @@ def move_alias(
                 who=who, why=why, numbers=numbers,
             )
         )  # fmt: skip
+        if alias == CHAMPION and before not in (None, version.version):
+            _draft_anew(connection)
     return expected_revision + 1
+
+
+def _draft_anew(connection: Connection) -> None:
+    """Open tasks are drafted by the new champion in bulk; only then does the draft label move in Label Studio."""
+    attached = sa.select(tables.projects.c.id).where(tables.projects.c.state == "attached")
+    for project_id in connection.execute(attached.order_by(tables.projects.c.id)).scalars().all():
+        jobs.enqueue(
+            connection, jobs.REDRAFT_PROJECT, key=str(project_id), priority=jobs.BULK, project_id=int(project_id)
+        )
 
 
 def ensure_default(context: Context) -> None:
@@ -242,4 +262,6 @@ def _by_id(connection: Connection, row_id: int) -> Version:
 
 
 def _version(row: Any, *, revision: int = 0) -> Version:
-    return Version(row.id, row.version, row.kind, row.location, row.manifest, tuple(row.languages), revision)
+    return Version(
+        row.id, row.version, row.kind, row.location, row.manifest, tuple(row.languages), revision, row.lineage
+    )

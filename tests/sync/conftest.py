@@ -151,6 +151,7 @@ def serving(settings: Settings) -> Iterator[Service]:
     yield Service(context, client_of(context), settings.public_url)
     server.shutdown()
     thread.join(5)
+    context.kept.clear()
     context.db.dispose()
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import jobs, tables
+from ml_backend import jobs, manifest, registry, tables
 from ml_backend.context import JobContext
 from ml_backend.errors import PermanentError
 from ml_backend.running import runner
@@ -151,3 +153,43 @@ def test_a_changed_labelling_config_is_read_back_and_the_drafts_follow(service: 
     [task] = service.there(project)
     [new] = [p for p in task["predictions"] if p["model_version"] == "draft-2"]
     assert "spoken" in {item["from_name"] for item in new["result"]}
+
+
+def another_version(service: Service, folder: Path) -> registry.Version:
+    """The bundled weights under another name: another version, which hears the same."""
+    shutil.copytree(registry.BUNDLED, folder)
+    old = manifest.verify(folder)
+    manifest.write(
+        folder, name="another", languages=old.languages, window=old.window, trained_on="the same", kind=old.kind
+    )
+    return registry.register(service.context, str(folder))
+
+
+def test_after_a_promotion_open_tasks_are_drafted_by_the_new_model_before_the_label_moves(
+    service: Service, tmp_path: Path
+) -> None:
+    project = service.project(extra_params={"language": "en"})
+    first, _ = service.bring(project, *CALLS[:2])
+    service.run_jobs()
+    annotated = service.context.db.row(tables.tasks, first)
+    service.client.call(
+        "POST", f"/api/tasks/{annotated.ls_task_id}/annotations/", json={"result": [], "lead_time": 3.0}
+    )
+    service.run_jobs()
+
+    version = another_version(service, tmp_path / "another")
+    registry.move_alias(service.context, version, expected_revision=1, who="asha", why="better on calls")
+    seen = []
+
+    def look(settled: Any) -> None:
+        shown = service.client.project(project.ls_project_id)["model_version"]
+        there = [task for task in service.there(project) if task["id"] != annotated.ls_task_id]
+        seen.append((shown, all(shown in {p["model_version"] for p in task["predictions"]} for task in there)))
+
+    while runner.run_due(service.context, wait_s=2.5, on_settled=look).outcomes:
+        pass
+    assert [shown for shown, _ in seen][-1] == "draft-2"
+    assert all(complete for _, complete in seen), seen
+    made = {(row.task_id, row.draft_label): row.model_version for row in service.rows(tables.predictions)}
+    assert {version.version} == {name for (_, label), name in made.items() if label == "draft-2"}
+    assert (first, "draft-2") not in made, "what was annotated keeps the draft its annotator saw"
