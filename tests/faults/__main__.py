@@ -64,11 +64,17 @@ def prove(rows: Sequence[tuple[int, str, str]]) -> list[str]:
 def _bites(row: tuple[int, str, str]) -> bool:
     number, test, guard = row
     began = time.monotonic()
-    code = _pytest("-p", "tests.faults.plugin", "--without", guard, "-x", "--timeout=45", test, quiet=True)
-    bites = code == 1  # pytest's own: tests ran, and some failed
-    took = time.monotonic() - began
-    print(f"{'bites' if bites else 'HOLDS'}  F{number:<3}{took:5.0f} s  {guard:34}{test}", flush=True)
+    ran = _pytest("-p", "tests.faults.plugin", "--without", guard, "-n0", "-x", "--timeout=90", test, quiet=True)
+    bites = ran.returncode == 1  # pytest's own: tests ran, and some failed
+    took = f"{'bites' if bites else 'HOLDS'}  F{number:<3}{time.monotonic() - began:5.0f} s  {guard:40}{test}"
+    print(f"{took}\n{'':19}{_why(ran.stdout)}", flush=True)
     return bites
+
+
+def _why(said: str) -> str:
+    """How the test ended: a person sees whether it failed for the guard's sake."""
+    errors = [line[1:].strip() for line in said.splitlines() if line.startswith("E  ") or "Timeout" in line]
+    return next((line for line in errors if line), said.strip().rpartition("\n")[2])[:140]
 
 
 def _pytest(*arguments: str, quiet: bool = False) -> subprocess.CompletedProcess[str]:

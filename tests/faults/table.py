@@ -1,7 +1,11 @@
 """Which test meets which fault: F number -> tests. A fault whose test stands elsewhere is not tested here again.
 
 `make faults` runs everything named here. A test of tests/faults carries its number in its name and need not be named;
-others are named as pytest knows them, with the guard (tests/faults/guards.py) without which they must fail.
+others are named as pytest knows them. Every one names the guard (tests/faults/guards.py) without which it must fail.
+
+F21, memory: the kernel kills without a word, so no error can say how many MB were asked for. A death of any cause is
+answered by hearing each call of the pool alone, twice; with the third death the call is set aside, with its count of
+deaths. There is no decoding in smaller batches than alone, so a call that is too much alone is not heard at all.
 """
 
 from __future__ import annotations
