@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from ml_backend.audio import RATE_HZ
 from ml_backend.context import Context
-from ml_backend.errors import PermanentError
+from ml_backend.errors import PermanentError, RetryableError
 from ml_backend.tables import recordings
 
 PUBLIC_PREFIX = "public"  # normalised public speech, by its hash: public/{audio_sha256}.wav
@@ -70,8 +70,13 @@ class Clips:
             rows = self._context.db.rows(found.order_by(recordings.c.id.desc()))
             self._keys.update({row.sha256: row.derived_key for row in rows})
 
+    def known(self, line: dict[str, Any]) -> bool:
+        """Whether the normalised audio of a line is in the store."""
+        key = self._keys.get(line["audio_sha256"])
+        return key is not None and self._context.store.stat(self._context.settings.audio_bucket, key) is not None
+
     def clip(self, line: dict[str, Any]) -> bytes:
-        """PermanentError `object-missing` when the recording is gone."""
+        """RetryableError `audio-gone` when the recording was erased or lost since the manifest was made."""
         stream = self._stream
         if stream is None or line["audio_sha256"] != self._open_sha:
             stream = self._open(line["audio_sha256"])
@@ -84,18 +89,7 @@ class Clips:
         return wav(raw)
 
     def _open(self, audio_sha256: str) -> IO[bytes]:
-        key = self._keys.get(audio_sha256)
-        if key is None:
-            raise PermanentError(
-                "audio-missing",
-                f"The audio of the recording with SHA-256 {audio_sha256[:12]} is gone.",
-                "Export anew: the next version leaves it out.",
-            )
-        bucket = self._context.settings.audio_bucket
-        path = self._context.store.open_local(bucket, key)
-        if path is None:
-            path = Path(self._folder.name) / "recording.wav"
-            self._context.store.fetch(bucket, key, path)
+        path = self._fetched(audio_sha256)
         if self._stream is not None:
             self._stream.close()
         self._stream = path.open("rb")
@@ -106,3 +100,22 @@ class Clips:
         self._begin = path.stat().st_size - self._frames * 2 * self._channels  # the samples are the last thing in it
         self._open_sha = audio_sha256
         return self._stream
+
+    def _fetched(self, audio_sha256: str) -> Path:
+        bucket, key = self._context.settings.audio_bucket, self._keys.get(audio_sha256)
+        try:
+            if key is None:
+                raise PermanentError("object-missing", "No recording has this audio any more.")
+            path = self._context.store.open_local(bucket, key)
+            if path is None:
+                path = Path(self._folder.name) / "recording.wav"
+                self._context.store.fetch(bucket, key, path)
+        except PermanentError as error:
+            if error.code != "object-missing":
+                raise
+            raise RetryableError(
+                "audio-gone",
+                f"The audio of the recording with SHA-256 {audio_sha256[:12]} is gone: erased or lost meanwhile.",
+                "Export anew; what the nightly check of objects finds lost is left out then.",
+            ) from error
+        return path

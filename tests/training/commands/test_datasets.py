@@ -1,0 +1,80 @@
+"""`export` and `datasets`: what a person sees."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from ml_backend import cli, tables
+from tests.training.export import speech
+from tests.training.export.speech import Service
+from tests.training.test_dataset import fill
+
+
+@pytest.fixture
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    opened = speech.opened(tmp_path)
+    fill(opened)
+    yield opened
+    opened.context.db.dispose()
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert cli.main(list(words)) == 0
+    return capsys.readouterr().out
+
+
+def test_an_export_says_what_is_in_it_and_why_the_rest_is_not(
+    service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = run(capsys, "export", "calls")
+    assert "calls version 1: 4 rows" in said
+    assert "left out" in said and "test-caller" in said
+
+
+def test_a_version_is_copied_into_a_folder(
+    service: Service, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    found = json.loads(run(capsys, "export", "calls", "--form", "text,nemo", "--to", str(tmp_path / "out"), "--json"))
+    assert found["version"] == 1 and found["folder"] == str(tmp_path / "out")
+    names = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert {"README.md", "manifest.jsonl", "text/train-00000.parquet", "nemo/test.jsonl"} <= names
+    assert (tmp_path / "out" / "README.md").read_text().startswith("---\nlanguage: [hi]\n")
+
+
+def test_later_means_a_job(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
+    said = json.loads(run(capsys, "export", "calls", "--languages", "hi", "--later", "--json"))
+    job = service.context.db.row(tables.jobs, said["job"])
+    assert (job.name, job.arguments["languages"]) == ("export-dataset", "hi")
+
+
+def test_versions_are_listed_shown_and_compared(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "export", "calls", "--form", "text")
+    with service.context.db.transaction() as connection:
+        connection.execute(sa.update(tables.samples).where(tables.samples.c.text == "जी").values(text="जी हाँ"))
+    run(capsys, "export", "calls", "--form", "text")
+
+    listed = json.loads(run(capsys, "datasets", "list", "--json"))["datasets"]
+    assert [(each["name"], each["version"]) for each in listed] == [("calls", 2), ("calls", 1)]
+    assert "calls@2" in run(capsys, "datasets", "list")
+    assert "test-caller" in run(capsys, "datasets", "show", "calls@1")
+    assert "| test-caller | 1 |" in run(capsys, "datasets", "show", "calls", "--card")
+
+    said = run(capsys, "datasets", "diff", "calls@1", "calls@2")
+    assert "1 changed in validation" in said and "The test set is the same." in said
+    found = json.loads(run(capsys, "datasets", "diff", "calls@1", "calls@2", "--json"))
+    assert found["rows"][0]["before"] == {"text": "जी"} and found["same_test_set"]
+
+
+def test_a_name_that_is_not_there_is_told_with_the_known_ones(
+    service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, "export", "calls", "--form", "text")
+    assert cli.main(["datasets", "show", "cals"]) != 0
+    assert "Known: calls" in capsys.readouterr().err

@@ -1,0 +1,277 @@
+"""The same annotations are the same dataset; nobody is on two sides; what is left out has its reason."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from ml_backend import audio, db, failpoints, jobs, tables
+from ml_backend.errors import InvalidInput, PermanentError
+from tests.servers import moto
+from tests.training.export import speech
+from tests.training.export.speech import Service, caller
+from training import dataset
+from training.export import manifest
+from training.export.filters import Filters
+
+REFUND, TWO_LEGS, CHAIR, PRICE = "hi-refund-sum.wav", "hi-two-legs.wav", "hi-wrong-chair.wav", "en-short-price.mp3"
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    opened = speech.opened(tmp_path)
+    yield opened
+    opened.context.db.dispose()
+
+
+def fill(service: Service, *, backwards: bool = False) -> None:
+    """Three callers, one of them with a blind audit sample; the same content in either order of rows."""
+    calls = [(REFUND, 1, "a"), (TWO_LEGS, 2, "b"), (CHAIR, 3, "c")]
+    found = {sid: service.call(file, who=caller(who), sid=sid) for file, who, sid in calls[:: -1 if backwards else 1]}
+    spoken: list[tuple[str, float, float, str, dict[str, Any]]] = [
+        ("a", 0.0, 2.0, "नमस्ते", {"ls": 11, "accent": "Pune"}),
+        ("a", 2.0, 4.25, "मुझे रिफंड चाहिए", {"ls": 12}),
+        ("b", 0.5, 3.0, "जी", {"ls": 13, "channel": 1}),
+        ("c", 0.0, 2.0, "कुर्सी", {"ls": 14, "blind": True}),
+        ("c", 2.0, 3.0, "गलत कुर्सी", {"ls": 15}),
+    ]
+    for sid, start_s, end_s, text, known in spoken[:: -1 if backwards else 1]:
+        service.sample(found[sid], start_s, end_s, text, **known)
+
+
+def lines(service: Service, dataset_id: int, split: str | None = None) -> list[dict[str, Any]]:
+    return list(dataset.read(service.context, dataset_id, split))
+
+
+def left_out(service: Service, dataset_id: int) -> dict[str, int]:
+    return dict(service.context.db.row(tables.datasets, dataset_id).counts["excluded"])
+
+
+def test_the_same_annotations_give_the_same_hash_on_another_machine_in_another_order(tmp_path: Path) -> None:
+    hashes = set()
+    for place, backwards in (("one", False), ("two", True)):
+        service = speech.opened(tmp_path / place)
+        fill(service, backwards=backwards)
+        row = service.context.db.row(tables.datasets, dataset.export(service.context, forms=()))
+        hashes.add((row.manifest_sha256, row.test_sha256))
+        service.context.db.dispose()
+    assert len(hashes) == 1
+
+
+def test_exporting_again_gives_the_version_there_is_and_a_correction_makes_the_next(service: Service) -> None:
+    fill(service)
+    first = dataset.export(service.context, forms=())
+    assert dataset.export(service.context, forms=()) == first
+
+    with service.context.db.transaction() as connection:
+        connection.execute(sa.update(tables.samples).where(tables.samples.c.text == "जी").values(text="जी हाँ"))
+    second = service.context.db.row(tables.datasets, dataset.export(service.context, forms=()))
+    assert (second.version, second.parent_id) == (2, first)
+    assert second.test_sha256 == service.context.db.row(tables.datasets, first).test_sha256
+
+    old, new = (lines(service, each) for each in (first, second.id))
+    assert [what for what, _ in manifest.difference(old, new)] == ["changed"]
+
+
+def test_hugging_face_loads_the_folder_with_its_three_splits_and_the_sound_of_each_row(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+    from datasets import config
+
+    monkeypatch.setattr(config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    fill(service)
+    row = service.context.db.row(tables.datasets, dataset.export(service.context))
+    folder = tmp_path / "data" / "objects" / "kaan-audio" / "datasets" / "calls" / "1"
+    files = {split: str(folder / "parquet" / f"{split}-*.parquet") for split in ("train", "validation", "test")}
+    by_files = datasets.load_dataset("parquet", data_files=files)
+    found = datasets.load_dataset(str(folder))
+
+    assert {split: len(found[split]) for split in found} == {"train": 2, "validation": 1, "test": 1}
+    assert {split: len(by_files[split]) for split in by_files} == {"train": 2, "validation": 1, "test": 1}
+    assert found["train"].features["audio"] == datasets.Audio(sampling_rate=16_000)
+    plain = found.cast_column("audio", datasets.Audio(decode=False))
+    assert plain["test"][0]["transcription"] == "कुर्सी"
+    for split in plain:
+        for each in plain[split]:
+            _same_sound(service, each, tmp_path)
+    assert row.counts["rows"] == 4
+
+
+def _same_sound(service: Service, row: dict[str, Any], folder: Path) -> None:
+    """The bytes of a row are the annotators' region of the recording, on the leg that speaks."""
+    path = folder / "piece.wav"
+    path.write_bytes(row["audio"]["bytes"])
+    samples, rate_hz = audio.read_wav(path)
+    recording = next(iter(service.offline.context.db.rows(
+        sa.select(tables.recordings).where(tables.recordings.c.sha256 == row["audio_sha256"])
+    )))  # fmt: skip
+    whole = service.context.store.open_local("kaan-audio", recording.derived_key)
+    expected, _ = audio.read_wav(whole, start_s=row["start_s"], end_s=row["end_s"])
+    assert rate_hz == 16_000 and samples.shape[0] == 1
+    assert np.array_equal(samples[0], expected[row["channel"]])
+
+
+def test_the_test_set_holds_blind_audit_samples_only_and_their_callers_are_nowhere_else(service: Service) -> None:
+    fill(service)
+    again = service.call(PRICE, who=caller(3))
+    service.sample(again, 0.0, 1.0, "price", language="en", script="Latn")
+    demo = service.call("mr-new-address.wav", who=caller(5))
+    service.sample(demo, 0.0, 1.0, "पत्ता", language="mr", blind=True, reason="all")  # blind, but not drawn at random
+    found = lines(service, dataset.export(service.context, forms=()))
+
+    assert [line["text"] for line in found if line["split"] == "test"] == ["कुर्सी"]
+    sides: dict[str, set[str]] = {}
+    for line in found:
+        sides.setdefault(line["speaker_id"], set()).add(line["split"])
+    assert all(len(each) == 1 for each in sides.values())
+    assert "price" not in {line["text"] for line in found}
+    assert "पत्ता" in {line["text"] for line in found if line["split"] != "test"}
+
+
+def test_an_agents_leg_is_the_agents_voice_on_its_callers_side(service: Service) -> None:
+    recording = service.call(TWO_LEGS, who=caller(2))
+    with service.context.db.transaction() as connection:
+        db.update(connection, tables.recordings, recording, agent_channel=0)
+    service.sample(recording, 0.0, 1.0, "हेलो", channel=0)
+    service.sample(recording, 1.0, 2.0, "जी", channel=1)
+    agent, customer = lines(service, dataset.export(service.context, forms=()))
+    assert agent["speaker_id"].startswith("agent-") and customer["speaker_id"].startswith("caller-")
+    assert agent["split"] == customer["split"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "filters", "change"),
+    [
+        ("consent", Filters(), {"calls": {"consent_purpose": "review"}}),
+        ("consent", Filters(consent="stated"), {}),
+        ("language", Filters(languages="en,mr"), {}),
+        ("quality", Filters(min_quality=0.5), {"recordings": {"quality_score": 0.4}}),
+        ("date", Filters(since="2026-03-05"), {}),
+        ("date", Filters(until="2026-03-03"), {}),
+        ("audio-missing", Filters(), {"recordings": {"state": "expired"}}),
+        ("too-long", Filters(), {"samples": {"end_s": 31.0}, "recordings": {"duration_s": 60.0}}),
+        ("no-anchor", Filters(), {"samples": {"state": "excluded", "reason_code": "no-anchor"}}),
+    ],
+)
+def test_what_is_left_out_is_counted_and_listed_with_its_reason(
+    service: Service, reason: str, filters: Filters, change: dict[str, dict[str, Any]]
+) -> None:
+    other = service.call(PRICE, who=caller(9), consent_purpose="training", started_at=speech.AT)
+    kept = {"language": "mr", "script": "Latn"}
+    recording = service.call(REFUND, who=caller(1))
+    service.sample(recording, 0.0, 1.0, "नमस्ते")
+    with service.context.db.transaction() as connection:
+        for name, values in change.items():
+            table = tables.metadata.tables[name]
+            connection.execute(sa.update(table).values(**values))
+    if "date" not in reason:
+        service.sample(other, 0.0, 1.0, "kept", **kept)
+        with service.context.db.transaction() as connection:
+            db.update(connection, tables.recordings, other, state="ready", quality_score=0.9)
+            calls = tables.calls
+            mine = calls.c.from_pseudonym == caller(9)
+            connection.execute(sa.update(calls).where(mine).values(consent_purpose="training"))
+        dataset_id = dataset.export(service.context, filters=filters, forms=())
+        assert [line["text"] for line in lines(service, dataset_id)] == ["kept"]
+        assert left_out(service, dataset_id) == {reason: 1}
+        text = (service.context.store.open_local("kaan-audio", "datasets/calls/1/exclusions.jsonl")).read_text()
+        assert [json.loads(line)["reason"] for line in text.splitlines()] == [reason]
+    else:
+        with pytest.raises(PermanentError, match="dataset-empty"):
+            dataset.export(service.context, filters=filters, forms=())
+
+
+def test_a_piece_said_twice_in_two_projects_is_in_it_once(service: Service) -> None:
+    recording = service.call(REFUND, who=caller(1))
+    service.sample(recording, 0.0, 1.0, "नमस्ते")
+    service.sample(recording, 0.0, 1.0, "नमस्ते")
+    dataset_id = dataset.export(service.context, forms=())
+    assert len(lines(service, dataset_id)) == 1
+    assert left_out(service, dataset_id) == {"duplicate": 1}
+
+
+def test_the_job_exports_with_its_filters_and_reports_progress(service: Service) -> None:
+    fill(service)
+    (done,) = service.offline.run(jobs.EXPORT_DATASET, name="hindi", languages="hi", forms="text")
+    assert done.state == "done"
+    row = dataset.find(service.context, "hindi")
+    assert row.filters == {"languages": "hi"} and set(row.renderings) == {"text"}
+    (job,) = service.context.db.rows(sa.select(tables.jobs).where(tables.jobs.c.name == "export-dataset"))
+    assert job.progress["fraction"] == 1.0 and "4 rows" in job.progress["note"]
+
+
+def test_an_export_that_was_killed_is_finished_by_the_next_one(service: Service) -> None:
+    fill(service)
+
+    def killed(place: str) -> None:
+        if place == "dataset.before-renderings":
+            raise RuntimeError("killed")
+
+    failpoints.arm(killed)
+    try:
+        with pytest.raises(RuntimeError):
+            dataset.export(service.context)
+    finally:
+        failpoints.arm(None)
+    with pytest.raises(InvalidInput, match="no-such-dataset"):
+        dataset.find(service.context, "calls")
+    row = service.context.db.row(tables.datasets, dataset.export(service.context))
+    assert (row.version, row.state) == (1, "ready")
+    assert sum(file["rows"] for file in row.renderings["parquet"]["files"]) == 4
+
+
+def test_a_changed_manifest_is_noticed(service: Service) -> None:
+    fill(service)
+    dataset_id = dataset.export(service.context, forms=())
+    path = service.context.store.open_local("kaan-audio", "datasets/calls/1/manifest.jsonl")
+    path.write_bytes(path.read_bytes().replace("जी".encode(), "ना".encode()))
+    with pytest.raises(PermanentError, match="dataset-damaged"):
+        lines(service, dataset_id)
+
+
+def test_lists_for_nemo_and_plain_lines_name_files_that_are_there(service: Service) -> None:
+    fill(service)
+    row = service.context.db.row(tables.datasets, dataset.export(service.context, forms=("jsonl", "nemo")))
+    for form, key in (("jsonl", "audio"), ("nemo", "audio_filepath")):
+        listed = []
+        for file in row.renderings[form]["files"]:
+            path = service.context.store.open_local("kaan-audio", file["key"])
+            listed += [json.loads(line) for line in path.read_text().splitlines()]
+        assert len(listed) == 4
+        for line in listed:
+            path = service.context.store.open_local("kaan-audio", f"datasets/calls/1/{line[key]}")
+            if form == "nemo":
+                assert audio.duration_s(path) == pytest.approx(line["duration"], abs=0.001)
+
+
+def test_it_works_from_and_into_an_s3_store(tmp_path: Path) -> None:
+    with moto.running() as endpoint:
+        service = speech.opened(
+            tmp_path, object_store="s3://", minio_endpoint=endpoint, minio_secure=False,
+            minio_access_key="testing", minio_secret_key="testing",
+        )  # fmt: skip
+        fill(service)
+        row = service.context.db.row(tables.datasets, dataset.export(service.context))
+        for file in row.renderings["parquet"]["files"]:
+            assert service.context.store.fetch("kaan-audio", file["key"], tmp_path / "part") == file["sha256"]
+        service.context.db.dispose()
+
+
+def test_unknown_names_are_refused_with_the_known_ones(service: Service) -> None:
+    fill(service)
+    dataset.export(service.context, forms=())
+    with pytest.raises(InvalidInput) as refused:
+        dataset.find(service.context, "call")
+    assert "calls" in refused.value.next_step
+    with pytest.raises(InvalidInput):
+        Filters.from_json({"min_qualty": 0.5})
+    for wrong in ({"min_quality": 1.5}, {"since": "yesterday"}, {"consent": "any"}, {"public_share": 0.5}):
+        with pytest.raises(InvalidInput):
+            Filters(**wrong)
