@@ -10,6 +10,7 @@ import pytest
 
 from ml_backend import db
 from ml_backend.db import Database
+from tests.training.quality.rows import Rows
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +41,9 @@ def databases(schema: Path, tmp_path: Path) -> Iterator[Callable[[], Database]]:
 def database(databases: Callable[[], Database]) -> Database:
     """One of them."""
     return databases()
+
+
+@pytest.fixture
+def rows(database: Database) -> Rows:
+    """Makes rows in it."""
+    return Rows(database)
