@@ -126,6 +126,33 @@ def test_different_languages_prompts_and_beams_in_one_pool_do_not_mix(calls):
     assert said(pooled) == said(alone)
 
 
+def test_learnt_words_stand_before_the_audio_in_the_decoders_prompt_in_their_language_only(transcriber, calls):
+    decoder = transcriber._pool.decoder
+    told = decoder.prompt("hi", prompt=None, hotwords="Zylofen").tokens
+    seen: list[tuple[int, ...]] = []
+    real = decoder.decode
+    decoder.decode = lambda encoded, prompts, **how: (
+        seen.extend(p.tokens for p in prompts) or real(encoded, prompts, **how)
+    )
+    try:
+        for language in ("hi", "mr"):
+            profile = DecodingProfile(language=language, learnt_words=(("hi", "Zylofen"),))
+            transcriber.transcribe([Request(calls[0], profile)])
+    finally:
+        del decoder.decode
+    assert told in seen
+    assert decoder.prompt("mr", prompt=None, hotwords=None).tokens in seen
+
+
+def test_corrections_of_a_profile_are_made_in_what_the_engine_gives(transcriber, calls):
+    [plain] = transcriber.transcribe([Request(calls[0], ENGLISH)])
+    first = plain.text.split()[0]
+    profile = DecodingProfile(language="en", corrections=(("en", first, "Zylofen"),))
+    [corrected] = transcriber.transcribe([Request(calls[0], profile)])
+    assert corrected.text.split()[0].startswith("Zylofen")
+    assert [s.start_s for s in corrected.segments] == [s.start_s for s in plain.segments]
+
+
 def test_one_bad_request_leaves_the_others_their_transcripts(transcriber, calls):
     broken = np.full((1, 16000), np.nan, np.float32)
     requests = [

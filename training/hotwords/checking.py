@@ -66,6 +66,7 @@ def places(context: Context, *, project_id: int, language: str, word: str) -> li
         .join(recordings, recordings.c.id == samples.c.recording_id)
         .where(samples.c.project_id == project_id, samples.c.language == language, samples.c.state == "accepted")
         .where(recordings.c.state == "ready", recordings.c.derived_key.is_not(None), ~recordings.c.synthetic)
+        .where(~samples.c.blind)  # what models are tested on decides nothing else
         .order_by(samples.c.id.desc())
         .limit(LOOK_BACK)
     )
