@@ -48,6 +48,8 @@ COMMANDS: dict[str, Entry] = {
     "training": Entry("training.commands.training:app", "When models are trained, and what for."),
     "hotwords": Entry("training.commands.hotwords:app", "Words that people correct again and again."),
     "jobs": Entry("ml_backend.commands.jobs:app", "List, show and retry background jobs."),
+    "experiments": Entry("training.commands.experiments:app", "Compare two model versions on real calls."),
+    "train": Entry("training.commands.train:app", "Fine-tune a model on a dataset; list, show, cancel runs."),
     "db": Entry("ml_backend.commands.db:app", "Bring the database to this release, or show its version."),
     "backup": Entry("sync.commands.backup:backup", "Save what the embedded form keeps."),
     "restore": Entry("sync.commands.backup:restore", "Bring a backup back into an empty DATA_DIR."),

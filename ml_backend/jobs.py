@@ -63,6 +63,9 @@ VERIFY_OBJECTS = JobKind("verify-objects", "sync.recordings.verification.verify_
 TRANSCRIBE_RECORDING = JobKind(
     "transcribe-recording", "sync.transcribe.transcribe_recordings", "transcribe", 1800, pooled=True
 )
+WATCH_EXPERIMENTS = JobKind(
+    "watch-experiments", "training.experiments.watching.watch_experiments", "sync", 600, priority=BULK
+)
 SHADOW_RECORDING = JobKind("shadow-recording", "sync.transcribe.shadow_recording", "transcribe", 1800, priority=BULK)
 SELECT_RECORDING = JobKind("select-recording", "sync.review.selection.select_recording", "sync", 120)
 TAKE_UP_WAITING = JobKind("take-up-waiting", "sync.review.selection.take_up_waiting", "sync", 600, priority=BULK)
@@ -76,10 +79,14 @@ REDRAFT_PROJECT = JobKind("redraft-project", "sync.label_studio.projects.redraft
 SCAN_BUCKET = JobKind("scan-bucket", "sync.objects.scan.scan_bucket", "sync", 1800, priority=BULK)
 FEED_RATINGS = JobKind("feed-ratings", "sync.review.ratings.feed_ratings", "sync", 600, priority=BULK)
 SAMPLE_TASK = JobKind("sample-task", "training.sampling.job.sample_task", "sync", 300, priority=BULK)
+SAMPLE_PROJECT = JobKind("sample-project", "training.sampling.again.sample_project", "sync", 900, priority=BULK)
 SUMMARISE_ANNOTATIONS = JobKind(
     "summarise-annotations", "training.quality.summary.summarise_annotations", "training", 1800, priority=BULK
 )
 TRAIN = JobKind("train", "training.pipeline.train_requested", "training", 24 * 3600, max_attempts=3, priority=BULK)
+RUN_TRAINING = JobKind(
+    "run-training", "training.runs.run_training", "training", 24 * 3600, max_attempts=5, priority=BULK
+)
 EXPORT_DATASET = JobKind("export-dataset", "training.dataset.export_dataset", "training", 12 * 3600, max_attempts=3)
 RENEW_DATASETS = JobKind("renew-datasets", "training.erased.renew_datasets", "training", 12 * 3600, max_attempts=10)
 COLLECT_HOTWORDS = JobKind("collect-hotwords", "training.hotwords.job.collect_hotwords", "sync", 600, priority=BULK)
@@ -91,11 +98,12 @@ KINDS: dict[str, JobKind] = {
     for kind in (
         READ_EVENT, READ_CALL_EVENT, LOOK_UP_CALL, FETCH_RECORDING, RECONCILE_CALLS, SYNC_PROJECT, FIND_TASKS,
         READ_ANNOTATION, INGEST_RECORDING, TRANSCRIBE_RECORDING, SHADOW_RECORDING, SELECT_RECORDING,
+        WATCH_EXPERIMENTS,
         TAKE_UP_WAITING, EXPIRE_RECORDINGS,
         CREATE_TASKS,
         PUSH_PREDICTIONS, CONFIRM_ANSWERS, REDRAFT_PROJECT, SCAN_BUCKET, FEED_RATINGS,
-        STORE_SPOOLED, VERIFY_OBJECTS, LEARN_LEGS, TRAIN, COMPARE_ANNOTATIONS,
-        CHECK_TRAINING, SAMPLE_TASK, SUMMARISE_ANNOTATIONS, COLLECT_HOTWORDS, CHECK_HOTWORD,
+        STORE_SPOOLED, VERIFY_OBJECTS, LEARN_LEGS, TRAIN, RUN_TRAINING, COMPARE_ANNOTATIONS,
+        CHECK_TRAINING, SAMPLE_TASK, SAMPLE_PROJECT, SUMMARISE_ANNOTATIONS, COLLECT_HOTWORDS, CHECK_HOTWORD,
         EXPORT_DATASET, RENEW_DATASETS,
     )
 }  # fmt: skip

@@ -37,6 +37,7 @@ class Version:
     manifest: dict[str, Any]
     languages: tuple[str, ...]
     revision: int = 0
+    rolled_back: bool = False
     lineage: dict[str, Any] | None = None
 
 
@@ -263,5 +264,6 @@ def _by_id(connection: Connection, row_id: int) -> Version:
 
 def _version(row: Any, *, revision: int = 0) -> Version:
     return Version(
-        row.id, row.version, row.kind, row.location, row.manifest, tuple(row.languages), revision, row.lineage
-    )
+        row.id, row.version, row.kind, row.location, row.manifest, tuple(row.languages), revision, row.lineage,
+        rolled_back=row.rolled_back_at is not None,
+    )  # fmt: skip

@@ -143,6 +143,23 @@ class Workspace:
             yield file.fileno()
 
 
+def own_pid() -> int:
+    return os.getpid()
+
+
+def orphaned(job: int) -> bool:
+    """Whether the job that started this trainer is gone: nobody waits for its result."""
+    if os.getppid() == job:
+        return False
+    try:  # several trainers have a launcher between
+        os.kill(job, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return os.getppid() == 1
+
+
 def write_json(path: Path, value: dict[str, Any]) -> None:
     write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 

@@ -15,10 +15,10 @@ from ml_backend.errors import KaanError, PermanentError, RetryableError
 from training.workspace import Workspace
 
 
-def main(folder: Path) -> int:
+def main(folder: Path, job: int = 0) -> int:
     workspace = Workspace(folder)
     try:
-        result = _trained(workspace)
+        result = _trained(workspace, job)
     except KaanError as error:
         return _failed(workspace, error)
     except MemoryError:
@@ -36,10 +36,10 @@ def main(folder: Path) -> int:
     return 0
 
 
-def _trained(workspace: Workspace) -> dict[str, object]:
+def _trained(workspace: Workspace, job: int) -> dict[str, object]:
     from training.trainers.asr import fine_tuning
 
-    return fine_tuning.train(workspace, report=lambda line: print(line, flush=True))
+    return fine_tuning.train(workspace, report=lambda line: print(line, flush=True), job=job)
 
 
 def _failed(workspace: Workspace, error: KaanError) -> int:
@@ -62,4 +62,4 @@ def _too_large() -> PermanentError:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), *map(int, sys.argv[2:3])))

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from accelerate import PartialState
 
-from ml_backend.manifest import Window
+from ml_backend.manifest import Manifest, Window
 from training.arguments import Arguments
 from training.trainers.asr import checkpoints, export, hearing, loop, noises, parity, weights
 from training.trainers.asr.augmentation import Strength
@@ -28,6 +28,7 @@ from training.trainers.asr.windows import WindowCollator, Windows
 from training.workspace import NEW, REPLAY, Workspace
 
 _AVERAGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+FAITHFUL = "float16"
 _TOLERATED_RISE = 0.02  # of the old material's word error rate, when the average is chosen
 
 
@@ -57,7 +58,8 @@ class Validation:
         return parity.word_error_rate([r.text for r in rows], heard)
 
 
-def train(workspace: Workspace, report: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+def train(workspace: Workspace, report: Callable[[str], None] = lambda line: None, *, job: int = 0) -> dict[str, Any]:
+    """`job` is the process that waits for the result, 0 for nobody: without it the trainer stops."""
     plan = workspace.plan()
     arguments, window = Arguments.from_json(plan["arguments"]), Window(**plan["window"])
     if arguments.threads:
@@ -91,7 +93,7 @@ def train(workspace: Workspace, report: Callable[[str], None] = lambda line: Non
         workspace.say(phase="validation", step=0, steps=steps, wer=before.wer, old_wer=before.old_wer)
     watch = Watch(
         workspace, lambda: validation.hear(model), every=every if validation.new else 0,
-        patience=arguments.patience, seed=arguments.seed,
+        patience=arguments.patience, seed=arguments.seed, job=job,
     )  # fmt: skip
     done = loop.steps_of(newest) if newest else 0
     loop.train(
@@ -151,15 +153,31 @@ def _saved(workspace: Workspace, model: Any, validation: Validation, how: dict[s
         "name": plan["name"], "languages": tuple(plan["languages"]), "window": window, "trained_on": plan["trained_on"],
     }  # fmt: skip
     export.describe(workspace.weights, **described)
-    written = export.convert(workspace.weights, workspace.model, quantization=arguments.quantization, **described)
-    compared = parity.compare(
-        workspace.weights, workspace.model, parity.clips_of(validation.material, validation.new), window,
-        bound=arguments.parity_bound,
-    )  # fmt: skip
+    written, compared = _served(workspace, arguments, described, validation)
+    before = next((line for line in workspace.progress() if line.get("step") == 0), {})
     return {
         "state": "done", "model_version": written.model_version, "average": share, "wer": after.wer,
-        "old_wer": after.old_wer, "parity": compared, **how,
+        "old_wer": after.old_wer, "before": {"wer": before.get("wer"), "old_wer": before.get("old_wer")},
+        "parity": compared, **how,
     }  # fmt: skip
+
+
+def _served(
+    workspace: Workspace, arguments: Arguments, described: dict[str, Any], validation: Validation
+) -> tuple[Manifest, dict[str, Any]]:
+    """The smallest form that hears the same: the one asked for, else half precision, which is twice the size."""
+    clips = parity.clips_of(validation.material, [*validation.new, *validation.old])
+    tried: list[dict[str, Any]] = []
+    for quantization in dict.fromkeys((arguments.quantization, FAITHFUL)):
+        written = export.convert(workspace.weights, workspace.model, quantization=quantization, **described)
+        compared = parity.compare(
+            workspace.weights, workspace.model, clips, validation.window, bound=arguments.parity_bound
+        )
+        compared = {**compared, "quantization": quantization, "tried": tried}
+        if compared["passed"]:
+            break
+        tried.append({"quantization": quantization, "difference": compared["difference"]})
+    return written, compared
 
 
 def _average(model: Any, location: str, share: float, validation: Validation, workspace: Workspace) -> float:

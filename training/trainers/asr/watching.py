@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
 from training.trainers.asr import checkpoints
-from training.workspace import Workspace, read_json, write_json
+from training.workspace import Workspace, orphaned, read_json, write_json
 
 STATE = "watch.json"
 
@@ -39,10 +38,10 @@ class Watch(TrainerCallback):
     """One per process; the first process looks and writes, all follow its decision."""
 
     def __init__(
-        self, workspace: Workspace, validate: Callable[[], Heard], *, every: int, patience: int, seed: int
+        self, workspace: Workspace, validate: Callable[[], Heard], *, every: int, patience: int, seed: int, job: int
     ) -> None:
         self._workspace, self._validate, self._every, self._patience = workspace, validate, every, patience
-        self._seed, self._parent, self._state = seed, os.getppid(), _State()
+        self._seed, self._job, self._state = seed, job, _State()
         self._began, self._first_step, self._loss = time.monotonic(), 0, None
         self.stopped = ""  # why it ended before its last step: early, asked
 
@@ -67,7 +66,7 @@ class Watch(TrainerCallback):
             if stop and not last:
                 self.stopped = "early"
                 control.should_training_stop = control.should_save = True
-        if _decided(self._workspace.stop_asked or os.getppid() != self._parent):
+        if _decided(self._workspace.stop_asked or bool(self._job and orphaned(self._job))):
             self.stopped = "asked"
             control.should_training_stop = control.should_save = True
 

@@ -1,0 +1,129 @@
+"""A name -> the Base a run starts from: weights, how they want to be fed, and which version they are of.
+
+A version is served as CTranslate2, which cannot be trained; beside it lie the same weights as safetensors. A published
+model is fetched by its name by the trainer's library.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ml_backend import manifest, registry
+from ml_backend.context import Context
+from ml_backend.errors import ConfigurationError, PermanentError
+from ml_backend.manifest import Window
+from training.bundled.places import MODEL_FOLDER, TWIN_FOLDER
+
+_PUBLISHER = "openai/whisper-"
+_PUBLISHED = {  # name: width, encoder layers, decoder layers, million parameters
+    "tiny": (384, 4, 4, 39), "base": (512, 6, 6, 74), "small": (768, 12, 12, 244), "medium": (1024, 24, 24, 769),
+    "large": (1280, 32, 32, 1550), "large-v2": (1280, 32, 32, 1550), "large-v3": (1280, 32, 32, 1550),
+    "large-v3-turbo": (1280, 32, 4, 809), "turbo": (1280, 32, 4, 809),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Base:
+    """`location` is a folder or a hub name; `version` the registered version it is, where it is one."""
+
+    location: str
+    name: str
+    window: Window
+    languages: tuple[str, ...] = ()
+    version: str | None = None
+
+
+@dataclass(frozen=True)
+class Size:
+    """What decides memory and time."""
+
+    width: int
+    encoder_layers: int
+    decoder_layers: int
+    parameters: int
+
+
+def find(context: Context, name: str) -> Base:
+    """champion, bundled, a registered version, a folder of safetensors, or a hub name."""
+    if name == "champion":
+        registry.ensure_default(context)
+        return _of_version(registry.champion(context))
+    if name == "bundled":
+        described = manifest.read(MODEL_FOLDER)
+        return Base(str(TWIN_FOLDER), described.name, described.window, described.languages, described.model_version)
+    if Path(name).is_dir():
+        return _of_folder(Path(name), version=None)
+    try:
+        return _of_version(registry.find(context, name))
+    except PermanentError:
+        if "/" not in name and name not in _PUBLISHED:
+            raise
+    return _published(name)
+
+
+def size_of(base: Base) -> Size | None:
+    """None for a hub name nobody here knows: its size is seen when it is fetched."""
+    folder = Path(base.location)
+    if folder.is_dir():
+        config = json.loads((folder / "config.json").read_text())
+        return Size(
+            config["d_model"], config["encoder_layers"], config["decoder_layers"],
+            sum(_parameters(path) for path in folder.glob("*.safetensors")),
+        )  # fmt: skip
+    known = _PUBLISHED.get(base.location.removeprefix(_PUBLISHER))
+    return Size(known[0], known[1], known[2], known[3] * 1_000_000) if known else None
+
+
+def _of_version(version: registry.Version) -> Base:
+    if version.location == str(registry.BUNDLED):
+        described = manifest.read(MODEL_FOLDER)
+        return Base(str(TWIN_FOLDER), described.name, described.window, described.languages, version.version)
+    if version.location.startswith("hub:"):
+        found = _published(version.location.removeprefix("hub:"))
+        return Base(found.location, found.name, found.window, version.languages, version.version)
+    weights = (version.lineage or {}).get("weights")
+    if not weights or not Path(weights).is_dir():
+        raise ConfigurationError(
+            "no-weights",
+            f"Version {version.version} has no weights to go on from: it is there only as it is served.",
+            "Name another base, e.g. --base openai/whisper-small or a folder of safetensors.",
+        )
+    return _of_folder(Path(weights), version=version.version)
+
+
+def _of_folder(folder: Path, *, version: str | None) -> Base:
+    for path in folder.iterdir():
+        if path.is_file():
+            manifest.refuse_pickle(path)
+    if (folder / manifest.FILE).is_file():
+        described = manifest.verify(folder)
+        return Base(str(folder.absolute()), described.name, described.window, described.languages, version)
+    if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
+        raise ConfigurationError(
+            "base-not-a-model", f"The folder {folder.name} holds no Whisper in safetensors.",
+            "Name the folder with config.json, the tokenizer and *.safetensors.",
+        )  # fmt: skip
+    return Base(str(folder.absolute()), folder.name, Window.stock(), (), version)
+
+
+def _published(name: str) -> Base:
+    short = "large-v3-turbo" if name == "turbo" else name
+    location = _PUBLISHER + short if short in _PUBLISHED else name
+    return Base(location, location.split("/")[-1], Window.stock())
+
+
+def _parameters(path: Path) -> int:
+    """Numbers in a safetensors file, from its header alone."""
+    with path.open("rb") as stream:
+        header: dict[str, Any] = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+    total = 0
+    for name, tensor in header.items():
+        if name != "__metadata__":
+            count = 1
+            for side in tensor["shape"]:
+                count *= side
+            total += count
+    return total

@@ -1,0 +1,113 @@
+"""Rows of a dataset -> why nothing should be learnt from them, with counts and row ids. Pure.
+
+A model trained on bad data is worse than none: it is scored on people who are in its training, or learns one speaker,
+or the wrong script, and looks good. So a run refuses before it starts, and says which rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ml_backend.errors import PermanentError
+from training.normalisation.writing import scripts
+
+LEAST_SPEAKERS = 2
+MOST_LEFT_OUT = 0.2  # of the rows, because they do not fit the model's window
+_SHOWN = 20
+_SCRIPTS = {"hi": {"Deva", "Latn"}, "mr": {"Deva", "Latn"}, "en": {"Latn"}}
+
+
+@dataclass(frozen=True)
+class Objection:
+    """One reason to refuse; `rows` are the ids it concerns (the first of them), `count` all of them."""
+
+    code: str
+    sentence: str
+    count: int = 0
+    rows: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {"code": self.code, "sentence": self.sentence, "count": self.count, "rows": list(self.rows)}
+
+
+def objections(lines: Iterable[dict[str, Any]]) -> list[Objection]:
+    """Everything wrong with the lines of a manifest, told at once."""
+    by_split: dict[str, list[dict[str, Any]]] = {"train": [], "validation": [], "test": []}
+    for line in lines:
+        by_split.setdefault(line["split"], []).append(line)
+    train, test = by_split["train"], by_split["test"]
+    learnt = train + by_split["validation"]
+    found = [
+        _of("no-rows", "there are no training rows", ["-"] if not train else []),
+        _of("no-text", "{} have no text", [r["id"] for r in learnt if not (r["text"] or "").strip()]),
+        _of("wrong-script", "{} are written in another script than their language", _off_script(learnt)),
+        *_leaks(learnt, test),
+    ]
+    speakers = {line["speaker_id"] for line in train if line.get("speaker_id")}
+    if train and len(speakers) < LEAST_SPEAKERS:
+        found.append(
+            Objection(
+                "one-speaker", f"all {len(train)} training rows are of {len(speakers)} speaker", len(train), _ids(train)
+            )
+        )
+    return [one for one in found if one.count]
+
+
+def missing_audio(ids: list[str]) -> Objection:
+    return _of("audio-missing", "the audio of {} is gone", ids)
+
+
+def unknown_languages(lines: Iterable[dict[str, Any]], known: frozenset[str]) -> Objection:
+    """Languages the base has no token for."""
+    return _of(
+        "unknown-language", "{} are in a language the base model does not know",
+        [line["id"] for line in lines if known and (line["language"] or "") not in known],
+    )  # fmt: skip
+
+
+def refusal(found: list[Objection]) -> PermanentError:
+    sentences = "; ".join(f"{one.sentence}{_named(one)}" for one in found)
+    return PermanentError(
+        "training-data-refused", f"Nothing is learnt from this data: {sentences}.",
+        "Correct the annotations or the filters, export anew, and train on the new version.",
+    )  # fmt: skip
+
+
+def _leaks(learnt: list[dict[str, Any]], test: list[dict[str, Any]]) -> list[Objection]:
+    """The same words, recording or speaker on both sides: a score on such a test set means nothing."""
+    found = []
+    for code, field, what in (
+        ("leak-row", "digest", "are test rows too"),
+        ("leak-recording", "audio_sha256", "are of recordings that test rows are cut from"),
+        ("leak-speaker", "speaker_id", "are spoken by speakers of the test set"),
+    ):
+        tested = {line.get(field) for line in test} - {None, ""}
+        rows = [line["id"] for line in learnt if line.get(field) in tested]
+        found.append(_of(code, f"{{}} {what}", rows))
+        if rows:
+            break  # the narrowest says it; the wider ones repeat it
+    return found
+
+
+def _off_script(lines: list[dict[str, Any]]) -> list[str]:
+    wrong = []
+    for line in lines:
+        written, allowed = scripts(line["text"] or ""), _SCRIPTS.get(line["language"] or "")
+        if allowed is not None and written and not written <= allowed:
+            wrong.append(line["id"])
+    return wrong
+
+
+def _of(code: str, sentence: str, ids: list[str]) -> Objection:
+    number = f"{len(ids):,} row{'s' if len(ids) != 1 else ''}"
+    return Objection(code, sentence.format(number), len(ids), tuple(ids[:_SHOWN]) if ids != ["-"] else ())
+
+
+def _ids(lines: list[dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(line["id"] for line in lines[:_SHOWN])
+
+
+def _named(one: Objection) -> str:
+    return f" ({', '.join(one.rows[:5])}{', ...' if one.count > 5 else ''})" if one.rows else ""

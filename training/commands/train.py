@@ -1,0 +1,184 @@
+"""`train asr|list|show|cancel`: fine-tune a model on a dataset, here or as a job, and look at runs."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ml_backend import settings
+from ml_backend.context import Context, open_context
+from ml_backend.errors import InvalidInput
+from ml_backend.tables import runs
+from training import dataset as datasets
+from training import following
+from training import runs as training_runs
+from training.arguments import METHODS, PRECISIONS, QUANTIZATIONS, TRACKERS, Arguments
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Fine-tune models on datasets.")
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+RunId = Annotated[int, typer.Argument(help="Number of the run, from `train list`.")]
+_USUAL = Arguments()
+
+
+@app.command()
+def asr(
+    dataset: Annotated[str, typer.Option(help="What to learn from: name, name@version or id.")],
+    base: Annotated[str, typer.Option(help="champion, bundled, a version, a hub name or a folder.")] = _USUAL.base,
+    method: Annotated[str, typer.Option(help=f"{' or '.join(METHODS)}.")] = _USUAL.method,
+    epochs: Annotated[float, typer.Option(help="Times that every row is heard.")] = _USUAL.epochs,
+    steps: Annotated[int, typer.Option(help="Steps instead of epochs.")] = _USUAL.steps,
+    learning_rate: Annotated[float, typer.Option(help="0: by method and size of the base.")] = _USUAL.learning_rate,
+    batch_s: Annotated[float, typer.Option(help="Seconds of audio in one batch of one device.")] = _USUAL.batch_s,
+    accumulation: Annotated[int, typer.Option(help="Batches added up before each step.")] = _USUAL.accumulation,
+    precision: Annotated[str, typer.Option(help=f"{', '.join(PRECISIONS)}.")] = _USUAL.precision,
+    gradient_checkpointing: Annotated[bool, typer.Option(help="Less memory, a third more time.")] = False,
+    processes: Annotated[int, typer.Option(help="GPUs to train on.")] = _USUAL.processes,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = _USUAL.device,
+    replay: Annotated[str, typer.Option(help="An older dataset mixed in against forgetting.")] = "",
+    replay_share: Annotated[float, typer.Option(help="Its part of what is heard.")] = _USUAL.replay_share,
+    average: Annotated[float, typer.Option(help="Part of the base's weights in the result; -1 chooses.")] = 0.0,
+    patience: Annotated[int, typer.Option(help="Validations without gain before stopping; 0: never.")] = 4,
+    max_hours: Annotated[float, typer.Option(help="Refuse what would take longer.")] = _USUAL.max_hours,
+    quantization: Annotated[str, typer.Option(help=f"{', '.join(QUANTIZATIONS)}.")] = _USUAL.quantization,
+    report_to: Annotated[str, typer.Option(help=f"{', '.join(TRACKERS)}.")] = _USUAL.report_to,
+    seed: Annotated[int, typer.Option(help="Same seed, same order of the data.")] = _USUAL.seed,
+    option: Annotated[list[str] | None, typer.Option(help="Any other of training/arguments.py: name=value.")] = None,
+    why: Annotated[str, typer.Option(help="Kept with the run.")] = "asked on the command line",
+    job: Annotated[bool, typer.Option("--job", help="Leave it to the training worker.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fine-tune a Whisper on a dataset; the result is registered, never promoted.
+
+    Example: python -m ml_backend train asr --dataset calls --replay calls@1 --average -1
+    """
+    context = open_context(settings.load())
+    chosen = {
+        "base": base, "method": method, "epochs": epochs, "steps": steps, "learning_rate": learning_rate,
+        "batch_s": batch_s, "accumulation": accumulation, "precision": precision,
+        "gradient_checkpointing": gradient_checkpointing, "processes": processes, "device": device,
+        "replay_dataset_id": datasets.find(context, replay).id if replay else 0, "replay_share": replay_share,
+        "average": average, "patience": patience, "max_hours": max_hours, "quantization": quantization,
+        "report_to": report_to, "seed": seed, **_others(option or []),
+    }  # fmt: skip
+    dataset_id = int(datasets.find(context, dataset).id)
+    run_id = training_runs.create(
+        context, dataset_id, Arguments.from_json(chosen), who="command line", why=why, job=job
+    )
+    if job:
+        typer.echo(json.dumps({"run": run_id}) if as_json else f"Run {run_id} waits for the training worker.")
+        return
+    _here(context, run_id, as_json)
+
+
+@app.command()
+def resume(run_id: RunId, as_json: AsJson = False) -> None:
+    """Go on with a run whose process was killed, from its last whole checkpoint.
+
+    Example: python -m ml_backend train resume 12
+    """
+    context = open_context(settings.load())
+    training_runs.find(context, run_id)
+    _here(context, run_id, as_json)
+
+
+@app.command("list")
+def list_(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, newest first.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Show training runs, newest first.
+
+    Example: python -m ml_backend train list
+    """
+    context = open_context(settings.load())
+    found = context.db.rows(sa.select(runs).order_by(runs.c.id.desc()).limit(limit))
+    if as_json:
+        typer.echo(json.dumps({"runs": [told(context, row) for row in found]}, ensure_ascii=False))
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("run", "kind", "state", "base", "progress", "version", "why"):
+        table.add_column(title, overflow="fold")
+    for row in found:
+        progress = following.sentence(row.progress) if row.progress else ""
+        table.add_row(
+            str(row.id), row.kind, row.state, row.base_version or "", progress,
+            training_runs.version_of(context, row.id) or "", escape(row.reason or row.why or ""),
+        )  # fmt: skip
+    Console(width=None if Console().is_terminal else 200).print(table if found else "There is no training run yet.")
+
+
+@app.command()
+def show(run_id: RunId, as_json: AsJson = False) -> None:
+    """Show one run: what it learns from, how far it is, what it came to.
+
+    Example: python -m ml_backend train show 12
+    """
+    context = open_context(settings.load())
+    facts = told(context, training_runs.find(context, run_id))
+    if as_json:
+        typer.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    console = Console(soft_wrap=True, highlight=False)
+    for name, value in facts.items():
+        if value not in (None, "", {}):
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            console.print(f"[bold]{name:<12}[/bold] {escape(text)}")
+
+
+@app.command()
+def cancel(run_id: RunId) -> None:
+    """Stop a run; its last checkpoint stays.
+
+    Example: python -m ml_backend train cancel 12
+    """
+    typer.echo(training_runs.cancel(open_context(settings.load()), run_id))
+
+
+def told(context: Context, row: Any) -> dict[str, Any]:
+    """A run as plain values; the curve is left to `progress` in the row."""
+    progress = {key: value for key, value in (row.progress or {}).items() if key != "curve"}
+    return {
+        "run": row.id, "kind": row.kind, "state": row.state, "dataset_id": row.dataset_id, "base": row.base_version,
+        "version": training_runs.version_of(context, row.id), "who": row.who, "why": row.why, "reason": row.reason,
+        "code": row.reason_code, "progress": progress, "estimate": row.estimate, "metrics": row.metrics,
+        "options": (row.arguments or {}).get("options"),
+        "started_at": row.started_at.isoformat() if row.started_at else None,
+        "finished_at": row.finished_at.isoformat() if row.finished_at else None,
+    }  # fmt: skip
+
+
+def _here(context: Context, run_id: int, as_json: bool) -> None:
+    console = Console(stderr=True, highlight=False)
+
+    def report(fraction: float, note: str) -> None:
+        console.print(f"{100 * fraction:3.0f} %  {note}")
+
+    version = training_runs.execute(context, run_id, report=report)
+    row = training_runs.find(context, run_id)
+    if as_json:
+        typer.echo(json.dumps(told(context, row), ensure_ascii=False))
+    elif version is None:
+        typer.echo(f"Run {run_id} was cancelled.")
+    else:
+        typer.echo(f"Run {run_id} made {version}. Next: python -m ml_backend evaluate {version}")
+
+
+def _others(pairs: list[str]) -> dict[str, Any]:
+    """`name=value` in the type the option has."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        default = getattr(_USUAL, name, None)
+        if not equals or default is None:
+            raise InvalidInput("training-arguments", f"{pair[:60]!r} is not an option.", "Write --option name=value.")
+        try:
+            found[name] = text == "true" if isinstance(default, bool) else type(default)(text)
+        except ValueError:
+            raise InvalidInput("training-arguments", f"{name} cannot be {text[:40]!r}.", "Write a number.") from None
+    return found

@@ -1,0 +1,130 @@
+"""Workspace -> the trainer's result: start its process, tell the database what it says, stop it when asked.
+
+The lock of the workspace is inherited, so that it lasts as long as the trainer lives even when this process is killed;
+a trainer that loses its job stops at its next step.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend import tables
+from ml_backend.context import Context
+from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
+from ml_backend.tables import runs
+from training.workspace import Workspace, own_pid
+
+ROOT = Path(__file__).parents[1]
+_LOOK_S = 0.5
+_STOP_S = 120.0  # for the last checkpoint, after being asked to stop
+_MOST_POINTS = 200  # of the curve kept in the row
+_BRANCHES: dict[str, type[KaanError]] = {
+    "retryable": RetryableError, "permanent": PermanentError, "configuration": ConfigurationError,
+}  # fmt: skip
+
+
+def train(
+    context: Context, run_id: int, workspace: Workspace, *, lock: int, report: Callable[[float, str], None]
+) -> dict[str, Any]:
+    """`result.json` of the trainer; its failures come back as the errors they were."""
+    workspace.allow()
+    (workspace.folder / "result.json").unlink(missing_ok=True)
+    log = workspace.folder / "trainer.log"
+    with log.open("ab") as out:
+        trainer = subprocess.Popen(
+            _command(workspace), cwd=ROOT, stdout=out, stderr=out, stdin=subprocess.DEVNULL, pass_fds=(lock,)
+        )
+        try:
+            _follow(context, run_id, workspace, trainer, report)
+        finally:
+            if trainer.poll() is None:
+                trainer.terminate()
+                trainer.wait()
+    result = workspace.result()
+    if result is None:
+        raise RetryableError(
+            "trainer-died",
+            f"The trainer ended without a result (exit code {trainer.returncode}).",
+            f"It goes on from its last checkpoint. The end of its log: {_last_line(log)}",
+        )
+    if result["state"] == "failed":
+        raise _BRANCHES[result["branch"]](result["code"], result["sentence"], result["next"])
+    return result
+
+
+def _command(workspace: Workspace) -> list[str]:
+    arguments = workspace.plan()["arguments"]
+    module = ["-m", "training.trainers.asr", str(workspace.folder), str(own_pid())]
+    if arguments["processes"] == 1:
+        return [sys.executable, *module]
+    launcher = ["-m", "accelerate.commands.launch", "--num_machines", "1", "--mixed_precision", "no"]
+    launcher += ["--dynamo_backend", "no", "--num_processes", str(arguments["processes"])]
+    return [sys.executable, *launcher, *(["--cpu"] if arguments["device"] == "cpu" else ["--multi_gpu"]), *module]
+
+
+def _follow(
+    context: Context, run_id: int, workspace: Workspace, trainer: subprocess.Popen[bytes], report: Callable[..., None]
+) -> None:
+    told, deadline = 0, None
+    while True:
+        ended = trainer.poll() is not None
+        lines = list(workspace.progress())
+        if len(lines) > told:
+            told = len(lines)
+            _tell(context, run_id, lines, report)
+        if ended:
+            return
+        if deadline is None and context.db.row(runs, run_id).cancel_asked:
+            workspace.ask_to_stop()
+            deadline = time.monotonic() + _STOP_S
+        if deadline is not None and time.monotonic() > deadline:
+            return
+        time.sleep(_LOOK_S)
+
+
+def _tell(context: Context, run_id: int, lines: list[dict[str, Any]], report: Callable[..., None]) -> None:
+    """The row's progress: where it is, and a curve thin enough for a page."""
+    steps = [line for line in lines if line.get("step") is not None]
+    last = steps[-1] if steps else {}
+    heard = [line for line in lines if line["phase"] == "validation"]
+    losses = {line["step"]: line["loss"] for line in steps if line["phase"] == "training"}
+    thinned = sorted(losses.items())[:: max(1, len(losses) // _MOST_POINTS)]
+    progress = {
+        "phase": lines[-1]["phase"], "step": last.get("step"), "steps": last.get("steps"),
+        "loss": next((line["loss"] for line in reversed(steps) if "loss" in line), None),
+        "wer": heard[-1]["wer"] if heard else None, "old_wer": heard[-1]["old_wer"] if heard else None,
+        "eta_s": next((line["eta_s"] for line in reversed(steps) if "eta_s" in line), None),
+        "curve": {
+            "loss": thinned, "wer": [[line["step"], line["wer"], line["old_wer"]] for line in heard][-_MOST_POINTS:],
+        },
+    }  # fmt: skip
+    with context.db.transaction() as connection:
+        connection.execute(
+            sa.update(runs).where(runs.c.id == run_id).values(progress=progress, updated_at=tables.now())
+        )
+    report((last.get("step") or 0) / max(1, last.get("steps") or 1), sentence(progress))
+
+
+def sentence(progress: dict[str, Any]) -> str:
+    """`step 40 of 150, loss 1.21, WER 31.5 %, 2 min left`."""
+    parts = [f"step {progress['step']} of {progress['steps']}" if progress.get("steps") else progress["phase"]]
+    if progress.get("loss") is not None:
+        parts.append(f"loss {progress['loss']:.2f}")
+    if progress.get("wer") is not None:
+        parts.append(f"WER {100 * progress['wer']:.1f} %")
+    if progress.get("eta_s"):
+        left = progress["eta_s"]
+        parts.append(f"{left / 60:.0f} min left" if left > 90 else f"{left:.0f} s left")
+    return ", ".join(parts)
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1][:200] if lines else "it is empty."
