@@ -21,7 +21,7 @@ from ml_backend import db, failpoints, jobs, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import InvalidInput, PermanentError, RetryableError
 from ml_backend.tables import datasets, erasures
-from training.export import card, manifest, renderings, rows
+from training.export import card, manifest, mixed, renderings, rows
 from training.export.filters import Filters
 
 DEFAULT = "calls"
@@ -156,7 +156,8 @@ def _gather(context: Context, filters: Filters, folder: Path, report: Report) ->
                 writer.exclude(found.body, found.reason)
             if number % 20_000 == 0:
                 report(0.05, f"{number:,} samples read")
-        return writer.close()
+        written = writer.close()
+    return mixed.with_public(context, written, filters, folder) if filters.public else written
 
 
 def _version(connection: Connection, name: str, written: manifest.Written, filters: dict[str, Any]) -> sa.Row[Any]:

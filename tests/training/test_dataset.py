@@ -114,7 +114,8 @@ def _same_sound(service: Service, row: dict[str, Any], folder: Path) -> None:
     )))  # fmt: skip
     whole = service.context.store.open_local("kaan-audio", recording.derived_key)
     expected, _ = audio.read_wav(whole, start_s=row["start_s"], end_s=row["end_s"])
-    assert rate_hz == 16_000 and samples.shape[0] == 1
+    assert rate_hz == 16_000
+    assert samples.shape[0] == 1
     assert np.array_equal(samples[0], expected[row["channel"]])
 
 
@@ -142,7 +143,8 @@ def test_an_agents_leg_is_the_agents_voice_on_its_callers_side(service: Service)
     service.sample(recording, 0.0, 1.0, "हेलो", channel=0)
     service.sample(recording, 1.0, 2.0, "जी", channel=1)
     agent, customer = lines(service, dataset.export(service.context, forms=()))
-    assert agent["speaker_id"].startswith("agent-") and customer["speaker_id"].startswith("caller-")
+    assert agent["speaker_id"].startswith("agent-")
+    assert customer["speaker_id"].startswith("caller-")
     assert agent["split"] == customer["split"]
 
 
@@ -202,9 +204,11 @@ def test_the_job_exports_with_its_filters_and_reports_progress(service: Service)
     (done,) = service.offline.run(jobs.EXPORT_DATASET, name="hindi", languages="hi", forms="text")
     assert done.state == "done"
     row = dataset.find(service.context, "hindi")
-    assert row.filters == {"languages": "hi"} and set(row.renderings) == {"text"}
+    assert row.filters == {"languages": "hi"}
+    assert set(row.renderings) == {"text"}
     (job,) = service.context.db.rows(sa.select(tables.jobs).where(tables.jobs.c.name == "export-dataset"))
-    assert job.progress["fraction"] == 1.0 and "4 rows" in job.progress["note"]
+    assert job.progress["fraction"] == 1.0
+    assert "4 rows" in job.progress["note"]
 
 
 def test_an_export_that_was_killed_is_finished_by_the_next_one(service: Service) -> None:

@@ -27,7 +27,7 @@ def export(
     consent: Annotated[str, typer.Option(help=f"{CONSENT[0]}, or {CONSENT[1]}: purpose training only.")] = CONSENT[0],
     projects: Annotated[str, typer.Option(help="Only these projects (our ids), with commas.")] = "",
     public: Annotated[str, typer.Option(help="Public speech: layout:place[:language], with commas.")] = "",
-    public_share: Annotated[float, typer.Option(help="Its share of the training hours, 0 to 1.")] = 0.0,
+    public_share: Annotated[float, typer.Option(help="Its share of the training rows, 0 to 1.")] = 0.0,
     form: Annotated[str, typer.Option(help=f"With commas: {', '.join(renderings.FORMS)}.")] = renderings.PARQUET,
     to: Annotated[Path | None, typer.Option(help="Also copy the version into this folder.")] = None,
     push_to: Annotated[str, typer.Option(help="Also push it to this dataset repository of the hub.")] = "",

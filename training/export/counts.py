@@ -53,8 +53,8 @@ class Counts:
     def rows(self) -> int:
         return sum(self._rows.values())
 
-    def seconds(self, split: str) -> float:
-        return sum(seconds for key, seconds in self._seconds.items() if key[0] == split)
+    def split_rows(self, split: str) -> int:
+        return sum(number for key, number in self._rows.items() if key[0] == split)
 
     def to_json(self) -> dict[str, Any]:
         """Rows, hours and speakers of each split, and tables of rows and hours; hours with four digits."""

@@ -23,7 +23,7 @@ class Filters:
     consent: str = CONSENT[0]
     projects: str = ""  # our row ids; empty: all
     public: str = ""  # layout:place[:language], e.g. "fleurs:/data/fleurs:hi", several with commas
-    public_share: float = 0.0  # of the training hours
+    public_share: float = 0.0  # of the training rows
 
     def __post_init__(self) -> None:
         for field in fields(self):

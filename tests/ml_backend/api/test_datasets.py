@@ -39,7 +39,8 @@ def test_versions_come_newest_first_and_page_by_page(client: Any) -> None:
     first = get(client, "/api/datasets?limit=2").json
     assert [each["version"] for each in first["datasets"]] == [3, 2]
     rest = get(client, f"/api/datasets?limit=2&before={first['next']}&name=calls").json
-    assert [each["version"] for each in rest["datasets"]] == [1] and rest["next"] is None
+    assert [each["version"] for each in rest["datasets"]] == [1]
+    assert rest["next"] is None
     assert get(client, "/api/datasets?name=other").json["datasets"] == []
 
 
@@ -54,7 +55,8 @@ def test_one_version_says_what_is_in_it_and_what_was_left_out(client: Any) -> No
 )
 def test_what_is_not_there_or_not_known_is_said(client: Any, path: str, status: int) -> None:
     answer = get(client, path)
-    assert answer.status_code == status and answer.json["next_step"]
+    assert answer.status_code == status
+    assert answer.json["next_step"]
 
 
 def test_nobody_reads_it_without_a_token(client: Any) -> None:

@@ -35,14 +35,16 @@ def test_an_export_says_what_is_in_it_and_why_the_rest_is_not(
 ) -> None:
     said = run(capsys, "export", "calls")
     assert "calls version 1: 4 rows" in said
-    assert "left out" in said and "test-caller" in said
+    assert "left out" in said
+    assert "test-caller" in said
 
 
 def test_a_version_is_copied_into_a_folder(
     service: Service, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     found = json.loads(run(capsys, "export", "calls", "--form", "text,nemo", "--to", str(tmp_path / "out"), "--json"))
-    assert found["version"] == 1 and found["folder"] == str(tmp_path / "out")
+    assert found["version"] == 1
+    assert found["folder"] == str(tmp_path / "out")
     names = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert {"README.md", "manifest.jsonl", "text/train-00000.parquet", "nemo/test.jsonl"} <= names
     assert (tmp_path / "out" / "README.md").read_text().startswith("---\nlanguage: [hi]\n")
@@ -67,9 +69,11 @@ def test_versions_are_listed_shown_and_compared(service: Service, capsys: pytest
     assert "| test-caller | 1 |" in run(capsys, "datasets", "show", "calls", "--card")
 
     said = run(capsys, "datasets", "diff", "calls@1", "calls@2")
-    assert "1 changed in validation" in said and "The test set is the same." in said
+    assert "1 changed in validation" in said
+    assert "The test set is the same." in said
     found = json.loads(run(capsys, "datasets", "diff", "calls@1", "calls@2", "--json"))
-    assert found["rows"][0]["before"] == {"text": "जी"} and found["same_test_set"]
+    assert found["rows"][0]["before"] == {"text": "जी"}
+    assert found["same_test_set"]
 
 
 def test_a_name_that_is_not_there_is_told_with_the_known_ones(

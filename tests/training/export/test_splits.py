@@ -38,7 +38,9 @@ def test_a_masked_number_is_nobody_so_the_call_stands_for_itself() -> None:
 def test_no_name_in_a_dataset_holds_a_pseudonym_or_a_call_id() -> None:
     found = parties(call_sid="a-call-id-of-the-provider")
     for name in (found.caller, found.call, found.agent):
-        assert ANNA not in name and COMPANY not in name and "provider" not in name
+        assert ANNA not in name
+        assert COMPANY not in name
+        assert "provider" not in name
 
 
 def test_validation_gets_about_a_tenth_of_the_callers_and_the_same_ones_each_time() -> None:

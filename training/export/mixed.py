@@ -1,0 +1,35 @@
+"""A manifest of calls and a share of public speech -> one manifest, in the same order."""
+
+from __future__ import annotations
+
+import heapq
+from pathlib import Path
+
+from ml_backend.context import Context
+from training.export import manifest, public, splits
+from training.export.filters import Filters
+
+
+def with_public(context: Context, written: manifest.Written, filters: Filters, folder: Path) -> manifest.Written:
+    """`public_share` of the training rows of the result are public; fewer where the sources have no more."""
+    ours = written.counts.split_rows(splits.TRAIN)
+    wanted = round(ours * filters.public_share / (1 - filters.public_share))
+    context.store.ensure_bucket(context.settings.audio_bucket)
+    found = list(public.lines(context, [public.Source.of(each) for each in filters.public_sources], wanted))
+    added = sorted((line for line, reason in found if not reason), key=manifest.order)
+    target = folder / "mixed"
+    target.mkdir()
+    with manifest.Writer(target) as writer:
+        before = ""
+        for line in heapq.merge(manifest.read(written.path), added, key=manifest.order):
+            if line["digest"] == before:
+                writer.exclude({"source": line["source"], "digest": before}, "duplicate")
+                continue
+            before = line["digest"]
+            writer.add(line)
+        for line in manifest.read(written.exclusions):
+            writer.exclude({name: value for name, value in line.items() if name != "reason"}, line["reason"])
+        for named, reason in found:
+            if reason:
+                writer.exclude(named, reason)
+        return writer.close()
