@@ -180,6 +180,27 @@ def hotwords_of_another_model(connection: Connection) -> list[Arguments]:
     return [{"hotword_id": one.id} for one in found if one[2] and (one.check or {}).get("model_version") != one[2]]
 
 
+def not_sampled() -> sa.ColumnElement[bool]:
+    """Annotations, in their newest version, whose sampling has not run: it is what fills the measures."""
+    row, later = tables.annotations, tables.annotations.alias("later")
+    newer = sa.exists().where(
+        later.c.project_id == row.c.project_id,
+        later.c.ls_annotation_id == row.c.ls_annotation_id,
+        later.c.ls_updated_at > row.c.ls_updated_at,
+        later.c.deleted_at.is_(None),
+    )
+    empty = sa.func.coalesce(sa.cast(row.c.measures, sa.Text), "null") == "null"
+    return sa.and_(row.c.task_id.is_not(None), row.c.deleted_at.is_(None), empty, ~newer)
+
+
+def projects_with_annotations_not_sampled(connection: Connection) -> list[Arguments]:
+    """Projects with an annotation that was not sampled for ten minutes: its job was lost, or is older than jobs."""
+    row, old = tables.annotations, leases.clock(connection) - timedelta(minutes=10)
+    found = sa.select(row.c.project_id).where(not_sampled(), row.c.created_at < old)
+    ids = connection.execute(found.distinct().order_by(row.c.project_id)).scalars()
+    return [{"project_id": project_id, "everything": 0} for project_id in ids]
+
+
 def once(connection: Connection) -> list[Arguments]:
     """One job, whatever the rows say."""
     return [{}]
@@ -188,6 +209,7 @@ def once(connection: Connection) -> list[Arguments]:
 SCHEDULES: tuple[Schedule, ...] = (
     Schedule(jobs.COLLECT_HOTWORDS, 15 * 60, attached_projects),
     Schedule(jobs.CHECK_HOTWORD, 3600, hotwords_of_another_model),
+    Schedule(jobs.SAMPLE_PROJECT, 3600, projects_with_annotations_not_sampled),
     Schedule(jobs.SUMMARISE_ANNOTATIONS, 3600, once),
     Schedule(jobs.CHECK_TRAINING, material.CHECK_EVERY_S, once),
     Schedule(jobs.STORE_SPOOLED, 60, waiting_spool, priority=LIVE),
