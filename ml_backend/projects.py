@@ -149,4 +149,5 @@ def _write(
     db.update(connection, tables.projects, project_id, **changes)
     if row.state != "detached":
         jobs.enqueue(connection, jobs.REDRAFT_PROJECT, key=str(project_id), project_id=project_id)
+        jobs.enqueue(connection, jobs.SAMPLE_PROJECT, key=f"{project_id}:1", project_id=project_id, everything=1)
     return connection.execute(_FIND_ALL, place).one()

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ml_backend import jobs, settings, tables
+from ml_backend import db, jobs, settings, tables
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
 from ml_backend.labelling import configs
@@ -158,9 +158,12 @@ def rules(
     given = {"selection": selection, "routing": routing}
     values = {name: destinations.rule(name, text) or sa.null() for name, text in given.items() if text is not None}
     if values:
-        context.db.update(projects, row.id, **values)
+        with context.db.transaction() as connection:
+            db.update(connection, projects, row.id, **values)
+            jobs.enqueue(connection, jobs.SAMPLE_PROJECT, key=f"{row.id}:1", project_id=row.id, everything=1)
     row = context.db.row(projects, row.id)
     in_force = asdict(choices.policy_of(row.selection, context.settings))
+    in_force[choices.REVIEWERS] = (row.selection or {}).get(choices.REVIEWERS, [])
     facts = {"project": project_id, "selection": in_force, "routing": row.routing or None}
     if as_json:
         typer.echo(json.dumps(facts, ensure_ascii=False))

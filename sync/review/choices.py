@@ -34,6 +34,7 @@ from ml_backend.settings import Settings
 LEAST_SPEECH_SHARE = 0.05  # of a leg's frames: the model may have missed speech, so its silence is audited too
 
 ALL = "The project reviews every call."
+REVIEWERS = "reviewers"  # in `selection` too: Label Studio's ids of people whose text goes before others' (samples)
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,9 @@ def fits(name: str, value: Any) -> bool:
     """Whether a value of a project's `selection` is one."""
     if name == "review":
         return value in ("all", "some")
+    if name == REVIEWERS:
+        people = value if isinstance(value, list) else [None]
+        return all(isinstance(one, int) and not isinstance(one, bool) and one > 0 for one in people)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return isinstance(value, int) and value >= 1 if name == "max_open" else 0 <= value <= 1

@@ -21,7 +21,7 @@ from sqlalchemy.engine import Connection
 
 from ml_backend.errors import InvalidInput
 from ml_backend.tables import calls, projects
-from sync.review.choices import Policy, fits
+from sync.review.choices import REVIEWERS, Policy, fits
 
 CONDITIONS = ("source", "direction", "language", "company_number", "prefix", "synthetic")
 
@@ -34,7 +34,7 @@ def rule(name: str, text: str) -> dict[str, Any] | None:
         value = None
     if not isinstance(value, dict):
         raise InvalidInput("bad-rule", f"--{name} is not a JSON object.", """Write it like '{"review": "all"}'.""")
-    known = CONDITIONS if name == "routing" else tuple(field.name for field in fields(Policy))
+    known = CONDITIONS if name == "routing" else (*(field.name for field in fields(Policy)), REVIEWERS)
     if unknown := sorted(set(value) - set(known)):
         raise InvalidInput("bad-rule", f"--{name} does not know {unknown[0][:40]!r}.", f"Known: {', '.join(known)}.")
     if name == "selection" and value:

@@ -49,6 +49,16 @@ def test_a_projects_rules_are_kept_and_given_back_to_the_settings(
     assert (shown["selection"]["review"], shown["routing"]) == ("some", None)
 
 
+def test_reviewers_are_kept_and_every_reference_is_chosen_anew(
+    people: People, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = rules(capsys, "--selection", '{"reviewers": [5, 7]}')
+    assert shown["selection"]["reviewers"] == [5, 7]
+    assert shown["selection"]["review"] == "some"
+    wanted = [job for job in people.rows(tables.jobs) if job.name == "sample-project"]
+    assert [job.arguments for job in wanted] == [{"project_id": 1, "everything": 1}]
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -56,6 +66,8 @@ def test_a_projects_rules_are_kept_and_given_back_to_the_settings(
         ("--selection", '{"reveiw": "all"}'),
         ("--selection", '{"audit_share": 7}'),
         ("--selection", '{"max_open": 1.5}'),
+        ("--selection", '{"reviewers": 5}'),
+        ("--selection", '{"reviewers": ["asha"]}'),
         ("--routing", '{"colour": ["red"]}'),
         ("--routing", "[1]"),
     ],
