@@ -92,6 +92,7 @@ def run(*, seed: int, scale: float, only: Sequence[str] | None = None) -> int:
     """Every measurement, then the table; exit status 1 when a goal is missed."""
     print(f'seed {seed}   (again: make faults-full ARGS="--seed {seed}")', flush=True)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # the servers around us say every request
+    logging.getLogger("kaan").setLevel(logging.ERROR)  # refusals are what is asked for here
     known, figures = measures(), list[Figure]()
     for number, (name, measure) in enumerate(known.items()):
         if only and name not in only:

@@ -113,6 +113,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     there: FakeLabelStudio
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one piece, or the other side waits 40 ms before it says that it has the first
 
     def log_message(self, *arguments: Any) -> None:
         """Quiet."""

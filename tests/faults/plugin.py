@@ -6,7 +6,7 @@ import os
 import tempfile
 from typing import Any
 
-GIVE_UP_S = 12.0  # what does not happen within this without its guard would not within a minute
+GIVE_UP_S = 25.0  # what does not happen within this without its guard would not within a minute
 
 
 def pytest_addoption(parser: Any) -> None:
