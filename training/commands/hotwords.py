@@ -83,7 +83,7 @@ def approve(
             row = words.find(connection, word, project_id=project, language=language)
         job_id = words.approve(connection, row, who=who)
     if wait:
-        _wait(context, row.id, job_id)
+        _wait(context, job_id)
     told = _told(context, row.id)
     if as_json:
         typer.echo(json.dumps({**told, "job": job_id}, ensure_ascii=False))
@@ -113,9 +113,9 @@ def remove(word: Word, who: Who, project: Project = None, language: Language = N
     typer.echo(json.dumps(told, ensure_ascii=False) if as_json else sentence)
 
 
-def _wait(context: Context, hotword_id: int, job_id: int) -> None:
-    while _told(context, hotword_id)["state"] == words.CHECKING:
-        row = job_kinds.show(context.db, job_id)
+def _wait(context: Context, job_id: int) -> None:
+    """Until the check has ended: a transcribe worker runs it."""
+    while (row := job_kinds.show(context.db, job_id)).state != "done":
         if row.state in ("failed", "quarantined", "cancelled"):
             raise InvalidInput("check-failed", f"The check failed: {row.error}", row.next_step or "See `jobs show`.")
         time.sleep(POLL_S)

@@ -33,6 +33,7 @@ MOST_S = 300.0  # of audio: a check is done in minutes on a CPU with a large mod
 SHARE_WITH_WORD = 0.5  # of that time, at most, for places where the word is said
 LOOK_BACK = 5000  # samples
 LONGEST_S = 30.0
+UNTOLD = ("not-in-recent-calls", "too-little-audio")  # refusals that say nothing about the word
 LEAST_WORDS = 50  # heard elsewhere, before anything can be said
 
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from ml_backend.corrections import MOST_WORDS, fold
 from training.scoring.blocks import Block, blocks
 
-LEAST_RECORDINGS = 3  # also keeps a word that only one caller says out of the list
+LEAST_RECORDINGS = 3
+LEAST_CALLERS = 2  # what one person alone says, such as their own name, is nobody else's word
 LEAST_MISSED = 0.8  # of the places where people wrote it
 LEAST_LETTERS = 3
 LEAST_TIMES, LEAST_SHARE = 2, 0.9  # of a heard form, before it may be corrected by itself
@@ -24,12 +25,13 @@ MOST_FORMS = 8
 
 @dataclass(frozen=True)
 class Pair:
-    """A draft and the text a person left; `recording_id` tells whether two corrections are from one call."""
+    """A draft and the text a person left; the last two tell whether two corrections are from one call, or caller."""
 
     draft: str
     text: str
     language: str
     recording_id: int
+    caller: str
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class _Seen:
     missed: int = 0
     right: int = 0
     recordings: set[int] = field(default_factory=set)
+    callers: set[str] = field(default_factory=set)
     spellings: Counter[str] = field(default_factory=Counter)
     forms: dict[str, int] = field(default_factory=dict)
 
@@ -101,6 +104,7 @@ def _look(pair: Pair, seen: dict[tuple[str, str], _Seen]) -> None:
             found = seen[pair.language, key]
             found.missed += 1
             found.recordings.add(pair.recording_id)
+            found.callers.add(pair.caller)
             found.spellings[spelt] += 1
             if form and form != key:
                 found.forms[form] = found.forms.get(form, 0) + 1
@@ -122,7 +126,7 @@ def _corrected(
 
 def _is_candidate(key: str, found: _Seen) -> bool:
     letters = sum(unicodedata.category(character)[0] in "LM" for character in key)  # vowel signs are letters too
-    often = len(found.recordings) >= LEAST_RECORDINGS
+    often = len(found.recordings) >= LEAST_RECORDINGS and len(found.callers) >= LEAST_CALLERS
     return often and letters >= LEAST_LETTERS and found.missed >= LEAST_MISSED * (found.missed + found.right)
 
 

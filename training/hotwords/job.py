@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from ml_backend import jobs, serving, tables
+from ml_backend import jobs, registry, serving, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.labelling.decoding import decoding_of
 from ml_backend.tables import annotations as made
@@ -50,7 +50,8 @@ def check_hotword(context: JobContext, hotword_id: int) -> None:
     project = context.db.row(projects, row.project_id)
     base = decoding_of(project, context.settings).without(row.language, row.word)
     chosen = checking.places(context, project_id=row.project_id, language=row.language, word=row.word)
-    with serving.using(context) as transcriber:
+    version = registry.champion(context, language=row.language)
+    with serving.using(context, version) as transcriber:
         verdict = checking.judge(
             context,
             transcriber,
@@ -62,6 +63,8 @@ def check_hotword(context: JobContext, hotword_id: int) -> None:
         )
     check = {**verdict.numbers, "way": verdict.way, "at": tables.now().isoformat()}
     state = words.APPROVED if verdict.way else words.REFUSED
+    if row.state == words.APPROVED and verdict.code in checking.UNTOLD:  # nothing speaks against what is in use
+        state, check = words.APPROVED, {**(row.check or {}), "model_version": transcriber.model_version}
     with context.db.transaction() as connection:
         values = {"check": check, "reason_code": verdict.code, "reason": verdict.reason}
         decided = words.decide(connection, row, state=state, **values)

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from ml_backend.context import Context
 from ml_backend.tables import annotations as made
-from ml_backend.tables import hotwords, projects, tasks
+from ml_backend.tables import calls, company_numbers, hotwords, projects, recordings, tasks
+from training.export import splits
 from training.hotwords import words
 from training.hotwords.collecting import Pair
 
@@ -27,12 +28,17 @@ def pairs(context: Context, project_id: int) -> Iterator[Pair]:
     )
     wanted = (
         sa.select(made.c.id, made.c.draft, made.c.text, made.c.language, tasks.c.recording_id)
+        .add_columns(recordings.c.sha256, calls.c.call_sid, calls.c.from_pseudonym, calls.c.to_pseudonym)
+        .add_columns(calls.c.direction, calls.c.company_number)
         .join(tasks, tasks.c.id == made.c.task_id)
+        .join(recordings, recordings.c.id == tasks.c.recording_id)
+        .outerjoin(calls, calls.c.id == recordings.c.call_id)
         .where(made.c.project_id == project_id, made.c.deleted_at.is_(None), ~made.c.skipped)
-        .where(made.c.text.is_not(None), tasks.c.recording_id.is_not(None), ~outdated)
+        .where(made.c.text.is_not(None), ~outdated)
         .order_by(made.c.id.desc())
         .limit(AT_ONCE)
     )
+    ours = frozenset(row.pseudonym for row in context.db.rows(sa.select(company_numbers.c.pseudonym)))
     before, left = None, MOST_ANNOTATIONS
     while left > 0:
         rows = context.db.rows(wanted if before is None else wanted.where(made.c.id < before))
@@ -40,10 +46,22 @@ def pairs(context: Context, project_id: int) -> Iterator[Pair]:
             draft = row.draft if isinstance(row.draft, dict) else {}
             language = draft.get("language") or row.language
             if draft.get("text") and language and row.text.strip():
-                yield Pair(draft["text"], row.text, str(language), row.recording_id)
+                yield Pair(draft["text"], row.text, str(language), row.recording_id, _caller(row, ours))
         if len(rows) < AT_ONCE:
             return
         before, left = rows[-1].id, left - len(rows)
+
+
+def _caller(row: Any, company: frozenset[str]) -> str:
+    return splits.parties(
+        audio_sha256=row.sha256 or f"recording {row.recording_id}",
+        call_sid=row.call_sid,
+        from_pseudonym=row.from_pseudonym,
+        to_pseudonym=row.to_pseudonym,
+        direction=row.direction,
+        company_number=row.company_number,
+        company_numbers=company,
+    ).group
 
 
 def listed(

@@ -93,8 +93,9 @@ def add(connection: Connection, word: str, *, project_id: int, language: str) ->
 
 
 def approve(connection: Connection, row: sa.Row[Any], *, who: str) -> int:
-    """A person wants the word; its check decides. Gives the job's id."""
-    db.update(connection, hotwords, row.id, state=CHECKING, who=who, reason_code=None, reason=None)
+    """A person wants the word; its check decides, and until then one in use stays in use. Gives the job's id."""
+    state = APPROVED if row.state == APPROVED else CHECKING
+    db.update(connection, hotwords, row.id, state=state, who=who, reason_code=None, reason=None)
     return jobs.enqueue(
         connection, jobs.CHECK_HOTWORD, key=str(row.id), priority=jobs.WAITED_FOR, hotword_id=int(row.id)
     )
@@ -118,6 +119,8 @@ def decide(connection: Connection, row: sa.Row[Any], *, state: str, **values: An
 
 def apply(connection: Connection, project_id: int) -> bool:
     """Write what the project decodes with; when it changed, open tasks are drafted again. Gives whether it did."""
+    locked = sa.select(projects.c.learnt).where(projects.c.id == project_id).with_for_update()
+    before = connection.execute(locked).scalar()  # of two decisions at once the second sees the first one's word
     approved = sa.select(hotwords).where(hotwords.c.project_id == project_id, hotwords.c.state == APPROVED)
     words, corrections = [], []
     for row in connection.execute(approved.order_by(hotwords.c.language, hotwords.c.word)).all():
@@ -127,7 +130,6 @@ def apply(connection: Connection, project_id: int) -> bool:
         if way in (CORRECTION, BOTH):
             corrections += [[row.language, form, row.word] for form in sorted(forms)]
     learnt = {"words": words, "corrections": corrections} if words or corrections else None
-    before = connection.execute(sa.select(projects.c.learnt).where(projects.c.id == project_id)).scalar()
     if (before or None) == learnt:
         return False
     changed = {"learnt": learnt, "revision": projects.c.revision + 1, "updated_at": tables.now()}

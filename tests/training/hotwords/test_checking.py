@@ -200,3 +200,27 @@ def numbers(**ways: tuple[int, int]) -> dict[str, Any]:
 def test_the_way_that_saves_most_without_cost_elsewhere_is_taken(ways, way, code):
     verdict = checking.decide("Zylofen", numbers(**ways))
     assert (verdict.way, verdict.code) == (way, code)
+
+
+def test_an_approved_word_stays_when_there_is_nothing_to_check_it_on_and_goes_when_the_next_model_needs_it_no_more(
+    context, project_id
+):
+    row = approved(context, WORD, project_id, [{"form": HEARD, "times": 4, "said": 4}])
+    said = sa.and_(tables.samples.c.project_id == project_id, tables.samples.c.text.contains(WORD))
+    with context.db.transaction() as connection:
+        connection.execute(sa.update(tables.samples).where(said).values(state="excluded"))
+        db.update(connection, tables.hotwords, row.id, check={**row.check, "model_version": "older"})
+        jobs.enqueue(connection, jobs.CHECK_HOTWORD, key=str(row.id), hotword_id=row.id)
+    assert not runner.run_due(context, queues=("transcribe",)).failed
+    again = row_of(context, word=WORD)
+    assert (again.state, again.reason_code, again.check["way"]) == ("approved", "not-in-recent-calls", "correction")
+    assert again.check["model_version"] == row.check["model_version"]
+
+    with context.db.transaction() as connection:  # the model hears it rightly now: the references say what it hears
+        heard = sa.func.replace(tables.samples.c.text, WORD, HEARD)
+        connection.execute(sa.update(tables.samples).where(said).values(state="accepted", text=heard))
+        db.update(connection, tables.hotwords, row.id, word=HEARD, heard=[])
+        jobs.enqueue(connection, jobs.CHECK_HOTWORD, key=str(row.id), hotword_id=row.id)
+    assert not runner.run_due(context, queues=("transcribe",)).failed
+    assert row_of(context, word=HEARD).state == "refused"
+    assert context.db.row(tables.projects, project_id).learnt is None

@@ -12,7 +12,7 @@ from training.scoring.blocks import blocks
 
 
 def collected(*rows: tuple[str, str, int], language: str = "en") -> list[Candidate]:
-    pairs = [Pair(draft, text, language, recording) for draft, text, recording in rows]
+    pairs = [Pair(draft, text, language, recording, f"caller {recording}") for draft, text, recording in rows]
     return collect(lambda: pairs)
 
 
@@ -31,6 +31,12 @@ def test_a_name_corrected_in_three_recordings_is_listed_with_what_was_heard():
 def test_three_corrections_in_one_recording_are_one():
     rows = [("a blanket b", "a Zylofen b", 1)] * 5
     assert collected(*rows) == []
+
+
+def test_a_word_that_one_caller_alone_says_is_nobody_elses():
+    rows = [Pair("I am blanket", "I am Zylofen", "en", number, "one caller") for number in range(5)]
+    assert collect(lambda: rows) == []
+    assert len(collect(lambda: [*rows, Pair("I am blanket", "I am Zylofen", "en", 6, "another")])) == 1
 
 
 def test_a_word_the_model_usually_gets_right_is_not_listed():
@@ -62,7 +68,7 @@ def test_numbers_and_very_short_words_are_no_hotwords():
 
 
 def test_languages_are_counted_apart():
-    rows = [Pair("a blanket", "a Zylofen", language, n) for language in ("en", "hi") for n in range(2)]
+    rows = [Pair("a blanket", "a Zylofen", language, n, f"{n}") for language in ("en", "hi") for n in range(2)]
     assert collect(lambda: rows) == []
 
 
