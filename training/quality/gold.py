@@ -78,6 +78,7 @@ def plant(connection: Connection, task_id: int, text: str, *, people: int | None
     row = connection.execute(sa.select(tasks).where(tasks.c.id == task_id)).one()
     if people is not None and people > row.overlap:
         values["overlap"] = people
+        jobs.enqueue(connection, jobs.SHARE_TASK, key=str(task_id), task_id=task_id)
     db.update(connection, tasks, task_id, **values)
     jobs.enqueue(connection, jobs.SAMPLE_TASK, key=str(task_id), task_id=task_id)
     return connection.execute(sa.select(tasks).where(tasks.c.id == task_id)).one()
