@@ -37,8 +37,8 @@ class Version:
     manifest: dict[str, Any]
     languages: tuple[str, ...]
     revision: int = 0
-    rolled_back: bool = False
     lineage: dict[str, Any] | None = None
+    rolled_back: bool = False
 
 
 def register(

@@ -206,7 +206,14 @@ def once(connection: Connection) -> list[Arguments]:
     return [{}]
 
 
+def running_experiments(connection: Connection) -> list[Arguments]:
+    """One job while a comparison of two versions is running."""
+    row = tables.experiments
+    return [{}] if connection.execute(sa.select(row.c.id).where(row.c.state == "running").limit(1)).first() else []
+
+
 SCHEDULES: tuple[Schedule, ...] = (
+    Schedule(jobs.WATCH_EXPERIMENTS, 600, running_experiments),
     Schedule(jobs.COLLECT_HOTWORDS, 15 * 60, attached_projects),
     Schedule(jobs.CHECK_HOTWORD, 3600, hotwords_of_another_model),
     Schedule(jobs.SAMPLE_PROJECT, 3600, projects_with_annotations_not_sampled),

@@ -4,7 +4,6 @@ Rows are the record of everything; queues and caches can be emptied. Times are U
 seconds, states are short words listed beside each table.
 """
 
-
 from datetime import UTC, datetime
 from typing import Any
 
@@ -63,7 +62,10 @@ def _reason() -> tuple[Column[Any], Column[Any]]:
 # Step 1. One raw webhook request, committed before anything reads it. state: new, read, ignored, unreadable, erased.
 # Bodies and queries of Exotel are the only place where a phone number is kept; everywhere else it is a pseudonym.
 events = Table(
-    "events", metadata, _id(), _created(),
+    "events",
+    metadata,
+    _id(),
+    _created(),
     Column("source", String(20), nullable=False),  # exotel, label-studio
     Column("action", String(60)),
     Column("method", String(10), nullable=False),
@@ -76,350 +78,610 @@ events = Table(
     Column("call_sid", String(200)),
     Column("state", String(20), nullable=False, default="new"),
     *_reason(),
-    Index(None, "source", "state"), Index(None, "call_sid"),
+    Index(None, "source", "state"),
+    Index(None, "call_sid"),
 )
 
 # Step 1. One call the provider reported: the ledger. States, moves and reasons: ml_backend/calls/ledger.py. A call is in a
 # final state with a reason, or has a next action with a due time.
 calls = Table(
-    "calls", metadata, _id(), _created(), Column("updated_at", UtcTime, nullable=False, default=now),
-    Column("provider", String(20), nullable=False), Column("call_sid", String(200), nullable=False),
-    Column("source", String(40)), Column("status", String(40)), Column("recording_url", Text),
-    Column("from_pseudonym", String(80)), Column("to_pseudonym", String(80)),  # keyed hash + last two digits
-    Column("direction", String(20)), Column("talk_seconds", sa.Float),
-    Column("started_at", UtcTime), Column("ended_at", UtcTime), Column("custom_field", Text),
-    Column("company_number", String(80)), Column("consent_purpose", String(60)),
+    "calls",
+    metadata,
+    _id(),
+    _created(),
+    Column("updated_at", UtcTime, nullable=False, default=now),
+    Column("provider", String(20), nullable=False),
+    Column("call_sid", String(200), nullable=False),
+    Column("source", String(40)),
+    Column("status", String(40)),
+    Column("recording_url", Text),
+    Column("from_pseudonym", String(80)),
+    Column("to_pseudonym", String(80)),  # keyed hash + last two digits
+    Column("direction", String(20)),
+    Column("talk_seconds", sa.Float),
+    Column("started_at", UtcTime),
+    Column("ended_at", UtcTime),
+    Column("custom_field", Text),
+    Column("satisfaction", sa.Float),  # 0..1, what the customer said of the call, if anybody tells us
+    Column("company_number", String(80)),
+    Column("consent_purpose", String(60)),
     Column("merged", sa.JSON, nullable=False, default=dict),  # per field, the rank of what filled it: order-free
     Column("seen_by", sa.JSON, nullable=False, default=list),  # sources that reported it, e.g. passthru, listing
     Column("listed_at", UtcTime),  # first seen in the provider's listing
-    Column("state", String(30), nullable=False, default="expected"), *_reason(),
-    Column("next_action", String(60)), Column("due_at", UtcTime),
+    Column("state", String(30), nullable=False, default="expected"),
+    *_reason(),
+    Column("next_action", String(60)),
+    Column("due_at", UtcTime),
     Column("tries", sa.Integer, nullable=False, default=0),  # of the next action: its place on the retry ladder
-    UniqueConstraint("provider", "call_sid"), Index(None, "state", "due_at"), Index(None, "started_at"),
-    Index(None, "from_pseudonym"), Index(None, "to_pseudonym"),
+    UniqueConstraint("provider", "call_sid"),
+    Index(None, "state", "due_at"),
+    Index(None, "started_at"),
+    Index(None, "from_pseudonym"),
+    Index(None, "to_pseudonym"),
 )
 
 # One of the company's own numbers, by pseudonym: what was learnt or set once for all calls through it.
 company_numbers = Table(
-    "company_numbers", metadata, _id(), _created(), Column("updated_at", UtcTime, nullable=False, default=now),
-    Column("pseudonym", String(80), nullable=False, unique=True), Column("name", String(120)),
-    Column("agent_channel", sa.Integer), Column("consent_purpose", String(60)),
+    "company_numbers",
+    metadata,
+    _id(),
+    _created(),
+    Column("updated_at", UtcTime, nullable=False, default=now),
+    Column("pseudonym", String(80), nullable=False, unique=True),
+    Column("name", String(120)),
+    Column("agent_channel", sa.Integer),
+    Column("consent_purpose", String(60)),
 )
 
 # Step 1-2. One audio, unique by where it came from.
 # state: found, spooled (fetched, not yet in the store), stored, ready, refused (with reason), lost, erased, expired.
 recordings = Table(
-    "recordings", metadata, _id(), _created(), Column("updated_at", UtcTime, nullable=False, default=now),
+    "recordings",
+    metadata,
+    _id(),
+    _created(),
+    Column("updated_at", UtcTime, nullable=False, default=now),
     Column("source", String(20), nullable=False),  # exotel, object, upload, bundled
     Column("source_identity", String(1000), nullable=False),  # e.g. s3://bucket/key, <Label Studio>/data/upload/..
-    Column("call_id", Id, ForeignKey("calls.id")), Column("call_sid", String(200)),
+    Column("call_id", Id, ForeignKey("calls.id")),
+    Column("call_sid", String(200)),
     Column("synthetic", sa.Boolean, nullable=False, default=False),
-    Column("bucket", String(100)), Column("object_key", String(1000)),  # the original, chosen once, never rebuilt
-    Column("sha256", String(64)), Column("size_bytes", sa.BigInteger), Column("container", String(40)),
-    Column("derived_key", String(1000)), Column("derived_sha256", String(64)),  # normalised WAV in AUDIO_BUCKET
-    Column("duration_s", sa.Float), Column("header_duration_s", sa.Float), Column("call_duration_s", sa.Float),
-    Column("rate_hz", sa.Integer), Column("channels", sa.Integer), Column("agent_channel", sa.Integer),
-    Column("quality", sa.JSON), Column("quality_score", sa.Float),
+    Column("bucket", String(100)),
+    Column("object_key", String(1000)),  # the original, chosen once, never rebuilt
+    Column("sha256", String(64)),
+    Column("size_bytes", sa.BigInteger),
+    Column("container", String(40)),
+    Column("derived_key", String(1000)),
+    Column("derived_sha256", String(64)),  # normalised WAV in AUDIO_BUCKET
+    Column("duration_s", sa.Float),
+    Column("header_duration_s", sa.Float),
+    Column("call_duration_s", sa.Float),
+    Column("rate_hz", sa.Integer),
+    Column("channels", sa.Integer),
+    Column("agent_channel", sa.Integer),
+    Column("quality", sa.JSON),
+    Column("quality_score", sa.Float),
     Column("spans", sa.JSON),  # [[start_s, end_s, key of the piece], ...] of a call cut at pauses; null when whole
-    Column("language", String(10)), Column("known_text", Text),  # of a pair .wav + .txt
-    Column("etag", String(120)), Column("object_seen_at", UtcTime),  # as the last scan saw the object
+    Column("language", String(10)),
+    Column("known_text", Text),  # of a pair .wav + .txt
+    Column("etag", String(120)),
+    Column("object_seen_at", UtcTime),  # as the last scan saw the object
     Column("priority", sa.Integer, nullable=False, default=50),  # live before back-fill, as in jobs
-    Column("state", String(30), nullable=False, default="found"), *_reason(),
-    UniqueConstraint("source", "source_identity"), Index(None, "sha256"), Index(None, "state"),
-    Index(None, "call_id"), Index(None, "bucket", "object_key"),
+    Column("state", String(30), nullable=False, default="found"),
+    *_reason(),
+    UniqueConstraint("source", "source_identity"),
+    Index(None, "sha256"),
+    Index(None, "state"),
+    Index(None, "call_id"),
+    Index(None, "bucket", "object_key"),
 )
 
 # What scans have seen in the object store, one row per object, in the order a listing comes in (by bytes).
 # state: taken (a recording stands for it), text (its audio is not there yet), paired, waiting (for its call's audio),
 # same-call (its call has other audio already), ignored (no audio by its name), refused (with reason), lost.
 objects = Table(
-    "objects", metadata, Column("bucket", String(100), primary_key=True),
+    "objects",
+    metadata,
+    Column("bucket", String(100), primary_key=True),
     Column("object_key", String(1024).with_variant(String(1024, collation="C"), "postgresql"), primary_key=True),
     Column("name", String(200)),  # the file's name without its ending, which may be a call's id
-    Column("etag", String(120), nullable=False), Column("size_bytes", sa.BigInteger, nullable=False),
-    Column("modified_at", UtcTime), Column("seen_at", UtcTime, nullable=False, default=now),
+    Column("etag", String(120), nullable=False),
+    Column("size_bytes", sa.BigInteger, nullable=False),
+    Column("modified_at", UtcTime),
+    Column("seen_at", UtcTime, nullable=False, default=now),
     Column("recording_id", Id, ForeignKey("recordings.id")),
-    Column("state", String(20), nullable=False), *_reason(),
-    Index(None, "name"), Index(None, "recording_id"), Index(None, "state"), sqlite_with_rowid=False,
+    Column("state", String(20), nullable=False),
+    *_reason(),
+    Index(None, "name"),
+    Index(None, "recording_id"),
+    Index(None, "state"),
+    sqlite_with_rowid=False,
 )
 
 # One Label Studio project. state: seen (by /setup only), attached, detached.
 projects = Table(
-    "projects", metadata, _id(), _created(), Column("updated_at", UtcTime, nullable=False, default=now),
-    Column("instance_url", String(500), nullable=False), Column("ls_project_id", Id, nullable=False),
-    Column("title", String(500)), Column("state", String(20), nullable=False, default="seen"),
-    Column("label_config", Text, nullable=False, default=""), Column("config_sha256", String(64)),
+    "projects",
+    metadata,
+    _id(),
+    _created(),
+    Column("updated_at", UtcTime, nullable=False, default=now),
+    Column("instance_url", String(500), nullable=False),
+    Column("ls_project_id", Id, nullable=False),
+    Column("title", String(500)),
+    Column("state", String(20), nullable=False, default="seen"),
+    Column("label_config", Text, nullable=False, default=""),
+    Column("config_sha256", String(64)),
     Column("extra_params", sa.JSON, nullable=False, default=dict),  # language, prompt, hotwords, minimum_confidence
-    Column("language", String(10)), Column("script_policy", sa.JSON),  # {"hi": "Deva", ...}
-    Column("routing", sa.JSON), Column("selection", sa.JSON),
+    Column("language", String(10)),
+    Column("script_policy", sa.JSON),  # {"hi": "Deva", ...}
+    Column("routing", sa.JSON),
+    Column("selection", sa.JSON),
     Column("learnt", sa.JSON),  # approved hotwords as decoding takes them: {"words": [...], "corrections": [...]}
     Column("draft_label", String(60), nullable=False, default="draft-1"),  # the one string Label Studio sees
     Column("next_draft_label", String(60)),  # set while open tasks are being re-drafted
     Column("revision", sa.Integer, nullable=False, default=0),  # bumped with every change /predict must see
-    Column("ml_backend_id", Id), Column("webhook_id", Id), Column("storage_id", Id),
+    Column("ml_backend_id", Id),
+    Column("webhook_id", Id),
+    Column("storage_id", Id),
     Column("attached_changes", sa.JSON),  # what attach changed, in order, with the old values: detach undoes it
-    Column("checked_at", UtcTime), *_reason(),
+    Column("checked_at", UtcTime),
+    *_reason(),
     UniqueConstraint("instance_url", "ls_project_id"),
 )
 
 # Step 3. What one model version heard under one decoding profile. Immutable; found again by its key.
 transcriptions = Table(
-    "transcriptions", metadata, _id(), _created(),
+    "transcriptions",
+    metadata,
+    _id(),
+    _created(),
     Column("recording_id", Id, ForeignKey("recordings.id"), nullable=False),
-    Column("audio_sha256", String(64), nullable=False), Column("model_version", String(120), nullable=False),
-    Column("decoding_hash", String(64), nullable=False), Column("decoding", sa.JSON, nullable=False),
-    Column("language", String(10)), Column("language_probability", sa.Float),
-    Column("text", Text, nullable=False), Column("transcript", sa.JSON, nullable=False),
-    Column("confidence", sa.Float, nullable=False), Column("duration_s", sa.Float, nullable=False),
-    UniqueConstraint("audio_sha256", "model_version", "decoding_hash"), Index(None, "recording_id"),
+    Column("audio_sha256", String(64), nullable=False),
+    Column("model_version", String(120), nullable=False),
+    Column("decoding_hash", String(64), nullable=False),
+    Column("decoding", sa.JSON, nullable=False),
+    Column("language", String(10)),
+    Column("language_probability", sa.Float),
+    Column("text", Text, nullable=False),
+    Column("transcript", sa.JSON, nullable=False),
+    Column("confidence", sa.Float, nullable=False),
+    Column("duration_s", sa.Float, nullable=False),
+    UniqueConstraint("audio_sha256", "model_version", "decoding_hash"),
+    Index(None, "recording_id"),
 )
 
 # Step 4. One Label Studio task over a span of a recording.
 # state: wanted (not yet in Label Studio), open, annotated, deleted, refused (with reason).
 tasks = Table(
-    "tasks", metadata, _id(), _created(), Column("updated_at", UtcTime, nullable=False, default=now),
+    "tasks",
+    metadata,
+    _id(),
+    _created(),
+    Column("updated_at", UtcTime, nullable=False, default=now),
     Column("project_id", Id, ForeignKey("projects.id"), nullable=False),
     Column("recording_id", Id, ForeignKey("recordings.id")),
-    Column("start_s", sa.Float, nullable=False, default=0.0), Column("end_s", sa.Float),
-    Column("ls_task_id", Id), Column("external_key", String(80), nullable=False),  # also in the task's data
+    Column("start_s", sa.Float, nullable=False, default=0.0),
+    Column("end_s", sa.Float),
+    Column("ls_task_id", Id),
+    Column("external_key", String(80), nullable=False),  # also in the task's data
     Column("data_value", String(1000)),  # what Label Studio stores under the audio key; /predict looks up by it
     Column("origin", String(20), nullable=False),  # ours, label-studio (imported or uploaded by a person)
     Column("blind", sa.Boolean, nullable=False, default=False),
-    Column("selection_reason", String(80)), Column("selection_probability", sa.Float),
-    Column("usefulness", sa.Float), Column("overlap", sa.Integer, nullable=False, default=1),  # annotators wanted
-    Column("status_line", Text), Column("status_shown", Text),  # wanted, and what Label Studio has
+    Column("selection_reason", String(80)),
+    Column("selection_probability", sa.Float),
+    Column("usefulness", sa.Float),
+    Column("overlap", sa.Integer, nullable=False, default=1),  # annotators wanted
+    Column("status_line", Text),
+    Column("status_shown", Text),  # wanted, and what Label Studio has
     Column("gold_text", Text),  # of a gold task: the known answer, which its annotators are measured against
-    Column("experiment_id", Id, ForeignKey("experiments.id")), Column("arm", String(20)),  # champion, challenger
-    Column("state", String(20), nullable=False, default="wanted"), *_reason(),
-    UniqueConstraint("external_key"), UniqueConstraint("project_id", "ls_task_id"),
-    Index(None, "project_id", "data_value"), Index(None, "recording_id"), Index(None, "state"),
+    Column("experiment_id", Id, ForeignKey("experiments.id")),
+    Column("arm", String(20)),  # champion, challenger
+    Column("state", String(20), nullable=False, default="wanted"),
+    *_reason(),
+    UniqueConstraint("external_key"),
+    UniqueConstraint("project_id", "ls_task_id"),
+    Index(None, "project_id", "data_value"),
+    Index(None, "recording_id"),
+    Index(None, "state"),
 )
 
 # Step 4 and 10. One rendering for one task under one draft label. Exactly one deliverer, by compare-and-set. A draft
 # taken back, because the task's audio was replaced, stays under a label `withdrawn-<id>` that nothing asks for.
 # delivered_by: answer, push, or null while nobody has it.
 predictions = Table(
-    "predictions", metadata, _id(), _created(),
+    "predictions",
+    metadata,
+    _id(),
+    _created(),
     Column("task_id", Id, ForeignKey("tasks.id"), nullable=False),
     Column("project_id", Id, ForeignKey("projects.id"), nullable=False),
     Column("transcription_id", Id, ForeignKey("transcriptions.id")),
-    Column("draft_label", String(60), nullable=False), Column("model_version", String(120), nullable=False),
+    Column("draft_label", String(60), nullable=False),
+    Column("model_version", String(120), nullable=False),
     Column("config_sha256", String(64), nullable=False),
     Column("body", Text, nullable=False),  # the finished JSON object /predict answers: result, score, model_version
     Column("score", sa.Float),
-    Column("delivered_by", String(10)), Column("delivered_at", UtcTime), Column("confirmed_at", UtcTime),
-    Column("ls_prediction_id", Id), *_reason(),
-    UniqueConstraint("task_id", "draft_label"), Index(None, "project_id", "draft_label", "delivered_by"),
+    Column("delivered_by", String(10)),
+    Column("delivered_at", UtcTime),
+    Column("confirmed_at", UtcTime),
+    Column("ls_prediction_id", Id),
+    *_reason(),
+    UniqueConstraint("task_id", "draft_label"),
+    Index(None, "project_id", "draft_label", "delivered_by"),
 )
 
 # Step 5. One person's result at one updated_at.
 annotations = Table(
-    "annotations", metadata, _id(), _created(),
+    "annotations",
+    metadata,
+    _id(),
+    _created(),
     Column("project_id", Id, ForeignKey("projects.id"), nullable=False),
-    Column("task_id", Id, ForeignKey("tasks.id")), Column("ls_task_id", Id),
-    Column("ls_annotation_id", Id, nullable=False), Column("ls_updated_at", UtcTime, nullable=False),
-    Column("ls_created_at", UtcTime), Column("annotator", Id), Column("result", sa.JSON, nullable=False),
-    Column("text", Text), Column("language", String(10)), Column("script", String(10)),
-    Column("quality", String(60)), Column("accent", String(60)),
+    Column("task_id", Id, ForeignKey("tasks.id")),
+    Column("ls_task_id", Id),
+    Column("ls_annotation_id", Id, nullable=False),
+    Column("ls_updated_at", UtcTime, nullable=False),
+    Column("ls_created_at", UtcTime),
+    Column("annotator", Id),
+    Column("result", sa.JSON, nullable=False),
+    Column("text", Text),
+    Column("language", String(10)),
+    Column("script", String(10)),
+    Column("quality", String(60)),
+    Column("accent", String(60)),
     Column("skipped", sa.Boolean, nullable=False, default=False),
     Column("ground_truth", sa.Boolean, nullable=False, default=False),
-    Column("lead_time_s", sa.Float), Column("prediction_id", Id, ForeignKey("predictions.id")),
-    Column("before_attach", sa.Boolean, nullable=False, default=False), Column("deleted_at", UtcTime),
+    Column("lead_time_s", sa.Float),
+    Column("prediction_id", Id, ForeignKey("predictions.id")),
+    Column("before_attach", sa.Boolean, nullable=False, default=False),
+    Column("deleted_at", UtcTime),
     Column("found_by", String(20)),  # webhook, list, import
-    Column("segments", sa.JSON), Column("reject", sa.JSON),  # regions in time order; reasons for rejecting the call
+    Column("segments", sa.JSON),
+    Column("reject", sa.JSON),  # regions in time order; reasons for rejecting the call
     Column("edited", String(20)),  # against its draft: untouched, edited, manual (there was none)
     Column("draft", sa.JSON),  # the draft as it was: text, segments, words, confidence, language, label
     Column("model_version", String(120)),  # which really made that draft
     Column("measures", sa.JSON),  # counts of edits and the like; training/samples fills them
-    UniqueConstraint("project_id", "ls_annotation_id", "ls_updated_at"), Index(None, "task_id"),
+    UniqueConstraint("project_id", "ls_annotation_id", "ls_updated_at"),
+    Index(None, "task_id"),
 )
 
 # Step 5-6. One piece of a task that a model may learn from or be tested on, or why not; made anew whenever an annotation
 # of the task changes. state: accepted, excluded (with reason). `text` is the chosen reference of the span.
 samples = Table(
-    "samples", metadata, _id(), _created(),
+    "samples",
+    metadata,
+    _id(),
+    _created(),
     Column("project_id", Id, ForeignKey("projects.id"), nullable=False),
-    Column("task_id", Id, ForeignKey("tasks.id"), nullable=False), Column("number", sa.Integer, nullable=False),
+    Column("task_id", Id, ForeignKey("tasks.id"), nullable=False),
+    Column("number", sa.Integer, nullable=False),
     Column("annotation_id", Id, ForeignKey("annotations.id"), nullable=False),
     Column("recording_id", Id, ForeignKey("recordings.id")),
-    Column("start_s", sa.Float, nullable=False), Column("end_s", sa.Float, nullable=False),
-    Column("channel", sa.Integer, nullable=False, default=0), Column("text", Text, nullable=False),
-    Column("language", String(10)), Column("script", String(10)), Column("annotator", Id),
-    Column("quality", String(60)), Column("accent", String(60)), Column("chosen_by", String(20)),
-    Column("blind", sa.Boolean, nullable=False, default=False), Column("before_attach", sa.Boolean, nullable=False, default=False),
+    Column("start_s", sa.Float, nullable=False),
+    Column("end_s", sa.Float, nullable=False),
+    Column("channel", sa.Integer, nullable=False, default=0),
+    Column("text", Text, nullable=False),
+    Column("language", String(10)),
+    Column("script", String(10)),
+    Column("annotator", Id),
+    Column("quality", String(60)),
+    Column("accent", String(60)),
+    Column("chosen_by", String(20)),
+    Column("blind", sa.Boolean, nullable=False, default=False),
+    Column("before_attach", sa.Boolean, nullable=False, default=False),
     Column("digest", String(64), nullable=False),  # of what it says: audio, span, channel, text, language
-    Column("accepted_at", UtcTime), Column("state", String(20), nullable=False), *_reason(),
-    UniqueConstraint("task_id", "number"), Index(None, "recording_id"), Index(None, "state", "language"), Index(None, "digest"),
+    Column("accepted_at", UtcTime),
+    Column("state", String(20), nullable=False),
+    *_reason(),
+    UniqueConstraint("task_id", "number"),
+    Index(None, "recording_id"),
+    Index(None, "state", "language"),
+    Index(None, "digest"),
 )
 
 # How far two people agree on one task: counts, pooled by whoever reads them.
 agreements = Table(
-    "agreements", metadata, _id(), _created(), Column("task_id", Id, ForeignKey("tasks.id"), nullable=False),
+    "agreements",
+    metadata,
+    _id(),
+    _created(),
+    Column("task_id", Id, ForeignKey("tasks.id"), nullable=False),
     Column("first_id", Id, ForeignKey("annotations.id"), nullable=False),
     Column("second_id", Id, ForeignKey("annotations.id"), nullable=False),
-    Column("counts", sa.JSON, nullable=False), UniqueConstraint("first_id", "second_id"), Index(None, "task_id"),
+    Column("counts", sa.JSON, nullable=False),
+    UniqueConstraint("first_id", "second_id"),
+    Index(None, "task_id"),
 )
 
 # Words that annotators correct again and again. state: suggested, checking (a person approved it), approved, refused
 # (its check failed), removed. heard: [{"form", "times", "said"}]; check: the numbers, and the way it is applied.
 hotwords = Table(
-    "hotwords", metadata, _id(), _created(), Column("updated_at", UtcTime, nullable=False, default=now),
-    Column("project_id", Id, ForeignKey("projects.id"), nullable=False), Column("language", String(10), nullable=False),
-    Column("word", String(120), nullable=False), Column("heard", sa.JSON, nullable=False, default=list),
-    Column("seen", sa.Integer, nullable=False, default=0), Column("check", sa.JSON), Column("who", String(120)),
-    Column("state", String(20), nullable=False, default="suggested"), *_reason(),
+    "hotwords",
+    metadata,
+    _id(),
+    _created(),
+    Column("updated_at", UtcTime, nullable=False, default=now),
+    Column("project_id", Id, ForeignKey("projects.id"), nullable=False),
+    Column("language", String(10), nullable=False),
+    Column("word", String(120), nullable=False),
+    Column("heard", sa.JSON, nullable=False, default=list),
+    Column("seen", sa.Integer, nullable=False, default=0),
+    Column("check", sa.JSON),
+    Column("who", String(120)),
+    Column("state", String(20), nullable=False, default="suggested"),
+    *_reason(),
     UniqueConstraint("project_id", "language", "word"),
 )
 
 # Reports that a job computes and `/api` shows: name -> body.
 summaries = Table(
-    "summaries", metadata, Column("name", String(120), primary_key=True), Column("body", sa.JSON, nullable=False),
+    "summaries",
+    metadata,
+    Column("name", String(120), primary_key=True),
+    Column("body", sa.JSON, nullable=False),
     Column("made_at", UtcTime, nullable=False, default=now),
 )
 
 # Step 6. An immutable manifest, content-hashed.
 datasets = Table(
-    "datasets", metadata, _id(), _created(),
-    Column("name", String(120), nullable=False), Column("version", sa.Integer, nullable=False),
-    Column("manifest_sha256", String(64), nullable=False), Column("manifest_key", String(1000)),
-    Column("filters", sa.JSON), Column("counts", sa.JSON),
+    "datasets",
+    metadata,
+    _id(),
+    _created(),
+    Column("name", String(120), nullable=False),
+    Column("version", sa.Integer, nullable=False),
+    Column("manifest_sha256", String(64), nullable=False),
+    Column("manifest_key", String(1000)),
+    Column("filters", sa.JSON),
+    Column("counts", sa.JSON),
     Column("parent_id", Id, ForeignKey("datasets.id")),
     Column("test_sha256", String(64)),  # of the test part alone: scores are comparable where this is the same
-    Column("renderings", sa.JSON, nullable=False, default=dict), Column("card_key", String(1000)),
-    Column("state", String(20), nullable=False, default="ready"), *_reason(),  # ready, superseded (by an erasure)
-    UniqueConstraint("name", "version"), Index(None, "manifest_sha256"),
+    Column("renderings", sa.JSON, nullable=False, default=dict),
+    Column("card_key", String(1000)),
+    Column("state", String(20), nullable=False, default="ready"),
+    *_reason(),  # ready, superseded (by an erasure)
+    UniqueConstraint("name", "version"),
+    Index(None, "manifest_sha256"),
 )
 
 # Step 7. One training run. state: waiting, running, done, failed, cancelled, refused (with reason: before it began).
 runs = Table(
-    "runs", metadata, _id(), _created(), Column("updated_at", UtcTime, nullable=False, default=now),
-    Column("kind", String(10), nullable=False), Column("project_id", Id, ForeignKey("projects.id")),
-    Column("dataset_id", Id, ForeignKey("datasets.id")), Column("base_version", String(120)),
-    Column("arguments", sa.JSON, nullable=False), Column("progress", sa.JSON),
-    Column("who", String(120)), Column("why", String(200)), Column("estimate", sa.JSON), Column("metrics", sa.JSON),
+    "runs",
+    metadata,
+    _id(),
+    _created(),
+    Column("updated_at", UtcTime, nullable=False, default=now),
+    Column("kind", String(10), nullable=False),
+    Column("project_id", Id, ForeignKey("projects.id")),
+    Column("dataset_id", Id, ForeignKey("datasets.id")),
+    Column("base_version", String(120)),
+    Column("arguments", sa.JSON, nullable=False),
+    Column("progress", sa.JSON),
+    Column("who", String(120)),
+    Column("why", String(200)),
+    Column("estimate", sa.JSON),
+    Column("metrics", sa.JSON),
     Column("cancel_asked", sa.Boolean, nullable=False, default=False),
-    Column("started_at", UtcTime), Column("finished_at", UtcTime), Column("folder", Text),
+    Column("started_at", UtcTime),
+    Column("finished_at", UtcTime),
+    Column("folder", Text),
     Column("step", String(20)),  # of the pipeline: export, train, evaluate, gate, experiment, done
-    Column("state", String(20), nullable=False, default="waiting"), *_reason(), Index(None, "state"),
+    Column("state", String(20), nullable=False, default="waiting"),
+    *_reason(),
+    Index(None, "state"),
 )
 
 # Step 9. One immutable model version.
 model_versions = Table(
-    "model_versions", metadata, _id(), _created(),
-    Column("version", String(120), nullable=False, unique=True), Column("kind", String(10), nullable=False),
+    "model_versions",
+    metadata,
+    _id(),
+    _created(),
+    Column("version", String(120), nullable=False, unique=True),
+    Column("kind", String(10), nullable=False),
     Column("location", Text, nullable=False),  # folder, hub:<name>, or s3://...
-    Column("manifest", sa.JSON, nullable=False), Column("languages", sa.JSON, nullable=False),
-    Column("run_id", Id, ForeignKey("runs.id")), Column("state", String(20), nullable=False, default="registered"),
-    Column("lineage", sa.JSON), Column("parity", sa.JSON), Column("retrain_by", UtcTime),  # after an erasure
-    Column("rolled_back_at", UtcTime), *_reason(),  # a version that was rolled back is never promoted by a schedule
+    Column("manifest", sa.JSON, nullable=False),
+    Column("languages", sa.JSON, nullable=False),
+    Column("run_id", Id, ForeignKey("runs.id")),
+    Column("state", String(20), nullable=False, default="registered"),
+    Column("lineage", sa.JSON),
+    Column("parity", sa.JSON),
+    Column("retrain_by", UtcTime),  # after an erasure
+    Column("rolled_back_at", UtcTime),
+    *_reason(),  # a version that was rolled back is never promoted by a schedule
 )
 
 # Step 8. One scoring of one version on one dataset.
 evaluations = Table(
-    "evaluations", metadata, _id(), _created(),
+    "evaluations",
+    metadata,
+    _id(),
+    _created(),
     Column("model_version_id", Id, ForeignKey("model_versions.id"), nullable=False),
-    Column("dataset_id", Id, ForeignKey("datasets.id")), Column("normalisers", sa.JSON),
-    Column("scores", sa.JSON, nullable=False), Column("verdict", String(20)), Column("report_key", String(1000)),
-    Column("test_sha256", String(64)), Column("against_version", String(120)),
+    Column("dataset_id", Id, ForeignKey("datasets.id")),
+    Column("normalisers", sa.JSON),
+    Column("scores", sa.JSON, nullable=False),
+    Column("verdict", String(20)),
+    Column("report_key", String(1000)),
+    Column("test_sha256", String(64)),
+    Column("against_version", String(120)),
     Column("details_key", String(1000)),  # one line per utterance, for paired comparisons
     Index(None, "model_version_id"),
 )
 
 # Step 9-10. Which version serves: moved only by compare-and-set. language "*" is every language.
 aliases = Table(
-    "aliases", metadata, Column("kind", String(10), primary_key=True), Column("language", String(10), primary_key=True),
+    "aliases",
+    metadata,
+    Column("kind", String(10), primary_key=True),
+    Column("language", String(10), primary_key=True),
     Column("alias", String(20), primary_key=True),
     Column("model_version_id", Id, ForeignKey("model_versions.id"), nullable=False),
-    Column("revision", sa.Integer, nullable=False, default=1), Column("updated_at", UtcTime, nullable=False, default=now),
+    Column("revision", sa.Integer, nullable=False, default=1),
+    Column("updated_at", UtcTime, nullable=False, default=now),
 )
 
 # Append-only: who moved an alias, why, on which numbers.
 alias_history = Table(
-    "alias_history", metadata, _id(), _created(),
-    Column("kind", String(10), nullable=False), Column("language", String(10), nullable=False),
-    Column("alias", String(20), nullable=False), Column("from_version", String(120)),
-    Column("to_version", String(120), nullable=False), Column("who", String(120), nullable=False),
-    Column("why", Text, nullable=False), Column("numbers", sa.JSON),
+    "alias_history",
+    metadata,
+    _id(),
+    _created(),
+    Column("kind", String(10), nullable=False),
+    Column("language", String(10), nullable=False),
+    Column("alias", String(20), nullable=False),
+    Column("from_version", String(120)),
+    Column("to_version", String(120), nullable=False),
+    Column("who", String(120), nullable=False),
+    Column("why", Text, nullable=False),
+    Column("numbers", sa.JSON),
 )
 
 # Step 10. One A/B or shadow comparison.
 experiments = Table(
-    "experiments", metadata, _id(), _created(), Column("name", String(120), nullable=False, unique=True),
-    Column("champion", String(120), nullable=False), Column("challenger", String(120), nullable=False),
-    Column("traffic_share", sa.Float, nullable=False), Column("state", String(20), nullable=False, default="running"),
+    "experiments",
+    metadata,
+    _id(),
+    _created(),
+    Column("name", String(120), nullable=False, unique=True),
+    Column("champion", String(120), nullable=False),
+    Column("challenger", String(120), nullable=False),
+    Column("traffic_share", sa.Float, nullable=False),
+    Column("state", String(20), nullable=False, default="running"),
     Column("kind", String(20), nullable=False, default="ab"),  # ab, shadow
-    Column("language", String(10), nullable=False, default="*"), Column("salt", String(40)),
-    Column("options", sa.JSON), Column("started_by", String(120)), Column("ends_at", UtcTime),
-    Column("outcome", sa.JSON), Column("ended_at", UtcTime), *_reason(),
+    Column("language", String(10), nullable=False, default="*"),
+    Column("salt", String(40)),
+    Column("options", sa.JSON),
+    Column("started_by", String(120)),
+    Column("ends_at", UtcTime),
+    Column("outcome", sa.JSON),
+    Column("ended_at", UtcTime),
+    *_reason(),
 )
 
 # Who may use a device (a GPU, or the CPU for training) now; live transcription goes first.
 device_leases = Table(
-    "device_leases", metadata, Column("device", String(60), primary_key=True), Column("owner", String(120)),
-    Column("purpose", String(20)), Column("until", UtcTime), Column("wanted_by", String(120)),
+    "device_leases",
+    metadata,
+    Column("device", String(60), primary_key=True),
+    Column("owner", String(120)),
+    Column("purpose", String(20)),
+    Column("until", UtcTime),
+    Column("wanted_by", String(120)),
 )
 
 # What was erased or expired; every door looks here so that nothing comes back.
 tombstones = Table(
-    "tombstones", metadata, _id(), _created(), Column("kind", String(20), nullable=False),
-    Column("identity", String(1000), nullable=False), Column("why", String(80), nullable=False),
+    "tombstones",
+    metadata,
+    _id(),
+    _created(),
+    Column("kind", String(20), nullable=False),
+    Column("identity", String(1000), nullable=False),
+    Column("why", String(80), nullable=False),
     UniqueConstraint("kind", "identity"),
 )
 
 # What must not be erased or expire, whoever asks. kind and identity as in tombstones.
 holds = Table(
-    "holds", metadata, _id(), _created(), Column("kind", String(20), nullable=False),
-    Column("identity", String(1000), nullable=False), Column("why", String(200), nullable=False),
-    Column("who", String(120), nullable=False), UniqueConstraint("kind", "identity"),
+    "holds",
+    metadata,
+    _id(),
+    _created(),
+    Column("kind", String(20), nullable=False),
+    Column("identity", String(1000), nullable=False),
+    Column("why", String(200), nullable=False),
+    Column("who", String(120), nullable=False),
+    UniqueConstraint("kind", "identity"),
 )
 
 # One request to erase a person: what was removed, and which datasets and models had used it. state: running, done.
 erasures = Table(
-    "erasures", metadata, _id(), _created(), Column("pseudonym", String(80), nullable=False),
-    Column("who", String(120), nullable=False), Column("counts", sa.JSON), Column("report", sa.JSON),
-    Column("state", String(20), nullable=False, default="running"), Column("finished_at", UtcTime),
+    "erasures",
+    metadata,
+    _id(),
+    _created(),
+    Column("pseudonym", String(80), nullable=False),
+    Column("who", String(120), nullable=False),
+    Column("counts", sa.JSON),
+    Column("report", sa.JSON),
+    Column("state", String(20), nullable=False, default="running"),
+    Column("finished_at", UtcTime),
 )
 
 # How long originals of a bucket are kept; days null is for ever. state: kept, reported (nothing removed yet), confirmed.
 retention = Table(
-    "retention", metadata, Column("bucket", String(100), primary_key=True), Column("days", sa.Integer),
-    Column("state", String(20), nullable=False, default="kept"), Column("report", sa.JSON),
-    Column("updated_at", UtcTime, nullable=False, default=now), Column("who", String(120)),
+    "retention",
+    metadata,
+    Column("bucket", String(100), primary_key=True),
+    Column("days", sa.Integer),
+    Column("state", String(20), nullable=False, default="kept"),
+    Column("report", sa.JSON),
+    Column("updated_at", UtcTime, nullable=False, default=now),
+    Column("who", String(120)),
 )
 
 # How far a reader of the outside world has come (listing windows, bucket scans): moved after each committed page.
 checkpoints = Table(
-    "checkpoints", metadata, Column("name", String(200), primary_key=True), Column("position", sa.JSON, nullable=False),
-    Column("state", String(20), nullable=False, default="running"), *_reason(),
-    Column("started_at", UtcTime, nullable=False, default=now), Column("updated_at", UtcTime, nullable=False, default=now),
+    "checkpoints",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("position", sa.JSON, nullable=False),
+    Column("state", String(20), nullable=False, default="running"),
+    *_reason(),
+    Column("started_at", UtcTime, nullable=False, default=now),
+    Column("updated_at", UtcTime, nullable=False, default=now),
 )
 
 # Design D3. One background job.
 # state: waiting, queued (handed to RQ), running, done, failed, quarantined, cancelled.
 jobs = Table(
-    "jobs", metadata, _id(), _created(),
-    Column("name", String(60), nullable=False), Column("queue", String(30), nullable=False),
-    Column("arguments", sa.JSON, nullable=False), Column("unique_key", String(200)),
+    "jobs",
+    metadata,
+    _id(),
+    _created(),
+    Column("name", String(60), nullable=False),
+    Column("queue", String(30), nullable=False),
+    Column("arguments", sa.JSON, nullable=False),
+    Column("unique_key", String(200)),
     Column("priority", sa.Integer, nullable=False),  # smaller goes first: 0 a person waits, 50 live, 100 bulk
     Column("state", String(20), nullable=False, default="waiting"),
-    Column("due_at", UtcTime, nullable=False, default=now), Column("queued_at", UtcTime),
-    Column("started_at", UtcTime), Column("finished_at", UtcTime),
+    Column("due_at", UtcTime, nullable=False, default=now),
+    Column("queued_at", UtcTime),
+    Column("started_at", UtcTime),
+    Column("finished_at", UtcTime),
     Column("attempt", sa.Integer, nullable=False, default=0),  # only grows: it fences slow old processes
-    Column("failures", sa.Integer, nullable=False, default=0), Column("deaths", sa.Integer, nullable=False, default=0),
-    Column("lease_owner", String(120)), Column("lease_until", UtcTime), Column("progress", sa.JSON),
-    Column("error_code", String(80)), Column("error", Text), Column("next_step", Text),
+    Column("failures", sa.Integer, nullable=False, default=0),
+    Column("deaths", sa.Integer, nullable=False, default=0),
+    Column("lease_owner", String(120)),
+    Column("lease_until", UtcTime),
+    Column("progress", sa.JSON),
+    Column("error_code", String(80)),
+    Column("error", Text),
+    Column("next_step", Text),
     Column("error_branch", String(20)),  # retryable, permanent, configuration (a person must set something), death
-    Index(None, "state", "queue", "priority", "due_at"), Index(None, "lease_until"), Index(None, "unique_key"),
+    Index(None, "state", "queue", "priority", "due_at"),
+    Index(None, "lease_until"),
+    Index(None, "unique_key"),
     # One waiting job per key; a second may wait while the first runs, so that no news is missed.
     Index(
-        "uq_jobs_waiting_key", "unique_key", unique=True,
-        sqlite_where=text("state IN ('waiting','queued')"), postgresql_where=text("state IN ('waiting','queued')"),
+        "uq_jobs_waiting_key",
+        "unique_key",
+        unique=True,
+        sqlite_where=text("state IN ('waiting','queued')"),
+        postgresql_where=text("state IN ('waiting','queued')"),
     ),
 )
 
 # Processes that are alive, for `status` and `/ready`: written every few seconds, never trusted for correctness.
 processes = Table(
-    "processes", metadata, Column("name", String(120), primary_key=True), Column("role", String(30), nullable=False),
-    Column("pid", sa.Integer, nullable=False), Column("started_at", UtcTime, nullable=False),
-    Column("seen_at", UtcTime, nullable=False), Column("detail", sa.JSON),
+    "processes",
+    metadata,
+    Column("name", String(120), primary_key=True),
+    Column("role", String(30), nullable=False),
+    Column("pid", sa.Integer, nullable=False),
+    Column("started_at", UtcTime, nullable=False),
+    Column("seen_at", UtcTime, nullable=False),
+    Column("detail", sa.JSON),
 )

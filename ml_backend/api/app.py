@@ -13,6 +13,7 @@ from ml_backend.api.auth import Gate
 from ml_backend.api.calls import Calls
 from ml_backend.api.datasets import Datasets
 from ml_backend.api.exotel import Exotel
+from ml_backend.api.experiments import Experiments
 from ml_backend.api.jobs import Jobs
 from ml_backend.api.objects import Objects
 from ml_backend.api.ops import Operations, count_requests
@@ -33,6 +34,8 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
     operations, jobs = Operations(context), Jobs(context)
     exotel, calls = Exotel(context), Calls(context)
     annotations = Annotations(context)
+
+    experiments = Experiments(context)
 
     app = Flask("ml_backend", static_folder=None)
     requests.install(app, int(settings.max_body_mb * 1_000_000))
@@ -60,6 +63,9 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
         ("/api/annotations", annotations.list, gate.bearer("read"), ("GET",)),
         ("/api/annotations/summary", annotations.summary, gate.bearer("read"), ("GET",)),
         ("/api/annotations/<annotation_id>", annotations.show, gate.bearer("read"), ("GET",)),
+        ("/api/experiments", experiments.list, gate.bearer("read"), ("GET",)),
+        ("/api/experiments/<name>", experiments.show, gate.bearer("read"), ("GET",)),
+        ("/api/calls/<call_sid>/satisfaction", experiments.satisfied, gate.bearer("operate"), post),
         ("/api/jobs", jobs.list, gate.bearer("read"), ("GET",)),
         ("/api/jobs/<job_id>", jobs.show, gate.bearer("read"), ("GET",)),
     ):

@@ -113,6 +113,9 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("model_version", sa.String(length=120), nullable=True))
         batch_op.add_column(sa.Column("measures", sa.JSON(), nullable=True))
 
+    with op.batch_alter_table("calls", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("satisfaction", sa.Float(), nullable=True))
+
     with op.batch_alter_table("datasets", schema=None) as batch_op:
         batch_op.add_column(sa.Column("test_sha256", sa.String(length=64), nullable=True))
         batch_op.add_column(sa.Column("renderings", sa.JSON(), nullable=False, server_default="{}"))
@@ -226,6 +229,9 @@ def downgrade() -> None:
         batch_op.drop_column("details_key")
         batch_op.drop_column("against_version")
         batch_op.drop_column("test_sha256")
+
+    with op.batch_alter_table("calls", schema=None) as batch_op:
+        batch_op.drop_column("satisfaction")
 
     with op.batch_alter_table("datasets", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_datasets_manifest_sha256"))

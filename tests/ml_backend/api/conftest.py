@@ -14,7 +14,7 @@ from ml_backend.api.app import create_app, load_plugin
 from ml_backend.context import Context
 from ml_backend.db import Database
 from ml_backend.settings import Settings
-from tests.ml_backend.api.serving import PASSWORD, SECRET, TOKEN, USER, Serving
+from tests.ml_backend.api.serving import OPERATE, PASSWORD, SECRET, TOKEN, USER, Serving
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +38,7 @@ def serve(tmp_path: Path, empty_database: Path) -> Iterator[Callable[..., Servin
             "basic_auth_user": USER,
             "basic_auth_pass": PASSWORD,
             "label_studio_webhook_secret": SECRET,
-            "api_tokens": f"ops:read:{TOKEN}",
+            "api_tokens": f"ops:read:{TOKEN},shop:operate:{OPERATE}",
             "predict_wait_s": 0.0,
             "database_url": "",
             **changes,

@@ -22,7 +22,9 @@ ORIGINAL = (Path(__file__).parents[3] / "ml_backend" / "labelling" / "original.x
 USER, PASSWORD, SECRET, TOKEN = "label-studio", "p" * 24, "s" * 24, "t" * 24
 BASIC = {"Authorization": "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()}
 WEBHOOK = {"X-Webhook-Secret": SECRET}
+OPERATE = "o" * 24
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
+OPERATOR = {"Authorization": f"Bearer {OPERATE}"}
 PROJECT = 23
 
 

@@ -180,6 +180,17 @@ def test_an_unreadable_webhook_is_kept_without_its_secrets_and_refused(serving: 
     assert serving.jobs("read-event") == []
 
 
+@pytest.mark.parametrize(
+    "shape", [{"projects": [{"id": 3, "token": "very-secret"}]}, {"task": {"project": {"token": "very-secret"}}}]
+)
+def test_a_secret_in_a_shape_nobody_has_seen_is_not_kept(serving: Serving, shape: dict[str, Any]) -> None:
+    body = {"action": "SOMETHING_NEW", "project": {"id": 3, "token": "very-secret"}, **shape}
+    assert serving.post("/webhook", body, headers=WEBHOOK).status_code == 200
+    (event,) = serving.rows(tables.events)
+    assert b"very-secret" not in event.body
+    assert b'"id":3' in event.body
+
+
 @pytest.mark.parametrize("project", [None, 5, "x", {}, {"id": None}, {"id": "../x"}, {"id": True}])
 def test_a_start_of_training_without_a_project_is_400(serving: Serving, project: Any) -> None:
     body = {"action": "START_TRAINING", "project": project}

@@ -1,0 +1,5 @@
+"""An empty database, rows in it, and an experiment over them."""
+
+from tests.training.quality.conftest import database, databases, rows, schema
+
+__all__ = ["database", "databases", "rows", "schema"]

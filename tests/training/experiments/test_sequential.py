@@ -1,0 +1,74 @@
+"""Looking after every call, as often as one likes, keeps the chance of a wrong verdict under its bound."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from training.experiments.sequential import LEAST, interval, weighted
+
+
+def rates(random_: random.Random, number: int, mean: float) -> list[float]:
+    """Error rates of calls as they are: many good ones, a few bad, some above 1."""
+    return [min(2.0, random_.expovariate(1 / mean)) for _ in range(number)]
+
+
+def verdict(calls: list[tuple[bool, float]], share: float) -> tuple[str, int]:
+    """What somebody who looks after every fifth call decides, and when."""
+    parts = weighted(calls, share=share)
+    for seen in range(LEAST, len(parts) + 1, 5):
+        now = interval(parts[:seen])
+        if now.worse or now.better:
+            return ("worse" if now.worse else "better"), seen
+    return "undecided", len(parts)
+
+
+def simulated(champion: float, challenger: float, *, share: float, times: int, calls: int, seed: int) -> list[str]:
+    random_ = random.Random(seed)
+    found = []
+    for _ in range(times):
+        sides = [random_.random() < share for _ in range(calls)]
+        mine = [(side, rates(random_, 1, challenger if side else champion)[0]) for side in sides]
+        found.append(verdict(mine, share)[0])
+    return found
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1])
+def test_two_equal_models_are_told_apart_in_fewer_than_one_of_twenty_experiments(share: float) -> None:
+    found = simulated(0.2, 0.2, share=share, times=300, calls=600, seed=7)
+    assert sum(each != "undecided" for each in found) / len(found) <= 0.05
+
+
+def test_a_clearly_worse_challenger_is_found() -> None:
+    found = simulated(0.15, 0.30, share=0.5, times=60, calls=600, seed=11)
+    assert found.count("worse") >= 55
+    assert "better" not in found
+
+
+def test_a_clearly_better_challenger_is_found() -> None:
+    found = simulated(0.30, 0.15, share=0.5, times=60, calls=600, seed=13)
+    assert found.count("better") >= 55
+    assert "worse" not in found
+
+
+def test_the_weighted_difference_is_unbiased_for_any_share() -> None:
+    random_ = random.Random(3)
+    sides = [random_.random() < 0.1 for _ in range(60_000)]
+    parts = weighted([(side, rates(random_, 1, 0.3 if side else 0.2)[0]) for side in sides], share=0.1)
+    assert sum(parts) / len(parts) == pytest.approx(0.1, abs=0.02)
+
+
+def test_few_calls_decide_nothing() -> None:
+    assert interval([]).low == -math.inf
+    assert interval([0.5]).high == math.inf
+    certain = interval([1.0] * (LEAST - 1))
+    assert not certain.worse
+    assert interval([1.0] * LEAST).worse
+
+
+def test_both_sides_need_a_share() -> None:
+    for share in (0.0, 1.0):
+        with pytest.raises(ValueError, match="share"):
+            weighted([(True, 0.1)], share=share)

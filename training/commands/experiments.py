@@ -1,0 +1,158 @@
+"""`experiments start|list|show|stop`: a new version on a share of the calls, or in their shadow."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from datetime import timedelta
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ml_backend import registry, routing, settings, tables
+from ml_backend.context import Context, open_context
+from ml_backend.errors import InvalidInput, PermanentError
+from ml_backend.tables import experiments
+from training.experiments import watching
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Compare two model versions on real calls.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Name = Annotated[str, typer.Argument(help="Name of the experiment.")]
+
+
+@app.command()
+def start(
+    challenger: Annotated[str, typer.Argument(help="The version to try; see `models list`.")],
+    name: Annotated[str, typer.Option(help="A name for it; by default the version's.")] = "",
+    share: Annotated[float, typer.Option(help="Share of the calls it gets, e.g. 0.5 or 0.1.")] = 0.5,
+    shadow: Annotated[bool, typer.Option("--shadow", help="It hears them too, and nobody sees its text.")] = False,
+    language: Annotated[str, typer.Option(help="Only calls of projects in this language.")] = "*",
+    days: Annotated[int, typer.Option(help="Ends undecided after so many days.", min=1, max=365)] = 28,
+    as_json: AsJson = False,
+) -> None:
+    """Send a share of the calls to another version. Annotators do not see which version made a draft.
+
+    Example: python -m ml_backend experiments start kaan-tiny-2 --share 0.5
+    """
+    context = open_context(settings.load())
+    if not 0 < share <= 1 or (share == 1 and not shadow):
+        raise InvalidInput("bad-share", "Both sides need a share of the calls.", "Give --share between 0 and 1.")
+    version = registry.find(context, challenger)
+    champion = registry.champion(context, version.kind, language=language)
+    if version.id == champion.id:
+        raise InvalidInput("same-version", f"{challenger} is the champion.", "Name another version.")
+    if version.rolled_back:
+        raise PermanentError(
+            "rolled-back", f"{challenger} was rolled back.", "Train a new version; this one was found wanting."
+        )
+    running = sa.select(experiments).where(experiments.c.state == watching.RUNNING, experiments.c.language == language)
+    if context.db.rows(running):
+        raise PermanentError(
+            "experiment-running", "Another experiment is running.", "`experiments list`, then `experiments stop NAME`."
+        )
+    name = name or f"{challenger}-{tables.now():%Y%m%d-%H%M%S}"
+    if context.db.rows(sa.select(experiments.c.id).where(experiments.c.name == name)):
+        raise PermanentError("experiment-known", f"There was an experiment {name!r}.", "Give another --name.")
+    watching.begin(
+        context,
+        {
+            "name": name, "champion": champion.version, "challenger": version.version, "traffic_share": share,
+            "kind": routing.SHADOW if shadow else routing.AB, "language": language, "salt": secrets.token_hex(8),
+            "started_by": "command", "ends_at": tables.now() + timedelta(days=days),
+        },
+    )  # fmt: skip
+    _say(context, name, as_json=as_json)
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """All experiments, the latest first.
+
+    Example: python -m ml_backend experiments list
+    """
+    context = open_context(settings.load())
+    rows = context.db.rows(sa.select(experiments).order_by(experiments.c.id.desc()).limit(100))
+    if as_json:
+        typer.echo(json.dumps({"experiments": [_facts(row) for row in rows]}, ensure_ascii=False))
+        return
+    table = Table("name", "kind", "share", "champion", "challenger", "state")
+    for row in rows:
+        table.add_row(row.name, row.kind, f"{row.traffic_share:.0%}", row.champion, row.challenger, row.state)
+    Console().print(table if rows else "No experiment was ever started.")
+
+
+@app.command()
+def show(name: Name, as_json: AsJson = False) -> None:
+    """Both sides side by side: calls, corrected words, time, and whether it is decided.
+
+    Example: python -m ml_backend experiments show kaan-tiny-2-try
+    """
+    context = open_context(settings.load())
+    row = _find(context, name)
+    if row.state == watching.RUNNING:
+        watching.look(context, row)
+    _say(context, name, as_json=as_json)
+
+
+@app.command()
+def stop(name: Name, as_json: AsJson = False) -> None:
+    """End an experiment; open tasks of the challenger are drafted anew by the champion.
+
+    Example: python -m ml_backend experiments stop kaan-tiny-2-try
+    """
+    context = open_context(settings.load())
+    row = _find(context, name)
+    if row.state == watching.RUNNING:
+        watching.look(context, row)
+        with context.db.transaction() as connection:
+            watching.stop(connection, row, who="command")
+    _say(context, name, as_json=as_json)
+
+
+def _find(context: Context, name: str) -> sa.Row[Any]:
+    rows = context.db.rows(sa.select(experiments).where(experiments.c.name == name))
+    if not rows:
+        known = [row.name for row in context.db.rows(sa.select(experiments.c.name).limit(20))]
+        raise PermanentError(
+            "unknown-experiment", f"There is no experiment {name[:80]!r}.", f"Known: {', '.join(known) or 'none yet'}."
+        )
+    return rows[0]
+
+
+def _say(context: Context, name: str, *, as_json: bool) -> None:
+    facts = _facts(_find(context, name))
+    if as_json:
+        typer.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    console, outcome = Console(highlight=False), facts["outcome"] or {}
+    console.print(f"{facts['name']}: {facts['challenger']} against {facts['champion']}, {facts['state']}.")
+    if facts["reason"]:
+        console.print(facts["reason"])
+    table = Table("", "champion", "challenger")
+    sides = [outcome.get(side) or {} for side in (routing.CHAMPION, routing.CHALLENGER)]
+    for title, key, form in (
+        ("calls", "calls", "{:d}"), ("words", "words", "{:d}"), ("words corrected", "wer", "{:.1%}"),
+        ("drafts corrected", "edit_rate", "{:.0%}"),
+        ("seconds of work per audio minute", "review_s_per_audio_minute", "{:.0f}"),
+        ("draft there after (s)", "draft_after_s", "{:.0f}"), ("satisfaction", "satisfaction", "{:.2f}"),
+    ):  # fmt: skip
+        table.add_row(title, *(form.format(side[key]) if side.get(key) is not None else "-" for side in sides))
+    console.print(table)
+    if outcome.get("interval"):
+        low, high = (100 * each for each in outcome["interval"])
+        console.print(
+            f"Difference {100 * outcome['difference']:+.1f} points, surely between {low:+.1f} and {high:+.1f}."
+        )
+
+
+def _facts(row: sa.Row[Any]) -> dict[str, Any]:
+    return {
+        "name": row.name, "kind": row.kind, "language": row.language, "traffic_share": row.traffic_share,
+        "champion": row.champion, "challenger": row.challenger, "state": row.state, "reason": row.reason,
+        "started_at": row.created_at.isoformat(), "ends_at": row.ends_at.isoformat() if row.ends_at else None,
+        "ended_at": row.ended_at.isoformat() if row.ended_at else None, "outcome": row.outcome,
+    }  # fmt: skip

@@ -1,0 +1,100 @@
+"""An experiment -> its verdict, as soon as the numbers carry one: withdrawn, decided, or ended without a winner.
+
+A challenger that is worse is withdrawn at once and its open tasks are drafted anew by the champion. One that is better
+is said to be; promoting it is the gate's business. After `ends_at` the champion stays.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend import db, jobs, log, routing, tables
+from ml_backend.context import Context, JobContext
+from ml_backend.tables import experiments, projects
+from training.experiments import outcomes, sequential
+
+ALPHA = 0.05
+RUNNING, WITHDRAWN, DECIDED, UNDECIDED, STOPPED = "running", "withdrawn", "decided", "undecided", "stopped"
+
+_log = log.get("experiments")
+
+
+def watch_experiments(context: JobContext) -> None:
+    """Look at every running experiment and act on what it says. Safe to repeat."""
+    for experiment in context.db.rows(sa.select(experiments).where(experiments.c.state == RUNNING)):
+        look(context, experiment)
+
+
+def look(context: Context, experiment: sa.Row[Any]) -> dict[str, Any]:
+    """Measure one experiment, keep the figures in its row, and end it when they carry a verdict; gives the figures."""
+    with context.db.reading() as connection:
+        found = outcomes.of(connection, experiment)
+    alpha = float((experiment.options or {}).get("alpha", ALPHA))
+    if experiment.kind == routing.SHADOW:
+        parts = outcomes.differences(found)
+    else:
+        sides = [(call.arm == routing.CHALLENGER, call.rate) for call in found if call.words]
+        parts = sequential.weighted(sides, share=float(experiment.traffic_share))
+    now = sequential.interval(parts, alpha=alpha)
+    outcome = {
+        "observations": now.observations,
+        "difference": round(now.difference, 4),
+        "interval": [round(now.low, 4), round(now.high, 4)] if now.observations > 1 else None,
+        "alpha": alpha,
+        "champion": outcomes.summary([call for call in found if call.arm == routing.CHAMPION]),
+        "challenger": outcomes.summary([call for call in found if call.arm == routing.CHALLENGER]),
+        "at": tables.now().isoformat(),
+    }
+    state, reason = _verdict(experiment, now)
+    with context.db.transaction() as connection:
+        still = sa.and_(experiments.c.id == experiment.id, experiments.c.state == RUNNING)
+        ended = {"state": state, "reason_code": state, "reason": reason, "ended_at": tables.now()}
+        values: dict[str, Any] = {"outcome": outcome, **(ended if state != RUNNING else {})}
+        changed = connection.execute(sa.update(experiments).where(still).values(**values)).rowcount
+        if changed and state == WITHDRAWN:
+            draft_anew(connection)
+    if changed and state != RUNNING:
+        _log.info("experiment_ended", experiment=experiment.name, state=state)
+    return outcome | {"state": state, "reason": reason}
+
+
+def stop(connection: Connection, experiment: sa.Row[Any], *, who: str) -> bool:
+    """End a running experiment by hand; its open tasks go back to the champion. False when it had ended already."""
+    still = sa.and_(experiments.c.id == experiment.id, experiments.c.state == RUNNING)
+    values = {"state": STOPPED, "reason_code": STOPPED, "reason": f"Stopped by {who}.", "ended_at": tables.now()}
+    if not connection.execute(sa.update(experiments).where(still).values(**values)).rowcount:
+        return False
+    draft_anew(connection)
+    return True
+
+
+def draft_anew(connection: Connection) -> None:
+    """Wake what drafts open tasks by the route they have now."""
+    for project_id in (
+        connection.execute(sa.select(projects.c.id).where(projects.c.state == "attached")).scalars().all()
+    ):
+        jobs.enqueue(connection, jobs.REDRAFT_PROJECT, key=str(project_id), project_id=int(project_id))
+
+
+def begin(context: Context, values: dict[str, Any]) -> int:
+    """The row of a new experiment; gives its id."""
+    with context.db.transaction() as connection:
+        row_id, _ = db.insert_once(connection, experiments, values, key=("name",))
+    return row_id
+
+
+def _verdict(experiment: sa.Row[Any], now: sequential.Interval) -> tuple[str, str]:
+    points, calls = f"{abs(100 * now.difference):.1f} points", f"{now.observations} calls"
+    if now.worse:
+        return WITHDRAWN, f"{experiment.challenger} needed {points} more words corrected, on {calls}: withdrawn."
+    if now.better:
+        return DECIDED, (
+            f"{experiment.challenger} needed {points} fewer words corrected, on {calls}. "
+            f"`python -m ml_backend promote {experiment.challenger}` makes it the champion."
+        )
+    if experiment.ends_at is not None and tables.now() >= experiment.ends_at:
+        return UNDECIDED, f"After {calls} neither side is better beyond luck; {experiment.champion} stays."
+    return RUNNING, ""
