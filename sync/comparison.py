@@ -8,6 +8,7 @@ disagree.
 
 from __future__ import annotations
 
+import importlib
 import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,9 +16,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import jobs, tables
+from ml_backend import db, jobs, tables
 from ml_backend.context import Context, JobContext
-from ml_backend.errors import KaanError
+from ml_backend.errors import KaanError, PermanentError
 from ml_backend.tables import checkpoints, projects
 from sync import reconcile
 from sync.annotating import differences
@@ -27,6 +28,8 @@ from sync.label_studio.client import LabelStudioClient, client_of
 
 OVERLAP = timedelta(minutes=10)
 FULL_AGAIN = timedelta(minutes=30)  # a difference that a full comparison left is not looked at again before this
+MISSING = "project-missing"
+STEP = "it was deleted there, or belongs to another user's token. `python -m ml_backend project detach` lets it go."
 BEGINNING = datetime(1971, 1, 1, tzinfo=UTC)
 _log = logging.getLogger(__name__)
 
@@ -39,17 +42,24 @@ def compare_annotations(context: JobContext, project_id: int, full: int = 0) -> 
     client, begun = client_of(context), tables.now()
     webhook = repair_webhook(context, client, project)
     place = _place(context, project)
-    if full or place is None:
-        seen = reconcile.read(context, project, report=context.report)
+    if place is None:
         full = 1
-    else:
-        seen = reconcile.read(context, project, changed_after=_since(place), report=context.report)
-    difference = differences.count(context, project, client.project(project.ls_project_id))
+    after = None if full or place is None else _since(place)
+    try:
+        seen = reconcile.read(context, project, changed_after=after, report=context.report)
+        difference = differences.count(context, project, client.project(project.ls_project_id))
+    except PermanentError as error:
+        if error.code not in (MISSING, "http-missing"):
+            raise
+        context.db.update(projects, project_id, reason_code=MISSING, reason=f"Label Studio shows it no more: {STEP}")
+        return
     more: dict[str, Any] = {"webhook": webhook}
     if full:
         more |= {"full_at": begun.isoformat(), "left_by_full": difference.annotations, "repaired": seen.repaired}
     last_full = time_of((differences.read(context, project_id) or {}).get("full_at"))
     with context.db.transaction() as connection:
+        if project.reason_code == MISSING:
+            db.update(connection, projects, project_id, reason_code=None, reason=None)
         differences.write(connection, project, difference, **more)
         if not full or place is None:
             _move(connection, project, place, seen.latest, begun)
@@ -103,7 +113,7 @@ def _move(
         position = {**place, "settled": bool(place.get("settled") or quiet)}
     else:
         position = {"latest": latest.isoformat(), "seen_at": now.isoformat(), "settled": False}
-    mine = checkpoints.c.name == _name(project)
-    changed = sa.update(checkpoints).where(mine).values(position=position, updated_at=now)
-    if not connection.execute(changed).rowcount:
-        connection.execute(sa.insert(checkpoints).values(name=_name(project), position=position, updated_at=now))
+    dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
+    values = {"position": position, "updated_at": now}
+    insert = dialect.insert(checkpoints).values(name=_name(project), **values)
+    connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=values))

@@ -38,7 +38,7 @@ class Webhooks:
         raw = body()
         try:
             event = parse_object(raw)
-            kept = orjson.dumps(without_secrets(event))
+            kept = kept_of(event)
         except InvalidInput as error:
             self._store(_SECRET_TEXT.sub(rb'"\1":""', raw), None, unreadable=error)
             raise
@@ -85,6 +85,20 @@ class Webhooks:
 def without_secrets(event: dict[str, Any]) -> dict[str, Any]:
     """The event without the project's token and data credentials."""
     project = event.get("project")
-    if not isinstance(project, dict):
-        return event
-    return {**event, "project": {name: value for name, value in project.items() if name not in PROJECT_SECRETS}}
+    if isinstance(project, dict):
+        event = {**event, "project": {name: value for name, value in project.items() if name not in PROJECT_SECRETS}}
+    return event
+
+
+def kept_of(event: dict[str, Any]) -> bytes:
+    """What is stored. Where a secret's name is left (a shape nobody has seen yet), all of that name are removed."""
+    kept = orjson.dumps(without_secrets(event))
+    if any(f'"{name}":'.encode() in kept for name in PROJECT_SECRETS):
+        kept = orjson.dumps(_stripped(event))
+    return kept
+
+
+def _stripped(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _stripped(one) for name, one in value.items() if name not in PROJECT_SECRETS}
+    return [_stripped(one) for one in value] if isinstance(value, list) else value

@@ -299,3 +299,13 @@ def test_a_quiet_project_is_not_read_again_and_again(team: Team) -> None:
     service.client._task_page = counted  # type: ignore[method-assign]
     team.compare()
     assert asked == [("page", 1)]
+
+
+def test_a_project_deleted_in_label_studio_is_said_once_and_is_no_failed_job(team: Team) -> None:
+    team.service.client.call("DELETE", f"/api/projects/{team.project.ls_project_id}/")
+    team.compare()
+    team.compare(full=1)
+
+    row = team.service.context.db.row(tables.projects, team.project.id)
+    assert row.reason_code == "project-missing"
+    assert {job.state for job in team.service.rows(tables.jobs, name="compare-annotations")} == {"done"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 from collections.abc import Iterator
@@ -21,9 +22,10 @@ from sync import pipeline
 from tests.faults import label_studio, world
 from tests.faults.label_studio import FakeLabelStudio
 from tests.faults.storms import supervised
+from tests.servers import postgres
 
 SECRET = "hook-secret-of-this-test-" + "0" * 8
-TASKS, ACTS, KILLS = 120, 300, 4
+TASKS, ACTS, KILLS = 60, 200, 4
 
 
 @pytest.fixture
@@ -32,9 +34,9 @@ def studio() -> Iterator[FakeLabelStudio]:
         yield fake
 
 
-@pytest.fixture
-def there(tmp_path: Path, studio: FakeLabelStudio) -> Iterator[world.World]:
-    port = world.free_port()
+@pytest.fixture(params=["sqlite", "postgresql"])
+def there(request: pytest.FixtureRequest, tmp_path: Path, studio: FakeLabelStudio) -> Iterator[world.World]:
+    port, stack = world.free_port(), contextlib.ExitStack()
     settings = {
         "REDIS_URL": "redis://127.0.0.1:1/0",
         "LABEL_STUDIO_URL": studio.url,
@@ -45,7 +47,10 @@ def there(tmp_path: Path, studio: FakeLabelStudio) -> Iterator[world.World]:
         "PORT": str(port),
         "HOST": "127.0.0.1",
     }
-    with world.running(tmp_path, **settings) as made:
+    with stack:
+        if request.param == "postgresql":
+            settings["DATABASE_URL"] = stack.enter_context(postgres.running()).database()
+        made = stack.enter_context(world.running(tmp_path, **settings))
         made.port = port
         yield made
 
