@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import MappingProxyType
 
 from ml_backend.errors import InvalidInput
-from training.normalisation import numbers, scripts, writing
+from training.normalisation import distance, numbers, scripts, writing
 
 STRICT, INDIC = "strict@1", "indic@1"
 SCRIPT_NEUTRAL, NUMBER_CANONICAL = "script-neutral@1", "number-canonical@1"
@@ -53,11 +53,25 @@ def normalise(text: str, language: str | None = None, *, normaliser: str) -> str
 
 
 def pair(reference: str, hypothesis: str, *, normaliser: str, language: str | None = None) -> tuple[str, str]:
-    """Two texts as they are compared under one reading. Script-neutral, the reference settles what the other means."""
+    """Two texts as they are compared under one reading, where one text may settle what the other means.
+
+    script-neutral: a word that only changed its script is written like the reference's. number-canonical: a wrong word
+    inside a number may leave its parts standing apart; where that costs more than it does word by word (`indic`), the
+    texts are compared word by word, so that a substitution costs the same in every reading.
+    """
     read = reading(normaliser)
     if normaliser == SCRIPT_NEUTRAL:
         return scripts.agree(writing.indic(reference), writing.indic(hypothesis), language)
-    return read(reference, language), read(hypothesis, language)
+    texts = read(reference, language), read(hypothesis, language)
+    if normaliser == NUMBER_CANONICAL and texts[0] != texts[1]:
+        spoken = writing.indic(reference), writing.indic(hypothesis)
+        if texts != spoken and _words_apart(spoken) < _words_apart(texts):
+            return spoken
+    return texts
+
+
+def _words_apart(texts: tuple[str, str]) -> int:
+    return distance.words(texts[0].split(), texts[1].split())
 
 
 def reading(name: str) -> Normaliser:

@@ -22,6 +22,7 @@ HALF, DIGITS_IN_A_ROW = Decimal("0.5"), 3
 
 _WRITTEN = re.compile(r"\d+(?:\.\d+)?")
 _GLUED = re.compile(r"(\d+(?:\.\d+)?)([^\d.].*)")  # 500रुपये, 5kg
+_GLUED_SIGN = re.compile(r"(rs|रु|inr)(\d+(?:\.\d+)?)")
 _VULGAR = re.compile(r"(\d*)\s*([¼½¾])")
 _VULGAR_VALUES = {"¼": "25", "½": "5", "¾": "75"}
 _HUNDREDS = frozenset(map(spelling, words.HUNDREDS))
@@ -56,7 +57,10 @@ def in_digits(text: str, language: str | None) -> str:
     tongue = language if language in words.SMALL and language else ""
     if not text:
         return text
-    sequence = [_word(part, tongue) for word in text.split() for part in _parts(ascii_digits(word))]
+    parts = [part for word in text.split() for part in _parts(ascii_digits(word))]
+    sequence = [_word(part, tongue) for part in parts]
+    if tongue not in ("en", "hi") and not words.ENGLISH_TOO.isdisjoint(parts):
+        sequence = [_in_context(parts, place, word) for place, word in enumerate(sequence)]
     said: list[str] = []
     place = 0
     while place < len(sequence):
@@ -82,8 +86,18 @@ def vulgar_fractions(text: str) -> str:
 
 
 def _parts(word: str) -> Sequence[str]:
-    glued = _GLUED.fullmatch(word)
+    glued = _GLUED.fullmatch(word) or _GLUED_SIGN.fullmatch(word)
     return (glued[1], glued[2]) if glued else (word,)
+
+
+def _in_context(parts: Sequence[str], place: int, word: _Word) -> _Word:
+    """`do` and `teen` are numbers beside words that only go with numbers: do sau, saadhe teen."""
+    if parts[place] not in words.ENGLISH_TOO:
+        return word
+    before = parts[place - 1] if place else ""
+    after = parts[place + 1] if place + 1 < len(parts) else ""
+    counted = after in _HUNDREDS or (after in words.SCALES and after != "k")
+    return _word(parts[place], "hi") if before in words.SHIFTS or counted else word
 
 
 @lru_cache(maxsize=65536)
@@ -244,7 +258,7 @@ def _written(value: Decimal) -> str:
 
 
 def _signs(said: Sequence[str], tongue: str) -> list[str]:
-    """₹ 500 and Rs 500 as they are said: 500 rupees. 50 % as 50 percent."""
+    """₹ 500, Rs 500 and 500 Rs as they are said: 500 rupees. 50 % as 50 percent."""
     out: list[str] = []
     place = 0
     while place < len(said):
@@ -252,6 +266,9 @@ def _signs(said: Sequence[str], tongue: str) -> list[str]:
         if here in words.RUPEE_SIGNS and after[:1].isdigit():
             out += [after, words.CURRENCY[tongue]]
             place += 2
+        elif here in words.RUPEE_SIGNS and out and out[-1][:1].isdigit():
+            out.append(words.CURRENCY[tongue])
+            place += 1
         else:
             out.append(words.PERCENT[tongue] if here == "%" and out and out[-1][:1].isdigit() else here)
             place += 1

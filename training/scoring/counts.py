@@ -6,7 +6,7 @@ are the fewest (Levenshtein), by rapidfuzz. Characters are code points of the te
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rapidfuzz.distance import Levenshtein
@@ -72,8 +72,17 @@ class Counts:
 
 
 def count(reference: str, hypothesis: str, *, normaliser: str, language: str | None = None) -> Counts:
-    """What it takes to turn `reference` into `hypothesis`, both under one reading."""
-    return compare(*normalize.pair(reference, hypothesis, normaliser=normaliser, language=language))
+    """What it takes to turn `reference` into `hypothesis`, both under one reading.
+
+    Words and characters are those of the reference by itself, whatever it is compared with: rates of two models on the
+    same references have the same denominator.
+    """
+    expected, heard = normalize.pair(reference, hypothesis, normaliser=normaliser, language=language)
+    found = compare(expected, heard)
+    if normaliser != normalize.NUMBER_CANONICAL:
+        return found
+    alone = normalize.normalise(reference, language, normaliser=normaliser)
+    return replace(found, words=len(alone.split()), chars=len(alone))
 
 
 def compare(reference: str, hypothesis: str) -> Counts:

@@ -32,6 +32,8 @@ NUMBERS_HINDI = [
     ("₹2,500", "ढाई हज़ार रुपये", "2500 रुपये"),
     ("50%", "पचास प्रतिशत", "50 प्रतिशत"),
     ("do hazaar", "दो हज़ार", "2000"),
+    ("500 रु.", "₹500/-", "500 रुपये"),
+    ("1,25,000.50", "125000.5", "125000.5"),
 ]
 
 NUMBERS_MARATHI = [
@@ -72,6 +74,14 @@ NUMBERS_ENGLISH = [
     ("Rs. 500", "five hundred rupees", "500 rupees"),
     ("50%", "fifty percent", "50 percent"),
     ("5kg", "five kg", "5 kg"),
+    ("Rs500", "500 Rs.", "500 rupees"),
+]
+
+NUMBERS_HINGLISH = [
+    ("saadhe teen", "साढ़े तीन", "3.5"),
+    ("do sau pachas", "दो सौ पचास", "250"),
+    ("dhai lakh", "2.5 lakh", "250000"),
+    ("double seven three", "डबल सेवन थ्री", "773"),
 ]
 
 NOT_ONE_NUMBER = [
@@ -123,6 +133,9 @@ SUBSTITUTIONS = [
     ("तो घरी गेला", "ती घरी गेला", "mr"),
     ("mujhe refund chahiye", "mujhe order chahiye", "hi-en"),
     ("मुझे refund चाहिए", "मुझे order चाहिए", "hi-en"),
+    ("ढाई हज़ार रुपये", "ढाई किताब रुपये", "hi"),  # a number broken apart
+    ("मुझे दो किलो चाहिए", "मुझे दो सौ चाहिए", "hi"),
+    ("twenty five thousand rupees", "twenty nice thousand rupees", "en"),
     ("please cancel the order", "please confirm the order", "en"),
     ("I want fifteen chairs", "I want fifty chairs", "en"),
 ]

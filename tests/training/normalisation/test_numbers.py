@@ -12,6 +12,7 @@ ALL = [
     *((*case, "hi") for case in cases.NUMBERS_HINDI),
     *((*case, "mr") for case in cases.NUMBERS_MARATHI),
     *((*case, "en") for case in cases.NUMBERS_ENGLISH),
+    *((*case, "hi-en") for case in cases.NUMBERS_HINGLISH),
 ]
 
 
@@ -42,6 +43,11 @@ def test_every_number_word_of_the_tables_gives_its_number(table: str, language: 
 @pytest.mark.parametrize("text", ["साढ़े", "मुझे पानी चाहिए", "point", "and", "k", "a", "शे"])
 def test_words_that_are_no_numbers_stay_words(text: str) -> None:
     assert number_canonical(text, "hi") == text
+
+
+def test_english_words_that_look_like_hindi_numbers_stay_words() -> None:
+    assert number_canonical("do it for a teen", "hi-en") == "do it for a teen"
+    assert number_canonical("do it for a teen", "en") == "do it for a teen"
 
 
 def _english(n: int) -> str:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_backend.errors import InvalidInput
+from training.normalize import NORMALISERS
 from training.scoring.counts import Counts, compare, count
 
 WORDS = st.lists(st.sampled_from(["मुझे", "काम", "कम", "चाहिए", "order", "कब", "25"]), max_size=12)
@@ -49,3 +50,28 @@ def test_an_unknown_reading_is_told_which_are_known() -> None:
     with pytest.raises(InvalidInput, match="whisper") as caught:
         count("a", "b", normaliser="whisper")
     assert "indic@1" in caught.value.next_step
+
+
+@given(WORDS, WORDS, st.sampled_from(list(NORMALISERS)))
+def test_the_denominator_never_depends_on_what_was_heard(
+    reference: list[str], hypothesis: list[str], name: str
+) -> None:
+    one, other = " ".join(reference), " ".join(hypothesis)
+    alone = NORMALISERS[name](one, "hi")
+    counts = count(one, other, normaliser=name, language="hi")
+    assert (counts.words, counts.chars) == (len(alone.split()), len(alone))
+
+
+SAID = "ढाई हज़ार सौ दो पचास किलो रुपये साढ़े तीन मुझे twenty five"
+NUMBERS = st.lists(st.sampled_from(SAID.split(" ")), min_size=1, max_size=8)
+
+
+@given(NUMBERS, st.data())
+def test_one_wrong_word_never_costs_more_than_one_however_numbers_fall_apart(
+    reference: list[str], data: st.DataObject
+) -> None:
+    place = data.draw(st.integers(0, len(reference) - 1))
+    hypothesis = [*reference[:place], "किताब", *reference[place + 1 :]]
+    for name in NORMALISERS:
+        counts = count(" ".join(reference), " ".join(hypothesis), normaliser=name, language="hi")
+        assert counts.word_edits.total == 1

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rapidfuzz.distance import Levenshtein
 
 from ml_backend import settings
 from ml_backend.engine import Transcriber
 from ml_backend.manifest import Window
+from training.normalisation import distance
 from training.trainers.asr import export, hearing
 from training.trainers.asr.features import FRAMES_PER_S, Array
 from training.trainers.asr.material import Material
@@ -71,7 +71,7 @@ def compare(weights: Path, folder: Path, clips: list[Clip], window: Window, *, b
 
 
 def word_edits(references: Sequence[str], hypotheses: Sequence[str]) -> int:
-    return sum(Levenshtein.distance(r.split(), h.split()) for r, h in zip(references, hypotheses, strict=True))
+    return sum(distance.words(r.split(), h.split()) for r, h in zip(references, hypotheses, strict=True))
 
 
 def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> float:
