@@ -1,21 +1,93 @@
-"""A request to train -> a Training run and its steps.
+"""A request to train -> a Training run, step by step: export, train, and what follows.
 
 Start Training, the threshold and the weekly check only insert a job row; here the request becomes a run, or a refusal
 that is kept for `training status` and `/api/training`, because Label Studio throws our answer away.
+
+Each step is a job of its own that can be repeated: when it is done, one transaction moves the run to the next step and
+inserts the next job. A worker that dies in between leaves a job that is taken back and finds its step where it was.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend import failpoints, tables
 from ml_backend.context import JobContext
-from training import threshold
+from ml_backend.errors import ConfigurationError, PermanentError
+from ml_backend.tables import runs as run_rows
+from training import dataset, runs, threshold
+
+REFUSALS = ("dataset-empty",)  # there is nothing wrong but the data
 
 
 def train_requested(context: JobContext, run_id: int | None = None, project_id: int | None = None) -> None:
-    """Begin a run: the one that was decided on, or one a person asks for now. Safe to repeat."""
+    """Do the next step of a run: of one that was decided on, or of one a person asks for now. Safe to repeat."""
     if run_id is None:
         answer = threshold.ask_by_hand(context, who="Label Studio", project_id=project_id)
         if answer.run_id is None:
             context.report(1.0, f"Refused: {answer.reason}")
-            return
-        run_id = answer.run_id
-    context.report(0.0, f"Run {run_id} is recorded; it waits for its export.")
+        else:
+            context.report(1.0, f"Run {answer.run_id} begins.")
+        return
+    row = runs.find(context, run_id)
+    if row.state in runs.OVER or row.step not in STEPS:
+        context.report(1.0, f"Run {run_id} is {row.state}.")
+        return
+    if row.cancel_asked:
+        _end(context, run_id, state="cancelled", code=None, reason="Somebody asked for it.")
+        return
+    _begin(context, row)
+    try:
+        STEPS[row.step](context, row)
+    except (PermanentError, ConfigurationError) as error:
+        state = "refused" if error.code in REFUSALS else "failed"
+        _end(context, run_id, state=state, code=error.code, reason=error.sentence)
+        raise
+    failpoints.hit("pipeline.before-next-step")
+    _go_on(context, row)
+
+
+def _export(context: JobContext, row: sa.Row[Any]) -> None:
+    """Samples -> the dataset of this run. The same samples give the dataset there is."""
+    made = dataset.export(context, report=context.report)
+    context.db.update(run_rows, row.id, dataset_id=made)
+
+
+def _train(context: JobContext, row: sa.Row[Any]) -> None:
+    """Dataset -> a registered version. A run that was cancelled says so in its row."""
+    runs.execute(context, row.id, report=context.report)
+
+
+STEPS: Mapping[str, Callable[[JobContext, sa.Row[Any]], None]] = {"export": _export, "train": _train}
+
+
+def _begin(context: JobContext, row: sa.Row[Any]) -> None:
+    waiting = sa.and_(run_rows.c.id == row.id, run_rows.c.state == "waiting")
+    values = {"state": "running", "started_at": tables.now(), "updated_at": tables.now()}
+    with context.db.transaction() as connection:
+        connection.execute(sa.update(run_rows).where(waiting).values(**values))
+
+
+def _go_on(context: JobContext, row: sa.Row[Any]) -> None:
+    """The next step and its job, or the end; nothing when the run is over or somebody was quicker."""
+    names = list(STEPS)
+    following = names[names.index(row.step) + 1 :]
+    values: dict[str, Any] = {"step": following[0] if following else "done", "updated_at": tables.now()}
+    if not following:
+        values |= {"state": "done", "finished_at": tables.now()}
+    here = sa.and_(run_rows.c.id == row.id, run_rows.c.step == row.step, run_rows.c.state == "running")
+    with context.db.transaction() as connection:
+        if connection.execute(sa.update(run_rows).where(here).values(**values)).rowcount and following:
+            threshold.enqueue(connection, row.id)
+
+
+def _end(context: JobContext, run_id: int, *, state: str, code: str | None, reason: str) -> None:
+    """The run's row says what ended it, unless the step has said so itself."""
+    now = tables.now()
+    values = {"state": state, "reason_code": code, "reason": reason, "finished_at": now, "updated_at": now}
+    alive = sa.and_(run_rows.c.id == run_id, run_rows.c.state.in_(("waiting", "running")))
+    with context.db.transaction() as connection:
+        connection.execute(sa.update(run_rows).where(alive).values(**values))

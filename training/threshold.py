@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +21,7 @@ from ml_backend.context import Context, JobContext
 from ml_backend.tables import checkpoints, runs
 
 THRESHOLD, BUTTON = "threshold", "button"
+HEARD_OF = timedelta(minutes=30)
 LEAST_TO_ASK = 1  # by hand: a run with nothing new would give the same model
 
 
@@ -38,8 +40,6 @@ def check_training(context: JobContext) -> None:
     least = context.settings.training_threshold
     with context.db.transaction() as connection:
         answer = ask(connection, least=least, who="schedule", why=THRESHOLD, keep_refusal=False)
-        if answer.run_id is not None:
-            jobs.enqueue(connection, jobs.TRAIN, key=f"run:{answer.run_id}", run_id=answer.run_id)
     counted = f"{answer.samples:,} of {least:,} new accepted samples"
     context.report(1.0, f"{counted}: run {answer.run_id} begins." if answer.run_id else f"{counted}. {answer.reason}")
 
@@ -54,13 +54,15 @@ def ask(
     project_id: int | None = None,
     keep_refusal: bool = True,
 ) -> Answer:
-    """Insert a waiting run and move the mark, or say why not; `keep_refusal` keeps the no where people look for it."""
+    """Insert a waiting run with its job and move the mark, or say why not.
+
+    `keep_refusal` keeps the no where people look for it.
+    """
     _lock(connection, kind)
+    _end_abandoned(connection, kind)
     mark = material.read_mark(connection, kind)
     number, newest = material.count(connection, mark)
-    under_way = connection.execute(
-        sa.select(runs.c.id).where(runs.c.kind == kind, runs.c.state.in_(material.UNDER_WAY)).limit(1)
-    ).scalar()
+    under_way = _under_way(connection, kind)
     _move(connection, kind, mark.run_id, mark.until)
     again = why == BUTTON and _ended_badly(connection, mark.run_id)
     code, reason = _refusal(number, 0 if again else least, under_way)
@@ -80,6 +82,7 @@ def ask(
         )
         if code is None:
             _move(connection, kind, run_id, newest)
+            enqueue(connection, run_id)
             return Answer(run_id, number)
     return Answer(None, number, code, reason)
 
@@ -88,6 +91,32 @@ def ask_by_hand(context: Context, *, who: str, why: str = BUTTON, project_id: in
     """A person wants a run now, however few samples there are."""
     with context.db.transaction() as connection:
         return ask(connection, least=LEAST_TO_ASK, who=who, why=why, project_id=project_id)
+
+
+def enqueue(connection: Connection, run_id: int) -> int:
+    """The job of a run's next step; one waits at a time."""
+    return jobs.enqueue(connection, jobs.TRAIN, key=f"run:{run_id}", run_id=run_id)
+
+
+def _under_way(connection: Connection, kind: str) -> int | None:
+    """A run that goes on: of the pipeline, or started by hand and heard of lately (its terminal may be closed)."""
+    lately = runs.c.updated_at > tables.now() - HEARD_OF
+    alive = sa.and_(runs.c.kind == kind, runs.c.state.in_(material.UNDER_WAY))
+    found = sa.select(runs.c.id).where(alive, sa.or_(runs.c.step.is_not(None), lately)).order_by(runs.c.id)
+    return connection.execute(found.limit(1)).scalar()
+
+
+def _end_abandoned(connection: Connection, kind: str) -> None:
+    """A run whose job has given up would hold up all others for ever: it takes over its job's reason."""
+    row = tables.jobs
+    alive = sa.select(runs.c.id).where(runs.c.kind == kind, runs.c.state.in_(material.UNDER_WAY))
+    for run_id in connection.execute(alive.where(runs.c.step.is_not(None))).scalars().all():
+        mine = sa.select(row).where(row.c.unique_key == f"{jobs.TRAIN.name}:run:{run_id}")
+        last = connection.execute(mine.order_by(row.c.id.desc()).limit(1)).first()
+        if last is not None and last.state in ("failed", "quarantined", "cancelled"):
+            values = {"state": "cancelled" if last.state == "cancelled" else "failed", "finished_at": tables.now()}
+            values |= {"reason_code": last.error_code or last.state, "reason": last.error or f"Job {last.id} ended."}
+            connection.execute(sa.update(runs).where(runs.c.id == run_id).values(updated_at=tables.now(), **values))
 
 
 def _refusal(number: int, least: int, under_way: int | None) -> tuple[str | None, str | None]:

@@ -12,11 +12,11 @@ import pytest
 import sqlalchemy as sa
 
 from ml_backend import db, jobs, material, tables
-from ml_backend.context import Context, open_context
+from ml_backend.context import Context, JobContext, open_context
 from ml_backend.running import runner
 from ml_backend.settings import Settings
 from tests.ml_backend.conftest import database_url, postgres_server, postgres_url  # noqa: F401 - both kinds of database
-from training import threshold
+from training import pipeline, threshold
 
 THRESHOLD = 10
 
@@ -71,7 +71,7 @@ def runs(context: Context) -> list[Any]:
 def check(context: Context) -> None:
     with context.db.transaction() as connection:
         jobs.enqueue(connection, jobs.CHECK_TRAINING, key="all")
-    assert not runner.run_due(context).failed
+    assert not runner.run_due(context, queues=("sync",)).failed
 
 
 def end(context: Context, state: str) -> None:
@@ -156,9 +156,8 @@ def test_the_train_button_asks_on_demand_and_a_refusal_is_kept_with_its_reason(c
     project_id = project(context)
 
     def press() -> None:
-        with context.db.transaction() as connection:
-            jobs.enqueue(connection, jobs.TRAIN, key=str(project_id), project_id=project_id)
-        assert not runner.run_due(context).failed
+        job = JobContext(context.settings, context.db, context.store)
+        pipeline.train_requested(job, project_id=project_id)
 
     press()
     told = facts(context)
@@ -173,6 +172,32 @@ def test_the_train_button_asks_on_demand_and_a_refusal_is_kept_with_its_reason(c
     end(context, "failed")
     press()  # the same samples once more, because nothing came of them
     assert [run.state for run in runs(context)][-1] == "waiting"
+
+
+def test_a_run_whose_job_gave_up_holds_up_nobody_and_takes_over_its_reason(context):
+    bring(context, THRESHOLD)
+    check(context)
+    with context.db.transaction() as connection:
+        values = {"state": "quarantined", "error_code": "job-died", "error": "It died three times."}
+        connection.execute(sa.update(tables.jobs).where(tables.jobs.c.name == "train").values(**values))
+    bring(context, THRESHOLD, at=tables.now() + timedelta(seconds=1))
+    check(context)
+    first, second = runs(context)
+    assert (first.state, first.reason_code, first.reason) == ("failed", "job-died", "It died three times.")
+    assert second.state == "waiting"
+
+
+def test_a_run_by_hand_counts_as_under_way_as_long_as_it_is_heard_of(context):
+    bring(context, THRESHOLD)
+    with context.db.transaction() as connection:
+        by_hand = {"kind": "asr", "arguments": {}, "state": "running", "updated_at": tables.now()}
+        connection.execute(sa.insert(tables.runs).values(**by_hand))
+    check(context)
+    assert len(runs(context)) == 1
+    with context.db.transaction() as connection:
+        connection.execute(sa.update(tables.runs).values(updated_at=tables.now() - timedelta(hours=1)))
+    check(context)
+    assert len(runs(context)) == 2
 
 
 def test_the_expected_date_follows_the_recent_rate_and_is_none_without_one(context):

@@ -1,0 +1,141 @@
+"""A run goes from step to step, each a job that may be killed and repeated, and its row says how it ended.
+
+The steps here are small ones of the test's own; exporting and training have tests of theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from ml_backend import db, failpoints, jobs, tables
+from ml_backend.context import Context, open_context
+from ml_backend.errors import PermanentError, RetryableError
+from ml_backend.running import runner
+from ml_backend.running.leases import Timing
+from ml_backend.settings import Settings
+from training import pipeline, runs
+
+QUICK = Timing(backoff_s=0.01, backoff_cap_s=0.02)
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Iterator[Context]:
+    settings = Settings(_env_file=None, data_dir=tmp_path)
+    db.upgrade(settings.database)
+    opened = open_context(settings)
+    yield opened
+    opened.db.dispose()
+
+
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The steps that were done, in order; a test may put something that goes wrong in place of one."""
+    order: list[str] = []
+
+    def step(name: str) -> Callable[[Any, Any], None]:
+        return lambda context, row: order.append(name)
+
+    monkeypatch.setattr(pipeline, "STEPS", {name: step(name) for name in ("export", "train", "last")})
+    return order
+
+
+def begin(context: Context) -> int:
+    with context.db.transaction() as connection:
+        values = {"kind": "asr", "arguments": {}, "step": "export", "who": "schedule", "why": "threshold"}
+        run_id = int(
+            connection.execute(sa.insert(tables.runs).values(**values).returning(tables.runs.c.id)).scalar_one()
+        )
+        jobs.enqueue(connection, jobs.TRAIN, key=f"run:{run_id}", run_id=run_id)
+    return run_id
+
+
+def row(context: Context, run_id: int) -> Any:
+    return context.db.row(tables.runs, run_id)
+
+
+def put(monkeypatch: pytest.MonkeyPatch, name: str, step: Callable[[Any, Any], None]) -> None:
+    monkeypatch.setattr(pipeline, "STEPS", {**pipeline.STEPS, name: step})
+
+
+def test_steps_follow_one_another_each_in_a_job_of_its_own(context, done):
+    run_id = begin(context)
+    assert not runner.run_due(context).failed
+    found = row(context, run_id)
+    assert (done, found.state, found.step) == (["export", "train", "last"], "done", "done")
+    assert found.started_at <= found.finished_at
+    assert [job.state for job in jobs.find(context.db, names=["train"])] == ["done"] * 3
+
+
+def test_a_step_that_fails_for_a_while_is_tried_again_where_it_was(context, done, monkeypatch):
+    left = [1, 2]
+
+    def flaky(context: Any, row: Any) -> None:
+        if left:
+            left.pop()
+            raise RetryableError("store-away", "The store is away.", "Wait.")
+        done.append("train")
+
+    put(monkeypatch, "train", flaky)
+    run_id = begin(context)
+    runner.run_due(context, timing=QUICK, wait_s=5)
+    assert (done, row(context, run_id).state) == (["export", "train", "last"], "done")
+
+
+@pytest.mark.parametrize(("code", "state"), [("dataset-empty", "refused"), ("something-else", "failed")])
+def test_a_step_that_cannot_be_done_ends_the_run_with_its_reason(context, done, monkeypatch, code, state):
+    def wrong(context: Any, row: Any) -> None:
+        raise PermanentError(code, "It cannot be done.", "Mend it.")
+
+    put(monkeypatch, "train", wrong)
+    run_id = begin(context)
+    assert runner.run_due(context).failed
+    found = row(context, run_id)
+    assert (found.state, found.reason_code, found.reason, done) == (state, code, "It cannot be done.", ["export"])
+
+
+def test_a_worker_killed_between_a_step_and_the_next_repeats_the_step_and_loses_nothing(context, done, monkeypatch):
+    class Killed(BaseException):
+        """Nothing catches it."""
+
+    def die(name: str) -> None:
+        if name == "pipeline.before-next-step" and done == ["export", "train"]:
+            raise Killed
+
+    monkeypatch.setattr(failpoints, "hit", die)
+    run_id = begin(context)
+    with pytest.raises(Killed):
+        runner.run_due(context)
+    assert row(context, run_id).step == "train"
+    with context.db.transaction() as connection:  # what the relay does when the lease has run out
+        mine = sa.update(tables.jobs).where(tables.jobs.c.state == "running")
+        connection.execute(mine.values(state="waiting", lease_owner=None, lease_until=None))
+    assert not runner.run_due(context).failed
+    assert done == ["export", "train", "train", "last"]
+    assert row(context, run_id).state == "done"
+
+
+def test_a_cancelled_run_ends_before_its_next_step(context, done, monkeypatch):
+    def train(job: Any, row: Any) -> None:
+        done.append("train")
+        runs.cancel(context, row.id)
+
+    put(monkeypatch, "train", train)
+    run_id = begin(context)
+    assert not runner.run_due(context).failed
+    assert done == ["export", "train"]
+    assert row(context, run_id).cancel_asked
+    assert row(context, run_id).state == "cancelled"
+
+
+def test_two_jobs_of_one_run_do_a_step_at_most_once_more_and_the_next_is_asked_for_once(context, done):
+    run_id = begin(context)
+    with context.db.transaction() as connection:
+        jobs.enqueue(connection, jobs.TRAIN, run_id=run_id)  # as after a repeated delivery
+    assert not runner.run_due(context).failed
+    assert row(context, run_id).state == "done"
+    assert done.count("last") == 1
