@@ -14,6 +14,7 @@ import numpy as np
 
 LEAST_ITEMS = 20  # for a share of annotations
 LEAST_WORDS = 200  # for an error rate
+MANY = 400
 TOO_FEW = "too few to say"
 
 Figure = dict[str, Any]
@@ -44,11 +45,17 @@ def wilson(part: int, whole: int) -> tuple[float, float]:
 
 
 def at_least(part: int, chances: Sequence[float]) -> float:
-    """The probability of `part` or more successes among independent trials with these chances (exact)."""
+    """The probability of `part` or more successes among independent trials with these chances.
+
+    Exact for up to MANY trials; for more, by the normal distribution, which is right to a third then.
+    """
     if part <= 0:
         return 1.0
     if part > len(chances):
         return 0.0
+    if len(chances) > MANY:
+        mean, variance = sum(chances), sum(chance * (1 - chance) for chance in chances)
+        return 0.5 * math.erfc((part - 0.5 - mean) / math.sqrt(2 * max(variance, 1e-9)))
     below = np.zeros(part)  # the probability of 0..part-1 successes so far
     below[0] = 1.0
     for chance in chances:

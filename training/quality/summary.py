@@ -33,18 +33,19 @@ from training.quality import (
     rejection,
     review_time,
     stamping,
+    verdicts,
 )  # fmt: skip
 from training.quality.reading import Review, Scope
 
-NAME, VERDICTS = "annotations", "stamped"
+NAME = "annotations"
 
 
 def summarise_annotations(context: JobContext) -> None:
     """The job: everything, kept for `/api`. Safe to repeat."""
-    body, verdicts = make(context)
+    body, left_out = make(context)
     with context.db.transaction() as connection:
         keep(connection, NAME, body)
-        keep(connection, VERDICTS, verdicts)
+        keep(connection, verdicts.NAME, left_out)
 
 
 def make(context: Context, scope: Scope | None = None) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -50,6 +50,13 @@ def test_the_exact_test_agrees_with_counting_all_outcomes(chances: list[float]) 
     assert figures.at_most(2, 6, 0.5) == pytest.approx(22 / 64)
 
 
+def test_of_many_trials_the_test_is_nearly_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    chances = [0.1 + 0.2 * (number % 3) for number in range(600)]
+    quick = [figures.at_least(part, chances) for part in (170, 190, 210)]
+    monkeypatch.setattr(figures, "MANY", 10_000)
+    assert quick == pytest.approx([figures.at_least(part, chances) for part in (170, 190, 210)], rel=0.35)
+
+
 def test_errors_between_people_are_pooled_not_averaged() -> None:
     found = agreement.measure([pair(1, 300, 30), pair(2, 100, 0)])
     assert found["wer"]["value"] == 0.075  # 30 of 400; the mean of 10 % and 0 % would be 5 %
