@@ -19,6 +19,7 @@ REASONS = MappingProxyType(
         "rejected": "The call was rejected by the person who listened.",
         "skipped": "Everybody skipped the task.",
         "low-agreement": "Two people wrote very different texts, and nobody has decided.",
+        "overlap": "Two regions with words lie over each other on one channel: in each, both are heard.",
         "gold": "The task has a known answer: it measures people.",
         "audio-missing": "The recording is not there.",
     }

@@ -1,0 +1,56 @@
+"""An annotation's regions and texts become pieces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from training.sampling.pieces import Audio, Heard, Piece
+from training.sampling.spans import pieces_of
+
+
+def region(start_s: float, end_s: float, text: str, channel: int = 0) -> dict[str, Any]:
+    return {"start_s": start_s, "end_s": end_s, "channel": channel, "text": text, "labels": []}
+
+
+def pieces(*regions: dict[str, Any], text: str = "", audio: Audio | None = None) -> list[Piece]:
+    return pieces_of(text, regions, audio or Audio(60.0), "hi")
+
+
+def test_two_voices_over_each_other_on_one_channel_are_left_out_and_on_two_legs_are_not() -> None:
+    together = (region(0, 4, "मेरी बात"), region(1, 3, "नहीं सुनिए"), region(3.8, 6, "ठीक है"))
+    assert [piece.reason for piece in pieces(*together)] == ["overlap", "overlap", ""]
+    apart = (region(0, 4, "मेरी बात"), region(1, 3, "नहीं सुनिए", channel=1))
+    assert [piece.reason for piece in pieces(*apart, audio=Audio(60.0, channels=2))] == ["", ""]
+
+
+def test_a_region_without_words_takes_nothing_from_the_one_it_lies_over() -> None:
+    assert [piece.reason for piece in pieces(region(0, 4, "मेरी बात"), region(1, 3, ""))] == ["", "no-text"]
+
+
+def test_regions_drawn_on_both_legs_as_one_go_to_the_leg_that_speaks() -> None:
+    audio = Audio(60.0, 2, (Heard(0.2, 1.0, "नमस्ते", 0), Heard(3.1, 4.9, "हाँ", 1), Heard(4.5, 4.6, "जी", 0)))
+    found = pieces(region(0, 2, "नमस्ते"), region(3, 5, "हाँ जी"), region(7, 9, "अच्छा"), audio=audio)
+    assert [piece.channel for piece in found] == [0, 1, 0]
+    drawn_apart = pieces(region(0, 2, "नमस्ते", 1), region(3, 5, "हाँ जी", 0), audio=audio)
+    assert [piece.channel for piece in drawn_apart] == [1, 0]
+
+
+def test_a_region_over_thirty_seconds_is_cut_inside_itself_or_left_out() -> None:
+    words = tuple(Heard(10 + at, 10.5 + at, f"शब्द{at}क") for at in range(0, 40, 2))
+    long = region(9.0, 52.0, " ".join(word.text for word in words))
+    found = pieces(region(0, 5, "पहले"), long, audio=Audio(60.0, 1, words))
+    assert len(found) > 2
+    assert all(not piece.reason and piece.length_s <= 30 for piece in found)
+    assert all(9 <= piece.start_s < piece.end_s <= 52 for piece in found[1:])
+    assert [piece.reason for piece in pieces(long)] == ["too-long"]
+
+
+def test_a_short_text_over_one_voice_needs_no_cutting_and_a_long_or_two_legged_one_does() -> None:
+    assert pieces(text=" सब ठीक है\n", audio=Audio(12.0)) == [Piece(0.0, 12.0, 0, "सब ठीक है")]
+    assert [piece.reason for piece in pieces(text="सब ठीक है", audio=Audio(31.0))] == ["no-anchor"]
+    assert [piece.reason for piece in pieces(text="सब ठीक है", audio=Audio(12.0, channels=2))] == ["no-anchor"]
+    assert [piece.reason for piece in pieces(text=" \n", audio=Audio(12.0))] == ["no-text"]
+
+
+def test_regions_that_end_after_the_audio_end_with_it_and_unknown_legs_are_the_first() -> None:
+    assert pieces(region(50, 70, "अंत", channel=5)) == [Piece(50.0, 60.0, 0, "अंत")]
