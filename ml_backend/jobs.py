@@ -63,6 +63,7 @@ VERIFY_OBJECTS = JobKind("verify-objects", "sync.recordings.verification.verify_
 TRANSCRIBE_RECORDING = JobKind(
     "transcribe-recording", "sync.transcribe.transcribe_recordings", "transcribe", 1800, pooled=True
 )
+CHECK_WEEKLY = JobKind("check-weekly", "training.weekly.check_weekly", "sync", 300)
 WATCH_EXPERIMENTS = JobKind(
     "watch-experiments", "training.experiments.watching.watch_experiments", "sync", 600, priority=BULK
 )
@@ -99,7 +100,7 @@ KINDS: dict[str, JobKind] = {
     for kind in (
         READ_EVENT, READ_CALL_EVENT, LOOK_UP_CALL, FETCH_RECORDING, RECONCILE_CALLS, SYNC_PROJECT, FIND_TASKS,
         READ_ANNOTATION, INGEST_RECORDING, TRANSCRIBE_RECORDING, SHADOW_RECORDING, SELECT_RECORDING,
-        WATCH_EXPERIMENTS,
+        WATCH_EXPERIMENTS, CHECK_WEEKLY,
         TAKE_UP_WAITING, EXPIRE_RECORDINGS,
         CREATE_TASKS,
         PUSH_PREDICTIONS, CONFIRM_ANSWERS, REDRAFT_PROJECT, SCAN_BUCKET, FEED_RATINGS,

@@ -16,10 +16,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import failpoints, log, tables
+from ml_backend import devices, failpoints, log, tables
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, KaanError, RetryableError
-from ml_backend.jobs import QUEUES, WAITED_FOR
+from ml_backend.jobs import BULK, QUEUES, WAITED_FOR
 from ml_backend.running import leases, processes, transport
 from ml_backend.running.leases import Timing
 from ml_backend.running.runner import new_owner
@@ -145,6 +145,8 @@ class Relay:
             waiting = sa.select(jobs.c.id, jobs.c.attempt, jobs.c.priority).where(
                 jobs.c.state == "waiting", jobs.c.queue == queue, leases.due(now)
             )
+            if queue == "transcribe" and devices.is_training(connection):
+                waiting = waiting.where(jobs.c.priority < BULK)  # live calls first; back-fill when the device is free
             ordered = waiting.order_by(jobs.c.priority, jobs.c.due_at, jobs.c.id)
             first = connection.execute(ordered.limit(1)).first()
             if first is None:

@@ -214,6 +214,7 @@ def running_experiments(connection: Connection) -> list[Arguments]:
 
 SCHEDULES: tuple[Schedule, ...] = (
     Schedule(jobs.WATCH_EXPERIMENTS, 600, running_experiments),
+    Schedule(jobs.CHECK_WEEKLY, 600, once),
     Schedule(jobs.COLLECT_HOTWORDS, 15 * 60, attached_projects),
     Schedule(jobs.CHECK_HOTWORD, 3600, hotwords_of_another_model),
     Schedule(jobs.SAMPLE_PROJECT, 3600, projects_with_annotations_not_sampled),

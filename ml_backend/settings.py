@@ -105,6 +105,9 @@ class Settings(BaseSettings):
 
     # --- learning
     training_threshold: int = Field(1000, ge=1, description="New accepted samples after which a training run starts.")
+    training_weekly: str = Field("sun 02:00", description="When a weekly run is asked for, in EXOTEL_TIME_ZONE; empty: never.")
+    training_window: str = Field("", description="Hours in which training may begin, e.g. 22:00-06:00; empty: any.")
+    training_memory_share: float = Field(0.5, gt=0, le=1, description="Part of a GPU's memory that training may take.")
 
     # --- the model
     asr_model: str = Field(
