@@ -41,8 +41,8 @@ def objections(lines: Iterable[dict[str, Any]]) -> list[Objection]:
     learnt = train + by_split["validation"]
     found = [
         _of("no-rows", "there are no training rows", ["-"] if not train else []),
-        _of("no-text", "{} have no text", [r["id"] for r in learnt if not (r["text"] or "").strip()]),
-        _of("wrong-script", "{} are written in another script than their language", _off_script(learnt)),
+        _of("no-text", "without text: {}", [r["id"] for r in learnt if not (r["text"] or "").strip()]),
+        _of("wrong-script", "in another script than their language: {}", _off_script(learnt)),
         *_leaks(learnt, test),
     ]
     speakers = {line["speaker_id"] for line in train if line.get("speaker_id")}
@@ -56,13 +56,13 @@ def objections(lines: Iterable[dict[str, Any]]) -> list[Objection]:
 
 
 def missing_audio(ids: list[str]) -> Objection:
-    return _of("audio-missing", "the audio of {} is gone", ids)
+    return _of("audio-missing", "without their audio: {}", ids)
 
 
 def unknown_languages(lines: Iterable[dict[str, Any]], known: frozenset[str]) -> Objection:
     """Languages the base has no token for."""
     return _of(
-        "unknown-language", "{} are in a language the base model does not know",
+        "unknown-language", "in a language the base model does not know: {}",
         [line["id"] for line in lines if known and (line["language"] or "") not in known],
     )  # fmt: skip
 
@@ -79,13 +79,13 @@ def _leaks(learnt: list[dict[str, Any]], test: list[dict[str, Any]]) -> list[Obj
     """The same words, recording or speaker on both sides: a score on such a test set means nothing."""
     found = []
     for code, field, what in (
-        ("leak-row", "digest", "are test rows too"),
-        ("leak-recording", "audio_sha256", "are of recordings that test rows are cut from"),
-        ("leak-speaker", "speaker_id", "are spoken by speakers of the test set"),
+        ("leak-row", "digest", "test rows in training"),
+        ("leak-recording", "audio_sha256", "of recordings that test rows are cut from"),
+        ("leak-speaker", "speaker_id", "spoken by speakers of the test set"),
     ):
         tested = {line.get(field) for line in test} - {None, ""}
         rows = [line["id"] for line in learnt if line.get(field) in tested]
-        found.append(_of(code, f"{{}} {what}", rows))
+        found.append(_of(code, f"{what}: {{}}", rows))
         if rows:
             break  # the narrowest says it; the wider ones repeat it
     return found

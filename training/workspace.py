@@ -11,11 +11,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ from ml_backend.errors import RetryableError
 
 RATE_HZ = 16000
 NEW, REPLAY = "new", "replay"
+_LOCK_WAIT_S = 30.0  # a trainer whose job was killed stops at its next step
 
 
 @dataclass(frozen=True)
@@ -133,14 +135,23 @@ class Workspace:
     def locked(self) -> Iterator[int]:
         """Only one trainer works in a folder. Gives the file descriptor that a child must inherit: the lock lasts as
         long as anybody has it open, so a trainer that outlives its killed job is not joined by a second one."""
+        deadline = time.monotonic() + _LOCK_WAIT_S
         with (self.folder / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise RetryableError(
-                    "training-runs-already", "Another process is training in this run's folder.", "Wait for it to end."
-                ) from None
+            while not _taken(file):
+                if time.monotonic() > deadline:
+                    raise RetryableError(
+                        "training-runs-already", "Another process trains in this run's folder.", "Wait for it to end."
+                    )
+                time.sleep(0.1)
             yield file.fileno()
+
+
+def _taken(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def own_pid() -> int:

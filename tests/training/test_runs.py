@@ -1,0 +1,232 @@
+"""A run makes a version that serves, refuses data nothing should be learnt from, and goes on after a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ml_backend import registry
+from ml_backend.context import Context
+from ml_backend.engine import Request, Transcriber
+from ml_backend.errors import PermanentError
+from ml_backend.tables import model_versions, runs
+from ml_backend.transcript import DecodingProfile
+from tests.training import spoken
+from tests.training.spoken import Line
+from training import runs as training_runs
+from training.arguments import Arguments
+from training.bundled import new_domain
+from training.workspace import Workspace
+
+ROOT = Path(__file__).parents[2]
+QUICK = {"base": "bundled", "steps": 4, "validate_every": 2, "threads": 1, "device": "cpu", "precision": "fp32"}
+
+
+@pytest.fixture(scope="module")
+def clips() -> list[new_domain.Clip]:
+    return [
+        *new_domain.new_calls("train", 12, seed=5), *new_domain.new_calls("validation", 4, seed=5),
+        *new_domain.old_calls("train", 6, seed=5),
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Iterator[Context]:
+    opened = spoken.opened(tmp_path / "data")
+    yield opened
+    opened.db.dispose()
+
+
+def lines(clips: list[new_domain.Clip]) -> list[Line]:
+    return [
+        Line(c.id, c.samples, c.text, c.language, c.speaker, "validation" if "validation" in c.id else "train")
+        for c in clips
+    ]
+
+
+def run_of(context: Context, dataset_id: int, **changed: Any) -> int:
+    return training_runs.create(context, dataset_id, Arguments(**{**QUICK, **changed}), who="a test", why="to see")
+
+
+@pytest.mark.timeout(600)
+def test_a_dataset_becomes_a_registered_version_that_transcribes(context, clips, tmp_path):
+    dataset_id = spoken.dataset_of(context, "calls", lines(clips), tmp_path / "scratch")
+    told: list[tuple[float, str]] = []
+    run_id = run_of(context, dataset_id)
+    version = training_runs.execute(context, run_id, report=lambda fraction, note: told.append((fraction, note)))
+    row = context.db.row(runs, run_id)
+    assert row.state == "done"
+    assert row.progress["step"] == 4
+    assert row.progress["wer"] is not None
+    assert "step 4 of 4" in told[-1][1] or row.progress["phase"] == "saving"
+    assert row.estimate["memory_mb"] > 0
+    found = registry.find(context, version)
+    assert found.lineage["dataset"] == "calls@1"
+    assert found.lineage["base"] == row.base_version
+    assert context.db.rows(model_versions.select().where(model_versions.c.version == version))[0].parity["passed"]
+    registry.verify(found)
+    engine = Transcriber.load(found.location, settings=context.settings, temperatures=())
+    [heard] = engine.transcribe([Request(clips[0].samples[None], DecodingProfile(language="en"))])
+    assert heard.text
+    assert heard.model_version == version
+    assert training_runs.execute(context, run_id) == version, "asked again, it is the same version"
+
+
+@pytest.mark.timeout(600)
+def test_a_version_made_here_can_be_the_base_of_the_next_run_by_adapters(context, clips, tmp_path):
+    dataset_id = spoken.dataset_of(context, "calls", lines(clips), tmp_path / "scratch")
+    first = training_runs.execute(context, run_of(context, dataset_id, steps=1))
+    second = run_of(context, dataset_id, base=first, method="lora", steps=2, accumulation=2, average=0.5)
+    version = training_runs.execute(context, second)
+    assert version != first
+    assert context.db.row(runs, second).base_version == first
+
+
+@pytest.mark.timeout(600)
+def test_a_killed_run_goes_on_from_its_last_whole_checkpoint_and_ends_with_the_same_weights(context, clips, tmp_path):
+    """Killed with SIGKILL in the middle, job and trainer; the broken newest checkpoint is not gone on from."""
+    dataset_id = spoken.dataset_of(context, "calls", lines(clips), tmp_path / "scratch")
+    options = {"steps": 6, "checkpoint_every": 2, "validate_every": 2}
+    unbroken = training_runs.execute(context, run_of(context, dataset_id, **options))
+    run_id = run_of(context, dataset_id, **options, name="killed")
+    workspace = Workspace(training_runs.folder_of(context, run_id))
+    job = start(context, run_id)
+    try:
+        wait_for(lambda: (workspace.checkpoints / "checkpoint-4" / "seal.json").is_file(), job)
+    finally:
+        os.killpg(job.pid, signal.SIGKILL)
+        job.wait()
+    assert workspace.result() is None
+    with (workspace.checkpoints / "checkpoint-4" / "model.safetensors").open("r+b") as file:
+        file.truncate(1000)
+    version = training_runs.execute(context, run_id)
+    steps = [line["step"] for line in workspace.progress() if line["phase"] == "training"]
+    assert steps.count(3) == 2, "it went on from step 2"
+    assert 1 in steps
+    assert steps.count(1) == 1, "and not from the beginning"
+    first, second = (Path(registry.find(context, name).lineage["weights"]) for name in (unbroken, version))
+    assert (first / "model.safetensors").read_bytes() == (second / "model.safetensors").read_bytes()
+
+
+@pytest.mark.timeout(600)
+def test_a_cancelled_run_stops_and_registers_nothing(context, clips, tmp_path):
+    dataset_id = spoken.dataset_of(context, "calls", lines(clips), tmp_path / "scratch")
+    waiting = run_of(context, dataset_id)
+    assert "is cancelled" in training_runs.cancel(context, waiting)
+    assert context.db.row(runs, waiting).state == "cancelled"
+    run_id = run_of(context, dataset_id, steps=100_000)
+    workspace = Workspace(training_runs.folder_of(context, run_id))
+    job = start(context, run_id)
+    wait_for(lambda: any(line["phase"] == "training" for line in workspace.progress()), job)
+    assert "asked to stop" in training_runs.cancel(context, run_id)
+    assert job.wait(timeout=120) == 0
+    assert context.db.row(runs, run_id).state == "cancelled"
+    assert not context.db.rows(model_versions.select().where(model_versions.c.run_id == run_id))
+
+
+def bad(kind: str) -> list[Line]:
+    good = [Line(f"r{n}", spoken.tone(n), "hello there", "en", f"s{n % 3}") for n in range(8)]
+    return {
+        "empty": [Line("v", spoken.tone(99), "hello", "en", "x", "validation")],
+        "one speaker": [Line(f"r{n}", spoken.tone(n), "hello", "en", "only") for n in range(8)],
+        "no text": [*good, Line("blank", spoken.tone(20), "   ")],
+        "leak": [*good, Line("t", spoken.tone(50), "hello", "en", "s1", "test")],
+        "leaked audio": [*good, Line("t", spoken.tone(3), "other words", "en", "z", "test")],
+        "wrong script": [*good, Line("wrong", spoken.tone(21), "नमस्ते", "en", "s1")],
+        "unknown language": [*good, Line("french", spoken.tone(22), "bonjour", "fr", "s1")],
+        "too long": [*good, *(Line(f"long{n}", spoken.tone(30 + n, seconds=12), "hello", "en") for n in range(4))],
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("empty", "no training rows"),
+        ("one speaker", "all 8 training rows are of 1 speaker"),
+        ("no text", "without text: 1 row (blank)"),
+        ("leak", "spoken by speakers of the test set: 3 rows (r"),
+        ("leaked audio", "of recordings that test rows are cut from: 1 row (r3)"),
+        ("wrong script", "in another script than their language: 1 row (wrong)"),
+        ("unknown language", "in a language the base model does not know: 1 row (french)"),
+        ("too long", "4 of 12 rows do not fit the base's window of 8 s"),
+    ],
+)
+def test_bad_data_is_refused_with_counts_and_row_ids(kind, said, context, tmp_path):
+    dataset_id = spoken.dataset_of(context, "bad", bad(kind), tmp_path / "scratch")
+    run_id = run_of(context, dataset_id)
+    with pytest.raises(PermanentError) as refused:
+        training_runs.execute(context, run_id)
+    assert refused.value.code == "training-data-refused"
+    assert said in refused.value.sentence
+    row = context.db.row(runs, run_id)
+    assert (row.state, row.reason_code) == ("refused", "training-data-refused")
+    assert said in row.reason
+
+
+def test_audio_that_is_gone_refuses_the_run_and_names_the_rows(context, tmp_path):
+    rows = [Line(f"r{n}", spoken.tone(n), "hello there", "en", f"s{n % 3}") for n in range(20)]
+    dataset_id = spoken.dataset_of(context, "calls", rows, tmp_path / "scratch")
+    bucket = context.settings.audio_bucket
+    keys = [info.key for info in context.store.list(bucket, prefix="public/")][:1]
+    context.store.delete(bucket, keys[0])
+    with pytest.raises(PermanentError, match=r"without their audio: 1 row \(r\d+\)"):
+        training_runs.execute(context, run_of(context, dataset_id))
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [({"batch_s": 36_000.0}, "training-memory"), ({"max_hours": 0.001, "epochs": 1000.0}, "training-time")],
+)
+def test_what_cannot_fit_is_refused_before_it_starts_with_the_numbers(changed, code, context, tmp_path):
+    rows = [Line(f"r{n}", spoken.tone(n), "hello there", "en", f"s{n % 3}") for n in range(20)]
+    dataset_id = spoken.dataset_of(context, "calls", rows, tmp_path / "scratch")
+    run_id = run_of(context, dataset_id, **{"steps": 0, **changed})
+    with pytest.raises(PermanentError) as refused:
+        training_runs.execute(context, run_id)
+    assert refused.value.code == code
+    assert any(character.isdigit() for character in refused.value.sentence)
+    assert context.db.row(runs, run_id).state == "refused"
+    assert not (training_runs.folder_of(context, run_id) / "trainer.log").exists()
+
+
+def start(context: Context, run_id: int) -> subprocess.Popen[bytes]:
+    """The run in a process group of its own, as a worker would have it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "ml_backend", "train", "resume", str(run_id)],
+        cwd=ROOT, env={**os.environ, "DATA_DIR": str(context.settings.data_dir)}, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def wait_for(happened: Any, job: subprocess.Popen[bytes], *, seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert job.poll() is None, f"the job ended with {job.returncode}"
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def test_arguments_are_read_back_as_they_were_and_wrong_ones_are_named():
+    from ml_backend.errors import InvalidInput
+
+    given = Arguments(steps=3, average=-1)
+    assert Arguments.from_json(json.loads(json.dumps(given.to_json()))) == given
+    for wrong, said in (
+        ({"method": "magic"}, "full, lora"),
+        ({"epochs": -1.0}, "between"),
+        ({"batch_s": np.nan}, "number"),
+    ):
+        with pytest.raises(InvalidInput, match=said):
+            Arguments(**wrong)
+    with pytest.raises(InvalidInput, match="did you mean batch_s"):
+        Arguments.from_json({"bach_s": 3})
