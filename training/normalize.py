@@ -71,7 +71,7 @@ def pair(reference: str, hypothesis: str, *, normaliser: str, language: str | No
 
 
 def _words_apart(texts: tuple[str, str]) -> int:
-    return distance.words(texts[0].split(), texts[1].split())
+    return distance.between(texts[0].split(), texts[1].split())
 
 
 def reading(name: str) -> Normaliser:

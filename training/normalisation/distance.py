@@ -7,6 +7,6 @@ from collections.abc import Sequence
 from rapidfuzz.distance import Levenshtein
 
 
-def words(one: Sequence[str], other: Sequence[str]) -> int:
-    """The fewest replacements, omissions and additions of words."""
+def between(one: Sequence[str], other: Sequence[str]) -> int:
+    """The fewest replacements, omissions and additions, of words or of characters."""
     return int(Levenshtein.distance(one, other))

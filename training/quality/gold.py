@@ -44,7 +44,7 @@ def measure(reviews: Sequence[Review], *, least_words: int = LEAST_WORDS) -> dic
         "tasks": len({each.task_id for each in answers(reviews)}),
         "answers": len(found),
         "wer": rate(total.word_edits.total, total.words, least=least_words),
-        "cer": rate(total.char_edits.total, total.chars, least=5 * least_words),
+        "cer": rate(total.char_edits, total.chars, least=5 * least_words),
         "right": share(sum(map(_right, found)), len(found), least=LEAST),
     }
 

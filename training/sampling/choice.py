@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from training import normalize
+from training.normalisation import distance
 from training.sampling.pieces import Piece
-from training.scoring.counts import edits
 
 GROUND_TRUTH, REVIEWER, ONLY, MEDOID, LATEST = "ground-truth", "reviewer", "only", "medoid", "latest"
 OVERLAP_S = 0.1
@@ -112,4 +112,4 @@ def _of_span(span: dict[int, list[Piece]], works: Sequence[Work], by: str) -> li
 
 
 def _distance(one: str, other: str) -> int:
-    return edits(one, other).total
+    return distance.between(one, other)

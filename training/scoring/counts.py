@@ -6,6 +6,7 @@ are the fewest (Levenshtein), by rapidfuzz. Characters are code points of the te
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -41,7 +42,7 @@ class Counts:
     words: int = 0
     word_edits: Edits = field(default_factory=Edits)
     chars: int = 0
-    char_edits: Edits = field(default_factory=Edits)
+    char_edits: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(
@@ -59,7 +60,7 @@ class Counts:
     @property
     def cer(self) -> float | None:
         """Character error rate; None without a character in the reference."""
-        return self.char_edits.total / self.chars if self.chars else None
+        return self.char_edits / self.chars if self.chars else None
 
     def to_json(self) -> dict[str, Any]:
         """Plain totals, as rows keep them."""
@@ -67,7 +68,7 @@ class Counts:
             "words": self.words,
             "word_edits": self.word_edits.total,
             "chars": self.chars,
-            "char_edits": self.char_edits.total,
+            "char_edits": self.char_edits,
         }
 
 
@@ -89,12 +90,26 @@ def compare(reference: str, hypothesis: str) -> Counts:
     """The same for texts that are normalised already."""
     expected, heard = reference.split(), hypothesis.split()
     if reference == hypothesis:
-        return Counts(len(expected), Edits(), len(reference), Edits())
-    return Counts(len(expected), edits(expected, heard), len(reference), edits(reference, hypothesis))
+        return Counts(len(expected), Edits(), len(reference), 0)
+    return Counts(len(expected), edits(expected, heard), len(reference), Levenshtein.distance(reference, hypothesis))
 
 
-def edits(reference: list[str] | str, hypothesis: list[str] | str) -> Edits:
-    """The fewest edits between two sequences."""
+def totals(pairs: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """`Counts.to_json()` of many normalised pairs added up, without the kinds of edits: several times quicker."""
+    words = word_edits = chars = char_edits = 0
+    distance = Levenshtein.distance
+    for reference, hypothesis in pairs:
+        expected = reference.split()
+        words += len(expected)
+        chars += len(reference)
+        if reference != hypothesis:
+            word_edits += distance(expected, hypothesis.split())
+            char_edits += distance(reference, hypothesis)
+    return {"words": words, "word_edits": word_edits, "chars": chars, "char_edits": char_edits}
+
+
+def edits(reference: Sequence[str], hypothesis: Sequence[str]) -> Edits:
+    """The fewest edits between two sequences, by kind."""
     if not reference or not hypothesis:
         return Edits(0, len(reference), len(hypothesis))
     found = Levenshtein.editops(reference, hypothesis)

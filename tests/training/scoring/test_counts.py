@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ml_backend.errors import InvalidInput
 from training.normalize import NORMALISERS
-from training.scoring.counts import Counts, compare, count
+from training.scoring.counts import Counts, compare, count, totals
 
 WORDS = st.lists(st.sampled_from(["मुझे", "काम", "कम", "चाहिए", "order", "कब", "25"]), max_size=12)
 
@@ -24,7 +24,7 @@ def test_counts_equal_those_of_jiwer(reference: list[str], hypothesis: list[str]
     assert ours.word_edits.total == words.substitutions + words.deletions + words.insertions
     assert ours.word_edits.insertions - ours.word_edits.deletions == words.insertions - words.deletions
     chars = jiwer.process_characters(one, other)
-    assert ours.char_edits.total == chars.substitutions + chars.deletions + chars.insertions
+    assert ours.char_edits == chars.substitutions + chars.deletions + chars.insertions
     assert ours.chars == len(one)
 
 
@@ -35,6 +35,7 @@ def test_counts_of_many_are_the_sum_and_rates_are_pooled(pairs: list[tuple[list[
     assert total.words == sum(one.words for one in each)
     assert total.word_edits.total == sum(one.word_edits.total for one in each)
     assert (total.wer is None) == (total.words == 0)
+    assert totals((" ".join(one), " ".join(other)) for one, other in pairs) == total.to_json()
 
 
 def test_an_empty_hypothesis_leaves_out_every_word_and_an_empty_reference_has_no_rate() -> None:

@@ -71,7 +71,7 @@ def compare(weights: Path, folder: Path, clips: list[Clip], window: Window, *, b
 
 
 def word_edits(references: Sequence[str], hypotheses: Sequence[str]) -> int:
-    return sum(distance.words(r.split(), h.split()) for r, h in zip(references, hypotheses, strict=True))
+    return sum(distance.between(r.split(), h.split()) for r, h in zip(references, hypotheses, strict=True))
 
 
 def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> float:
