@@ -19,6 +19,7 @@ from ml_backend.tables import annotations as written
 from ml_backend.tables import calls, company_numbers, projects, recordings, samples, tasks
 from training.export import splits
 from training.export.filters import Filters
+from training.quality import verdicts
 
 MAX_S = 30.0  # what the models hear at once
 LINE, EXCLUDED = "line", "excluded"
@@ -39,13 +40,14 @@ def lines(connection: Connection, filters: Filters) -> Iterator[Found]:
     """Every sample once, in the order of the manifest. One snapshot: use one reading transaction."""
     numbers = frozenset(connection.execute(sa.select(company_numbers.c.pseudonym)).scalars())
     tests = _test_callers(connection, filters, numbers)
+    judged = verdicts.read(connection)
     known, facts = None, _Recording.nothing()
     before = ""
     for row in _rows(connection, filters, only_blind=False):
         if row.recording_id is None or row.recording_id != known:
             known, facts = row.recording_id, _Recording.of(row, numbers)
-        reason = _objection(row, filters, facts)
-        split = splits.TEST if facts.parties.group in tests else splits.side(facts.parties.group)
+        reason = _objection(row, filters, facts) or judged.objection(row.annotation_id, row.recording_id)
+        split = splits.TEST if facts.parties.group in tests else facts.side
         if not reason and split == splits.TEST and not _audited(row):
             reason = "test-caller"
         if not reason and facts.synthetic:
@@ -74,13 +76,15 @@ class _Recording:
     """What is the same for all samples of one recording."""
 
     parties: splits.Parties
+    side: str
+    day: str | None
     agent_channel: int | None
     snr_db: dict[str, float]
     synthetic: bool
 
     @classmethod
     def nothing(cls) -> _Recording:
-        return cls(splits.Parties("", "", "", ""), None, {}, False)
+        return cls(splits.Parties("", "", "", ""), splits.TRAIN, None, None, {}, False)
 
     @classmethod
     def of(cls, row: Any, numbers: frozenset[str]) -> _Recording:
@@ -98,7 +102,8 @@ class _Recording:
         }
         agent = row.agent_channel if row.agent_channel is not None else row.agent_of_number
         channel = int(agent) if agent is not None and (row.channels or 0) > 1 else None
-        return cls(who, channel, snr, bool(row.synthetic))
+        day = row.started_at.date().isoformat() if row.started_at else None
+        return cls(who, splits.side(who.group), day, channel, snr, bool(row.synthetic))
 
 
 def _objection(row: Any, filters: Filters, facts: _Recording) -> str:
@@ -150,7 +155,7 @@ def _line(row: Any, facts: _Recording, split: str) -> dict[str, Any]:
         "quality": row.quality,
         "quality_score": row.quality_score,
         "snr_db": facts.snr_db.get(f"leg_{row.channel}"),
-        "date": row.started_at.date().isoformat() if row.started_at else None,
+        "date": facts.day,
         "split": split,
         "model_version": row.model_version,
         "consent_purpose": row.consent_purpose,
@@ -174,11 +179,19 @@ def _named(row: Any) -> dict[str, Any]:
 
 
 def _rows(connection: Connection, filters: Filters, *, only_blind: bool) -> Iterator[Any]:
+    found = statement(filters)
+    if only_blind:
+        found = found.where(samples.c.blind.is_(True), samples.c.state == "accepted")
+    yield from connection.execute(found, execution_options={"yield_per": _PAGE})
+
+
+def statement(filters: Filters) -> sa.Select[Any]:
+    """Every sample with all that a line says, in the order of the manifest."""
     sample, audio = samples.c, recordings.c
     found = (
         sa.select(
-            sample.digest, sample.recording_id, sample.start_s, sample.end_s, sample.channel, sample.text,
-            sample.language, sample.script, sample.quality, sample.accent, sample.blind, sample.state,
+            sample.digest, sample.recording_id, sample.annotation_id, sample.start_s, sample.end_s, sample.channel,
+            sample.text, sample.language, sample.script, sample.quality, sample.accent, sample.blind, sample.state,
             sample.reason_code, audio.sha256.label("audio_sha256"), audio.duration_s, audio.channels, audio.synthetic,
             audio.agent_channel, audio.derived_key, audio.quality_score, audio.created_at.label("recorded_at"),
             audio.state.label("recording_state"), sa.cast(audio.quality, sa.Text).label("measured"),
@@ -201,6 +214,4 @@ def _rows(connection: Connection, filters: Filters, *, only_blind: bool) -> Iter
     )  # fmt: skip
     if filters.project_ids:
         found = found.where(sample.project_id.in_(filters.project_ids))
-    if only_blind:
-        found = found.where(sample.blind.is_(True), sample.state == "accepted")
-    yield from connection.execute(found, execution_options={"yield_per": _PAGE})
+    return found
