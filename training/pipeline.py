@@ -9,12 +9,14 @@ inserts the next job. A worker that dies in between leaves a job that is taken b
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import failpoints, tables
+from ml_backend import devices, failpoints, tables
 from ml_backend.context import JobContext
 from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.tables import runs as run_rows
@@ -41,13 +43,18 @@ def train_requested(context: JobContext, run_id: int | None = None, project_id: 
         return
     _begin(context, row)
     try:
-        STEPS[row.step](context, row)
+        later = STEPS[row.step](context, row)
     except (PermanentError, ConfigurationError) as error:
         state = "refused" if error.code in REFUSALS else "failed"
         _end(context, run_id, state=state, code=error.code, reason=error.sentence)
         raise
     failpoints.hit("pipeline.before-next-step")
-    _go_on(context, row)
+    if later is None:
+        _go_on(context, row)
+        return
+    with context.db.transaction() as connection:
+        threshold.enqueue(connection, row.id, due_at=later)
+    context.report(0.0, f"Run {row.id} goes on at {later:%Y-%m-%d %H:%M} UTC.")
 
 
 def _export(context: JobContext, row: sa.Row[Any]) -> None:
@@ -56,12 +63,20 @@ def _export(context: JobContext, row: sa.Row[Any]) -> None:
     context.db.update(run_rows, row.id, dataset_id=made)
 
 
-def _train(context: JobContext, row: sa.Row[Any]) -> None:
-    """Dataset -> a registered version. A run that was cancelled says so in its row."""
-    runs.execute(context, row.id, report=context.report)
+def _train(context: JobContext, row: sa.Row[Any]) -> datetime | None:
+    """Dataset -> a registered version, at the permitted hours. A run that was cancelled says so in its row."""
+    settings, now = context.settings, tables.now()
+    opens = devices.opens_at(settings.training_window, now, zone=settings.exotel_time_zone)
+    if opens > now:
+        return opens
+    device = f"{socket.gethostname()[:40]}:{runs.options_of(row).device}"
+    with devices.held(context, device, f"run-{row.id}"):
+        runs.execute(context, row.id, report=context.report)
+    return None
 
 
-STEPS: Mapping[str, Callable[[JobContext, sa.Row[Any]], None]] = {"export": _export, "train": _train}
+# In order; a step gives the time at which it wants to be asked again, or None when it is done.
+STEPS: Mapping[str, Callable[[JobContext, sa.Row[Any]], datetime | None]] = {"export": _export, "train": _train}
 
 
 def _begin(context: JobContext, row: sa.Row[Any]) -> None:

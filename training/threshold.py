@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -93,9 +93,9 @@ def ask_by_hand(context: Context, *, who: str, why: str = BUTTON, project_id: in
         return ask(connection, least=LEAST_TO_ASK, who=who, why=why, project_id=project_id)
 
 
-def enqueue(connection: Connection, run_id: int) -> int:
+def enqueue(connection: Connection, run_id: int, *, due_at: datetime | None = None) -> int:
     """The job of a run's next step; one waits at a time."""
-    return jobs.enqueue(connection, jobs.TRAIN, key=f"run:{run_id}", run_id=run_id)
+    return jobs.enqueue(connection, jobs.TRAIN, key=f"run:{run_id}", due_at=due_at, run_id=run_id)
 
 
 def _under_way(connection: Connection, kind: str) -> int | None:

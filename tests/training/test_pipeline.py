@@ -6,6 +6,7 @@ The steps here are small ones of the test's own; exporting and training have tes
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from ml_backend import db, failpoints, jobs, tables
-from ml_backend.context import Context, open_context
+from ml_backend.context import Context, JobContext, open_context
 from ml_backend.errors import PermanentError, RetryableError
 from ml_backend.running import runner
 from ml_backend.running.leases import Timing
@@ -139,3 +140,33 @@ def test_two_jobs_of_one_run_do_a_step_at_most_once_more_and_the_next_is_asked_f
     assert not runner.run_due(context).failed
     assert row(context, run_id).state == "done"
     assert done.count("last") == 1
+
+
+def test_a_step_may_wait_for_its_hours(context, done, monkeypatch):
+    later = tables.now() + timedelta(hours=3)
+    put(monkeypatch, "train", lambda context, row: later)
+    run_id = begin(context)
+    assert not runner.run_due(context).failed
+    assert (done, row(context, run_id).step, row(context, run_id).state) == (["export"], "train", "running")
+    [waiting] = context.db.rows(sa.select(tables.jobs).where(tables.jobs.c.state == "waiting"))
+    assert (waiting.name, waiting.due_at) == ("train", later)
+
+
+def test_training_begins_in_its_window_and_holds_the_device(context, monkeypatch):
+    held = []
+
+    def execute(context: Any, run_id: int, **options: Any) -> None:
+        held.extend(context.db.rows(sa.select(tables.device_leases.c.owner)))
+
+    monkeypatch.setattr(runs, "execute", execute)
+    run_id = begin(context)
+    context.db.update(tables.runs, run_id, step="train")
+    here = context.settings.model_copy(update={"training_window": "22:00-06:00"})
+    monkeypatch.setattr(tables, "now", lambda: datetime(2026, 11, 22, 10, tzinfo=UTC))
+    job = JobContext(here, context.db, context.store)
+    assert pipeline._train(job, row(context, run_id)) == datetime(2026, 11, 22, 16, 30, tzinfo=UTC)
+    assert held == []
+    monkeypatch.setattr(tables, "now", lambda: datetime(2026, 11, 22, 17, tzinfo=UTC))
+    assert pipeline._train(job, row(context, run_id)) is None
+    assert [each.owner for each in held] == [f"run-{run_id}"]
+    assert [each.owner for each in context.db.rows(sa.select(tables.device_leases.c.owner))] == [None]
