@@ -18,6 +18,7 @@ from ml_backend.labelling import configs
 from ml_backend.settings import Settings
 from ml_backend.storage_local import LocalStore
 from ml_backend.tables import agreements, annotations, projects, recordings, samples, tasks, transcriptions
+from tests.servers import postgres
 from training.sampling.job import sample_task
 
 Words = Sequence[tuple[float, float, str]]
@@ -129,7 +130,16 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    url = f"sqlite:///{tmp_path / 'kaan.db'}"
+    yield from _world(f"sqlite:///{tmp_path / 'kaan.db'}", tmp_path)
+
+
+@pytest.fixture
+def world_on_postgresql(tmp_path: Path) -> Iterator[World]:
+    with postgres.running() as server:
+        yield from _world(server.database(), tmp_path)
+
+
+def _world(url: str, tmp_path: Path) -> Iterator[World]:
     db.upgrade(url)
     settings = Settings(_env_file=None, data_dir=tmp_path, database_url=url)
     database = Database(url)

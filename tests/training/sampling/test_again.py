@@ -27,6 +27,10 @@ def test_a_changed_rule_decides_every_annotated_task_anew(world: World) -> None:
     assert bare not in waiting(world)
 
 
+def test_what_was_missed_is_found_and_what_was_done_is_left_alone_on_postgresql(world_on_postgresql: World) -> None:
+    test_what_was_missed_is_found_and_what_was_done_is_left_alone(world_on_postgresql)
+
+
 def test_what_was_missed_is_found_and_what_was_done_is_left_alone(world: World) -> None:
     done, missed = world.task(), world.task()
     world.annotate(done, "पुरानी", ls_annotation_id=7)

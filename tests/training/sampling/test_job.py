@@ -28,6 +28,12 @@ def test_each_region_is_a_sample_in_the_time_of_the_recording_and_on_its_leg(wor
     assert first.accepted_at is not None
 
 
+def test_repeating_it_on_postgresql_changes_nothing_either(world_on_postgresql: World) -> None:
+    test_repeating_it_changes_nothing_and_keeps_when_a_sample_was_accepted(world_on_postgresql)
+    world_on_postgresql.project()
+    test_two_people_agree_by_counts_and_by_choices_but_nobody_with_herself(world_on_postgresql)
+
+
 def test_repeating_it_changes_nothing_and_keeps_when_a_sample_was_accepted(world: World) -> None:
     task = world.task()
     world.annotate(task, regions=[(0, 2, 0, "एक बात"), (3, 5, 0, "दूसरी बात")])
