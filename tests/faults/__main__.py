@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -28,6 +29,7 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=1.0, help="a part of the full counts, for a look")
     parser.add_argument("--only", action="append", help="only this measurement or guard (repeatable)")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is stopped, not left behind
     print(f"Running {network.enter()}.", flush=True)
     if given.set == "quick":
         return quick()

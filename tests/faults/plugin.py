@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from typing import Any
 
@@ -24,4 +25,5 @@ def pytest_configure(config: Any) -> None:
         serve.until.__kwdefaults__["timeout_s"] = world.until.__kwdefaults__["within_s"] = GIVE_UP_S
         # for the processes that tests launch
         folder = tempfile.mkdtemp(prefix="kaan-points-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
         os.environ[launch.VARIABLE] = launch.Plan(folder, without=tuple(names), quick=False).text()
