@@ -199,6 +199,17 @@ def test_a_piece_said_twice_in_two_projects_is_in_it_once(service: Service) -> N
     assert left_out(service, dataset_id) == {"duplicate": 1}
 
 
+def test_the_same_audio_as_two_peoples_calls_is_one_persons(service: Service) -> None:
+    first = service.call(REFUND, who=caller(1))
+    second = service.call(REFUND, who=caller(2))
+    service.sample(first, 0.0, 1.0, "नमस्ते")
+    service.sample(second, 1.0, 2.0, "मुझे", blind=True)
+    service.sample(first, 2.0, 3.0, "रिफंड")
+    dataset_id = dataset.export(service.context, forms=())
+    assert [line["text"] for line in lines(service, dataset_id)] == ["नमस्ते", "रिफंड"]
+    assert left_out(service, dataset_id) == {"duplicate": 1}
+
+
 def test_the_job_exports_with_its_filters_and_reports_progress(service: Service) -> None:
     fill(service)
     (done,) = service.offline.run(jobs.EXPORT_DATASET, name="hindi", languages="hi", forms="text")

@@ -27,11 +27,12 @@ class Counts:
         self._speakers: dict[str, array[int]] = {}
         self._excluded: Counter[str] = Counter()
         self._first, self._last = "", ""
+        self._bands: dict[float | None, str] = {}
 
     def add(self, line: dict[str, Any]) -> None:
         key = (
             line["split"], line["language"] or _UNKNOWN, line["script"] or _UNKNOWN, line["accent"] or _UNKNOWN,
-            line["quality"] or _UNKNOWN, line["source"], str(line["project_id"] or ""), snr_band(line["snr_db"]),
+            line["quality"] or _UNKNOWN, line["source"], str(line["project_id"] or ""), self._band(line["snr_db"]),
         )  # fmt: skip
         if key not in self._rows and len(self._rows) >= _MOST_NAMED * 50:
             key = (*key[:3], "other", "other", *key[5:])
@@ -45,6 +46,11 @@ class Counts:
             self._speakers[key[0]] = array("q", np.unique(np.frombuffer(speakers, np.int64)).tobytes())
         if day := line["date"]:
             self._first, self._last = min(self._first or day, day), max(self._last, day)
+
+    def _band(self, snr_db: float | None) -> str:
+        if (band := self._bands.get(snr_db)) is None:
+            band = self._bands[snr_db] = snr_band(snr_db)  # tenths of a dB: a few hundred at most
+        return band
 
     def exclude(self, reason: str) -> None:
         self._excluded[reason] += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from ml_backend.errors import InvalidInput
@@ -40,7 +41,7 @@ class Filters:
             raise _wrong("public_share", "above 0 and below 1 where public speech is named, and 0 elsewhere")
         self.first_moment, self.end_moment  # noqa: B018 - dates are checked now
 
-    @property
+    @cached_property
     def language_set(self) -> frozenset[str]:
         return frozenset(_split(self.languages))
 
@@ -52,11 +53,11 @@ class Filters:
     def public_sources(self) -> list[str]:
         return _split(self.public)
 
-    @property
+    @cached_property
     def first_moment(self) -> datetime | None:
         return _midnight("since", self.since)
 
-    @property
+    @cached_property
     def end_moment(self) -> datetime | None:
         """The midnight after the last day."""
         last = _midnight("until", self.until)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,10 @@ import pyarrow.parquet as pq
 
 from ml_backend.audio import RATE_HZ
 from training.export import manifest, splits
-from training.export.audio import Clips
+from training.export.audio import Clips, room_for
 
 PART_BYTES = 400_000_000
-_GROUP_BYTES, _GROUP_ROWS, _AHEAD = 16_000_000, 20_000, 2000
+_GROUP_BYTES, _GROUP_ROWS, _AHEAD = 8_000_000, 20_000, 2000
 _AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _COLUMNS = (  # name in the file, name in the manifest, type, type as Hugging Face names it
     ("id", "id", pa.string(), "string"),
@@ -78,8 +79,11 @@ def render(
         for some in _chunks(manifest.read(path)):
             if clips is not None:
                 clips.expect(some)
-            for line in some:
-                parts[line["split"]].add(line, clips)
+                for line in some:
+                    parts[line["split"]].add(line, clips)
+            else:
+                for split, each in parts.items():
+                    each.extend([line for line in some if line["split"] == split])
             rows += len(some)
             report(rows)
         for each in parts.values():
@@ -108,18 +112,24 @@ class _Parts:
         self._split, self._folder, self._store, self._audio = split, folder, store, audio
         self._schema = schema(audio=audio)
         self._lines: list[dict[str, Any]] = []
-        self._clips: list[bytes] = []
-        self._gathered = self._number = self._rows = 0
+        self._sound: _Sound | None = None
+        self._number = self._rows = 0
         self._writer: pq.ParquetWriter | None = None
 
-    def add(self, line: dict[str, Any], clips: Clips | None) -> None:
-        self._lines.append(line)
-        if clips is not None:
-            clip = clips.clip(line)
-            self._clips.append(clip)
-            self._gathered += len(clip)
-        if self._gathered >= _GROUP_BYTES or len(self._lines) >= _GROUP_ROWS:
+    def extend(self, lines: list[dict[str, Any]]) -> None:
+        """Some lines without audio."""
+        self._lines += lines
+        if len(self._lines) >= _GROUP_ROWS:
             self._write()
+
+    def add(self, line: dict[str, Any], clips: Clips) -> None:
+        """One line with its piece of audio."""
+        if self._sound is None:
+            self._sound = _Sound()
+        if not self._sound.has_room(line):
+            self._write()
+        self._sound.add(line, clips)
+        self._lines.append(line)
 
     def finish(self) -> None:
         """The rest; a split without rows still is a file, so that all three can be loaded."""
@@ -143,11 +153,13 @@ class _Parts:
         columns = [pa.array([line[name] for line in lines], kind) for _, name, kind, _ in _COLUMNS]
         if self._audio:
             names = pa.array([f"{line['id']}.wav" for line in lines], pa.string())
-            pieces = pa.StructArray.from_arrays([pa.array(self._clips, pa.binary()), names], fields=list(_AUDIO))
-            columns.insert(1, pieces)
+            pieces = self._sound.column() if self._sound is not None else pa.array([], pa.binary())
+            columns.insert(1, pa.StructArray.from_arrays([pieces, names], fields=list(_AUDIO)))
         self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
         self._rows += len(lines)
-        self._lines, self._clips, self._gathered = [], [], 0
+        self._lines = []
+        if self._sound is not None:
+            self._sound.clear()
         if self._path.stat().st_size >= PART_BYTES:
             self._close()
 
@@ -159,6 +171,31 @@ class _Parts:
         self._store(self._split, self._number, self._path, self._rows)
         self._path.unlink(missing_ok=True)
         self._number, self._rows = self._number + 1, 0
+
+
+class _Sound:
+    """The pieces of one row group, one after the other in memory that is taken once and used for every group."""
+
+    def __init__(self) -> None:
+        self._room: memoryview | None = None
+        self._ends = array("i", [0])
+
+    def has_room(self, line: dict[str, Any]) -> bool:
+        return self._room is None or self._ends[-1] + room_for(line) <= len(self._room)
+
+    def add(self, line: dict[str, Any], clips: Clips) -> None:
+        if self._room is None:
+            self._room = memoryview(bytearray(max(_GROUP_BYTES, room_for(line))))
+        begin = self._ends[-1]
+        self._ends.append(begin + clips.clip_into(line, self._room[begin:]))
+
+    def column(self) -> pa.Array:
+        """The pieces as they lie there, without a copy; written before `clear`."""
+        buffers = [None, pa.py_buffer(self._ends), pa.py_buffer(self._room if self._room is not None else b"")]
+        return pa.Array.from_buffers(pa.binary(), len(self._ends) - 1, buffers)
+
+    def clear(self) -> None:
+        self._ends = array("i", [0])
 
 
 def _chunks(lines: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

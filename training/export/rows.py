@@ -39,10 +39,10 @@ class Found:
 def lines(connection: Connection, filters: Filters) -> Iterator[Found]:
     """Every sample once, in the order of the manifest. One snapshot: use one reading transaction."""
     numbers = frozenset(connection.execute(sa.select(company_numbers.c.pseudonym)).scalars())
-    tests = _test_callers(connection, filters, numbers)
     judged = verdicts.read(connection)
+    tests = _test_callers(connection, filters, numbers, judged)
     known, facts = None, _Recording.nothing()
-    before = ""
+    before, owner = "", ("", "")
     for row in _rows(connection, filters, only_blind=False):
         if row.recording_id is None or row.recording_id != known:
             known, facts = row.recording_id, _Recording.of(row, numbers)
@@ -52,21 +52,25 @@ def lines(connection: Connection, filters: Filters) -> Iterator[Found]:
             reason = "test-caller"
         if not reason and facts.synthetic:
             split = splits.TRAIN
-        if not reason and row.digest == before:
+        other = row.audio_sha256 == owner[0] and facts.parties.group != owner[1]
+        if not reason and (row.digest == before or other):  # the same audio as two people's would be on two sides
             reason = "duplicate"
         if reason:
             yield Found(EXCLUDED, _named(row), reason)
             continue
-        before = row.digest
+        before, owner = row.digest, (row.audio_sha256, facts.parties.group)
         yield Found(LINE, _line(row, facts, split))
 
 
-def _test_callers(connection: Connection, filters: Filters, numbers: frozenset[str]) -> set[str]:
+def _test_callers(
+    connection: Connection, filters: Filters, numbers: frozenset[str], judged: verdicts.Verdicts
+) -> set[str]:
     """The callers who have a blind audit sample that this dataset takes."""
     found = set()
     for row in _rows(connection, filters, only_blind=True):
         facts = _Recording.of(row, numbers)
-        if _audited(row) and not facts.synthetic and not _objection(row, filters, facts):
+        reason = _objection(row, filters, facts) or judged.objection(row.annotation_id, row.recording_id)
+        if _audited(row) and not facts.synthetic and not reason:
             found.add(facts.parties.group)
     return found
 
