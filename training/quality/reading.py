@@ -65,7 +65,7 @@ class Review:
 
     @property
     def drafted(self) -> bool:
-        """Whether it began from a draft of ours with words in it."""
+        """Whether it began from a draft of ours."""
         return self.word_edits is not None and not self.blind and not self.before_attach
 
 

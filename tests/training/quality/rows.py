@@ -17,9 +17,9 @@ SECONDS = 20.0
 class Rows:
     """Makes rows; whatever a test does not say is plain."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, **project: Any) -> None:
         self.database = database
-        self.project_id = team.project(database)
+        self.project_id = team.project(database, **project)
         self._clock = 0
 
     def task(self, number: int, **values: Any) -> int:
