@@ -11,6 +11,7 @@ from typing import Any
 
 from ml_backend.errors import InvalidInput
 
+_LIST = "`python -m ml_backend train asr --help` lists the usual ones, training/arguments.py all."
 METHODS = ("full", "lora")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 QUANTIZATIONS = ("int8_float32", "int8_float16", "int8", "float16", "float32")
@@ -80,9 +81,7 @@ class Arguments:
         if self.snr_low_db > self.snr_high_db:
             wrong.append("snr_low_db is above snr_high_db")
         if wrong:
-            raise InvalidInput(
-                "training-arguments", f"{'; '.join(wrong[:6])}.", "`python -m ml_backend train asr --help` lists them."
-            )
+            raise InvalidInput("training-arguments", f"{'; '.join(wrong[:6])}.", _LIST)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -95,7 +94,7 @@ class Arguments:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = f"; did you mean {near[0]}?" if near else ""
-                raise InvalidInput("training-arguments", f"There is no training option {name[:40]!r}{hint}.")
+                raise InvalidInput("training-arguments", f"There is no training option {name[:40]!r}{hint}.", _LIST)
         return cls(**raw)
 
 
