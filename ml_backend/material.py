@@ -92,7 +92,7 @@ def per_day(connection: Connection, now: datetime) -> float:
     return float(number) / max(1.0, (now - begun) / timedelta(days=1))
 
 
-def facts(connection: Connection, *, threshold: int, kind: str = "asr") -> dict[str, Any]:
+def facts(connection: Connection, *, threshold: int, weekly: str = "", kind: str = "asr") -> dict[str, Any]:
     """Where training stands: what `training status` and `/api/training` show."""
     now, mark = tables.now(), read_mark(connection, kind)
     new, _ = count(connection, mark)
@@ -110,6 +110,7 @@ def facts(connection: Connection, *, threshold: int, kind: str = "asr") -> dict[
         "per_day": round(rate, 1),
         "expected_at": now if not missing and new else expected,
         "looked_at": mark.looked_at,
+        "weekly": weekly or None,
         "next_check_at": _next_check(connection, mark, now),
         "running": [_run(row) for row in _runs(connection, kind, UNDER_WAY, 5)],
         "jobs": [_job(row) for row in _jobs(connection)],

@@ -20,5 +20,7 @@ class Training:
         """Accepted samples by language, the expected date, what runs, and the last refusal with its reason."""
         if request.args:
             raise InvalidInput("unknown-filter", "This address takes no filter.", "Leave the filters out.")
+        settings = self._context.settings
         with self._context.db.reading() as connection:
-            return answer(material.facts(connection, threshold=self._context.settings.training_threshold))
+            found = material.facts(connection, threshold=settings.training_threshold, weekly=settings.training_weekly)
+        return answer(found)

@@ -38,7 +38,8 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
 def read(context: Context) -> dict[str, Any]:
     """What the screen shows."""
     with context.db.reading() as connection:
-        return material.facts(connection, threshold=context.settings.training_threshold)
+        settings = context.settings
+        return material.facts(connection, threshold=settings.training_threshold, weekly=settings.training_weekly)
 
 
 def _plain(value: Any) -> str:
@@ -58,7 +59,8 @@ def _show(facts: dict[str, Any]) -> None:
     for code, number in facts["excluded"].items():
         line("", f"{number:,} not used: {code}")
     line("next run", _expected(facts))
-    line("next check", _at(facts["next_check_at"]))
+    weekly = f"; a run with less each week: {facts['weekly']}" if facts["weekly"] else ""
+    line("next check", _at(facts["next_check_at"]) + weekly)
     for run in facts["running"]:
         line("running", f"run {run['run']} ({run['state']}, {run['step']}), asked by {run['asked_by']}: {run['why']}")
     for job in facts["jobs"]:
