@@ -18,7 +18,7 @@ from accelerate import PartialState
 
 from ml_backend.manifest import Manifest, Window
 from training.arguments import Arguments
-from training.trainers.asr import checkpoints, export, hearing, loop, noises, parity, weights
+from training.trainers.asr import checkpoints, export, hearing, loop, machine, noises, parity, weights
 from training.trainers.asr.augmentation import Strength
 from training.trainers.asr.batches import Order, PlannedBatches
 from training.trainers.asr.material import Material, open_material
@@ -65,6 +65,7 @@ def train(workspace: Workspace, report: Callable[[str], None] = lambda line: Non
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
+    machine.require(arguments)
 
     base = weights.load(plan["base"], short_windows=True)
     model: Any = base.model

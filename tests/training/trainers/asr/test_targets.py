@@ -65,3 +65,9 @@ def test_earlier_text_is_read_but_never_asked_for(pieces, targets):
     assert named(pieces, asked)[0] == "<|startofprev|>"
     assert answers[:start] == [IGNORED] * start
     assert len(asked) == len(answers)
+
+
+def test_the_language_is_given_but_not_taught_where_there_is_only_one():
+    targets = Targets(tokenizer.build(["hello there"]), teaches_language=False)
+    _, answers = targets.of(Example(np.zeros((10, 80)), "en", (Phrase("hello", 0, 1),)))
+    assert answers[:3] == [IGNORED] * 3
