@@ -59,8 +59,12 @@ def test_each_span_has_its_own_nearest_text(world: World) -> None:
 def test_the_same_time_on_two_legs_is_two_spans(world: World) -> None:
     task = world.task(channels=2)
     world.annotate(task, regions=[(0, 3, 0, "जी बताइए"), (0, 3, 1, "मेरा ऑर्डर")])
-    world.annotate(task, regions=[(0, 3, 0, "जी बताइए"), (0, 3, 1, "मेरा आर्डर")])
-    assert [(row.channel, row.text) for row in world.sample(task)] == [(0, "जी बताइए"), (1, "मेरा आर्डर")]
+    world.annotate(task, regions=[(0, 3, 0, "जी बताएँ अब"), (0, 3, 1, "मेरा ऑर्डर")])
+    world.annotate(task, regions=[(0, 3, 0, "जी बताइए"), (0, 3, 1, "तेरा आर्डर था")])
+    assert [(row.channel, row.text, row.chosen_by) for row in world.sample(task)] == [
+        (0, "जी बताइए", "latest"),
+        (1, "मेरा ऑर्डर", "latest"),
+    ]
 
 
 def test_a_reviewer_who_rejects_rejects_the_call(world: World) -> None:

@@ -217,6 +217,18 @@ def test_a_blind_long_text_is_cut_by_what_was_heard_though_nobody_saw_it(world: 
     assert {row.state for row in world.sample(task)} == {"accepted"}
 
 
+def test_a_piece_of_a_long_call_is_cut_by_the_words_heard_in_it(world: World) -> None:
+    text = " ".join(f"शब्द{number}क" for number in range(60))
+    task = world.task(length_s=200.0, start_s=100.0, end_s=145.0, blind=True)
+    world.annotate(task, text)
+    world.heard(task, [*words_of("पहले की बात"), *words_of(text, start_s=100.5)])
+    rows = world.sample(task)
+    assert {row.state for row in rows} == {"accepted"}
+    assert " ".join(row.text for row in rows) == text
+    assert rows[0].start_s == 100.25
+    assert rows[-1].end_s <= 145
+
+
 def test_a_recording_that_is_gone_and_a_task_with_a_known_answer_give_nothing(world: World) -> None:
     task = world.task()
     world.annotate(task, "कुछ बात")
