@@ -37,8 +37,15 @@ def push(context: Context, row: Any, repository: str, *, api: Any = None) -> str
             if status in (401, 403):
                 raise _refused() from error
             raise RetryableError("hub-unavailable", f"The hub answered {status}.", "Try again later.") from error
-        except OSError as error:
-            raise RetryableError("hub-unavailable", "The hub did not answer.", "Check the network.") from error
+        except Exception as error:
+            what = type(error).__name__
+            if not any(
+                base.__name__ == "TransportError" for base in type(error).__mro__
+            ):  # of the client's HTTP library
+                raise
+            raise RetryableError(
+                "hub-unavailable", f"The hub did not answer ({what}).", "Check the network."
+            ) from error
     return f"{api.endpoint}/datasets/{repository}"
 
 
