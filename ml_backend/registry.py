@@ -121,38 +121,56 @@ def move_alias(
     `expected_revision` is the one the decision was based on (0: there is none yet); when somebody else moved the alias
     meanwhile, nothing changes and RetryableError `alias-moved` says so. The history row is in the same transaction.
     """
+    with context.db.transaction() as connection:
+        return move(
+            connection, version, expected_revision=expected_revision, who=who, why=why, numbers=numbers,
+            language=language, alias=alias,
+        )  # fmt: skip
+
+
+def move(
+    connection: Connection,
+    version: Version,
+    *,
+    expected_revision: int,
+    who: str,
+    why: str,
+    numbers: dict[str, Any] | None = None,
+    language: str = ANY_LANGUAGE,
+    alias: str = CHAMPION,
+) -> int:
+    """`move_alias` in the caller's transaction."""
     table = tables.aliases
     where = _alias(version.kind, language, alias)
-    with context.db.transaction() as connection:
-        before = connection.execute(
-            sa.select(tables.model_versions.c.version)
-            .join(table, table.c.model_version_id == tables.model_versions.c.id)
-            .where(*where)
-        ).scalar()
-        if expected_revision == 0 and before is None:
-            connection.execute(
-                sa.insert(table).values(
-                    kind=version.kind, language=language, alias=alias, model_version_id=version.id, revision=1
-                )
-            )
-        else:
-            changed = connection.execute(
-                sa.update(table)
-                .where(*where, table.c.revision == expected_revision)
-                .values(model_version_id=version.id, revision=expected_revision + 1, updated_at=tables.now())
-            ).rowcount
-            if changed != 1:
-                raise RetryableError(
-                    "alias-moved", f"The {alias} was moved by somebody else meanwhile.", "Look again, then decide anew."
-                )
+    before = connection.execute(
+        sa.select(tables.model_versions.c.version)
+        .join(table, table.c.model_version_id == tables.model_versions.c.id)
+        .where(*where)
+    ).scalar()
+    if expected_revision == 0 and before is None:
         connection.execute(
-            sa.insert(tables.alias_history).values(
-                kind=version.kind, language=language, alias=alias, from_version=before, to_version=version.version,
-                who=who, why=why, numbers=numbers,
+            sa.insert(table).values(
+                kind=version.kind, language=language, alias=alias, model_version_id=version.id, revision=1
             )
-        )  # fmt: skip
-        if alias == CHAMPION and before not in (None, version.version):
-            _draft_anew(connection)
+        )
+    else:
+        changed = connection.execute(
+            sa.update(table)
+            .where(*where, table.c.revision == expected_revision)
+            .values(model_version_id=version.id, revision=expected_revision + 1, updated_at=tables.now())
+        ).rowcount
+        if changed != 1:
+            raise RetryableError(
+                "alias-moved", f"The {alias} was moved by somebody else meanwhile.", "Look again, then decide anew."
+            )
+    connection.execute(
+        sa.insert(tables.alias_history).values(
+            kind=version.kind, language=language, alias=alias, from_version=before, to_version=version.version,
+            who=who, why=why, numbers=numbers,
+        )
+    )  # fmt: skip
+    if alias == CHAMPION and before not in (None, version.version):
+        _draft_anew(connection)
     return expected_revision + 1
 
 

@@ -15,6 +15,7 @@ from ml_backend.api.datasets import Datasets
 from ml_backend.api.exotel import Exotel
 from ml_backend.api.experiments import Experiments
 from ml_backend.api.jobs import Jobs
+from ml_backend.api.models import Models
 from ml_backend.api.objects import Objects
 from ml_backend.api.ops import Operations, count_requests
 from ml_backend.api.predict import Protocol
@@ -59,6 +60,8 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
         ("/api/calls/<path:what>", calls.show, gate.bearer("read"), ("GET",)),
         ("/api/datasets", Datasets(context).list, gate.bearer("read"), ("GET",)),
         ("/api/datasets/<dataset_id>", Datasets(context).show, gate.bearer("read"), ("GET",)),
+        ("/api/models", Models(context).list, gate.bearer("read"), ("GET",)),
+        ("/api/models/<version>", Models(context).show, gate.bearer("read"), ("GET",)),
         ("/api/training", Training(context).status, gate.bearer("read"), ("GET",)),
         ("/api/annotations", annotations.list, gate.bearer("read"), ("GET",)),
         ("/api/annotations/summary", annotations.summary, gate.bearer("read"), ("GET",)),

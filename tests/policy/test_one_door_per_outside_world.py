@@ -34,6 +34,7 @@ DOORS = {
     "pandas": [],
     "rapidfuzz": ["training/normalisation/distance.py", "training/scoring/*"],
     "jiwer": ["training/evaluation*.py"],
+    "matplotlib": ["training/reports/plot.py"],
     "krippendorff": ["training/quality/alpha.py"],
     "flask": ["ml_backend/api/*"],
     "werkzeug": ["ml_backend/api/*"],

@@ -1,0 +1,88 @@
+"""Model versions with their scores, verdicts and history, read from rows: what the command line and /api show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend.context import Context
+from ml_backend.errors import InvalidInput
+from ml_backend.tables import alias_history, aliases, evaluations, model_versions
+
+_MAIN = "indic@1"  # the reading that decides
+
+
+def every(context: Context, *, limit: int, kind: str | None = None, before: int | None = None) -> list[dict[str, Any]]:
+    """Newest first."""
+    statement = sa.select(model_versions).order_by(model_versions.c.id.desc()).limit(limit)
+    if kind is not None:
+        statement = statement.where(model_versions.c.kind == kind)
+    if before is not None:
+        statement = statement.where(model_versions.c.id < before)
+    rows = context.db.rows(statement)
+    ids = [row.id for row in rows]
+    mine = sa.select(evaluations).where(evaluations.c.model_version_id.in_(ids)).order_by(evaluations.c.id)
+    scored: dict[int, list[Any]] = {}
+    for one in context.db.rows(mine):
+        scored.setdefault(one.model_version_id, []).append(one)
+    serving = context.db.rows(sa.select(aliases).where(aliases.c.model_version_id.in_(ids)))
+    return [_short(row, scored.get(row.id, []), serving) for row in rows]
+
+
+def one(context: Context, version: str) -> dict[str, Any]:
+    """Everything about one version. InvalidInput 404 when there is none."""
+    rows = context.db.rows(sa.select(model_versions).where(model_versions.c.version == version.replace("\x00", "")))
+    if not rows:
+        raise InvalidInput(
+            "no-such-model", f"There is no model version {version[:60]!r}.", "`models list` shows them.", status=404
+        )
+    row = rows[0]
+    mine = sa.select(evaluations).where(evaluations.c.model_version_id == row.id).order_by(evaluations.c.id.desc())
+    scored = context.db.rows(mine.limit(50))
+    moves = sa.select(alias_history).where(
+        sa.or_(alias_history.c.to_version == row.version, alias_history.c.from_version == row.version)
+    )
+    serving = context.db.rows(sa.select(aliases).where(aliases.c.model_version_id == row.id))
+    return {
+        **_short(row, list(reversed(scored)), serving), "location": row.location, "lineage": row.lineage,
+        "parity": row.parity, "files": row.manifest.get("files", {}),
+        "evaluations": [_scored(each) for each in scored],
+        "history": [
+            {"at": each.created_at, "alias": each.alias, "language": each.language, "from": each.from_version,
+             "to": each.to_version, "who": each.who, "why": each.why, "numbers": each.numbers}
+            for each in context.db.rows(moves.order_by(alias_history.c.id.desc()).limit(50))
+        ],
+    }  # fmt: skip
+
+
+def _short(row: Any, scored: Sequence[Any], serving: Sequence[Any]) -> dict[str, Any]:
+    plain = [one for one in scored if one.against_version is None]
+    judged = [one for one in scored if one.against_version is not None]
+    return {
+        "id": row.id, "version": row.version, "kind": row.kind, "languages": row.languages, "made_at": row.created_at,
+        "run_id": row.run_id, "retrain_by": row.retrain_by, "rolled_back_at": row.rolled_back_at,
+        "reason": row.reason,
+        "aliases": [
+            {"alias": each.alias, "language": each.language, "revision": each.revision}
+            for each in serving
+            if each.model_version_id == row.id
+        ],
+        "wer": _wer(plain[-1]) if plain else None,
+        "verdict": judged[-1].verdict if judged else None,
+    }  # fmt: skip
+
+
+def _scored(row: Any) -> dict[str, Any]:
+    scores = row.scores or {}
+    return {
+        "evaluation": row.id, "at": row.created_at, "dataset_id": row.dataset_id, "test_sha256": row.test_sha256,
+        "against": row.against_version, "verdict": row.verdict, "wer": _wer(row), "words": scores.get("words_said"),
+        "report_key": row.report_key, "scores": scores,
+    }  # fmt: skip
+
+
+def _wer(row: Any) -> float | None:
+    found = ((row.scores or {}).get("rates") or {}).get(_MAIN, {}).get("wer")
+    return found[0] if found else None

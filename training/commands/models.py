@@ -1,0 +1,122 @@
+"""`models list|show|compare|register`: model versions, their scores, and who made which the champion."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ml_backend import registry, settings, versions
+from ml_backend.context import open_context
+from training import dataset as datasets
+from training import judgements, promotion
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Model versions, and what is known of them.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Name = Annotated[str, typer.Argument(help="A model version, from `models list`.")]
+
+
+@app.command("list")
+def list_(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, newest first.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show model versions, newest first, and which serve.
+
+    Example: python -m ml_backend models list
+    """
+    context = open_context(settings.load())
+    registry.ensure_default(context)
+    found = versions.every(context, limit=limit)
+    if as_json:
+        typer.echo(json.dumps({"models": found}, ensure_ascii=False, default=str))
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("version", "serves", "languages", "wrong of 100", "last verdict", "made"):
+        table.add_column(title, overflow="fold")
+    for one in found:
+        rate, verdict = one["wer"], one["verdict"]
+        serves = ", ".join(f"{alias['alias']} {alias['language']}" for alias in one["aliases"])
+        table.add_row(
+            one["version"], serves or ("rolled back" if one["rolled_back_at"] else ""), ", ".join(one["languages"]),
+            f"{100 * rate:.1f}" if rate is not None else "", verdict or "", f"{one['made_at']:%Y-%m-%d %H:%M}",
+        )  # fmt: skip
+    Console(width=None if Console().is_terminal else 160).print(table)
+
+
+@app.command()
+def show(version: Name, as_json: AsJson = False) -> None:
+    """Show one version: what it was made from, its scores and verdicts, and its time as champion.
+
+    Example: python -m ml_backend models show kaan-tiny-44e83820
+    """
+    context = open_context(settings.load())
+    found = versions.one(context, version)
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False, default=str))
+        return
+    console = Console(soft_wrap=True, highlight=False)
+    for name, value in found.items():
+        if name not in ("evaluations", "history") and value not in (None, "", [], {}):
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+            console.print(f"[bold]{name:<15}[/bold] {escape(text)}")
+    for one in found["evaluations"]:
+        against = f" against {one['against']}" if one["against"] else ""
+        console.print(f"[bold]evaluation {one['evaluation']:<4}[/bold] {one['at']:%Y-%m-%d %H:%M}{against}")
+        for line in one["words"] or [f"{100 * one['wer']:.1f} of 100 words wrong" if one["wer"] is not None else ""]:
+            console.print(f"                {escape(line)}")
+    for one in found["history"]:
+        moved = f"{one['at']:%Y-%m-%d %H:%M} {one['from'] or 'nothing'} -> {one['to']}"
+        console.print(
+            f"[bold]{one['alias']} {one['language']:<6}[/bold] {moved}, {escape(one['who'])}: {escape(one['why'])}"
+        )
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="The version that is measured against.")],
+    second: Annotated[str, typer.Argument(help="The version that would take its place.")],
+    dataset: Annotated[str, typer.Option(help="name, name@version or id; by default the newest test set.")] = "",
+    page: Annotated[bool, typer.Option("--page", help="Print the whole report as Markdown.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two versions on calls neither has learnt from, as the gate would; nothing is promoted.
+
+    Example: python -m ml_backend models compare kaan-tiny-44e83820 kaan-tiny-2 --dataset calls
+    """
+    context = open_context(settings.load())
+    dataset_id = int(datasets.find(context, dataset).id) if dataset else promotion.newest_test_set(context)
+    found = judgements.judge(context, registry.find(context, first), registry.find(context, second), dataset_id)
+    if as_json:
+        typer.echo(json.dumps(found.body, ensure_ascii=False))
+    elif page:
+        typer.echo(judgements.text(found.body))
+    else:
+        for line in found.words:
+            typer.echo(line)
+        typer.echo(f"Report: {found.report_key.replace(judgements.REPORT, judgements.PAGE)}")
+
+
+@app.command()
+def register(
+    folder: Annotated[Path, typer.Argument(help="A CTranslate2 Whisper folder that was made elsewhere.")],
+    kind: Annotated[str, typer.Option(help="Kind of model.")] = "asr",
+    as_json: AsJson = False,
+) -> None:
+    """Make a folder a model version; its files are hashed, pickles are refused, and nothing is promoted.
+
+    Example: python -m ml_backend models register my-whisper
+    """
+    context = open_context(settings.load())
+    found = registry.register(context, str(folder.absolute()), kind=kind, lineage={"made": "elsewhere"})
+    body: dict[str, Any] = {"version": found.version, "location": found.location, "languages": list(found.languages)}
+    if as_json:
+        typer.echo(json.dumps(body, ensure_ascii=False))
+        return
+    typer.echo(f"Registered {found.version}. Next: python -m ml_backend promote {found.version}")

@@ -1,0 +1,76 @@
+"""`promote` and `rollback`: which version serves. Exit code 3 when the gate refuses."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ml_backend import registry, settings
+from ml_backend.context import open_context
+from training import dataset as datasets
+from training import promotion
+from training.judgements import PAGE, REPORT
+
+REFUSED = 3
+WHO = "command line"
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Language = Annotated[str, typer.Option(help="Only what serves this language; * is every language.")]
+
+
+def promote(
+    version: Annotated[str, typer.Argument(help="The candidate; see `models list`.")],
+    dataset: Annotated[str, typer.Option(help="name, name@version or id; by default the newest test set.")] = "",
+    language: Language = registry.ANY_LANGUAGE,
+    why: Annotated[str, typer.Option(help="Kept in the history.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Whatever the verdict says; needs --why.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare a version with the champion on calls neither has learnt from; only a better one takes its place.
+
+    Example: python -m ml_backend promote kaan-tiny-44e83820 --dataset calls
+    """
+    context = open_context(settings.load())
+    candidate = registry.find(context, version)
+    told = Console(stderr=True, highlight=False)
+    result = promotion.promote(
+        context, candidate, who=WHO, why=why, language=language, force=force,
+        dataset_id=int(datasets.find(context, dataset).id) if dataset else None,
+        report=lambda fraction, note: told.print(f"{100 * fraction:3.0f} %  {note}"),
+    )  # fmt: skip
+    found = result.judgement
+    if as_json:
+        body = {"version": version, "promoted": result.moved, "refused": result.refused or None}
+        verdict = {"words": found.words, "verdict": found.body["verdict"], "report": found.report_key} if found else {}
+        typer.echo(json.dumps({**body, "revision": result.revision, **verdict}, ensure_ascii=False))
+    else:
+        for line in found.words if found else []:
+            typer.echo(line)
+        if result.moved:
+            typer.echo(f"{version} is the champion now. `rollback` goes back.")
+        else:
+            typer.echo(result.refused if found is None else f"{version} was not promoted.")
+        if found:
+            typer.echo(f"Report: {found.report_key.replace(REPORT, PAGE)}")
+    raise typer.Exit(0 if result.moved else REFUSED)
+
+
+def rollback(
+    why: Annotated[str, typer.Option(help="What was found wanting; kept in the history and with the version.")],
+    to: Annotated[str, typer.Option(help="This version, instead of the champion before.")] = "",
+    language: Language = registry.ANY_LANGUAGE,
+    kind: Annotated[str, typer.Option(help="Kind of model.")] = "asr",
+    as_json: AsJson = False,
+) -> None:
+    """Go back to the champion before; the one that is left is never promoted by itself again.
+
+    Example: python -m ml_backend rollback --why "Marathi addresses come out in English"
+    """
+    context = open_context(settings.load())
+    now, left = promotion.rollback(context, who=WHO, why=why, kind=kind, language=language, to=to)
+    if as_json:
+        typer.echo(json.dumps({"champion": now.version, "rolled_back": left.version}))
+        return
+    typer.echo(f"{now.version} is the champion again; {left.version} is marked as rolled back.")
