@@ -124,7 +124,7 @@ class Clips:
         bucket, key = self._context.settings.audio_bucket, self._keys.get(audio_sha256)
         try:
             if key is None:
-                raise PermanentError("object-missing", "No recording has this audio any more.")
+                raise PermanentError("object-missing", "No recording has this audio any more.", "Export anew.")
             path = self._context.store.open_local(bucket, key)
             if path is None:
                 path = Path(self._folder.name) / "recording.wav"
