@@ -19,13 +19,17 @@ from ml_backend import jobs, registry, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import ConfigurationError, InvalidInput, KaanError, PermanentError, RetryableError
 from ml_backend.tables import datasets, model_versions, runs
-from training import bases, estimates, following, material
+from training import bases, dataset, estimates, following, material
 from training.arguments import Arguments
 from training.bases import Base
 from training.workspace import Workspace
 
 OVER = ("done", "failed", "cancelled", "refused")
 Report = Callable[[float, str], None]
+_PERSONAL = (
+    "checkpoints", "audio.i16", "features.f16", "features.json", "rows.jsonl", "plan.json", "best.safetensors",
+    "weights", "model",
+)  # fmt: skip
 _KEPT = ("wer", "old_wer", "before", "average", "best_step", "stopped")
 _REFUSALS = ("training-data-refused", "training-memory", "training-time", "training-disk", "dataset-superseded")
 
@@ -91,7 +95,7 @@ def cancel(context: Context, run_id: int) -> str:
     if row.state == "waiting":
         _cancelled(context, run_id)
         return f"Run {run_id} is cancelled."
-    return f"Run {run_id} is asked to stop; it keeps its last checkpoint."
+    return f"Run {run_id} is asked to stop; nothing of it is registered."
 
 
 def find(context: Context, run_id: int) -> sa.Row[Any]:
@@ -123,11 +127,12 @@ def options_of(row: Any) -> Arguments:
 def _prepared(context: Context, row: Any, workspace: Workspace, report: Report) -> Base:
     """The workspace with plan, rows and audio; what is there from an earlier attempt is kept."""
     arguments = options_of(row)
-    plan = workspace.plan()
-    if plan:
-        return _base_of(plan)
     if row.dataset_id is None:
         raise PermanentError("no-dataset", f"Run {row.id} has no dataset.", "Export one first.")
+    plan = workspace.plan()
+    if plan:
+        _require_unerased(context, row)
+        return _base_of(plan)
     report(0.0, "reading the dataset")
     base = bases.find(context, arguments.base)
     found = material.gather(context, row.dataset_id, arguments.replay_dataset_id, base)
@@ -169,6 +174,7 @@ def _registered(context: Context, row: Any, workspace: Workspace, base: Base, re
             f"({100 * parity['bound']:.1f} % are allowed).",
             "Use --quantization float16 or float32.",
         )
+    _require_unerased(context, row)
     version = str(result["model_version"])
     models = context.settings.data_dir / "models"
     location, weights = models / version, models / "weights" / version
@@ -187,10 +193,28 @@ def _registered(context: Context, row: Any, workspace: Workspace, base: Base, re
     metrics["result"] = {key: result.get(key) for key in _KEPT}
     ended = {} if row.step else {"state": "done", "finished_at": tables.now()}
     _note(context, row.id, metrics=metrics, **ended)
-    for name in ("checkpoints", "audio.i16", "features.f16", "best.safetensors"):
-        path = workspace.folder / name
-        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    _clear(context, row.id)
     return version
+
+
+def _require_unerased(context: Context, row: Any) -> None:
+    """Somebody may be erased while a run learns from them: then nothing of it may become a model."""
+    for dataset_id in filter(None, (row.dataset_id, options_of(row).replay_dataset_id)):
+        data = context.db.row(datasets, dataset_id)
+        if data.state == dataset.SUPERSEDED:
+            raise PermanentError(
+                "dataset-superseded",
+                f"Somebody in {data.name}@{data.version} was erased while this run learnt from it.",
+                f"Start a run on the latest version of {data.name}.",
+            )
+
+
+def _clear(context: Context, run_id: int) -> None:
+    """Nobody's voice or words stay in the folder of a run that is over; its log and progress do."""
+    folder = folder_of(context, run_id)
+    for name in _PERSONAL:
+        path = folder / name
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _dataset_name(context: Context, row: Any) -> str:
@@ -208,11 +232,13 @@ def _base_of(plan: dict[str, Any]) -> Base:
 
 def _cancelled(context: Context, run_id: int) -> None:
     _note(context, run_id, state="cancelled", finished_at=tables.now(), reason="Somebody asked for it.")
+    _clear(context, run_id)
 
 
 def _ended(context: Context, run_id: int, state: str, error: KaanError) -> None:
     sentence = f"{error.sentence} {error.next_step}".strip()
     _note(context, run_id, state=state, finished_at=tables.now(), reason_code=error.code, reason=sentence)
+    _clear(context, run_id)
 
 
 def _note(context: Context, run_id: int, **values: Any) -> None:

@@ -25,8 +25,8 @@ from training.scoring import bootstrap, counts
 from training.scoring.bootstrap import Interval
 
 OPTIONS: dict[str, Any] = {
-    "base": "bundled", "steps": 240, "learning_rate": 4e-4, "batch_s": 30.0, "replay_share": 0.5, "average": -1.0,
-    "validate_every": 80, "validation_clips": 60, "threads": 1, "device": "cpu", "patience": 0,
+    "base": "bundled", "steps": 220, "learning_rate": 4e-4, "batch_s": 30.0, "replay_share": 0.5,
+    "validate_every": 44, "validation_clips": 40, "threads": 1, "device": "cpu", "patience": 0,
 }  # fmt: skip
 
 
@@ -60,7 +60,7 @@ class Improvement:
 
 
 def measured(
-    context: Context, scratch: Path, *, seed: int, train: int = 400, replay: int = 700, test: int = 120, **changed: Any
+    context: Context, scratch: Path, *, seed: int, train: int = 400, replay: int = 600, test: int = 120, **changed: Any
 ) -> Improvement:
     new = [*new_domain.new_calls("train", train, seed=seed), *new_domain.new_calls("validation", 40, seed=seed)]
     old = [*new_domain.old_calls("train", replay, seed=seed), *new_domain.old_calls("validation", 60, seed=seed)]

@@ -133,7 +133,7 @@ def show(run_id: RunId, as_json: AsJson = False) -> None:
 
 @app.command()
 def cancel(run_id: RunId) -> None:
-    """Stop a run; its last checkpoint stays.
+    """Stop a run, within its next step; nothing of it is registered.
 
     Example: python -m ml_backend train cancel 12
     """
