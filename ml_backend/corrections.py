@@ -10,6 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from ml_backend.transcript import Segment, Transcript, Word
 
@@ -34,8 +35,7 @@ def apply_to_text(text: str, corrections: Sequence[Correction], language: str | 
 
 def fold(text: str) -> str:
     """A form as it is compared: one shape per letter, no case, no marks at the edges of words. Vowel signs stay."""
-    words = (_core(word)[1] for word in unicodedata.normalize("NFC", text).split())
-    return " ".join(word.casefold() for word in words if word)
+    return " ".join(key for key in map(_key, text.split()) if key)
 
 
 def _segment(segment: Segment, forms: dict[str, str]) -> Segment:
@@ -82,6 +82,12 @@ def _in_place_of(some: Sequence[Word], meant: str) -> list[Word]:
         Word(round(start_s + step_s * index, 3), round(start_s + step_s * (index + 1), 3), text, probability)
         for index, text in enumerate(texts)
     ]
+
+
+@lru_cache(maxsize=50_000)
+def _key(word: str) -> str:
+    """One word as it is compared. Words come again and again."""
+    return _core(unicodedata.normalize("NFC", word))[1].casefold()
 
 
 def _core(word: str) -> tuple[str, str, str]:

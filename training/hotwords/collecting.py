@@ -11,6 +11,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from ml_backend.corrections import MOST_WORDS, fold
 from training.scoring.blocks import Block, blocks
@@ -158,5 +159,6 @@ def _words(text: str) -> list[tuple[str, str]]:
     return found
 
 
+@lru_cache(maxsize=50_000)
 def _bare(token: str) -> str:
     return token.strip("".join(character for character in set(token) if not fold(character)))
