@@ -26,7 +26,7 @@ HINDI = """
 आया aaya aya|आई aayi aai|आएगा aayega aaega ayega|आएगी aayegi aaegi|जाएगा jayega jaega jaayega|होगा hoga
 होगी hogi|होता hota|होती hoti|हुआ hua huwa|हुई hui|चाहिए chahiye chahie chaiye chahiyen|चाहता chahta
 चाहती chahti|मिला mila|मिली mili|मिलेगा milega|मिलेगी milegi|पैसा paisa|पैसे paise pese
-रुपये rupaye rupay rupye|वापस wapas vapas waapas|काम kaam|घर ghar|पता pata|नाम naam|नया naya
+रुपये rupaye rupay rupye rupees|चाय chai chay|दिल्ली delhi dilli|हैदराबाद hyderabad haidarabad|वापस wapas vapas waapas|काम kaam|घर ghar|पता pata|नाम naam|नया naya
 पुराना purana|टूटा toota tuta|ख़राब kharab|भेज bhej|भेजा bheja|भेजो bhejo|दिया diya|लिया liya
 धन्यवाद dhanyavad dhanyawad|नमस्ते namaste|शुक्रिया shukriya|ज़्यादा zyada jyada zyaada|सिर्फ़ sirf
 पहले pehle pahle|बाद baad|दिन din|समय samay|जल्दी jaldi|देर der|मतलब matlab|समझ samajh|सही sahi|गलत galat
@@ -58,7 +58,14 @@ home होम|shop शॉप|store स्टोर|pack पैक|packet पै
 charger चार्जर|battery बैटरी बॅटरी|screen स्क्रीन|laptop लैपटॉप लॅपटॉप|shirt शर्ट|chair चेयर|table टेबल
 bottle बॉटल|book बुक|booking बुकिंग|train ट्रेन|ticket टिकट टिकीट|hotel होटल|doctor डॉक्टर
 hospital हॉस्पिटल|school स्कूल|college कॉलेज|company कंपनी कम्पनी|insurance इंश्योरेंस|loan लोन
-issue इश्यू
+issue इश्यू|station स्टेशन|airport एयरपोर्ट|taxi टैक्सी टॅक्सी|computer कंप्यूटर कम्प्यूटर
+user यूज़र यूजर|dispatch डिस्पैच|courier कूरियर कुरियर|verification वेरिफिकेशन|verify वेरिफाई
+update अपडेट|download डाउनलोड|balance बैलेंस बॅलन्स|transaction ट्रांजैक्शन ट्रांज़ैक्शन|success सक्सेस
+quality क्वालिटी|sample सैंपल|available अवेलेबल|date डेट|monday मंडे|team टीम|confirmation कन्फर्मेशन
+agent एजेंट|line लाइन लाईन|document डॉक्यूमेंट|restaurant रेस्टोरेंट रेस्टॉरंट|night नाइट नाईट
+wifi वाइफाई वायफाय|tv टीवी|fridge फ्रिज|machine मशीन|guarantee गारंटी|gst जीएसटी|emi ईएमआई|bye बाय
+bike बाइक बाईक|bread ब्रेड|aunty आंटी|average एवरेज|image इमेज|language लैंग्वेज|change चेंज|page पेज
+wait वेट|free फ्री|type टाइप टाईप
 """
 
 

@@ -108,6 +108,8 @@ TWO_SCRIPTS = [
     ("बच्चा अच्छा है", "bachcha achha hai", "hi"),
     ("पेमेंट हो गया but ऑर्डर नहीं आया", "payment ho gaya but order nahi aaya", "hi-en"),
     ("१२ नंबर", "12 number", "hi"),
+    ("दिल्ली से चाय और ब्रेड भेज दो", "delhi se chai aur bread bhej do", "hi"),
+    ("टीवी और मशीन की गारंटी", "TV aur machine ki guarantee", "hi-en"),
     ("मला माझ्या ऑर्डरची माहिती हवी आहे", "mala mazya orderchi mahiti havi ahe", "mr"),
     ("माझा पत्ता बदला", "majha patta badla", "mr"),
     ("तुम्ही कधी येणार", "tumhi kadhi yenar", "mr"),
