@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from ml_backend import audio, db, failpoints, jobs, tables
 from ml_backend.errors import InvalidInput, PermanentError
-from tests.servers import moto
+from tests.servers import moto, postgres
 from tests.training.export import speech
 from tests.training.export.speech import Service, caller
 from training import dataset
@@ -61,6 +61,18 @@ def test_the_same_annotations_give_the_same_hash_on_another_machine_in_another_o
         row = service.context.db.row(tables.datasets, dataset.export(service.context, forms=()))
         hashes.add((row.manifest_sha256, row.test_sha256))
         service.context.db.dispose()
+    assert len(hashes) == 1
+
+
+def test_the_other_kind_of_database_gives_the_same_hash(tmp_path: Path) -> None:
+    hashes = set()
+    with postgres.running() as server:
+        for place, url in (("one", ""), ("two", server.database())):
+            service = speech.opened(tmp_path / place, database_url=url)
+            fill(service)
+            row = service.context.db.row(tables.datasets, dataset.export(service.context))
+            hashes.add(row.manifest_sha256)
+            service.context.db.dispose()
     assert len(hashes) == 1
 
 
