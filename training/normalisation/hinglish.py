@@ -26,7 +26,8 @@ HINDI = """
 आया aaya aya|आई aayi aai|आएगा aayega aaega ayega|आएगी aayegi aaegi|जाएगा jayega jaega jaayega|होगा hoga
 होगी hogi|होता hota|होती hoti|हुआ hua huwa|हुई hui|चाहिए chahiye chahie chaiye chahiyen|चाहता chahta
 चाहती chahti|मिला mila|मिली mili|मिलेगा milega|मिलेगी milegi|पैसा paisa|पैसे paise pese
-रुपये rupaye rupay rupye rupees|चाय chai chay|दिल्ली delhi dilli|हैदराबाद hyderabad haidarabad|वापस wapas vapas waapas|काम kaam|घर ghar|पता pata|नाम naam|नया naya
+रुपये rupaye rupay rupye rupees|चाय chai chay|दिल्ली delhi dilli|हैदराबाद hyderabad haidarabad
+वापस wapas vapas waapas|काम kaam|घर ghar|पता pata|नाम naam|नया naya
 पुराना purana|टूटा toota tuta|ख़राब kharab|भेज bhej|भेजा bheja|भेजो bhejo|दिया diya|लिया liya
 धन्यवाद dhanyavad dhanyawad|नमस्ते namaste|शुक्रिया shukriya|ज़्यादा zyada jyada zyaada|सिर्फ़ sirf
 पहले pehle pahle|बाद baad|दिन din|समय samay|जल्दी jaldi|देर der|मतलब matlab|समझ samajh|सही sahi|गलत galat
