@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from ml_backend import audio, db, failpoints, jobs, tables
 from ml_backend.errors import InvalidInput, PermanentError
+from ml_backend.labelling import configs
 from tests.servers import moto, postgres
 from tests.training.export import speech
 from tests.training.export.speech import Service, caller
@@ -146,6 +147,29 @@ def test_the_test_set_holds_blind_audit_samples_only_and_their_callers_are_nowhe
     assert all(len(each) == 1 for each in sides.values())
     assert "price" not in {line["text"] for line in found}
     assert "पत्ता" in {line["text"] for line in found if line["split"] != "test"}
+
+
+def test_what_an_annotator_wrote_arrives_in_the_dataset_as_it_was_written(service: Service) -> None:
+    """The whole way: annotation -> samples -> manifest, with the project's script policy in between."""
+    recording = service.call(TWO_LEGS, who=caller(2))
+    sample_id = service.sample(recording, 0.0, 1.0, "-")  # its task and annotation; the samples are made anew
+    task_id = service.offline.row(tables.samples, sample_id).task_id
+    segments = [
+        {"start_s": 0.5, "end_s": 2.5, "channel": 1, "text": "मुझे रिफंड चाहिए"},
+        {"start_s": 3.0, "end_s": 4.0, "channel": 0, "text": "जी [unclear]"},
+    ]
+    with service.context.db.transaction() as connection:
+        config = {"label_config": configs.read("calls"), "script_policy": {"hi": "Deva"}}
+        connection.execute(sa.update(tables.projects).values(**config))
+        mine = tables.annotations.c.task_id == task_id
+        written = {"segments": segments, "text": "मुझे रिफंड चाहिए जी [unclear]", "language": "hi"}
+        connection.execute(sa.update(tables.annotations).where(mine).values(**written))
+    service.offline.run(jobs.SAMPLE_TASK, task_id=task_id)
+    dataset_id = dataset.export(service.context)
+    (line,) = lines(service, dataset_id)
+    assert (line["text"], line["start_s"], line["end_s"], line["channel"]) == ("मुझे रिफंड चाहिए", 0.5, 2.5, 1)
+    assert (line["language"], line["script"]) == ("hi", "Deva")
+    assert left_out(service, dataset_id) == {"unclear": 1}
 
 
 def test_an_agents_leg_is_the_agents_voice_on_its_callers_side(service: Service) -> None:

@@ -14,9 +14,10 @@ import orjson
 
 from training.export import manifest, splits
 from training.export.audio import Clips
-from training.export.parquet import Store
 
 _AHEAD = 2000
+
+Store = Callable[[str, int, Path, int], None]  # split, number of the part, file, rows
 
 
 def render(

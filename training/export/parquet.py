@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from ml_backend.audio import RATE_HZ
 from training.export import manifest, splits
 from training.export.audio import Clips, room_for
+from training.export.jsonlines import Store
 
 PART_BYTES = 400_000_000
 _GROUP_BYTES, _GROUP_ROWS, _AHEAD = 8_000_000, 20_000, 2000
@@ -54,8 +55,6 @@ _REPEATED = (
     "language", "script", "speaker_id", "accent", "quality", "call_id", "date", "source", "audio_sha256",
     "model_version", "consent_purpose", "selection_reason",
 )  # fmt: skip
-
-Store = Callable[[str, int, Path, int], None]  # split, number of the part, file, rows
 
 
 def schema(*, audio: bool) -> pa.Schema:

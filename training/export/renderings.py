@@ -12,7 +12,7 @@ from typing import Any
 
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
-from training.export import jsonlines, parquet
+from training.export import jsonlines
 from training.export.audio import Clips
 
 PARQUET, TEXT, JSONL, NEMO = "parquet", "text", "jsonl", "nemo"
@@ -38,6 +38,8 @@ def make(context: Context, form: str, path: Path, folder: str, *, rows: int, rep
         key = f"{folder}/{form}/{file.name}"
         size_bytes, sha256 = file.stat().st_size, replace(context, key, file)
         files.append({"split": split, "key": key, "rows": count, "size_bytes": size_bytes, "sha256": sha256})
+
+    from training.export import parquet  # its library is on the training worker only
 
     with tempfile.TemporaryDirectory(prefix="kaan-render-") as aside:
         if form == TEXT:
