@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from ml_backend import tables
 from ml_backend.context import Context, JobContext
@@ -100,11 +101,27 @@ def _supersede(context: Context, row: Any, every: set[str]) -> None:
         }
         values |= {"renderings": {}, "card_key": None}
         connection.execute(sa.update(datasets).where(datasets.c.id == row.id).values(**values))
-        learnt = sa.select(runs.c.id).where(runs.c.dataset_id == row.id)
-        mine = sa.and_(model_versions.c.run_id.in_(learnt), model_versions.c.retrain_by.is_(None))
+        mine = sa.and_(
+            model_versions.c.id.in_(_learnt_from(connection, int(row.id))), model_versions.c.retrain_by.is_(None)
+        )
         until = tables.now() + RETRAIN_WITHIN
         connection.execute(sa.update(model_versions).where(mine).values(retrain_by=until))
     renderings.remove(context, _folder(row), but=(dataset.AUDIO_LIST,))
+
+
+def _learnt_from(connection: Connection, dataset_id: int) -> list[int]:
+    """Versions that learnt from a dataset: from it, from replaying it, or from a base that did."""
+    columns = (model_versions.c.id, model_versions.c.version, model_versions.c.lineage, runs.c.dataset_id)
+    made = model_versions.outerjoin(runs, runs.c.id == model_versions.c.run_id)
+    met: set[str] = set()
+    found: list[int] = []
+    for row in connection.execute(sa.select(*columns).select_from(made).order_by(model_versions.c.id)):
+        lineage = row.lineage or {}
+        sources = {row.dataset_id, lineage.get("dataset_id"), lineage.get("replay_dataset_id")}
+        if dataset_id in sources or lineage.get("base") in met:  # a base is always the older row
+            met.add(row.version)
+            found.append(int(row.id))
+    return found
 
 
 def _latest(context: Context, row: Any) -> bool:

@@ -87,12 +87,17 @@ def test_models_that_learnt_from_the_person_get_a_date_and_stay_traceable_for_th
         run = sa.insert(tables.runs).values(kind="asr", dataset_id=first, arguments={}, state="done")
         run_id = connection.execute(run.returning(tables.runs.c.id)).scalar_one()
         version = {"version": "asr-2", "kind": "asr", "location": "x", "manifest": {}, "languages": []}
-        connection.execute(sa.insert(tables.model_versions).values(**version, run_id=run_id))
+        insert = sa.insert(tables.model_versions)
+        connection.execute(insert.values(**version, run_id=run_id))
+        for name, lineage in (
+            ("tuned-from-it", {"base": "asr-2"}), ("replayed-it", {"base": "other", "replay_dataset_id": first}),
+            ("stranger", {"base": "other"}),
+        ):  # fmt: skip
+            connection.execute(insert.values(**{**version, "version": name}, lineage=lineage))
     erase(service, 1)
-    (model,) = service.context.db.rows(
-        sa.select(tables.model_versions).where(tables.model_versions.c.version == "asr-2")
-    )
-    assert model.retrain_by is not None
+    models = service.context.db.rows(sa.select(tables.model_versions))
+    due = {model.version for model in models if model.retrain_by is not None}
+    assert due == {"asr-2", "tuned-from-it", "replayed-it"}
 
     erase(service, 2)
     (second,) = service.context.db.rows(sa.select(tables.erasures).order_by(tables.erasures.c.id.desc()).limit(1))

@@ -23,6 +23,7 @@ from ml_backend.tables import model_versions, runs
 from ml_backend.transcript import DecodingProfile
 from tests.training import spoken
 from tests.training.spoken import Line
+from training import bases, material
 from training import runs as training_runs
 from training.arguments import Arguments
 from training.bundled import new_domain
@@ -171,6 +172,16 @@ def test_bad_data_is_refused_with_counts_and_row_ids(kind, said, context, tmp_pa
     row = context.db.row(runs, run_id)
     assert (row.state, row.reason_code) == ("refused", "training-data-refused")
     assert said in row.reason
+
+
+def test_an_agent_may_be_on_both_sides_because_calls_tell_agents_apart(context, tmp_path):
+    rows = [
+        *(Line(f"r{n}", spoken.tone(n), "hello there", "en", "agent-7" if n % 2 else "caller") for n in range(8)),
+        Line("t", spoken.tone(50), "hello", "en", "agent-7", "test"),
+    ]
+    dataset_id = spoken.dataset_of(context, "calls", rows, tmp_path / "scratch")
+    base = bases.find(context, "bundled")
+    assert material.gather(context, dataset_id, 0, base).clips == 8
 
 
 def test_audio_that_is_gone_refuses_the_run_and_names_the_rows(context, tmp_path):

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ml_backend import registry, settings, versions
+from ml_backend import adoption, registry, settings, versions
 from ml_backend.context import open_context
 from training import dataset as datasets
 from training import judgements, promotion
@@ -106,15 +106,15 @@ def compare(
 @app.command()
 def register(
     folder: Annotated[Path, typer.Argument(help="A CTranslate2 Whisper folder that was made elsewhere.")],
-    kind: Annotated[str, typer.Option(help="Kind of model.")] = "asr",
+    name: Annotated[str, typer.Option(help="Name of the version, where the folder has no manifest.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Make a folder a model version; its files are hashed, pickles are refused, and nothing is promoted.
+    """Make a folder a model version: looked at file by file, copied, tried out; nothing is promoted.
 
     Example: python -m ml_backend models register my-whisper
     """
     context = open_context(settings.load())
-    found = registry.register(context, str(folder.absolute()), kind=kind, lineage={"made": "elsewhere"})
+    found = adoption.adopt(context, folder.absolute(), name=name)
     body: dict[str, Any] = {"version": found.version, "location": found.location, "languages": list(found.languages)}
     if as_json:
         typer.echo(json.dumps(body, ensure_ascii=False))
