@@ -56,7 +56,7 @@ def evaluate(
 ) -> Evaluation:
     """Score a version on a dataset's test part, or give the evaluation there is. Safe to repeat after a crash."""
     row = context.db.row(datasets, dataset_id)
-    conditions = _conditions(context.settings)
+    conditions = conditions_of(context.settings)
     known = None if again else _known(context, version, row.test_sha256, conditions)
     if known is not None:
         return known
@@ -76,7 +76,7 @@ def evaluate(
         **scores(unseen), "self_check": fit, "silence": listening.on_silence(engine, context.settings), "speed": speed,
         "conditions": conditions, "left_out": {"learnt_from": len(heard) - len(unseen), "audio_missing": gone},
     }  # fmt: skip
-    return _keep(context, version, row, found, heard)
+    return keep(context, version, row, found, heard)
 
 
 def find(context: Context, evaluation_id: int) -> Evaluation:
@@ -110,9 +110,7 @@ def _known(context: Context, version: Version, test_sha256: str, conditions: dic
     return None
 
 
-def _keep(
-    context: Context, version: Version, row: Any, found: dict[str, Any], heard: Sequence[Utterance]
-) -> Evaluation:
+def keep(context: Context, version: Version, row: Any, found: dict[str, Any], heard: Sequence[Utterance]) -> Evaluation:
     """The row, and its utterances beside the version; a row without them is an attempt that was killed."""
     with context.db.transaction() as connection:
         values = {
@@ -137,7 +135,7 @@ def _read(context: Context, row: Any) -> Evaluation:
     return Evaluation(row.id, name, row.dataset_id, row.test_sha256, row.scores, heard)
 
 
-def _conditions(settings: Settings) -> dict[str, Any]:
+def conditions_of(settings: Settings) -> dict[str, Any]:
     """What must be the same for scores, and speeds, to be compared."""
     return {
         "language": "heard", "beam_size": settings.asr_beam_size, "device": settings.asr_device,
