@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-PARTS = ("recognition", "serving", "listing", "receiving", "annotating", "exporting", "swapping")
+PARTS = ("recognition", "serving", "listing", "receiving", "annotating", "exporting", "swapping", "learning")
 RESULTS = Path(__file__).parent / "results.json"
 
 

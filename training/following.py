@@ -48,6 +48,8 @@ def train(
                 trainer.terminate()
                 trainer.wait()
     result = workspace.result()
+    if result is None and context.db.row(runs, run_id).cancel_asked:
+        return {"state": "stopped"}  # it did not stop by itself in time
     if result is None:
         raise RetryableError(
             "trainer-died",

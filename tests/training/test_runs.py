@@ -125,7 +125,7 @@ def test_a_cancelled_run_stops_and_registers_nothing(context, clips, tmp_path):
     waiting = run_of(context, dataset_id)
     assert "is cancelled" in training_runs.cancel(context, waiting)
     assert context.db.row(runs, waiting).state == "cancelled"
-    run_id = run_of(context, dataset_id, steps=5_000)
+    run_id = run_of(context, dataset_id, steps=5_000, patience=0)
     workspace = Workspace(training_runs.folder_of(context, run_id))
     job = start(context, run_id)
     wait_for(lambda: any(line["phase"] == "training" for line in workspace.progress()), job)
