@@ -20,7 +20,7 @@ from ml_backend import tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import KaanError
 from ml_backend.tables import datasets, erasures, model_versions, runs
-from training import dataset
+from training import dataset, forgotten
 from training.export import manifest, renderings
 
 RETRAIN_WITHIN = timedelta(days=30)
@@ -30,7 +30,9 @@ REASON = "Somebody in it was erased; the next version is without them."
 def renew_datasets(context: JobContext, erasure_id: int) -> None:
     """The job that every erasure asks for. Safe to repeat."""
     row = context.db.row(erasures, erasure_id)
-    made = without(context, set((row.report or {}).get("audio_sha256", ())))
+    shas = set((row.report or {}).get("audio_sha256", ()))
+    made = without(context, shas)
+    forgotten.forget(context, shas)
     context.report(1.0, f"{len(made)} new versions" if made else "no dataset had them")
 
 

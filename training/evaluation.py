@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from ml_backend import registry, tables
 from ml_backend.context import Context
 from ml_backend.engine import Transcriber
-from ml_backend.errors import PermanentError
+from ml_backend.errors import PermanentError, RetryableError
 from ml_backend.registry import Version
 from ml_backend.settings import Settings
 from ml_backend.tables import datasets, evaluations
@@ -122,6 +122,9 @@ def keep(context: Context, version: Version, row: Any, found: dict[str, Any], he
     key = f"{folder_of(version.version, evaluation_id)}/{DETAILS}"
     context.store.ensure_bucket(context.settings.audio_bucket)
     context.store.put_bytes(context.settings.audio_bucket, key, utterances.write(heard))
+    if context.db.row(datasets, row.id).state == dataset.SUPERSEDED:
+        context.store.delete(context.settings.audio_bucket, key)
+        raise RetryableError("erased-meanwhile", "Somebody in the test set was erased meanwhile.", "Evaluate again.")
     context.db.update(evaluations, evaluation_id, details_key=key)
     return Evaluation(evaluation_id, version.version, row.id, row.test_sha256, found, tuple(heard))
 

@@ -11,6 +11,7 @@ _BEFORE, _NOW, _WORSE = "#9aa0a6", "#1a73e8", "#d93025"
 
 def svg(decided: dict[str, Any]) -> bytes:
     """`decided` is `Verdict.to_json()`. Slices with too few words are drawn pale."""
+    from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
@@ -34,5 +35,6 @@ def svg(decided: dict[str, Any]) -> bytes:
     if every:
         axes.legend(loc="lower right")
     stream = io.BytesIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None})
+    with rc_context({"svg.hashsalt": FILE, "svg.fonttype": "none"}):  # the same every time, and text stays text
+        figure.savefig(stream, format="svg", metadata={"Date": None})
     return stream.getvalue()
