@@ -6,12 +6,13 @@ What is not chosen here is decided by the data and the base model: languages, wi
 from __future__ import annotations
 
 import difflib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from ml_backend.errors import InvalidInput
 
 _LIST = "`python -m ml_backend train asr --help` lists the usual ones, training/arguments.py all."
+SHORT_BATCH_S = 40.0
 METHODS = ("full", "lora")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 QUANTIZATIONS = ("int8_float32", "int8_float16", "int8", "float16", "float32")
@@ -34,7 +35,7 @@ class Arguments:
     warm_up_share: float = 0.1
     decay_share: float = 0.6
     weight_decay: float = 0.01
-    batch_s: float = 40.0  # seconds of audio in one batch of one device
+    batch_s: float = 0.0  # seconds of audio in one batch of one device; 0: 40, or eight padded windows
     accumulation: int = 1
     precision: str = "auto"
     gradient_checkpointing: bool = False
@@ -83,6 +84,10 @@ class Arguments:
         if wrong:
             raise InvalidInput("training-arguments", f"{'; '.join(wrong[:6])}.", _LIST)
 
+    def settled(self, padded_s: float | None) -> Arguments:
+        """With what the base decides: windows padded to 30 s go eight together, others by their length."""
+        return self if self.batch_s else replace(self, batch_s=8 * padded_s if padded_s else SHORT_BATCH_S)
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -108,7 +113,7 @@ _SHARES = (
 )  # fmt: skip
 _RANGES = {
     "epochs": (0.01, 1000), "steps": (0, 10_000_000), "learning_rate": (0, 0.1), "weight_decay": (0, 1),
-    "batch_s": (1, 36_000), "accumulation": (1, 10_000), "processes": (1, 1024), "threads": (0, 1024),
+    "batch_s": (0, 36_000), "accumulation": (1, 10_000), "processes": (1, 1024), "threads": (0, 1024),
     "lora_rank": (1, 1024), "lora_alpha": (1, 4096), "tempo": (0, 0.5), "vocal_tract": (0, 0.5), "tilt": (0, 3),
     "masks": (0, 20), "snr_low_db": (-20, 60), "snr_high_db": (-20, 60), "average": (-1, 1), "patience": (0, 1000),
     "validate_every": (0, 10_000_000), "checkpoint_every": (0, 10_000_000), "validation_clips": (1, 100_000),

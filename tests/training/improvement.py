@@ -25,8 +25,8 @@ from training.scoring import bootstrap, counts
 from training.scoring.bootstrap import Interval
 
 OPTIONS: dict[str, Any] = {
-    "base": "bundled", "steps": 220, "learning_rate": 4e-4, "batch_s": 30.0, "replay_share": 0.5,
-    "validate_every": 44, "validation_clips": 40, "threads": 1, "device": "cpu", "patience": 0,
+    "base": "bundled", "steps": 240, "learning_rate": 5e-4, "batch_s": 30.0, "replay_share": 0.4,
+    "validate_every": 60, "validation_clips": 40, "threads": 1, "device": "cpu", "patience": 0,
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from training.trainers.asr import telephone
 from training.trainers.asr.features import Array
 
 ACCENTS = ("en-gb-scotland", "en-029")
-VARIANTS = {"train": voices.TRAINING[:24], "validation": voices.TRAINING[24:30], "test": voices.HELD_OUT}
+VARIANTS = {"train": voices.TRAINING[:55], "validation": voices.TRAINING[55:], "test": voices.HELD_OUT}
 ITEMS = (
     "lantern", "bicycle", "umbrella", "telescope", "hammock", "trumpet", "helmet", "compass", "kettle", "jacket",
     "ladder", "violin",

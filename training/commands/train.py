@@ -34,7 +34,7 @@ def asr(
     epochs: Annotated[float, typer.Option(help="Times that every row is heard.")] = _USUAL.epochs,
     steps: Annotated[int, typer.Option(help="Steps instead of epochs.")] = _USUAL.steps,
     learning_rate: Annotated[float, typer.Option(help="0: by method and size of the base.")] = _USUAL.learning_rate,
-    batch_s: Annotated[float, typer.Option(help="Seconds of audio in one batch of one device.")] = _USUAL.batch_s,
+    batch_s: Annotated[float, typer.Option(help="Seconds of audio in one batch; 0: by the base.")] = _USUAL.batch_s,
     accumulation: Annotated[int, typer.Option(help="Batches added up before each step.")] = _USUAL.accumulation,
     precision: Annotated[str, typer.Option(help=f"{', '.join(PRECISIONS)}.")] = _USUAL.precision,
     gradient_checkpointing: Annotated[bool, typer.Option(help="Less memory, a third more time.")] = False,

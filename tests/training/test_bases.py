@@ -1,0 +1,119 @@
+"""What a run may start from, what it needs, and what this machine cannot do, are known before anything is loaded."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ml_backend import manifest, registry
+from ml_backend.context import Context
+from ml_backend.errors import ConfigurationError, PermanentError
+from tests.training import spoken
+from training import bases, estimates
+from training.arguments import Arguments
+from training.bundled.places import TWIN_FOLDER
+from training.trainers.asr import machine
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Iterator[Context]:
+    opened = spoken.opened(tmp_path / "data")
+    yield opened
+    opened.db.dispose()
+
+
+def test_the_champion_of_a_new_deployment_is_trained_from_its_weights_and_fed_as_its_manifest_says(context):
+    base = bases.find(context, "champion")
+    assert base.location == str(TWIN_FOLDER)
+    assert base.version == registry.champion(context).version
+    assert base.window == manifest.read(registry.BUNDLED).window
+    assert set(base.languages) == {"hi", "en", "mr"}
+    size = bases.size_of(base)
+    assert 1_500_000 < size.parameters < 2_500_000
+
+
+@pytest.mark.parametrize(
+    ("name", "location"),
+    [
+        ("large-v3-turbo", "openai/whisper-large-v3-turbo"), ("turbo", "openai/whisper-large-v3-turbo"),
+        ("openai/whisper-small", "openai/whisper-small"), ("somebody/whisper-hindi", "somebody/whisper-hindi"),
+    ],
+)  # fmt: skip
+def test_published_models_are_taken_by_name_with_thirty_second_windows(name, location, context):
+    base = bases.find(context, name)
+    assert base.location == location
+    assert base.window == manifest.Window.stock()
+
+
+def test_an_unknown_base_is_told_what_there_is(context):
+    bases.find(context, "champion")
+    with pytest.raises(PermanentError, match="no model version"):
+        bases.find(context, "nonesuch")
+
+
+def test_a_folder_with_a_pickle_or_without_safetensors_is_no_base(context, tmp_path):
+    folder = Path(shutil.copytree(TWIN_FOLDER, tmp_path / "mine"))
+    assert bases.find(context, str(folder)).name == "mine"
+    (folder / "pytorch_model.bin").write_bytes(b"x")
+    with pytest.raises(PermanentError) as refused:
+        bases.find(context, str(folder))
+    assert refused.value.code == "model-file-pickle"
+    (folder / "pytorch_model.bin").unlink()
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ConfigurationError, match="safetensors"):
+        bases.find(context, str(folder))
+
+
+def test_a_version_that_is_there_only_as_it_is_served_cannot_be_trained_and_says_so(context, tmp_path):
+    folder = Path(shutil.copytree(registry.BUNDLED, tmp_path / "served"))
+    version = registry.register(context, str(folder))
+    with pytest.raises(ConfigurationError) as refused:
+        bases.find(context, version.version)
+    assert refused.value.code == "no-weights"
+
+
+def guess(name: str, folder: Path, **options):
+    found = bases._published(name)
+    return estimates.estimate(
+        bases.size_of(found),
+        Arguments(**options).settled(30.0),
+        train_s=36_000,
+        max_s=30,
+        padded_s=30,
+        clips=4000,
+        folder=folder,
+    )
+
+
+def test_a_large_model_needs_what_it_is_known_to_need_and_adapters_need_less(tmp_path):
+    full, adapters = (
+        guess("large-v3", tmp_path, method=method, device="cpu", batch_s=30.0) for method in ("full", "lora")
+    )
+    assert 25_000 < full.memory_mb < 60_000
+    assert 6_000 < adapters.memory_mb < 0.6 * full.memory_mb
+    assert (
+        guess("large-v3", tmp_path, gradient_checkpointing=True, device="cpu", batch_s=30.0).memory_mb < full.memory_mb
+    )
+    assert guess("small", tmp_path, device="cpu").hours < full.hours
+    assert adapters.disk_mb < full.disk_mb
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"precision": "fp16", "device": "cpu"}, "precision-needs-gpu"),
+        ({"device": "cuda"}, "gpu-absent"),
+        ({"report_to": "mlflow"}, "tracker-missing"),
+    ],
+)
+def test_what_this_machine_cannot_do_is_said_before_anything_is_loaded(options, code, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(machine.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError) as refused:
+        machine.require(Arguments(**options))
+    assert refused.value.code == code
