@@ -16,13 +16,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import devices, failpoints, tables
+from ml_backend import devices, failpoints, registry, tables
 from ml_backend.context import JobContext
 from ml_backend.errors import ConfigurationError, PermanentError
+from ml_backend.registry import ANY_LANGUAGE, Version
 from ml_backend.tables import runs as run_rows
-from training import dataset, runs, threshold
+from training import dataset, judgements, promotion, runs, threshold
+from training.experiments import watching
 
-REFUSALS = ("dataset-empty",)  # there is nothing wrong but the data
+GATE = "gate-refused"
+REFUSALS = ("dataset-empty", "no-test-set", GATE)  # nothing is wrong but the data, or the model
 
 
 def train_requested(context: JobContext, run_id: int | None = None, project_id: int | None = None) -> None:
@@ -47,7 +50,10 @@ def train_requested(context: JobContext, run_id: int | None = None, project_id: 
     except (PermanentError, ConfigurationError) as error:
         state = "refused" if error.code in REFUSALS else "failed"
         _end(context, run_id, state=state, code=error.code, reason=error.sentence)
-        raise
+        if state == "failed":
+            raise
+        context.report(1.0, f"Refused: {error.sentence}")
+        return
     failpoints.hit("pipeline.before-next-step")
     if later is None:
         _go_on(context, row)
@@ -75,8 +81,34 @@ def _train(context: JobContext, row: sa.Row[Any]) -> datetime | None:
     return None
 
 
+def _gate(context: JobContext, row: sa.Row[Any]) -> None:
+    """Version -> the verdict against the champion, with its report. A no ends the run, and says why."""
+    version = _version(context, row)
+    champion, _ = promotion.serving(context, version.kind, ANY_LANGUAGE)
+    test_set = promotion.newest_test_set(context)
+    found = judgements.judge(context, champion, version, test_set, report=context.report)
+    metrics = {**(context.db.row(run_rows, row.id).metrics or {}), "gate": found.numbers}
+    context.db.update(run_rows, row.id, metrics=metrics)
+    if not found.verdict.passed:
+        raise PermanentError(GATE, found.words[0], f"`python -m ml_backend models show {version.version}` has it all.")
+
+
+def _try(context: JobContext, row: sa.Row[Any]) -> None:
+    """A version that passed the gate gets a share of the calls, unless another comparison is running."""
+    version, share = _version(context, row), context.settings.experiment_share
+    if share and not watching.is_running(context):
+        name = f"{version.version}-run-{row.id}"
+        watching.begin(context, watching.plan(context, version, name=name, share=share, who="schedule"))
+
+
+def _version(context: JobContext, row: sa.Row[Any]) -> Version:
+    return registry.find(context, str(runs.version_of(context, row.id)))
+
+
 # In order; a step gives the time at which it wants to be asked again, or None when it is done.
-STEPS: Mapping[str, Callable[[JobContext, sa.Row[Any]], datetime | None]] = {"export": _export, "train": _train}
+STEPS: Mapping[str, Callable[[JobContext, sa.Row[Any]], datetime | None]] = {
+    "export": _export, "train": _train, "gate": _gate, "experiment": _try,
+}  # fmt: skip
 
 
 def _begin(context: JobContext, row: sa.Row[Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,9 +46,12 @@ def test_a_folder_without_a_manifest_gets_one_for_thirty_second_windows(context,
     assert adoption.adopt(context, folder, name="other").id == version.id
 
 
+TRAP = Path(tempfile.gettempdir()) / "kaan-trap"
+
+
 class Trap:
     def __reduce__(self):
-        return (Path.touch, (Path("/tmp/kaan-trap"),))
+        return (Path.touch, (TRAP,))
 
 
 def damages() -> dict[str, object]:
@@ -84,7 +88,7 @@ def test_what_is_damaged_or_could_run_code_is_refused_and_nothing_is_left_behind
         adoption.adopt(context, folder)
     models = context.settings.data_dir / "models"
     assert not models.is_dir() or not list(models.iterdir())
-    assert not Path("/tmp/kaan-trap").exists()
+    assert not TRAP.exists()
 
 
 def test_truncated_weights_without_a_manifest_are_found_when_they_are_tried_out(context, folder):

@@ -5,15 +5,17 @@ The steps here are small ones of the test's own; exporting and training have tes
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import db, failpoints, jobs, tables
+from ml_backend import db, failpoints, jobs, manifest, registry, tables
 from ml_backend.context import Context, JobContext, open_context
 from ml_backend.errors import PermanentError, RetryableError
 from ml_backend.running import runner
@@ -30,6 +32,7 @@ def context(tmp_path: Path) -> Iterator[Context]:
     db.upgrade(settings.database)
     opened = open_context(settings)
     yield opened
+    opened.kept.clear()
     opened.db.dispose()
 
 
@@ -94,7 +97,7 @@ def test_a_step_that_cannot_be_done_ends_the_run_with_its_reason(context, done, 
 
     put(monkeypatch, "train", wrong)
     run_id = begin(context)
-    assert runner.run_due(context).failed
+    assert bool(runner.run_due(context).failed) == (state == "failed"), "a refusal is no trouble of the job's"
     found = row(context, run_id)
     assert (found.state, found.reason_code, found.reason, done) == (state, code, "It cannot be done.", ["export"])
 
@@ -170,3 +173,59 @@ def test_training_begins_in_its_window_and_holds_the_device(context, monkeypatch
     assert pipeline._train(job, row(context, run_id)) is None
     assert [each.owner for each in held] == [f"run-{run_id}"]
     assert [each.owner for each in context.db.rows(sa.select(tables.device_leases.c.owner))] == [None]
+
+
+class Judged:
+    """What the gate says, in place of two evaluations."""
+
+    def __init__(self, outcome: str) -> None:
+        self.verdict = SimpleNamespace(passed=outcome == "better")
+        self.words, self.numbers = [f"It is {outcome}."], {"outcome": outcome}
+
+
+@pytest.fixture
+def judged(context, monkeypatch):
+    """A run that has trained `small-2`, before the gate; gives its id after the gate has said `outcome`."""
+    folders = [shutil.copytree(registry.BUNDLED, context.settings.data_dir / name) for name in ("one", "two")]
+    for folder in folders:
+        old = manifest.verify(folder)
+        manifest.write(folder, name=folder.name, languages=old.languages, window=old.window, trained_on="x")
+    champion = registry.register(context, str(folders[0]))
+    registry.move_alias(context, champion, expected_revision=0, who="asha", why="first")
+    run_id = begin(context)
+    context.db.update(tables.runs, run_id, step="gate", state="running")
+    registry.register(context, str(folders[1]), run_id=run_id)
+    monkeypatch.setattr(pipeline.promotion, "newest_test_set", lambda context: 1)
+
+    def go(outcome: str) -> int:
+        monkeypatch.setattr(pipeline.judgements, "judge", lambda *_, **__: Judged(outcome))
+        assert not runner.run_due(context).failed
+        return run_id
+
+    return go
+
+
+def test_a_version_that_passed_the_gate_gets_its_share_of_the_calls_and_is_not_promoted(context, judged):
+    run_id = judged("better")
+    assert row(context, run_id).state == "done"
+    assert row(context, run_id).metrics["gate"] == {"outcome": "better"}
+    [experiment] = context.db.rows(sa.select(tables.experiments))
+    assert (experiment.traffic_share, experiment.state, experiment.kind) == (0.5, "running", "ab")
+    assert experiment.challenger.startswith("two-")
+    assert registry.champion(context).version.startswith("one-")
+
+
+@pytest.mark.parametrize("outcome", ["worse", "equal", "cannot-tell", "vetoed"])
+def test_a_version_that_did_not_pass_is_refused_with_the_reason_in_words(context, judged, outcome):
+    run_id = judged(outcome)
+    found = row(context, run_id)
+    assert (found.state, found.reason_code, found.reason) == ("refused", "gate-refused", f"It is {outcome}.")
+    assert context.db.rows(sa.select(tables.experiments)) == []
+
+
+def test_a_comparison_that_is_running_is_left_alone(context, judged):
+    values = {"name": "e", "champion": "a", "challenger": "b", "traffic_share": 0.5}
+    with context.db.transaction() as connection:
+        connection.execute(sa.insert(tables.experiments).values(**values))
+    assert row(context, judged("better")).state == "done"
+    assert len(context.db.rows(sa.select(tables.experiments))) == 1

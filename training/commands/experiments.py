@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
-from datetime import timedelta
 from typing import Annotated, Any
 
 import sqlalchemy as sa
@@ -49,22 +47,18 @@ def start(
         raise PermanentError(
             "rolled-back", f"{challenger} was rolled back.", "Train a new version; this one was found wanting."
         )
-    running = sa.select(experiments).where(experiments.c.state == watching.RUNNING, experiments.c.language == language)
-    if context.db.rows(running):
+    if watching.is_running(context, language):
         raise PermanentError(
             "experiment-running", "Another experiment is running.", "`experiments list`, then `experiments stop NAME`."
         )
     name = name or f"{challenger}-{tables.now():%Y%m%d-%H%M%S}"
     if context.db.rows(sa.select(experiments.c.id).where(experiments.c.name == name)):
         raise PermanentError("experiment-known", f"There was an experiment {name!r}.", "Give another --name.")
-    watching.begin(
-        context,
-        {
-            "name": name, "champion": champion.version, "challenger": version.version, "traffic_share": share,
-            "kind": routing.SHADOW if shadow else routing.AB, "language": language, "salt": secrets.token_hex(8),
-            "started_by": "command", "ends_at": tables.now() + timedelta(days=days),
-        },
-    )  # fmt: skip
+    kind = routing.SHADOW if shadow else routing.AB
+    planned = watching.plan(
+        context, version, name=name, share=share, who="command", kind=kind, language=language, days=days
+    )
+    watching.begin(context, planned)
     _say(context, name, as_json=as_json)
 
 

@@ -6,14 +6,18 @@ is said to be; promoting it is the gate's business. After `ends_at` the champion
 
 from __future__ import annotations
 
+import secrets
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, jobs, log, routing, tables
+from ml_backend import db, jobs, log, registry, routing, tables
 from ml_backend.context import Context, JobContext
+from ml_backend.registry import ANY_LANGUAGE, Version
 from ml_backend.tables import experiments, projects
+from training import promotion
 from training.experiments import outcomes, sequential
 
 ALPHA = 0.05
@@ -56,6 +60,11 @@ def look(context: Context, experiment: sa.Row[Any]) -> dict[str, Any]:
         changed = connection.execute(sa.update(experiments).where(still).values(**values)).rowcount
         if changed and state == WITHDRAWN:
             draft_anew(connection)
+    if changed and state == DECIDED and context.settings.auto_promote:
+        promotion.promote(
+            context, registry.find(context, experiment.challenger), who="experiment", why=reason,
+            language=experiment.language,
+        )  # fmt: skip
     if changed and state != RUNNING:
         _log.info("experiment_ended", experiment=experiment.name, state=state)
     return outcome | {"state": state, "reason": reason}
@@ -77,6 +86,25 @@ def draft_anew(connection: Connection) -> None:
         connection.execute(sa.select(projects.c.id).where(projects.c.state == "attached")).scalars().all()
     ):
         jobs.enqueue(connection, jobs.REDRAFT_PROJECT, key=str(project_id), project_id=int(project_id))
+
+
+def is_running(context: Context, language: str = ANY_LANGUAGE) -> bool:
+    """Whether a comparison in this language, or in every language, is under way."""
+    here = experiments.c.language.in_((language, ANY_LANGUAGE)) if language != ANY_LANGUAGE else sa.true()
+    return bool(context.db.rows(sa.select(experiments.c.id).where(experiments.c.state == RUNNING, here).limit(1)))
+
+
+def plan(
+    context: Context, challenger: Version, *, name: str, share: float, who: str, kind: str = routing.AB,
+    language: str = ANY_LANGUAGE, days: int = 28,
+) -> dict[str, Any]:  # fmt: skip
+    """The row of an experiment against what serves now."""
+    champion = registry.champion(context, challenger.kind, language=language)
+    return {
+        "name": name, "champion": champion.version, "challenger": challenger.version, "traffic_share": share,
+        "kind": kind, "language": language, "salt": secrets.token_hex(8), "started_by": who,
+        "ends_at": tables.now() + timedelta(days=days),
+    }  # fmt: skip
 
 
 def begin(context: Context, values: dict[str, Any]) -> int:
