@@ -24,7 +24,7 @@ from training.export.audio import Clips, room_for
 from training.export.jsonlines import Store
 
 PART_BYTES = 400_000_000
-_GROUP_BYTES, _GROUP_ROWS, _AHEAD = 8_000_000, 20_000, 2000
+_GROUP_BYTES, _GROUP_ROWS, _AHEAD = 8_000_000, 5000, 1000
 _AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _COLUMNS = (  # name in the file, name in the manifest, type, type as Hugging Face names it
     ("id", "id", pa.string(), "string"),
@@ -112,13 +112,16 @@ class _Parts:
         self._schema = schema(audio=audio)
         self._lines: list[dict[str, Any]] = []
         self._sound: _Sound | None = None
-        self._number = self._rows = 0
+        self._batches: list[pa.RecordBatch] = []
+        self._number = self._rows = self._waiting = 0
         self._writer: pq.ParquetWriter | None = None
 
     def extend(self, lines: list[dict[str, Any]]) -> None:
-        """Some lines without audio."""
-        self._lines += lines
-        if len(self._lines) >= _GROUP_ROWS:
+        """Some lines without audio: kept as columns, a fifth of the size, until they are a row group."""
+        if lines:
+            self._batches.append(self._columns(lines))
+            self._waiting += len(lines)
+        if self._waiting >= _GROUP_ROWS:
             self._write()
 
     def add(self, line: dict[str, Any], clips: Clips) -> None:
@@ -132,7 +135,7 @@ class _Parts:
 
     def finish(self) -> None:
         """The rest; a split without rows still is a file, so that all three can be loaded."""
-        if self._lines or not (self._number or self._writer):
+        if self._lines or self._batches or not (self._number or self._writer):
             self._write()
         self._close()
 
@@ -148,19 +151,24 @@ class _Parts:
     def _write(self) -> None:
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._path, self._schema, **options(audio=self._audio))
-        lines = self._lines
+        if self._lines or not self._batches:
+            self._batches.append(self._columns(self._lines))
+        self._writer.write_table(pa.Table.from_batches(self._batches, schema=self._schema))
+        self._rows += sum(batch.num_rows for batch in self._batches)
+        self._batches, self._lines, self._waiting = [], [], 0
+        pa.default_memory_pool().release_unused()  # else it keeps what the largest group of each column took
+        if self._sound is not None:
+            self._sound.clear()
+        if self._path.stat().st_size >= PART_BYTES:
+            self._close()
+
+    def _columns(self, lines: list[dict[str, Any]]) -> pa.RecordBatch:
         columns = [pa.array([line[name] for line in lines], kind) for _, name, kind, _ in _COLUMNS]
         if self._audio:
             names = pa.array([f"{line['id']}.wav" for line in lines], pa.string())
             pieces = self._sound.column() if self._sound is not None else pa.array([], pa.binary())
             columns.insert(1, pa.StructArray.from_arrays([pieces, names], fields=list(_AUDIO)))
-        self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
-        self._rows += len(lines)
-        self._lines = []
-        if self._sound is not None:
-            self._sound.clear()
-        if self._path.stat().st_size >= PART_BYTES:
-            self._close()
+        return pa.record_batch(columns, schema=self._schema)
 
     def _close(self) -> None:
         if self._writer is None:
