@@ -66,9 +66,8 @@ def _command(workspace: Workspace) -> list[str]:
     module = ["-m", "training.trainers.asr", str(workspace.folder), str(own_pid())]
     if arguments["processes"] == 1:
         return [sys.executable, *module]
-    launcher = ["-m", "accelerate.commands.launch", "--num_machines", "1", "--mixed_precision", "no"]
-    launcher += ["--dynamo_backend", "no", "--num_processes", str(arguments["processes"])]
-    return [sys.executable, *launcher, *(["--cpu"] if arguments["device"] == "cpu" else ["--multi_gpu"]), *module]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(arguments["processes"])]
+    return [sys.executable, *launcher, *module]
 
 
 def _follow(

@@ -94,6 +94,17 @@ def test_a_version_made_here_can_be_the_base_of_the_next_run_by_adapters(context
 
 
 @pytest.mark.timeout(600)
+def test_two_processes_train_one_model_with_gradients_recomputed(context, clips, tmp_path):
+    dataset_id = spoken.dataset_of(context, "calls", lines(clips), tmp_path / "scratch")
+    run_id = run_of(context, dataset_id, processes=2, steps=2, gradient_checkpointing=True, batch_s=6.0)
+    version = training_runs.execute(context, run_id)
+    assert registry.find(context, version).lineage["run_id"] == run_id
+    assert context.db.row(runs, run_id).progress["step"] == 2
+    log = (training_runs.folder_of(context, run_id) / "trainer.log").read_text()
+    assert log.count("step 2 of 2") == 2, "both processes took every step"
+
+
+@pytest.mark.timeout(600)
 def test_a_killed_run_goes_on_from_its_last_whole_checkpoint_and_ends_with_the_same_weights(context, clips, tmp_path):
     """Killed with SIGKILL in the middle, job and trainer; the broken newest checkpoint is not gone on from."""
     dataset_id = spoken.dataset_of(context, "calls", lines(clips), tmp_path / "scratch")

@@ -89,7 +89,8 @@ def train(workspace: Workspace, report: Callable[[str], None] = lambda line: Non
     every = arguments.validate_every or max(1, steps // 10)
     validation = Validation.of(material, window, base.tokenizer, arguments.validation_clips)
     newest = checkpoints.newest(workspace.checkpoints)
-    if newest is None:
+    on_cpu = arguments.device == "cpu" or not torch.cuda.is_available()
+    if newest is None and PartialState(cpu=on_cpu).is_main_process:
         before = validation.hear(model)
         workspace.say(phase="validation", step=0, steps=steps, wer=before.wer, old_wer=before.old_wer)
     watch = Watch(

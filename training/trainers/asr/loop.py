@@ -47,6 +47,11 @@ class Plan:
     device: str = "auto"
 
 
+_RECOMPUTED: dict[str, Any] = {
+    "gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}
+}  # fmt: skip
+
+
 class SpeechTrainer(Seq2SeqTrainer):
     """Cross-entropy over text and timestamps, weighted apart."""
 
@@ -106,8 +111,7 @@ def train(
         bf16=plan.precision == "bf16" or (plan.precision == "auto" and bfloat16_pays(on_gpu)),
         fp16=plan.precision == "fp16",
         gradient_accumulation_steps=plan.accumulation,
-        gradient_checkpointing=plan.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if plan.gradient_checkpointing else None,
+        **(_RECOMPUTED if plan.gradient_checkpointing else {}),
         use_cpu=not on_gpu,
         dataloader_num_workers=plan.loader_workers,
         dataloader_pin_memory=on_gpu,
