@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,6 @@ from training.workspace import NEW, REPLAY, Workspace
 
 _AVERAGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 FAITHFUL = "float16"
-_TOLERATED_RISE = 0.02  # of the old material's word error rate, when the average is chosen
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def train(workspace: Workspace, report: Callable[[str], None] = lambda line: Non
         workspace.say(phase="validation", step=0, steps=steps, wer=before.wer, old_wer=before.old_wer)
     watch = Watch(
         workspace, lambda: validation.hear(model), every=every if validation.new else 0,
-        patience=arguments.patience, seed=arguments.seed, job=job,
+        patience=arguments.patience, seed=arguments.seed, job=job, before=_before(workspace),
     )  # fmt: skip
     done = loop.steps_of(newest) if newest else 0
     loop.train(
@@ -156,10 +155,10 @@ def _saved(workspace: Workspace, model: Any, validation: Validation, how: dict[s
     }  # fmt: skip
     export.describe(workspace.weights, **described)
     written, compared = _served(workspace, arguments, described, validation)
-    before = next((line for line in workspace.progress() if line.get("step") == 0), {})
+    before = _before(workspace)
     return {
         "state": "done", "model_version": written.model_version, "average": share, "wer": after.wer,
-        "old_wer": after.old_wer, "before": {"wer": before.get("wer"), "old_wer": before.get("old_wer")},
+        "old_wer": after.old_wer, "before": asdict(before) if before else None,
         "parity": compared, **how,
     }  # fmt: skip
 
@@ -187,17 +186,22 @@ def _average(model: Any, location: str, share: float, validation: Validation, wo
     tuned = weights.state_of(model)
     base = weights.state_of(weights.load(location, short_windows=True).model)
     if share < 0:
-        allowed = next((line["old_wer"] for line in workspace.progress() if line.get("step") == 0), None)
+        before = _before(workspace)
         found = []
         for candidate in _AVERAGES:
             model.load_state_dict(weights.averaged(base, tuned, candidate))
             heard = validation.hear(model)
-            worse = max(0.0, (heard.old_wer or 0.0) - (allowed or 0.0) - _TOLERATED_RISE) if allowed is not None else 0
-            found.append((heard.wer + 2 * worse, candidate))
+            found.append((heard.against(before), candidate))
             workspace.say(phase="averaging", share=candidate, wer=heard.wer, old_wer=heard.old_wer)
         share = min(found)[1]
     model.load_state_dict(weights.averaged(base, tuned, share))
     return share
+
+
+def _before(workspace: Workspace) -> Heard | None:
+    """What the base heard, from the line that the first start of this run wrote."""
+    first = next((line for line in workspace.progress() if line.get("step") == 0), None)
+    return Heard(first["wer"], first["old_wer"]) if first else None
 
 
 def _spread(material: Material, part: str, most: int) -> list[int]:

@@ -26,10 +26,16 @@ class Heard:
     wer: float
     old_wer: float | None = None
 
+    def against(self, before: Heard | None) -> float:
+        """What is watched: the rate on new rows, and on top what was forgotten since before. Lower is better."""
+        if before is None or before.old_wer is None or self.old_wer is None:
+            return self.wer
+        return self.wer + max(0.0, self.old_wer - before.old_wer)
+
 
 @dataclass
 class _State:
-    best_wer: float | None = None
+    best: float | None = None
     best_step: int = 0
     since: int = 0  # validations without a better one
 
@@ -38,10 +44,18 @@ class Watch(TrainerCallback):
     """One per process; the first process looks and writes, all follow its decision."""
 
     def __init__(
-        self, workspace: Workspace, validate: Callable[[], Heard], *, every: int, patience: int, seed: int, job: int
+        self,
+        workspace: Workspace,
+        validate: Callable[[], Heard],
+        *,
+        every: int,
+        patience: int,
+        seed: int,
+        job: int,
+        before: Heard | None = None,
     ) -> None:
         self._workspace, self._validate, self._every, self._patience = workspace, validate, every, patience
-        self._seed, self._job, self._state = seed, job, _State()
+        self._seed, self._job, self._before, self._state = seed, job, before, _State()
         self._began, self._first_step, self._loss = time.monotonic(), 0, None
         self.stopped = ""  # why it ended before its last step: early, asked
 
@@ -95,13 +109,14 @@ class Watch(TrainerCallback):
 
     def _look(self, state: Any, model: torch.nn.Module) -> bool:
         heard, kept = self._validate(), self._state
-        if kept.best_wer is None or heard.wer < kept.best_wer:
-            self._state = _State(heard.wer, state.global_step)
+        value = heard.against(self._before)
+        if kept.best is None or value < kept.best:
+            self._state = _State(value, state.global_step)
             partial = self.best.with_name("best.partial")
             save_file({n: p.detach().contiguous() for n, p in model.named_parameters() if p.requires_grad}, partial)
             partial.replace(self.best)
         else:
-            self._state = _State(kept.best_wer, kept.best_step, kept.since + 1)
+            self._state = _State(kept.best, kept.best_step, kept.since + 1)
         self._workspace.say(
             phase="validation", step=state.global_step, steps=state.max_steps, at=time.time(), **asdict(heard),
         )  # fmt: skip
