@@ -37,7 +37,7 @@ def listen(
     context: Context, engine: Transcriber, lines: Sequence[dict[str, Any]], report: Report
 ) -> tuple[list[Utterance], dict[str, Any], int]:
     """Every line heard as a call would be, its language found out by the model; and how fast."""
-    profile = _profile(context.settings)
+    profile = profile_of(context.settings)
     people = _people(context, lines)
     heard: list[Utterance] = []
     wall_s = cpu_s = audio_s = 0.0
@@ -124,7 +124,7 @@ def _people(context: Context, lines: Sequence[dict[str, Any]]) -> dict[tuple[Any
 def on_silence(engine: Transcriber, settings: Settings) -> dict[str, Any]:
     """What is written for sounds in which nobody speaks."""
     clips = list(silence.clips())
-    answers = engine.transcribe([Request(clip.samples, _profile(settings)) for clip in clips])
+    answers = engine.transcribe([Request(clip.samples, profile_of(settings)) for clip in clips])
     told: list[dict[str, Any]] = [
         {"clip": clip.name, "kind": clip.kind, "words": len(one.text.split()) if isinstance(one, Transcript) else 0,
          "text": one.text[:200] if isinstance(one, Transcript) else ""}
@@ -143,7 +143,7 @@ def self_check(engine: Transcriber) -> str | None:
     return None
 
 
-def _profile(settings: Settings) -> DecodingProfile:
+def profile_of(settings: Settings) -> DecodingProfile:
     return DecodingProfile(beam_size=settings.asr_beam_size)
 
 

@@ -19,8 +19,8 @@ def line(**changed: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def heard(text: str, spoken: str = "hi", **changed: Any) -> Utterance:
-    segments = (Segment(0.0, 1.0, text),) if text else ()
+def heard(answer: str, spoken: str = "hi", **changed: Any) -> Utterance:
+    segments = (Segment(0.0, 1.0, answer),) if answer else ()
     return listening.utterance(line(**changed), Transcript(segments, spoken, 1.0, 4.0, 1.0, "v"))
 
 
