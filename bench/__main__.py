@@ -17,7 +17,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-PARTS = ("recognition", "serving", "listing", "receiving", "annotating", "exporting", "swapping", "learning")
+PARTS = (
+    "recognition",
+    "serving",
+    "listing",
+    "receiving",
+    "annotating",
+    "exporting",
+    "swapping",
+    "learning",
+    "counting",
+)
 RESULTS = Path(__file__).parent / "results.json"
 
 
