@@ -25,8 +25,9 @@ from training.scoring import bootstrap, counts
 from training.scoring.bootstrap import Interval
 
 OPTIONS: dict[str, Any] = {
-    "base": "bundled", "steps": 240, "learning_rate": 5e-4, "batch_s": 30.0, "replay_share": 0.4,
-    "validate_every": 60, "validation_clips": 40, "threads": 1, "device": "cpu", "patience": 0,
+    "base": "bundled", "steps": 240, "learning_rate": 8e-4, "batch_s": 28.0, "replay_share": 0.35, "noise_share": 0.25,
+    "several_share": 0.0, "timestamped_share": 0.25, "tempo": 0.06, "validate_every": 60, "validation_clips": 40,
+    "threads": 1, "device": "cpu", "patience": 0,
 }  # fmt: skip
 
 
@@ -60,7 +61,7 @@ class Improvement:
 
 
 def measured(
-    context: Context, scratch: Path, *, seed: int, train: int = 400, replay: int = 600, test: int = 120, **changed: Any
+    context: Context, scratch: Path, *, seed: int, train: int = 500, replay: int = 600, test: int = 120, **changed: Any
 ) -> Improvement:
     new = [*new_domain.new_calls("train", train, seed=seed), *new_domain.new_calls("validation", 40, seed=seed)]
     old = [*new_domain.old_calls("train", replay, seed=seed), *new_domain.old_calls("validation", 60, seed=seed)]
