@@ -47,6 +47,7 @@ def test_a_change_is_stored_once_and_drafts_open_tasks_again(serving: Serving, c
     assert row.extra_params == change.get("extra_params", {})
     assert sorted((job.name, job.arguments["project_id"]) for job in serving.rows(tables.jobs)) == [
         ("redraft-project", project_id),
+        ("sample-project", project_id),
         ("sync-project", project_id),
     ]
 
