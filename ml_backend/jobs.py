@@ -89,6 +89,7 @@ TRAIN = JobKind("train", "training.pipeline.train_requested", "training", 24 * 3
 RUN_TRAINING = JobKind(
     "run-training", "training.runs.run_training", "training", 24 * 3600, max_attempts=5, priority=BULK
 )
+PROMOTE_VERSION = JobKind("promote-version", "training.promotion.promote_version", "training", 12 * 3600, priority=BULK)
 EXPORT_DATASET = JobKind("export-dataset", "training.dataset.export_dataset", "training", 12 * 3600, max_attempts=3)
 RENEW_DATASETS = JobKind("renew-datasets", "training.erased.renew_datasets", "training", 12 * 3600, max_attempts=10)
 COLLECT_HOTWORDS = JobKind("collect-hotwords", "training.hotwords.job.collect_hotwords", "sync", 600, priority=BULK)
@@ -106,7 +107,7 @@ KINDS: dict[str, JobKind] = {
         PUSH_PREDICTIONS, CONFIRM_ANSWERS, REDRAFT_PROJECT, SCAN_BUCKET, FEED_RATINGS,
         STORE_SPOOLED, VERIFY_OBJECTS, LEARN_LEGS, TRAIN, RUN_TRAINING, COMPARE_ANNOTATIONS,
         CHECK_TRAINING, SAMPLE_TASK, SAMPLE_PROJECT, SUMMARISE_ANNOTATIONS, SHARE_TASK, COLLECT_HOTWORDS, CHECK_HOTWORD,
-        EXPORT_DATASET, RENEW_DATASETS,
+        EXPORT_DATASET, RENEW_DATASETS, PROMOTE_VERSION,
     )
 }  # fmt: skip
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend import failpoints, registry, tables
-from ml_backend.context import Context
+from ml_backend.context import Context, JobContext
 from ml_backend.errors import InvalidInput, PermanentError
 from ml_backend.registry import ANY_LANGUAGE, CHAMPION, Version
 from ml_backend.tables import alias_history, datasets, model_versions
@@ -71,6 +71,16 @@ def promote(
         numbers=numbers, language=language,
     )  # fmt: skip
     return Promotion(judgement, True, revision=moved)
+
+
+def promote_version(context: JobContext, version: str, who: str, why: str, language: str = ANY_LANGUAGE) -> None:
+    """The job of whoever promotes by itself (AUTO_PROMOTE): the gate decides, nothing is forced. Safe to repeat."""
+    candidate = registry.find(context, version)
+    if serving(context, candidate.kind, language)[0].id == candidate.id:
+        context.report(1.0, f"{version} is the champion.")
+        return
+    result = promote(context, candidate, who=who, why=why, language=language, report=context.report)
+    context.report(1.0, f"{version} is the champion." if result.moved else f"Refused: {result.refused}")
 
 
 def _judged(

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import registry, tables
-from ml_backend.context import Context
+from ml_backend import failpoints, registry, tables
+from ml_backend.context import Context, JobContext
 from ml_backend.errors import InvalidInput, KaanError, PermanentError
 from ml_backend.registry import Version
 from tests.training import candidates, spoken
@@ -183,6 +183,37 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(gate):
     assert sorted(map(str, ends)) == ["True", "alias-moved"]
     assert len(candidates.history(gate.context)) == 2
     assert gate.serves in (first.version, second.version)
+
+
+def test_killed_just_before_the_alias_the_champion_is_the_old_one_and_the_next_attempt_promotes(gate):
+    good = gate.candidate("good", Ear(0.05))
+
+    def killed(place: str) -> None:
+        if place == "promotion.before-alias":
+            raise KeyboardInterrupt
+
+    failpoints.arm(killed)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            gate.promote(good)
+    finally:
+        failpoints.arm(None)
+    assert gate.serves == gate.champion.version
+    assert gate.promote(good).moved
+
+
+def test_the_job_of_auto_promote_asks_the_gate_and_may_be_repeated(gate):
+    good, equal = gate.candidate("good", Ear(0.05)), gate.candidate("equal", Ear(), seed=9)
+    said = []
+    job = JobContext(
+        gate.context.settings, gate.context.db, gate.context.store, report=lambda fraction, note: said.append(note)
+    )
+    promotion.promote_version(job, equal.version, who="experiment", why="it was decided")
+    assert said[-1].startswith("Refused: Of 100 words")
+    for _ in range(2):
+        promotion.promote_version(job, good.version, who="experiment", why="it was decided")
+    assert said[-1] == f"{good.version} is the champion."
+    assert [row.who for row in candidates.history(gate.context)] == ["a test", "experiment"]
 
 
 def test_force_needs_a_reason_and_is_told_in_the_history(gate):

@@ -17,7 +17,6 @@ from ml_backend import db, jobs, log, registry, routing, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.registry import ANY_LANGUAGE, Version
 from ml_backend.tables import experiments, projects
-from training import promotion
 from training.experiments import outcomes, sequential
 
 ALPHA = 0.05
@@ -60,11 +59,11 @@ def look(context: Context, experiment: sa.Row[Any]) -> dict[str, Any]:
         changed = connection.execute(sa.update(experiments).where(still).values(**values)).rowcount
         if changed and state == WITHDRAWN:
             draft_anew(connection)
-    if changed and state == DECIDED and context.settings.auto_promote:
-        promotion.promote(
-            context, registry.find(context, experiment.challenger), who="experiment", why=reason,
-            language=experiment.language,
-        )  # fmt: skip
+        if changed and state == DECIDED and context.settings.auto_promote:
+            jobs.enqueue(
+                connection, jobs.PROMOTE_VERSION, key=f"{experiment.challenger}:{experiment.language}",
+                version=experiment.challenger, who="experiment", why=str(reason)[:180], language=experiment.language,
+            )  # fmt: skip
     if changed and state != RUNNING:
         _log.info("experiment_ended", experiment=experiment.name, state=state)
     return outcome | {"state": state, "reason": reason}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,18 @@ def test_a_better_version_is_said_to_be_and_promotes_nothing(
     ended = row(context, experiment_id)
     assert ended.state == "decided"
     assert "promote small-2" in ended.reason
+    assert context.db.rows(sa.select(tables.aliases)) == []
+
+
+def test_where_auto_promote_is_on_the_gate_is_asked_in_a_job_once(
+    context: Context, rows: Rows, begin: Callable[..., int]
+) -> None:
+    allowed = replace(context, settings=context.settings.model_copy(update={"auto_promote": True}))
+    calls(rows, begin(), champion=0.45, challenger=0.1)
+    watch(allowed)
+    watch(allowed)
+    [job] = context.db.rows(sa.select(tables.jobs).where(tables.jobs.c.name == "promote-version"))
+    assert (job.queue, job.arguments["version"], job.arguments["who"]) == ("training", "small-2", "experiment")
     assert context.db.rows(sa.select(tables.aliases)) == []
 
 
