@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml_backend import registry
+from ml_backend import jobs, registry
 from ml_backend.context import Context
 from ml_backend.engine import Request, Transcriber
 from ml_backend.errors import PermanentError
+from ml_backend.running import runner
 from ml_backend.tables import model_versions, runs
 from ml_backend.transcript import DecodingProfile
 from tests.training import spoken
@@ -91,6 +92,19 @@ def test_a_version_made_here_can_be_the_base_of_the_next_run_by_adapters(context
     version = training_runs.execute(context, second)
     assert version != first
     assert context.db.row(runs, second).base_version == first
+
+
+@pytest.mark.timeout(600)
+def test_a_run_asked_for_as_a_job_is_carried_out_by_the_training_worker(context, clips, tmp_path):
+    dataset_id = spoken.dataset_of(context, "calls", lines(clips), tmp_path / "scratch")
+    options = Arguments(**{**QUICK, "steps": 1})
+    run_id = training_runs.create(context, dataset_id, options, who="a test", why="to see", job=True)
+    [job] = [row for row in jobs.find(context.db) if row.name == "run-training"]
+    assert job.queue == "training"
+    runner.Runner(context).run(job.id)
+    assert jobs.show(context.db, job.id).state == "done"
+    assert context.db.row(runs, run_id).state == "done"
+    assert training_runs.version_of(context, run_id)
 
 
 @pytest.mark.timeout(600)
