@@ -23,6 +23,7 @@ from training.workspace import Workspace, own_pid
 
 ROOT = Path(__file__).parents[1]
 _LOOK_S = 0.5
+_BEAT_S = 60.0
 _STOP_S = 120.0  # for the last checkpoint, after being asked to stop
 _MOST_POINTS = 200  # of the curve kept in the row
 _BRANCHES: dict[str, type[KaanError]] = {
@@ -73,7 +74,7 @@ def _command(workspace: Workspace) -> list[str]:
 def _follow(
     context: Context, run_id: int, workspace: Workspace, trainer: subprocess.Popen[bytes], report: Callable[..., None]
 ) -> None:
-    told, deadline = 0, None
+    told, deadline, beat = 0, None, time.monotonic()
     while True:
         ended = trainer.poll() is not None
         lines = list(workspace.progress())
@@ -82,6 +83,10 @@ def _follow(
             _tell(context, run_id, lines, report)
         if ended:
             return
+        if time.monotonic() - beat > _BEAT_S:  # between two lines of a large model: the run is alive
+            beat = time.monotonic()
+            with context.db.transaction() as connection:
+                connection.execute(sa.update(runs).where(runs.c.id == run_id).values(updated_at=tables.now()))
         if deadline is None and context.db.row(runs, run_id).cancel_asked:
             workspace.ask_to_stop()
             deadline = time.monotonic() + _STOP_S

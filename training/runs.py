@@ -8,6 +8,7 @@ the workspace and goes on from the last whole checkpoint. Nothing is promoted he
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import jobs, registry, tables
+from ml_backend import devices, jobs, registry, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import ConfigurationError, InvalidInput, KaanError, PermanentError, RetryableError
 from ml_backend.tables import datasets, model_versions, runs
@@ -49,7 +50,9 @@ def create(context: Context, dataset_id: int, arguments: Arguments, *, who: str,
 
 def run_training(context: JobContext, run_id: int) -> None:
     """The job of a run that was asked for by itself, outside the pipeline."""
-    execute(context, run_id, report=context.report)
+    device = f"{socket.gethostname()[:40]}:{options_of(find(context, run_id)).device}"
+    with devices.held(context, device, f"run-{run_id}"):
+        execute(context, run_id, report=context.report)
 
 
 def execute(context: Context, run_id: int, *, report: Report = lambda fraction, note: None) -> str | None:
