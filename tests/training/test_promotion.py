@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from ml_backend import failpoints, registry, tables
 from ml_backend.context import Context, JobContext
-from ml_backend.errors import InvalidInput, KaanError, PermanentError
+from ml_backend.errors import InvalidInput, KaanError, PermanentError, RetryableError
 from ml_backend.registry import Version
 from tests.training import candidates, spoken
 from tests.training.candidates import Ear
@@ -214,6 +214,24 @@ def test_the_job_of_auto_promote_asks_the_gate_and_may_be_repeated(gate):
         promotion.promote_version(job, good.version, who="experiment", why="it was decided")
     assert said[-1] == f"{good.version} is the champion."
     assert [row.who for row in candidates.history(gate.context)] == ["a test", "experiment"]
+
+
+def test_a_champion_that_changed_while_it_was_decided_is_not_replaced_by_that_decision(gate):
+    good, other = gate.candidate("good", Ear(0.05)), gate.candidate("other", Ear(0.04), seed=9)
+
+    def meanwhile(place: str) -> None:
+        if place == "promotion.before-alias":
+            registry.move_alias(gate.context, other, expected_revision=1, who="somebody", why="quicker")
+
+    failpoints.arm(meanwhile)
+    try:
+        with pytest.raises(RetryableError) as refused:
+            gate.promote(good)
+    finally:
+        failpoints.arm(None)
+    assert refused.value.code == "alias-moved"
+    assert gate.serves == other.version
+    assert len(candidates.history(gate.context)) == 2
 
 
 def test_force_needs_a_reason_and_is_told_in_the_history(gate):
