@@ -40,7 +40,7 @@ from training.export import rows as samples_in_order
 from training.export.filters import Filters
 
 FEW, MANY = 100_000, 1_000_000
-PER_RECORDING, CALLERS_PER, ROUNDS, PIECE_S, WITH_AUDIO = 20, 3, 5, 2.5, 4000
+PER_RECORDING, CALLERS_PER, ROUNDS, PIECE_S, WITH_AUDIO = 20, 3, 5, 2.5, 1600
 MOST_MB, MOST_GROWTH = 250.0, 1.05
 AT = datetime(2026, 3, 4, tzinfo=UTC)
 TEXT = "नमस्ते मेरा ऑर्डर नंबर दो तीन चार है और मुझे रिफंड चाहिए"
@@ -160,6 +160,7 @@ def _bare(context: Context, path: Path, target: Path, places: dict[str, Any] | N
             writer.write_batch(pa.record_batch(columns, schema=schema))
     context.store.put_file(context.settings.audio_bucket, "bare.parquet", target)
     context.store.delete(context.settings.audio_bucket, "bare.parquet")
+    target.unlink()
 
 
 def _bare_whole(context: Context, folder: Path) -> None:
