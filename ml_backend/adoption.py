@@ -51,9 +51,7 @@ def adopt(context: Context, folder: Path, *, name: str = "", trained_on: str = "
 
 def _require_plain(folder: Path) -> None:
     if not folder.is_dir():
-        raise InvalidInput(
-            "no-such-folder", f"There is no folder {folder.name[:60]!r}.", "Check the path.", status=404
-        )
+        raise InvalidInput("no-such-folder", f"There is no folder {folder.name[:60]!r}.", "Check the path.", status=404)
     for path in sorted(folder.rglob("*")):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise PermanentError(

@@ -96,16 +96,22 @@ class Settings(BaseSettings):
     audit_share: float = Field(
         0.05, ge=0, le=1, description="Random share of all other calls with speech that goes to review."
     )
-    blind_share: float = Field(0.5, ge=0, le=1, description="Part of the audit share that is annotated without a draft.")
+    blind_share: float = Field(
+        0.5, ge=0, le=1, description="Part of the audit share that is annotated without a draft."
+    )
     overlap_share: float = Field(0.05, ge=0, le=1, description="Share of tasks that two annotators get.")
     max_open_tasks: int = Field(2000, ge=1, description="Open review tasks per project; what is beyond waits.")
     spool_max_mb: float = Field(10_000.0, gt=0, description="Recordings kept here while the object store is down.")
 
     # --- learning
     training_threshold: int = Field(1000, ge=1, description="New accepted samples after which a training run starts.")
-    training_weekly: str = Field("sun 02:00", description="When a weekly run is asked for, in EXOTEL_TIME_ZONE; empty: never.")
+    training_weekly: str = Field(
+        "sun 02:00", description="When a weekly run is asked for, in EXOTEL_TIME_ZONE; empty: never."
+    )
     training_window: str = Field("", description="Hours in which training may begin, e.g. 22:00-06:00; empty: any.")
-    experiment_share: float = Field(0.5, ge=0, lt=1, description="Share of the calls for a version that passed the gate; 0: none.")
+    experiment_share: float = Field(
+        0.5, ge=0, lt=1, description="Share of the calls for a version that passed the gate; 0: none."
+    )
     auto_promote: bool = Field(False, description="Promote a version that its experiment found better, without asking.")
     training_memory_share: float = Field(0.5, gt=0, le=1, description="Part of a GPU's memory that training may take.")
 
@@ -120,7 +126,9 @@ class Settings(BaseSettings):
     asr_workers: int = Field(1, ge=1, le=64, description="Parallel CTranslate2 workers in one process.")
     asr_threads: int = Field(0, ge=0, le=256, description="Threads per CTranslate2 worker; 0 lets the engine choose.")
     asr_batch_size: int = Field(4, ge=1, le=128, description="Windows decoded together.")
-    asr_models_loaded: int = Field(2, ge=1, le=8, description="Models one process may hold; 1 lets the old one go before the new one is loaded.")
+    asr_models_loaded: int = Field(
+        2, ge=1, le=8, description="Models one process may hold; 1 lets the old one go before the new one is loaded."
+    )
     asr_pool_s: float = Field(300.0, gt=0, description="Seconds of audio pooled across calls in one bulk job.")
     default_language: str = Field("", description="Language of calls when a project names none; empty detects it.")
 

@@ -23,6 +23,7 @@ from ml_backend.errors import InvalidInput, PermanentError, RetryableError
 from ml_backend.tables import datasets, erasures
 from training.export import card, manifest, mixed, renderings, rows
 from training.export.filters import Filters
+from training.quality import summary
 
 DEFAULT = "calls"
 AUDIO_LIST = "audio.txt"  # what stays of a version after an erasure: the hashes of its recordings
@@ -45,6 +46,8 @@ def export(
     filters, begun = filters or Filters(), tables.now()
     _valid_name(name)
     with tempfile.TemporaryDirectory(prefix="kaan-dataset-") as folder:
+        report(0.0, "looking for drafts that nobody read, and for calls that are there twice")
+        summary.renew_verdicts(context)
         report(0.0, "reading samples")
         written = _gather(context, filters, Path(folder), report)
         return keep(context, name, written, filters.to_json(), forms=forms, begun=begun, report=report)

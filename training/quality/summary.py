@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -48,6 +48,20 @@ def summarise_annotations(context: JobContext) -> None:
         keep(connection, verdicts.NAME, left_out)
 
 
+def renew_verdicts(context: Context) -> None:
+    """What a dataset leaves out, from the annotations as they are now: the same ones always give the same dataset."""
+    with context.db.reading() as connection:
+        reviews = reading.reviews(connection, Scope())
+        found = stamping.find(reviews, reading.pairs(connection, reviews))
+        heard = duplicates.heard(connection, None)
+    with context.db.transaction() as connection:
+        keep(connection, verdicts.NAME, _left_out(found.annotations, duplicates.surplus(heard, duplicates.find(heard))))
+
+
+def _left_out(stamped: Mapping[int, str], surplus: Iterable[int]) -> dict[str, Any]:
+    return {"annotations": {str(key): why for key, why in stamped.items()}, "recordings": sorted(surplus)}
+
+
 def make(context: Context, scope: Scope | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
     """(the report, what a dataset should leave out: annotation ids with the reason, surplus recordings)."""
     scope = scope or Scope()
@@ -73,8 +87,7 @@ def make(context: Context, scope: Scope | None = None) -> tuple[dict[str, Any], 
         "duplicates": duplicates.told(heard, twins),
         "leaks": checked,
     }
-    surplus = sorted(duplicates.surplus(heard, twins))
-    return body, {"annotations": {str(key): why for key, why in found.annotations.items()}, "recordings": surplus}
+    return body, _left_out(found.annotations, duplicates.surplus(heard, twins))
 
 
 def totals(reviews: list[Review]) -> dict[str, Any]:

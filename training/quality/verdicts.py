@@ -1,7 +1,7 @@
 """What the summary's job found -> which samples are no reference: drafts accepted unread, calls that are in it twice.
 
-A dataset asks here while it is made. The job looks at the whole team and all calls, which no single task can; it runs
-every hour, so what came since is judged by the next one.
+A dataset asks here while it is made, after having the verdicts renewed: they look at the whole team and all calls,
+which no single task can.
 """
 
 from __future__ import annotations
