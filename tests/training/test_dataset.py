@@ -236,9 +236,7 @@ def test_a_piece_said_twice_in_two_projects_is_in_it_once(service: Service) -> N
 
 
 def test_the_same_audio_as_two_peoples_calls_is_one_persons(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        dataset.summary, "renew_verdicts", lambda context: None
-    )  # which leave one of the two out before
+    monkeypatch.setattr(dataset.summary, "renew_verdicts", lambda context: None)  # they leave one out
     first = service.call(REFUND, who=caller(1))
     second = service.call(REFUND, who=caller(2))
     service.sample(first, 0.0, 1.0, "नमस्ते")
