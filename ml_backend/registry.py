@@ -121,11 +121,14 @@ def move_alias(
     `expected_revision` is the one the decision was based on (0: there is none yet); when somebody else moved the alias
     meanwhile, nothing changes and RetryableError `alias-moved` says so. The history row is in the same transaction.
     """
-    with context.db.transaction() as connection:
-        return move(
-            connection, version, expected_revision=expected_revision, who=who, why=why, numbers=numbers,
-            language=language, alias=alias,
-        )  # fmt: skip
+    try:
+        with context.db.transaction() as connection:
+            return move(
+                connection, version, expected_revision=expected_revision, who=who, why=why, numbers=numbers,
+                language=language, alias=alias,
+            )  # fmt: skip
+    except sa.exc.IntegrityError as error:  # two made the first one at once
+        raise _moved_meanwhile(alias) from error
 
 
 def move(
@@ -160,9 +163,7 @@ def move(
             .values(model_version_id=version.id, revision=expected_revision + 1, updated_at=tables.now())
         ).rowcount
         if changed != 1:
-            raise RetryableError(
-                "alias-moved", f"The {alias} was moved by somebody else meanwhile.", "Look again, then decide anew."
-            )
+            raise _moved_meanwhile(alias)
     connection.execute(
         sa.insert(tables.alias_history).values(
             kind=version.kind, language=language, alias=alias, from_version=before, to_version=version.version,
@@ -172,6 +173,12 @@ def move(
     if alias == CHAMPION and before not in (None, version.version):
         _draft_anew(connection)
     return expected_revision + 1
+
+
+def _moved_meanwhile(alias: str) -> RetryableError:
+    return RetryableError(
+        "alias-moved", f"The {alias} was moved by somebody else meanwhile.", "Look again, then decide anew."
+    )
 
 
 def _draft_anew(connection: Connection) -> None:
@@ -198,7 +205,7 @@ def ensure_default(context: Context) -> None:
     try:
         revision = serving.revision if serving else 0
         move_alias(context, version, expected_revision=revision, who=_OURSELVES, why="ASR_MODEL names it")
-    except (RetryableError, sa.exc.IntegrityError):
+    except RetryableError:
         if aliased(context) is None:
             raise
 

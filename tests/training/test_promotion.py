@@ -234,6 +234,15 @@ def test_a_champion_that_changed_while_it_was_decided_is_not_replaced_by_that_de
     assert len(candidates.history(gate.context)) == 2
 
 
+def test_of_two_first_champions_of_a_language_one_is_told(gate):
+    good = gate.candidate("good", Ear(0.05))
+    first = {"expected_revision": 0, "language": "mr", "who": "x", "why": "y"}
+    assert registry.move_alias(gate.context, gate.champion, **first) == 1
+    with pytest.raises(RetryableError):
+        registry.move_alias(gate.context, good, **first)
+    assert registry.champion(gate.context, language="mr").version == gate.champion.version
+
+
 def test_force_needs_a_reason_and_is_told_in_the_history(gate):
     equal = gate.candidate("equal", Ear())
     with pytest.raises(InvalidInput, match="needs a reason"):
