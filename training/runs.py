@@ -148,7 +148,8 @@ def _prepared(context: Context, row: Any, workspace: Workspace, report: Report) 
         {
             "arguments": arguments.to_json(), "base": base.location, "base_version": base.version,
             "base_name": base.name, "name": arguments.name or base.name, "window": asdict(base.window),
-            "languages": languages, "trained_on": f"{_dataset_name(context, row)}, run {row.id}, from {base.name}",
+            "languages": languages, "memory_share": context.settings.training_memory_share,
+            "trained_on": f"{_dataset_name(context, row)}, run {row.id}, from {base.name}",
         }
     )  # fmt: skip
     return base

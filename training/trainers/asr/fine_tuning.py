@@ -65,6 +65,7 @@ def train(workspace: Workspace, report: Callable[[str], None] = lambda line: Non
         torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     machine.require(arguments)
+    machine.limit_memory(arguments, float(plan.get("memory_share", 1.0)))
 
     base = weights.load(plan["base"], short_windows=True)
     model: Any = base.model

@@ -43,3 +43,10 @@ def require(arguments: Arguments) -> None:
             f"{arguments.report_to} is not installed.",
             f"pip install {names[0]}, or --report-to none.",
         )
+
+
+def limit_memory(arguments: Arguments, share: float) -> None:
+    """On a GPU that serves calls as well: take no more than this part of its memory."""
+    if arguments.device != "cpu" and torch.cuda.is_available():
+        for device in range(torch.cuda.device_count()):
+            torch.cuda.set_per_process_memory_fraction(share, device)
