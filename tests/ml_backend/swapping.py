@@ -19,10 +19,10 @@ def main(folder: str, seconds: float, rate: float) -> None:
     settings = Settings(_env_file=None, data_dir=folder, asr_device="cpu", asr_threads=1)
     opened = context.open_context(settings)
     request = engine.Request(audio.read_wav(engine.CHECK)[0], DecodingProfile(language="en", beam_size=1))
-    ends_at, number = time.monotonic() + seconds, 0
     with serving.using(opened):
         sys.stdout.write('"ready"\n')
         sys.stdout.flush()
+    ends_at = time.monotonic() + seconds
     while time.monotonic() < ends_at:
         began = time.monotonic()
         with serving.using(opened) as transcriber:
@@ -30,7 +30,6 @@ def main(folder: str, seconds: float, rate: float) -> None:
         row = {"version": getattr(answer, "model_version", None), "text": getattr(answer, "text", None)}
         sys.stdout.write(json.dumps({**row, "by": transcriber.model_version, "s": time.monotonic() - began}) + "\n")
         sys.stdout.flush()
-        number += 1
         time.sleep(max(0.0, began + 1 / rate - time.monotonic()))
 
 

@@ -200,7 +200,7 @@ def test_swaps_under_load_in_several_processes_lose_no_answer_and_mix_no_version
     context: Context, one: registry.Version, two: registry.Version
 ) -> None:
     swaps, rate = int(os.environ.get("KAAN_SWAPS", "6")), 20
-    seconds = swaps * 1.2 + 2
+    seconds = swaps * 1.2 + 10
     command = [
         sys.executable,
         "-m",
