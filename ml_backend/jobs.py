@@ -83,7 +83,7 @@ SAMPLE_TASK = JobKind("sample-task", "training.sampling.job.sample_task", "sync"
 SAMPLE_PROJECT = JobKind("sample-project", "training.sampling.again.sample_project", "sync", 900, priority=BULK)
 SHARE_TASK = JobKind("share-task", "sync.review.gold.share_task", "sync", 120)
 SUMMARISE_ANNOTATIONS = JobKind(
-    "summarise-annotations", "training.quality.summary.summarise_annotations", "training", 1800, priority=BULK
+    "summarise-annotations", "training.quality.summary.summarise_annotations", "sync", 1800, priority=BULK
 )
 TRAIN = JobKind("train", "training.pipeline.train_requested", "training", 24 * 3600, max_attempts=3, priority=BULK)
 RUN_TRAINING = JobKind(

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from ml_backend import cli, db, jobs, settings, tables
+from ml_backend import cli, db, jobs, schedules, settings, tables
 from ml_backend.running import processes
 from tests.policy.source import ROOT
 
@@ -55,6 +55,11 @@ def test_the_services_the_design_asks_for_are_there():
     assert set(OURS) == {"web", "relay", "sync-worker", "transcribe-worker", "training-worker", "upgrade"}
     assert set(SERVICES) - set(OURS) == {"postgres", "redis", "s3", "label-studio"}
     assert SERVICES["training-worker"]["profiles"] == ["training"]
+
+
+def test_work_that_comes_due_by_itself_is_done_without_the_training_profile():
+    always = {each["command"][1] for each in OURS.values() if each["command"][0] == "worker" and "profiles" not in each}
+    assert {schedule.kind.queue for schedule in schedules.SCHEDULES} <= always == {"sync", "transcribe"}
 
 
 @pytest.mark.parametrize("service", OURS)

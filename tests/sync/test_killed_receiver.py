@@ -22,10 +22,12 @@ from sync import pipeline
 from tests.faults import label_studio, world
 from tests.faults.label_studio import FakeLabelStudio
 from tests.faults.storms import supervised
+from tests.patience import until
 from tests.servers import postgres
 
 SECRET = "hook-secret-of-this-test-" + "0" * 8
 TASKS, ACTS, KILLS = 60, 200, 4
+HEARD = 12  # answers of each receiver, at the least, before it is killed
 
 
 @pytest.fixture
@@ -80,11 +82,15 @@ def test_a_receiver_killed_under_load_loses_nothing_that_the_next_look_does_not_
             body = act(studio, chance, tasks, number) | {"project": {"id": project.ls_project_id}}
             times = 0 if chance.random() < 0.3 else 2 if chance.random() < 0.2 else 1
             pool.submit(tell, body, times)
-            if number % (ACTS // KILLS) == ACTS // KILLS - 1:
+            life, place = divmod(number, ACTS // (KILLS + 1))
+            if place == HEARD * 2 and life < KILLS:  # dies while it is told; the rest of this life falls on deaf ears
+                until(lambda least=HEARD * (life + 1): acknowledged[0] >= least, "a receiver at work", within_s=60)
                 web.process.kill()
+            if place == ACTS // (KILLS + 1) - 1 and life < KILLS:
                 web.look()
+                until(there.healthy, "the next receiver", within_s=60)
     assert web.process.alive
-    assert there.count(tables.events) >= acknowledged[0] > 50
+    assert there.count(tables.events) >= acknowledged[0] > HEARD * KILLS
     settle(there, row_id)
 
     assert here(there) == {

@@ -10,6 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import krippendorff
+
 from training.quality.figures import TOO_FEW
 from training.quality.reading import Review
 
@@ -48,10 +50,6 @@ def _figure(units: Sequence[Counter[str]]) -> dict[str, Any]:
         return body | {"note": TOO_FEW}
     if len(values) < 2:
         return body | {"note": "everybody chose the same, which says nothing"}
-    try:
-        import krippendorff
-    except ImportError:
-        return body | {"note": "the krippendorff library is not installed here"}
     table = [[unit[value] for value in values] for unit in units]
     found = krippendorff.alpha(value_counts=table, level_of_measurement="nominal")
     return body | {"value": round(float(found), 4)}
