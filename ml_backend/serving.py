@@ -48,7 +48,7 @@ class Serving:
         self._most = context.settings.asr_models_loaded
         self._changed = threading.Condition()
         self._loaded: dict[str, _Loaded] = {}
-        self._champion = ""
+        self._champion: Version | None = None  # what serves now; the alias may be ahead of it
         self._loading = threading.Lock()  # one load at a time
         self._failed: dict[str, float] = {}
         self._follower: threading.Thread | None = None
@@ -69,52 +69,57 @@ class Serving:
 
     def follow(self) -> None:
         """Look at the champion's alias once, and serve what it names when that loads and passes its self-check."""
-        wanted = routing.champion(self._context)
-        if wanted.version == self._champion or time.monotonic() < self._failed.get(wanted.version, 0.0):
+        wanted, before = routing.champion(self._context), self._champion
+        if before is not None and wanted.version == before.version:
             return
-        before = self._loaded.get(self._champion)
+        if time.monotonic() < self._failed.get(wanted.version, 0.0):
+            return
         try:
-            self._load(wanted)
+            self._load(wanted, serve=True)
         except (KaanError, RuntimeError) as error:
             if before is None:
                 raise
             self._failed[wanted.version] = time.monotonic() + FAILED_S
             _log.error("model_not_loaded", model_version=wanted.version, reason=str(error)[:200])
             return
-        with self._changed:
-            self._champion = wanted.version
-            self._changed.notify_all()
         if before is not None:
-            _log.info("model_swapped", model_version=wanted.version, before=before.version.version)
+            _log.info("model_swapped", model_version=wanted.version, before=before.version)
         self._free()
 
     def _taken(self, version: Version | None) -> _Loaded:
-        if not self._champion:
+        if self._champion is None:
             registry.ensure_default(self._context)  # the first worker of a new deployment finds no champion
             self.follow()
             self._begin()
         while True:
-            name = version.version if version is not None else self._champion
             with self._changed:
-                slot = self._loaded.get(name)
+                wanted = version or self._champion
+                slot = self._loaded.get(wanted.version) if wanted is not None else None
                 if slot is not None:
                     slot.users += 1
                     return slot
-            self._load(version or routing.champion(self._context))
+            self._load(version)
 
-    def _load(self, version: Version) -> None:
-        """Have a version in memory. With no room for a second, what is there goes first, and comes back on failure."""
+    def _load(self, version: Version | None, *, serve: bool = False) -> None:
+        """Have a version in memory, by default what serves when its turn comes: not what an alias names that may fail.
+
+        With no room for a second, what is there goes first, and comes back on failure.
+        """
         with self._loading:
-            if version.version in self._loaded:
-                return
-            gone = self._make_room()
-            try:
-                fresh = self._checked(version)
-            except (KaanError, RuntimeError):
-                if gone is not None:
-                    self._keep(gone, self._checked(gone))
-                raise
-            self._keep(version, fresh)
+            wanted = version or self._champion
+            assert wanted is not None  # noqa: S101 - whoever names none has seen a champion
+            if wanted.version not in self._loaded:
+                gone = self._make_room()
+                try:
+                    fresh = self._checked(wanted)
+                except (KaanError, RuntimeError):
+                    if gone is not None:
+                        self._keep(gone, self._checked(gone))
+                    raise
+                self._keep(wanted, fresh)
+            if serve:
+                with self._changed:
+                    self._champion = wanted
 
     def _checked(self, version: Version) -> Transcriber:
         registry.verify(version)
@@ -132,7 +137,8 @@ class Serving:
         with self._changed:
             if len(self._loaded) < self._most:
                 return None
-            spare = [slot for name, slot in self._loaded.items() if name != self._champion] if self._most > 1 else []
+            serves = self._champion.version if self._champion is not None else ""
+            spare = [slot for name, slot in self._loaded.items() if name != serves] if self._most > 1 else []
             slot = min(spare or self._loaded.values(), key=lambda each: each.used_at)
             del self._loaded[slot.version.version]  # nobody new can take it
             self._changed.wait_for(lambda: slot.users == 0)
@@ -141,8 +147,10 @@ class Serving:
 
     def _free(self) -> None:
         """Forget models that nobody wants: neither the champion nor one that an experiment compares with it."""
-        wanted = {self._champion, *routing.challengers(self._context)}
+        wanted = routing.challengers(self._context)
         with self._changed:
+            if self._champion is not None:
+                wanted.add(self._champion.version)
             for name in [name for name in self._loaded if name not in wanted]:
                 del self._loaded[name]  # freed when its last user lets go
 

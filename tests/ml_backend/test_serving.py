@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from ml_backend import db, engine, manifest, registry, serving, tables
 from ml_backend.context import Context, open_context
-from ml_backend.errors import ConfigurationError, PermanentError
+from ml_backend.errors import ConfigurationError, KaanError, PermanentError
 from ml_backend.settings import Settings
 from ml_backend.transcript import DecodingProfile, Segment
 from tests import models, sounds
@@ -135,6 +135,33 @@ def test_a_new_version_that_will_not_load_leaves_the_old_one_serving(
     with serving.using(here) as transcriber:
         assert transcriber.model_version == one.version
         assert transcriber.transcribe([REQUEST])[0].model_version == one.version
+
+
+def test_where_memory_holds_one_nobody_who_asks_during_a_failing_swap_is_turned_away(
+    context: Context, one: registry.Version, unfit: registry.Version
+) -> None:
+    here = fixed(context, 1)
+    assert serves(here) == one.version
+    answers: list[str] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            try:
+                answers.append(serves(here))
+            except KaanError as error:
+                answers.append(error.code)
+            time.sleep(0.002)
+
+    asking = [threading.Thread(target=ask) for _ in range(4)]
+    for each in asking:
+        each.start()
+    registry.move_alias(here, unfit, expected_revision=1, who="ravi", why="better")
+    until(lambda: unfit.version in serving.of(here)._failed, "it was tried")
+    over.set()
+    for each in asking:
+        each.join(30)
+    assert set(answers) == {one.version}
 
 
 def test_a_version_that_hears_words_in_silence_is_not_served(
