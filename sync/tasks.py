@@ -20,8 +20,8 @@ from ml_backend.context import Context, JobContext
 from ml_backend.errors import PermanentError
 from ml_backend.labelling import labelconfig
 from ml_backend.tables import predictions, projects, recordings, tasks
-from sync.drafting import drafts, pieces
-from sync.drafting.pieces import Piece, external_key
+from sync.drafting import drafts, ownership, pieces
+from sync.drafting.pieces import Piece, audio_identity, external_key
 from sync.label_studio.client import LabelStudioClient, client_of
 from sync.label_studio.streams import USEFULNESS
 from sync.recordings.sources import playable
@@ -58,12 +58,14 @@ def want_task(
     """A task over a recording, or over one of its pieces, is to appear in a project; gives (id, whether it is new)."""
     wish = wish or Wish(reason, blind=blind)
     piece = piece or Piece()
+    if (there := _wanted_before(connection, project, recording, piece)) is not None:
+        return there, False
     values = {
         "project_id": project.id,
         "recording_id": recording.id,
         "start_s": piece.start_s,
         "end_s": piece.end_s,
-        "external_key": external_key(project, recording.source_identity, piece),
+        "external_key": external_key(project, audio_identity(recording), piece),
         "origin": "ours",
         "blind": wish.blind,
         "selection_reason": wish.reason or None,
@@ -77,6 +79,17 @@ def want_task(
     return db.insert_once(connection, tasks, values, key=("external_key",))
 
 
+def _wanted_before(connection: Connection, project: sa.Row[Any], recording: sa.Row[Any], piece: Piece) -> int | None:
+    same = sa.select(tasks.c.id).where(
+        tasks.c.project_id == project.id,
+        tasks.c.recording_id == recording.id,
+        tasks.c.start_s == piece.start_s,
+        tasks.c.end_s.is_(None) if piece.end_s is None else tasks.c.end_s == piece.end_s,
+    )
+    found = connection.execute(same.where(tasks.c.origin == "ours").order_by(tasks.c.id).limit(1)).scalar()
+    return int(found) if found is not None else None
+
+
 def create_tasks(context: JobContext, project_id: int) -> None:
     """Import every wanted task of a project whose draft is ready; refuse those whose audio is. Safe to repeat.
 
@@ -88,18 +101,17 @@ def create_tasks(context: JobContext, project_id: int) -> None:
     _refuse_tasks(context, project)
     client = client_of(context)
     while batch := _ready(context, project):
-        keys = [row.external_key for row in batch]
-        there = client.task_ids_by_key(project.ls_project_id, keys)
-        missing = [row for row in batch if row.external_key not in there]
-        made = _import(context, client, project, missing) if missing else {}
-        for row in batch:
+        keys = ownership.keyed(context, project, batch)
+        there = client.task_ids_by_key(project.ls_project_id, list(keys.values()))
+        missing = [row for row in batch if row.id in keys and keys[row.id] not in there]
+        made = _import(context, client, project, missing, keys) if missing else {}
+        found = [(row, made.get(keys[row.id]) or min(there[keys[row.id]])) for row in batch if row.id in keys]
+        for row, ls_task_id in found:
             if row.overlap > 1:  # the one way of the open edition: imports and later imports leave it alone
-                client.change_task(made.get(row.external_key) or min(there[row.external_key]), overlap=row.overlap)
+                client.change_task(ls_task_id, overlap=row.overlap)
         with context.db.transaction() as connection:
-            for row in batch:
-                fresh = row.external_key in made
-                ls_task_id = made[row.external_key] if fresh else min(there[row.external_key])
-                _opened(connection, context, project, row, ls_task_id, fresh=fresh)
+            for row, ls_task_id in found:
+                _opened(connection, context, project, row, ls_task_id, fresh=keys[row.id] in made)
             drafts.bump(connection, project.id)
     with context.db.transaction() as connection:
         jobs.enqueue(connection, jobs.PUSH_PREDICTIONS, key=str(project.id), project_id=project.id)
@@ -122,6 +134,7 @@ def _ready(context: Context, project: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
             recordings.c.spans,
             recordings.c.source_identity,
             recordings.c.call_sid,
+            recordings.c.sha256,
             recordings.c.known_text,
         )
         .join(recordings, recordings.c.id == tasks.c.recording_id)
@@ -139,13 +152,17 @@ def _ready(context: Context, project: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
 
 
 def _import(
-    context: Context, client: LabelStudioClient, project: sa.Row[Any], rows: Sequence[sa.Row[Any]]
+    context: Context,
+    client: LabelStudioClient,
+    project: sa.Row[Any],
+    rows: Sequence[sa.Row[Any]],
+    keys: Mapping[int, str],
 ) -> dict[str, int]:
     """Import tasks with their predictions; gives external key -> Label Studio's id."""
     body = []
     for row in rows:
-        drafted = json.loads(row.body)
-        body.append({"data": _data(context, project, row), **({"predictions": [drafted]} if drafted else {})})
+        drafted, data = json.loads(row.body), _data(context, project, row) | {KEY: keys[row.id]}
+        body.append({"data": data, **({"predictions": [drafted]} if drafted else {})})
     try:
         ids = client.import_tasks(project.ls_project_id, body)
     except PermanentError as error:
@@ -153,9 +170,9 @@ def _import(
             db.update(connection, projects, project.id, reason_code="import-refused", reason=error.sentence)
         raise
     if len(ids) == len(rows):
-        return {row.external_key: task_id for row, task_id in zip(rows, ids, strict=True)}
+        return {keys[row.id]: task_id for row, task_id in zip(rows, ids, strict=True)}
     # An edition that imports in the background gives no ids: the next run finds the tasks by their keys.
-    there = client.task_ids_by_key(project.ls_project_id, [row.external_key for row in rows])
+    there = client.task_ids_by_key(project.ls_project_id, [keys[row.id] for row in rows])
     if len(there) < len(rows):
         raise PermanentError(
             "import-incomplete",
@@ -168,7 +185,7 @@ def _import(
 def _data(context: Context, project: sa.Row[Any], row: sa.Row[Any]) -> dict[str, str]:
     """The task's data: what plays, our key, and in projects of ours the status line and the call's short name."""
     controls = labelconfig.parse(project.label_config)
-    data = {controls.audio_key or "audio": _plays(context, row), KEY: row.external_key}
+    data = {controls.audio_key or "audio": _plays(context, row)}
     if controls.status_key:
         data[controls.status_key] = row.status_line or ""
     if controls.rates and controls.spoken_key:
@@ -200,10 +217,13 @@ def _opened(
     connection: Connection, context: Context, project: sa.Row[Any], row: sa.Row[Any], ls_task_id: int, *, fresh: bool
 ) -> None:
     """The task is in Label Studio. A prediction that went with it is delivered; one that may have is looked up."""
-    taken = sa.select(tasks.c.id).where(tasks.c.project_id == project.id, tasks.c.ls_task_id == ls_task_id)
-    if connection.execute(taken.where(tasks.c.id != row.id)).first():
-        db.update(connection, tasks, row.id, state="deleted", reason_code="task-duplicate")
+    taken = sa.select(tasks).where(tasks.c.project_id == project.id, tasks.c.ls_task_id == ls_task_id)
+    other, state = connection.execute(taken.where(tasks.c.id != row.id)).first(), "open"
+    if other is not None and other.origin == "ours":
+        db.update(connection, tasks, row.id, state="deleted", reason_code=ownership.DUPLICATE)
         return
+    if other is not None:
+        state = ownership.take_over(connection, row, other)
     shown = row.status_line if fresh else None
     db.update(
         connection,
@@ -211,7 +231,7 @@ def _opened(
         row.id,
         ls_task_id=ls_task_id,
         data_value=_plays(context, row),
-        state="open",
+        state=state,
         status_shown=shown,
     )
     delivered = {"delivered_by": "push", "delivered_at": tables.now()}

@@ -43,6 +43,13 @@ def piece_of(recording: Any, task: Any) -> Piece:
     return Piece(task.start_s or 0.0, task.end_s, recording.derived_key)
 
 
+def audio_identity(recording: Any) -> str:
+    """What a recording is called for ever. A call's by its bytes: it may come from the provider or lie in the store."""
+    if recording.call_sid and recording.sha256:
+        return f"call {recording.call_sid} {recording.sha256}"
+    return str(recording.source_identity)
+
+
 def external_key(project: Any, identity: str, piece: Piece | None = None) -> str:
     """The same for the same audio in the same project for ever, even after our database was lost."""
     piece = piece or Piece()
@@ -84,7 +91,7 @@ def split_tasks(connection: Connection, recording: Any) -> int:
         project = connection.execute(sa.select(projects).where(projects.c.id == row.project_id)).one()
         kept = {name: getattr(row, name) for name in _CARRIED}
         for piece in pieces_of(recording):
-            key = external_key(project, recording.source_identity, piece)
+            key = external_key(project, audio_identity(recording), piece)
             values = {**kept, "start_s": piece.start_s, "end_s": piece.end_s, "external_key": key}
             made += db.insert_once(connection, tasks, values, key=("external_key",))[1]
         db.update(connection, tasks, row.id, state="deleted", reason_code="cut-into-pieces")

@@ -103,8 +103,9 @@ def _damage(whole: Whole, key: str, damage: str) -> None:
 
 
 @pytest.mark.guard("listing-is-read")
+@pytest.mark.parametrize("first", ["listing", "store", "annotations"])
 def test_f51_after_a_restore_the_listing_fills_the_gap_and_objects_without_rows_are_joined_again(
-    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
     folder = tmp_path / "data"
     whole.environment |= {"OBJECT_STORE": str(folder / "objects"), "LABEL_STUDIO_LOCAL_FILES_ROOT": str(folder)}
@@ -119,6 +120,9 @@ def test_f51_after_a_restore_the_listing_fills_the_gap_and_objects_without_rows_
     whole.run_jobs()
     before = {row.call_sid: row.state for row in whole.rows(tables.calls)}
     assert len(before) == 2
+    tasks = {whole.studio.tasks[row.ls_task_id]["data"]["call"]: row.ls_task_id for row in whole.rows(tables.tasks)}
+    for call_sid, task_id in tasks.items():
+        whole.studio.annotate(task_id, f"what was said in {call_sid}")
 
     objects = tmp_path / "objects-that-survived"
     whole.stop()
@@ -127,12 +131,23 @@ def test_f51_after_a_restore_the_listing_fills_the_gap_and_objects_without_rows_
     assert cli.main(["restore", str(tmp_path / "copy.tar.gz")]) == 0
     shutil.copytree(objects, folder / "objects", dirs_exist_ok=True)  # originals lie on other disks
     assert {row.call_sid for row in whole.rows(tables.calls)} < before.keys()
-    with whole.context.db.transaction() as connection:
-        jobs.enqueue(connection, jobs.RECONCILE_CALLS, key="2", hours=2)
-        jobs.enqueue(connection, jobs.SCAN_BUCKET, key=f"{BUCKET}:1", bucket=BUCKET, full=1)
-    whole.run_jobs()
+    works = {
+        "listing": lambda c: jobs.enqueue(c, jobs.RECONCILE_CALLS, key="2", hours=2),
+        "store": lambda c: jobs.enqueue(c, jobs.SCAN_BUCKET, key=f"{BUCKET}:1", bucket=BUCKET, full=1),
+        "annotations": lambda c: jobs.enqueue(c, jobs.COMPARE_ANNOTATIONS, key="1:1", project_id=1, full=1),
+    }
+    for name in (first, "listing", "store", "annotations"):
+        with whole.context.db.transaction() as connection:
+            works[name](connection)
+        whole.run_jobs()
     assert {row.call_sid: row.state for row in whole.rows(tables.calls)} == before
     assert len(whole.studio.tasks) == 2
+    open_ = [row for row in whole.rows(tables.tasks) if row.ls_task_id is not None]
+    names = {row.id: row.call_sid for row in whole.rows(tables.recordings)}
+    assert {names[row.recording_id] for row in open_} == before.keys(), "each task is over its call again"
+    calls_of = {row.id: names[row.recording_id] for row in open_}
+    said = {calls_of[row.task_id]: row.text for row in whole.rows(tables.annotations)}
+    assert said == {call_sid: f"what was said in {call_sid}" for call_sid in before}
     sound(whole)
 
 
