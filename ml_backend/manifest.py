@@ -7,6 +7,7 @@ holds a pickle, is refused before anything loads it.
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ FORMAT = 1
 PICKLE_SUFFIXES = frozenset({".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".dill", ".npy", ".npz"})
 PICKLE_NAMES = frozenset({"pytorch_model.bin", "training_args.bin", "optimizer.bin", "scheduler.bin"})
 _PICKLE_PROTOCOLS = frozenset(range(2, 6))
-_ZIP, _PICKLE, _SNIFFED_BYTES = b"PK\x03\x04", 0x80, 4
+_PICKLE, _OTHERS, _SNIFFED_BYTES = 0x80, (b"PK\x03\x04", b"\x93NUMPY"), 256
+_OLD_PICKLE = re.compile(rb"\(?c[\w.]+\n[\w.]+\n(p\d+\n|q|\()|\([dl]p\d+\n|[\]}]q\x00")  # protocols 0 and 1
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _NEXT = "Fetch or export the model version again; do not edit its files by hand."
 
 
@@ -105,6 +108,7 @@ def write(
     sample_rate_hz: int = 16000, normalisers: dict[str, str] | None = None,
 ) -> Manifest:  # fmt: skip
     """Lists what is in the folder now and writes the manifest beside it, whole or not at all."""
+    require_name(name)
     present = _present(folder)
     for file in present:
         refuse_pickle(folder / file)
@@ -128,12 +132,21 @@ def version_of(name: str, files: dict[str, FileEntry]) -> str:
     return f"{name}-{digest.hexdigest()[:8]}"
 
 
+def require_name(name: str) -> None:
+    """A name becomes part of a version, of a folder and of keys in the store."""
+    if not _NAME.fullmatch(name):
+        raise PermanentError(
+            "model-name", f"{name[:60]!r} is no name for a model.", "Use letters, digits, dots, hyphens: --name NAME."
+        )
+
+
 def refuse_pickle(path: Path) -> None:
     """A pickle runs code when it is loaded. Known by its name, or by its first bytes under an innocent one."""
     with path.open("rb") as file:
         head = file.read(_SNIFFED_BYTES)
     looks = len(head) > 1 and head[0] == _PICKLE and head[1] in _PICKLE_PROTOCOLS
-    if path.suffix.lower() in PICKLE_SUFFIXES or path.name.lower() in PICKLE_NAMES or looks or head == _ZIP:
+    looks = looks or head.startswith(_OTHERS) or _OLD_PICKLE.match(head) is not None
+    if path.suffix.lower() in PICKLE_SUFFIXES or path.name.lower() in PICKLE_NAMES or looks:
         raise PermanentError(
             "model-file-pickle",
             f"{path.name} is a pickle or an archive, which could run code when loaded.",
@@ -151,6 +164,8 @@ def _parsed(raw: dict[str, Any]) -> Manifest:
     files = {
         str(name): FileEntry(str(entry["sha256"]), int(entry["size_bytes"])) for name, entry in raw["files"].items()
     }
+    if not _NAME.fullmatch(str(raw["name"])):
+        raise ValueError("name")
     if unsafe := [name for name in files if Path(name).is_absolute() or ".." in Path(name).parts]:
         raise ValueError(f"path {unsafe[0]}")
     return Manifest(

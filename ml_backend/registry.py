@@ -236,11 +236,13 @@ def location_of(settings: Settings) -> str:
 
 
 def verify(version: Version) -> None:
-    """Hold the version's files against the digests in its row: a folder may have changed since it was registered."""
+    """Hold the version's files, and how it is fed, against its row: a folder may have changed since."""
     if version.location.startswith("hub:"):
         return
-    described, _ = _describe(version.location)
-    if described["files"] != version.manifest["files"]:
+    described, languages = _describe(version.location)
+    fed = described.get("window"), languages
+    registered = version.manifest.get("window", described.get("window")), version.languages
+    if described["files"] != version.manifest["files"] or fed != registered:
         raise PermanentError(
             "model-file-changed",
             f"The files of model version {version.version} are not those that were registered.",
@@ -261,7 +263,8 @@ def _describe(location: str) -> tuple[dict[str, Any], tuple[str, ...]]:
         )
     if (folder / manifest.FILE).is_file():
         found = manifest.verify(folder)
-        return {"model_version": found.model_version, "files": _plain(found.files)}, found.languages
+        described = {"model_version": found.model_version, "files": _plain(found.files), "window": asdict(found.window)}
+        return described, found.languages
     files = {}
     for path in sorted(folder.iterdir()):
         if path.is_file():

@@ -16,7 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import devices, jobs, registry, tables
+from ml_backend import devices, jobs, manifest, registry, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import ConfigurationError, InvalidInput, KaanError, PermanentError, RetryableError
 from ml_backend.tables import datasets, model_versions, runs
@@ -138,6 +138,7 @@ def _prepared(context: Context, row: Any, workspace: Workspace, report: Report) 
         return _base_of(plan)
     report(0.0, "reading the dataset")
     base = bases.find(context, arguments.base)
+    manifest.require_name(arguments.name or base.name)
     arguments = arguments.settled(base.window.pad_to_s)
     found = material.gather(context, row.dataset_id, arguments.replay_dataset_id, base)
     estimate = _estimate(context, base, arguments, found, workspace)

@@ -67,6 +67,12 @@ def damages() -> dict[str, object]:
         "torch weights": lambda f: (f / "pytorch_model.bin").write_bytes(b"x"),
         "pickle by first bytes": lambda f: (f / "vocabulary.json").write_bytes(trap),
         "pickle as safetensors": lambda f: (f / "model.safetensors").write_bytes(trap),
+        "old pickle": lambda f: (f / "vocabulary.json").write_bytes(pickle.dumps(Trap(), protocol=0)),
+        "old pickle of a list": lambda f: (f / "vocabulary.json").write_bytes(pickle.dumps([Trap()], protocol=0)),
+        "old pickle of a table": lambda f: (f / "vocabulary.json").write_bytes(pickle.dumps({"w": Trap()}, protocol=1)),
+        "name that is a path": lambda f: (f / manifest.FILE).write_text(
+            (f / manifest.FILE).read_text().replace(manifest.read(f).name, "../../away")
+        ),
         "zip archive": lambda f: (f / "model.bin").write_bytes(b"PK\x03\x04" + bytes(100)),
         "pickle in a folder": lambda f: ((f / "sub").mkdir(), (f / "sub" / "a.json").write_bytes(trap)),
         "link": lambda f: (f / "link.json").symlink_to("/etc/hostname"),
@@ -84,8 +90,10 @@ def damages() -> dict[str, object]:
 @pytest.mark.parametrize("kind", list(damages()))
 def test_what_is_damaged_or_could_run_code_is_refused_and_nothing_is_left_behind(kind, context, folder):
     damages()[kind](folder)
-    with pytest.raises(PermanentError):
+    with pytest.raises(PermanentError) as refused:
         adoption.adopt(context, folder)
+    if "pickle" in kind:
+        assert refused.value.code == "model-file-pickle"
     models = context.settings.data_dir / "models"
     assert not models.is_dir() or not list(models.iterdir())
     assert not TRAP.exists()
@@ -96,6 +104,28 @@ def test_truncated_weights_without_a_manifest_are_found_when_they_are_tried_out(
     (folder / "model.bin").write_bytes((folder / "model.bin").read_bytes()[:100_000])
     with pytest.raises(KaanError):
         adoption.adopt(context, folder)
+
+
+@pytest.mark.parametrize("name", ["../away", "a/b", "..", "x" * 300, "two words"])
+def test_a_name_that_is_no_name_is_refused_before_anything_is_written_there(name, context, folder, tmp_path):
+    (folder / manifest.FILE).unlink()
+    with pytest.raises(PermanentError, match="no name for a model"):
+        adoption.adopt(context, folder, name=name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "elsewhere"]
+
+
+def test_a_version_that_would_be_fed_otherwise_than_it_was_registered_is_refused(context, folder):
+    version = adoption.adopt(context, folder)
+    path = Path(version.location) / manifest.FILE
+    for old, new in (('"max_s": 8.0', '"max_s": 30.0'), ('"hi"', '"ta"')):
+        whole = path.read_text()
+        assert old in whole
+        path.write_text(whole.replace(old, new))
+        with pytest.raises(PermanentError) as refused:
+            registry.verify(registry.find(context, version.version))
+        assert refused.value.code == "model-file-changed"
+        path.write_text(whole)
+    registry.verify(registry.find(context, version.version))
 
 
 def test_a_folder_that_is_not_there_is_said_so(context, tmp_path):
