@@ -1,12 +1,14 @@
 """Erased recordings -> datasets without them: version n+1, and nothing left of their words and sound in the old ones.
 
-A new version is the old manifest without those lines, so nothing else changes by an erasure. Of each old version that
+A new version is the old manifest without those lines, so nothing else changes by an erasure; only what has lost its
+audio since, by its period or otherwise, is left out with that reason, as every export does. Of each old version that
 had them only the row and the hashes of its recordings stay: who is erased later must still be traced to the models
 that learnt from it. Those models get a date until which they have to be trained anew.
 """
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Collection
 from datetime import timedelta
@@ -21,9 +23,11 @@ from ml_backend.context import Context, JobContext
 from ml_backend.errors import KaanError
 from ml_backend.tables import datasets, erasures, model_versions, runs
 from training import dataset, forgotten
-from training.export import manifest, renderings
+from training.export import audio, manifest, renderings
 
 RETRAIN_WITHIN = timedelta(days=30)
+_AHEAD = 500
+_NAMED = ("digest", "audio_sha256", "project_id", "task_id", "annotation_id", "start_s", "end_s", "channel")
 REASON = "Somebody in it was erased; the next version is without them."
 
 
@@ -64,7 +68,7 @@ def _renew(context: Context, row: Any, shas: frozenset[str], folder: Path) -> li
     context.store.fetch(bucket, f"{_folder(row)}/{manifest.EXCLUSIONS}", left_out)
     if not every & shas and not any(line.get("audio_sha256") in shas for line in manifest.read(left_out)):
         return []
-    written = _filtered(path, left_out, shas, folder)
+    written = _filtered(path, left_out, shas, folder, _without_audio(context, path) if every & shas else frozenset())
     if not every & shas:
         renderings.replace(context, f"{_folder(row)}/{manifest.EXCLUSIONS}", written.exclusions)
         return []
@@ -76,12 +80,28 @@ def _renew(context: Context, row: Any, shas: frozenset[str], folder: Path) -> li
     return made
 
 
-def _filtered(path: Path, left_out: Path, shas: frozenset[str], folder: Path) -> manifest.Written:
+def _without_audio(context: Context, path: Path) -> frozenset[str]:
+    """Recordings that have lost their sound since, by their period or otherwise: nobody can cut their pieces anew."""
+    gone: set[str] = set()
+    lines = ((line["audio_sha256"], line) for line in manifest.read(path))
+    each = (next(same)[1] for _, same in itertools.groupby(lines, key=lambda one: one[0]))
+    with audio.Clips(context) as clips:
+        while some := list(itertools.islice(each, _AHEAD)):
+            clips.expect(some)
+            gone.update(line["audio_sha256"] for line in some if not clips.known(line))
+    return frozenset(gone)
+
+
+def _filtered(
+    path: Path, left_out: Path, shas: frozenset[str], folder: Path, without_audio: frozenset[str]
+) -> manifest.Written:
     (folder / "without").mkdir()
     with manifest.Writer(folder / "without") as writer:
         for line in manifest.read(path):
             if line["audio_sha256"] in shas:
                 writer.exclude({}, "erased")
+            elif line["audio_sha256"] in without_audio:
+                writer.exclude({name: line[name] for name in _NAMED}, "audio-missing")
             else:
                 writer.add(line)
         for line in manifest.read(left_out):

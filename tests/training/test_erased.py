@@ -12,6 +12,7 @@ from ml_backend import failpoints, jobs, tables
 from ml_backend.errors import PermanentError, RetryableError
 from sync.privacy import erasure
 from sync.privacy.subjects import subject_of
+from sync.recordings.removal import Removed, remove_audio
 from tests.training.export import speech
 from tests.training.export.speech import Service, caller
 from tests.training.test_dataset import CHAIR, PRICE, REFUND, fill, lines
@@ -124,6 +125,22 @@ def test_a_renewal_that_was_killed_is_finished_by_the_next_one(service: Service)
     erased.without(service.context, {gone})
     assert versions(service) == [("calls", 1, "superseded"), ("calls", 2, "ready")]
     assert erased.without(service.context, {gone}) == []
+
+
+def test_an_erasure_goes_through_where_another_recording_has_lost_its_sound_since(service: Service) -> None:
+    fill(service)
+    dataset.export(service.context)
+    other = service.recordings["b"]
+    remove_audio(service.context, service.offline.row(tables.recordings, other), Removed())
+    service.context.db.update(tables.recordings, other, state="expired", object_key=None, derived_key=None)
+
+    erase(service, 1)
+
+    assert versions(service) == [("calls", 1, "superseded"), ("calls", 2, "ready")]
+    row = dataset.find(service.context, "calls")
+    assert [line["text"] for line in lines(service, row.id)] == ["कुर्सी"]
+    assert row.counts["excluded"] == {"erased": 2, "audio-missing": 1, "test-caller": 1}
+    assert not [key for key, data in stored(service).items() if "नमस्ते".encode() in data]
 
 
 def test_who_was_only_left_out_is_taken_off_that_list_and_the_version_stays(service: Service) -> None:
