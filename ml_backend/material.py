@@ -2,7 +2,8 @@
 
 Counted from rows each time, never summed up from events: an import of five thousand annotations, a job that ran
 twice or a message that never came change nothing about what the rows say. A sample is new when it was accepted after
-the newest one that the last run had counted. Synthetic voice is never new material: it is ours already.
+the newest one that the last run had counted. Synthetic voice is never new material: it is ours already. Where the
+sound is gone (expired, lost), there is nothing to learn from any more, whatever the sample says.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ml_backend.tables import jobs as job_rows
 CHECK_EVERY_S = 300.0  # how often it is asked whether the next run is due
 RATE_DAYS = 14  # the recent past that the expected date is told from
 UNDER_WAY = ("waiting", "running")
+GONE = ("lost", "refused", "expired", "erased")  # states of a recording without sound
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def by_language(connection: Connection, mark: Mark) -> dict[str, dict[str, Any]]
     found = (
         sa.select(samples.c.language, sa.func.count(), seconds, new, tests)
         .select_from(_real())
-        .where(samples.c.state == "accepted", ~_synthetic())
+        .where(_usable())
         .group_by(samples.c.language)
         .order_by(sa.func.count().desc())
     )
@@ -76,9 +78,11 @@ def by_language(connection: Connection, mark: Mark) -> dict[str, dict[str, Any]]
 
 def excluded(connection: Connection) -> dict[str, int]:
     """Samples that are not used, by reason."""
-    found = sa.select(samples.c.reason_code, sa.func.count()).where(samples.c.state == "excluded")
-    rows = connection.execute(found.group_by(samples.c.reason_code).order_by(sa.func.count().desc()))
-    return {str(code or "unknown"): int(number) for code, number in rows}
+    gone = sa.and_(samples.c.state == "accepted", ~_audible())
+    why = sa.case((gone, "audio-missing"), else_=sa.func.coalesce(samples.c.reason_code, "unknown")).label("why")
+    found = sa.select(why, sa.func.count()).select_from(_real()).where(sa.or_(samples.c.state == "excluded", gone))
+    rows = connection.execute(found.group_by("why").order_by(sa.func.count().desc()))
+    return {str(code): int(number) for code, number in rows}
 
 
 def per_day(connection: Connection, now: datetime) -> float:
@@ -169,9 +173,17 @@ def _synthetic() -> sa.ColumnElement[bool]:
     return sa.func.coalesce(recordings.c.synthetic, sa.false())
 
 
+def _audible() -> sa.ColumnElement[bool]:
+    return sa.func.coalesce(recordings.c.state, "").not_in(GONE)
+
+
+def _usable() -> sa.ColumnElement[bool]:
+    return sa.and_(samples.c.state == "accepted", ~_synthetic(), _audible())
+
+
 def _new(mark: Mark) -> sa.ColumnElement[bool]:
     """Accepted after the mark, from people's voices. Annotations older than our arrival count like all others."""
-    wanted = sa.and_(samples.c.state == "accepted", samples.c.accepted_at.is_not(None), ~_synthetic())
+    wanted = sa.and_(_usable(), samples.c.accepted_at.is_not(None))
     return wanted if mark.until is None else sa.and_(wanted, samples.c.accepted_at > mark.until)
 
 

@@ -152,6 +152,19 @@ def test_synthetic_voice_and_excluded_samples_do_not_count_and_work_from_before_
     assert runs(context) == []
 
 
+def test_samples_whose_sound_is_gone_do_not_count_and_are_shown_as_left_out(context):
+    bring(context, 3)
+    bring(context, 4, text="old")
+    bring(context, 2, state="excluded", reason_code="unclear", accepted_at=None)
+    old = sa.select(tables.samples.c.recording_id).where(tables.samples.c.text == "old")
+    with context.db.transaction() as connection:
+        gone = sa.update(tables.recordings).where(tables.recordings.c.id.in_(old))
+        connection.execute(gone.values(state="expired"))
+        told = material.facts(connection, threshold=THRESHOLD)
+    assert (told["new"], told["accepted"]) == (3, 3)
+    assert told["excluded"] == {"audio-missing": 4, "unclear": 2}
+
+
 def test_the_train_button_asks_on_demand_and_a_refusal_is_kept_with_its_reason(context):
     project_id = project(context)
 

@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import rendering, tables
+from ml_backend import material, rendering, tables
 from ml_backend.context import JobContext
 from ml_backend.labelling import labelconfig
 from ml_backend.labelling.decoding import decoding_of
@@ -25,8 +25,6 @@ from ml_backend.tables import annotations as annotation_rows
 from training.sampling import measures, policy, spans
 from training.sampling.choice import Chosen, Work, choose
 from training.sampling.pieces import REASONS, Audio, Heard, Piece
-
-GONE = ("lost", "refused", "expired", "erased")  # states of a recording without sound
 
 
 def sample_task(context: JobContext, task_id: int) -> None:
@@ -128,7 +126,7 @@ class _Maker:
             return piece.reason
         if self._task.gold_text is not None:
             return "gold"
-        if self._recording is None or self._recording.state in GONE:
+        if self._recording is None or self._recording.state in material.GONE:
             return "audio-missing"
         return piece.reason or policy.objection(piece.text, language, self._policy)
 
