@@ -51,14 +51,15 @@ class Material:
 
 def gather(context: Context, dataset_id: int, replay_id: int, base: Base) -> Material:
     """PermanentError `training-data-refused` with counts and row ids, where nothing should be learnt from the data."""
-    lines = list(dataset.read(context, dataset_id))
     known = frozenset(base.languages)
+    lines = [_taught(line, known) for line in dataset.read(context, dataset_id)]
     found = checks.objections(lines)
     learnt = [line for line in lines if line["split"] in ("train", "validation")]
     found += [one for one in (checks.unknown_languages(learnt, known),) if one.count]
     material = Material([line for line in learnt if _fits(line, base)])
     if replay_id:
-        older = [line for line in dataset.read(context, replay_id) if line["split"] in ("train", "validation")]
+        older = [_taught(line, known) for line in dataset.read(context, replay_id)]
+        older = [line for line in older if line["split"] in ("train", "validation")]
         tested = {line["audio_sha256"] for line in lines if line["split"] == "test"}
         material.replay = [line for line in older if _fits(line, base) and line["audio_sha256"] not in tested]
         material.left_out["replay-tested"] = [line["id"] for line in older if line["audio_sha256"] in tested]
@@ -99,6 +100,12 @@ def _cut(context: Context, material: Material, gone: list[str]) -> Iterator[tupl
                 speaker = line.get("speaker_id") or ""
                 row = Row(line["id"], line["text"], line["language"], 0, 0, line["split"], part, speaker)
                 yield row, wave
+
+
+def _taught(line: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    """A line under a language models have a token for: of a mixture (hi-en) it is the first, as a call is heard."""
+    language, first = line["language"] or "", (line["language"] or "").partition("-")[0]
+    return line if language in known or language == first else {**line, "language": first}
 
 
 def _fits(line: dict[str, Any], base: Base) -> bool:

@@ -209,6 +209,13 @@ def test_an_agent_may_be_on_both_sides_because_calls_tell_agents_apart(context, 
     assert material.gather(context, dataset_id, 0, base).clips == 8
 
 
+def test_a_call_that_switches_between_two_languages_is_taught_as_the_first(context, tmp_path):
+    rows = [Line(f"r{n}", spoken.tone(n), "मेरा order", "hi-en" if n < 3 else "hi", f"s{n % 3}") for n in range(8)]
+    dataset_id = spoken.dataset_of(context, "calls", rows, tmp_path / "scratch")
+    found = material.gather(context, dataset_id, dataset_id, bases.find(context, "bundled"))
+    assert [line["language"] for line in found.new + found.replay] == ["hi"] * 16
+
+
 def test_audio_that_is_gone_refuses_the_run_and_names_the_rows(context, tmp_path):
     rows = [Line(f"r{n}", spoken.tone(n), "hello there", "en", f"s{n % 3}") for n in range(20)]
     dataset_id = spoken.dataset_of(context, "calls", rows, tmp_path / "scratch")
