@@ -1,31 +1,52 @@
 """Who may use a device for long: training holds a lease, live transcription goes first, bulk waits meanwhile.
 
-One GPU, or the processors of one machine, serve calls that just ended and train models. A training run holds the
-device's lease while it computes; the relay then hands over no bulk transcription. Live calls are transcribed all the
-time: training works within a share of the memory (TRAINING_MEMORY_SHARE) and at the hours of TRAINING_WINDOW.
+One GPU, or the processors of one machine, serve calls that just ended, train models and score them. A training run,
+and whoever hears a test set, holds the device's lease while it computes; the relay then hands over no bulk
+transcription. Live calls are transcribed all the time: training works within a share of the memory
+(TRAINING_MEMORY_SHARE) and at the hours of TRAINING_WINDOW.
 """
 
 from __future__ import annotations
 
 import importlib
 import re
+import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import tables
+from ml_backend import jobs, tables
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, RetryableError
 from ml_backend.tables import device_leases
 
 TRAINING = "training"
 HOLD_S = 60.0
+LOOK_AGAIN = timedelta(minutes=5)
 _WINDOW = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)", re.ASCII)
+
+
+class Busy(RetryableError):
+    """Another holds the device, perhaps for hours: a job asks again later, which is no failure of its own."""
+
+
+def here(choice: str) -> str:
+    """The device of this machine that auto, cpu or cuda comes to: one device has one name, and one lease."""
+    gpu = choice.startswith("cuda") or (choice == "auto" and shutil.which("nvidia-smi") is not None)
+    return f"{socket.gethostname()[:40]}:{'cuda' if gpu else 'cpu'}"
+
+
+def ask_again(context: Context, kind: jobs.JobKind, key: str, **arguments: Any) -> None:
+    """A job that found the device taken is asked for anew, a while later."""
+    with context.db.transaction() as connection:
+        jobs.enqueue(connection, kind, key=key, due_at=tables.now() + LOOK_AGAIN, **arguments)
 
 
 def take(connection: Connection, device: str, owner: str, *, purpose: str = TRAINING, hold_s: float = HOLD_S) -> bool:
@@ -46,19 +67,20 @@ def give_back(connection: Connection, device: str, owner: str) -> None:
 
 
 def is_training(connection: Connection) -> bool:
-    """Whether a training run holds a device now."""
+    """Whether somebody trains or scores a model now."""
     held = sa.and_(device_leases.c.purpose == TRAINING, device_leases.c.until > tables.now())
     return connection.execute(sa.select(device_leases.c.device).where(held).limit(1)).first() is not None
 
 
 @contextmanager
 def held(context: Context, device: str, owner: str, *, beat_s: float = HOLD_S / 4) -> Iterator[None]:
-    """A device for as long as the block lasts. RetryableError `device-busy` while another has it."""
+    """A device for as long as the block lasts. `Busy` while another has it."""
     with context.db.transaction() as connection:
         if not take(connection, device, owner):
-            raise RetryableError(
-                "device-busy", f"The device {device} trains another model.", "It is tried again when that one is done."
-            )
+            raise Busy(
+                "device-busy", f"The device {device} trains or scores another model.",
+                "Try again when that is done (`train list`); a job does so by itself.",
+            )  # fmt: skip
     done = threading.Event()
 
     def beat() -> None:

@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import sqlalchemy as sa
 
-from ml_backend import registry, tables
+from ml_backend import devices, registry, tables
 from ml_backend.context import Context
 from ml_backend.engine import Transcriber
 from ml_backend.errors import PermanentError, RetryableError
@@ -67,13 +68,14 @@ def evaluate(
             "Have calls of the blind audit annotated, then export anew.",
         )  # fmt: skip
     registry.verify(version)
-    engine = Transcriber.load(version.location, settings=context.settings, model_version=version.version)
-    fit = listening.self_check(engine)
-    heard, speed, gone = listening.listen(context, engine, lines, report)
+    with devices.held(context, devices.here(context.settings.asr_device), f"evaluation-{uuid4().hex}"):
+        engine = Transcriber.load(version.location, settings=context.settings, model_version=version.version)
+        fit, quiet = listening.self_check(engine), listening.on_silence(engine, context.settings)
+        heard, speed, gone = listening.listen(context, engine, lines, report)
     learnt = seen.by(context, version)
     unseen = [u for u in heard if not learnt.has(audio_sha256=u.audio_sha256, call=u.call, caller=u.caller)]
     found = {
-        **scores(unseen), "self_check": fit, "silence": listening.on_silence(engine, context.settings), "speed": speed,
+        **scores(unseen), "self_check": fit, "silence": quiet, "speed": speed,
         "conditions": conditions, "left_out": {"learnt_from": len(heard) - len(unseen), "audio_missing": gone},
     }  # fmt: skip
     return keep(context, version, row, found, heard)

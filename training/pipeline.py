@@ -9,7 +9,6 @@ inserts the next job. A worker that dies in between leaves a job that is taken b
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -47,6 +46,8 @@ def train_requested(context: JobContext, run_id: int | None = None, project_id: 
     _begin(context, row)
     try:
         later = STEPS[row.step](context, row)
+    except devices.Busy:
+        later = tables.now() + devices.LOOK_AGAIN
     except (PermanentError, ConfigurationError) as error:
         state = "refused" if error.code in REFUSALS else "failed"
         _end(context, run_id, state=state, code=error.code, reason=error.sentence)
@@ -75,8 +76,7 @@ def _train(context: JobContext, row: sa.Row[Any]) -> datetime | None:
     opens = devices.opens_at(settings.training_window, now, zone=settings.exotel_time_zone)
     if opens > now:
         return opens
-    device = f"{socket.gethostname()[:40]}:{runs.options_of(row).device}"
-    with devices.held(context, device, f"run-{row.id}"):
+    with runs.device(context, row.id):
         runs.execute(context, row.id, report=context.report)
     return None
 

@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import failpoints, registry, tables
+from ml_backend import devices, failpoints, jobs, registry, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import InvalidInput, PermanentError
 from ml_backend.registry import ANY_LANGUAGE, CHAMPION, Version
@@ -79,7 +79,13 @@ def promote_version(context: JobContext, version: str, who: str, why: str, langu
     if serving(context, candidate.kind, language)[0].id == candidate.id:
         context.report(1.0, f"{version} is the champion.")
         return
-    result = promote(context, candidate, who=who, why=why, language=language, report=context.report)
+    try:
+        result = promote(context, candidate, who=who, why=why, language=language, report=context.report)
+    except devices.Busy as busy:
+        key = f"{version}:{language}"
+        devices.ask_again(context, jobs.PROMOTE_VERSION, key, version=version, who=who, why=why, language=language)
+        context.report(0.0, busy.sentence)
+        return
     context.report(1.0, f"{version} is the champion." if result.moved else f"Refused: {result.refused}")
 
 

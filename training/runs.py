@@ -8,8 +8,8 @@ the workspace and goes on from the last whole checkpoint. Nothing is promoted he
 from __future__ import annotations
 
 import shutil
-import socket
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -50,9 +50,17 @@ def create(context: Context, dataset_id: int, arguments: Arguments, *, who: str,
 
 def run_training(context: JobContext, run_id: int) -> None:
     """The job of a run that was asked for by itself, outside the pipeline."""
-    device = f"{socket.gethostname()[:40]}:{options_of(find(context, run_id)).device}"
-    with devices.held(context, device, f"run-{run_id}"):
-        execute(context, run_id, report=context.report)
+    try:
+        with device(context, run_id):
+            execute(context, run_id, report=context.report)
+    except devices.Busy as busy:
+        devices.ask_again(context, jobs.RUN_TRAINING, str(run_id), run_id=run_id)
+        context.report(0.0, busy.sentence)
+
+
+def device(context: Context, run_id: int) -> AbstractContextManager[None]:
+    """The device that a run computes on, for itself: whoever calls `execute` holds it."""
+    return devices.held(context, devices.here(options_of(find(context, run_id)).device), f"run-{run_id}")
 
 
 def execute(context: Context, run_id: int, *, report: Report = lambda fraction, note: None) -> str | None:

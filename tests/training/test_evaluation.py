@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend import adoption, audio, manifest, registry
+from ml_backend import adoption, audio, devices, manifest, registry
 from ml_backend.context import Context
 from ml_backend.errors import PermanentError
 from tests import models
@@ -89,6 +89,24 @@ def test_a_test_row_whose_audio_is_gone_is_counted_and_the_rest_is_heard(context
     found = evaluation.evaluate(context, registry.champion(context), calls)
     assert found.scores["left_out"]["audio_missing"] == 1
     assert gone["id"] not in {one.id for one in found.heard}
+
+
+def test_a_test_set_is_heard_by_whoever_holds_the_device_and_by_nobody_else(context, calls, monkeypatch):
+    registry.ensure_default(context)
+    champion, device = registry.champion(context), devices.here(context.settings.asr_device)
+    with devices.held(context, device, "run-1"), pytest.raises(devices.Busy, match="trains or scores"):
+        evaluation.evaluate(context, champion, calls)
+
+    def heard(*_, **__):
+        with context.db.transaction() as connection:
+            assert devices.is_training(connection), "bulk waits meanwhile"
+            assert not devices.take(connection, device, "run-2")
+        return [], {}, 0
+
+    monkeypatch.setattr(evaluation.listening, "listen", heard)
+    evaluation.evaluate(context, champion, calls)
+    with devices.held(context, device, "run-2"):
+        evaluation.evaluate(context, champion, calls)  # known by now: nothing is heard
 
 
 def test_a_dataset_without_test_rows_is_refused(context, tmp_path):

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import db, failpoints, jobs, manifest, registry, tables
+from ml_backend import db, devices, failpoints, jobs, manifest, registry, tables
 from ml_backend.context import Context, JobContext, open_context
 from ml_backend.errors import PermanentError, RetryableError
 from ml_backend.running import runner
@@ -173,6 +173,30 @@ def test_training_begins_in_its_window_and_holds_the_device(context, monkeypatch
     assert pipeline._train(job, row(context, run_id)) is None
     assert [each.owner for each in held] == [f"run-{run_id}"]
     assert [each.owner for each in context.db.rows(sa.select(tables.device_leases.c.owner))] == [None]
+
+
+@pytest.mark.parametrize("step", ["train", "gate"])
+def test_a_device_that_is_taken_is_asked_for_again_as_long_as_it_takes(context, monkeypatch, step):
+    """Neither training nor listening to a test set begins while another trains, and no failure is counted."""
+
+    def listens(*_: Any, **__: Any) -> None:
+        with devices.held(context, devices.here("auto"), "an evaluation"):
+            raise AssertionError("two at once")
+
+    monkeypatch.setattr(pipeline.runs, "execute", listens)
+    monkeypatch.setattr(pipeline, "_version", lambda context, row: registry.champion(context))
+    monkeypatch.setattr(pipeline.promotion, "newest_test_set", lambda context: 1)
+    monkeypatch.setattr(pipeline.judgements, "judge", listens)
+    registry.ensure_default(context)
+    run_id = begin(context)
+    context.db.update(tables.runs, run_id, step=step)
+    for _ in range(jobs.TRAIN.max_attempts + 1):
+        with devices.held(context, devices.here("auto"), "run-1"):
+            assert not runner.run_due(context).failed
+        [waiting] = context.db.rows(sa.select(tables.jobs).where(tables.jobs.c.state == "waiting"))
+        assert waiting.due_at > tables.now()
+        context.db.update(tables.jobs, waiting.id, due_at=tables.now())
+    assert (row(context, run_id).state, row(context, run_id).step) == ("running", step)
 
 
 class Judged:

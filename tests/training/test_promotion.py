@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import failpoints, registry, tables
+from ml_backend import devices, failpoints, jobs, registry, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import InvalidInput, KaanError, PermanentError, RetryableError
 from ml_backend.registry import Version
@@ -214,6 +214,20 @@ def test_the_job_of_auto_promote_asks_the_gate_and_may_be_repeated(gate):
         promotion.promote_version(job, good.version, who="experiment", why="it was decided")
     assert said[-1] == f"{good.version} is the champion."
     assert [row.who for row in candidates.history(gate.context)] == ["a test", "experiment"]
+
+
+def test_the_job_of_auto_promote_waits_for_its_device(gate, monkeypatch):
+    good = gate.candidate("good", Ear(0.05))
+
+    def busy(*_: Any, **__: Any) -> None:
+        raise devices.Busy("device-busy", "Another trains.", "Wait.")
+
+    monkeypatch.setattr(promotion.judgements, "judge", busy)
+    job = JobContext(gate.context.settings, gate.context.db, gate.context.store)
+    promotion.promote_version(job, good.version, who="experiment", why="it was decided")
+    [later] = jobs.find(gate.context.db, names=["promote-version"])
+    assert (later.state, later.arguments["version"]) == ("waiting", good.version)
+    assert later.due_at > tables.now()
 
 
 def test_a_champion_that_changed_while_it_was_decided_is_not_replaced_by_that_decision(gate):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml_backend import jobs, registry
+from ml_backend import cli, devices, jobs, registry
 from ml_backend.context import Context
 from ml_backend.engine import Request, Transcriber
 from ml_backend.errors import PermanentError
@@ -240,6 +240,18 @@ def test_what_cannot_fit_is_refused_before_it_starts_with_the_numbers(changed, c
     assert any(character.isdigit() for character in refused.value.sentence)
     assert context.db.row(runs, run_id).state == "refused"
     assert not (training_runs.folder_of(context, run_id) / "trainer.log").exists()
+
+
+def test_two_runs_never_train_on_one_device_and_the_second_waits(context, tmp_path, capsys, monkeypatch):
+    dataset_id = spoken.dataset_of(context, "calls", [Line("a", spoken.tone(1), "x")], tmp_path / "scratch")
+    run_id = training_runs.create(context, dataset_id, Arguments(**QUICK), who="a test", why="to see", job=True)
+    monkeypatch.setenv("DATA_DIR", str(context.settings.data_dir))
+    with devices.held(context, devices.here("cpu"), "run-0"):
+        assert not runner.run_due(context).failed
+        assert cli.main(["train", "resume", str(run_id)]) == 1
+    assert f"train resume {run_id}" in capsys.readouterr().err
+    assert context.db.row(runs, run_id).state == "waiting"
+    assert [job.state for job in jobs.find(context.db, names=["run-training"])].count("waiting") == 1
 
 
 def start(context: Context, run_id: int) -> subprocess.Popen[bytes]:

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ml_backend import settings
+from ml_backend import devices, settings
 from ml_backend.context import Context, open_context
-from ml_backend.errors import InvalidInput
+from ml_backend.errors import InvalidInput, RetryableError
 from ml_backend.tables import runs
 from training import dataset as datasets
 from training import following
@@ -159,7 +159,13 @@ def _here(context: Context, run_id: int, as_json: bool) -> None:
     def report(fraction: float, note: str) -> None:
         console.print(f"{100 * fraction:3.0f} %  {note}")
 
-    version = training_runs.execute(context, run_id, report=report)
+    try:
+        with training_runs.device(context, run_id):
+            version = training_runs.execute(context, run_id, report=report)
+    except devices.Busy as busy:
+        raise RetryableError(
+            busy.code, busy.sentence, f"When that is done: python -m ml_backend train resume {run_id}"
+        ) from None
     row = training_runs.find(context, run_id)
     if as_json:
         typer.echo(json.dumps(told(context, row), ensure_ascii=False))
