@@ -28,7 +28,9 @@ from sync.label_studio.connections import TITLE, hook_url, our_storage, same
 from sync.label_studio.projects import project_of
 from sync.review import ratings
 
-SCRIPT_POLICY = {"hi": "Deva", "mr": "Deva", "en": "Latn"}  # of a project we make: each language in its own script
+# Of a project we make: each language in its own script, so English words in a Hindi call are in Roman letters, as the
+# bundled model and most annotators write them; Hindi words in Roman letters are left out of datasets.
+SCRIPT_POLICY = {"hi": "Mixed", "mr": "Mixed", "hi-en": "Mixed", "en": "Latn"}
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,14 @@ bike बाइक बाईक|bread ब्रेड|aunty आंटी|average 
 wait वेट|free फ्री|type टाइप टाईप
 """
 
+# spellings of `HINDI` and `MARATHI` that are English words, names or brands as well: PAN card, main, Diya
+_SAID_IN_ENGLISH_TOO = """
+ab ap bas bata bol chai chay cheeni chini delhi der dilli din diya fir gay ha haa haidarabad ham han have he hee hi ho
+hoy hu hum hun hyderabad iss jee ji kal kara kare kay ke kia kilo ko koi kon lie mai main mala maza maze mazi mere
+mila mili muje naa namaste naya ne or pan par pata pese purana rahi rupay rupaye rupees rupye sab sahi samay sanga se
+suno tak tha the thee to toh tu tum tuta udya use uss vala vali voh wo woh ya yah ye yeh zala
+"""
+
 
 def _lines(table: str) -> list[list[str]]:
     return [entry.split() for line in table.split("\n") for entry in line.split("|") if entry]
@@ -78,3 +86,4 @@ DEVANAGARI_OF = MappingProxyType(
     {roman: deva for table in (MARATHI, HINDI) for deva, *spellings in _lines(table) for roman in spellings}
 )
 ENGLISH_OF = MappingProxyType({deva: english for english, *spellings in _lines(ENGLISH) for deva in spellings})
+ENGLISH_OR_NAMES = frozenset(_SAID_IN_ENGLISH_TOO.split())

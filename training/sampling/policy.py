@@ -1,4 +1,9 @@
-"""A piece of text -> its language and script, and whether the project takes it. Pure."""
+"""A piece of text -> its language and script, and whether the project takes it. Pure.
+
+The three ways to write of the annotators' instructions: Deva, everything in Devanagari; Latn, everything in Roman
+letters; Mixed, Hindi and Marathi words in Devanagari and English words in Roman letters, so that a Hindi word is never
+there in two spellings. A language without a policy is taken in any script.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from training.normalisation import hinglish
 from training.normalisation.writing import indic, scripts
 
 LEAST_CERTAIN = 0.8  # of a detected language
@@ -19,6 +25,7 @@ _UNCLEAR = re.compile(
     r"[\[(<{]\s*(?:unclear|un-clear|inaudible|unintelligible|noise|crosstalk|\?+|x{2,3}|अस्पष्ट)[^\])>}]{0,40}[\])>}]",
     re.IGNORECASE,
 )
+_ROMAN_HINDI = frozenset(hinglish.DEVANAGARI_OF) - hinglish.ENGLISH_OR_NAMES
 _SPELLED = re.compile(r"\b[A-Z]\b")  # letters spelled out stay single capitals in every script
 
 
@@ -47,7 +54,15 @@ def script_policy(project: Any) -> Mapping[str, str]:
 def off_script(text: str, language: str | None, policy: Mapping[str, str]) -> bool:
     """Whether a text has letters of a script the project does not write this language in."""
     allowed = _SCRIPTS_OF_POLICY.get(str(policy.get(language or "", "")).casefold())
-    return allowed is not None and not scripts(_SPELLED.sub(" ", text)) <= allowed
+    if allowed is None:
+        return False
+    found = scripts(_SPELLED.sub(" ", text))
+    return not found <= allowed or (len(allowed) > 1 and "Latn" in found and _has_roman_hindi(text))
+
+
+def _has_roman_hindi(text: str) -> bool:
+    """Whether a Hindi or Marathi word that is nothing else is written in Roman letters."""
+    return not _ROMAN_HINDI.isdisjoint(indic(text).split())
 
 
 def language_of(chosen: str | None, of_project: str | None, detected: str | None, certainty: float) -> str | None:

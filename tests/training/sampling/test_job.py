@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import sqlalchemy as sa
 
 from ml_backend import tables
 from ml_backend.tables import annotations, projects, recordings, samples, tasks
+from sync.pipeline import SCRIPT_POLICY
+from tests.training.export.speech import CALLS
 from tests.training.sampling.conftest import World, words_of
 
 
@@ -142,6 +145,20 @@ def test_references_in_another_script_or_with_unclear_words_are_excluded_with_th
         None, "script", "script", "unclear", None, "unclear", "script", "no-text", "no-text", "too-short", "too-short",
     ]  # fmt: skip
     assert all(row.reason for row in world.sample(task) if row.state == "excluded")
+
+
+def test_english_words_in_a_hindi_call_may_be_in_roman_letters_where_we_made_the_project(world: World) -> None:
+    world.project(script_policy=SCRIPT_POLICY)
+    taken = [call["text"] for call in json.loads((CALLS / "calls.json").read_text()) if call["language"] == "hi"]
+    taken = [text for text in taken if text] + ["order cancel करना है", "thank you sir", "मेरा UPI main account से जुड़ा है"]
+    task = world.task(length_s=120.0)
+    world.annotate(task, regions=[(number * 2, number * 2 + 1, 0, text) for number, text in enumerate(taken)])
+    assert [row.reason_code for row in world.sample(task)] == [None] * len(taken)
+
+    refused = ["mujhe refund chahiye", "मुझे refund chahiye", "haan", "مجھے refund", "ਮੈਨੂੰ"]
+    other = world.task(length_s=120.0)
+    world.annotate(other, regions=[(number * 2, number * 2 + 1, 0, text) for number, text in enumerate(refused)])
+    assert [row.reason_code for row in world.sample(other)] == ["script"] * len(refused)
 
 
 def test_a_project_without_a_script_policy_takes_both_scripts_and_english_follows_its_own(world: World) -> None:
