@@ -113,6 +113,18 @@ class Settings(BaseSettings):
         0.5, ge=0, lt=1, description="Share of the calls for a version that passed the gate; 0: none."
     )
     auto_promote: bool = Field(False, description="Promote a version that its experiment found better, without asking.")
+    promotion_min_calls: int = Field(30, ge=10, description="Calls below which nothing can be told of a candidate.")
+    promotion_min_words: int = Field(1000, ge=100, description="Words below which nothing can be told of a candidate.")
+    promotion_slice_calls: int = Field(10, ge=5, description="Calls below which a slice of the calls says nothing.")
+    promotion_slice_words: int = Field(200, ge=20, description="Words below which a slice of the calls says nothing.")
+    promotion_margins: str = Field(
+        "0.01",
+        description="How much worse a slice may surely become, 0.01 being one word in a hundred; single ones too, e.g. "
+        "0.01, language:mr=0.005, snr=0.03.",
+    )
+    promotion_speed_ratio: float = Field(
+        1.5, gt=0, description="Times as long as the champion that a candidate may take for the same audio."
+    )
     training_memory_share: float = Field(0.5, gt=0, le=1, description="Part of a GPU's memory that training may take.")
 
     # --- the model

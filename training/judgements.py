@@ -23,9 +23,10 @@ from training.evaluation import Evaluation
 from training.export import renderings
 from training.reports import page, plot, words
 from training.scoring import fitness, verdict
+from training.scoring.rules import Rules
 from training.scoring.scores import MAIN
 from training.scoring.utterances import Utterance
-from training.scoring.verdict import Rules, Verdict
+from training.scoring.verdict import Verdict
 
 REPORT, PAGE = "report.json", "report.md"
 _EXAMPLES = 10
@@ -65,11 +66,10 @@ def judge(
     dataset_id: int,
     *,
     language: str = ANY_LANGUAGE,
-    rules: Rules | None = None,
     report: Report = lambda fraction, note: None,
 ) -> Judgement:
     """Score both where needed, compare, and keep the report. Safe to repeat: every time is a row of its own."""
-    rules = rules or Rules()
+    rules = Rules.of(context.settings)
     before = evaluation.evaluate(context, champion, dataset_id, report=_half(report, 0.0, "champion"))
     now = evaluation.evaluate(context, candidate, dataset_id, report=_half(report, 0.5, "candidate"))
     pairs, left_out = _pairs(context, champion, candidate, before, now, language)

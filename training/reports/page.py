@@ -100,7 +100,8 @@ def _notes(body: dict[str, Any]) -> Iterator[str]:
         f"Words are compared under `{decided['normaliser']}` and weighted by how likely a call was drawn; for the "
         f"intervals calls are drawn again 2,000 times. At least {rules['min_calls']} calls and {rules['min_words']:,} "
         f"words are asked for. A slice of at least {rules['slice_calls']} calls and {rules['slice_words']} words "
-        f"refuses where its whole interval is worse by more than {100 * rules['slice_margin']:.1f} words in 100. "
+        f"refuses where its whole interval is worse by more than {100 * rules['slice_margin']:.1f} words in 100"
+        f"{''.join(f' ({name}: {100 * margin:.1f})' for name, margin in rules.get('margins', {}).items())}. "
         f"Judged {body['at']}."
     )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from training.scoring.verdict import Objection, Rules
+from training.scoring.rules import Rules
+from training.scoring.verdict import Objection
 
 _QUIET = "quiet"
 

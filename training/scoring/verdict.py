@@ -13,27 +13,11 @@ from typing import Any
 
 from training.scoring import bootstrap
 from training.scoring.bootstrap import Interval
+from training.scoring.rules import Rules
 from training.scoring.scores import MAIN, SLICES, by_slice, counted, runaway
 from training.scoring.utterances import Utterance
 
 BETTER, WORSE, EQUAL, CANNOT_TELL, VETOED = "better", "worse", "equal", "cannot-tell", "vetoed"
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What is asked of a candidate. Margins are differences of rates: 0.01 is one word in a hundred."""
-
-    min_calls: int = 30
-    min_words: int = 1000
-    slice_calls: int = 10
-    slice_words: int = 200
-    slice_margin: float = 0.01
-    empty_margin: float = 0.01
-    speed_ratio: float = 1.5
-    speed_audio_s: float = 60.0
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -145,7 +129,7 @@ def _by_slice(kind: str, pairs: Sequence[tuple[Utterance, Utterance]], rules: Ru
 
 
 def _vetoes(one: Comparison, rules: Rules) -> bool:
-    return one.enough and one.difference is not None and one.difference.low > rules.slice_margin
+    return one.enough and one.difference is not None and one.difference.low > rules.margin(one.kind, one.name)
 
 
 def _slice_objection(one: Comparison) -> Objection:

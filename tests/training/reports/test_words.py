@@ -9,7 +9,8 @@ import pytest
 from training.reports import plot, words
 from training.scoring import verdict
 from training.scoring.bootstrap import Interval
-from training.scoring.verdict import Comparison, Rules, Verdict
+from training.scoring.rules import Rules
+from training.scoring.verdict import Comparison, Verdict
 
 
 def compared(kind: str = "all", name: str = "all", **changed: Any) -> Comparison:

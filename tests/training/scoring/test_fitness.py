@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from training.scoring import fitness
-from training.scoring.verdict import Rules
+from training.scoring.rules import Rules
 
 PASSED = {"passed": True}
 

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from ml_backend.errors import ConfigurationError
+from ml_backend.settings import Settings
 from ml_backend.transcript import Segment, Transcript
 from training import listening
 from training.scoring import scores, utterances, verdict
+from training.scoring.rules import Rules
 from training.scoring.utterances import Utterance
 
 
@@ -78,6 +81,23 @@ def test_a_slice_vetoes_only_beyond_its_margin():
     marathi = next(one for one in found.slices if one.name == "mr")
     assert marathi.difference.low == pytest.approx(0.005)
     assert found.outcome == "better"
-    strict = verdict.judge(pairs, rules=verdict.Rules(slice_margin=0.004))
-    assert strict.outcome == "vetoed"
-    assert "language mr" in strict.objections[0].sentence
+    for stated in ("0.004", "0.5, language=0.004", "0.5, language=0.5, language:mr=0.004"):
+        strict = verdict.judge(pairs, rules=Rules.of(Settings(_env_file=None, promotion_margins=stated)))
+        assert strict.outcome == "vetoed"
+        assert "language mr" in strict.objections[0].sentence
+    assert verdict.judge(pairs, rules=Rules(slice_margin=0.004, margins={"language:mr": 0.01})).outcome == "better"
+
+
+def test_a_candidate_is_asked_what_the_settings_say():
+    stated = {"promotion_min_calls": 100, "promotion_min_words": 5000, "promotion_speed_ratio": 20.0}
+    stated |= {"promotion_slice_calls": 40, "promotion_slice_words": 900}
+    rules = Rules.of(Settings(_env_file=None, **stated))
+    assert (rules.min_calls, rules.min_words, rules.speed_ratio) == (100, 5000, 20.0)
+    assert (rules.slice_calls, rules.slice_words, rules.slice_margin) == (40, 900, 0.01)
+    assert Rules.of(Settings(_env_file=None)) == Rules()
+
+
+@pytest.mark.parametrize("stated", ["much", "language:mr", "colour=0.1", "=0.1", "language:mr=-1", "0.01; snr=0.1"])
+def test_margins_that_are_none_are_a_mistake_in_the_settings(stated):
+    with pytest.raises(ConfigurationError, match="PROMOTION_MARGINS"):
+        Rules.of(Settings(_env_file=None, promotion_margins=stated))
