@@ -1,6 +1,6 @@
 """Manifest -> JSON lines or NeMo manifests, one per split, beside one WAV file per row.
 
-Paths are relative to the version's folder: `audio/ab/abcd….wav`. Both forms share the WAV files.
+Paths are relative to the list they stand in, as NeMo takes them: `../audio/ab/abcd….wav`. Both forms share the WAV files.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def render(
             for line in some:
                 name = f"{line['id'][:2]}/{line['id']}.wav"
                 keep(name, clips.clip(line))
-                body = (_for_nemo if nemo else _plain)(line, f"audio/{name}")
+                body = (_for_nemo if nemo else _plain)(line, f"../audio/{name}")
                 streams[line["split"]].write(orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE))
                 counts[line["split"]] += 1
             done += len(some)
