@@ -22,6 +22,7 @@ PARTS = (
     "serving",
     "listing",
     "receiving",
+    "hearing_long",
     "annotating",
     "exporting",
     "swapping",
