@@ -168,9 +168,9 @@ class _Maker:
 
 
 def _one_per_person(found: Sequence[Any]) -> list[Any]:
-    """Of two annotations by one person, the one changed last."""
+    """Of two annotations by one person, the one marked as the truth, else the one changed last."""
     latest: dict[Any, Any] = {}
-    for row in sorted(found, key=lambda row: (row.ls_updated_at, row.id)):
+    for row in sorted(found, key=lambda row: (bool(row.ground_truth), row.ls_updated_at, row.id)):
         latest[row.annotator if row.annotator is not None else f"annotation {row.id}"] = row
     return sorted(latest.values(), key=lambda row: row.id)
 

@@ -22,7 +22,8 @@ _SCRIPTS_OF_POLICY = {
     "mixed": {"Deva", "Latn"}, "both": {"Deva", "Latn"},
 }  # fmt: skip
 _UNCLEAR = re.compile(
-    r"[\[(<{]\s*(?:unclear|un-clear|inaudible|unintelligible|noise|crosstalk|\?+|x{2,3}|अस्पष्ट)[^\])>}]{0,40}[\])>}]",
+    r"[\[(<{【［]\s*(?:un-?\s?clear|inaudible|unintelligible|अस्पष्ट)"  # whatever follows, closed or not
+    r"|[\[(<{【［]\s*(?:noise|crosstalk|\?+|x{2,3})[^\])>}】］]{0,40}[\])>}】］]",
     re.IGNORECASE,
 )
 _ROMAN_HINDI = frozenset(hinglish.DEVANAGARI_OF) - hinglish.ENGLISH_OR_NAMES

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from training.normalisation.writing import strict
 from training.sampling.cutting import cut
 from training.sampling.pieces import MAX_S, MIN_S, Audio, Piece
 
@@ -17,14 +18,15 @@ def pieces_of(text: str, segments: Sequence[Mapping[str, Any]], audio: Audio, la
     """Regions are pieces as they are; a text over the whole audio is cut where the draft's word times allow.
 
     A region without a word gives nothing to learn from, and is one of the excluded. One over 30 seconds is cut too.
+    Texts are in Unicode's composed form with single spaces, so that one word is one sequence of characters.
     """
     regions = [_region(segment, audio) for segment in segments if isinstance(segment, Mapping)]
     if any(region.text for region in regions):
         placed = _apart(_on_legs(regions, audio))
         return [piece for region in placed for piece in _checked(region, audio, language)]
-    if not text.strip():
+    if not strict(text):
         return [Piece(0.0, audio.length_s, 0, "", "no-text")]
-    whole = Piece(0.0, audio.length_s, 0, text.strip())
+    whole = Piece(0.0, audio.length_s, 0, strict(text))
     if audio.channels == 1 and audio.length_s <= MAX_S:
         return [whole.but("too-short") if whole.length_s < MIN_S else whole]
     return cut(whole.text, audio.words, start_s=0.0, end_s=audio.length_s, language=language)
@@ -34,7 +36,7 @@ def _region(segment: Mapping[str, Any], audio: Audio) -> Piece:
     start_s, end_s = float(segment.get("start_s") or 0.0), float(segment.get("end_s") or 0.0)
     channel = int(segment.get("channel") or 0)
     end_s = min(end_s, audio.length_s) if audio.length_s else end_s
-    text = str(segment.get("text") or "").strip()
+    text = strict(str(segment.get("text") or ""))
     return Piece(max(0.0, start_s), max(0.0, end_s), channel if 0 <= channel < audio.channels else 0, text)
 
 

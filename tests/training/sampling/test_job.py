@@ -131,6 +131,15 @@ def test_one_person_skipping_does_not_stop_another(world: World) -> None:
     assert said(world.sample(task)) == [("accepted", None, "सब ठीक है")]
 
 
+def test_what_a_person_marked_as_the_truth_goes_before_what_the_same_person_wrote_later(world: World) -> None:
+    task = world.task()
+    world.annotate(task, "मुझे रिफंड चाहिए", annotator=7, ground_truth=True)
+    world.annotate(task, "मुझे रिफंड दो", annotator=7)
+    world.annotate(task, "रिफंड", annotator=8)
+    (row,) = world.sample(task)
+    assert (row.text, row.chosen_by) == ("मुझे रिफंड चाहिए", "ground-truth")
+
+
 def test_references_in_another_script_or_with_unclear_words_are_excluded_with_that_reason(world: World) -> None:
     task = world.task(length_s=60.0)
     world.annotate(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
+import pytest
+
+from training.sampling import policy
 from training.sampling.pieces import Audio, Heard, Piece
 from training.sampling.spans import pieces_of
 
@@ -54,3 +58,19 @@ def test_a_short_text_over_one_voice_needs_no_cutting_and_a_long_or_two_legged_o
 
 def test_regions_that_end_after_the_audio_end_with_it_and_unknown_legs_are_the_first() -> None:
     assert pieces(region(50, 70, "अंत", channel=5)) == [Piece(50.0, 60.0, 0, "अंत")]
+
+
+def test_texts_are_in_the_composed_form_with_single_spaces_and_keep_every_mark() -> None:
+    typed = "\ufeffक\u093cिस्त  \u0915\u0941\u0930\u094d\u0938\u0940\nदुसर\u094d\u200dया résumé\n"
+    (whole,) = pieces_of(unicodedata.normalize("NFD", typed), [], Audio(10.0), "hi")
+    region = {"start_s": 0.0, "end_s": 2.0, "channel": 0, "text": typed}
+    (part,) = pieces_of(typed, [region], Audio(10.0), "hi")
+    assert whole.text == part.text == unicodedata.normalize("NFC", "क\u093cिस्त कुर्सी दुसर\u094d\u200dया résumé")
+    assert pieces_of("\ufeff\n", [], Audio(10.0), "hi")[0].reason == "no-text"
+
+
+@pytest.mark.parametrize("mark", ["[unclear]", "[ UNCLEAR ]", "[unclear कुछ", "(inaudible 3 s)", "［unclear］", "[???]"])
+def test_a_mark_for_what_was_not_understood_is_found_closed_or_not(mark: str) -> None:
+    assert policy.unclear(f"मेरा {mark} है")
+    assert policy.unclear(f"मेरा{mark}{'लंबा ' * 20}")
+    assert not policy.unclear("मेरा नंबर (घर का) unclear [है]")
