@@ -48,11 +48,9 @@ def objections(lines: Iterable[dict[str, Any]]) -> list[Objection]:
     ]
     speakers = {line["speaker_id"] for line in train if line.get("speaker_id")}
     if train and len(speakers) < LEAST_SPEAKERS:
-        found.append(
-            Objection(
-                "one-speaker", f"all {len(train)} training rows are of {len(speakers)} speaker", len(train), _ids(train)
-            )
-        )
+        whose = "1 speaker" if speakers else "nobody knows whom"
+        sentence = f"all {len(train)} training rows are of {whose}"
+        found.append(Objection("one-speaker", sentence, len(train), _ids(train)))
     return [one for one in found if one.count]
 
 

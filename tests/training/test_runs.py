@@ -108,6 +108,17 @@ def test_a_run_asked_for_as_a_job_is_carried_out_by_the_training_worker(context,
 
 
 @pytest.mark.timeout(600)
+def test_without_validation_rows_a_run_goes_to_its_end_and_is_compared_on_what_it_learnt(context, clips, tmp_path):
+    learnt = [line for line in lines(clips) if line.split == "train"]
+    dataset_id = spoken.dataset_of(context, "calls", learnt, tmp_path / "scratch")
+    run_id = run_of(context, dataset_id, steps=1)
+    assert training_runs.execute(context, run_id)
+    row = context.db.row(runs, run_id)
+    assert (row.metrics["result"]["wer"], row.progress["wer"]) == (None, None)
+    assert context.db.rows(model_versions.select())[-1].parity["clips"] == len(learnt)
+
+
+@pytest.mark.timeout(600)
 def test_two_processes_train_one_model_with_gradients_recomputed(context, clips, tmp_path):
     dataset_id = spoken.dataset_of(context, "calls", lines(clips), tmp_path / "scratch")
     run_id = run_of(context, dataset_id, processes=2, steps=2, gradient_checkpointing=True, batch_s=6.0)

@@ -90,7 +90,7 @@ def train(workspace: Workspace, report: Callable[[str], None] = lambda line: Non
     validation = Validation.of(material, window, base.tokenizer, arguments.validation_clips)
     newest = checkpoints.newest(workspace.checkpoints)
     on_cpu = arguments.device == "cpu" or not torch.cuda.is_available()
-    if newest is None and PartialState(cpu=on_cpu).is_main_process:
+    if newest is None and validation.new and PartialState(cpu=on_cpu).is_main_process:
         before = validation.hear(model)
         workspace.say(phase="validation", step=0, steps=steps, wer=before.wer, old_wer=before.old_wer)
     watch = Watch(
@@ -149,7 +149,8 @@ def _saved(workspace: Workspace, model: Any, validation: Validation, how: dict[s
     if share != 0:
         share = _average(model, plan["base"], share, validation, workspace)
     after = validation.hear(model)
-    workspace.say(phase="saving", wer=after.wer, old_wer=after.old_wer)
+    wer = after.wer if validation.new else None
+    workspace.say(phase="saving", wer=wer, old_wer=after.old_wer)
     export.save_twin(model, validation.tokenizer, workspace.weights, half=True)
     described = {
         "name": plan["name"], "languages": tuple(plan["languages"]), "window": window, "trained_on": plan["trained_on"],
@@ -158,7 +159,7 @@ def _saved(workspace: Workspace, model: Any, validation: Validation, how: dict[s
     written, compared = _served(workspace, arguments, described, validation)
     before = _before(workspace)
     return {
-        "state": "done", "model_version": written.model_version, "average": share, "wer": after.wer,
+        "state": "done", "model_version": written.model_version, "average": share, "wer": wer,
         "old_wer": after.old_wer, "before": asdict(before) if before else None,
         "parity": compared, **how,
     }  # fmt: skip
@@ -168,7 +169,8 @@ def _served(
     workspace: Workspace, arguments: Arguments, described: dict[str, Any], validation: Validation
 ) -> tuple[Manifest, dict[str, Any]]:
     """The smallest form that hears the same: the one asked for, else half precision, which is twice the size."""
-    clips = parity.clips_of(validation.material, [*validation.new, *validation.old])
+    numbers = [*validation.new, *validation.old] or _spread(validation.material, NEW, parity.CLIPS, split="train")
+    clips = parity.clips_of(validation.material, numbers)
     tried: list[dict[str, Any]] = []
     for quantization in dict.fromkeys((arguments.quantization, FAITHFUL)):
         written = export.convert(workspace.weights, workspace.model, quantization=quantization, **described)
@@ -205,8 +207,8 @@ def _before(workspace: Workspace) -> Heard | None:
     return Heard(first["wer"], first["old_wer"]) if first else None
 
 
-def _spread(material: Material, part: str, most: int) -> list[int]:
-    numbers = [n for n, row in enumerate(material.rows) if row.split == "validation" and row.part == part]
+def _spread(material: Material, part: str, most: int, *, split: str = "validation") -> list[int]:
+    numbers = [n for n, row in enumerate(material.rows) if row.split == split and row.part == part]
     return [numbers[i] for i in np.linspace(0, len(numbers) - 1, min(most, len(numbers))).astype(int)]
 
 

@@ -1,8 +1,8 @@
 """Trained weights and their served form -> do both hear the same? Measured on fixed windows, greedily on both sides.
 
 Conversion and quantisation change numbers a little, and go wrong silently: a lost language table, a vocabulary read as
-English-only, alignment heads of another model. The windows come from validation rows, and a few of noise in which
-nothing may be heard.
+English-only, alignment heads of another model. The windows come from validation rows, or where there are none from
+training rows: what is compared are two forms of one model.
 """
 
 from __future__ import annotations
