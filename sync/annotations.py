@@ -25,6 +25,7 @@ from sync.label_studio.client import client_of
 
 IDS_PER_JOB = 500
 ONE_BY_ONE = 20  # annotations in one event that are fetched each by itself
+IDS_END = 2**63  # what a database can hold
 
 
 def read_event(context: JobContext, event_id: int) -> None:
@@ -115,7 +116,7 @@ def _project(connection: Connection, context: Context, body: Mapping[str, Any]) 
     """The project of an event; only the one on our own Label Studio counts, whatever host the body names."""
     stated = body.get("project")
     ls_id = stated.get("id") if isinstance(stated, Mapping) else stated
-    if not isinstance(ls_id, int):
+    if not _is_id(ls_id):
         return None
     statement = sa.select(projects).where(
         projects.c.instance_url == context.settings.label_studio_url,
@@ -142,7 +143,11 @@ def _ids(value: Any) -> list[int]:
                 yield from each(one)
         elif isinstance(entry, Mapping):
             yield from each(entry.get("id"))
-        elif isinstance(entry, int) and not isinstance(entry, bool) and entry > 0:
+        elif _is_id(entry):
             yield entry
 
     return sorted(set(each(value)))
+
+
+def _is_id(value: Any) -> bool:
+    return type(value) is int and 0 < value < IDS_END  # JSON's true is an int by inheritance only

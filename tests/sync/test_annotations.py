@@ -85,7 +85,13 @@ def test_every_recorded_webhook_is_read_without_trouble(service: Service, file: 
     assert service.context.db.row(tables.events, event_id).state == "read"
 
 
-@pytest.mark.parametrize("raw", [b"", b"not json", b"[1]", b'{"action": 7, "project": []}', b'{"tasks": [[[["x"]]]]}'])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"", b"not json", b"[1]", b'{"action": 7, "project": []}', b'{"tasks": [[[["x"]]]]}',
+        b'{"project": {"id": 9223372036854775808}}', b'{"project": true}', b'{"project": 1e999}',
+    ],
+)  # fmt: skip
 def test_an_event_of_any_other_shape_ends_as_a_state(service: Service, raw: bytes) -> None:
     with service.context.db.transaction() as connection:
         values = {"source": "label-studio", "method": "POST", "body": raw, "digest": "0"}
