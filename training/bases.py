@@ -17,6 +17,7 @@ from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.manifest import Window
 from training.bundled.places import MODEL_FOLDER, TWIN_FOLDER
 
+_LONGEST_HEADER = 100_000_000  # as safetensors itself allows
 _PUBLISHER = "openai/whisper-"
 _PUBLISHED = {  # name: width, encoder layers, decoder layers, million parameters
     "tiny": (384, 4, 4, 39), "base": (512, 6, 6, 74), "small": (768, 12, 12, 244), "medium": (1024, 24, 24, 769),
@@ -68,11 +69,14 @@ def size_of(base: Base) -> Size | None:
     """None for a hub name nobody here knows: its size is seen when it is fetched."""
     folder = Path(base.location)
     if folder.is_dir():
-        config = json.loads((folder / "config.json").read_text())
-        return Size(
-            config["d_model"], config["encoder_layers"], config["decoder_layers"],
-            sum(_parameters(path) for path in folder.glob("*.safetensors")),
-        )  # fmt: skip
+        try:
+            config = json.loads((folder / "config.json").read_text())
+            return Size(
+                config["d_model"], config["encoder_layers"], config["decoder_layers"],
+                sum(_parameters(path) for path in folder.glob("*.safetensors")),
+            )  # fmt: skip
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            raise _no_model(folder) from None
     known = _PUBLISHED.get(base.location.removeprefix(_PUBLISHER))
     return Size(known[0], known[1], known[2], known[3] * 1_000_000) if known else None
 
@@ -102,11 +106,15 @@ def _of_folder(folder: Path, *, version: str | None) -> Base:
         described = manifest.verify(folder)
         return Base(str(folder.absolute()), described.name, described.window, described.languages, version)
     if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
-        raise ConfigurationError(
-            "base-not-a-model", f"The folder {folder.name} holds no Whisper in safetensors.",
-            "Name the folder with config.json, the tokenizer and *.safetensors.",
-        )  # fmt: skip
+        raise _no_model(folder)
     return Base(str(folder.absolute()), folder.name, Window.stock(), (), version)
+
+
+def _no_model(folder: Path) -> ConfigurationError:
+    return ConfigurationError(
+        "base-not-a-model", f"The folder {folder.name} holds no Whisper in safetensors.",
+        "Name the folder with config.json, the tokenizer and *.safetensors.",
+    )  # fmt: skip
 
 
 def _published(name: str) -> Base:
@@ -118,7 +126,8 @@ def _published(name: str) -> Base:
 def _parameters(path: Path) -> int:
     """Numbers in a safetensors file, from its header alone."""
     with path.open("rb") as stream:
-        header: dict[str, Any] = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+        length = int.from_bytes(stream.read(8), "little")
+        header: dict[str, Any] = json.loads(stream.read(length) if length < _LONGEST_HEADER else b"")
     total = 0
     for name, tensor in header.items():
         if name != "__metadata__":

@@ -106,11 +106,12 @@ def find(context: Context, named: str) -> sa.Row[Any]:
     """The dataset `name` (its latest version), `name@version`, or an id. InvalidInput 404 when there is none."""
     name, _, version = named.partition("@")
     statement = sa.select(datasets).order_by(datasets.c.version.desc()).limit(1)
-    if named.isascii() and named.isdigit():
+    if named.isascii() and named.isdigit() and len(named) <= 18:
         statement = statement.where(datasets.c.id == int(named))
     elif version:
         statement = statement.where(
-            datasets.c.name == name, datasets.c.version == int(version) if version.isdigit() else sa.false()
+            datasets.c.name == name,
+            datasets.c.version == int(version) if version.isdecimal() and len(version) <= 18 else sa.false(),
         )
     else:
         statement = statement.where(datasets.c.name == name, datasets.c.state == READY)

@@ -47,14 +47,16 @@ class Estimate:
 
 
 def estimate(
-    size: Size, arguments: Arguments, *, train_s: float, max_s: float, padded_s: float | None, clips: int, folder: Path
-) -> Estimate:
-    """`padded_s` is the length every window is padded to, None when windows keep their own."""
+    size: Size, arguments: Arguments, *, train_s: float, max_s: float, padded_s: float | None, clips: int, folder: Path,
+    memory_share: float = 1.0,
+) -> Estimate:  # fmt: skip
+    """`padded_s` is the length every window is padded to, None when windows keep their own. `memory_share` is the part
+    of a GPU's memory that may be taken."""
     seen_s = clips * padded_s if padded_s else train_s * 1.15
     batch_s = max(arguments.batch_s, padded_s or max_s)
     per_step = batch_s * arguments.accumulation * arguments.processes
     steps = arguments.steps or max(1, math.ceil(seen_s * arguments.epochs / per_step))
-    gpu_mb = _gpu_mb() if arguments.device != "cpu" else None
+    gpu_mb = _gpu_mb(memory_share) if arguments.device != "cpu" else None
     flops = 6.0 * size.parameters * steps * per_step * (_STATES_PER_S * 0.55 + _TOKENS_PER_S * 0.45)
     rate = _GPU_GFLOPS if gpu_mb else _cpu_gflops() * _OF_PEAK
     hours = (flops / (rate * 1e9) / arguments.processes + steps * _STEP_S) / 3600
@@ -126,12 +128,13 @@ def _cpu_gflops() -> float:
     return max(0.5, 2 * side**3 * done / (time.perf_counter() - began) / 1e9)
 
 
-def _gpu_mb() -> float | None:
-    """Free memory of the first GPU, where there is one."""
-    command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+def _gpu_mb(share: float) -> float | None:
+    """What is free of the first GPU's memory, at most the share of it that may be taken; None without a GPU."""
+    command = ["nvidia-smi", "--query-gpu=memory.free,memory.total", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-        return float(done.stdout.split()[0]) * 1.048576
+        free, total = (float(each) for each in done.stdout.splitlines()[0].split(","))
+        return min(free, total * share) * 1.048576
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return None
 

@@ -54,6 +54,7 @@ def promote(
     if force and not why.strip():
         raise InvalidInput("no-reason", "Forcing a promotion needs a reason.", "Give --why.")
     champion, revision = serving(context, candidate.kind, language)
+    candidate = registry.find(context, candidate.version)  # as it is at that revision: not rolled back meanwhile
     if champion.id == candidate.id and revision:
         raise InvalidInput("same-version", f"{candidate.version} is the champion already.", "Name another version.")
     registry.verify(candidate)

@@ -111,7 +111,7 @@ def cancel(context: Context, run_id: int) -> str:
 
 def find(context: Context, run_id: int) -> sa.Row[Any]:
     try:
-        return context.db.row(runs, run_id)
+        return context.db.row(runs, run_id if run_id < 2**62 else 0)
     except LookupError:
         known = context.db.rows(sa.select(runs.c.id).order_by(runs.c.id.desc()).limit(10))
         raise InvalidInput(
@@ -172,7 +172,7 @@ def _estimate(
         return None
     estimate = estimates.estimate(
         size, arguments, train_s=found.train_s, max_s=base.window.max_s, padded_s=base.window.pad_to_s,
-        clips=found.clips, folder=workspace.folder,
+        clips=found.clips, folder=workspace.folder, memory_share=context.settings.training_memory_share,
     )  # fmt: skip
     estimates.refuse_what_cannot_fit(estimate, arguments, min_free_disk_mb=context.settings.min_free_disk_mb)
     return estimate.to_json()

@@ -75,7 +75,7 @@ def test_a_version_that_is_there_only_as_it_is_served_cannot_be_trained_and_says
     assert refused.value.code == "no-weights"
 
 
-def guess(name: str, folder: Path, **options):
+def guess(name: str, folder: Path, memory_share: float = 1.0, **options):
     found = bases._published(name)
     return estimates.estimate(
         bases.size_of(found),
@@ -85,6 +85,7 @@ def guess(name: str, folder: Path, **options):
         padded_s=30,
         clips=4000,
         folder=folder,
+        memory_share=memory_share,
     )
 
 
@@ -99,6 +100,23 @@ def test_a_large_model_needs_what_it_is_known_to_need_and_adapters_need_less(tmp
     )
     assert guess("small", tmp_path, device="cpu").hours < full.hours
     assert adapters.disk_mb < full.disk_mb
+
+
+def test_of_a_gpu_only_the_part_that_training_may_take_is_counted(tmp_path, monkeypatch):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 60000, 80000\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    found = [guess("tiny", tmp_path, memory_share=share) for share in (1.0, 0.5)]
+    assert [round(one.available_mb / 1.048576) for one in found] == [60_000, 40_000]
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", "{}", '{"d_model": 4, "encoder_layers": 2, "decoder_layers": 2}'])
+def test_a_folder_that_is_no_whisper_is_said_so(damage, tmp_path):
+    (tmp_path / "config.json").write_text(damage)
+    (tmp_path / "model.safetensors").write_bytes(b"not tensors at all")
+    with pytest.raises(ConfigurationError, match="no Whisper"):
+        bases.size_of(bases._of_folder(tmp_path, version=None))
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,9 @@ def look(context: Context, experiment: sa.Row[Any]) -> dict[str, Any]:
         "challenger": outcomes.summary([call for call in found if call.arm == routing.CHALLENGER]),
         "at": tables.now().isoformat(),
     }
-    state, reason = _verdict(experiment, now)
+    language = str(experiment.language)
+    serves = registry.aliased(context, language=language) or registry.aliased(context)
+    state, reason = _verdict(experiment, now, serves=serves.version if serves else experiment.champion)
     with context.db.transaction() as connection:
         still = sa.and_(experiments.c.id == experiment.id, experiments.c.state == RUNNING)
         ended = {"state": state, "reason_code": state, "reason": reason, "ended_at": tables.now()}
@@ -113,7 +115,9 @@ def begin(context: Context, values: dict[str, Any]) -> int:
     return row_id
 
 
-def _verdict(experiment: sa.Row[Any], now: sequential.Interval) -> tuple[str, str]:
+def _verdict(experiment: sa.Row[Any], now: sequential.Interval, *, serves: str) -> tuple[str, str]:
+    if serves != experiment.champion:  # no call goes to either side any more
+        return STOPPED, f"{serves} serves now, no longer {experiment.champion}: there is nothing left to compare."
     points, calls = f"{abs(100 * now.difference):.1f} points", f"{now.observations} calls"
     if now.worse:
         return WITHDRAWN, f"{experiment.challenger} needed {points} more words corrected, on {calls}: withdrawn."

@@ -88,3 +88,9 @@ def test_scores_that_are_there_are_printed(context, capsys):
 def test_a_version_nobody_knows_is_told_which_are_known(context, capsys):
     assert cli.main(["promote", "nothing"]) == 1
     assert "Known: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["train", "show"], ["train", "resume"], ["evaluate", "champion", "--dataset"]])
+def test_a_number_no_database_holds_is_told_like_any_other_unknown_one(context, capsys, words):
+    assert cli.main([*words, "9" * 30]) == 1
+    assert "Known: " in capsys.readouterr().err

@@ -116,6 +116,23 @@ def test_two_equal_versions_go_on_until_the_time_is_over_and_the_champion_stays(
     assert row(context, experiment_id).ended_at == ended.ended_at, "what has ended is left alone"
 
 
+def test_a_comparison_with_a_champion_that_serves_no_more_ends_and_holds_up_no_other(
+    context: Context, rows: Rows, begin: Callable[..., int]
+) -> None:
+    experiment_id = begin()
+    calls(rows, experiment_id, champion=0.45, challenger=0.1)
+    with context.db.transaction() as connection:
+        values = {"version": "small-3", "kind": "asr", "location": "hub:small-3", "manifest": {}, "languages": []}
+        made = sa.insert(tables.model_versions).values(**values).returning(tables.model_versions.c.id)
+        alias = {"kind": "asr", "language": "*", "alias": "champion", "revision": 1}
+        version_id = connection.execute(made).scalar_one()
+        connection.execute(sa.insert(tables.aliases).values(model_version_id=version_id, **alias))
+    watch(context)
+    ended = row(context, experiment_id)
+    assert (ended.state, "small-3 serves now" in ended.reason) == ("stopped", True)
+    assert not watching.is_running(context)
+
+
 def test_few_calls_decide_nothing_however_bad_they_are(context: Context, rows: Rows, begin: Callable[..., int]) -> None:
     experiment_id = begin()
     calls(rows, experiment_id, champion=0.0, challenger=1.0, number=30)
