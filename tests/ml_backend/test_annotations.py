@@ -37,7 +37,7 @@ def test_edits_and_agreement_are_counted_by_one_job_and_summed_up_by_another(con
     assert not runner.run_due(context, queues=["sync"]).failed
     with context.db.transaction() as connection:
         jobs.enqueue(connection, jobs.SUMMARISE_ANNOTATIONS, key="all")
-    assert not runner.run_due(context, queues=["training"]).failed
+    assert not runner.run_due(context, queues=["sync"]).failed
 
     kept = reading.kept_summary(context.db)["summary"]
     (version,) = kept["drafts"]
