@@ -20,7 +20,7 @@ from ml_backend.context import Context, JobContext
 from ml_backend.errors import PermanentError
 from ml_backend.tables import events, projects, tasks
 from sync.annotating import origins
-from sync.annotating.rows import WEBHOOK, Found, keep, mark_deleted, mark_with_tasks
+from sync.annotating.rows import WEBHOOK, Found, keep, mark_deleted, mark_tasks_gone
 from sync.label_studio.client import client_of
 
 IDS_PER_JOB = 500
@@ -80,10 +80,7 @@ def _follow(connection: Connection, project: sa.Row[Any], action: str, body: Map
     if action == "TASKS_CREATED":
         _find(connection, project, _ids(body.get("tasks")))
     elif action == "TASKS_DELETED":
-        ids = _ids(body.get("tasks"))
-        gone = sa.and_(tasks.c.project_id == project.id, tasks.c.ls_task_id.in_(ids))
-        connection.execute(sa.update(tasks).where(gone).values(state="deleted", updated_at=tables.now()))
-        mark_with_tasks(connection, project.id, ids)
+        mark_tasks_gone(connection, project.id, _ids(body.get("tasks")))
     elif action in ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED"):
         ids, of_tasks = _ids(body.get("annotation")), _ids(body.get("task"))
         if len(ids) > ONE_BY_ONE and of_tasks:

@@ -23,7 +23,7 @@ from ml_backend.jobs import urgency
 from ml_backend.labelling import labelconfig
 from ml_backend.tables import predictions, projects, recordings, tasks
 from sync.annotating import lists
-from sync.annotating.rows import mark_with_tasks, time_of
+from sync.annotating.rows import mark_tasks_gone, time_of
 from sync.delivery import withdraw
 from sync.drafting import drafts
 from sync.label_studio.client import LabelStudioClient, client_of
@@ -230,8 +230,6 @@ def _known(context: Context, project: sa.Row[Any], asked: Sequence[int] | None) 
 def _mark_gone(context: Context, project: sa.Row[Any], gone: set[int]) -> int:
     """Rows whose task Label Studio no longer has, with their annotations; gives how many tasks."""
     if gone:
-        here = sa.and_(tasks.c.project_id == project.id, tasks.c.ls_task_id.in_(sorted(gone)))
         with context.db.transaction() as connection:
-            connection.execute(sa.update(tasks).where(here).values(state="deleted", updated_at=tables.now()))
-            mark_with_tasks(connection, project.id, sorted(gone))
+            mark_tasks_gone(connection, project.id, sorted(gone))
     return len(gone)

@@ -23,6 +23,7 @@ from ml_backend.tables import tasks
 from sync.annotating import origins
 
 WEBHOOK, LIST, IMPORT = "webhook", "list", "import"
+PAGE = 1000  # ids in one statement: PostgreSQL takes 65,535, and somebody may delete more tasks at once
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,11 @@ def mark_deleted(connection: Connection, project_id: int, ids: Sequence[int], *,
 
     `before` leaves out what was stored since: a list that was read earlier cannot know it.
     """
+    pages = (ids[begin : begin + PAGE] for begin in range(0, len(ids), PAGE))
+    return sum(_mark_deleted(connection, project_id, page, before) for page in pages)
+
+
+def _mark_deleted(connection: Connection, project_id: int, ids: Sequence[int], before: datetime | None) -> int:
     alive = sa.and_(
         rows.c.project_id == project_id, rows.c.ls_annotation_id.in_(list(ids)), rows.c.deleted_at.is_(None)
     )
@@ -123,13 +129,14 @@ def mark_deleted(connection: Connection, project_id: int, ids: Sequence[int], *,
     return len({row.ls_annotation_id for row in removed})
 
 
-def mark_with_tasks(connection: Connection, project_id: int, ls_task_ids: Sequence[int]) -> None:
-    """Tasks that are gone took their annotations along."""
-    theirs = sa.and_(
-        rows.c.project_id == project_id, rows.c.ls_task_id.in_(list(ls_task_ids)), rows.c.deleted_at.is_(None)
-    )
-    ids = connection.execute(sa.select(rows.c.ls_annotation_id).where(theirs).distinct()).scalars().all()
-    if ids:
+def mark_tasks_gone(connection: Connection, project_id: int, ls_task_ids: Sequence[int]) -> None:
+    """Tasks that Label Studio has no more; they took their annotations along."""
+    for begin in range(0, len(ls_task_ids), PAGE):
+        page = list(ls_task_ids[begin : begin + PAGE])
+        gone = sa.and_(tasks.c.project_id == project_id, tasks.c.ls_task_id.in_(page))
+        connection.execute(sa.update(tasks).where(gone).values(state="deleted", updated_at=tables.now()))
+        theirs = sa.and_(rows.c.project_id == project_id, rows.c.ls_task_id.in_(page), rows.c.deleted_at.is_(None))
+        ids = connection.execute(sa.select(rows.c.ls_annotation_id).where(theirs).distinct()).scalars().all()
         mark_deleted(connection, project_id, ids)
 
 
