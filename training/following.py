@@ -6,6 +6,7 @@ a trainer that loses its job stops at its next step.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ _LOOK_S = 0.5
 _BEAT_S = 60.0
 _STOP_S = 120.0  # for the last checkpoint, after being asked to stop
 _MOST_POINTS = 200  # of the curve kept in the row
+_ERROR = re.compile(r"(\[rank\d+\]: *)?[\w.]+(Error|Exception)\b")
 _BRANCHES: dict[str, type[KaanError]] = {
     "retryable": RetryableError, "permanent": PermanentError, "configuration": ConfigurationError,
 }  # fmt: skip
@@ -132,5 +134,8 @@ def sentence(progress: dict[str, Any]) -> str:
 
 
 def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1][:200] if lines else "it is empty."
+    """What went wrong, where a line says so: the launcher of several processes ends its log with a frame of its own."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    telling = [line for line in lines if any(letter.isalnum() for letter in line)]
+    errors = [line for line in telling if _ERROR.match(line)]
+    return next(reversed(errors or telling), "it is empty.")[:200]
