@@ -7,6 +7,7 @@ the workspace and goes on from the last whole checkpoint. Nothing is promoted he
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -194,8 +195,7 @@ def _registered(context: Context, row: Any, workspace: Workspace, base: Base, re
     location, weights = models / version, models / "weights" / version
     for source, target in ((workspace.weights, weights), (workspace.model, location)):
         if source.is_dir() and not target.is_dir():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            source.replace(target)
+            _move(source, target)
     data = context.db.row(datasets, row.dataset_id)
     lineage = {
         "run_id": row.id, "dataset_id": row.dataset_id, "dataset": f"{data.name}@{data.version}",
@@ -209,6 +209,20 @@ def _registered(context: Context, row: Any, workspace: Workspace, base: Base, re
     _note(context, row.id, metrics=metrics, **ended)
     _clear(context, row.id)
     return version
+
+
+def _move(source: Path, target: Path) -> None:
+    """There whole or not at all, also where the models lie on another disk."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        source.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        partial = target.with_name(f".{target.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(source, partial)
+        partial.replace(target)
 
 
 def _require_unerased(context: Context, row: Any) -> None:

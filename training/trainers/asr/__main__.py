@@ -7,12 +7,16 @@ trainer may live in another environment.
 from __future__ import annotations
 
 import errno
+import shutil
 import sys
 import traceback
 from pathlib import Path
 
 from ml_backend.errors import KaanError, PermanentError, RetryableError
+from training.trainers.asr import checkpoints
 from training.workspace import Workspace
+
+_NO_SPACE_BYTES = 1_000_000  # some libraries say of a full disk only that a file ended early
 
 
 def main(folder: Path, job: int = 0) -> int:
@@ -23,14 +27,11 @@ def main(folder: Path, job: int = 0) -> int:
         return _failed(workspace, error)
     except MemoryError:
         return _failed(workspace, _too_large())
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        found = _of_machine(workspace, error)
+        if found is None:
             raise
-        return _failed(workspace, RetryableError("disk-full", "No space is left to train.", "Free some space."))
-    except RuntimeError as error:
-        if "out of memory" not in str(error).lower():
-            raise
-        return _failed(workspace, _too_large())
+        return _failed(workspace, found)
     if result:  # one of several processes has it
         workspace.write_result(result)
     return 0
@@ -51,6 +52,25 @@ def _failed(workspace: Workspace, error: KaanError) -> int:
         {"state": "failed", "branch": branch, "code": error.code, "sentence": error.sentence, "next": error.next_step}
     )
     return 1
+
+
+def _of_machine(workspace: Workspace, error: Exception) -> KaanError | None:
+    """What the libraries say in many ways: no space, no memory, no GPU any more. None for what they do not."""
+    said = str(error).lower()
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or "no space left" in said or shutil.disk_usage(workspace.folder).free < _NO_SPACE_BYTES:
+        checkpoints.newest(workspace.checkpoints)  # what was written by half gives its room back
+        return RetryableError(
+            "disk-full", "No space is left to train.", "Free some: it goes on from its last whole checkpoint."
+        )
+    if isinstance(error, RuntimeError) and "out of memory" in said:
+        return _too_large()
+    if isinstance(error, RuntimeError) and any(name in said for name in ("cuda error", "cuda driver", "cudnn", "nccl")):
+        return RetryableError(
+            "gpu-lost", f"The GPU failed while training ({said.splitlines()[0][:80]}).",
+            "It goes on from its last whole checkpoint; look at nvidia-smi.",
+        )  # fmt: skip
+    return None
 
 
 def _too_large() -> PermanentError:

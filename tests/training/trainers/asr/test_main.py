@@ -1,0 +1,73 @@
+"""What ends the trainer's process is told in its result: a full disk, a lost GPU, too little memory."""
+
+import errno
+import json
+
+import pytest
+
+from tests.training.trainers.asr.test_checkpoints import made
+from training.trainers.asr import __main__ as trainer
+from training.trainers.asr import checkpoints
+from training.workspace import Workspace
+
+
+@pytest.mark.parametrize(
+    ("error", "branch", "code"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "retryable", "disk-full"),
+        (Exception("Error while serializing: No space left on device (os error 28)"), "retryable", "disk-full"),
+        (
+            RuntimeError("CUDA error: launch failure\nCompile with TORCH_USE_CUDA_DSA"),
+            "retryable",
+            "gpu-lost",
+        ),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "permanent", "training-out-of-memory"),
+        (MemoryError(), "permanent", "training-out-of-memory"),
+    ],
+)
+def test_the_reason_is_told_and_the_checkpoint_before_remains(error, branch, code, tmp_path, monkeypatch):
+    from training.trainers.asr import fine_tuning
+
+    workspace = Workspace(tmp_path)
+    checkpoints.seal(made(workspace.checkpoints, 4))
+
+    def broken(*_, **__):
+        made(workspace.checkpoints, 8)
+        raise error
+
+    monkeypatch.setattr(fine_tuning, "train", broken)
+    assert trainer.main(tmp_path) == 1
+    result = workspace.result()
+    assert (result["state"], result["branch"], result["code"]) == ("failed", branch, code)
+    assert json.dumps(result).count("TORCH_USE") == 0
+    assert checkpoints.newest(workspace.checkpoints).name == "checkpoint-4"
+
+
+def test_a_full_disk_is_known_by_what_is_free_and_half_a_checkpoint_gives_its_room_back(tmp_path, monkeypatch):
+    from training.trainers.asr import fine_tuning
+
+    workspace = Workspace(tmp_path)
+    checkpoints.seal(made(workspace.checkpoints, 4))
+    free = type("Usage", (), {"free": 100})()
+
+    def broken(*_, **__):
+        made(workspace.checkpoints, 8)
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 5748160 vs 5748052")
+
+    monkeypatch.setattr(fine_tuning, "train", broken)
+    monkeypatch.setattr(trainer.shutil, "disk_usage", lambda folder: free)
+    assert trainer.main(tmp_path) == 1
+    assert workspace.result()["code"] == "disk-full"
+    assert [path.name for path in workspace.checkpoints.iterdir()] == ["checkpoint-4"]
+
+
+def test_what_nobody_knows_is_left_to_the_log(tmp_path, monkeypatch):
+    from training.trainers.asr import fine_tuning
+
+    def broken(*_, **__):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(fine_tuning, "train", broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        trainer.main(tmp_path)
+    assert Workspace(tmp_path).result() is None
