@@ -20,7 +20,7 @@ _TITLES = {
 }  # fmt: skip
 _WHY = {
     "test-caller": "another sample of this caller is in the test set",
-    "duplicate": "the same audio with the same text, or the same call converted again, is in it already",
+    "duplicate": "the same stretch of a call, or the same call converted again, is in it already",
     "stamped": "its draft was sent back unread, as far as counts can tell",
     "consent": "the call's consent does not cover training",
     "quality": "the recording is below the minimum quality",

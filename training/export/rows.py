@@ -17,12 +17,12 @@ from sqlalchemy.engine import Connection
 
 from ml_backend.tables import annotations as written
 from ml_backend.tables import calls, company_numbers, projects, recordings, samples, tasks
-from training.export import splits
+from training.export import splits, stretches
 from training.export.filters import Filters
 from training.quality import verdicts
 
 MAX_S = 30.0  # what the models hear at once
-LINE, EXCLUDED = "line", "excluded"
+LINE, EXCLUDED, DUPLICATE = "line", "excluded", "duplicate"
 _PAGE = 2000
 _NO_TRAINING = ("review", "service", "none")
 
@@ -43,7 +43,12 @@ def lines(connection: Connection, filters: Filters) -> Iterator[Found]:
     tests = _test_callers(connection, filters, numbers, judged)
     known, facts = None, _Recording.nothing()
     before, owner = "", ("", "")
+    held: list[tuple[Any, _Recording, str]] = []  # of one recording
+    tasks_held: set[tuple[int, int]] = set()
     for row in _rows(connection, filters, only_blind=False):
+        if held and row.audio_sha256 != owner[0]:
+            yield from _told(connection, held, tasks_held)
+            held, tasks_held = [], set()
         if row.recording_id is None or row.recording_id != known:
             known, facts = row.recording_id, _Recording.of(row, numbers)
         reason = _objection(row, filters, facts) or judged.objection(row.annotation_id, row.recording_id)
@@ -54,12 +59,26 @@ def lines(connection: Connection, filters: Filters) -> Iterator[Found]:
             split = splits.TRAIN
         other = row.audio_sha256 == owner[0] and facts.parties.group != owner[1]
         if not reason and (row.digest == before or other):  # the same audio as two people's would be on two sides
-            reason = "duplicate"
+            reason = DUPLICATE
         if reason:
             yield Found(EXCLUDED, _named(row), reason)
             continue
         before, owner = row.digest, (row.audio_sha256, facts.parties.group)
-        yield Found(LINE, _line(row, facts, split))
+        held.append((row, facts, split))
+        tasks_held.add((row.ls_project_id, row.ls_task_id))
+    yield from _told(connection, held, tasks_held)
+
+
+def _told(
+    connection: Connection, held: list[tuple[Any, _Recording, str]], tasks_held: set[tuple[int, int]]
+) -> Iterator[Found]:
+    """The lines of one recording; where several tasks say something of one stretch, one of them."""
+    again = stretches.surplus(connection, [row for row, *_ in held]) if len(tasks_held) > 1 else ()
+    for place, (row, facts, split) in enumerate(held):
+        if place in again:
+            yield Found(EXCLUDED, _named(row), DUPLICATE)
+        else:
+            yield Found(LINE, _line(row, facts, split))
 
 
 def _test_callers(
