@@ -44,13 +44,21 @@ def export(
     Raises PermanentError `dataset-empty` when no sample is left.
     """
     filters, begun = filters or Filters(), tables.now()
-    _valid_name(name)
+    check(name, forms)
     with tempfile.TemporaryDirectory(prefix="kaan-dataset-") as folder:
         report(0.0, "looking for drafts that nobody read, and for calls that are there twice")
         summary.renew_verdicts(context)
         report(0.0, "reading samples")
         written = _gather(context, filters, Path(folder), report)
         return keep(context, name, written, filters.to_json(), forms=forms, begun=begun, report=report)
+
+
+def check(name: str, forms: tuple[str, ...]) -> None:
+    """InvalidInput for a name or a form that cannot be, before anything is read or written."""
+    letters = name.replace("-", "").replace("_", "")
+    if not (0 < len(name) <= 60 and name.isascii() and letters.isalnum()) or name.isdigit():
+        raise InvalidInput("bad-dataset-name", "The dataset's name is not valid.", "Use letters, digits, - and _.")
+    renderings.check(forms)
 
 
 def export_dataset(context: JobContext, name: str = DEFAULT, forms: str = renderings.PARQUET, **chosen: Any) -> None:
@@ -70,9 +78,10 @@ def keep(
 ) -> int:
     """A manifest on disk -> its version, with its files in the object store. Safe to repeat after a crash."""
     if not written.counts.rows:
-        raise PermanentError(
-            "dataset-empty", "No accepted sample passes the filters.", "`datasets show` and `training status` say why."
-        )
+        left_out = ", ".join(f"{number:,} {why}" for why, number in written.counts.to_json()["excluded"].items())
+        said = f" Left out: {left_out}." if left_out else " There is no sample yet."
+        step = "Change the filters, or see `training status` for what is missing."
+        raise PermanentError("dataset-empty", f"No accepted sample passes the filters.{said}", step)
     with context.db.transaction() as connection:
         row = _version(connection, name, written, filters)
     folder = f"datasets/{name}/{row.version}"
@@ -180,11 +189,3 @@ def _version(connection: Connection, name: str, written: manifest.Written, filte
     }  # fmt: skip
     row_id, _ = db.insert_once(connection, datasets, values, key=("name", "version"))
     return connection.execute(sa.select(datasets).where(datasets.c.id == row_id)).one()
-
-
-def _valid_name(name: str) -> None:
-    if (
-        not (0 < len(name) <= 60 and name.isascii() and name.replace("-", "").replace("_", "").isalnum())
-        or name.isdigit()
-    ):
-        raise InvalidInput("bad-dataset-name", "The dataset's name is not valid.", "Use letters, digits, - and _.")

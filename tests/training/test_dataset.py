@@ -222,8 +222,10 @@ def test_what_is_left_out_is_counted_and_listed_with_its_reason(
         text = (service.context.store.open_local("kaan-audio", "datasets/calls/1/exclusions.jsonl")).read_text()
         assert [json.loads(line)["reason"] for line in text.splitlines()] == [reason]
     else:
-        with pytest.raises(PermanentError, match="dataset-empty"):
+        with pytest.raises(PermanentError) as refused:
             dataset.export(service.context, filters=filters, forms=())
+        assert refused.value.code == "dataset-empty"
+        assert "1 date" in refused.value.sentence
 
 
 def test_a_piece_said_twice_in_two_projects_is_in_it_once(service: Service) -> None:
@@ -319,6 +321,9 @@ def test_it_works_from_and_into_an_s3_store(tmp_path: Path) -> None:
 
 def test_unknown_names_are_refused_with_the_known_ones(service: Service) -> None:
     fill(service)
+    with pytest.raises(InvalidInput, match="unknown-form"):
+        dataset.export(service.context, forms=("parquet", "xml"))
+    assert not service.context.db.rows(sa.select(tables.datasets))
     dataset.export(service.context, forms=())
     with pytest.raises(InvalidInput) as refused:
         dataset.find(service.context, "call")

@@ -42,6 +42,7 @@ def export(
         min_quality=min_quality, languages=languages, since=since, until=until, consent=consent, projects=projects,
         public=public, public_share=public_share,
     )  # fmt: skip
+    dataset.check(name, tuple(form.split(",")))
     context = open_context(settings.load())
     if later:
         with context.db.transaction() as connection:

@@ -6,7 +6,7 @@ A rendering follows from its manifest alone, so an object of an interrupted atte
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,16 @@ FORMS = {
 Report = Callable[[float, str], None]
 
 
+def check(forms: Iterable[str]) -> None:
+    """InvalidInput when there is no such form."""
+    for form in forms:
+        if form not in FORMS:
+            raise InvalidInput("unknown-form", f"There is no form {form[:40]!r}.", f"Known: {', '.join(FORMS)}.")
+
+
 def make(context: Context, form: str, path: Path, folder: str, *, rows: int, report: Report) -> dict[str, Any]:
     """Render; gives {"files": [{"split", "key", "rows", "size_bytes", "sha256"}]}."""
-    if form not in FORMS:
-        raise InvalidInput("unknown-form", f"There is no form {form[:40]!r}.", f"Known: {', '.join(FORMS)}.")
+    check((form,))
     files: list[dict[str, Any]] = []
 
     def told(done: int) -> None:
