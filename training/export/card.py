@@ -28,6 +28,9 @@ _WHY = {
     "date": "outside the dates asked for",
     "audio-missing": "its audio is not in the store any more",
     "too-long": "longer than 30 s, with no pause to cut at",
+    "public-no-text": "public speech without text",
+    "public-no-language": "public speech of a language that is not told",
+    "public-unusable": "public speech whose sound is missing or cannot be read",
     "erased": "erased at the person's request",
 }
 

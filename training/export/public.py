@@ -19,7 +19,6 @@ import hashlib
 import heapq
 import re
 import tempfile
-import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +32,7 @@ from ml_backend.errors import ConfigurationError, InvalidInput, PermanentError
 from training.export import splits
 from training.export.audio import public_key, wav
 from training.export.rows import MAX_S
+from training.normalisation.writing import strict
 
 LAYOUTS = ("fleurs", "rasa", "indictts")
 _NAMES = {
@@ -91,7 +91,16 @@ def lines(context: Context, sources: list[Source], wanted: int) -> Iterator[tupl
 
 
 def utterances(source: Source) -> Iterator[Utterance]:
-    """Everything in the training part of a source."""
+    """Everything in the training part of a source. ConfigurationError where a copy is damaged."""
+    try:
+        yield from _everything(source)
+    except (ValueError, OSError, csv.Error) as error:  # not UTF-8, not Parquet, cut short
+        raise ConfigurationError(
+            "public-source-damaged", f"{source.place[:60]} cannot be read: {str(error)[:120]}.", "Copy it anew."
+        ) from error
+
+
+def _everything(source: Source) -> Iterator[Utterance]:
     folder = source.folder
     if folder is None:
         yield from _from_hub(source)
@@ -116,9 +125,11 @@ def _fleurs(source: Source, folder: Path) -> Iterator[Utterance]:
             raise _nothing(source, "audio/train beside train.tsv")
         with listed.open(encoding="utf-8", newline="") as stream:
             for row in csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE):
-                if len(row) >= 7:
-                    path = wavs / Path(row[1]).name
-                    yield Utterance(path.name, row[2], source.language, f"sentence-{row[0]}-{row[6]}", path.read_bytes)
+                if not row:
+                    continue
+                row += [""] * (7 - len(row))  # a line that was cut has no text, and is left out with that reason
+                path = wavs / (Path(row[1]).name or "unnamed")
+                yield Utterance(path.name, row[2], source.language, f"sentence-{row[0]}-{row[6]}", path.read_bytes)
 
 
 def _festival(source: Source, folder: Path, listed: Path) -> Iterator[Utterance]:
@@ -164,7 +175,8 @@ def _from_hub(source: Source) -> Iterator[Utterance]:
 
 
 def _utterance(source: Source, row: dict[str, Any], place: str) -> Utterance:
-    sound = row.get("audio") or {}
+    sound = row.get("audio")
+    sound = sound if isinstance(sound, dict) else {"bytes": sound if isinstance(sound, bytes) else None}
     text = row.get("raw_transcription") or row.get("text") or row.get("transcription") or ""
     name = row.get("filename") or sound.get("path") or place
     language = source.language or _language(row.get("language"))
@@ -173,10 +185,10 @@ def _utterance(source: Source, row: dict[str, Any], place: str) -> Utterance:
 
 
 def _line(context: Context, source: Source, one: Utterance, folder: Path) -> tuple[dict[str, Any], str]:
-    text = " ".join(unicodedata.normalize("NFC", one.text).split())
+    text = strict(one.text)
     named = {"source": source.layout, "name": one.name}
     if not text or not one.language:
-        return named, "public-no-text"
+        return named, "public-no-text" if not text else "public-no-language"
     try:
         data = _normalised(one.read(), folder)
     except (PermanentError, OSError):

@@ -165,3 +165,28 @@ def test_a_source_is_read_by_name_through_the_library_that_knows_the_hub(tmp_pat
 def test_a_name_the_hub_does_not_give_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="public-source-unavailable"):
         list(public._from_hub(public.Source("indictts", str(tmp_path / "nothing" / "here"), "hi")))
+
+
+@pytest.mark.parametrize(
+    ("layout", "file", "data"),
+    [
+        ("fleurs", "hi_in/train.tsv", b"1\ta.wav\t\xff\xfe\t\t\t1\tMALE\n"),
+        ("fleurs", "hi_in/train.tsv", b"1\ta.wav\t" + b"k" * 200_000 + b"\t\t\t1\tMALE\n"),
+        ("rasa", "train-0.parquet", b"cut"),
+        ("indictts", "txt.done.data", b'( a "\xff\xfe" )'),
+    ],
+)
+def test_a_damaged_copy_is_told_in_one_sentence(tmp_path: Path, layout: str, file: str, data: bytes) -> None:
+    for folder in ("hi_in/audio/train", "wav"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / file).write_bytes(data)
+    with pytest.raises(ConfigurationError, match="public-source-damaged"):
+        list(public.utterances(public.Source.of(f"{layout}:{tmp_path}:hi")))
+
+
+def test_a_row_that_was_cut_is_left_out_with_its_reason(service: Service, tmp_path: Path) -> None:
+    place = fleurs(tmp_path, 2)
+    with (place / "hi_in" / "train.tsv").open("a") as stream:
+        stream.write("\n9\tcut.wav\n")
+    found = list(public.lines(service.context, [public.Source.of(f"fleurs:{place}:hi")], 10))
+    assert sorted(reason for _, reason in found) == ["", "", "public-no-text"]
