@@ -62,6 +62,6 @@ def _ranks(connection: Connection, annotation_ids: Sequence[int]) -> dict[int, t
         page = samples.c.annotation_id.in_(annotation_ids[begin : begin + _PAGE])
         asked = sa.select(*columns).join(written, written.c.id == samples.c.annotation_id).where(page)
         for row in connection.execute(asked):
-            rank = (_FIRST.get(row.chosen_by, 2), -row.ls_updated_at.timestamp(), row.ls_annotation_id)
+            rank = (_FIRST.get(row.chosen_by, 2), -row.ls_updated_at.timestamp(), -row.ls_annotation_id)
             found[row.annotation_id] = min(rank, found.get(row.annotation_id, rank))
     return found
