@@ -18,6 +18,7 @@ from transformers import (
     TrainerCallback,
     WhisperForConditionalGeneration,
 )
+from transformers.integrations.integration_utils import TensorBoardCallback
 
 from training.trainers.asr.collation import Collator
 from training.trainers.asr.targets import IGNORED
@@ -133,6 +134,11 @@ def train(
         callbacks=[_Progress(report, stop_at), *callbacks],
     )
     running.remove_callback(PrinterCallback)
+    for each in running.callback_handler.callbacks:
+        if isinstance(each, TensorBoardCallback) and each.logging_dir is None:
+            each.logging_dir = str(folder.parent / "tensorboard")  # checkpoints are deleted when a run is over
+        if hasattr(each, "log"):
+            each.log = running.log  # what it measures reaches the trackers, too
     running.train(resume_from_checkpoint=str(newest) if newest else None)
     return running
 

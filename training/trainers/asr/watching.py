@@ -58,6 +58,7 @@ class Watch(TrainerCallback):
         self._seed, self._job, self._before, self._state = seed, job, before, _State()
         self._began, self._first_step, self._loss = time.monotonic(), 0, None
         self.stopped = ""  # why it ended before its last step: early, asked
+        self.log: Callable[[dict[str, float]], None] = lambda numbers: None  # the trainer's, which tells its trackers
 
     @property
     def best(self) -> Path:
@@ -120,6 +121,7 @@ class Watch(TrainerCallback):
         self._workspace.say(
             phase="validation", step=state.global_step, steps=state.max_steps, at=time.time(), **asdict(heard),
         )  # fmt: skip
+        self.log({f"validation_{name}": rate for name, rate in asdict(heard).items() if rate is not None})
         return bool(self._patience) and self._state.since >= self._patience
 
 
