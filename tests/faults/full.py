@@ -56,7 +56,7 @@ Measure = Callable[[Run], Iterable[Figure]]
 
 
 def measures() -> dict[str, Measure]:
-    from tests.faults import measures_addresses, measures_audio, measures_calls, measures_jobs
+    from tests.faults import measures_addresses, measures_audio, measures_calls, measures_jobs, measures_models
 
     return {
         "cuts": measures_audio.cuts,
@@ -70,6 +70,7 @@ def measures() -> dict[str, Measure]:
         "redis-emptied": measures_jobs.redis_emptied,
         "again": measures_jobs.again,
         "kills": measures_jobs.kills,
+        "swaps": measures_models.swapped,
         "guards": guards,
     }
 

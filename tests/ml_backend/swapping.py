@@ -1,13 +1,14 @@
 """A serving process for the tests of swaps: transcribes one clip again and again, and says which version heard what.
 
-Started as a program: folder of the database, seconds, requests per second. One line of JSON per answer; what failed is
-an answer too.
+Started as a program with the folder of the database and requests per second; it ends when its input does. One line of
+JSON per answer; what failed is an answer too.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 
 from ml_backend import audio, context, engine, serving
@@ -15,15 +16,16 @@ from ml_backend.settings import Settings
 from ml_backend.transcript import DecodingProfile
 
 
-def main(folder: str, seconds: float, rate: float) -> None:
+def main(folder: str, rate: float) -> None:
     settings = Settings(_env_file=None, data_dir=folder, asr_device="cpu", asr_threads=1)
     opened = context.open_context(settings)
     request = engine.Request(audio.read_wav(engine.CHECK)[0], DecodingProfile(language="en", beam_size=1))
     with serving.using(opened):
         sys.stdout.write('"ready"\n')
         sys.stdout.flush()
-    ends_at = time.monotonic() + seconds
-    while time.monotonic() < ends_at:
+    listening = threading.Thread(target=sys.stdin.read, daemon=True)
+    listening.start()
+    while listening.is_alive():
         began = time.monotonic()
         with serving.using(opened) as transcriber:
             [answer] = transcriber.transcribe([request])
@@ -34,4 +36,4 @@ def main(folder: str, seconds: float, rate: float) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]), float(sys.argv[3]))
+    main(sys.argv[1], float(sys.argv[2]))

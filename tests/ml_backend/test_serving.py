@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +19,7 @@ from ml_backend.errors import ConfigurationError, KaanError, PermanentError
 from ml_backend.settings import Settings
 from ml_backend.transcript import DecodingProfile, Segment
 from tests import models, sounds
+from tests.ml_backend import swaps
 from tests.patience import until
 
 ROOT = Path(__file__).parents[2]
@@ -226,39 +224,7 @@ def test_the_models_of_a_process_are_not_for_its_children(context: Context, one:
 def test_swaps_under_load_in_several_processes_lose_no_answer_and_mix_no_versions(
     context: Context, one: registry.Version, two: registry.Version
 ) -> None:
-    swaps, rate = int(os.environ.get("KAAN_SWAPS", "6")), 20
-    seconds = swaps * 1.2 + 10
-    command = [
-        sys.executable,
-        "-m",
-        "tests.ml_backend.swapping",
-        str(context.settings.data_dir),
-        str(seconds),
-        str(rate),
-    ]
-    started = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    answers: list[list[dict[str, str]]] = [[] for _ in started]
-
-    def read(number: int) -> None:
-        for line in started[number].stdout or ():
-            answers[number].append(json.loads(line))
-
-    readers = [threading.Thread(target=read, args=(number,)) for number in range(len(started))]
-    for reader in readers:
-        reader.start()
-    until(lambda: all(answers), "both serve", within_s=60)
-    for revision in range(1, swaps + 1):
-        registry.move_alias(context, (one, two)[revision % 2], expected_revision=revision, who="t", why="to and fro")
-        time.sleep(1.0)
-    for process, reader in zip(started, readers, strict=True):
-        assert process.wait(120) == 0
-        reader.join(60)
-
-    texts: dict[str, set[str]] = {}
-    for answer in (answer for mine in answers for answer in mine[1:]):
-        assert answer["version"] == answer["by"], answer
-        texts.setdefault(answer["version"], set()).add(answer["text"])
-    assert set(texts) == {one.version, two.version}
-    assert all(len(heard) == 1 for heard in texts.values()), "each version always hears the same"
-    assert len(set.union(*texts.values())) == 2
-    assert context.db.rows(sa.select(tables.aliases.c.revision))[0].revision == swaps + 1
+    served = swaps.under_load(context, (one, two), swaps=6, processes=2, rate=20)
+    assert (served.failed, served.mixed) == (0, 0)
+    assert {answer["version"] for answer in served.all} == {one.version, two.version}
+    assert context.db.rows(sa.select(tables.aliases.c.revision))[0].revision == 7
