@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 
 from ml_backend import db, jobs, rendering, tables
 from ml_backend.labelling import labelconfig
+from ml_backend.labelling.validation import is_number
 from ml_backend.tables import annotations as rows
 from ml_backend.tables import tasks
 from sync.annotating import origins
@@ -199,7 +200,7 @@ def _values(
         "accent": (reference.accent or "")[:60] or None,
         "skipped": bool(annotation.get("was_cancelled")),
         "ground_truth": found.ground_truth,
-        "lead_time_s": annotation.get("lead_time"),
+        "lead_time_s": _seconds(annotation.get("lead_time")),
         "before_attach": earlier.before_attach if earlier is not None else before,
         "found_by": IMPORT if found.imported else found.found_by,
         **_about_task(connection, project, task, found, earlier),
@@ -257,6 +258,11 @@ def _user(value: Any) -> int | None:
     """`completed_by` is a number, or an object with an id in some answers."""
     user = value.get("id") if isinstance(value, Mapping) else value
     return user if isinstance(user, int) else None
+
+
+def _seconds(value: Any) -> float | None:
+    """A length of time; whatever else stands there is unknown, and keeps no annotation out."""
+    return float(value) if is_number(value) and value >= 0 else None
 
 
 def _attached_at(project: sa.Row[Any]) -> datetime | None:

@@ -1,13 +1,15 @@
-"""Annotations and tasks that are gone are marked, however many at once."""
+"""What Label Studio has becomes rows, whatever it looks like; what is gone is marked, however much at once."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from ml_backend import tables
-from sync.annotating.rows import mark_deleted, mark_tasks_gone
+from sync.annotating.rows import WEBHOOK, Found, keep, mark_deleted, mark_tasks_gone
 from tests.servers import postgres
 from tests.sync import offline
 
@@ -32,3 +34,16 @@ def test_more_tasks_and_annotations_than_one_statement_takes_are_deleted_at_once
         assert [row.state for row in service.context.db.rows(sa.select(tables.tasks))] == ["deleted"]
         assert all(row.deleted_at for row in service.context.db.rows(sa.select(tables.annotations)))
         service.context.db.dispose()
+
+
+@pytest.mark.parametrize(("told", "kept"), [(12.5, 12.5), (0, 0.0), (-3, None), ("12", None), ({}, None), (True, None)])
+def test_a_lead_time_that_is_none_keeps_no_annotation_out(tmp_path: Path, told: Any, kept: float | None) -> None:
+    service = offline.opened(tmp_path)
+    with service.context.db.transaction() as connection:
+        made = {"instance_url": "http://ls", "ls_project_id": 1}
+        connection.execute(sa.insert(tables.projects).values(**made))
+        project = connection.execute(sa.select(tables.projects)).one()
+        annotation = {"id": 3, "task": 4, "result": [], "lead_time": told, "updated_at": "2026-11-01T10:00:00Z"}
+        assert keep(connection, project, None, Found(annotation, WEBHOOK, tables.now()))[1]
+        assert connection.execute(sa.select(tables.annotations.c.lead_time_s)).scalar_one() == kept
+    service.context.db.dispose()
