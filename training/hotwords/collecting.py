@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from ml_backend.corrections import MOST_WORDS, fold
+from training.normalisation.writing import strict
 from training.scoring.blocks import Block, blocks
 
 LEAST_RECORDINGS = 3
@@ -153,7 +154,7 @@ def _forms(found: _Seen, language: str, said: Counter[tuple[str, str]]) -> tuple
 def _words(text: str) -> list[tuple[str, str]]:
     """(the word as compared, as written without the marks around it)."""
     found = []
-    for token in text.split():
+    for token in strict(text).split():
         if key := fold(token):
             found.append((key, _bare(token)))
     return found

@@ -18,6 +18,7 @@ from ml_backend.corrections import fold
 from ml_backend.errors import InvalidInput
 from ml_backend.tables import hotwords, projects
 from training.hotwords.collecting import Candidate, Form
+from training.normalisation.writing import strict
 
 SUGGESTED, CHECKING, APPROVED, REFUSED, REMOVED = "suggested", "checking", "approved", "refused", "removed"
 STATES = (SUGGESTED, CHECKING, APPROVED, REFUSED, REMOVED)
@@ -59,7 +60,7 @@ def find(connection: Connection, name: str, *, project_id: int | None, language:
     if name.isascii() and name.isdigit():
         statement = statement.where(hotwords.c.id == int(name[:18]))
     else:
-        statement = statement.where(hotwords.c.word == name)
+        statement = statement.where(hotwords.c.word == strict(name))
     if project_id is not None:
         statement = statement.where(hotwords.c.project_id == project_id)
     if language is not None:
@@ -80,7 +81,7 @@ def find(connection: Connection, name: str, *, project_id: int | None, language:
 
 def add(connection: Connection, word: str, *, project_id: int, language: str) -> sa.Row[Any]:
     """A word a person thinks of, before anybody corrected it."""
-    word = " ".join(word.split())
+    word = strict(word)
     if not fold(word) or len(word) > MOST_CHARS or "," in word:
         raise InvalidInput("bad-hotword", "That is no word.", f"Give one of at most {MOST_CHARS} characters.")
     if connection.execute(sa.select(projects.c.id).where(projects.c.id == project_id)).first() is None:

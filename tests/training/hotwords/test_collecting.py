@@ -67,6 +67,13 @@ def test_numbers_and_very_short_words_are_no_hotwords():
     assert collected(*(("of two", "to 25", n) for n in range(4))) == []
 
 
+def test_one_word_typed_in_two_forms_is_one_word():
+    [found] = collected(
+        ("a cafe b", "a caf\u0065\u0301 b", 1), ("a cafe b", "a caf\u00e9 b", 2), ("a cafe b", "a café b", 3)
+    )
+    assert (found.word, found.seen) == ("caf\u00e9", 3)
+
+
 def test_languages_are_counted_apart():
     rows = [Pair("a blanket", "a Zylofen", language, n, f"{n}") for language in ("en", "hi") for n in range(2)]
     assert collect(lambda: rows) == []

@@ -127,3 +127,12 @@ def test_a_word_that_is_not_there_is_said_so(context, name):
 def test_what_is_no_word_is_refused(context, word):
     with context.db.transaction() as connection, pytest.raises(InvalidInput):
         words.add(connection, word, project_id=1, language="hi")
+
+
+def test_a_word_is_found_however_its_letters_were_put_together(context):
+    typed, composed = "रिफ\u093c\u0902ड\u0301 caf\u0065\u0301", "रिफ\u093c\u0902ड\u0301 caf\u00e9"
+    with context.db.transaction() as connection:
+        row = words.add(connection, f" {typed} ", project_id=1, language="hi")
+        assert row.word == composed
+        assert words.add(connection, composed, project_id=1, language="hi").id == row.id
+        assert words.find(connection, typed, project_id=None, language=None).id == row.id
