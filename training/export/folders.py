@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 from ml_backend.context import Context
+from training.export import manifest, splits
+from training.export.renderings import FORMS
+
+_OURS = ("audio/??/*.wav", *(f"{form}/{split}{end}" for form in FORMS for split in splits.SPLITS
+                             for end in ("-[0-9][0-9][0-9][0-9][0-9].parquet", ".jsonl")))  # fmt: skip
 
 
 def copy(context: Context, row: Any, target: Path) -> Path:
-    """Everything of a version, under `target`; files that are there and as long are kept."""
+    """Everything of a version, under `target`; files that are there and as long are kept.
+
+    Parts of another version that lie there go first: they would be loaded together with this one's.
+    """
     bucket, prefix = context.settings.audio_bucket, f"datasets/{row.name}/{row.version}/"
-    for found in context.store.list(bucket, prefix=prefix):
-        path = target / found.key.removeprefix(prefix)
-        if path.is_file() and path.stat().st_size == found.size_bytes and path.suffix in (".parquet", ".wav"):
+    if not _is(row, target / manifest.MANIFEST):
+        for path in (path for pattern in _OURS for path in target.glob(pattern)):
+            path.unlink()
+    found = sorted(context.store.list(bucket, prefix=prefix), key=lambda one: not one.key.endswith(manifest.MANIFEST))
+    for one in found:
+        path = target / one.key.removeprefix(prefix)
+        if path.is_file() and path.stat().st_size == one.size_bytes and path.suffix in (".parquet", ".wav"):
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        context.store.fetch(bucket, found.key, path)
+        context.store.fetch(bucket, one.key, path)
     return target
+
+
+def _is(row: Any, there: Path) -> bool:
+    """Whether the manifest in a folder is this version's."""
+    return there.is_file() and hashlib.sha256(there.read_bytes()).hexdigest() == row.manifest_sha256

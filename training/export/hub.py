@@ -8,13 +8,14 @@ from typing import Any
 
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, InvalidInput, RetryableError
-from training.export import folders, manifest
+from training.export import folders, manifest, renderings
 
 
 def push(context: Context, row: Any, repository: str, *, api: Any = None) -> str:
     """Upload card, manifest and Parquet; gives the repository's address. The token is the hub client's own matter.
 
-    The list of what was left out stays here: it is for this team.
+    Files of an earlier version go with the same commit, else they would be loaded as part of this one. The list of
+    what was left out stays here: it is for this team.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
@@ -26,6 +27,7 @@ def push(context: Context, row: Any, repository: str, *, api: Any = None) -> str
             api.create_repo(repository, repo_type="dataset", private=True, exist_ok=True)
             api.upload_folder(
                 repo_id=repository, repo_type="dataset", folder_path=path, ignore_patterns=[manifest.EXCLUSIONS],
+                delete_patterns=[f"{form}/*" for form in (*renderings.FORMS, "audio")],  # of an earlier version
                 commit_message=f"{row.name} version {row.version}, manifest {row.manifest_sha256[:12]}",
             )  # fmt: skip
         except HFValidationError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,24 @@ def test_a_version_is_copied_into_a_folder(
     names = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert {"README.md", "manifest.jsonl", "text/train-00000.parquet", "nemo/test.jsonl"} <= names
     assert (tmp_path / "out" / "README.md").read_text().startswith("---\nlanguage: [hi]\n")
+
+
+def test_a_folder_holds_one_version_and_keeps_what_is_not_ours(
+    service: Service, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    first = json.loads(run(capsys, "export", "calls", "--form", "text,nemo", "--to", str(out), "--json"))
+    (out / "text" / "train-00001.parquet").write_bytes(b"a part that the next version does not have")
+    (out / "notes.txt").write_text("mine")
+    with service.context.db.transaction() as connection:
+        connection.execute(sa.update(tables.samples).where(tables.samples.c.text == "जी").values(text="ना"))  # as long
+    second = json.loads(run(capsys, "export", "calls", "--form", "text", "--to", str(out), "--json"))
+    assert (first["version"], second["version"]) == (1, 2)
+    names = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    parts = {f"text/{split}-00000.parquet" for split in ("train", "validation", "test")}
+    assert names == parts | {"notes.txt", "README.md", "manifest.jsonl", "exclusions.jsonl"}
+    for file in second["renderings"]["text"]["files"]:
+        assert hashlib.sha256((out / "text" / Path(file["key"]).name).read_bytes()).hexdigest() == file["sha256"]
 
 
 def test_later_means_a_job(service: Service, capsys: pytest.CaptureFixture[str]) -> None:

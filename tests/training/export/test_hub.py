@@ -30,8 +30,12 @@ class Hub:
         self.status = status
         self.made: list[dict[str, Any]] = []
         self.files: dict[str, bytes] = {}
+        self.earlier: list[str] = []
+        self.deleted: set[str] = set()
 
-    def answer(self, path: str, body: bytes) -> dict[str, Any]:
+    def answer(self, path: str, body: bytes) -> Any:
+        if "/tree/main" in path:
+            return [{"type": "file", "path": each, "size": 1, "oid": "0" * 40} for each in self.earlier]
         if path == "/api/repos/create":
             self.made.append(json.loads(body))
             return {"url": f"https://huggingface.co/datasets/{REPOSITORY}"}
@@ -43,6 +47,8 @@ class Hub:
                 entry = json.loads(line)
                 if entry["key"] == "file":
                     self.files[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
+                elif entry["key"] == "deletedFile":
+                    self.deleted.add(entry["value"]["path"])
             return {
                 "commitUrl": f"https://huggingface.co/datasets/{REPOSITORY}/commit/1",
                 "commitOid": "1" * 40,
@@ -104,6 +110,20 @@ def test_card_manifest_and_parquet_go_to_a_private_dataset_and_the_list_of_what_
     assert {"README.md", "manifest.jsonl", "text/train-00000.parquet", "text/test-00000.parquet"} <= set(there.files)
     assert "exclusions.jsonl" not in there.files
     assert "कुर्सी".encode() in there.files["manifest.jsonl"]
+
+
+def test_parts_of_an_earlier_version_go_and_what_others_put_there_stays(service: speech.Service) -> None:
+    there = Hub()
+    there.earlier = [
+        ".gitattributes",
+        "LICENSE",
+        "text/train-00000.parquet",
+        "text/train-00001.parquet",
+        "audio/ab/c.wav",
+    ]
+    with serving(there) as url:
+        push(service, url)
+    assert there.deleted == {"text/train-00001.parquet", "audio/ab/c.wav"}
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, ConfigurationError), (403, ConfigurationError)])
