@@ -9,7 +9,9 @@ and asymptotic confidence sequences", equation 10): with probability 1 - alpha t
 
 `rho` places the narrowest point; it is chosen for `TIGHTEST` observations. With two arms the difference of means is
 estimated by weighting each call with the inverse of the probability of its side, after taking away the mean of all
-calls before it (augmented inverse probability weighting): unbiased for any traffic share.
+calls before it (augmented inverse probability weighting): unbiased for any traffic share. On a small side most calls
+may be without an error for long, and its variance look like nothing; so the variance is at least what it would be if
+the calls of both sides were alike, which all calls together tell early.
 """
 
 from __future__ import annotations
@@ -42,13 +44,24 @@ class Interval:
         return self.observations >= LEAST and self.high < 0
 
 
-def interval(differences: Sequence[float], *, alpha: float = 0.05, tightest: int = TIGHTEST) -> Interval:
+def between(
+    outcomes: Iterable[tuple[bool, float]], *, share: float, alpha: float = 0.05, tightest: int = TIGHTEST
+) -> Interval:
+    """Of two arms: (is on the challenger's side, error rate) of each call in the order they came in."""
+    sides = _rests(outcomes)
+    alike = math.fsum(rest**2 for _, rest in sides) / max(1, len(sides)) / (share * (1 - share))
+    return interval(_parts(sides, share), alpha=alpha, tightest=tightest, least_variance=alike)
+
+
+def interval(
+    differences: Sequence[float], *, alpha: float = 0.05, tightest: int = TIGHTEST, least_variance: float = 0.0
+) -> Interval:
     """Of a sequence of differences in the order they came in. Fewer than two: anything is possible."""
     count = len(differences)
     if count < 2:
         return Interval(count, differences[0] if count else 0.0, -math.inf, math.inf)
     mean = math.fsum(differences) / count
-    variance = math.fsum((each - mean) ** 2 for each in differences) / (count - 1)
+    variance = max(least_variance, math.fsum((each - mean) ** 2 for each in differences) / (count - 1))
     rho2 = _rho2(alpha, tightest)
     spread = count * rho2 + 1
     width = math.sqrt(variance) * math.sqrt(2 * spread / (count**2 * rho2) * math.log(math.sqrt(spread) / alpha))
@@ -59,13 +72,20 @@ def weighted(outcomes: Iterable[tuple[bool, float]], *, share: float) -> list[fl
     """(is on the challenger's side, error rate) of each call -> its part in the difference of the two means."""
     if not 0 < share < 1:
         raise ValueError("both sides need a share of the calls")
-    parts, seen, total = [], 0, 0.0
+    return _parts(_rests(outcomes), share)
+
+
+def _parts(sides: Iterable[tuple[bool, float]], share: float) -> list[float]:
+    return [rest / share if challenger else -rest / (1 - share) for challenger, rest in sides]
+
+
+def _rests(outcomes: Iterable[tuple[bool, float]]) -> list[tuple[bool, float]]:
+    """Error rates without the mean of all calls before, which is known before the call: no estimate is biased by it."""
+    rests, seen, total = [], 0, 0.0
     for challenger, rate in outcomes:
-        expected = total / seen if seen else 0.0  # known before this call: the estimate stays unbiased
-        rest = rate - expected
-        parts.append(rest / share if challenger else -rest / (1 - share))
+        rests.append((challenger, rate - (total / seen if seen else 0.0)))
         seen, total = seen + 1, total + rate
-    return parts
+    return rests
 
 
 def _rho2(alpha: float, tightest: int) -> float:

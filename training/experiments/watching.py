@@ -37,11 +37,10 @@ def look(context: Context, experiment: sa.Row[Any]) -> dict[str, Any]:
         found = outcomes.of(connection, experiment)
     alpha = float((experiment.options or {}).get("alpha", ALPHA))
     if experiment.kind == routing.SHADOW:
-        parts = outcomes.differences(found)
+        now = sequential.interval(outcomes.differences(found), alpha=alpha)
     else:
         sides = [(call.arm == routing.CHALLENGER, call.rate) for call in found if call.words]
-        parts = sequential.weighted(sides, share=float(experiment.traffic_share))
-    now = sequential.interval(parts, alpha=alpha)
+        now = sequential.between(sides, share=float(experiment.traffic_share), alpha=alpha)
     outcome = {
         "observations": now.observations,
         "difference": round(now.difference, 4),

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from training.experiments.sequential import LEAST, interval, weighted
+from training.experiments.sequential import LEAST, between, interval, weighted
 
 
 def rates(random_: random.Random, number: int, mean: float) -> list[float]:
@@ -16,13 +16,12 @@ def rates(random_: random.Random, number: int, mean: float) -> list[float]:
 
 
 def verdict(calls: list[tuple[bool, float]], share: float) -> tuple[str, int]:
-    """What somebody who looks after every fifth call decides, and when."""
-    parts = weighted(calls, share=share)
-    for seen in range(LEAST, len(parts) + 1, 5):
-        now = interval(parts[:seen])
+    """What somebody who looks after every tenth call decides, and when."""
+    for seen in range(LEAST, len(calls) + 1, 10):
+        now = between(calls[:seen], share=share)
         if now.worse or now.better:
             return ("worse" if now.worse else "better"), seen
-    return "undecided", len(parts)
+    return "undecided", len(calls)
 
 
 def simulated(champion: float, challenger: float, *, share: float, times: int, calls: int, seed: int) -> list[str]:
@@ -39,6 +38,19 @@ def simulated(champion: float, challenger: float, *, share: float, times: int, c
 def test_two_equal_models_are_told_apart_in_fewer_than_one_of_twenty_experiments(share: float) -> None:
     found = simulated(0.2, 0.2, share=share, times=300, calls=600, seed=7)
     assert sum(each != "undecided" for each in found) / len(found) <= 0.05
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1, 0.05])
+def test_equal_models_that_seldom_err_are_not_told_apart_by_a_small_side_without_errors_yet(share: float) -> None:
+    """One call in twenty is wrong, and wrong altogether: of fifty calls a tenth often has none."""
+    random_, told = random.Random(5), 0
+    for _ in range(200):
+        calls = [(random_.random() < share, float(random_.random() < 0.05)) for _ in range(600)]
+        told += any(
+            now.worse or now.better
+            for now in (between(calls[:seen], share=share) for seen in range(LEAST, len(calls) + 1, 25))
+        )
+    assert told / 200 <= 0.05
 
 
 def test_a_clearly_worse_challenger_is_found() -> None:
