@@ -1,7 +1,7 @@
 """`python -m bench [--quick] [--only PART]`: every ratio in one run, a table and `bench/results.json`.
 
 Each part is a module with `rows()`, a generator of result rows; a row that is finished is written at once, so an
-interrupted run keeps what it has. Method: `bench/ratios.py`.
+interrupted run keeps what it has, and a run of some parts leaves the other parts' rows as they are. Method: `bench/ratios.py`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 PARTS = (
     "recognition",
+    "short_windows",
     "serving",
     "listing",
     "receiving",
@@ -39,14 +40,18 @@ def main() -> int:
     parser.add_argument("--only", choices=PARTS, action="append", help="only this part (may be given several times)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where to write the results")
     given = parser.parse_args()
-    report = {"taken_at": datetime.now(UTC).isoformat(timespec="seconds"), "quick": given.quick, "machine": _machine()}
+    asked = given.only or PARTS
+    kept = json.loads(given.results.read_text())["rows"] if given.results.exists() and given.only else []
+    kept = [row for row in kept if row["part"] not in asked]
     rows: list[dict[str, Any]] = []
-    for part in given.only or PARTS:
+    for part in asked:
         make = importlib.import_module(f"bench.{part}").rows
         accepts = "quick" in inspect.signature(make).parameters
         for row in make(quick=given.quick) if accepts else make():
-            rows.append({"part": part, **row})
-            given.results.write_text(json.dumps({**report, "rows": rows}, indent=2, ensure_ascii=False) + "\n")
+            about = {"taken_at": datetime.now(UTC).isoformat(timespec="seconds"), "quick": given.quick, **_machine()}
+            rows.append({"part": part, **row, "about": about})
+            every = sorted(kept + rows, key=lambda row: PARTS.index(row["part"]))
+            given.results.write_text(json.dumps({"rows": every}, indent=2, ensure_ascii=False) + "\n")
             print(line(row), flush=True)
     return 0 if all(row["met"] and not row.get("void") for row in rows) else 1
 
@@ -61,7 +66,7 @@ def line(row: dict[str, Any]) -> str:
 def _machine() -> dict[str, Any]:
     return {
         "cpus": os.cpu_count(),
-        "load_before": round(os.getloadavg()[0], 1),
+        "load": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
     }

@@ -90,7 +90,7 @@ class Bench:
         """One file after the other through `WhisperModel.transcribe`."""
         texts = []
         for call in calls:
-            samples, found = _filtered(call), []
+            samples, found = filtered(call), []
             for start_s, end_s in call.windows:  # each alone: features of a whole file differ at the edges of windows
                 window = samples[int(start_s * RATE_HZ) : int(end_s * RATE_HZ)]
                 segments, _ = self.bare.transcribe(
@@ -106,7 +106,7 @@ class Bench:
         for call in calls:
             clips = [{"start": start, "end": end} for start, end in call.windows]
             segments, _ = self.batched.transcribe(
-                _filtered(call),
+                filtered(call),
                 clip_timestamps=clips,
                 beam_size=beam_size,
                 batch_size=batch_size,
@@ -185,8 +185,8 @@ def auto_language(bench: Bench, calls: list[Call], *, rounds: int) -> dict[str, 
     )
 
 
-def make_calls(folder: Path, *, count: int, seed: int = 5) -> list[Call]:
-    """Calls of 5 to 60 s: the bundled recordings' speech, strung together with short pauses; MP3 at 8 kHz."""
+def make_calls(folder: Path, *, count: int, between_s: tuple[float, float] = (5, 60), seed: int = 5) -> list[Call]:
+    """Calls of 5 to 60 s or other lengths: the bundled speech, strung together with short pauses; MP3 at 8 kHz."""
     random = np.random.default_rng(seed)
     spoken = []
     for path in sorted(BUNDLED_CALLS.glob("*.wav")):
@@ -194,7 +194,7 @@ def make_calls(folder: Path, *, count: int, seed: int = 5) -> list[Call]:
         for leg in audio.read_wav(folder / "one.wav")[0]:
             spoken += [leg[s.start : s.end] for s in find_speech(leg, Window.stock())]
     calls = []
-    for number, wanted_s in enumerate(random.uniform(5, 60, size=count)):
+    for number, wanted_s in enumerate(random.uniform(*between_s, size=count)):
         parts: list[np.ndarray] = []
         while sum(part.size for part in parts) < wanted_s * RATE_HZ:
             hiss = random.standard_normal(int(random.uniform(0.2, 1.0) * RATE_HZ)).astype(np.float32) * 1e-3
@@ -213,7 +213,7 @@ def make_calls(folder: Path, *, count: int, seed: int = 5) -> list[Call]:
     return calls
 
 
-def _filtered(call: Call) -> np.ndarray:
+def filtered(call: Call) -> np.ndarray:
     """The samples, after the voice-activity filter ran as `vad_filter=True` runs it."""
     samples = decode_audio(str(call.path))
     get_speech_timestamps(samples)
