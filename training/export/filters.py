@@ -35,7 +35,7 @@ class Filters:
                 raise _wrong(field.name, "a number from 0 to 1" if number else f"text of up to {_MAX_CHARS} characters")
         if self.consent not in CONSENT:
             raise _wrong("consent", f"one of {', '.join(CONSENT)}")
-        if any(not each.isdigit() for each in _split(self.projects)):
+        if any(not (each.isascii() and each.isdigit() and len(each) <= 18) for each in _split(self.projects)):
             raise _wrong("projects", "row ids with commas between them")
         if bool(self.public) != bool(self.public_share) or self.public_share >= 1:
             raise _wrong("public_share", "above 0 and below 1 where public speech is named, and 0 elsewhere")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_backend.context import Context
+from ml_backend.errors import InvalidInput
 from training.export import manifest, splits
 from training.export.renderings import FORMS
 
@@ -19,6 +20,11 @@ def copy(context: Context, row: Any, target: Path) -> Path:
 
     Parts of another version that lie there go first: they would be loaded together with this one's.
     """
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        said = f"{target} can be no folder ({error.strerror})."
+        raise InvalidInput("bad-folder", said, "Name a folder that can be written to.") from error
     bucket, prefix = context.settings.audio_bucket, f"datasets/{row.name}/{row.version}/"
     if not _is(row, target / manifest.MANIFEST):
         for path in (path for pattern in _OURS for path in target.glob(pattern)):

@@ -69,6 +69,14 @@ def test_a_folder_holds_one_version_and_keeps_what_is_not_ours(
         assert hashlib.sha256((out / "text" / Path(file["key"]).name).read_bytes()).hexdigest() == file["sha256"]
 
 
+def test_a_place_that_can_be_no_folder_is_told_in_a_sentence(
+    service: Service, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("mine")
+    assert cli.main(["export", "calls", "--form", "text", "--to", str(tmp_path / "taken")]) != 0
+    assert "bad-folder" in capsys.readouterr().err
+
+
 def test_later_means_a_job(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
     said = json.loads(run(capsys, "export", "calls", "--languages", "hi", "--later", "--json"))
     job = service.context.db.row(tables.jobs, said["job"])
