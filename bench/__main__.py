@@ -1,7 +1,7 @@
 """`python -m bench [--quick] [--only PART]`: every ratio in one run, a table and `bench/results.json`.
 
 Each part is a module with `rows()`, a generator of result rows; a row that is finished is written at once, so an
-interrupted run keeps what it has, and a run of some parts leaves the other parts' rows as they are. Method: `bench/ratios.py`.
+interrupted run keeps what it has, and a run of some parts leaves the rows of the others. Method: `bench/ratios.py`.
 """
 
 from __future__ import annotations
