@@ -78,7 +78,7 @@ def held(context: Context, device: str, owner: str, *, beat_s: float = HOLD_S / 
     with context.db.transaction() as connection:
         if not take(connection, device, owner):
             raise Busy(
-                "device-busy", f"The device {device} trains or scores another model.",
+                "device-busy", f"Another model is being trained or scored ({device}).",
                 "Try again when that is done (`train list`); a job does so by itself.",
             )  # fmt: skip
     done = threading.Event()

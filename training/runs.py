@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,14 @@ def create(context: Context, dataset_id: int, arguments: Arguments, *, who: str,
 
 
 def run_training(context: JobContext, run_id: int) -> None:
-    """The job of a run that was asked for by itself, outside the pipeline."""
+    """The job of a run that was asked for by itself, outside the pipeline; it keeps to the permitted hours, too."""
+    settings, now = context.settings, tables.now()
+    opens = devices.opens_at(settings.training_window, now, zone=settings.exotel_time_zone)
+    if opens > now:
+        with context.db.transaction() as connection:
+            jobs.enqueue(connection, jobs.RUN_TRAINING, key=str(run_id), due_at=opens, run_id=run_id)
+        context.report(0.0, f"Run {run_id} goes on at {opens:%Y-%m-%d %H:%M} UTC.")
+        return
     try:
         with device(context, run_id):
             execute(context, run_id, report=context.report)
@@ -59,9 +66,13 @@ def run_training(context: JobContext, run_id: int) -> None:
         context.report(0.0, busy.sentence)
 
 
-def device(context: Context, run_id: int) -> AbstractContextManager[None]:
-    """The device that a run computes on, for itself: whoever calls `execute` holds it."""
-    return devices.held(context, devices.here(options_of(find(context, run_id)).device), f"run-{run_id}")
+@contextmanager
+def device(context: Context, run_id: int) -> Iterator[None]:
+    """What whoever calls `execute` holds: the device, and the right to train this kind, which one of all has."""
+    row, owner = find(context, run_id), f"run-{run_id}"
+    here = devices.here(options_of(row).device)
+    with devices.held(context, f"training:{row.kind}", owner), devices.held(context, here, owner):
+        yield
 
 
 def execute(context: Context, run_id: int, *, report: Report = lambda fraction, note: None) -> str | None:

@@ -94,7 +94,7 @@ def test_a_test_row_whose_audio_is_gone_is_counted_and_the_rest_is_heard(context
 def test_a_test_set_is_heard_by_whoever_holds_the_device_and_by_nobody_else(context, calls, monkeypatch):
     registry.ensure_default(context)
     champion, device = registry.champion(context), devices.here(context.settings.asr_device)
-    with devices.held(context, device, "run-1"), pytest.raises(devices.Busy, match="trains or scores"):
+    with devices.held(context, device, "run-1"), pytest.raises(devices.Busy, match="trained or scored"):
         evaluation.evaluate(context, champion, calls)
 
     def heard(*_, **__):

@@ -155,6 +155,15 @@ def test_a_step_may_wait_for_its_hours(context, done, monkeypatch):
     assert (waiting.name, waiting.due_at) == ("train", later)
 
 
+def test_a_run_asked_for_by_itself_as_a_job_keeps_to_the_hours_too(context, monkeypatch):
+    monkeypatch.setattr(runs, "execute", lambda *_, **__: pytest.fail("it began"))
+    monkeypatch.setattr(tables, "now", lambda: datetime(2026, 11, 22, 10, tzinfo=UTC))
+    here = context.settings.model_copy(update={"training_window": "22:00-06:00"})
+    runs.run_training(JobContext(here, context.db, context.store), begin(context))
+    [later] = jobs.find(context.db, names=["run-training"])
+    assert (later.state, later.due_at) == ("waiting", datetime(2026, 11, 22, 16, 30, tzinfo=UTC))
+
+
 def test_training_begins_in_its_window_and_holds_the_device(context, monkeypatch):
     held = []
 
@@ -171,8 +180,8 @@ def test_training_begins_in_its_window_and_holds_the_device(context, monkeypatch
     assert held == []
     monkeypatch.setattr(tables, "now", lambda: datetime(2026, 11, 22, 17, tzinfo=UTC))
     assert pipeline._train(job, row(context, run_id)) is None
-    assert [each.owner for each in held] == [f"run-{run_id}"]
-    assert [each.owner for each in context.db.rows(sa.select(tables.device_leases.c.owner))] == [None]
+    assert [each.owner for each in held] == [f"run-{run_id}"] * 2, "the device, and the kind on all machines"
+    assert [each.owner for each in context.db.rows(sa.select(tables.device_leases.c.owner))] == [None] * 2
 
 
 @pytest.mark.parametrize("step", ["train", "gate"])

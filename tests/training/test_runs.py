@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -12,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from ml_backend import cli, devices, jobs, registry
@@ -253,11 +251,14 @@ def test_what_cannot_fit_is_refused_before_it_starts_with_the_numbers(changed, c
     assert not (training_runs.folder_of(context, run_id) / "trainer.log").exists()
 
 
-def test_two_runs_never_train_on_one_device_and_the_second_waits(context, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("taken", [devices.here("cpu"), "training:asr"])
+def test_two_runs_never_train_on_one_device_or_of_one_kind_and_the_second_waits(
+    taken, context, tmp_path, capsys, monkeypatch
+):
     dataset_id = spoken.dataset_of(context, "calls", [Line("a", spoken.tone(1), "x")], tmp_path / "scratch")
     run_id = training_runs.create(context, dataset_id, Arguments(**QUICK), who="a test", why="to see", job=True)
     monkeypatch.setenv("DATA_DIR", str(context.settings.data_dir))
-    with devices.held(context, devices.here("cpu"), "run-0"):
+    with devices.held(context, taken, "run-0"):
         assert not runner.run_due(context).failed
         assert cli.main(["train", "resume", str(run_id)]) == 1
     assert f"train resume {run_id}" in capsys.readouterr().err
@@ -280,19 +281,3 @@ def wait_for(happened: Any, job: subprocess.Popen[bytes], *, seconds: float = 18
         assert job.poll() is None, f"the job ended with {job.returncode}"
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.05)
-
-
-def test_arguments_are_read_back_as_they_were_and_wrong_ones_are_named():
-    from ml_backend.errors import InvalidInput
-
-    given = Arguments(steps=3, average=-1)
-    assert Arguments.from_json(json.loads(json.dumps(given.to_json()))) == given
-    for wrong, said in (
-        ({"method": "magic"}, "full, lora"),
-        ({"epochs": -1.0}, "between"),
-        ({"batch_s": np.nan}, "number"),
-    ):
-        with pytest.raises(InvalidInput, match=said):
-            Arguments(**wrong)
-    with pytest.raises(InvalidInput, match="did you mean batch_s"):
-        Arguments.from_json({"bach_s": 3})
