@@ -1,6 +1,6 @@
 """`python -m tests.faults [quick|guards|full]`: every fault once; every guard proven; the counts and times.
 
-quick    each fault F1-F62 met once (make faults)
+quick    each fault F1-F73 met once (make faults)
 guards   each guard taken away, and its test seen to fail
 full     quick's faults in numbers, the times, and the guards (make faults-full); --seed replays a run
 """

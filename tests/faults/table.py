@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from tests.faults.table_models import MODELS
+
 ROOT = Path(__file__).parents[2]
-NUMBERS = range(1, 63)
+NUMBERS = range(1, 74)
 WORKER, RUNNER = (f"tests/ml_backend/running/test_{name}.py::" for name in ("worker", "runner"))
 RELAY = "tests/ml_backend/test_relay.py::"
 OUTBOUND, DOWNLOADS = "tests/sync/outbound/test_fetching.py::", "tests/sync/exotel/test_downloads.py::"
@@ -57,10 +59,7 @@ TABLE: dict[int, tuple[Elsewhere, ...]] = {
         ),
     ),
     13: (
-        _one(
-            f"{RUNNER}test_a_slow_old_attempt_cannot_overwrite_what_a_later_one_wrote[sqlite]",
-            guard="fencing",
-        ),
+        _one(f"{RUNNER}test_a_slow_old_attempt_cannot_overwrite_what_a_later_one_wrote[sqlite]", guard="fencing"),
         _one(
             f"{RUNNER}test_a_process_that_slept_through_its_lease_ends_when_it_wakes[sqlite]",
             guard="a-lost-lease-ends-the-process",
@@ -93,10 +92,7 @@ TABLE: dict[int, tuple[Elsewhere, ...]] = {
         _one(f"{RELAY}test_a_full_redis_leaves_rows_waiting[sqlite]", guard="a-full-redis-is-noticed"),
     ),
     19: (
-        _one(
-            f"{WORKER}test_hostile_messages_are_set_aside_and_never_executed[sync-sqlite]",
-            guard="own-messages-only",
-        ),
+        _one(f"{WORKER}test_hostile_messages_are_set_aside_and_never_executed[sync-sqlite]", guard="own-messages-only"),
     ),
     20: (
         _one(
@@ -259,6 +255,7 @@ TABLE: dict[int, tuple[Elsewhere, ...]] = {
         _one(f"{LISTING}test_the_window_is_asked_for_in_india_time", guard="the-provider-has-a-zone"),
     ),
 }
+TABLE |= {number: tuple(_one(*tests, guard=guard) for tests, guard in rows) for number, rows in MODELS.items()}
 
 # Faults that nothing here meets, each with the reason. Shrink this list.
 UNMET: dict[int, str] = {}

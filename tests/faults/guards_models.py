@@ -1,0 +1,165 @@
+"""The guards of training, promotion and serving models, and how each is taken away."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from tests.faults.guards import _set, guard, module
+
+
+@guard("checkpoints-are-gone-on-from")
+def _checkpoints() -> None:
+    """A run that is started again begins at the beginning."""
+    workspaces = module("training.workspace")
+    real = workspaces.Workspace.allow
+
+    def allow(self: Any) -> None:
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        real(self)
+
+    workspaces.Workspace.allow = allow
+
+
+@guard("one-order-of-the-data")
+def _order() -> None:
+    """A resumed run reads from the first batch on."""
+    batches = module("training.trainers.asr.batches")
+    batches.PlannedBatches.__iter__ = lambda self: self._all()
+
+
+@guard("checkpoints-are-sealed")
+def _seals() -> None:
+    """Whatever looks like a checkpoint is one."""
+    _set("training.trainers.asr.checkpoints", "whole", lambda folder: True)
+
+
+@guard("the-alias-moves-last")
+def _alias_last() -> None:
+    """The candidate serves while it is still being judged."""
+    judgements, promotion = module("training.judgements"), module("training.promotion")
+    registry = module("ml_backend.registry")
+    real = judgements.judge
+
+    def judge(context: Any, champion: Any, candidate: Any, *given: Any, **named: Any) -> Any:
+        found = real(context, champion, candidate, *given, **named)
+        _, revision = promotion.serving(context, candidate.kind, "*")
+        registry.move_alias(context, candidate, expected_revision=revision, who="nobody", why="early")
+        return found
+
+    judgements.judge = judge
+
+
+@guard("compare-and-set")
+def _compare_and_set() -> None:
+    """Whoever comes last has the alias, whatever he decided upon."""
+    registry = module("ml_backend.registry")
+    real = registry.move
+
+    def move(connection: Any, version: Any, *, expected_revision: int, **named: Any) -> int:
+        table, sa = registry.tables.aliases, module("sqlalchemy")
+        now = connection.execute(sa.select(sa.func.max(table.c.revision))).scalar() or 0
+        return int(real(connection, version, expected_revision=now, **named))
+
+    registry.move = move
+
+
+@guard("the-gate-decides")
+def _gate() -> None:
+    module("training.scoring.verdict").Verdict.passed = property(lambda self: True)
+
+
+@guard("how-it-serves-counts")
+def _fitness() -> None:
+    """Words alone decide, whatever it writes for silence, however slow it is."""
+    _set("training.scoring.fitness", "objections", lambda *given, **named: [])
+
+
+@guard("files-are-held-against-their-row")
+def _files_of_a_version() -> None:
+    _set("ml_backend.registry", "verify", lambda version: None)
+
+
+@guard("files-are-held-against-their-manifest")
+def _files_of_a_folder() -> None:
+    manifest = module("ml_backend.manifest")
+    manifest.verify = manifest.read
+
+
+@guard("pickles-are-refused")
+def _pickles() -> None:
+    _set("ml_backend.manifest", "refuse_pickle", lambda path: None)
+
+
+@guard("models-check-themselves")
+def _self_check() -> None:
+    module("ml_backend.engine").Transcriber.self_check = lambda self: None
+
+
+@guard("aliases-are-followed")
+def _followed() -> None:
+    """A process serves what it loaded first."""
+    module("ml_backend.serving").Serving._begin = lambda self: None
+
+
+@guard("users-keep-their-model")
+def _kept_for_users() -> None:
+    """An old model is freed under whoever works with it."""
+    serving = module("ml_backend.serving")
+    real = serving.Serving._free
+
+    def free(self: Any) -> None:
+        before = dict(self._loaded)
+        real(self)
+        for name in before.keys() - self._loaded.keys():
+            before[name].transcriber.unload()
+
+    serving.Serving._free = free
+
+
+@guard("what-serves-is-not-what-the-alias-names")
+def _alias_ahead() -> None:
+    """Who asks during a swap tries what the alias names."""
+    serving = module("ml_backend.serving")
+    real = serving.Serving._load
+
+    def load(self: Any, version: Any, *, serve: bool = False) -> None:
+        real(self, version or serving.routing.champion(self._context), serve=serve)
+
+    serving.Serving._load = load
+
+
+@guard("what-was-rolled-back-is-marked")
+def _rolled_back() -> None:
+    registry, dataclasses = module("ml_backend.registry"), module("dataclasses")
+    real = registry._version
+    registry._version = lambda row, **named: dataclasses.replace(real(row, **named), rolled_back=False)
+
+
+@guard("bad-data-is-refused")
+def _bad_data() -> None:
+    checks = module("training.checks")
+    checks.objections = lambda lines: []
+    checks.missing_audio = lambda ids: checks.Objection("audio-missing", "", 0)
+
+
+@guard("the-machine-is-asked-first")
+def _machine() -> None:
+    _set("training.trainers.asr.machine", "require", lambda arguments: None)
+
+
+@guard("a-full-disk-is-known-to-the-trainer")
+def _trainer_disk() -> None:
+    _set("training.trainers.asr.__main__", "_of_machine", lambda workspace, error: None)
+
+
+@guard("a-taken-device-is-no-failure")
+def _busy() -> None:
+    """Who finds the device taken has failed."""
+    devices, errors = module("ml_backend.devices"), module("ml_backend.errors")
+    devices.Busy = type("Busy", (Exception,), {})
+
+    def held(*_: Any, **__: Any) -> Any:
+        raise errors.RetryableError("device-busy", "It is taken.", "Wait.")
+
+    devices.held = held

@@ -1,0 +1,114 @@
+"""F63-F73, training and models: number -> (tests that meet it, the guard without which they must fail)."""
+
+from __future__ import annotations
+
+SERVING, ADOPTION = "tests/ml_backend/test_serving.py::", "tests/ml_backend/test_adoption.py::"
+RUNS, PROMOTION = "tests/training/test_runs.py::", "tests/training/test_promotion.py::"
+TRAINER = "tests/training/trainers/asr/test_"
+
+MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
+    63: (
+        (
+            (f"{RUNS}test_a_killed_run_goes_on_from_its_last_whole_checkpoint_and_ends_with_the_same_weights",),
+            "checkpoints-are-gone-on-from",
+        ),
+        (
+            (f"{TRAINER}batches.py::test_a_run_that_goes_on_reads_what_an_unbroken_one_would_read",),
+            "one-order-of-the-data",
+        ),
+    ),
+    64: (
+        (
+            (
+                f"{TRAINER}checkpoints.py::test_the_newest_sealed_checkpoint_is_found_and_a_newer_half_one_is_deleted",
+                f"{TRAINER}checkpoints.py::test_a_damaged_checkpoint_is_never_gone_on_from",
+            ),
+            "checkpoints-are-sealed",
+        ),
+    ),
+    65: (
+        (
+            (
+                f"{PROMOTION}test_killed_just_before_the_alias_the_champion_is_the_old_one_and_the_next_attempt_promotes",
+            ),
+            "the-alias-moves-last",
+        ),
+    ),
+    66: (
+        (
+            (
+                f"{PROMOTION}test_of_two_promotions_at_once_one_wins_and_the_other_is_told",
+                f"{PROMOTION}test_a_champion_that_changed_while_it_was_decided_is_not_replaced_by_that_decision",
+            ),
+            "compare-and-set",
+        ),
+        (
+            (
+                f"{PROMOTION}test_an_equal_candidate_is_refused_as_luck",
+                f"{PROMOTION}test_with_too_few_calls_nothing_is_told_and_it_says_how_many_are_missing",
+            ),
+            "the-gate-decides",
+        ),
+        ((f"{PROMOTION}test_a_candidate_whose_files_changed_is_not_promoted",), "files-are-held-against-their-row"),
+    ),
+    67: (
+        (
+            (f"{ADOPTION}test_what_is_damaged_or_could_run_code_is_refused_and_nothing_is_left_behind",),
+            "files-are-held-against-their-manifest",
+        ),
+        (
+            (f"{ADOPTION}test_what_is_damaged_or_could_run_code_is_refused_and_nothing_is_left_behind",),
+            "pickles-are-refused",
+        ),
+    ),
+    68: (
+        ((f"{SERVING}test_a_version_that_hears_words_in_silence_is_not_served",), "models-check-themselves"),
+        (
+            (
+                f"{PROMOTION}test_a_candidate_that_would_not_be_served_or_is_slow_or_silent_is_refused",
+                f"{PROMOTION}test_a_hallucinating_candidate_is_refused_however_well_it_hears",
+                f"{PROMOTION}test_a_badly_converted_candidate_is_refused_however_well_it_hears",
+            ),
+            "how-it-serves-counts",
+        ),
+    ),
+    69: (
+        ((f"{SERVING}test_a_moved_alias_is_served_within_a_second_though_nobody_asks",), "aliases-are-followed"),
+        ((f"{SERVING}test_who_works_with_the_old_model_ends_with_it",), "users-keep-their-model"),
+    ),
+    70: (
+        (
+            (f"{SERVING}test_where_memory_holds_one_nobody_who_asks_during_a_failing_swap_is_turned_away",),
+            "what-serves-is-not-what-the-alias-names",
+        ),
+    ),
+    71: (
+        (
+            (f"{PROMOTION}test_rollback_goes_back_within_seconds_and_no_schedule_promotes_that_version_again",),
+            "what-was-rolled-back-is-marked",
+        ),
+    ),
+    72: (
+        (
+            (
+                f"{RUNS}test_bad_data_is_refused_with_counts_and_row_ids",
+                f"{RUNS}test_audio_that_is_gone_refuses_the_run_and_names_the_rows",
+            ),
+            "bad-data-is-refused",
+        ),
+    ),
+    73: (
+        (
+            (f"{TRAINER}main.py::test_the_reason_is_told_and_the_checkpoint_before_remains",),
+            "a-full-disk-is-known-to-the-trainer",
+        ),
+        (
+            ("tests/training/test_bases.py::test_what_this_machine_cannot_do_is_said_before_anything_is_loaded",),
+            "the-machine-is-asked-first",
+        ),
+        (
+            ("tests/training/test_pipeline.py::test_a_device_that_is_taken_is_asked_for_again_as_long_as_it_takes",),
+            "a-taken-device-is-no-failure",
+        ),
+    ),
+}
