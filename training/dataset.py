@@ -79,7 +79,7 @@ def keep(
     """A manifest on disk -> its version, with its files in the object store. Safe to repeat after a crash."""
     if not written.counts.rows:
         left_out = ", ".join(f"{number:,} {why}" for why, number in written.counts.to_json()["excluded"].items())
-        said = f" Left out: {left_out}." if left_out else " There is no sample yet."
+        said = f" Left out: {left_out}." if left_out else ""
         step = "Change the filters, or see `training status` for what is missing."
         raise PermanentError("dataset-empty", f"No accepted sample passes the filters.{said}", step)
     with context.db.transaction() as connection:
