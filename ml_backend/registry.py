@@ -171,7 +171,7 @@ def move(
         )
     )  # fmt: skip
     if alias == CHAMPION and before not in (None, version.version):
-        _draft_anew(connection)
+        draft_anew(connection)
     return expected_revision + 1
 
 
@@ -181,7 +181,7 @@ def _moved_meanwhile(alias: str) -> RetryableError:
     )
 
 
-def _draft_anew(connection: Connection) -> None:
+def draft_anew(connection: Connection) -> None:
     """Open tasks are drafted by the new champion in bulk; only then does the draft label move in Label Studio."""
     attached = sa.select(tables.projects.c.id).where(tables.projects.c.state == "attached")
     for project_id in connection.execute(attached.order_by(tables.projects.c.id)).scalars().all():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from ml_backend import registry
+from ml_backend import registry, tables
 from ml_backend.context import Context
 from ml_backend.errors import KaanError
 from ml_backend.registry import ANY_LANGUAGE, Version
@@ -83,6 +83,17 @@ def share_of(salt: str, key: str) -> float:
 def challengers(context: Context) -> set[str]:
     """Versions that running experiments compare with the champion."""
     return {str(experiment.challenger) for experiment in _running(context)}
+
+
+def withdraw(context: Context, version: Version, *, reason: str) -> bool:
+    """End the experiments in which a version cannot even be served; whether there was one."""
+    mine = sa.and_(experiments.c.challenger == version.version, experiments.c.state == "running")
+    values = {"state": "withdrawn", "reason_code": "withdrawn", "reason": reason[:400], "ended_at": tables.now()}
+    with context.db.transaction() as connection:
+        ended = bool(connection.execute(sa.update(experiments).where(mine).values(**values)).rowcount)
+        if ended:
+            registry.draft_anew(connection)
+    return ended
 
 
 def _running(context: Context) -> list[sa.Row[tuple[object, ...]]]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from ml_backend import log, registry, routing
 from ml_backend.context import Context
 from ml_backend.engine import Transcriber, after_fork
-from ml_backend.errors import KaanError
+from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
 from ml_backend.registry import Version
 
 POLL_S = 0.5  # how often the aliases are looked at
@@ -58,7 +58,16 @@ class Serving:
         """A version's Transcriber, the champion's when none is named; it is not freed before the block ends."""
         if os.getpid() != self._pid:
             raise after_fork()
-        slot = self._taken(version)
+        try:
+            slot = self._taken(version)
+        except (PermanentError, ConfigurationError, RuntimeError) as error:
+            if version is None or not routing.withdraw(self._context, version, reason=f"It does not load: {error}"):
+                raise
+            _log.error("challenger_not_loaded", model_version=version.version, reason=str(error)[:200])
+            raise RetryableError(
+                "challenger-withdrawn", f"{version.version} does not load; its experiment has ended.",
+                "The champion hears the call.", after_s=1.0,
+            ) from error  # fmt: skip
         try:
             yield slot.transcriber
         finally:

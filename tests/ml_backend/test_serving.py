@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import db, engine, manifest, registry, serving, tables
+from ml_backend import db, engine, manifest, registry, routing, serving, tables
 from ml_backend.context import Context, open_context
-from ml_backend.errors import ConfigurationError, KaanError, PermanentError
+from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
 from ml_backend.settings import Settings
 from ml_backend.transcript import DecodingProfile, Segment
 from tests import models, sounds
@@ -160,6 +160,26 @@ def test_where_memory_holds_one_nobody_who_asks_during_a_failing_swap_is_turned_
     for each in asking:
         each.join(30)
     assert set(answers) == {one.version}
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_challenger_that_will_not_load_is_withdrawn_and_the_champion_hears_its_calls(
+    context: Context, one: registry.Version, unfit: registry.Version, most: int
+) -> None:
+    here = fixed(context, most)
+    assert serves(here) == one.version
+    values = {"name": "e", "champion": one.version, "challenger": unfit.version, "traffic_share": 0.5, "salt": "s"}
+    with context.db.transaction() as connection:
+        connection.execute(sa.insert(tables.experiments).values(**values))
+    with pytest.raises(RetryableError) as caught, serving.using(here, unfit):
+        pass
+    assert caught.value.code == "challenger-withdrawn"
+    [ended] = context.db.rows(sa.select(tables.experiments))
+    assert (ended.state, ended.reason.startswith("It does not load")) == ("withdrawn", True)
+    assert {routing.Routes(here).choose(f"call-{n}").version.version for n in range(50)} == {one.version}
+    assert serves(here) == one.version
+    with pytest.raises(PermanentError), serving.using(here, unfit):
+        pass
 
 
 def test_a_version_that_hears_words_in_silence_is_not_served(

@@ -47,6 +47,7 @@ def start(
         raise PermanentError(
             "rolled-back", f"{challenger} was rolled back.", "Train a new version; this one was found wanting."
         )
+    registry.verify(version)
     if watching.is_running(context, language):
         raise PermanentError(
             "experiment-running", "Another experiment is running.", "`experiments list`, then `experiments stop NAME`."

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from ml_backend import db, jobs, log, registry, routing, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.registry import ANY_LANGUAGE, Version
-from ml_backend.tables import experiments, projects
+from ml_backend.tables import experiments
 from training.experiments import outcomes, sequential
 
 ALPHA = 0.05
@@ -59,7 +59,7 @@ def look(context: Context, experiment: sa.Row[Any]) -> dict[str, Any]:
         values: dict[str, Any] = {"outcome": outcome, **(ended if state != RUNNING else {})}
         changed = connection.execute(sa.update(experiments).where(still).values(**values)).rowcount
         if changed and state == WITHDRAWN:
-            draft_anew(connection)
+            registry.draft_anew(connection)
         if changed and state == DECIDED and context.settings.auto_promote:
             jobs.enqueue(
                 connection, jobs.PROMOTE_VERSION, key=f"{experiment.challenger}:{experiment.language}",
@@ -76,16 +76,8 @@ def stop(connection: Connection, experiment: sa.Row[Any], *, who: str) -> bool:
     values = {"state": STOPPED, "reason_code": STOPPED, "reason": f"Stopped by {who}.", "ended_at": tables.now()}
     if not connection.execute(sa.update(experiments).where(still).values(**values)).rowcount:
         return False
-    draft_anew(connection)
+    registry.draft_anew(connection)
     return True
-
-
-def draft_anew(connection: Connection) -> None:
-    """Wake what drafts open tasks by the route they have now."""
-    for project_id in (
-        connection.execute(sa.select(projects.c.id).where(projects.c.state == "attached")).scalars().all()
-    ):
-        jobs.enqueue(connection, jobs.REDRAFT_PROJECT, key=str(project_id), project_id=int(project_id))
 
 
 def is_running(context: Context, language: str = ANY_LANGUAGE) -> bool:
