@@ -96,6 +96,7 @@ def _gate(context: JobContext, row: sa.Row[Any]) -> None:
 def _try(context: JobContext, row: sa.Row[Any]) -> None:
     """A version that passed the gate gets a share of the calls, unless another comparison is running."""
     version, share = _version(context, row), context.settings.experiment_share
+    watching.watch_experiments(context)
     if share and not watching.is_running(context):
         name = f"{version.version}-run-{row.id}"
         watching.begin(context, watching.plan(context, version, name=name, share=share, who="schedule"))

@@ -108,6 +108,8 @@ def rollback(
     context: Context, *, who: str, why: str, kind: str = "asr", language: str = ANY_LANGUAGE, to: str = ""
 ) -> tuple[Version, Version]:
     """(version that serves now, version that was left). The one left is marked, in the same transaction."""
+    if not why.strip():
+        raise InvalidInput("no-reason", "Going back needs a reason.", "Give --why.")
     current = registry.aliased(context, kind, language=language)
     if current is None:
         raise PermanentError("no-champion", f"No {kind} version serves {language}.", "`models list` shows what serves.")

@@ -257,8 +257,18 @@ def test_a_version_that_did_not_pass_is_refused_with_the_reason_in_words(context
 
 
 def test_a_comparison_that_is_running_is_left_alone(context, judged):
-    values = {"name": "e", "champion": "a", "challenger": "b", "traffic_share": 0.5}
+    serves = registry.champion(context).version
+    values = {"name": "e", "champion": serves, "challenger": "b", "traffic_share": 0.5}
     with context.db.transaction() as connection:
         connection.execute(sa.insert(tables.experiments).values(**values))
     assert row(context, judged("better")).state == "done"
     assert len(context.db.rows(sa.select(tables.experiments))) == 1
+
+
+def test_a_comparison_with_a_champion_of_yesterday_holds_up_nobody(context, judged):
+    values = {"name": "e", "champion": "gone", "challenger": "b", "traffic_share": 0.5}
+    with context.db.transaction() as connection:
+        connection.execute(sa.insert(tables.experiments).values(**values))
+    judged("better")
+    states = [each.state for each in context.db.rows(sa.select(tables.experiments).order_by(tables.experiments.c.id))]
+    assert states == ["stopped", "running"]

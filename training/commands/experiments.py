@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any
 
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ from training.experiments import watching
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Compare two model versions on real calls.")
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Name = Annotated[str, typer.Argument(help="Name of the experiment.")]
 
@@ -48,11 +50,14 @@ def start(
             "rolled-back", f"{challenger} was rolled back.", "Train a new version; this one was found wanting."
         )
     registry.verify(version)
+    watching.watch_experiments(context)  # one whose champion serves no more ends now
     if watching.is_running(context, language):
         raise PermanentError(
             "experiment-running", "Another experiment is running.", "`experiments list`, then `experiments stop NAME`."
         )
     name = name or f"{challenger}-{tables.now():%Y%m%d-%H%M%S}"
+    if not _NAME.fullmatch(name):
+        raise InvalidInput("bad-name", f"{name[:60]!r} is no name.", "Use letters, digits, dots and hyphens.")
     if context.db.rows(sa.select(experiments.c.id).where(experiments.c.name == name)):
         raise PermanentError("experiment-known", f"There was an experiment {name!r}.", "Give another --name.")
     kind = routing.SHADOW if shadow else routing.AB

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from ml_backend import registry, settings
 from ml_backend.context import open_context
+from ml_backend.errors import InvalidInput, PermanentError
 from training import dataset as datasets
 from training import promotion
 from training.judgements import PAGE, REPORT
@@ -35,11 +36,16 @@ def promote(
     context = open_context(settings.load())
     candidate = registry.find(context, version)
     told = Console(stderr=True, highlight=False)
-    result = promotion.promote(
-        context, candidate, who=WHO, why=why, language=language, force=force,
-        dataset_id=int(datasets.find(context, dataset).id) if dataset else None,
-        report=lambda fraction, note: told.print(f"{100 * fraction:3.0f} %  {note}"),
-    )  # fmt: skip
+    dataset_id = int(datasets.find(context, dataset).id) if dataset else None
+    try:
+        result = promotion.promote(
+            context, candidate, who=WHO, why=why, language=language, force=force, dataset_id=dataset_id,
+            report=lambda fraction, note: told.print(f"{100 * fraction:3.0f} %  {note}"),
+        )  # fmt: skip
+    except InvalidInput:
+        raise
+    except PermanentError as error:  # the gate has nothing to go by, or something that must not serve
+        result = promotion.Promotion(None, False, f"{error.sentence} {error.next_step}".strip())
     found = result.judgement
     if as_json:
         body = {"version": version, "promoted": result.moved, "refused": result.refused or None}

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend import db, jobs, log, registry, routing, tables
-from ml_backend.context import Context, JobContext
+from ml_backend.context import Context
 from ml_backend.registry import ANY_LANGUAGE, Version
 from ml_backend.tables import experiments
 from training.experiments import outcomes, sequential
@@ -25,7 +25,7 @@ RUNNING, WITHDRAWN, DECIDED, UNDECIDED, STOPPED = "running", "withdrawn", "decid
 _log = log.get("experiments")
 
 
-def watch_experiments(context: JobContext) -> None:
+def watch_experiments(context: Context) -> None:
     """Look at every running experiment and act on what it says. Safe to repeat."""
     for experiment in context.db.rows(sa.select(experiments).where(experiments.c.state == RUNNING)):
         look(context, experiment)

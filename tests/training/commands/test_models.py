@@ -68,6 +68,18 @@ def test_a_better_one_is_promoted_shown_and_rolled_back(context, capsys):
     assert json.loads(run(capsys, "models", "show", good, "--json"))["reason"] == "addresses"
 
 
+def test_what_cannot_be_judged_is_refused_with_three_as_well(context, capsys):
+    good = name(context, "good")
+    context.db.update(registry.tables.datasets, 1, state="superseded")
+    assert "no dataset with test rows" in run(capsys, "promote", good, code=3)
+    context.db.update(registry.tables.datasets, 1, state="ready")
+    (Path(registry.find(context, good).location) / "weights.txt").write_text("other")
+    told = json.loads(run(capsys, "promote", good, "--json", code=3))
+    assert (told["promoted"], "differs from its manifest" in told["refused"]) == (False, True)
+    assert registry.champion(context).version == name(context, "champion")
+    assert cli.main(["rollback", "--why", " "]) == 1
+
+
 def test_two_versions_are_compared_and_nothing_moves(context, capsys):
     good, champion = name(context, "good"), name(context, "champion")
     assert "may be promoted" in run(capsys, "models", "compare", champion, good)
