@@ -59,10 +59,10 @@ def missing_audio(ids: list[str]) -> Objection:
 
 
 def unknown_languages(lines: Iterable[dict[str, Any]], known: frozenset[str]) -> Objection:
-    """Languages the base has no token for."""
+    """Languages the base has no token for; `known` is empty where only its tokenizer tells."""
     return _of(
         "unknown-language", "in a language the base model does not know: {}",
-        [line["id"] for line in lines if known and (line["language"] or "") not in known],
+        [line["id"] for line in lines if not line["language"] or (known and line["language"] not in known)],
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from ml_backend import material
 from ml_backend.tables import recordings, samples
 from training import normalize
 
@@ -63,6 +64,7 @@ class Heard:
     recording_id: int
     audio_sha256: str | None
     duration_s: float | None
+    identity: str = ""  # where it came from, the same in every database
     blind: bool = False
     rare: int = 0
     minima: Minima = field(default_factory=lambda: np.full(MINIMA, 2**32 - 1, dtype=np.uint32))
@@ -98,12 +100,12 @@ class Twin:
 
 
 def heard(connection: Connection, project_id: int | None = None) -> list[Heard]:
-    """Every recording with accepted samples. Reads the texts twice and keeps none."""
+    """Every recording with accepted samples that can still be heard. Reads the texts twice and keeps none."""
     familiar = Familiar(triples(row.text, row.language) for row in _texts(connection, project_id))
     found: list[Heard] = []
     for row in _texts(connection, project_id):
         if not found or found[-1].recording_id != row.recording_id:
-            found.append(Heard(row.recording_id, row.sha256, row.duration_s))
+            found.append(Heard(row.recording_id, row.sha256, row.duration_s, row.source_identity))
         found[-1].blind = found[-1].blind or bool(row.blind)
         found[-1].add(familiar.rare(triples(row.text, row.language)))
     return found
@@ -115,7 +117,10 @@ def find(calls: list[Heard]) -> list[Twin]:
 
 
 def surplus(calls: list[Heard], twins: list[Twin]) -> set[int]:
-    """The recordings a dataset can do without: of each group of twins all but one, a blind one before the oldest."""
+    """The recordings a dataset can do without: of each group of twins all but one, a blind one before others.
+
+    Which one follows from the calls alone, so that another database with the same ones keeps the same.
+    """
     group: dict[int, int] = {}
     for twin in twins:
         one, other = _root(group, twin.first), _root(group, twin.second)
@@ -123,8 +128,12 @@ def surplus(calls: list[Heard], twins: list[Twin]) -> set[int]:
     members: dict[int, list[Heard]] = defaultdict(list)
     for call in calls:
         members[_root(group, call.recording_id)].append(call)
-    kept = {min(each, key=lambda call: (not call.blind, call.recording_id)).recording_id for each in members.values()}
+    kept = {min(each, key=_first).recording_id for each in members.values()}
     return {call.recording_id for call in calls} - kept
+
+
+def _first(call: Heard) -> tuple[bool, str, str, int]:
+    return not call.blind, call.audio_sha256 or "", call.identity, call.recording_id
 
 
 def told(calls: list[Heard], twins: list[Twin]) -> dict[str, Any]:
@@ -143,9 +152,10 @@ def told(calls: list[Heard], twins: list[Twin]) -> dict[str, Any]:
 def _texts(connection: Connection, project_id: int | None) -> Iterator[Any]:
     sample, audio = samples.c, recordings.c
     statement = (
-        sa.select(sample.recording_id, sample.text, sample.language, sample.blind, audio.sha256, audio.duration_s)
+        sa.select(sample.recording_id, sample.text, sample.language, sample.blind)
+        .add_columns(audio.sha256, audio.duration_s, audio.source_identity)
         .join(recordings, audio.id == sample.recording_id)
-        .where(sample.state == "accepted")
+        .where(sample.state == "accepted", audio.state.not_in(material.GONE))
         .order_by(sample.recording_id)
     )
     if project_id is not None:

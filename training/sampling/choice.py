@@ -22,7 +22,7 @@ TOO_DIFFERENT = 0.5  # of characters, between the chosen text and the nearest ot
 
 @dataclass(frozen=True)
 class Work:
-    """One annotation: who made it when, what it says, and its pieces."""
+    """One annotation by Label Studio's id: who made it when, what it says, and its pieces."""
 
     annotation_id: int
     annotator: int | None

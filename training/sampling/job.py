@@ -41,12 +41,15 @@ def sample_task(context: JobContext, task_id: int) -> None:
 
 
 def alive(connection: Connection, task_id: int) -> list[sa.Row[Any]]:
-    """The newest version of each annotation of a task that is not deleted, in the order of their ids."""
+    """The newest version of each annotation of a task that is not deleted, in the order of Label Studio's ids.
+
+    Ours are in the order of arrival, which is another one in another database.
+    """
     mine = sa.and_(annotation_rows.c.task_id == task_id, annotation_rows.c.deleted_at.is_(None))
     newest: dict[int, sa.Row[Any]] = {}
     for row in connection.execute(sa.select(annotation_rows).where(mine).order_by(annotation_rows.c.ls_updated_at)):
         newest[row.ls_annotation_id] = row
-    return sorted(newest.values(), key=lambda row: row.id)
+    return [newest[number] for number in sorted(newest)]
 
 
 class _Maker:
@@ -71,11 +74,11 @@ class _Maker:
         """A `samples` row for every piece of every chosen reference, without its number."""
         if not found or self._config.rates:
             return []
-        by_id = {row.id: row for row in found}
+        by_id = {row.ls_annotation_id: row for row in found}
         working = _one_per_person([row for row in found if not row.skipped])
         if not working:
-            last = max(found, key=lambda row: (row.ls_updated_at, row.id))
-            return [self._row(last, Chosen(last.id, self._whole("skipped"), ""))]
+            last = max(found, key=lambda row: (row.ls_updated_at, row.ls_annotation_id))
+            return [self._row(last, Chosen(last.ls_annotation_id, self._whole("skipped"), ""))]
         chosen = choose([self._work(row) for row in working], _reviewers(self._project.selection))
         return [self._row(by_id[one.annotation_id], one) for one in chosen]
 
@@ -83,7 +86,7 @@ class _Maker:
         pieces = spans.pieces_of(row.text or "", row.segments or [], self._audio(row), self._language_of(row))
         rejected = bool(row.reject)
         return Work(
-            annotation_id=row.id,
+            annotation_id=row.ls_annotation_id,
             annotator=row.annotator,
             updated_at=row.ls_updated_at,
             pieces=(self._whole("rejected"),) if rejected else tuple(pieces),
@@ -170,9 +173,9 @@ class _Maker:
 def _one_per_person(found: Sequence[Any]) -> list[Any]:
     """Of two annotations by one person, the one marked as the truth, else the one changed last."""
     latest: dict[Any, Any] = {}
-    for row in sorted(found, key=lambda row: (bool(row.ground_truth), row.ls_updated_at, row.id)):
+    for row in sorted(found, key=lambda row: (bool(row.ground_truth), row.ls_updated_at, row.ls_annotation_id)):
         latest[row.annotator if row.annotator is not None else f"annotation {row.id}"] = row
-    return sorted(latest.values(), key=lambda row: row.id)
+    return sorted(latest.values(), key=lambda row: row.ls_annotation_id)
 
 
 def _reviewers(selection: Any) -> Collection[int]:

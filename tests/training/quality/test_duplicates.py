@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import sqlalchemy as sa
@@ -65,6 +66,17 @@ def test_of_twins_one_is_kept_and_a_blind_one_first() -> None:
     assert duplicates.surplus(calls, duplicates.find(calls)) == {1, 2}
     plain = [heard(1, SAID), heard(2, SAID), heard(4, SAID[::-1])]
     assert duplicates.surplus(plain, duplicates.find(plain)) == {2}
+
+
+def test_the_same_call_is_kept_in_whichever_order_they_came() -> None:
+    kept = set()
+    for order in itertools.permutations("abc"):
+        calls = [heard(number, SAID) for number in (1, 2, 3)]
+        for call, name in zip(calls, order, strict=True):
+            call.audio_sha256, call.identity = ("sha" if name != "c" else "shb"), name
+        left = duplicates.surplus(calls, duplicates.find(calls))
+        kept.add(next(call.identity for call in calls if call.recording_id not in left))
+    assert kept == {"a"}
 
 
 def test_what_is_excluded_already_is_no_duplicate(database: Database) -> None:

@@ -131,6 +131,18 @@ def test_one_person_skipping_does_not_stop_another(world: World) -> None:
     assert said(world.sample(task)) == [("accepted", None, "सब ठीक है")]
 
 
+def test_annotations_of_one_moment_give_the_same_reference_in_whichever_order_they_came(world: World) -> None:
+    moment, texts = tables.now(), {1: "मुझे रिफंड चाहिए", 2: "मुझे रिफंड दो", 3: "मुझे रिफंड लो"}
+    taken = []
+    for order in ((1, 2, 3), (3, 2, 1), (2, 3, 1)):
+        world.project()
+        task = world.task()
+        for number in order:
+            world.annotate(task, texts[number], annotator=number, ls_annotation_id=number, ls_updated_at=moment)
+        taken.append(said(world.sample(task)))
+    assert taken[0] == taken[1] == taken[2]
+
+
 def test_what_a_person_marked_as_the_truth_goes_before_what_the_same_person_wrote_later(world: World) -> None:
     task = world.task()
     world.annotate(task, "मुझे रिफंड चाहिए", annotator=7, ground_truth=True)

@@ -17,6 +17,7 @@ import torch
 from accelerate import PartialState
 
 from ml_backend.manifest import Manifest, Window
+from training import checks
 from training.arguments import Arguments
 from training.trainers.asr import checkpoints, export, hearing, loop, machine, noises, parity, weights
 from training.trainers.asr.augmentation import Strength
@@ -78,6 +79,9 @@ def train(workspace: Workspace, report: Callable[[str], None] = lambda line: Non
     )
     languages = {row.language for row in material.rows if row.split == "train"}
     targets = Targets(base.tokenizer, teaches_language=len(languages) > 1)
+    strange = [{"id": row.id, "language": row.language} for row in material.rows if not targets.knows(row.language)]
+    if strange:  # of a base whose languages only its tokenizer tells
+        raise checks.refusal([checks.unknown_languages(strange, frozenset(languages) - {r["language"] for r in strange})])
     order = Order(
         material.rows, arguments.seed, arguments.batch_s, window.max_s, arguments.several_share, arguments.replay_share
     )
