@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from training import bases, material
 from training import runs as training_runs
 from training.arguments import Arguments
 from training.bundled import new_domain
+from training.bundled.places import TWIN_FOLDER
 from training.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
@@ -233,6 +235,17 @@ def test_audio_that_is_gone_refuses_the_run_and_names_the_rows(context, tmp_path
     context.store.delete(bucket, keys[0])
     with pytest.raises(PermanentError, match=r"without their audio: 1 row \(r\d+\)"):
         training_runs.execute(context, run_of(context, dataset_id))
+
+
+@pytest.mark.timeout(300)
+def test_languages_that_only_the_base_s_tokenizer_tells_are_refused_by_the_trainer(context, tmp_path):
+    base = Path(shutil.copytree(TWIN_FOLDER, tmp_path / "base"))
+    rows = [Line(f"r{n}", spoken.tone(n), "hello", "xx" if n == 3 else "en", f"s{n % 3}") for n in range(6)]
+    dataset_id = spoken.dataset_of(context, "calls", rows, tmp_path / "scratch")
+    run_id = run_of(context, dataset_id, base=str(base))
+    with pytest.raises(PermanentError, match=r"does not know: 1 row \(r3\)"):
+        training_runs.execute(context, run_id)
+    assert context.db.row(runs, run_id).state == "refused"
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def train(workspace: Workspace, report: Callable[[str], None] = lambda line: Non
     targets = Targets(base.tokenizer, teaches_language=len(languages) > 1)
     strange = [{"id": row.id, "language": row.language} for row in material.rows if not targets.knows(row.language)]
     if strange:  # of a base whose languages only its tokenizer tells
-        raise checks.refusal([checks.unknown_languages(strange, frozenset(languages) - {r["language"] for r in strange})])
+        raise checks.refusal([checks.unknown_languages(strange, frozenset({"-"}))])
     order = Order(
         material.rows, arguments.seed, arguments.batch_s, window.max_s, arguments.several_share, arguments.replay_share
     )
