@@ -7,6 +7,7 @@ answers. Project objects carry secrets; they are removed before anything is kept
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from typing import Any
 
@@ -24,7 +25,7 @@ START_TRAINING = "START_TRAINING"
 WAIT_S = 30.0  # Label Studio goes after one second, and the event is kept all the same
 PROJECT_SECRETS = ("token", "task_data_login", "task_data_password")
 _ACTION = re.compile(r"[A-Z][A-Z_]{0,59}", re.ASCII)
-_SECRET_TEXT = re.compile(rb'"(token|task_data_login|task_data_password)"\s*:\s*"(?:[^"\\]|\\.)*"?')
+_SECRET_TEXT = re.compile(rb'"(token|task_data_login|task_data_password)"\s*:\s*(?:"(?:[^"\\]|\\.)*"?|[^\s,}\]]+)')
 
 
 class Webhooks:
@@ -40,11 +41,11 @@ class Webhooks:
             event = parse_object(raw)
             kept = kept_of(event)
         except InvalidInput as error:
-            self._store(_SECRET_TEXT.sub(rb'"\1":""', raw), None, unreadable=error)
+            self._store(_unreadable(raw), None, unreadable=error)
             raise
         except orjson.JSONEncodeError:
             deep = InvalidInput("bad-json", "The body is nested too deeply.", "Send it as Label Studio does.")
-            self._store(_SECRET_TEXT.sub(rb'"\1":""', raw), None, unreadable=deep)
+            self._store(_unreadable(raw), None, unreadable=deep)
             raise deep from None
         if event.get("action") == START_TRAINING:
             return self._start_training(event)
@@ -96,6 +97,13 @@ def kept_of(event: dict[str, Any]) -> bytes:
     if any(f'"{name}":'.encode() in kept for name in PROJECT_SECRETS):
         kept = orjson.dumps(_stripped(event))
     return kept
+
+
+def _unreadable(raw: bytes) -> bytes:
+    """What is stored of a body that is no JSON in UTF-8; one in UTF-16 or UTF-32 could hide the secrets' names."""
+    encoding = json.detect_encoding(raw)
+    text = raw if encoding.startswith("utf-8") else raw.decode(encoding, "replace").encode()
+    return _SECRET_TEXT.sub(rb'"\1":""', text)
 
 
 def _stripped(value: Any) -> Any:

@@ -181,6 +181,15 @@ def test_an_unreadable_webhook_is_kept_without_its_secrets_and_refused(serving: 
 
 
 @pytest.mark.parametrize(
+    "body", ['{"project": {"token": "very-secret"}}'.encode("utf-16"), b'{"project": {"token": very-secret}}']
+)
+def test_a_secret_in_an_unreadable_body_of_any_kind_is_not_kept(serving: Serving, body: bytes) -> None:
+    refused(send(serving, "/webhook", body))
+    (event,) = serving.rows(tables.events)
+    assert b"very-secret" not in event.body.replace(b"\x00", b"")
+
+
+@pytest.mark.parametrize(
     "shape", [{"projects": [{"id": 3, "token": "very-secret"}]}, {"task": {"project": {"token": "very-secret"}}}]
 )
 def test_a_secret_in_a_shape_nobody_has_seen_is_not_kept(serving: Serving, shape: dict[str, Any]) -> None:
