@@ -1,11 +1,12 @@
 """Number words of Hindi, Marathi and English, in both scripts, as they are said on the telephone.
 
 One line is a number and the ways it is written. A word is looked up without nukta, with anusvara for candrabindu and
-with one ठ for ट्ठ and ठ्ठ (`spelling`), so those variants are not listed.
+with one ठ for ट्ठ and ठ्ठ and लीस for लिस (`spelling`), so those variants are not listed.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from decimal import Decimal
@@ -14,14 +15,14 @@ from types import MappingProxyType
 HINDI = """
 0 शून्य ज़ीरो सिफ़र|1 एक|2 दो|3 तीन|4 चार|5 पाँच|6 छह छः छ छै छे छ्ह|7 सात|8 आठ|9 नौ|10 दस|11 ग्यारह
 12 बारह|13 तेरह|14 चौदह|15 पंद्रह पन्द्रह|16 सोलह|17 सत्रह सतरह|18 अठारह|19 उन्नीस|20 बीस|21 इक्कीस
-22 बाईस बाइस|23 तेईस तेइस|24 चौबीस|25 पच्चीस|26 छब्बीस|27 सत्ताईस सत्ताइस|28 अठाईस अठाइस
+22 बाईस बाइस|23 तेईस तेइस|24 चौबीस|25 पच्चीस पचीस|26 छब्बीस|27 सत्ताईस सत्ताइस|28 अठाईस अठाइस
 29 उनतीस उन्तीस|30 तीस|31 इकतीस इकत्तीस|32 बत्तीस|33 तैंतीस तेंतीस तेतीस|34 चौंतीस चौतीस|35 पैंतीस
 36 छत्तीस|37 सैंतीस|38 अड़तीस|39 उनतालीस उन्तालीस|40 चालीस|41 इकतालीस|42 बयालीस बियालीस
 43 तैंतालीस तेंतालीस|44 चौवालीस चवालीस चौंवालीस चौआलीस|45 पैंतालीस|46 छियालीस|47 सैंतालीस
 48 अड़तालीस|49 उनचास उन्चास|50 पचास|51 इक्यावन|52 बावन|53 तिरपन तिरेपन|54 चौवन चौअन|55 पचपन|56 छप्पन
 57 सत्तावन|58 अठावन|59 उनसठ|60 साठ|61 इकसठ|62 बासठ|63 तिरसठ तिरेसठ|64 चौंसठ चौसठ|65 पैंसठ|66 छियासठ
 67 सड़सठ सरसठ|68 अड़सठ|69 उनहत्तर|70 सत्तर|71 इकहत्तर|72 बहत्तर|73 तिहत्तर|74 चौहत्तर
-75 पचहत्तर पिचहत्तर|76 छिहत्तर|77 सतहत्तर|78 अठहत्तर|79 उन्यासी उनासी|80 अस्सी|81 इक्यासी|82 बयासी
+75 पचहत्तर पिचहत्तर|76 छिहत्तर|77 सतहत्तर|78 अठहत्तर|79 उन्यासी उनासी उन्नासी|80 अस्सी|81 इक्यासी|82 बयासी
 83 तिरासी|84 चौरासी|85 पचासी|86 छियासी|87 सत्तासी सतासी|88 अठासी|89 नवासी|90 नब्बे
 91 इक्यानवे इक्यानबे|92 बानवे बानबे|93 तिरानवे तिरानबे|94 चौरानवे चौरानबे|95 पचानवे पंचानवे पंचानबे
 96 छियानवे छियानबे|97 सत्तानवे सतानवे सत्तानबे|98 अठानवे अठानबे|99 निन्यानवे निन्यानबे
@@ -92,6 +93,7 @@ POINTS = frozenset(["point", "दशमलव", "दशांश", "पॉइं
 DOUBLES = MappingProxyType({"double": 2, "डबल": 2, "triple": 3, "ट्रिपल": 3})
 CURRENCY = MappingProxyType({"hi": "रुपये", "mr": "रुपये", "en": "rupees"})
 PERCENT = MappingProxyType({"hi": "प्रतिशत", "mr": "टक्के", "en": "percent"})
+_NUKTA = re.compile("(?<=[कखगजडढफ])\u093c")  # where people write one; elsewhere it is a mistake, and stays one
 RUPEE_SIGNS = frozenset({"₹", "rs", "रु", "inr"})
 
 
@@ -99,8 +101,8 @@ def spelling(word: str) -> str:
     """A word as the tables hold it."""
     if word.isascii():
         return word
-    word = unicodedata.normalize("NFD", word).replace("\u093c", "").replace("\u0901", "\u0902")
-    return word.replace("ट्ठ", "ठ").replace("ठ्ठ", "ठ")
+    word = _NUKTA.sub("", unicodedata.normalize("NFD", word)).replace("\u0901", "\u0902")
+    return word.replace("ट्ठ", "ठ").replace("ठ्ठ", "ठ").replace("लिस", "लीस")
 
 
 def _numbers(table: str, without: Iterable[str] = ()) -> dict[str, Decimal]:

@@ -19,6 +19,7 @@ from training.normalisation import number_words as words
 from training.normalisation.number_words import spelling
 
 HALF, DIGITS_IN_A_ROW = Decimal("0.5"), 3
+_CENTURIES = (Decimal(18), Decimal(19), Decimal(20))
 
 _WRITTEN = re.compile(r"\d+(?:\.\d+)?")
 _GLUED = re.compile(r"(\d+(?:\.\d+)?)([^\d.].*)")  # 500रुपये, 5kg
@@ -137,7 +138,7 @@ def _value(key: str, tongue: str) -> Decimal | None:
 
 def _number(sequence: Sequence[_Word], place: int) -> tuple[str | None, int]:
     """The number that begins at `place` in digits, or None; and the place after it (after one word when None)."""
-    in_a_row = _digit_by_digit(sequence, place)
+    in_a_row = _digit_by_digit(sequence, place) or _year(sequence, place)
     if in_a_row:
         return in_a_row
     total, current, last_scale, at = Decimal(0), None, None, place
@@ -173,6 +174,22 @@ def _number(sequence: Sequence[_Word], place: int) -> tuple[str | None, int]:
     if at == place + 1 and sequence[place].digits:
         return _tidy(sequence[place].digits), at
     return _written(total + (current or 0)), at
+
+
+def _year(sequence: Sequence[_Word], place: int) -> tuple[str, int] | None:
+    """nineteen ninety nine, twenty twenty six: said in two halves, in English alone."""
+    first, rest = sequence[place], sequence[place + 1 : place + 3]
+    if not rest or not first.english or first.value not in _CENTURIES or not rest[0].english:
+        return None
+    year, after = rest[0].value or Decimal(0), place + 2
+    if year < 10 or rest[0].digits:
+        return None
+    if year >= 20 and year % 10 == 0 and len(rest) > 1 and rest[1].english and 1 <= (rest[1].value or 0) <= 9:
+        year, after = year + (rest[1].value or 0), place + 3
+    following = sequence[after] if after < len(sequence) else None
+    if following is not None and (following.hundred or following.scale is not None):
+        return None  # twenty, fifty thousand
+    return f"{first.value}{year}", after
 
 
 def _below_hundred(

@@ -39,6 +39,7 @@ def indic(text: str) -> str:
     """
     if not text.isascii():
         text = _EYELASH.sub(f"\u0931{VIRAMA}", unicodedata.normalize("NFC", text))
+    text = text.replace(_KEPT_POINT, " ")  # nobody's letter
     if any(character.isdigit() for character in text):
         text = _GROUPED.sub(lambda found: found[0].replace(",", ""), text)
         text = _POINT.sub(_KEPT_POINT, text)

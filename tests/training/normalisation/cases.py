@@ -34,6 +34,8 @@ NUMBERS_HINDI = [
     ("do hazaar", "दो हज़ार", "2000"),
     ("500 रु.", "₹500/-", "500 रुपये"),
     ("1,25,000.50", "125000.5", "125000.5"),
+    ("पैंतालिस", "पैंतालीस", "45"),
+    ("पचीस", "25", "25"),
 ]
 
 NUMBERS_MARATHI = [
@@ -75,6 +77,10 @@ NUMBERS_ENGLISH = [
     ("50%", "fifty percent", "50 percent"),
     ("5kg", "five kg", "5 kg"),
     ("Rs500", "500 Rs.", "500 rupees"),
+    ("in nineteen ninety-nine", "in 1999", "in 1999"),
+    ("since twenty twenty six", "since 2026", "since 2026"),
+    ("eighteen fifty seven", "1857", "1857"),
+    ("twenty fifty thousand", "20 50000", "20 50000"),
 ]
 
 NUMBERS_HINGLISH = [

@@ -3,7 +3,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from training.normalize import NORMALISERS, indic, strict
@@ -23,6 +23,7 @@ def test_no_vowel_sign_and_no_other_mark_disappears(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", NORMALISERS)
+@example(word="ए", sign="़")
 @given(word=st.text(st.sampled_from(LETTERS), min_size=1, max_size=6), sign=st.sampled_from("ािीुूृेैोौॉॅंःँ़्"))
 def test_a_dropped_mark_is_seen_in_every_reading(name: str, word: str, sign: str) -> None:
     read = NORMALISERS[name]
@@ -38,6 +39,7 @@ def test_any_text_is_read_and_single_spaces_part_its_words(name: str, text: str,
 
 
 @pytest.mark.parametrize("name", ["strict@1", "indic@1"])
+@example(text="\ue000")
 @given(text=ANY)
 def test_reading_what_was_read_changes_nothing(name: str, text: str) -> None:
     read = NORMALISERS[name]
