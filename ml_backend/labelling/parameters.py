@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml_backend.errors import InvalidInput
+from ml_backend.labelling.controls import SCRIPTS
 
+ANY_SCRIPT = "any"
 MAX_TEXT_CHARS = 2000
 MAX_HOTWORDS = 200
 
@@ -81,6 +83,8 @@ def _fields(params: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         hotwords = [word.strip() for word in hotwords.split(",") if word.strip()]
     words = isinstance(hotwords, list) and len(hotwords) <= MAX_HOTWORDS and all(_is_text(w, 100) for w in hotwords)
     take("hotwords", tuple(hotwords) if words else (), words, f"a list of at most {MAX_HOTWORDS} words")
+    if (scripts := params.get("script_policy")) is not None and not _is_policy(scripts):
+        mistakes.append(f"script_policy must give each language one of {', '.join((*SCRIPTS, ANY_SCRIPT))}")
     beam = params.get("beam_size")
     take("beam_size", beam, isinstance(beam, int) and not isinstance(beam, bool) and 1 <= beam <= 20, "1 to 20")
     least: Any = params.get("minimum_confidence")
@@ -90,6 +94,12 @@ def _fields(params: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 def _is_text(value: Any, limit: int) -> bool:
     return isinstance(value, str) and len(value) <= limit and "\x00" not in value
+
+
+def _is_policy(value: Any) -> bool:
+    """Whether every language has a script we know; a misspelt one would let every script through."""
+    known = {ANY_SCRIPT, *(word for words in SCRIPTS.values() for word in words)}
+    return isinstance(value, Mapping) and all(_is_text(one, 20) and one.casefold() in known for one in value.values())
 
 
 def _is_number(value: Any) -> bool:

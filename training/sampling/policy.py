@@ -2,7 +2,7 @@
 
 The three ways to write of the annotators' instructions: Deva, everything in Devanagari; Latn, everything in Roman
 letters; Mixed, Hindi and Marathi words in Devanagari and English words in Roman letters, so that a Hindi word is never
-there in two spellings. A language without a policy is taken in any script.
+there in two spellings. A language without a policy, or with `any`, is taken in every script.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ml_backend.labelling.controls import SCRIPTS
 from training.normalisation import hinglish
 from training.normalisation.writing import indic, scripts
 
@@ -18,9 +19,8 @@ LEAST_CERTAIN = 0.8  # of a detected language
 
 MIXED = "Mixed"
 _SCRIPTS_OF_POLICY = {
-    "deva": {"Deva"}, "devanagari": {"Deva"}, "latn": {"Latn"}, "roman": {"Latn"}, "latin": {"Latn"},
-    "mixed": {"Deva", "Latn"}, "both": {"Deva", "Latn"},
-}  # fmt: skip
+    word: {"Deva", "Latn"} if code == MIXED else {code} for code, words in SCRIPTS.items() for word in words
+}
 _UNCLEAR = re.compile(
     r"[\[(<{【［]\s*(?:un-?\s?clear|inaudible|unintelligible|अस्पष्ट)"  # whatever follows, closed or not
     r"|[\[(<{【［]\s*(?:noise|crosstalk|\?+|x{2,3})[^\])>}】］]{0,40}[\])>}】］]",

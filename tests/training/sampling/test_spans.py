@@ -74,3 +74,9 @@ def test_a_mark_for_what_was_not_understood_is_found_closed_or_not(mark: str) ->
     assert policy.unclear(f"मेरा {mark} है")
     assert policy.unclear(f"मेरा{mark}{'लंबा ' * 20}")
     assert not policy.unclear("मेरा नंबर (घर का) unclear [है]")
+
+
+@pytest.mark.parametrize(("script", "off"), [("Deva", True), ("देवनागरी", True), ("Romanised", False), ("any", False)])
+def test_a_policy_is_known_by_every_name_of_its_script(script: str, off: bool) -> None:
+    assert policy.off_script("mujhe order", "hi", {"hi": script}) is off
+    assert not policy.off_script("mujhe order", "mr", {"hi": script})
