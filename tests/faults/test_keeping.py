@@ -131,6 +131,7 @@ def test_f51_after_a_restore_the_listing_fills_the_gap_and_objects_without_rows_
     assert cli.main(["restore", str(tmp_path / "copy.tar.gz")]) == 0
     shutil.copytree(objects, folder / "objects", dirs_exist_ok=True)  # originals lie on other disks
     assert {row.call_sid for row in whole.rows(tables.calls)} < before.keys()
+    unheard = whole.call(3, audio=(ROOT / "ml_backend/bundled/calls/hi-refund-sum.wav").read_bytes())["CallSid"]
     works = {
         "listing": lambda c: jobs.enqueue(c, jobs.RECONCILE_CALLS, key="2", hours=2),
         "store": lambda c: jobs.enqueue(c, jobs.SCAN_BUCKET, key=f"{BUCKET}:1", bucket=BUCKET, full=1),
@@ -140,11 +141,12 @@ def test_f51_after_a_restore_the_listing_fills_the_gap_and_objects_without_rows_
         with whole.context.db.transaction() as connection:
             works[name](connection)
         whole.run_jobs()
-    assert {row.call_sid: row.state for row in whole.rows(tables.calls)} == before
-    assert len(whole.studio.tasks) == 2
+    after = {row.call_sid: row.state for row in whole.rows(tables.calls)}
+    assert after == before | {unheard: "tasked"}, "nobody called back about the third while all was down"
+    assert len(whole.studio.tasks) == 3
     open_ = [row for row in whole.rows(tables.tasks) if row.ls_task_id is not None]
     names = {row.id: row.call_sid for row in whole.rows(tables.recordings)}
-    assert {names[row.recording_id] for row in open_} == before.keys(), "each task is over its call again"
+    assert {names[row.recording_id] for row in open_} == after.keys(), "each task is over its call again"
     calls_of = {row.id: names[row.recording_id] for row in open_}
     said = {calls_of[row.task_id]: row.text for row in whole.rows(tables.annotations)}
     assert said == {call_sid: f"what was said in {call_sid}" for call_sid in before}

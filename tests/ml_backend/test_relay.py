@@ -257,9 +257,9 @@ def test_emptying_redis_with_a_hundred_jobs_pending_loses_and_repeats_nothing(
         _add(with_redis, POOLED, n=n)
     with serve.processes(with_redis, redis_url=redis_server.url) as start:
         start("relay")
-        start("worker:transcribe")
-        until(lambda: _states(with_redis).get("done", 0) > 0)
+        until(lambda: _states(with_redis).get("queued", 0) > 0)
         redis_server.client().flushall()
+        start("worker:transcribe")
         until(lambda: _states(with_redis) == {"done": 100}, timeout_s=40, say=lambda: _states(with_redis))
     ends = [line for line in diary(with_redis) if line.startswith("end")]
     assert len(ends) == len(set(ends)) == 100
