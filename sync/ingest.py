@@ -27,6 +27,7 @@ from ml_backend.calls import ledger
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.storage import sha256_of
+from ml_backend.tables import annotations as written
 from ml_backend.tables import recordings, tasks
 from sync.exotel import client as exotel
 from sync.label_studio import client as label_studio
@@ -50,8 +51,11 @@ class _Original:
     size_bytes: int
 
 
-def ingest_recording(context: JobContext, recording_id: int) -> None:
-    """Recording -> Object; then its transcription. Safe to repeat: a ready recording only moves on."""
+def ingest_recording(context: JobContext, recording_id: int, transcribe: int = 1) -> None:
+    """Recording -> Object; then its transcription. Safe to repeat: a ready recording only moves on.
+
+    Without `transcribe` it is heard only if a task waits for it: what was annotated before needs its sound alone.
+    """
     recording = context.db.row(recordings, recording_id)
     if recording.state in _LEFT_ALONE or refetching.waits(recording):
         return
@@ -72,11 +76,13 @@ def ingest_recording(context: JobContext, recording_id: int) -> None:
         if _has_another_way(context, recording, values):
             return
         failpoints.hit("ingest.before-commit")
-    if not _go_on(context, recording, values) and values:  # erased meanwhile: what was just made goes too
+    if (
+        not _go_on(context, recording, values, transcribe=bool(transcribe)) and values
+    ):  # erased meanwhile: what was just made goes too
         removal.remove_audio(context, SimpleNamespace(**{**recording._asdict(), **values}), removal.Removed())
 
 
-def _go_on(context: JobContext, recording: sa.Row[Any], values: dict[str, Any]) -> bool:
+def _go_on(context: JobContext, recording: sa.Row[Any], values: dict[str, Any], *, transcribe: bool) -> bool:
     """Write down what was found, and wake what follows; False when the recording is not wanted any more."""
     with context.db.transaction() as connection:
         if not refetching.is_wanted(connection, recording.id):
@@ -85,9 +91,15 @@ def _go_on(context: JobContext, recording: sa.Row[Any], values: dict[str, Any]) 
             db.update(connection, recordings, recording.id, **values)
         voice = recording.synthetic and layouts.is_voice(recording.bucket, recording.object_key, context.settings)
         following = jobs.SELECT_RECORDING if voice else jobs.TRANSCRIBE_RECORDING  # nobody need hear what we made
-        jobs.enqueue(
-            connection, following, key=str(recording.id), priority=jobs.urgency(context), recording_id=recording.id
-        )
+        mine, alive = tasks.c.recording_id == recording.id, written.c.deleted_at.is_(None)
+        waits = sa.select(tasks.c.id).where(mine, tasks.c.state.in_(("open", "wanted", "waiting"))).limit(1)
+        if transcribe or connection.execute(waits).first():
+            jobs.enqueue(
+                connection, following, key=str(recording.id), priority=jobs.urgency(context), recording_id=recording.id
+            )
+        done = sa.exists().where(written.c.task_id == tasks.c.id, alive)  # by its sound they are decided anew
+        for task_id in connection.execute(sa.select(tasks.c.id).where(mine, done)).scalars().all() if values else ():
+            jobs.enqueue(connection, jobs.SAMPLE_TASK, key=str(task_id), task_id=task_id)
         ledger.recording_moved(connection, recording.id)
     return True
 

@@ -3,7 +3,7 @@
 Webhooks are hints (design D4): Label Studio sends each once, waits a second and never repeats. So the list is read
 back at intervals (`sync.comparison`) and after every hint, annotations and all. A task we do not know becomes a row
 with a recording and an ingest job; one that is gone is marked; annotations are compared one by one. Tasks that are
-annotated already are not transcribed unless somebody asks for them by id.
+annotated already get their sound, for datasets, and are not transcribed unless somebody asks for them by id.
 """
 
 from __future__ import annotations
@@ -124,6 +124,11 @@ def _take(
                     priority=priority,
                     recording_id=row.recording_id,
                 )
+            elif annotated and row.recording_id and _without_sound(connection, row):
+                jobs.enqueue(
+                    connection, jobs.INGEST_RECORDING, key=str(row.recording_id), priority=jobs.BULK,
+                    recording_id=row.recording_id, transcribe=0,
+                )  # fmt: skip
     return changed, lists.compare(context, project, found, rows_of, read_at)
 
 
@@ -216,6 +221,12 @@ def _drafted(connection: Connection, project: sa.Row[Any], row: sa.Row[Any]) -> 
         predictions.c.task_id == row.id, predictions.c.draft_label == project.draft_label
     )
     return connection.execute(there.limit(1)).first() is not None
+
+
+def _without_sound(connection: Connection, row: sa.Row[Any]) -> bool:
+    """Whether a task's recording is known and was never read; datasets cut its annotations from it."""
+    state = sa.select(recordings.c.state).where(recordings.c.id == row.recording_id)
+    return connection.execute(state).scalar() in ("found", "stored")
 
 
 def _known(context: Context, project: sa.Row[Any], asked: Sequence[int] | None) -> set[int]:

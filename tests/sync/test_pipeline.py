@@ -115,6 +115,14 @@ def test_an_existing_project_keeps_its_work_and_its_open_tasks_get_drafts(servic
     assert service.client.predictions(done_id) == []
     [annotation] = service.rows(tables.annotations)
     assert (annotation.text, annotation.before_attach, annotation.project_id) == ("by hand", True, row_id)
+    heard = {row.recording_id for row in service.rows(tables.transcriptions)}
+    assert {row.state for row in service.rows(tables.recordings)} == {"ready"}  # datasets cut both
+    assert {row.ls_task_id: row.recording_id in heard for row in service.rows(tables.tasks)} == {
+        open_id: True, done_id: False,
+    }  # fmt: skip
+    [sample] = service.rows(tables.samples)
+    assert (sample.before_attach, sample.reason_code) == (True, "language-unknown")  # nobody said, nothing was heard
+    assert sample.end_s > 0
     planned = pipeline.plan(service.context, project_id)
     assert [change.sentence for change in planned.changes if change.needed] == []
 
