@@ -5,6 +5,7 @@ The trainer brings mixed precision, checkpoints, resuming, several GPUs (acceler
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from transformers import (
     Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
     TrainerCallback,
+    TrainerControl,
     WhisperForConditionalGeneration,
 )
 from transformers.integrations.integration_utils import TensorBoardCallback
@@ -138,9 +140,15 @@ def train(
         if isinstance(each, TensorBoardCallback) and each.logging_dir is None:
             each.logging_dir = str(folder.parent / "tensorboard")  # checkpoints are deleted when a run is over
         if hasattr(each, "log"):
-            each.log = running.log  # what it measures reaches the trackers, too
+            each.log = partial(_tell, running)
     running.train(resume_from_checkpoint=str(newest) if newest else None)
     return running
+
+
+def _tell(running: Seq2SeqTrainer, numbers: dict[str, float]) -> None:
+    """What one process measured reaches its trackers. Not the trainer's `log`, in which all processes meet; and with a
+    control of its own, so that nobody thinks the step's numbers were logged."""
+    running.callback_handler.on_log(running.args, running.state, TrainerControl(), numbers)
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

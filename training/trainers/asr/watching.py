@@ -58,7 +58,7 @@ class Watch(TrainerCallback):
         self._seed, self._job, self._before, self._state = seed, job, before, _State()
         self._began, self._first_step, self._loss = time.monotonic(), 0, None
         self.stopped = ""  # why it ended before its last step: early, asked
-        self.log: Callable[[dict[str, float]], None] = lambda numbers: None  # the trainer's, which tells its trackers
+        self.log: Callable[[dict[str, float]], Any] = lambda numbers: None  # to trackers: the loop puts it in
 
     @property
     def best(self) -> Path:

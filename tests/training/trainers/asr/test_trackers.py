@@ -41,5 +41,6 @@ def test_loss_and_word_error_rate_are_written_beside_the_run_and_stay(tmp_path: 
     told = [json.loads(line) for line in (folder / "tensorboard" / "events").read_text().splitlines()]
     names = {name for name, _, _ in told}
     assert {"train/loss", "train/validation_wer"} <= names
+    assert [step for name, _, step in told if name == "train/validation_wer"] == [2]
     assert not (folder / "checkpoints").exists()
     context.db.dispose()
