@@ -17,6 +17,7 @@ SPOKEN_SIGNS = "%&@+=°"  # said aloud, so each is a word; signs of currencies a
 
 _EYELASH = re.compile(f"\u0930{VIRAMA}{ZWJ}")  # Marathi: दुसर्‍या is also typed दुसऱ्या, and दर्या is another word
 _GROUPED = re.compile(r"(?<![\d,])\d{1,3}(?:,\d{2,3})*,\d{3}(?![\d,]\d)")  # 1,25,000 and 125,000
+_DIGIT = re.compile(r"\d")
 _POINT = re.compile(r"(?<=\d)\.(?=\d)")
 _APOSTROPHE = re.compile(r"(?<=\S)['’‘ʼ`´](?=\S)")
 _KEPT_POINT = "\ue000"  # a point between digits while punctuation is removed
@@ -40,11 +41,11 @@ def indic(text: str) -> str:
     if not text.isascii():
         text = _EYELASH.sub(f"\u0931{VIRAMA}", unicodedata.normalize("NFC", text))
     text = text.replace(_KEPT_POINT, " ")  # nobody's letter
-    if any(character.isdigit() for character in text):
+    if _DIGIT.search(text):
         text = _GROUPED.sub(lambda found: found[0].replace(",", ""), text)
         text = _POINT.sub(_KEPT_POINT, text)
     text = _APOSTROPHE.sub("", text.casefold())
-    text = "".join([_word_part(character) for character in text])
+    text = text.translate(_WORD_PARTS)
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)  # marks meet when what stood between them is gone
     return " ".join(text.split())
@@ -74,7 +75,14 @@ def _shown(character: str) -> str:
     return " " if category == "Cc" else ""
 
 
-@lru_cache(maxsize=8192)
+class _WordParts(dict[int, str]):
+    """Code point -> what is left of it, as `str.translate` asks for it; found out once for each."""
+
+    def __missing__(self, code: int) -> str:
+        part = self[code] = _word_part(chr(code))
+        return part
+
+
 def _word_part(character: str) -> str:
     """A character as it stays in words; "" glues what is left and right of it, " " parts them."""
     if character == _KEPT_POINT:
@@ -87,3 +95,6 @@ def _word_part(character: str) -> str:
     if character in SPOKEN_SIGNS or category == "Sc":
         return f" {character} "
     return " "
+
+
+_WORD_PARTS = _WordParts()

@@ -47,7 +47,7 @@ class Familiar:
         self._counters = np.zeros(2**22, dtype=np.uint16)
         self._texts = 0
         for found in texts:
-            places = np.unique(found & np.uint64(2**22 - 1))
+            places = found & np.uint64(2**22 - 1)  # a place that is there twice counts once all the same
             self._counters[places] += self._counters[places] < np.iinfo(np.uint16).max
             self._texts += 1
 
