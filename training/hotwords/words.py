@@ -72,7 +72,7 @@ def find(connection: Connection, name: str, *, project_id: int | None, language:
         raise InvalidInput(
             "no-such-hotword",
             f"{name[:80]!r} is not on the list.",
-            "See `python -m ml_backend hotwords list`; a new word needs --project and --language.",
+            "See `python -m ml_backend hotwords list`; `approve` takes a new word with --project and --language.",
             status=404,
         )
     which = ", ".join(f"{row.id} (project {row.project_id}, {row.language})" for row in rows)
