@@ -141,7 +141,9 @@ def newest_test_set(context: Context) -> int:
     found = next((row for row in tested if row.name == dataset.DEFAULT), next(iter(tested), None))
     if found is None:
         raise PermanentError(
-            "no-test-set", "There is no dataset with test rows.", "Have tasks of the blind audit annotated (AUDIT_SHARE, BLIND_SHARE), then `export`."
+            "no-test-set",
+            "There is no dataset with test rows.",
+            "Have tasks of the blind audit annotated (AUDIT_SHARE, BLIND_SHARE), then `export`.",
         )
     return int(found.id)
 
