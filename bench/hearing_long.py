@@ -56,18 +56,30 @@ def _peak(duration_s: float) -> tuple[float, float]:
         given = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
         environment = given | {"DATA_DIR": name, "OBJECT_STORE": str(objects), "ASR_THREADS": "1"}
         for words in (("db", "upgrade"), ("sync", "objects", "--full")):
-            _command(environment, *words).wait()
-        running = _command(environment, "jobs", "run")
-        _, status, used = os.wait4(running.pid, 0)
-        said = _command(environment, "calls", "list", "--json", out=subprocess.PIPE).communicate()[0].decode()
-        if status or '"heard"' not in said:
+            _output(environment, *_words(*words))
+        said = _output(environment, sys.executable, "-c", _MEASURED, *_words("jobs", "run")).split()
+        if said[0] != "0" or '"heard"' not in _output(environment, *_words("calls", "list", "--json")):
             raise RuntimeError(f"The call was not heard: {said}")
-        return used.ru_maxrss / 1024, used.ru_utime + used.ru_stime
+        return float(said[1]) / 1024, float(said[2])
 
 
-def _command(environment: dict[str, str], *words: str, out: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "ml_backend", *words]
-    return subprocess.Popen(command, env=environment, stdout=out, cwd=CALLS.parents[2])
+# A process counts the memory of the one that started it as its own: so a small one starts it.
+_MEASURED = """
+import os, subprocess, sys
+started = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, used = os.wait4(started.pid, 0)
+print(status, used.ru_maxrss, used.ru_utime + used.ru_stime)
+"""
+
+
+def _words(*words: str) -> list[str]:
+    return [sys.executable, "-m", "ml_backend", *words]
+
+
+def _output(environment: dict[str, str], *command: str) -> str:
+    return subprocess.run(
+        command, env=environment, cwd=CALLS.parents[2], stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
 
 
 def _write(path: Path, duration_s: float) -> None:

@@ -57,7 +57,7 @@ class Familiar:
         return rare
 
 
-@dataclass
+@dataclass(slots=True)  # there is one of each recording at once
 class Heard:
     """What was written down of one recording, as the smallest hashes of its rare triples."""
 
