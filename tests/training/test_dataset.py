@@ -117,6 +117,18 @@ def test_hugging_face_loads_the_folder_with_its_three_splits_and_the_sound_of_ea
     assert row.counts["rows"] == 4
 
 
+def test_a_dataset_with_an_empty_split_is_loaded(service: Service, tmp_path: Path, monkeypatch: Any) -> None:
+    """As in every first dataset: nobody's blind audit is written down yet."""
+    import datasets
+    from datasets import config
+
+    monkeypatch.setattr(config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    service.sample(service.call(CHAIR, who=caller(3), sid="c"), 0.0, 2.0, "कुर्सी", ls=14)
+    dataset.export(service.context)
+    found = datasets.load_dataset(str(tmp_path / "data" / "objects" / "kaan-audio" / "datasets" / "calls" / "1"))
+    assert [len(rows) for rows in found.values()] == [1]
+
+
 def _same_sound(service: Service, row: dict[str, Any], folder: Path) -> None:
     """The bytes of a row are the annotators' region of the recording, on the leg that speaks."""
     path = folder / "piece.wav"

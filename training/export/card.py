@@ -52,7 +52,8 @@ def _head(counts: dict[str, Any], renderings: dict[str, Any]) -> list[str]:
     folder = next((form for form in ("parquet", "text") if form in renderings), None)
     if folder:
         head += ["configs:", "- config_name: default", "  data_files:"]
-        for split in splits.SPLITS:
+        there = {file["split"] for file in renderings[folder]["files"]}
+        for split in filter(there.__contains__, splits.SPLITS):
             head += [f"  - split: {split}", f"    path: {folder}/{split}-*.parquet"]
     return [*head, "---"]
 

@@ -134,8 +134,8 @@ class _Parts:
         self._lines.append(line)
 
     def finish(self) -> None:
-        """The rest; a split without rows still is a file, so that all three can be loaded."""
-        if self._lines or self._batches or not (self._number or self._writer):
+        """The rest. A split without rows is no file: `datasets` cannot read one that is empty."""
+        if self._lines or self._batches:
             self._write()
         self._close()
 
@@ -151,7 +151,7 @@ class _Parts:
     def _write(self) -> None:
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._path, self._schema, **options(audio=self._audio))
-        if self._lines or not self._batches:
+        if self._lines:
             self._batches.append(self._columns(self._lines))
         self._writer.write_table(pa.Table.from_batches(self._batches, schema=self._schema))
         self._rows += sum(batch.num_rows for batch in self._batches)
