@@ -50,6 +50,7 @@ class Arguments:
 
     # what is heard
     timestamped_share: float = 0.5
+    most_left_out: float = 0.2  # of the rows, because they do not fit the base's window; more is refused
     several_share: float = 0.15  # windows of several phrases of one speaker
     noise_share: float = 0.4
     snr_low_db: float = 5.0
@@ -109,7 +110,7 @@ _CHOICES = {
 }  # fmt: skip
 _SHARES = (
     "warm_up_share", "decay_share", "lora_dropout", "timestamped_share", "several_share", "noise_share",
-    "telephone_share", "replay_share", "parity_bound",
+    "telephone_share", "replay_share", "parity_bound", "most_left_out",
 )  # fmt: skip
 _RANGES = {
     "epochs": (0.01, 1000), "steps": (0, 10_000_000), "learning_rate": (0, 0.1), "weight_decay": (0, 1),

@@ -15,7 +15,6 @@ from training.normalisation.writing import scripts
 
 LEAST_SPEAKERS = 2
 AGENT = "agent-"  # agents are on every side by their work; they are told apart by call
-MOST_LEFT_OUT = 0.2  # of the rows, because they do not fit the model's window
 _SHOWN = 20
 _SCRIPTS = {"hi": {"Deva", "Latn"}, "mr": {"Deva", "Latn"}, "en": {"Latn"}}
 

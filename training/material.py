@@ -49,7 +49,7 @@ class Material:
         }  # fmt: skip
 
 
-def gather(context: Context, dataset_id: int, replay_id: int, base: Base) -> Material:
+def gather(context: Context, dataset_id: int, replay_id: int, base: Base, *, most_left_out: float) -> Material:
     """PermanentError `training-data-refused` with counts and row ids, where nothing should be learnt from the data."""
     known = frozenset(base.languages)
     lines = [_taught(line, known) for line in dataset.read(context, dataset_id)]
@@ -66,8 +66,8 @@ def gather(context: Context, dataset_id: int, replay_id: int, base: Base) -> Mat
     material.left_out["too-long"] = [line["id"] for line in learnt if _length(line) > base.window.max_s]
     material.left_out["too-short"] = [line["id"] for line in learnt if _length(line) < _SHORTEST_S]
     material.left_out = {reason: ids for reason, ids in material.left_out.items() if ids}
-    if len(learnt) - len(material.new) > checks.MOST_LEFT_OUT * max(1, len(learnt)):
-        found.append(_unfit(material, learnt, base))
+    if len(learnt) - len(material.new) > most_left_out * max(1, len(learnt)):
+        found.append(_unfit(material, learnt, base, most_left_out))
     with audio.Clips(context) as clips:
         clips.expect(material.new + material.replay)
         gone = [line["id"] for line in material.new + material.replay if not clips.known(line)]
@@ -116,7 +116,11 @@ def _length(line: dict[str, Any]) -> float:
     return float(line["end_s"] - line["start_s"])
 
 
-def _unfit(material: Material, learnt: list[dict[str, Any]], base: Base) -> checks.Objection:
+def _unfit(material: Material, learnt: list[dict[str, Any]], base: Base, most_left_out: float) -> checks.Objection:
     ids = material.left_out.get("too-long", []) + material.left_out.get("too-short", [])
-    sentence = f"{len(ids)} of {len(learnt)} rows do not fit the base's window of {base.window.max_s:g} s"
+    sentence = (
+        f"{len(ids)} of {len(learnt)} rows do not fit the base's window of {base.window.max_s:g} s, where at most "
+        f"{most_left_out:.0%} may be left out: take a base with a longer window, or allow more with "
+        "`--option most_left_out=0.5`"
+    )
     return checks.Objection("window", sentence, len(ids), tuple(ids[:20]))

@@ -160,7 +160,9 @@ def _prepared(context: Context, row: Any, workspace: Workspace, report: Report) 
     base = bases.find(context, arguments.base)
     manifest.require_name(arguments.name or base.name)
     arguments = arguments.settled(base.window.pad_to_s)
-    found = material.gather(context, row.dataset_id, arguments.replay_dataset_id, base)
+    found = material.gather(
+        context, row.dataset_id, arguments.replay_dataset_id, base, most_left_out=arguments.most_left_out
+    )
     estimate = _estimate(context, base, arguments, found, workspace)
     _note(context, row.id, base_version=base.version or base.location, estimate=estimate, metrics=found.to_json())
     material.write(context, found, workspace)

@@ -217,13 +217,13 @@ def test_an_agent_may_be_on_both_sides_because_calls_tell_agents_apart(context, 
     ]
     dataset_id = spoken.dataset_of(context, "calls", rows, tmp_path / "scratch")
     base = bases.find(context, "bundled")
-    assert material.gather(context, dataset_id, 0, base).clips == 8
+    assert material.gather(context, dataset_id, 0, base, most_left_out=0.2).clips == 8
 
 
 def test_a_call_that_switches_between_two_languages_is_taught_as_the_first(context, tmp_path):
     rows = [Line(f"r{n}", spoken.tone(n), "मेरा order", "hi-en" if n < 3 else "hi", f"s{n % 3}") for n in range(8)]
     dataset_id = spoken.dataset_of(context, "calls", rows, tmp_path / "scratch")
-    found = material.gather(context, dataset_id, dataset_id, bases.find(context, "bundled"))
+    found = material.gather(context, dataset_id, dataset_id, bases.find(context, "bundled"), most_left_out=0.2)
     assert [line["language"] for line in found.new + found.replay] == ["hi"] * 16
 
 
