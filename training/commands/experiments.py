@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from ml_backend import registry, routing, settings, tables
 from ml_backend.context import Context, open_context
@@ -79,7 +79,7 @@ def list_(as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps({"experiments": [_facts(row) for row in rows]}, ensure_ascii=False))
         return
-    table = Table("name", "kind", "share", "champion", "challenger", "state")
+    table = Table(Column("name", overflow="fold"), "kind", "share", "champion", "challenger", "state")
     for row in rows:
         table.add_row(row.name, row.kind, f"{row.traffic_share:.0%}", row.champion, row.challenger, row.state)
     Console().print(table if rows else "No experiment was ever started.")
