@@ -11,7 +11,7 @@ import json
 import shutil
 from pathlib import Path
 
-from ml_backend import manifest, registry
+from ml_backend import manifest, model_files, registry
 from ml_backend.context import Context
 from ml_backend.engine import Transcriber
 from ml_backend.errors import InvalidInput, PermanentError
@@ -22,7 +22,7 @@ _NEXT = "Convert the model with ct2-transformers-converter --copy_files tokenize
 
 
 def adopt(context: Context, folder: Path, *, name: str = "", trained_on: str = "made elsewhere") -> registry.Version:
-    """Check, copy to DATA_DIR/models, try out, register. The same folder again is the same version.
+    """Check, try out, put into the object store, register. The same folder again is the same version.
 
     Raises PermanentError `model-file-...` for what must not be loaded, ConfigurationError where it does not load.
     """
@@ -41,12 +41,10 @@ def adopt(context: Context, folder: Path, *, name: str = "", trained_on: str = "
             )  # fmt: skip
         manifest.verify(partial)
         Transcriber.load(partial, settings=context.settings).self_check()
-        location = models / described.model_version
-        if not location.is_dir():
-            partial.replace(location)
+        location = model_files.publish(context, partial, f"{model_files.FOLDER}/{described.model_version}")
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return registry.register(context, str(location), lineage={"from": folder.name, "trained_on": described.trained_on})
+    return registry.register(context, location, lineage={"from": folder.name, "trained_on": described.trained_on})
 
 
 def _require_plain(folder: Path) -> None:

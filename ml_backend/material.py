@@ -16,9 +16,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend import tables
-from ml_backend.tables import checkpoints, recordings, runs, samples
+from ml_backend.tables import checkpoints, recordings, runs, samples, tasks
 from ml_backend.tables import jobs as job_rows
 
+BLIND_AUDIT = "blind"  # the selection reason of a random sample of all speech, written down without a draft
 CHECK_EVERY_S = 300.0  # how often it is asked whether the next run is due
 RATE_DAYS = 14  # the recent past that the expected date is told from
 UNDER_WAY = ("waiting", "running")
@@ -57,10 +58,10 @@ def by_language(connection: Connection, mark: Mark) -> dict[str, dict[str, Any]]
     """Per language: accepted samples, hours of them, how many are new, how many are for testing only."""
     seconds = sa.func.sum(samples.c.end_s - samples.c.start_s)
     new = sa.func.sum(sa.case((_new(mark), 1), else_=0))
-    tests = sa.func.sum(sa.case((samples.c.blind, 1), else_=0))
+    tests = sa.func.sum(sa.case((sa.and_(samples.c.blind, tasks.c.selection_reason == BLIND_AUDIT), 1), else_=0))
     found = (
         sa.select(samples.c.language, sa.func.count(), seconds, new, tests)
-        .select_from(_real())
+        .select_from(_real().outerjoin(tasks, tasks.c.id == samples.c.task_id))
         .where(_usable())
         .group_by(samples.c.language)
         .order_by(sa.func.count().desc())

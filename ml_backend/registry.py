@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import jobs, manifest, tables
+from ml_backend import jobs, manifest, model_files, tables
 from ml_backend.context import Context
 from ml_backend.db import insert_once
 from ml_backend.errors import ConfigurationError, PermanentError, RetryableError
@@ -45,13 +45,14 @@ def register(
     context: Context, location: str, *, kind: str = "asr", run_id: int | None = None,
     lineage: dict[str, Any] | None = None, parity: dict[str, Any] | None = None,
 ) -> Version:  # fmt: skip
-    """Make a folder or `hub:` name a version; its files are verified first. The same folder again is the same row.
+    """Make a location a version; its files are verified first. The same files again are the same row.
 
-    `lineage` says what it was made from, `parity` how the served form compares with the trained one.
+    Where the row's own location is gone (another installation, another DATA_DIR), it gets this one. `lineage` says what
+    it was made from, `parity` how the served form compares with the trained one.
     """
-    described, languages = _describe(location)
+    described, languages = _describe(context, location)
     with context.db.transaction() as connection:
-        row_id, _ = insert_once(
+        row_id, new = insert_once(
             connection,
             tables.model_versions,
             {
@@ -66,6 +67,17 @@ def register(
             },
             key=("version",),
         )
+        found = _by_id(connection, row_id)
+    if (
+        new
+        or found.location == location
+        or model_files.present(context, found.location, found.manifest["files"]) is None
+    ):
+        return found
+    with context.db.transaction() as connection:
+        table = tables.model_versions
+        moved = sa.update(table).where(table.c.id == row_id, table.c.location == found.location)
+        connection.execute(moved.values(location=location))
         return _by_id(connection, row_id)
 
 
@@ -224,22 +236,50 @@ def _default(context: Context) -> Version:
     name = context.settings.asr_model
     with context.db.reading() as connection:
         row = connection.execute(_versions().where(tables.model_versions.c.version == name)).first()
-    return _version(row) if row is not None else register(context, location_of(context.settings))
+    if row is not None:
+        return _version(row)
+    return _bundled(context) if name == "bundled" else register(context, location_of(context.settings))
+
+
+def _bundled(context: Context) -> Version:
+    """The model that came with this release, put into the store: the next release may bring another."""
+    described = manifest.read(BUNDLED)
+    with context.db.reading() as connection:
+        where = tables.model_versions.c.version == described.model_version
+        row = connection.execute(_versions().where(where)).first()
+    if row is not None and row.location.startswith(model_files.STORED):
+        return _version(row)
+    return register(context, model_files.publish(context, BUNDLED, f"{model_files.FOLDER}/{described.model_version}"))
 
 
 def location_of(settings: Settings) -> str:
-    """ASR_MODEL as a location: the bundled folder, a folder, or `hub:` and a name."""
+    """ASR_MODEL as what an engine loads: the bundled folder, a folder, or `hub:` and a name."""
     name = settings.asr_model
     if name == "bundled":
         return str(BUNDLED)
     return str(Path(name).absolute()) if Path(name).is_dir() else f"hub:{name.removeprefix('hub:')}"
 
 
-def verify(version: Version) -> None:
-    """Hold the version's files, and how it is fed, against its row: a folder may have changed since."""
-    if version.location.startswith("hub:"):
-        return
-    described, languages = _describe(version.location)
+def verified(context: Context, version: Version) -> str:
+    """What to load, after its files, and how it is fed, were held against its row: a folder may have changed since.
+
+    A copy that was fetched from the store is fetched anew once.
+    """
+    location = model_files.place(context, version.location)
+    if location.startswith(model_files.HUB):
+        return location
+    try:
+        _require_same(context, version)
+    except PermanentError:
+        if not model_files.forget(context, version.location):
+            raise
+        location = model_files.place(context, version.location)
+        _require_same(context, version)
+    return location
+
+
+def _require_same(context: Context, version: Version) -> None:
+    described, languages = _describe(context, version.location)
     fed = described.get("window"), languages
     registered = version.manifest.get("window", described.get("window")), version.languages
     if described["files"] != version.manifest["files"] or fed != registered:
@@ -250,17 +290,11 @@ def verify(version: Version) -> None:
         )
 
 
-def _describe(location: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _describe(context: Context, location: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The manifest as stored in the row. A folder without one is described by what is in it now."""
-    if location.startswith("hub:"):
-        return {"model_version": location.removeprefix("hub:").split("/")[-1], "files": {}}, ()
-    folder = Path(location)
-    if not folder.is_dir():
-        raise ConfigurationError(
-            "model-not-found",
-            f"The model folder {folder.name} does not exist.",
-            "Correct ASR_MODEL, or fetch the model.",
-        )
+    if location.startswith(model_files.HUB):
+        return {"model_version": location.removeprefix(model_files.HUB).split("/")[-1], "files": {}}, ()
+    folder = Path(model_files.place(context, location))
     if (folder / manifest.FILE).is_file():
         found = manifest.verify(folder)
         described = {"model_version": found.model_version, "files": _plain(found.files), "window": asdict(found.window)}

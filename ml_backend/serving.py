@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ml_backend import log, registry, routing
+from ml_backend import log, model_files, registry, routing
 from ml_backend.context import Context
 from ml_backend.engine import Transcriber, after_fork
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
@@ -118,6 +118,7 @@ class Serving:
             wanted = version or self._champion
             assert wanted is not None  # noqa: S101 - whoever names none has seen a champion
             if wanted.version not in self._loaded:
+                model_files.place(self._context, wanted.location)  # fetched while what is there still serves
                 gone = self._make_room()
                 try:
                     fresh = self._checked(wanted)
@@ -131,8 +132,8 @@ class Serving:
                     self._champion = wanted
 
     def _checked(self, version: Version) -> Transcriber:
-        registry.verify(version)
-        fresh = Transcriber.load(version.location, settings=self._context.settings, model_version=version.version)
+        location = registry.verified(self._context, version)
+        fresh = Transcriber.load(location, settings=self._context.settings, model_version=version.version)
         fresh.self_check()
         return fresh
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml_backend import manifest, registry
+from ml_backend import manifest, model_files, registry
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.manifest import Window
@@ -51,14 +51,14 @@ def find(context: Context, name: str) -> Base:
     """champion, bundled, a registered version, a folder of safetensors, or a hub name."""
     if name == "champion":
         registry.ensure_default(context)
-        return _of_version(registry.champion(context))
+        return _of_version(context, registry.champion(context))
     if name == "bundled":
         described = manifest.read(MODEL_FOLDER)
         return Base(str(TWIN_FOLDER), described.name, described.window, described.languages, described.model_version)
     if Path(name).is_dir():
         return _of_folder(Path(name), version=None)
     try:
-        return _of_version(registry.find(context, name))
+        return _of_version(context, registry.find(context, name))
     except PermanentError:
         if "/" not in name and name not in _PUBLISHED:
             raise
@@ -81,21 +81,21 @@ def size_of(base: Base) -> Size | None:
     return Size(known[0], known[1], known[2], known[3] * 1_000_000) if known else None
 
 
-def _of_version(version: registry.Version) -> Base:
-    if version.location == str(registry.BUNDLED):
-        described = manifest.read(MODEL_FOLDER)
+def _of_version(context: Context, version: registry.Version) -> Base:
+    described = manifest.read(MODEL_FOLDER)
+    if version.version == described.model_version:
         return Base(str(TWIN_FOLDER), described.name, described.window, described.languages, version.version)
-    if version.location.startswith("hub:"):
-        found = _published(version.location.removeprefix("hub:"))
+    if version.location.startswith(model_files.HUB):
+        found = _published(version.location.removeprefix(model_files.HUB))
         return Base(found.location, found.name, found.window, version.languages, version.version)
     weights = (version.lineage or {}).get("weights")
-    if not weights or not Path(weights).is_dir():
+    if not weights:
         raise ConfigurationError(
             "no-weights",
             f"Version {version.version} has no weights to go on from: it is there only as it is served.",
             "Name another base, e.g. --base openai/whisper-small or a folder of safetensors.",
         )
-    return _of_folder(Path(weights), version=version.version)
+    return _of_folder(Path(model_files.place(context, weights)), version=version.version)
 
 
 def _of_folder(folder: Path, *, version: str | None) -> Base:

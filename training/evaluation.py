@@ -65,11 +65,11 @@ def evaluate(
     if not lines:
         raise PermanentError(
             "no-test-rows", f"{row.name} version {row.version} has no test rows.",
-            "Have calls of the blind audit annotated, then export anew.",
+            "Have tasks of the blind audit annotated (AUDIT_SHARE, `project add --blind-share`), then export anew.",
         )  # fmt: skip
-    registry.verify(version)
+    location = registry.verified(context, version)
     with devices.held(context, devices.here(context.settings.asr_device), f"evaluation-{uuid4().hex}"):
-        engine = Transcriber.load(version.location, settings=context.settings, model_version=version.version)
+        engine = Transcriber.load(location, settings=context.settings, model_version=version.version)
         fit, quiet = listening.self_check(engine), listening.on_silence(engine, context.settings)
         heard, speed, gone = listening.listen(context, engine, lines, report)
     learnt = seen.by(context, version)

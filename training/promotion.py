@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import devices, failpoints, jobs, registry, tables
+from ml_backend import devices, failpoints, jobs, model_files, registry, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import InvalidInput, PermanentError
 from ml_backend.registry import ANY_LANGUAGE, CHAMPION, Version
@@ -57,7 +56,7 @@ def promote(
     candidate = registry.find(context, candidate.version)  # as it is at that revision: not rolled back meanwhile
     if champion.id == candidate.id and revision:
         raise InvalidInput("same-version", f"{candidate.version} is the champion already.", "Name another version.")
-    registry.verify(candidate)
+    registry.verified(context, candidate)
     if candidate.rolled_back and not force:
         return Promotion(None, False, f"{candidate.version} was rolled back; it was found wanting in use.")
     judgement = _judged(context, champion, candidate, dataset_id, language, report, force=force)
@@ -116,7 +115,7 @@ def rollback(
     target = registry.find(context, to) if to else _before(context, current, language)
     if target.id == current.id:
         raise InvalidInput("same-version", f"{target.version} is the champion already.", "Name another version.")
-    _present(target)
+    _present(context, target)
     with context.db.transaction() as connection:
         mark = {"rolled_back_at": tables.now(), "reason_code": "rolled-back", "reason": why[:400]}
         connection.execute(sa.update(model_versions).where(model_versions.c.id == current.id).values(**mark))
@@ -143,7 +142,7 @@ def newest_test_set(context: Context) -> int:
         raise PermanentError(
             "no-test-set",
             "There is no dataset with test rows.",
-            "Have tasks of the blind audit annotated (AUDIT_SHARE, BLIND_SHARE), then `export`.",
+            "Have tasks of the blind audit annotated (AUDIT_SHARE, `project add --blind-share`), then `export`.",
         )
     return int(found.id)
 
@@ -177,14 +176,9 @@ def _moves(connection: Connection, kind: str, language: str) -> Sequence[Any]:
     return connection.execute(sa.select(alias_history).where(*mine).order_by(history.id.desc())).all()
 
 
-def _present(version: Version) -> None:
+def _present(context: Context, version: Version) -> None:
     """Its files are there and as long as they were; digests are looked at by whoever loads it."""
-    if version.location.startswith("hub:"):
-        return
-    folder = Path(version.location)
-    for name, entry in version.manifest["files"].items():
-        path = folder / name
-        if not path.is_file() or path.stat().st_size != entry["size_bytes"]:
-            raise PermanentError(
-                "model-file-changed", f"{version.version} is not whole any more: {name}.", "Restore it, or name --to."
-            )
+    if (name := model_files.present(context, version.location, version.manifest["files"])) is not None:
+        raise PermanentError(
+            "model-file-changed", f"{version.version} is not whole any more: {name}.", "Restore it, or name --to."
+        )

@@ -7,7 +7,6 @@ the workspace and goes on from the last whole checkpoint. Nothing is promoted he
 
 from __future__ import annotations
 
-import errno
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import devices, jobs, manifest, registry, tables
+from ml_backend import devices, jobs, manifest, model_files, registry, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import ConfigurationError, InvalidInput, KaanError, PermanentError, RetryableError
 from ml_backend.tables import datasets, model_versions, runs
@@ -193,7 +192,7 @@ def _estimate(
 
 
 def _registered(context: Context, row: Any, workspace: Workspace, base: Base, result: dict[str, Any]) -> str:
-    """Both forms of the model under DATA_DIR/models, and the version's row with its lineage."""
+    """Both forms of the model in the object store, and the version's row with its lineage."""
     if not result["parity"]["passed"]:
         parity = result["parity"]
         raise PermanentError(
@@ -204,38 +203,23 @@ def _registered(context: Context, row: Any, workspace: Workspace, base: Base, re
         )
     _require_unerased(context, row)
     version = str(result["model_version"])
-    models = context.settings.data_dir / "models"
-    location, weights = models / version, models / "weights" / version
-    for source, target in ((workspace.weights, weights), (workspace.model, location)):
-        if source.is_dir() and not target.is_dir():
-            _move(source, target)
+    weights = model_files.publish(context, workspace.weights, f"{model_files.WEIGHTS}/{version}")
+    location = model_files.publish(context, workspace.model, f"{model_files.FOLDER}/{version}")
     data = context.db.row(datasets, row.dataset_id)
     lineage = {
         "run_id": row.id, "dataset_id": row.dataset_id, "dataset": f"{data.name}@{data.version}",
-        "manifest_sha256": data.manifest_sha256, "base": base.version or base.location, "weights": str(weights),
+        "manifest_sha256": data.manifest_sha256, "base": base.version or base.location, "weights": weights,
         "replay_dataset_id": options_of(row).replay_dataset_id or None,
     }  # fmt: skip
-    registry.register(context, str(location), run_id=row.id, lineage=lineage, parity=result["parity"])
+    registry.register(context, location, run_id=row.id, lineage=lineage, parity=result["parity"])
     metrics = dict(context.db.row(runs, row.id).metrics or {})
     metrics["result"] = {key: result.get(key) for key in _KEPT}
     ended = {} if row.step else {"state": "done", "finished_at": tables.now()}
     _note(context, row.id, metrics=metrics, **ended)
     _clear(context, row.id)
+    for made in (workspace.weights, workspace.model):
+        shutil.rmtree(made, ignore_errors=True)
     return version
-
-
-def _move(source: Path, target: Path) -> None:
-    """There whole or not at all, also where the models lie on another disk."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        source.replace(target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        partial = target.with_name(f".{target.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(source, partial)
-        partial.replace(target)
 
 
 def _require_unerased(context: Context, row: Any) -> None:

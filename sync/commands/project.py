@@ -24,7 +24,7 @@ from sync.label_studio.connections import TITLE
 from sync.label_studio.projects import project_of
 from sync.recordings.sources import Source, add_recording
 from sync.review import choices, destinations
-from sync.tasks import want_task
+from sync.tasks import Wish, want_task
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Create, attach or detach a Label Studio project.")
 
@@ -109,12 +109,14 @@ def add(
         str, typer.Argument(help="Bucket and prefix of recordings, e.g. call-recordings/recordings/2026.")
     ],
     limit: Annotated[int, typer.Option(min=1, help="At most this many new recordings.")] = 10_000,
-    blind: Annotated[bool, typer.Option("--blind", help="Tasks without a draft, for an honest test set.")] = False,
+    blind_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share, drawn at random, that is written without a draft: the test set.")
+    ] = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """Bring recordings that lie in the object store into a project as tasks. The bucket is only read.
 
-    Example: python -m ml_backend project add 12 call-recordings/recordings/2026/11
+    Example: python -m ml_backend project add 12 call-recordings/recordings/2026/11 --blind-share 0.2
     """
     context = _open()
     row = _attached(context, project_id)
@@ -126,11 +128,11 @@ def add(
             continue
         keys.append(found.key)
         if len(keys) == PER_TRANSACTION:
-            new, old = _add(context, row, bucket, keys, blind=blind)
+            new, old = _add(context, row, bucket, keys, blind_share)
             added, known, keys = added + new, known + old, []
         if added + len(keys) >= limit:
             break
-    new, old = _add(context, row, bucket, keys, blind=blind)
+    new, old = _add(context, row, bucket, keys, blind_share)
     added, known = added + new, known + old
     if as_json:
         typer.echo(json.dumps({"project": project_id, "added": added, "known": known}))
@@ -207,11 +209,9 @@ def as_dict(context: Context, row: sa.Row[Any]) -> dict[str, Any]:
         by_state = sa.select(tasks.c.state, sa.func.count()).where(tasks.c.project_id == row.id)
         counted = connection.execute(by_state.group_by(tasks.c.state)).all()
         states: dict[str, int] = {str(found[0]): int(found[1]) for found in counted}
-        drafted = connection.execute(
-            sa.select(sa.func.count())
-            .select_from(tables.predictions)
-            .where(tables.predictions.c.project_id == row.id, tables.predictions.c.draft_label == row.draft_label)
-        ).scalar_one()
+        shown = sa.and_(tables.predictions.c.project_id == row.id, tables.predictions.c.draft_label == row.draft_label)
+        of_each = sa.select(tasks.c.blind, sa.func.count()).join(tables.predictions).where(shown)
+        drafted = {bool(found[0]): int(found[1]) for found in connection.execute(of_each.group_by(tasks.c.blind))}
         reasons = sa.select(sa.func.count()).where(tasks.c.project_id == row.id, tasks.c.reason_code.is_not(None))
         refused = connection.execute(reasons.where(tasks.c.state.in_(("open", "refused")))).scalar_one()
     return {
@@ -228,19 +228,20 @@ def as_dict(context: Context, row: sa.Row[Any]) -> dict[str, Any]:
             "waiting": states.get("waiting", 0),
             "deleted": states.get("deleted", 0),
             "refused": refused,
-            "drafted": drafted,
+            "drafted": drafted.get(False, 0),
+            "blind": drafted.get(True, 0),
         },
         "reason": row.reason,
     }
 
 
-def _add(context: Context, project: sa.Row[Any], bucket: str, keys: list[str], *, blind: bool) -> tuple[int, int]:
+def _add(context: Context, project: sa.Row[Any], bucket: str, keys: list[str], blind_share: float) -> tuple[int, int]:
     added = 0
     with context.db.transaction() as connection:
         for key in keys:
             recording_id, _ = add_recording(connection, Source("object", f"s3://{bucket}/{key}"))
             recording = connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
-            _, new = want_task(connection, project, recording, blind=blind, reason="added by hand")
+            _, new = want_task(connection, project, recording, wish=_wish(f"{bucket}/{key}", blind_share))
             if new:
                 added += 1
                 jobs.enqueue(
@@ -251,6 +252,11 @@ def _add(context: Context, project: sa.Row[Any], bucket: str, keys: list[str], *
                     recording_id=recording_id,
                 )
     return added, len(keys) - added
+
+
+def _wish(name: str, blind_share: float) -> Wish:
+    choice = choices.choose_by_hand(name, blind_share)
+    return Wish(choice.reason or "", choice.probability, choice.usefulness, choice.blind)
 
 
 def _open() -> Context:

@@ -180,10 +180,11 @@ def _show(facts: dict[str, Any]) -> None:
     line("disk", f"{facts['disk']['free_mb']} MB free")
     for project in facts["projects"]:
         counts = project["tasks"]
+        blind = f", {counts['blind']} to be written without one" if counts["blind"] else ""
         line(
             f"project {project['project']}",
             f"{project['title']} ({project['state']}): {counts['open']} open, {counts['annotated']} annotated, "
-            f"{counts['wanted']} coming, {counts['drafted']} drafts as {project['draft_label']}, "
+            f"{counts['wanted']} coming, {counts['drafted']} drafts as {project['draft_label']}{blind}, "
             f"{counts['refused']} without usable audio",
         )
     for entry in facts["annotations"]:

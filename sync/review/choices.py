@@ -8,6 +8,7 @@ Every piece with speech has exactly one reason, drawn by hash, so that repeating
             probability 1 - AUDIT_SHARE x BLIND_SHARE
     audit   all other speech: probability AUDIT_SHARE x (1 - BLIND_SHARE)
     all     everything else of a project whose `selection` says {"review": "all"}; there is no audit then, but blind is
+    by-hand what a person put into a project, less the share of it that they asked to be drawn for blind
 
 `selection_probability` is the probability of being selected for the stored reason. An estimate over all speech weighs
 each task of one reason by its inverse (Horvitz-Thompson): the error rate over all calls is
@@ -29,11 +30,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from ml_backend.material import BLIND_AUDIT
 from ml_backend.settings import Settings
 
 LEAST_SPEECH_SHARE = 0.05  # of a leg's frames: the model may have missed speech, so its silence is audited too
 
 ALL = "The project reviews every call."
+BY_HAND = "by-hand"
 REVIEWERS = "reviewers"  # in `selection` too: Label Studio's ids of people whose text goes before others' (samples)
 
 
@@ -62,7 +65,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Choice:
-    """`reason` review, audit, blind or all; None: kept, and `sentence` says why in plain words."""
+    """`reason` review, audit, blind, all or by-hand; None: kept, and `sentence` says why in plain words."""
 
     reason: str | None
     sentence: str
@@ -115,7 +118,7 @@ def choose(policy: Policy, facts: Facts) -> Choice:
     yardstick = 0.5 + 0.5 * draw(facts.name, "order")
     if drawn < blind_to:
         why = "Drawn at random from all calls with speech, to be written down without a draft."
-        return Choice("blind", why, "selected", blind_to, yardstick, True, overlap)
+        return Choice(BLIND_AUDIT, why, "selected", blind_to, yardstick, True, overlap)
     if everything:
         return Choice("all", ALL, "selected", 1 - blind_to, review, False, overlap)
     fit = facts.quality > policy.min_quality and facts.confidence < policy.max_confidence
@@ -130,6 +133,14 @@ def choose(policy: Policy, facts: Facts) -> Choice:
         return Choice(None, f"{why}, and not drawn for the audit.", code="low-quality")
     why = f"The model is sure of it (confidence {facts.confidence:.2f}, review is below {policy.max_confidence:g})"
     return Choice(None, f"{why}, and not drawn for the audit.", code="confident")
+
+
+def choose_by_hand(name: str, blind_share: float) -> Choice:
+    """The decision about a recording that a person put into a project; `blind_share` of them are the yardstick."""
+    if draw(name, "by hand") < blind_share:
+        why = "Drawn at random from recordings that were added by hand, to be written down without a draft."
+        return Choice(BLIND_AUDIT, why, "selected", blind_share, 0.5 + 0.5 * draw(name, "order"), blind=True)
+    return Choice(BY_HAND, "Added by hand.", "selected", 1 - blind_share, usefulness=1.0)
 
 
 def draw(name: str, purpose: str) -> float:

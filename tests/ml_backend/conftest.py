@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from ml_backend import db, tables
 from ml_backend.context import Context, open_context
 from ml_backend.settings import Settings
-from tests.servers import postgres, redis
+from tests.servers import moto, postgres, redis
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +26,13 @@ def postgres_url(postgres_server: postgres.PostgresServer) -> str:
     url = postgres_server.database()
     db.upgrade(url)
     return url
+
+
+@pytest.fixture(scope="session")
+def moto_endpoint() -> Iterator[str]:
+    """A quick S3 server that checks no signature."""
+    with moto.running() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend import adoption, manifest, registry
+from ml_backend import adoption, manifest, model_files, registry
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput, KaanError, PermanentError
 from tests.training import spoken
@@ -32,13 +32,13 @@ def test_a_folder_with_its_manifest_is_copied_tried_out_and_registered_once(cont
     version = adoption.adopt(context, folder)
     assert version.version == manifest.read(folder).model_version
     shutil.rmtree(folder)
-    registry.verify(registry.find(context, version.version))
+    registry.verified(context, registry.find(context, version.version))
 
 
 def test_a_folder_without_a_manifest_gets_one_for_thirty_second_windows(context, folder):
     (folder / manifest.FILE).unlink()
     version = adoption.adopt(context, folder, name="other")
-    described = manifest.verify(Path(version.location))
+    described = manifest.verify(Path(model_files.place(context, version.location)))
     assert version.version.startswith("other-")
     assert described.window == manifest.Window.stock()
     assert {"hi", "mr", "en"} <= set(described.languages)
@@ -116,16 +116,16 @@ def test_a_name_that_is_no_name_is_refused_before_anything_is_written_there(name
 
 def test_a_version_that_would_be_fed_otherwise_than_it_was_registered_is_refused(context, folder):
     version = adoption.adopt(context, folder)
-    path = Path(version.location) / manifest.FILE
+    path = Path(model_files.place(context, version.location)) / manifest.FILE
     for old, new in (('"max_s": 8.0', '"max_s": 30.0'), ('"hi"', '"ta"')):
         whole = path.read_text()
         assert old in whole
         path.write_text(whole.replace(old, new))
         with pytest.raises(PermanentError) as refused:
-            registry.verify(registry.find(context, version.version))
+            registry.verified(context, registry.find(context, version.version))
         assert refused.value.code == "model-file-changed"
         path.write_text(whole)
-    registry.verify(registry.find(context, version.version))
+    registry.verified(context, registry.find(context, version.version))
 
 
 def test_a_folder_that_is_not_there_is_said_so(context, tmp_path):

@@ -135,7 +135,7 @@ def test_a_folder_without_a_manifest_is_named_by_its_content(context, tmp_path):
     assert version.version.startswith("whisper-")
     (tmp_path / "whisper" / "tokenizer.json").write_text("{}")
     with pytest.raises(PermanentError) as caught:
-        registry.verify(version)
+        registry.verified(context, version)
     assert caught.value.code == "model-file-changed"
 
 

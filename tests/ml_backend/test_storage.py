@@ -21,7 +21,7 @@ from ml_backend.errors import ConfigurationError, InvalidInput, KaanError, Perma
 from ml_backend.settings import Settings
 from ml_backend.storage_local import LocalStore
 from ml_backend.storage_s3 import S3Store
-from tests.servers import moto, swift
+from tests.servers import swift
 
 SECRET = "moto-does-not-check-this"
 
@@ -30,12 +30,6 @@ SECRET = "moto-does-not-check-this"
 def swift_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[swift.SwiftServer]:
     with swift.running(tmp_path_factory.mktemp("swift") / "server") as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def moto_endpoint() -> Iterator[str]:
-    with moto.running() as endpoint:
-        yield endpoint
 
 
 @pytest.fixture(params=["local", "moto", "swift"])

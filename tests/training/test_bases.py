@@ -69,6 +69,7 @@ def test_a_folder_with_a_pickle_or_without_safetensors_is_no_base(context, tmp_p
 
 def test_a_version_that_is_there_only_as_it_is_served_cannot_be_trained_and_says_so(context, tmp_path):
     folder = Path(shutil.copytree(registry.BUNDLED, tmp_path / "served"))
+    (folder / manifest.FILE).unlink()
     version = registry.register(context, str(folder))
     with pytest.raises(ConfigurationError) as refused:
         bases.find(context, version.version)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ml_backend import cli, devices, jobs, registry
+from ml_backend import cli, devices, jobs, model_files, registry
 from ml_backend.context import Context
 from ml_backend.engine import Request, Transcriber
 from ml_backend.errors import PermanentError
@@ -32,6 +32,10 @@ from training.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 QUICK = {"base": "bundled", "steps": 4, "validate_every": 2, "threads": 1, "device": "cpu", "precision": "fp32"}
+
+
+def weights_of(context: Context, version: str) -> Path:
+    return Path(model_files.place(context, registry.find(context, version).lineage["weights"]))
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +80,8 @@ def test_a_dataset_becomes_a_registered_version_that_transcribes(context, clips,
     assert found.lineage["dataset"] == "calls@1"
     assert found.lineage["base"] == row.base_version
     assert context.db.rows(model_versions.select().where(model_versions.c.version == version))[0].parity["passed"]
-    registry.verify(found)
-    engine = Transcriber.load(found.location, settings=context.settings, temperatures=())
+    location = registry.verified(context, found)
+    engine = Transcriber.load(location, settings=context.settings, temperatures=())
     [heard] = engine.transcribe([Request(clips[0].samples[None], DecodingProfile(language="en"))])
     assert heard.text
     assert heard.model_version == version
@@ -151,7 +155,7 @@ def test_a_killed_run_goes_on_from_its_last_whole_checkpoint_and_ends_with_the_s
     assert steps.count(3) == 2, "it went on from step 2"
     assert 1 in steps
     assert steps.count(1) == 1, "and not from the beginning"
-    first, second = (Path(registry.find(context, name).lineage["weights"]) for name in (unbroken, version))
+    first, second = (weights_of(context, name) for name in (unbroken, version))
     assert (first / "model.safetensors").read_bytes() == (second / "model.safetensors").read_bytes()
 
 

@@ -36,14 +36,22 @@ def project(context: Context) -> int:
     return project_id
 
 
-def bring(context: Context, count: int, *, synthetic: bool = False, at: datetime | None = None, **values: Any) -> None:
+def bring(
+    context: Context,
+    count: int,
+    *,
+    synthetic: bool = False,
+    at: datetime | None = None,
+    reason: str = "",
+    **values: Any,
+) -> None:
     """So many accepted samples in one transaction, as an import makes them."""
     project_id, at = project(context), at or tables.now()
     with context.db.transaction() as connection:
-        key = f"{at.isoformat()} {synthetic} {values}"
+        key = f"{at.isoformat()} {synthetic} {reason} {values}"
         task_id = connection.execute(
             sa.insert(tables.tasks)
-            .values(project_id=project_id, external_key=key[:80], origin="ours")
+            .values(project_id=project_id, external_key=key[:80], origin="ours", selection_reason=reason or None)
             .returning(tables.tasks.c.id)
         ).scalar_one()
         recording_id = connection.execute(
@@ -222,6 +230,12 @@ def test_the_expected_date_follows_the_recent_rate_and_is_none_without_one(conte
     assert told["per_day"] == 2.0
     assert timedelta(days=1.9) < told["expected_at"] - now < timedelta(days=2.2)
     assert told["languages"] == {"hi": {"accepted": 6, "hours": 0.01, "new": 6, "blind": 0}}
+
+
+def test_only_what_was_drawn_for_the_blind_audit_is_said_to_be_for_testing(context):
+    bring(context, 2, blind=True)
+    bring(context, 3, blind=True, reason="blind")
+    assert facts(context)["languages"]["hi"] == {"accepted": 5, "hours": 0.01, "new": 5, "blind": 3}
 
 
 def test_the_next_check_is_the_one_that_waits_or_the_next_of_the_schedule(context):

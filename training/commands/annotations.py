@@ -56,11 +56,11 @@ def list_annotations(
         return
     console = _console()
     wide = console.width >= WIDE
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, expand=True)
     for title in ("annotation", "task", "person", "when (UTC)", *(("lang", "time", "quality") if wide else ())):
         table.add_column(title, no_wrap=True)
     table.add_column("draft", no_wrap=True)
-    table.add_column("text", no_wrap=True, overflow="ellipsis")
+    table.add_column("text", no_wrap=True, overflow="ellipsis", ratio=1)
     for one in found:
         table.add_row(*_row(one, wide=wide))
     console.print(table if found else "There are no such annotations.")

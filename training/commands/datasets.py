@@ -124,7 +124,8 @@ def diff(
     for what, number in sorted(numbers.items()):
         typer.echo(f"{number:>9,} {what}")
     for line in shown:
-        was = f"  was {line['before']}" if line["before"] else ""
+        before = ", ".join(f"{name} {value}" for name, value in (line["before"] or {}).items())
+        was = f"  (was {before})" if before else ""
         span = f"{line['start_s']:.2f}-{line['end_s']:.2f} s"
         typer.echo(f"  {line['what']:<8} {line['id']} {line['split']:<10} {span}  {line['text'][:60]}{was}")
     if sum(numbers.values()) > len(shown):

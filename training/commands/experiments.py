@@ -49,7 +49,7 @@ def start(
         raise PermanentError(
             "rolled-back", f"{challenger} was rolled back.", "Train a new version; this one was found wanting."
         )
-    registry.verify(version)
+    registry.verified(context, version)
     watching.watch_experiments(context)  # one whose champion serves no more ends now
     if watching.is_running(context, language):
         raise PermanentError(

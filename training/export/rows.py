@@ -15,6 +15,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from ml_backend.material import BLIND_AUDIT
 from ml_backend.tables import annotations as written
 from ml_backend.tables import calls, company_numbers, projects, recordings, samples, tasks
 from training.export import splits, stretches
@@ -152,7 +153,7 @@ def _objection(row: Any, filters: Filters, facts: _Recording) -> str:
 
 
 def _audited(row: Any) -> bool:
-    return bool(row.blind) and row.selection_reason == splits.BLIND_AUDIT
+    return bool(row.blind) and row.selection_reason == BLIND_AUDIT
 
 
 def _line(row: Any, facts: _Recording, split: str) -> dict[str, Any]:

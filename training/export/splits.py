@@ -19,7 +19,6 @@ SALT = "kaan-split@1"
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
 VALIDATION_SHARE = 0.1
-BLIND_AUDIT = "blind"  # the selection reason of a random sample of all speech, written down without a draft
 
 
 @dataclass(frozen=True)

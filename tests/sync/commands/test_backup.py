@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from ml_backend import db, tables
+from ml_backend import db, registry, tables
 from ml_backend.calls import pseudonyms
 from ml_backend.context import open_context
 from ml_backend.errors import ConfigurationError, KaanError
@@ -38,6 +39,19 @@ def test_a_restored_backup_holds_the_same_rows_and_objects(filled: Settings, tmp
     stored = context.store.open_local("call-recordings", "recordings/2026/01/02/a.wav")
     assert stored is not None
     assert stored.read_bytes() == b"audio" * 1000
+    context.db.dispose()
+
+
+def test_the_model_that_serves_is_saved_too(filled: Settings, tmp_path: Path) -> None:
+    context = open_context(filled)
+    registry.ensure_default(context)
+    context.db.dispose()
+    backup.write(filled, tmp_path / "kaan.tar")
+    shutil.rmtree(filled.data_dir)
+    empty = Settings(_env_file=None, data_dir=tmp_path / "elsewhere")
+    backup.read(empty, tmp_path / "kaan.tar")
+    context = open_context(empty)
+    assert Path(registry.verified(context, registry.champion(context))).is_relative_to(empty.data_dir)
     context.db.dispose()
 
 

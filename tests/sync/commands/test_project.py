@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ml_backend import cli
+from ml_backend import cli, tables
 from tests.sync.conftest import CALLS, Service
 
 
@@ -37,10 +37,14 @@ def test_a_project_is_created_filled_listed_and_let_go_from_the_command_line(ser
     arguments = ("project", "add", str(project_id), "call-recordings/recordings/2026", "--json")
     assert json.loads(kaan(*arguments)[1]) == {"project": project_id, "added": 2, "known": 0}
     assert json.loads(kaan(*arguments)[1]) == {"project": project_id, "added": 0, "known": 2}
+    service.context.store.put_file("call-recordings", "recordings/2025/blind.mp3", CALLS / "en-short-price.mp3")
+    kaan("project", "add", str(project_id), "call-recordings/recordings/2025", "--blind-share", "1")
     service.run_jobs()
 
     [listed] = json.loads(kaan("project", "list", "--json")[1])["projects"]
-    assert (listed["tasks"]["open"], listed["tasks"]["drafted"]) == (2, 2)
+    assert (listed["tasks"]["open"], listed["tasks"]["drafted"], listed["tasks"]["blind"]) == (3, 2, 1)
+    drawn = {(row.selection_reason, row.blind, row.selection_probability) for row in service.rows(tables.tasks)}
+    assert drawn == {("by-hand", False, 1.0), ("blind", True, 1.0)}
     code, printed = kaan("status", "--json")
     facts = json.loads(printed)
     assert code == 1, "no worker runs"

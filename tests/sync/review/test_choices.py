@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_backend.settings import Settings
-from sync.review.choices import Facts, Policy, choose, draw, policy_of
+from sync.review.choices import Facts, Policy, choose, choose_by_hand, draw, policy_of
 
 POLICY = Policy(audit_share=0.2, blind_share=0.5)
 CLEAR_AND_UNSURE = {"quality": 0.9, "confidence": 0.5}
@@ -118,6 +118,16 @@ def test_the_overlap_share_goes_to_two_annotators() -> None:
 def test_draws_for_different_purposes_are_independent() -> None:
     both = [(draw(f"call {n}", "audit") < 0.5, draw(f"call {n}", "overlap") < 0.5) for n in range(4000)]
     assert Counter(both)[True, True] / 4000 == pytest.approx(0.25, abs=0.03)
+
+
+def test_of_recordings_added_by_hand_the_asked_share_is_drawn_to_be_written_without_a_draft() -> None:
+    chosen = [choose_by_hand(f"call {n}", 0.2) for n in range(4000)]
+    assert shares_of(chosen)["blind"] == pytest.approx(0.2, abs=0.03)
+    assert {(choice.reason, choice.blind, choice.probability) for choice in chosen} == {
+        ("blind", True, 0.2), ("by-hand", False, 0.8)
+    }  # fmt: skip
+    assert {choose_by_hand(f"call {n}", 0.0).blind for n in range(100)} == {False}
+    assert {choose_by_hand(f"call {n}", 1.0).blind for n in range(100)} == {True}
 
 
 def test_a_projects_own_values_go_before_the_settings() -> None:

@@ -28,7 +28,7 @@ from training.trainers.asr.watching import Heard, Watch
 from training.trainers.asr.windows import WindowCollator, Windows
 from training.workspace import NEW, REPLAY, Workspace
 
-_AVERAGES = (0.0, 0.05, 0.1, 0.2, 0.3)
+_AVERAGES = (0.0, 0.1, 0.2, 0.3, 0.4)
 FAITHFUL = "float16"
 
 

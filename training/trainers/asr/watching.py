@@ -17,6 +17,7 @@ from training.trainers.asr import checkpoints
 from training.workspace import Workspace, orphaned, read_json, write_json
 
 STATE = "watch.json"
+FORGOTTEN = 2.0
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,13 @@ class Heard:
     old_wer: float | None = None
 
     def against(self, before: Heard | None) -> float:
-        """What is watched: the rate on new rows, and on top what was forgotten since before. Lower is better."""
+        """What is watched: the rate on new rows, and on top what was forgotten since before. Lower is better.
+
+        A word that was known weighs as much as two that are new: most calls are of the kind that was there before.
+        """
         if before is None or before.old_wer is None or self.old_wer is None:
             return self.wer
-        return self.wer + max(0.0, self.old_wer - before.old_wer)
+        return self.wer + FORGOTTEN * max(0.0, self.old_wer - before.old_wer)
 
 
 @dataclass
