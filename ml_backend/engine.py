@@ -10,6 +10,7 @@ process but the one that loaded it.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Iterable, Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ml_backend.recognition.pool import Pool, Recording
 
 CHECK = Path(__file__).parent / "bundled" / "checks" / "speech.wav"
+SMALL_BYTES = 100_000_000
 _ROUND_S = 1800.0  # recordings pooled at once; bounds the memory of features and kept encoder outputs
 
 
@@ -69,11 +71,13 @@ class Transcriber:
         A folder with a manifest is verified file by file first; one without is taken for a stock Whisper (30 s).
         `temperatures` is the ladder for windows that fail the quality test; empty switches re-runs off.
         """
+        import ctranslate2
         from faster_whisper import WhisperModel
 
         from ml_backend.recognition.decoding import LADDER, Decoder
         from ml_backend.recognition.pool import Pool, first_line
 
+        ctranslate2.set_log_level(logging.ERROR)  # it warns of each float16 model on a processor, which is as meant
         folder = folder_of(location)
         described = manifest.verify(folder) if (folder / manifest.FILE).is_file() else None
         try:
@@ -81,7 +85,7 @@ class Transcriber:
                 str(folder),
                 device=settings.asr_device,
                 compute_type=settings.asr_compute_type,
-                cpu_threads=settings.asr_threads,
+                cpu_threads=settings.asr_threads or threads_for(folder, settings),
                 num_workers=settings.asr_workers,
                 local_files_only=True,
             )
@@ -155,6 +159,17 @@ class Transcriber:
     def unload(self) -> None:
         """Free the model's memory now; it cannot be used any more."""
         self._pool.decoder.model.model.unload_model()
+
+
+def threads_for(folder: Path, settings: Settings) -> int:
+    """Threads of one worker where nobody chose: all cores shared by the workers, but one for a small model.
+
+    What a small model computes at a time is so little that waiting for each other costs its threads more than they
+    gain, several times over where a second model is in memory (OpenMP spins no more once threads outnumber cores).
+    """
+    if sum(path.stat().st_size for path in folder.glob("*.bin")) < SMALL_BYTES:
+        return 1
+    return max(1, len(os.sched_getaffinity(0)) // settings.asr_workers)
 
 
 def _unfit(model_version: str, what: str) -> PermanentError:

@@ -1,7 +1,7 @@
 """A version's location -> its files on this machine: made on one, wanted on all.
 
 What is made or registered here goes into the object store, once and for good, and the version's row says
-`store:models/NAME`. A store that is a directory is read where it lies; from S3 the files are fetched once into
+`store:models/served/VERSION`. A store that is a directory is read where it lies; from S3 they are fetched once into
 DATA_DIR/models and held against their manifest. Two other locations are left as they are: the folder that an operator
 named in ASR_MODEL, and `hub:NAME`.
 """
@@ -19,7 +19,7 @@ from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, PermanentError, RetryableError
 
 STORED, HUB = "store:", "hub:"
-FOLDER, WEIGHTS = "models", "models/weights"  # as they are served, and as they can be trained further
+FOLDER, WEIGHTS = "models/served", "models/weights"  # as they are served, and as they can be trained further
 _ABANDONED_S = 24 * 3600.0
 
 

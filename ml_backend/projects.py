@@ -72,6 +72,17 @@ def id_of(uid: Any) -> int:
     return int(match[1])
 
 
+def row_of(context: Context, ls_project_id: int) -> int:
+    """The id of our row of a project, from its number in Label Studio's address. InvalidInput `no-such-project`."""
+    row = tables.projects
+    ours_first = sa.case((row.c.instance_url == context.settings.label_studio_url, 0), else_=1)
+    found = sa.select(row.c.id).where(row.c.ls_project_id == ls_project_id).order_by(ours_first, row.c.id).limit(1)
+    rows = context.db.rows(found)
+    if not rows:
+        raise InvalidInput("no-such-project", f"There is no project {ls_project_id}.", "Its number is in its address.")
+    return int(rows[0].id)
+
+
 def meet(
     context: Context,
     ls_project_id: int,

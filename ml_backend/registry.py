@@ -17,13 +17,11 @@ from ml_backend import jobs, manifest, model_files, tables
 from ml_backend.context import Context
 from ml_backend.db import insert_once
 from ml_backend.errors import ConfigurationError, PermanentError, RetryableError
-from ml_backend.settings import Settings
 from ml_backend.storage import sha256_of
 
 BUNDLED = Path(__file__).parent / "bundled" / "model"
 CHAMPION = "champion"
 ANY_LANGUAGE = "*"
-_OURSELVES = "kaan"  # in the history: set at start from ASR_MODEL, not by a decision
 
 
 @dataclass(frozen=True)
@@ -81,12 +79,18 @@ def register(
         return _by_id(connection, row_id)
 
 
-def find(context: Context, version: str) -> Version:
-    """A version by name; PermanentError lists the known ones."""
+def named(context: Context, version: str) -> Version | None:
+    """A version by name, or None."""
     with context.db.reading() as connection:
         row = connection.execute(_versions().where(tables.model_versions.c.version == version)).first()
-        if row is not None:
-            return _version(row)
+    return None if row is None else _version(row)
+
+
+def find(context: Context, version: str) -> Version:
+    """A version by name; PermanentError lists the known ones."""
+    if (found := named(context, version)) is not None:
+        return found
+    with context.db.reading() as connection:
         known = connection.execute(sa.select(tables.model_versions.c.version).limit(20)).scalars().all()
     raise PermanentError(
         "unknown-model-version",
@@ -200,64 +204,6 @@ def draft_anew(connection: Connection) -> None:
         jobs.enqueue(
             connection, jobs.REDRAFT_PROJECT, key=str(project_id), priority=jobs.BULK, project_id=int(project_id)
         )
-
-
-def ensure_default(context: Context) -> None:
-    """Make what ASR_MODEL names the champion, as long as no person or promotion chose another.
-
-    Safe to race and to repeat. An upgrade that ships another bundled model, or a changed ASR_MODEL, moves the alias it
-    once set itself; an alias that somebody else moved is left alone.
-    """
-    serving = aliased(context)
-    if serving is not None and _moved_by(context) != _OURSELVES:
-        return
-    version = _default(context)
-    if serving is not None and serving.id == version.id:
-        return
-    try:
-        revision = serving.revision if serving else 0
-        move_alias(context, version, expected_revision=revision, who=_OURSELVES, why="ASR_MODEL names it")
-    except RetryableError:
-        if aliased(context) is None:
-            raise
-
-
-def _moved_by(context: Context) -> str | None:
-    """Who moved the champion for every language last."""
-    history = tables.alias_history
-    where = (history.c.kind == "asr", history.c.language == ANY_LANGUAGE, history.c.alias == CHAMPION)
-    with context.db.reading() as connection:
-        return connection.execute(
-            sa.select(history.c.who).where(*where).order_by(history.c.id.desc()).limit(1)
-        ).scalar()
-
-
-def _default(context: Context) -> Version:
-    name = context.settings.asr_model
-    with context.db.reading() as connection:
-        row = connection.execute(_versions().where(tables.model_versions.c.version == name)).first()
-    if row is not None:
-        return _version(row)
-    return _bundled(context) if name == "bundled" else register(context, location_of(context.settings))
-
-
-def _bundled(context: Context) -> Version:
-    """The model that came with this release, put into the store: the next release may bring another."""
-    described = manifest.read(BUNDLED)
-    with context.db.reading() as connection:
-        where = tables.model_versions.c.version == described.model_version
-        row = connection.execute(_versions().where(where)).first()
-    if row is not None and row.location.startswith(model_files.STORED):
-        return _version(row)
-    return register(context, model_files.publish(context, BUNDLED, f"{model_files.FOLDER}/{described.model_version}"))
-
-
-def location_of(settings: Settings) -> str:
-    """ASR_MODEL as what an engine loads: the bundled folder, a folder, or `hub:` and a name."""
-    name = settings.asr_model
-    if name == "bundled":
-        return str(BUNDLED)
-    return str(Path(name).absolute()) if Path(name).is_dir() else f"hub:{name.removeprefix('hub:')}"
 
 
 def verified(context: Context, version: Version) -> str:

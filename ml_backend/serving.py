@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ml_backend import log, model_files, registry, routing
+from ml_backend import default_model, log, model_files, registry, routing
 from ml_backend.context import Context
 from ml_backend.engine import Transcriber, after_fork
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
@@ -97,7 +97,7 @@ class Serving:
 
     def _taken(self, version: Version | None) -> _Loaded:
         if self._champion is None:
-            registry.ensure_default(self._context)  # the first worker of a new deployment finds no champion
+            default_model.ensure(self._context)  # the first worker of a new deployment finds no champion
             self.follow()
             self._begin()
         while True:

@@ -136,7 +136,9 @@ class Settings(BaseSettings):
     asr_compute_type: str = Field("default", description="CTranslate2 compute type, e.g. int8, int8_float16, float16.")
     asr_beam_size: int = Field(5, ge=1, le=20, description="Beam size of the decoder.")
     asr_workers: int = Field(1, ge=1, le=64, description="Parallel CTranslate2 workers in one process.")
-    asr_threads: int = Field(0, ge=0, le=256, description="Threads per CTranslate2 worker; 0 lets the engine choose.")
+    asr_threads: int = Field(
+        0, ge=0, le=256, description="Threads per worker; 0: 1 for a model below 100 MB, else all cores."
+    )
     asr_batch_size: int = Field(4, ge=1, le=128, description="Windows decoded together.")
     asr_models_loaded: int = Field(
         2, ge=1, le=8, description="Models one process may hold; 1 lets the old one go before the new one is loaded."

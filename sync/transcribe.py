@@ -17,7 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import audio, db, engine, failpoints, hearing, jobs, registry, serving
+from ml_backend import audio, db, default_model, engine, failpoints, hearing, jobs, serving
 from ml_backend.calls import ledger
 from ml_backend.context import Context, JobContext, PooledItem
 from ml_backend.engine import Transcriber
@@ -45,7 +45,7 @@ class _Wanted:
 
 def transcribe_recordings(context: JobContext, items: list[PooledItem]) -> None:
     """Objects -> Transcriptions, and the prediction rows of their tasks. Safe to repeat: found again by key."""
-    context.keep("default-model", lambda: registry.ensure_default(context))  # a new deployment has no champion
+    context.keep("default-model", lambda: default_model.ensure(context))  # a new deployment has no champion
     by_version: dict[str, list[tuple[PooledItem, sa.Row[Any]]]] = {}
     now, routes = Routes(context), dict[int, Route]()
     for item in items:

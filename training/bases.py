@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml_backend import manifest, model_files, registry
+from ml_backend import default_model, manifest, model_files, registry
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.manifest import Window
@@ -50,7 +50,7 @@ class Size:
 def find(context: Context, name: str) -> Base:
     """champion, bundled, a registered version, a folder of safetensors, or a hub name."""
     if name == "champion":
-        registry.ensure_default(context)
+        default_model.ensure(context)
         return _of_version(context, registry.champion(context))
     if name == "bundled":
         described = manifest.read(MODEL_FOLDER)

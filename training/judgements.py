@@ -18,7 +18,7 @@ from ml_backend import tables
 from ml_backend.context import Context
 from ml_backend.registry import ANY_LANGUAGE, Version
 from ml_backend.tables import evaluations, model_versions
-from training import evaluation, seen
+from training import evaluation, pace, seen
 from training.evaluation import Evaluation
 from training.export import renderings
 from training.reports import page, plot, words
@@ -74,7 +74,13 @@ def judge(
     now = evaluation.evaluate(context, candidate, dataset_id, report=_half(report, 0.5, "candidate"))
     pairs, left_out = _pairs(context, champion, candidate, before, now, language)
     row = context.db.row(model_versions, candidate.id)
-    others = fitness.objections(before.scores, now.scores, row.parity, rules=rules, trained=row.run_id is not None)
+    paced = pace.compare(
+        context, champion, candidate, dataset_id, least_s=rules.speed_audio_s,
+        real_time_factor=before.scores["speed"]["real_time_factor"], report=lambda fraction, note: report(1.0, note),
+    )  # fmt: skip
+    others = fitness.objections(
+        before.scores, now.scores, row.parity, rules=rules, trained=row.run_id is not None, pace=paced
+    )
     found = verdict.judge(pairs, others, rules=rules)
     data = context.db.row(tables.datasets, dataset_id)
     body = {
@@ -82,7 +88,7 @@ def judge(
         "dataset": f"{data.name}@{data.version}", "dataset_id": dataset_id, "test_sha256": now.test_sha256,
         "evaluations": [before.id, now.id], "at": tables.now().isoformat(timespec="seconds"),
         "words": words.sentences(found), "verdict": found.to_json(), "before": before.scores, "now": now.scores,
-        "examples": _examples(pairs), "left_out": left_out,
+        "examples": _examples(pairs), "left_out": left_out, "pace": paced,
     }  # fmt: skip
     return _keep(context, candidate, found, body)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import sqlalchemy as sa
 
 from ml_backend.context import Context
@@ -47,13 +48,10 @@ def listen(
         for pool in _pools(lines):
             requests, spoken = [], []
             for line in pool:
-                try:
-                    raw = clips.clip(line)[_HEADER_BYTES:]
-                except KaanError:
+                if (samples := wave(clips, line)) is None:
                     gone += 1
                     continue
-                wave = np.frombuffer(raw, "<i2").astype(np.float32) / np.float32(32768.0)
-                requests.append(Request(wave[None], profile, key=line["id"]))
+                requests.append(Request(samples[None], profile, key=line["id"]))
                 spoken.append(line)
             began = time.monotonic(), time.process_time()
             answers = engine.transcribe(requests)
@@ -69,6 +67,15 @@ def listen(
     speed = {"real_time_factor": round(wall_s / per_s, 4), "cpu_per_audio_s": round(cpu_s / per_s, 4),
              "audio_s": round(audio_s, 1)}  # fmt: skip
     return heard, speed, gone
+
+
+def wave(clips: audio.Clips, line: dict[str, Any]) -> npt.NDArray[np.float32] | None:
+    """A line's sound, 16 kHz in -1..1; None when it is gone."""
+    try:
+        raw = clips.clip(line)[_HEADER_BYTES:]
+    except KaanError:
+        return None
+    return np.frombuffer(raw, "<i2").astype(np.float32) / np.float32(32768.0)
 
 
 def utterance(line: dict[str, Any], answer: Transcript | KaanError, *, annotators: str | None = None) -> Utterance:

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import devices, failpoints, jobs, model_files, registry, tables
+from ml_backend import default_model, devices, failpoints, jobs, model_files, registry, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import InvalidInput, PermanentError
 from ml_backend.registry import ANY_LANGUAGE, CHAMPION, Version
@@ -128,7 +128,7 @@ def rollback(
 
 def serving(context: Context, kind: str, language: str) -> tuple[Version, int]:
     """The champion a candidate is measured against, and the revision of the alias that would move (0: none yet)."""
-    registry.ensure_default(context)
+    default_model.ensure(context)
     own = registry.aliased(context, kind, language=language)
     return (own, own.revision) if own is not None else (registry.champion(context, kind), 0)
 

@@ -59,13 +59,13 @@ def transcribe(
 
     Example: python -m ml_backend transcribe call.wav --language hi --json
     """
-    from ml_backend import engine, registry
+    from ml_backend import default_model, engine
 
     settings = settings_of.load()
     profile = DecodingProfile(
         language=language or settings.default_language or None, prompt=prompt, beam_size=settings.asr_beam_size
     )
-    transcriber = engine.Transcriber.load(registry.location_of(settings).removeprefix("hub:"), settings=settings)
+    transcriber = engine.Transcriber.load(default_model.location_of(settings).removeprefix("hub:"), settings=settings)
     refused = 0
     for heard in _progress(_hear(files, transcriber, profile, settings), total=len(files)):
         refused += heard.state == "refused"

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from ml_backend import registry, schedules, tables
+from ml_backend import default_model, schedules, tables
 from ml_backend.calls import ledger, pseudonyms
 from ml_backend.calls.events import of_call
 from ml_backend.labelling import configs
@@ -109,7 +109,7 @@ def running(
         made = Whole(folder, environment, provider=provider, studio=studio, **between)
         made.environment["PUBLIC_URL"] = made.url
         try:
-            registry.ensure_default(made.context)
+            default_model.ensure(made.context)
             project = pipeline.create(made.context, config=configs.read("original"), title="faults")
             made.context.db.update(tables.projects, project, selection={"review": "all"})
             yield made

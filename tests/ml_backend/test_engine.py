@@ -374,3 +374,14 @@ def test_a_folder_that_differs_from_its_manifest_is_never_loaded(tmp_path):
         Transcriber.load(folder, settings=settings())
     assert caught.value.code == "model-file-changed"
     assert Path(folder).is_dir()
+
+
+def test_a_small_model_gets_one_thread_and_a_large_one_shares_the_cores_among_its_workers(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)))
+    with (tmp_path / "model.bin").open("wb") as file:
+        file.truncate(engine.SMALL_BYTES - 1)
+        assert engine.threads_for(tmp_path, settings()) == 1
+        file.truncate(engine.SMALL_BYTES)
+        assert engine.threads_for(tmp_path, settings()) == 8
+        assert engine.threads_for(tmp_path, settings(asr_workers=3)) == 2
+        assert engine.threads_for(tmp_path, settings(asr_workers=20)) == 1

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ml_backend import manifest, model_files, registry, storage
+from ml_backend import default_model, manifest, model_files, registry, storage
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, PermanentError, RetryableError
 from ml_backend.storage_s3 import S3Store
@@ -49,13 +49,15 @@ def server(trainer: Context, tmp_path: Path) -> Context:
 
 def made(context: Context) -> registry.Version:
     described = manifest.read(registry.BUNDLED)
-    return registry.register(context, model_files.publish(context, registry.BUNDLED, f"models/{described.name}"))
+    return registry.register(
+        context, model_files.publish(context, registry.BUNDLED, f"{model_files.FOLDER}/{described.name}")
+    )
 
 
 def test_what_was_made_on_one_machine_is_fetched_once_by_another_and_serves_without_the_store(trainer, server):
     version = made(trainer)
     folder = Path(registry.verified(server, version))
-    assert folder.is_relative_to(server.settings.data_dir / "models")
+    assert folder.is_relative_to(server.settings.data_dir / model_files.FOLDER)
     assert manifest.verify(folder).model_version == version.version
     away = replace(server, store=S3Store("127.0.0.1:9", access_key="a", secret_key="b" * 8, secure=False))
     assert registry.verified(away, version) == str(folder)
@@ -64,7 +66,7 @@ def test_what_was_made_on_one_machine_is_fetched_once_by_another_and_serves_with
 def test_a_store_that_is_a_directory_is_read_where_it_lies(here):
     folder = Path(registry.verified(here, made(here)))
     assert folder.is_relative_to(here.settings.data_dir / "objects")
-    assert not (here.settings.data_dir / "models").exists()
+    assert not (here.settings.data_dir / model_files.FOLDER).exists()
 
 
 def test_a_copy_that_changed_on_this_machine_is_fetched_anew(trainer, server):
@@ -84,7 +86,7 @@ def test_what_was_altered_in_the_store_is_refused_and_leaves_nothing_behind(trai
     with pytest.raises(PermanentError) as refused:
         registry.verified(server, version)
     assert refused.value.code == "model-file-changed"
-    assert list((server.settings.data_dir / "models").iterdir()) == []
+    assert list((server.settings.data_dir / model_files.FOLDER).iterdir()) == []
 
 
 def test_a_store_that_breaks_off_leaves_nothing_half_and_the_next_try_succeeds(trainer, server):
@@ -101,13 +103,13 @@ def test_a_store_that_breaks_off_leaves_nothing_half_and_the_next_try_succeeds(t
 
     with pytest.raises(RetryableError):
         registry.verified(replace(server, store=Breaking()), version)
-    assert list((server.settings.data_dir / "models").iterdir()) == []
+    assert list((server.settings.data_dir / model_files.FOLDER).iterdir()) == []
     registry.verified(server, version)
 
 
 def test_what_a_killed_process_left_is_removed_a_day_later(trainer, server):
     version = made(trainer)
-    models = server.settings.data_dir / "models"
+    models = server.settings.data_dir / model_files.FOLDER
     for name, age_s in ((".fetched-old", 2 * 86400), (".fetched-now", 0)):
         (models / name / "half").mkdir(parents=True)
         os.utime(models / name, (time.time() - age_s,) * 2)
@@ -124,14 +126,14 @@ def test_processes_that_fetch_at_once_end_with_one_whole_copy(trainer, server):
         thread.join()
     assert len(found) == 6
     assert len(set(found)) == 1
-    assert [path.name for path in (server.settings.data_dir / "models").iterdir()] == [Path(found[0]).name]
+    assert [path.name for path in (server.settings.data_dir / model_files.FOLDER).iterdir()] == [Path(found[0]).name]
 
 
 def test_presence_is_told_from_the_copy_here_from_the_store_and_never_blocks_while_the_store_is_away(trainer, server):
     version = made(trainer)
     files = version.manifest["files"]
     assert model_files.present(server, version.location, files) is None
-    assert not (server.settings.data_dir / "models").exists(), "looking fetches nothing"
+    assert not (server.settings.data_dir / model_files.FOLDER).exists(), "looking fetches nothing"
     away = replace(server, store=S3Store("127.0.0.1:9", access_key="a", secret_key="b" * 8, secure=False))
     assert model_files.present(away, version.location, files) is None
     server.store.delete(server.settings.audio_bucket, f"{version.location.removeprefix('store:')}/model.bin")
@@ -140,14 +142,14 @@ def test_presence_is_told_from_the_copy_here_from_the_store_and_never_blocks_whi
 
 def test_a_version_whose_files_are_nowhere_says_so(here):
     with pytest.raises(ConfigurationError) as missing:
-        model_files.place(here, "store:models/nothing-12345678")
+        model_files.place(here, "store:models/served/nothing-12345678")
     assert missing.value.code == "model-not-found"
 
 
 def test_the_bundled_model_goes_into_the_store_so_that_the_next_release_can_still_go_back_to_it(here):
-    registry.ensure_default(here)
+    default_model.ensure(here)
     champion = registry.champion(here)
-    assert champion.location == f"store:models/{manifest.read(registry.BUNDLED).model_version}"
+    assert champion.location == f"store:models/served/{manifest.read(registry.BUNDLED).model_version}"
     registry.verified(here, champion)
 
 
@@ -161,7 +163,7 @@ def test_a_version_whose_folder_is_gone_is_found_where_it_is_registered_anew(her
     assert (again.id, again.location) == (version.id, str(tmp_path / "installation-2"))
     registry.verified(here, registry.find(here, version.version))
     (tmp_path / "installation-2").rename(tmp_path / "installation-3")
-    registry.ensure_default(here)
+    default_model.ensure(here)
     assert registry.champion(here).location.startswith("store:")
 
 
@@ -176,4 +178,4 @@ def test_no_name_in_a_version_can_lead_out_of_its_folder(trainer, server):
         registry.verified(server, version)
     assert refused.value.code == "manifest-broken"
     assert storage.valid_key(key)
-    assert list((server.settings.data_dir / "models").iterdir()) == []
+    assert list((server.settings.data_dir / model_files.FOLDER).iterdir()) == []

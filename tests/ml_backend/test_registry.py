@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import engine, manifest, registry, tables
+from ml_backend import default_model, engine, manifest, registry, tables
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
 from ml_backend.transcript import DecodingProfile
@@ -103,7 +103,7 @@ def test_a_language_may_have_a_champion_of_its_own(context, one, two):
 def test_the_default_model_becomes_champion_once_and_a_promotion_is_left_alone(context, one, two):
     named = context.settings.model_copy(update={"asr_model": one.location})
     started = Context(named, context.db, context.store)
-    threads = [threading.Thread(target=registry.ensure_default, args=(started,)) for _ in range(4)]
+    threads = [threading.Thread(target=default_model.ensure, args=(started,)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -111,21 +111,21 @@ def test_the_default_model_becomes_champion_once_and_a_promotion_is_left_alone(c
     assert registry.champion(context).version == one.version
     assert len(history(context)) == 1
     registry.move_alias(context, two, expected_revision=1, who="ravi", why="better")
-    registry.ensure_default(started)
+    default_model.ensure(started)
     assert registry.champion(context).version == two.version
 
 
 def test_a_changed_asr_model_takes_over_from_the_one_it_set_before(context, one, two):
     for number, version in enumerate((one, two, two), 1):
         named = context.settings.model_copy(update={"asr_model": version.location})
-        registry.ensure_default(Context(named, context.db, context.store))
+        default_model.ensure(Context(named, context.db, context.store))
         assert registry.champion(context).version == version.version
         assert registry.champion(context).revision == min(number, 2)
 
 
 def test_asr_model_may_name_a_registered_version(context, one):
     named = context.settings.model_copy(update={"asr_model": one.version})
-    registry.ensure_default(Context(named, context.db, context.store))
+    default_model.ensure(Context(named, context.db, context.store))
     assert registry.champion(context).id == one.id
 
 

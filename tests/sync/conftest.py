@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from werkzeug.serving import make_server
 
-from ml_backend import db, jobs, registry, tables
+from ml_backend import db, default_model, jobs, tables
 from ml_backend.api.app import create_app, load_plugin
 from ml_backend.context import Context, open_context
 from ml_backend.labelling import configs
@@ -142,7 +142,7 @@ def s3_service(settings: Settings) -> Iterator[Service]:
 def serving(settings: Settings) -> Iterator[Service]:
     db.upgrade(settings.database)
     context = open_context(settings)
-    registry.ensure_default(context)
+    default_model.ensure(context)
     app = create_app(settings, load_plugin("model:SpeechModel"), context=context)
     port = int(settings.public_url.rpartition(":")[2])
     server = make_server("127.0.0.1", port, app, threaded=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import db, jobs, registry, tables
+from ml_backend import db, default_model, jobs, tables
 from ml_backend.calls import ledger, pseudonyms
 from ml_backend.context import JobContext, open_context
 from ml_backend.labelling import configs
@@ -30,7 +30,7 @@ class People:
         )
         db.upgrade(found.database)
         opened = open_context(found)
-        registry.ensure_default(opened)
+        default_model.ensure(opened)
         self.context = JobContext(opened.settings, opened.db, opened.store)
         self.key = pseudonyms.key_of(found)
         with self.context.db.transaction() as connection:

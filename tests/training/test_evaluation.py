@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend import adoption, audio, devices, manifest, registry
+from ml_backend import adoption, audio, default_model, devices, manifest, registry
 from ml_backend.context import Context
 from ml_backend.errors import PermanentError
 from tests import models
@@ -57,7 +57,7 @@ def twin(context: Context, folder: Path) -> registry.Version:
 def test_the_bundled_model_is_scored_is_no_better_than_itself_and_beats_one_that_knows_nothing(
     context, calls, tmp_path
 ):
-    registry.ensure_default(context)
+    default_model.ensure(context)
     champion = registry.champion(context)
     found = evaluation.evaluate(context, champion, calls)
     assert found.scores["calls"] >= 8
@@ -68,6 +68,7 @@ def test_the_bundled_model_is_scored_is_no_better_than_itself_and_beats_one_that
     assert 0 < found.scores["speed"]["cpu_per_audio_s"] < 2
     assert evaluation.evaluate(context, champion, calls).id == found.id, "the same question"
     assert evaluation.find(context, found.id) == found
+    registry.verified(context, champion)  # what is kept of a version lies apart from its files
 
     equal = promotion.promote(context, twin(context, tmp_path / "twin"), who="a test", why="")
     assert not equal.moved
@@ -82,7 +83,7 @@ def test_the_bundled_model_is_scored_is_no_better_than_itself_and_beats_one_that
 
 
 def test_a_test_row_whose_audio_is_gone_is_counted_and_the_rest_is_heard(context, calls):
-    registry.ensure_default(context)
+    default_model.ensure(context)
     gone = next(iter(dataset.read(context, calls, "test")))
     bucket = context.settings.audio_bucket
     context.store.delete(bucket, f"public/{gone['audio_sha256']}.wav")
@@ -92,7 +93,7 @@ def test_a_test_row_whose_audio_is_gone_is_counted_and_the_rest_is_heard(context
 
 
 def test_a_test_set_is_heard_by_whoever_holds_the_device_and_by_nobody_else(context, calls, monkeypatch):
-    registry.ensure_default(context)
+    default_model.ensure(context)
     champion, device = registry.champion(context), devices.here(context.settings.asr_device)
     with devices.held(context, device, "run-1"), pytest.raises(devices.Busy, match="trained or scored"):
         evaluation.evaluate(context, champion, calls)
@@ -110,7 +111,7 @@ def test_a_test_set_is_heard_by_whoever_holds_the_device_and_by_nobody_else(cont
 
 
 def test_a_dataset_without_test_rows_is_refused(context, tmp_path):
-    registry.ensure_default(context)
+    default_model.ensure(context)
     lines = [Line("a", spoken.tone(1), "x", split="train")]
     empty = spoken.dataset_of(context, "calls", lines, tmp_path / "scratch")
     with pytest.raises(PermanentError, match="no test rows"):

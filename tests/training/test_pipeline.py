@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import db, devices, failpoints, jobs, manifest, registry, tables
+from ml_backend import db, default_model, devices, failpoints, jobs, manifest, registry, tables
 from ml_backend.context import Context, JobContext, open_context
 from ml_backend.errors import PermanentError, RetryableError
 from ml_backend.running import runner
@@ -196,7 +196,7 @@ def test_a_device_that_is_taken_is_asked_for_again_as_long_as_it_takes(context, 
     monkeypatch.setattr(pipeline, "_version", lambda context, row: registry.champion(context))
     monkeypatch.setattr(pipeline.promotion, "newest_test_set", lambda context: 1)
     monkeypatch.setattr(pipeline.judgements, "judge", listens)
-    registry.ensure_default(context)
+    default_model.ensure(context)
     run_id = begin(context)
     context.db.update(tables.runs, run_id, step=step)
     for _ in range(jobs.TRAIN.max_attempts + 1):

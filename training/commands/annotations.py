@@ -6,14 +6,13 @@ import json
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-import sqlalchemy as sa
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from ml_backend import annotations as reading
-from ml_backend import log, settings, tables
+from ml_backend import log, projects, settings, tables
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
 from training.commands import annotation_summary, gold
@@ -99,7 +98,7 @@ def summary(
     from training.quality import summary as report
 
     context = _open()
-    scope = Scope(project_id=_project(context, project), since=_since(days))
+    scope = Scope(project_id=_row_of(context, project), since=_since(days))
     body, _ = report.make(context, scope)
     if as_json:
         typer.echo(json.dumps(body, ensure_ascii=False))
@@ -157,15 +156,8 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def _project(context: Context, ls_project_id: int | None) -> int | None:
-    """Our row of a project."""
-    if ls_project_id is None:
-        return None
-    mine = sa.select(tables.projects.c.id).where(tables.projects.c.ls_project_id == ls_project_id)
-    rows = context.db.rows(mine)
-    if not rows:
-        raise InvalidInput("no-such-project", f"There is no project {ls_project_id}.", "Its number is in its address.")
-    return int(rows[0].id)
+def _row_of(context: Context, ls_project_id: int | None) -> int | None:
+    return None if ls_project_id is None else projects.row_of(context, ls_project_id)
 
 
 def _since(days: int | None) -> datetime | None:

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ml_backend import registry, settings
+from ml_backend import default_model, registry, settings
 from ml_backend.context import open_context
 from training import dataset as datasets
 from training import evaluation, promotion
@@ -26,7 +26,7 @@ def evaluate(
     Example: python -m ml_backend evaluate kaan-tiny-44e83820 --dataset calls
     """
     context = open_context(settings.load())
-    registry.ensure_default(context)
+    default_model.ensure(context)
     chosen = registry.champion(context) if version == registry.CHAMPION else registry.find(context, version)
     dataset_id = int(datasets.find(context, dataset).id) if dataset else promotion.newest_test_set(context)
     told = Console(stderr=True, highlight=False)

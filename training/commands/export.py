@@ -25,7 +25,7 @@ def export(
     since: Annotated[str, typer.Option(help="First day of calls, UTC, e.g. 2026-01-31.")] = "",
     until: Annotated[str, typer.Option(help="Last day of calls.")] = "",
     consent: Annotated[str, typer.Option(help=f"{CONSENT[0]}, or {CONSENT[1]}: purpose training only.")] = CONSENT[0],
-    projects: Annotated[str, typer.Option(help="Only these projects (our ids), with commas.")] = "",
+    projects: Annotated[str, typer.Option(help="Only these projects, by their numbers in Label Studio: 2,3.")] = "",
     public: Annotated[str, typer.Option(help="Public speech: layout:place[:language], with commas.")] = "",
     public_share: Annotated[float, typer.Option(help="Its share of the training rows, 0 to 1.")] = 0.0,
     form: Annotated[str, typer.Option(help=f"With commas: {', '.join(renderings.FORMS)}.")] = renderings.PARQUET,

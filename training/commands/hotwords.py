@@ -13,20 +13,20 @@ from rich.console import Console
 from rich.markup import escape
 
 from ml_backend import jobs as job_kinds
-from ml_backend import settings
+from ml_backend import projects, settings, tables
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
-from ml_backend.tables import hotwords, projects
 from training.hotwords import job, reading, words
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Words that people correct again and again.")
 
 Word = Annotated[str, typer.Argument(help="The id in the list, or the word itself.", metavar="WORD")]
-Project = Annotated[int | None, typer.Option(help="Only this project: its id in our list, not in Label Studio.")]
+Project = Annotated[int | None, typer.Option(help="Only this project, by its number in Label Studio.")]
 Language = Annotated[str | None, typer.Option(help="Only this language, e.g. hi.")]
 Who = Annotated[str, typer.Option(help="Who decides, for the record.", default_factory=getpass.getuser)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 POLL_S = 0.5
+MOST_SHOWN = 4
 
 
 @app.command("list")
@@ -47,11 +47,13 @@ def list_words(
                 "unknown-state", f"There is no state {one[:20]!r}.", f"Known: {', '.join(words.STATES)}."
             )
     context = open_context(settings.load())
+    row_id = _row_of(context, project)
     if refresh:
-        every = sa.select(projects.c.id) if project is None else sa.select(projects.c.id).filter_by(id=project)
-        for row in context.db.rows(every.order_by(projects.c.id)):
+        every = sa.select(tables.projects.c.id)
+        every = every if row_id is None else every.where(tables.projects.c.id == row_id)
+        for row in context.db.rows(every.order_by(tables.projects.c.id)):
             job.collect(context, row.id)
-    found = reading.listed(context, states=tuple(state or ()), project_id=project, language=language)
+    found = reading.listed(context, states=tuple(state or ()), project_id=row_id, language=language)
     if as_json:
         typer.echo(json.dumps({"hotwords": found}, ensure_ascii=False))
         return
@@ -59,7 +61,12 @@ def list_words(
     for each in found:
         _print(console, each)
     if not found:
-        console.print("No word is on the list: it takes corrections of the same word in three recordings.")
+        console.print(
+            "No word is on the list: it takes corrections of the same word in three recordings, by two callers."
+        )
+        console.print("Corrections are counted every 15 minutes; `hotwords list --refresh` does it now.")
+    elif any(one["state"] == words.SUGGESTED for one in found):
+        console.print("Next: `hotwords approve ID --wait` hears recent calls with the word, and uses it if that helps.")
 
 
 @app.command()
@@ -76,15 +83,16 @@ def approve(
     Example: python -m ml_backend hotwords approve 7 --wait
     """
     context = open_context(settings.load())
+    row_id = _row_of(context, project)
     with context.db.transaction() as connection:
-        if project is not None and language is not None and not word.isdigit():
-            row = words.add(connection, word, project_id=project, language=language)
+        if row_id is not None and language is not None and not word.isdigit():
+            row = words.add(connection, word, project_id=row_id, language=language)
         else:
-            row = words.find(connection, word, project_id=project, language=language)
+            row = words.find(connection, word, project_id=row_id, language=language)
         job_id = words.approve(connection, row, who=who)
     if wait:
         _wait(context, job_id)
-    told = _told(context, row.id)
+    told = reading.shown(context, row.id)
     if as_json:
         typer.echo(json.dumps({**told, "job": job_id}, ensure_ascii=False))
     elif told["state"] == words.CHECKING:
@@ -104,10 +112,11 @@ def remove(word: Word, who: Who, project: Project = None, language: Language = N
     Example: python -m ml_backend hotwords remove 7
     """
     context = open_context(settings.load())
+    row_id = _row_of(context, project)
     with context.db.transaction() as connection:
-        row = words.find(connection, word, project_id=project, language=language)
+        row = words.find(connection, word, project_id=row_id, language=language)
         words.remove(connection, row, who=who)
-    told = _told(context, row.id)
+    told = reading.shown(context, row.id)
     in_use = row.state == words.APPROVED
     sentence = f"{row.word} is out of use. Open drafts follow." if in_use else f"{row.word} is off the list."
     typer.echo(json.dumps(told, ensure_ascii=False) if as_json else sentence)
@@ -121,19 +130,18 @@ def _wait(context: Context, job_id: int) -> None:
         time.sleep(POLL_S)
 
 
-def _told(context: Context, hotword_id: int) -> dict[str, Any]:
-    return reading.told(context.db.row(hotwords, hotword_id))
+def _row_of(context: Context, ls_project_id: int | None) -> int | None:
+    return None if ls_project_id is None else projects.row_of(context, ls_project_id)
 
 
 def _print(console: Console, one: dict[str, Any]) -> None:
-    heard = ", ".join(
-        f"{form['form']} ({form['times']} of {form['said']}{'' if form['sure'] else ', not safe to correct'})"
-        for form in one["heard"]
-    )
+    safe = _forms([form for form in one["heard"] if form["sure"]])
+    others = _forms([form for form in one["heard"] if not form["sure"]][:MOST_SHOWN])
     where = f"project {one['project']}, {one['language']}"
     console.print(
         f"[bold]{one['id']} {escape(one['word'])}[/bold]  {where}: {one['state']}, in {one['recordings']} recordings"
-        + (f"; heard as {escape(heard)}" if heard else "")
+        + (f"; heard as {others}" if others else "")
+        + (f"; safe to correct: {safe}" if safe else "")
     )
     if one["reason"]:
         console.print(f"    {escape(one['reason'])} \\[{one['code']}]")
@@ -145,3 +153,7 @@ def _print(console: Console, one: dict[str, Any]) -> None:
             f"{chosen['here']['word_edits']} of {now['here']['words']}, elsewhere "
             f"{now['elsewhere']['word_edits']} -> {chosen['elsewhere']['word_edits']} of {now['elsewhere']['words']}"
         )
+
+
+def _forms(heard: list[dict[str, Any]]) -> str:
+    return escape(", ".join(f"{form['form']} ({form['times']} of {form['said']})" for form in heard))

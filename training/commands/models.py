@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ml_backend import adoption, registry, settings, versions
+from ml_backend import adoption, default_model, registry, settings, versions
 from ml_backend.context import open_context
 from training import dataset as datasets
 from training import judgements, promotion
@@ -32,7 +32,7 @@ def list_(
     Example: python -m ml_backend models list
     """
     context = open_context(settings.load())
-    registry.ensure_default(context)
+    default_model.ensure(context)
     found = versions.every(context, limit=limit)
     if as_json:
         typer.echo(json.dumps({"models": found}, ensure_ascii=False, default=str))

@@ -22,7 +22,7 @@ class Filters:
     since: str = ""  # first day of calls, UTC, e.g. 2026-01-31
     until: str = ""  # last day of calls
     consent: str = CONSENT[0]
-    projects: str = ""  # our row ids; empty: all
+    projects: str = ""  # their numbers in Label Studio; empty: all
     public: str = ""  # layout:place[:language], e.g. "fleurs:/data/fleurs:hi", several with commas
     public_share: float = 0.0  # of the training rows
 
@@ -36,7 +36,7 @@ class Filters:
         if self.consent not in CONSENT:
             raise _wrong("consent", f"one of {', '.join(CONSENT)}")
         if any(not (each.isascii() and each.isdigit() and len(each) <= 18) for each in _split(self.projects)):
-            raise _wrong("projects", "row ids with commas between them")
+            raise _wrong("projects", "numbers of projects in Label Studio with commas between them")
         if bool(self.public) != bool(self.public_share) or self.public_share >= 1:
             raise _wrong("public_share", "above 0 and below 1 where public speech is named, and 0 elsewhere")
         self.first_moment, self.end_moment  # noqa: B018 - dates are checked now

@@ -237,5 +237,5 @@ def statement(filters: Filters) -> sa.Select[Any]:
         )
     )  # fmt: skip
     if filters.project_ids:
-        found = found.where(sample.project_id.in_(filters.project_ids))
+        found = found.where(projects.c.ls_project_id.in_(filters.project_ids))
     return found

@@ -68,7 +68,7 @@ def listed(
     context: Context, *, states: tuple[str, ...] = (), project_id: int | None = None, language: str | None = None
 ) -> list[dict[str, Any]]:
     """Rows for people, most often corrected first."""
-    statement = sa.select(hotwords, projects.c.title).join(projects, projects.c.id == hotwords.c.project_id)
+    statement = _rows()
     if states:
         statement = statement.where(hotwords.c.state.in_(states))
     if project_id is not None:
@@ -79,12 +79,21 @@ def listed(
     return [told(row) for row in context.db.rows(statement.order_by(*order))]
 
 
+def shown(context: Context, hotword_id: int) -> dict[str, Any]:
+    """One word as JSON."""
+    return told(context.db.rows(_rows().where(hotwords.c.id == hotword_id))[0])
+
+
+def _rows() -> sa.Select[Any]:
+    return sa.select(hotwords, projects.c.ls_project_id).join(projects, projects.c.id == hotwords.c.project_id)
+
+
 def told(row: Any) -> dict[str, Any]:
-    """One row as JSON."""
+    """One row as JSON; the project by its number in Label Studio."""
     sure = words.sure_forms(row.heard)
     return {
         "id": row.id,
-        "project": row.project_id,
+        "project": row.ls_project_id,
         "language": row.language,
         "word": row.word,
         "state": row.state,

@@ -47,6 +47,8 @@ def _figures(body: dict[str, Any]) -> Iterator[str]:
     yield f"| clips without speech that got words | {quiet[0]} | {quiet[1]} |"
     speeds = [(one.get("speed") or {}).get("real_time_factor", "?") for one in (before, now)]
     yield f"| seconds per second of audio | {speeds[0]} | {speeds[1]} |"
+    if paced := body.get("pace"):
+        yield f"| {paced['of']} for the same audio, in turns | 1 | {paced['ratio']} |"
     yield ""
     yield "Each rate with its interval of 95 %, over the utterances that the version itself had not learnt from."
     yield ""

@@ -11,14 +11,23 @@ _QUIET = "quiet"
 
 
 def objections(
-    champion: dict[str, Any], candidate: dict[str, Any], parity: dict[str, Any] | None, *, rules: Rules, trained: bool
+    champion: dict[str, Any],
+    candidate: dict[str, Any],
+    parity: dict[str, Any] | None,
+    *,
+    rules: Rules,
+    trained: bool,
+    pace: dict[str, Any] | None = None,
 ) -> list[Objection]:
-    """`champion` and `candidate` are scores of evaluations. A version trained here must have a parity record."""
+    """`champion` and `candidate` are scores of evaluations. A version trained here must have a parity record.
+
+    `pace` is how both did in turns; without it the speeds of the evaluations are compared.
+    """
     return [
         *_self_check(candidate),
         *_silence(champion.get("silence") or {}, candidate.get("silence") or {}),
         *_parity(parity, trained=trained),
-        *_speed(champion, candidate, rules),
+        *(_speed(champion, candidate, rules) if pace is None else _pace(pace["ratio"], rules)),
     ]
 
 
@@ -66,7 +75,10 @@ def _speed(champion: dict[str, Any], candidate: dict[str, Any], rules: Rules) ->
         return []
     device = (candidate.get("conditions") or {}).get("device")
     name = "real_time_factor" if device == "cuda" else "cpu_per_audio_s"
-    ratio = now[name] / max(before[name], 1e-6)
+    return _pace(now[name] / max(before[name], 1e-6), rules)
+
+
+def _pace(ratio: float, rules: Rules) -> list[Objection]:
     if ratio <= rules.speed_ratio:
         return []
     return [Objection("speed", f"It takes {ratio:.1f} times as long; {rules.speed_ratio:.1f} times is allowed.")]

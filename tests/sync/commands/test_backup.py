@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend import db, registry, tables
+from ml_backend import db, default_model, registry, tables
 from ml_backend.calls import pseudonyms
 from ml_backend.context import open_context
 from ml_backend.errors import ConfigurationError, KaanError
@@ -44,7 +44,7 @@ def test_a_restored_backup_holds_the_same_rows_and_objects(filled: Settings, tmp
 
 def test_the_model_that_serves_is_saved_too(filled: Settings, tmp_path: Path) -> None:
     context = open_context(filled)
-    registry.ensure_default(context)
+    default_model.ensure(context)
     context.db.dispose()
     backup.write(filled, tmp_path / "kaan.tar")
     shutil.rmtree(filled.data_dir)

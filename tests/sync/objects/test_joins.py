@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import db, registry
+from ml_backend import db, default_model
 from ml_backend.calls import ledger
 from ml_backend.calls.events import CallEvent
 from ml_backend.context import JobContext, open_context
@@ -180,7 +180,7 @@ def test_a_selection_keeps_the_second_recording_of_a_call_that_has_a_task(here: 
     test_a_call_with_a_task_gets_no_second_one_from_another_recording(here)
     first, _ = here.rows(recordings)
     here.context.db.update(recordings, first.id, state="ready", sha256="a" * 64, duration_s=5.0)
-    registry.ensure_default(here.context)
+    default_model.ensure(here.context)
     selection.select_recording(JobContext(here.context.settings, here.context.db, here.context.store), first.id)
 
     assert here.rows(recordings)[0].reason_code == "kept-same-call"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml_backend import audio, engine, failpoints, jobs, registry, serving, tables
+from ml_backend import audio, default_model, engine, failpoints, jobs, serving, tables
 from ml_backend.storage_s3 import S3Store
 from ml_backend.transcript import DecodingProfile, Transcript
 from sync.recordings import long_calls
@@ -26,7 +26,7 @@ LONG = CALLS / "hi-long-complaint.wav"
 @pytest.fixture
 def service(tmp_path: Path) -> Offline:
     made = offline.opened(tmp_path, max_task_s=20.0, default_language="hi", asr_batch_size=1)
-    registry.ensure_default(made.context)
+    default_model.ensure(made.context)
     return made
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import db, registry, tables
+from ml_backend import db, default_model, registry, tables
 from ml_backend.calls import ledger
 from ml_backend.calls.events import CallEvent
 from ml_backend.context import JobContext, open_context
@@ -97,7 +97,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     )
     db.upgrade(settings.database)
     context = open_context(settings)
-    registry.ensure_default(context)
+    default_model.ensure(context)
     yield World(JobContext(context.settings, context.db, context.store))
     context.db.dispose()
 

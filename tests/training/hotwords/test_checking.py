@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
-from ml_backend import audio, db, jobs, registry, schedules, tables
+from ml_backend import audio, db, default_model, jobs, registry, schedules, tables
 from ml_backend.context import Context, open_context
 from ml_backend.running import runner
 from ml_backend.settings import Settings
@@ -31,7 +31,7 @@ def context(tmp_path: Path) -> Iterator[Context]:
     settings = Settings(_env_file=None, data_dir=tmp_path)
     db.upgrade(settings.database)
     opened = open_context(settings)
-    registry.ensure_default(opened)
+    default_model.ensure(opened)
     yield opened
     opened.db.dispose()
 
