@@ -143,7 +143,10 @@ def _trouble(context: Context, facts: dict[str, Any]) -> list[str]:
             command = role.replace("-", " ")
             found.append(f"No {role} is running. Start it: `python -m ml_backend {command}`.")
     if facts["oldest_due_s"] > LATE.total_seconds():
-        found.append(f"The oldest job has been due for {facts['oldest_due_s'] // 60} minutes.")
+        latest = max(facts["waiting"], key=lambda entry: int(entry["oldest_due_s"]))
+        found.append(
+            f"{latest['name']} has been due for {latest['oldest_due_s'] // 60} minutes. {_who_runs(latest, alive)}"
+        )
     bad = sum(facts["jobs"].get(state, 0) for state in ENDED_BADLY)
     if bad:
         found.append(f"{bad} jobs ended badly: `python -m ml_backend jobs list --trouble`.")
@@ -156,6 +159,13 @@ def _trouble(context: Context, facts: dict[str, Any]) -> list[str]:
         f"Project {p['project']}: {p['reason']}" for p in facts["projects"] if p["reason"] and p["state"] == "attached"
     ]
     return found
+
+
+def _who_runs(waiting: dict[str, Any], alive: set[str]) -> str:
+    queue = jobs.KINDS[waiting["name"]].queue if waiting["name"] in jobs.KINDS else ""
+    if queue and not any(_is_role(role, f"worker-{queue}") for role in alive):
+        return f"Nobody runs the queue {queue}: `python -m ml_backend worker {queue}`, or `jobs run` once."
+    return "`python -m ml_backend jobs list` shows what runs meanwhile."
 
 
 def _is_role(found: str, wanted: str) -> bool:

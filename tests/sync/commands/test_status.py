@@ -1,0 +1,49 @@
+"""What needs a person is said with the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from ml_backend import jobs, tables
+from ml_backend.context import Context
+from sync.commands import status
+from tests.training import spoken
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Iterator[Context]:
+    opened = spoken.opened(tmp_path / "data")
+    yield opened
+    opened.db.dispose()
+
+
+def late_export(context: Context) -> None:
+    with context.db.transaction() as connection:
+        hour_ago = tables.now() - timedelta(hours=1)
+        jobs.enqueue(connection, jobs.EXPORT_DATASET, key="calls", name="calls", due_at=hour_ago)
+
+
+def runs(context: Context, role: str) -> None:
+    now = tables.now()
+    with context.db.transaction() as connection:
+        values = {"name": f"here-{role}", "role": role, "pid": 1, "started_at": now, "seen_at": now}
+        connection.execute(tables.processes.insert().values(**values))
+
+
+def test_a_job_that_nobody_will_run_is_named_with_the_worker_that_is_missing(context: Context) -> None:
+    late_export(context)
+    [said] = [one for one in status.read(context)["trouble"] if "export-dataset" in one]
+    assert "due for 60 minutes" in said
+    assert "`python -m ml_backend worker training`" in said
+
+
+def test_a_job_that_waits_for_a_busy_worker_is_not_said_to_lack_one(context: Context) -> None:
+    late_export(context)
+    runs(context, "worker:training")
+    [said] = [one for one in status.read(context)["trouble"] if "export-dataset" in one]
+    assert "worker training" not in said
+    assert "jobs list" in said
