@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,10 +64,8 @@ def show(version: Name, as_json: AsJson = False) -> None:
         typer.echo(json.dumps(found, ensure_ascii=False, default=str))
         return
     console = Console(soft_wrap=True, highlight=False)
-    for name, value in found.items():
-        if name not in ("evaluations", "history") and value not in (None, "", [], {}):
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-            console.print(f"[bold]{name:<15}[/bold] {escape(text)}")
+    for name, text in _facts(found):
+        console.print(f"[bold]{name:<15}[/bold] {escape(text)}")
     for one in found["evaluations"]:
         against = f" against {one['against']}" if one["against"] else ""
         console.print(f"[bold]evaluation {one['evaluation']:<4}[/bold] {one['at']:%Y-%m-%d %H:%M}{against}")
@@ -76,6 +76,37 @@ def show(version: Name, as_json: AsJson = False) -> None:
         console.print(
             f"[bold]{one['alias']} {one['language']:<6}[/bold] {moved}, {escape(one['who'])}: {escape(one['why'])}"
         )
+
+
+def _facts(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is known of a version itself, in words."""
+    for name, value in found.items():
+        if value in (None, "", [], {}) or name in ("evaluations", "history"):
+            continue
+        if name == "aliases":
+            yield "serves", ", ".join(f"{one['alias']} {one['language']}" for one in value)
+        elif name == "wer":
+            yield "wrong of 100", f"{100 * value:.1f} words"
+        elif name == "parity" and "difference" in value:
+            yield (
+                name,
+                (
+                    f"{100 * value['difference']:.1f} % of words otherwise than the trained form, of {value['words']} in "
+                    f"{value['clips']} clips ({value.get('quantization', '?')})"
+                ),
+            )
+        elif name == "files":
+            size = sum(entry["size_bytes"] for entry in value.values())
+            yield (
+                name,
+                f"{len(value)}, {size / 1e6:.1f} MB; model.bin {value.get('model.bin', {}).get('sha256', '')[:16]}",
+            )
+        elif isinstance(value, dict):
+            yield name, ", ".join(f"{key} {each}" for key, each in value.items() if each is not None)
+        elif isinstance(value, list):
+            yield name, ", ".join(map(str, value))
+        else:
+            yield name, f"{value:%Y-%m-%d %H:%M} UTC" if isinstance(value, datetime) else str(value)
 
 
 @app.command()

@@ -62,6 +62,8 @@ def test_a_better_one_is_promoted_shown_and_rolled_back(context, capsys):
     shown = run(capsys, "models", "show", good)
     assert "may be promoted" in shown
     assert "command line: The gate found it better." in shown
+    assert "champion *" in next(line for line in shown.splitlines() if line.startswith("serves"))
+    assert "{" not in shown
     told = json.loads(run(capsys, "rollback", "--why", "addresses", "--json"))
     assert told == {"champion": champion, "rolled_back": good}
     assert "rolled back" in run(capsys, "promote", good, code=3)
