@@ -110,9 +110,10 @@ class People:
         return list(self.context.db.rows(sa.select(table).filter_by(**wanted)))
 
     def objects(self) -> list[str]:
-        """Every object in both buckets."""
+        """Every object in both buckets but what models are made of."""
         buckets = ("call-recordings", self.context.settings.audio_bucket)
-        return [f"{bucket}/{found.key}" for bucket in buckets for found in self.context.store.list(bucket)]
+        found = [f"{bucket}/{item.key}" for bucket in buckets for item in self.context.store.list(bucket)]
+        return [name for name in found if not name.startswith("kaan-audio/models/")]
 
     def everything(self) -> str:
         """All rows of all tables as one text, to search for what must not be there."""
