@@ -24,10 +24,15 @@ _ABANDONED_S = 24 * 3600.0
 
 
 def publish(context: Context, folder: Path, key: str) -> str:
-    """Put a folder with a manifest into the store; gives its location. Safe to repeat: the manifest goes last."""
+    """Put a folder with a manifest into the store; gives its location. Safe to repeat: the manifest goes last.
+
+    A key carries the digest of what lies there, so what is whole already is left as it is.
+    """
     described = manifest.verify(folder)
     bucket = context.settings.audio_bucket
     context.store.ensure_bucket(bucket)
+    if context.store.stat(bucket, f"{key}/{manifest.FILE}") is not None:
+        return f"{STORED}{key}"
     for name in (*sorted(described.files), manifest.FILE):
         context.store.put_file(bucket, f"{key}/{name}", folder / name)
     return f"{STORED}{key}"

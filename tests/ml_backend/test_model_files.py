@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ml_backend import default_model, manifest, model_files, registry, storage
+from ml_backend import adoption, default_model, manifest, model_files, registry, storage
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, PermanentError, RetryableError
 from ml_backend.storage_s3 import S3Store
@@ -138,6 +138,18 @@ def test_presence_is_told_from_the_copy_here_from_the_store_and_never_blocks_whi
     assert model_files.present(away, version.location, files) is None
     server.store.delete(server.settings.audio_bucket, f"{version.location.removeprefix('store:')}/model.bin")
     assert model_files.present(server, version.location, files) == "model.bin"
+
+
+def test_the_same_weights_made_twice_are_one_version_whatever_their_manifests_say_of_it(here, tmp_path):
+    found = []
+    for said in ("one dataset", "another dataset"):
+        folder = Path(shutil.copytree(registry.BUNDLED, tmp_path / said))
+        was = manifest.read(folder)
+        (folder / manifest.FILE).unlink()
+        manifest.write(folder, name="twice", languages=was.languages, window=was.window, trained_on=said)
+        found.append(adoption.adopt(here, folder))
+    assert found[0] == found[1]
+    registry.verified(here, found[0])
 
 
 def test_a_version_whose_files_are_nowhere_says_so(here):
