@@ -13,7 +13,7 @@ TARGET_RISE, MOST_RISE = 0.03, 0.05
 @pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng speaks the calls")
 def test_fine_tuning_takes_a_third_of_the_errors_on_new_calls_and_keeps_the_old_ones(tmp_path, capsys):
     context = spoken.opened(tmp_path / "data")
-    found = improvement.measured(context, tmp_path / "scratch", seed=1)
+    found = improvement.measured(context, tmp_path / "scratch", seed=3)
     context.db.dispose()
     with capsys.disabled():
         print(f"\n{found}")
