@@ -29,6 +29,7 @@ MINIMA = 96
 LEAST_TRIPLES = 6  # that few other calls have; a call of fewer cannot be told from others
 ALIKE = 0.2  # one word in four written otherwise still leaves so much; calls of one script share hardly any
 SAME_LENGTH_S = 0.3  # what an encoder adds at the ends
+BLOCK = 2048  # calls compared with as many others at a time
 SAME_AUDIO, SAME_CALL = "same-audio", "same-call"
 
 Hashes = npt.NDArray[np.uint64]
@@ -177,16 +178,28 @@ def _same_call(calls: list[Heard]) -> Iterator[Twin]:
     if not known:
         return
     lengths = np.array([call.duration_s for call in known])
-    table = np.stack([call.minima for call in known])
     ends = np.searchsorted(lengths, lengths + SAME_LENGTH_S, side="right")
-    for place, end in enumerate(ends):
-        alike = (table[place + 1 : end] == table[place]).mean(axis=1) if end > place + 1 else np.empty(0)
-        for offset in np.flatnonzero(alike >= ALIKE):
-            one, other = known[place], known[place + 1 + int(offset)]
-            if one.audio_sha256 and one.audio_sha256 == other.audio_sha256:
-                continue
-            first, second = sorted((one.recording_id, other.recording_id))
-            yield Twin(first, second, SAME_CALL, round(float(alike[offset]), 3))
+    for start in range(0, len(known), BLOCK):
+        rows = _table(known, start, start + BLOCK)
+        last = int(ends[start + len(rows) - 1])
+        for begin in range(start, last, BLOCK):  # a copy of all minima at once would be the most that is ever in memory
+            others = rows if begin == start else _table(known, begin, min(begin + BLOCK, last))
+            for place, row in enumerate(rows, start):
+                low, high = max(place + 1, begin), min(int(ends[place]), begin + len(others))
+                if low < high:
+                    alike = (others[low - begin : high - begin] == row).mean(axis=1)
+                    for offset in np.flatnonzero(alike >= ALIKE):
+                        yield from _twin(known[place], known[low + int(offset)], float(alike[offset]))
+
+
+def _table(known: list[Heard], begin: int, end: int) -> Minima:
+    return np.stack([call.minima for call in known[begin:end]])
+
+
+def _twin(one: Heard, other: Heard, alike: float) -> Iterator[Twin]:
+    if not one.audio_sha256 or one.audio_sha256 != other.audio_sha256:
+        first, second = sorted((one.recording_id, other.recording_id))
+        yield Twin(first, second, SAME_CALL, round(alike, 3))
 
 
 def _root(group: Mapping[int, int], number: int) -> int:

@@ -85,3 +85,16 @@ def test_what_is_excluded_already_is_no_duplicate(database: Database) -> None:
         connection.execute(sa.update(tables.samples).values(state="excluded"))
     with database.reading() as connection:
         assert duplicates.heard(connection) == []
+
+
+def test_comparing_in_small_blocks_finds_the_same(databases: Callable[[], Database], monkeypatch) -> None:
+    database = databases()
+    ledger.fill(database, seed=1, calls=200, twins=20, copies=5)
+    with database.reading() as connection:
+        calls = duplicates.heard(connection)
+    found = []
+    for block in (1, 3, 64, 10_000):
+        monkeypatch.setattr(duplicates, "BLOCK", block)
+        found.append(duplicates.find(calls))
+    assert len(found[0]) >= 20
+    assert all(each == found[0] for each in found)
