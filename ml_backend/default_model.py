@@ -53,10 +53,14 @@ def _default(context: Context) -> Version:
 
 
 def _bundled(context: Context) -> Version:
-    """The model that came with this release, put into the store: the next release may bring another."""
+    """The model that came with this release, put into the store: the next release may bring another.
+
+    Put there again where it is gone, as after a change of the store.
+    """
     name = manifest.read(BUNDLED).model_version
     version = registry.named(context, name)
-    if version is not None and version.location.startswith(model_files.STORED):
+    stored = version is not None and version.location.startswith(model_files.STORED)
+    if version and stored and model_files.present(context, version.location, version.manifest["files"]) is None:
         return version
     return registry.register(context, model_files.publish(context, BUNDLED, f"{model_files.FOLDER}/{name}"))
 

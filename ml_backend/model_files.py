@@ -125,6 +125,8 @@ def _missing_of_store(context: Context, key: str, files: dict[str, Any]) -> str 
             found = context.store.stat(context.settings.audio_bucket, f"{key}/{name}")
         except RetryableError:  # away for a moment: whoever has a copy serves it, the others fetch it later
             return None
+        except ConfigurationError:  # there is no such bucket
+            return name
         if found is None or found.size_bytes != entry["size_bytes"]:
             return name
     return None

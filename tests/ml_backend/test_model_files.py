@@ -165,6 +165,14 @@ def test_the_bundled_model_goes_into_the_store_so_that_the_next_release_can_stil
     registry.verified(here, champion)
 
 
+def test_the_bundled_model_is_put_again_into_a_store_that_lacks_it(here, s3, tmp_path):
+    default_model.ensure(here)
+    settings = here.settings.model_copy(update={"data_dir": tmp_path / "moved"})
+    elsewhere = replace(here, settings=settings, store=s3, kept={})
+    default_model.ensure(elsewhere)
+    assert registry.verified(elsewhere, registry.champion(elsewhere))
+
+
 def test_a_version_whose_folder_is_gone_is_found_where_it_is_registered_anew(here, tmp_path):
     old = Path(shutil.copytree(registry.BUNDLED, tmp_path / "installation-1"))
     version = registry.register(here, str(old))

@@ -160,7 +160,17 @@ def test_the_label_stream_stays_pre_filled_while_the_backend_is_down(stack, call
 
 
 def test_status_finds_nothing_wrong_and_doctor_neither(stack):
-    until(lambda: stack.cli("status", check=False).returncode == 0, "status is content", within_s=60, every_s=2)
+    said = []
+
+    def content() -> bool:
+        found = stack.cli("status", check=False)
+        said.append(found.stdout)
+        return found.returncode == 0
+
+    try:
+        until(content, "status is content", within_s=60, every_s=2)
+    except AssertionError:
+        raise AssertionError(said[-1]) from None
     examined = stack.cli("doctor", check=False)
     assert examined.returncode == 0, examined.stdout + examined.stderr
 
