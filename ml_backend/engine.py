@@ -15,6 +15,7 @@ import os
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -148,9 +149,7 @@ class Transcriber:
         work = Work(0, Window(0, (Stretch(0, RATE_HZ, 1.0),)), decoder.features(noise), 0.0)
         prompt = decoder.prompt("en", prompt=None, hotwords=None)
         decoder.decode(decoder.encode([work.features]), [prompt], beam_size=1)
-        clips = (audio.read_wav(CHECK)[0], np.zeros((1, 3 * RATE_HZ), np.float32))
-        profile = DecodingProfile(beam_size=1)
-        speech, silence = self.transcribe([Request(samples, profile) for samples in clips])
+        speech, silence = self.transcribe(list(_check_clips()))
         if isinstance(speech, KaanError) or not speech.text.strip():
             raise _unfit(self.model_version, "hears no words in a clip of speech")
         if isinstance(silence, KaanError) or silence.text.strip():
@@ -170,6 +169,19 @@ def threads_for(folder: Path, settings: Settings) -> int:
     if sum(path.stat().st_size for path in folder.glob("*.bin")) < SMALL_BYTES:
         return 1
     return max(1, len(os.sched_getaffinity(0)) // settings.asr_workers)
+
+
+@lru_cache(maxsize=1)
+def _check_clips() -> tuple[Request, Request]:
+    """Speech and silence, with where speech is: that never changes, and calls in progress need the processor."""
+    from ml_backend.recognition.windows import speech_probabilities
+
+    profile = DecodingProfile(beam_size=1)
+    clips = (audio.read_wav(CHECK)[0], np.zeros((1, 3 * RATE_HZ), np.float32))
+    speech, silence = (
+        Request(samples, profile, speech=tuple(speech_probabilities(leg) for leg in samples)) for samples in clips
+    )
+    return speech, silence
 
 
 def _unfit(model_version: str, what: str) -> PermanentError:

@@ -112,7 +112,7 @@ def find_speech(leg: Samples, policy: Policy, probabilities: Probabilities | Non
     """The stretches of speech of one leg: padded, in order, not overlapping, none longer than `policy.max_s`."""
     if leg.size < _STEP:
         return []
-    probabilities = _probabilities(leg) if probabilities is None else probabilities
+    probabilities = speech_probabilities(leg) if probabilities is None else probabilities
     most = int((policy.max_s - 2 * _PAD_S) * RATE_HZ / _STEP)
     runs = [part for run in _runs(probabilities) for part in _at_most(run, probabilities, max(1, most))]
     return _padded(runs, probabilities, leg.size)
@@ -152,7 +152,8 @@ def halves(window: Window) -> list[Window]:
     return [Window(window.channel, (left,)), Window(window.channel, (right,))]
 
 
-def _probabilities(leg: Samples) -> Probabilities:
+def speech_probabilities(leg: Samples) -> Probabilities:
+    """How likely it is that somebody speaks, 0..1, for each 32 ms of a leg."""
     from faster_whisper.vad import get_vad_model
 
     padded = np.pad(leg, (0, -leg.size % _STEP))

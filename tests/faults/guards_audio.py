@@ -105,7 +105,7 @@ def _text_needs_a_voice() -> None:
 
     believed.judge = lambda evidence: believed.Verdict(empty=not evidence.text.split())
     voice.Voice.probabilities = lambda self, block: sure(block)
-    windows._probabilities = sure
+    windows.speech_probabilities = sure
 
 
 @guard("energy-alone-is-no-speech")
