@@ -227,14 +227,15 @@ def _context(folder: Path, count: int, *, sound: bool = False) -> Context:
         project = {"id": 1, "instance_url": "http://ls", "ls_project_id": 1}
         connection.execute(sa.insert(tables.projects).values(**project))
         for first in range(0, count // PER_RECORDING, 500):
-            _insert(connection, range(first, min(first + 500, count // PER_RECORDING)))
+            _insert(connection, range(first, min(first + 500, count // PER_RECORDING)), spread=not sound)
     if sound:
         for number in range(count // PER_RECORDING):
             _speak(context, number)
     return context
 
 
-def _insert(connection: Any, numbers: range) -> None:
+def _insert(connection: Any, numbers: range, *, spread: bool) -> None:
+    """`spread`: calls are of 50 to 300 s, as calls are, and not all of one length."""
     calls, recordings, tasks, annotations, samples = [], [], [], [], []
     for number in numbers:
         sha, row_id = hashlib.sha256(str(number).encode()).hexdigest(), number + 1
@@ -246,7 +247,8 @@ def _insert(connection: Any, numbers: range) -> None:
         recordings.append({
             "id": row_id, "source": "object", "source_identity": sha, "call_id": row_id, "sha256": sha,
             "state": "ready",
-            "derived_key": f"derived/{sha}/audio.wav", "duration_s": PER_RECORDING * PIECE_S, "channels": 1,
+            "derived_key": f"derived/{sha}/audio.wav", "channels": 1,
+            "duration_s": PER_RECORDING * PIECE_S + (number * 37 % 2500 / 10 if spread else 0.0),
             "quality": {"parts": {"leg_0": {"snr_db": 20.0 + number % 9}}}, "quality_score": 0.9,
         })  # fmt: skip
         blind = number % 40 == 0
