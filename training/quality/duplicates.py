@@ -5,15 +5,18 @@ same words: what two people wrote down of it differs in some of them, and a call
 length or other words. What is said in many calls (greetings, scripts) is left out before words are compared.
 
 Words are compared three in a row, by MinHash (Broder 1997): the share of equal minima estimates the share of triples
-two texts have in common, needs 384 bytes per call, and adds up over the parts of a call.
+two texts have in common, needs 384 bytes per call, and adds up over the parts of a call. Calls are read in order of
+their length, so that only those of one length are in memory, however many there are.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -30,6 +33,7 @@ LEAST_TRIPLES = 6  # that few other calls have; a call of fewer cannot be told f
 ALIKE = 0.2  # one word in four written otherwise still leaves so much; calls of one script share hardly any
 SAME_LENGTH_S = 0.3  # what an encoder adds at the ends
 BLOCK = 2048  # calls compared with as many others at a time
+_PAGE = 200  # recordings whose texts are read at a time
 SAME_AUDIO, SAME_CALL = "same-audio", "same-call"
 
 Hashes = npt.NDArray[np.uint64]
@@ -38,6 +42,7 @@ Minima = npt.NDArray[np.uint32]
 _random = np.random.default_rng(20260101)
 _FACTORS = _random.integers(0, 2**63, MINIMA, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 _OFFSETS = _random.integers(0, 2**63, MINIMA, dtype=np.uint64)
+_STREAM = {"yield_per": 2000}
 _STEP, _MIX = np.uint64(1_000_003), np.uint64(0xBF58476D1CE4E5B9)
 
 
@@ -58,7 +63,7 @@ class Familiar:
         return rare
 
 
-@dataclass(slots=True)  # there is one of each recording at once
+@dataclass(slots=True)
 class Heard:
     """What was written down of one recording, as the smallest hashes of its rare triples."""
 
@@ -69,6 +74,11 @@ class Heard:
     blind: bool = False
     rare: int = 0
     minima: Minima = field(default_factory=lambda: np.full(MINIMA, 2**32 - 1, dtype=np.uint32))
+
+    @property
+    def place(self) -> tuple[float, int]:
+        """Where it stands in the order of lengths; one of no known length is like no other's."""
+        return -1.0 if self.duration_s is None else self.duration_s, self.recording_id
 
     def add(self, found: Hashes) -> None:
         """The rare triples of one more part of the call."""
@@ -92,114 +102,162 @@ def triples(text: str, language: str | None = None) -> Hashes:
 
 @dataclass(frozen=True)
 class Twin:
-    """Two recordings of one call. `similarity` is of their texts."""
+    """Two recordings of one call, the smaller id first. `similarity` is of their texts."""
 
-    first: int
-    second: int
+    one: Heard
+    other: Heard
     kind: str
     similarity: float
 
-
-def heard(connection: Connection, project_id: int | None = None) -> list[Heard]:
-    """Every recording with accepted samples that can still be heard. Reads the texts twice and keeps none."""
-    familiar = Familiar(triples(row.text, row.language) for row in _texts(connection, project_id))
-    found: list[Heard] = []
-    for row in _texts(connection, project_id):
-        if not found or found[-1].recording_id != row.recording_id:
-            found.append(Heard(row.recording_id, row.sha256, row.duration_s, row.source_identity))
-        found[-1].blind = found[-1].blind or bool(row.blind)
-        found[-1].add(familiar.rare(triples(row.text, row.language)))
-    return found
+    @property
+    def pair(self) -> tuple[int, int]:
+        """Their rows."""
+        return self.one.recording_id, self.other.recording_id
 
 
-def find(calls: list[Heard]) -> list[Twin]:
-    """Twins among recordings, each pair once, the smaller id first."""
-    return sorted([*_same_audio(calls), *_same_call(calls)], key=lambda twin: (twin.first, twin.second))
+@dataclass(frozen=True)
+class Twins:
+    """All twins among so many recordings."""
+
+    recordings: int
+    found: list[Twin]
+
+    def surplus(self) -> set[int]:
+        """The recordings a dataset can do without: of each group of twins all but one, a blind one before others.
+
+        Which one follows from the calls alone, so that another database with the same ones keeps the same.
+        """
+        group: dict[int, int] = {}
+        for twin in self.found:
+            one, other = (_root(group, number) for number in twin.pair)
+            group[max(one, other)] = min(one, other)
+        members: dict[int, dict[int, Heard]] = defaultdict(dict)
+        for twin in self.found:
+            for call in (twin.one, twin.other):
+                members[_root(group, call.recording_id)][call.recording_id] = call
+        kept = {min(each.values(), key=_first).recording_id for each in members.values()}
+        return {number for each in members.values() for number in each} - kept
+
+    def told(self) -> dict[str, Any]:
+        """As the summary shows it."""
+        kinds = Counter(twin.kind for twin in self.found)
+        return {
+            "recordings": self.recordings,
+            "pairs": dict(sorted(kinds.items())),
+            "surplus": len(self.surplus()),
+            "examples": [
+                {"first": twin.pair[0], "second": twin.pair[1], "kind": twin.kind, "similarity": twin.similarity}
+                for twin in self.found[:20]
+            ],
+        }
 
 
-def surplus(calls: list[Heard], twins: list[Twin]) -> set[int]:
-    """The recordings a dataset can do without: of each group of twins all but one, a blind one before others.
+def heard(connection: Connection, project_id: int | None = None) -> Iterator[Heard]:
+    """Every recording with accepted samples that can still be heard, the shortest first. Reads the texts twice."""
+    spoken = _spoken(project_id)
+    texts = connection.execute(spoken.with_only_columns(samples.c.text, samples.c.language), execution_options=_STREAM)
+    familiar = Familiar(triples(row.text, row.language) for row in texts)
+    length = sa.func.coalesce(recordings.c.duration_s, -1.0)
+    numbers = spoken.with_only_columns(recordings.c.id).group_by(recordings.c.id).order_by(length, recordings.c.id)
+    waiting = array("q", connection.execute(numbers, execution_options=_STREAM).scalars())
+    for start in range(0, len(waiting), _PAGE):
+        yield from _page(connection, project_id, waiting[start : start + _PAGE], familiar)
 
-    Which one follows from the calls alone, so that another database with the same ones keeps the same.
-    """
-    group: dict[int, int] = {}
-    for twin in twins:
-        one, other = _root(group, twin.first), _root(group, twin.second)
-        group[max(one, other)] = min(one, other)
-    members: dict[int, list[Heard]] = defaultdict(list)
-    for call in calls:
-        members[_root(group, call.recording_id)].append(call)
-    kept = {min(each, key=_first).recording_id for each in members.values()}
-    return {call.recording_id for call in calls} - kept
+
+def find(calls: Iterable[Heard]) -> Twins:
+    """Twins among recordings, each pair once. The calls must come in the order of `Heard.place`."""
+    every, found = 0, []
+    near: list[Heard] = []  # earlier ones that are as long as those that come
+    rest = iter(calls)
+    while some := list(islice(rest, BLOCK)):
+        every += len(some)
+        near = [call for call in near if call.place[0] + SAME_LENGTH_S >= some[0].place[0]]
+        found += [*_same_audio(near, some), *_same_call(near, some)]
+        near += some
+    return Twins(every, sorted(found, key=lambda twin: twin.pair))
 
 
 def _first(call: Heard) -> tuple[bool, str, str, int]:
     return not call.blind, call.audio_sha256 or "", call.identity, call.recording_id
 
 
-def told(calls: list[Heard], twins: list[Twin]) -> dict[str, Any]:
-    """As the summary shows it."""
-    kinds: dict[str, int] = defaultdict(int)
-    for twin in twins:
-        kinds[twin.kind] += 1
-    return {
-        "recordings": len(calls),
-        "pairs": dict(sorted(kinds.items())),
-        "surplus": len(surplus(calls, twins)),
-        "examples": [vars(twin) for twin in twins[:20]],
-    }
+def _spoken(project_id: int | None) -> sa.Select[Any]:
+    """Accepted samples with the recordings they are of; the caller says which columns."""
+    statement = (
+        sa.select(samples.c.id)
+        .select_from(samples)
+        .join(recordings, recordings.c.id == samples.c.recording_id)
+        .where(samples.c.state == "accepted", recordings.c.state.not_in(material.GONE))
+    )
+    return statement if project_id is None else statement.where(samples.c.project_id == project_id)
 
 
-def _texts(connection: Connection, project_id: int | None) -> Iterator[Any]:
+def _page(
+    connection: Connection, project_id: int | None, numbers: Sequence[int], familiar: Familiar
+) -> Iterator[Heard]:
+    """These recordings, in this order. Asked for by numbers alone: told of the state too, SQLite reads all samples."""
     sample, audio = samples.c, recordings.c
     statement = (
-        sa.select(sample.recording_id, sample.text, sample.language, sample.blind)
+        sa.select(sample.recording_id, sample.project_id, sample.state, sample.text, sample.language, sample.blind)
         .add_columns(audio.sha256, audio.duration_s, audio.source_identity)
         .join(recordings, audio.id == sample.recording_id)
-        .where(sample.state == "accepted", audio.state.not_in(material.GONE))
-        .order_by(sample.recording_id)
+        .where(sample.recording_id.in_(numbers))
     )
-    if project_id is not None:
-        statement = statement.where(sample.project_id == project_id)
-    yield from connection.execute(statement, execution_options={"yield_per": 2000})
+    found: dict[int, Heard] = {}
+    for row in connection.execute(statement):
+        if row.state != "accepted" or project_id not in (None, row.project_id):
+            continue
+        call = found.get(row.recording_id)
+        if call is None:
+            call = found[row.recording_id] = Heard(row.recording_id, row.sha256, row.duration_s, row.source_identity)
+        call.blind = call.blind or bool(row.blind)
+        call.add(familiar.rare(triples(row.text, row.language)))
+    yield from (found[number] for number in numbers if number in found)
 
 
-def _same_audio(calls: list[Heard]) -> Iterator[Twin]:
-    first: dict[str, int] = {}
-    for call in sorted(calls, key=lambda each: each.recording_id):
-        if call.audio_sha256 and first.setdefault(call.audio_sha256, call.recording_id) != call.recording_id:
-            yield Twin(first[call.audio_sha256], call.recording_id, SAME_AUDIO, 1.0)
+def _same_audio(near: list[Heard], some: list[Heard]) -> Iterator[Twin]:
+    """The same bytes are of the same length."""
+    first: dict[str, Heard] = {}
+    for number, call in enumerate((*near, *some)):
+        if call.audio_sha256:
+            one = first.setdefault(call.audio_sha256, call)
+            if number >= len(near) and one.recording_id != call.recording_id:
+                yield _twin(one, call, SAME_AUDIO, 1.0)
 
 
-def _same_call(calls: list[Heard]) -> Iterator[Twin]:
+def _same_call(near: list[Heard], some: list[Heard]) -> Iterator[Twin]:
     """Neighbours in length are compared; all others cannot be twins."""
-    known = [call for call in calls if call.duration_s is not None and call.rare >= LEAST_TRIPLES]
-    known.sort(key=lambda call: (call.duration_s or 0.0, call.recording_id))
-    if not known:
+    some = [call for call in some if call.duration_s is not None and call.rare >= LEAST_TRIPLES]
+    near = [call for call in near if call.duration_s is not None and call.rare >= LEAST_TRIPLES]
+    if not some:
         return
-    lengths = np.array([call.duration_s for call in known])
-    ends = np.searchsorted(lengths, lengths + SAME_LENGTH_S, side="right")
-    for start in range(0, len(known), BLOCK):
-        rows = _table(known, start, start + BLOCK)
-        last = int(ends[start + len(rows) - 1])
-        for begin in range(start, last, BLOCK):  # a copy of all minima at once would be the most that is ever in memory
-            others = rows if begin == start else _table(known, begin, min(begin + BLOCK, last))
-            for place, row in enumerate(rows, start):
-                low, high = max(place + 1, begin), min(int(ends[place]), begin + len(others))
-                if low < high:
-                    alike = (others[low - begin : high - begin] == row).mean(axis=1)
-                    for offset in np.flatnonzero(alike >= ALIKE):
-                        yield from _twin(known[place], known[low + int(offset)], float(alike[offset]))
+    rows = _table(some)
+    for start in range(0, len(near), BLOCK):  # a copy of all minima at once would be the most that is ever in memory
+        others = near[start : start + BLOCK]
+        yield from _alike(others, _table(others), some, rows)
+    yield from _alike(some, rows, some, rows)
 
 
-def _table(known: list[Heard], begin: int, end: int) -> Minima:
-    return np.stack([call.minima for call in known[begin:end]])
+def _alike(earlier: list[Heard], table: Minima, later: list[Heard], rows: Minima) -> Iterator[Twin]:
+    """Each of the later ones with those before it that are as long."""
+    ends = np.array([call.place[0] for call in earlier]) + SAME_LENGTH_S
+    for number, (call, row) in enumerate(zip(later, rows, strict=True)):
+        low, high = int(np.searchsorted(ends, call.place[0])), number if earlier is later else len(earlier)
+        if low < high:
+            alike = (table[low:high] == row).mean(axis=1)
+            for offset in np.flatnonzero(alike >= ALIKE):
+                one = earlier[low + int(offset)]
+                if not one.audio_sha256 or one.audio_sha256 != call.audio_sha256:
+                    yield _twin(one, call, SAME_CALL, round(float(alike[offset]), 3))
 
 
-def _twin(one: Heard, other: Heard, alike: float) -> Iterator[Twin]:
-    if not one.audio_sha256 or one.audio_sha256 != other.audio_sha256:
-        first, second = sorted((one.recording_id, other.recording_id))
-        yield Twin(first, second, SAME_CALL, round(alike, 3))
+def _table(calls: list[Heard]) -> Minima:
+    return np.stack([call.minima for call in calls])
+
+
+def _twin(one: Heard, other: Heard, kind: str, similarity: float) -> Twin:
+    first, second = sorted((one, other), key=lambda call: call.recording_id)
+    return Twin(first, second, kind, similarity)
 
 
 def _root(group: Mapping[int, int], number: int) -> int:

@@ -109,10 +109,10 @@ def _twins(said: Mapping[tuple[str, str], Heard]) -> list[Leak]:
     for (_, split), call in said.items():
         side[call.recording_id].add(split)
     found = []
-    for twin in duplicates.find(list(said.values())):
-        where = side[twin.first] | side[twin.second]
+    for twin in duplicates.find(sorted(said.values(), key=lambda call: call.place)).found:
+        where = side[twin.pair[0]] | side[twin.pair[1]]
         if twin.kind == duplicates.SAME_CALL and len(where) > 1:
-            found.append(Leak("twin", tuple(sorted(where)), (twin.first, twin.second)))
+            found.append(Leak("twin", tuple(sorted(where)), twin.pair))
     return found
 
 

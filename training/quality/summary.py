@@ -51,11 +51,14 @@ def summarise_annotations(context: JobContext) -> None:
 def renew_verdicts(context: Context) -> None:
     """What a dataset leaves out, from the annotations as they are now: the same ones always give the same dataset."""
     with context.db.reading() as connection:
-        reviews = reading.reviews(connection, Scope())
-        found = stamping.find(reviews, reading.pairs(connection, reviews))
-        heard = duplicates.heard(connection, None)
+        left_out = _left_out(_stamped(connection), duplicates.find(duplicates.heard(connection)).surplus())
     with context.db.transaction() as connection:
-        keep(connection, verdicts.NAME, _left_out(found.annotations, duplicates.surplus(heard, duplicates.find(heard))))
+        keep(connection, verdicts.NAME, left_out)
+
+
+def _stamped(connection: Connection) -> Mapping[int, str]:
+    reviews = reading.reviews(connection, Scope())
+    return stamping.find(reviews, reading.pairs(connection, reviews)).annotations
 
 
 def _left_out(stamped: Mapping[int, str], surplus: Iterable[int]) -> dict[str, Any]:
@@ -68,9 +71,9 @@ def make(context: Context, scope: Scope | None = None) -> tuple[dict[str, Any], 
     with context.db.reading() as connection:
         reviews = reading.reviews(connection, scope)
         pairs = reading.pairs(connection, reviews)
-        heard = duplicates.heard(connection, scope.project_id)
+        twins = duplicates.find(duplicates.heard(connection, scope.project_id))
         checked = _datasets(connection, context)
-    found, twins = stamping.find(reviews, pairs), duplicates.find(heard)
+    found = stamping.find(reviews, pairs)
     body = {
         "made_at": tables.now().isoformat(timespec="seconds"),
         "project_id": scope.project_id,
@@ -84,10 +87,10 @@ def make(context: Context, scope: Scope | None = None) -> tuple[dict[str, Any], 
         "gold": gold.measure(reviews),
         "people": people.table(reviews, pairs, found),
         "stamping": found.told(reviews),
-        "duplicates": duplicates.told(heard, twins),
+        "duplicates": twins.told(),
         "leaks": checked,
     }
-    return body, _left_out(found.annotations, duplicates.surplus(heard, twins))
+    return body, _left_out(found.annotations, twins.surplus())
 
 
 def totals(reviews: list[Review]) -> dict[str, Any]:
