@@ -46,6 +46,7 @@ def compare_annotations(context: JobContext, project_id: int, full: int = 0) -> 
         full = 1
     after = None if full or place is None else _since(place)
     try:
+        before = client.project(project.ls_project_id) if full else {}
         seen = reconcile.read(context, project, changed_after=after, report=context.report)
         difference = differences.count(context, project, client.project(project.ls_project_id))
     except PermanentError as error:
@@ -55,7 +56,7 @@ def compare_annotations(context: JobContext, project_id: int, full: int = 0) -> 
         return
     more: dict[str, Any] = {"webhook": webhook}
     if full:
-        more |= {"full_at": begun.isoformat(), "left_by_full": difference.annotations, "repaired": seen.repaired}
+        more |= {"full_at": begun.isoformat(), "left_by_full": difference.left(before), "repaired": seen.repaired}
     last_full = time_of((differences.read(context, project_id) or {}).get("full_at"))
     with context.db.transaction() as connection:
         if project.reason_code == MISSING:

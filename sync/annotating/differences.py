@@ -41,6 +41,14 @@ class Difference:
         """Whether a full comparison is due."""
         return bool(self.annotations or self.tasks_there != self.tasks_here)
 
+    def left(self, before: Mapping[str, Any]) -> int:
+        """What nobody who annotates meanwhile explains; `before` is the project as it was when a look at all began.
+
+        What was there then has been read, and what is here must be there now: ours lies between the two counts.
+        """
+        least, most = sorted((self.there, _number(before)))
+        return least - self.here if self.here < least else min(0, most - self.here)
+
 
 def count(context: Context, project: sa.Row[Any], there: Mapping[str, Any]) -> Difference:
     """`there` is the project as Label Studio's API gives it."""
@@ -50,8 +58,11 @@ def count(context: Context, project: sa.Row[Any], there: Mapping[str, Any]) -> D
         kept = connection.execute(sa.select(sa.func.count(sa.distinct(rows.c.ls_annotation_id))).where(alive))
         here = int(kept.scalar_one())
         tasks_here = int(connection.execute(sa.select(sa.func.count()).select_from(tasks).where(known)).scalar_one())
-    number = int(there.get("total_annotations_number") or 0) + int(there.get("skipped_annotations_number") or 0)
-    return Difference(number, here, int(there.get("task_number") or 0), tasks_here)
+    return Difference(_number(there), here, int(there.get("task_number") or 0), tasks_here)
+
+
+def _number(there: Mapping[str, Any]) -> int:
+    return int(there.get("total_annotations_number") or 0) + int(there.get("skipped_annotations_number") or 0)
 
 
 def name_of(project_id: int) -> str:

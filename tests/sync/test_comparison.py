@@ -15,6 +15,7 @@ from werkzeug.wrappers import Request, Response
 
 from ml_backend import jobs, tables
 from ml_backend.metrics import Metrics
+from sync import reconcile
 from sync.annotating import differences
 from sync.commands import doctor, status
 from sync.label_studio import connections
@@ -277,6 +278,34 @@ def test_a_row_lost_here_makes_a_difference_that_everybody_sees_and_a_full_compa
     assert team.difference()["difference"] == 0
     assert team.difference()["repaired"] == 1
     assert team.here() == team.there()
+
+
+def test_who_annotates_while_everything_is_compared_makes_no_trouble(team: Team, monkeypatch) -> None:
+    deaf(team)
+    read = reconcile.read
+
+    def meanwhile(*given: Any, **named: Any) -> reconcile.Seen:
+        seen = read(*given, **named)
+        team.submit(team.task_ids[0], "just now")
+        return seen
+
+    monkeypatch.setattr(reconcile, "read", meanwhile)
+    team.compare(full=1)
+    assert (team.difference()["difference"], differences.judged(team.difference())["trouble"]) == (1, None)
+
+    monkeypatch.undo()
+    team.compare()
+    assert team.difference()["difference"] == 0
+
+
+def test_what_a_full_comparison_cannot_bring_in_is_trouble(team: Team, monkeypatch) -> None:
+    deaf(team)
+    team.submit(team.task_ids[0], "never read")
+    monkeypatch.setattr(reconcile, "read", lambda *given, **named: reconcile.Seen())
+    team.compare(full=1)
+    trouble = differences.judged(team.difference())["trouble"]
+    assert "1 annotations in Label Studio, 0 accounted for here" in trouble
+    assert status.read(team.service.context)["annotations"][0]["trouble"] == trouble
 
 
 def test_a_quiet_project_is_not_read_again_and_again(team: Team) -> None:
