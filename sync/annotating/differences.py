@@ -46,7 +46,7 @@ class Difference:
 
         What was there then has been read, and what is here must be there now: ours lies between the two counts.
         """
-        least, most = sorted((self.there, _number(before)))
+        least, most = sorted((self.there, _annotations_of(before)))
         return least - self.here if self.here < least else min(0, most - self.here)
 
 
@@ -58,10 +58,10 @@ def count(context: Context, project: sa.Row[Any], there: Mapping[str, Any]) -> D
         kept = connection.execute(sa.select(sa.func.count(sa.distinct(rows.c.ls_annotation_id))).where(alive))
         here = int(kept.scalar_one())
         tasks_here = int(connection.execute(sa.select(sa.func.count()).select_from(tasks).where(known)).scalar_one())
-    return Difference(_number(there), here, int(there.get("task_number") or 0), tasks_here)
+    return Difference(_annotations_of(there), here, int(there.get("task_number") or 0), tasks_here)
 
 
-def _number(there: Mapping[str, Any]) -> int:
+def _annotations_of(there: Mapping[str, Any]) -> int:
     return int(there.get("total_annotations_number") or 0) + int(there.get("skipped_annotations_number") or 0)
 
 

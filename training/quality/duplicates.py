@@ -77,7 +77,7 @@ class Heard:
 
     @property
     def place(self) -> tuple[float, int]:
-        """Where it stands in the order of lengths; one of no known length is like no other's."""
+        """Where it stands in the order of lengths; those of no known length come first."""
         return -1.0 if self.duration_s is None else self.duration_s, self.recording_id
 
     def add(self, found: Hashes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
+import pytest
 import sqlalchemy as sa
 
 from ml_backend import tables
@@ -85,6 +86,21 @@ def test_what_is_excluded_already_is_no_duplicate(database: Database) -> None:
         connection.execute(sa.update(tables.samples).values(state="excluded"))
     with database.reading() as connection:
         assert list(duplicates.heard(connection)) == []
+
+
+@pytest.mark.parametrize("why", ["excluded", "of another project"])
+def test_of_a_recording_only_accepted_samples_of_the_project_are_heard(database: Database, why: str) -> None:
+    ledger.fill(database, seed=1, calls=60, twins=0, copies=0)
+    with database.transaction() as connection:
+        [project] = connection.execute(sa.select(tables.projects)).mappings()
+        before = {call.recording_id: call.rare for call in duplicates.heard(connection, project["id"])}
+        other = {**project, "id": project["id"] + 1, "ls_project_id": project["ls_project_id"] + 1}
+        connection.execute(sa.insert(tables.projects).values(other))
+        changed = {"state": "excluded"} if why == "excluded" else {"project_id": other["id"]}
+        connection.execute(sa.update(tables.samples).where(tables.samples.c.number == 1).values(changed))
+        after = {call.recording_id: call.rare for call in duplicates.heard(connection, project["id"])}
+    assert set(after) == set(before)
+    assert all(after[number] < before[number] for number in before)
 
 
 def test_comparing_in_small_blocks_finds_the_same(databases: Callable[[], Database], monkeypatch) -> None:
