@@ -1,1 +1,1 @@
-"""`make real`: the product on a Whisper that others trained and on voices of people. See `parts` for where they come from."""
+"""`make real`: the product on a Whisper that somebody else trained, and on voices of people. `parts` fetches both."""
