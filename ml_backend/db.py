@@ -21,7 +21,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from ml_backend.errors import ConfigurationError, RetryableError
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 BUSY_TIMEOUT_S = 30
 LOOK_EVERY_S = 0.002
 

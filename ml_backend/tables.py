@@ -130,6 +130,7 @@ company_numbers = Table(
     Column("pseudonym", String(80), nullable=False, unique=True),
     Column("name", String(120)),
     Column("agent_channel", sa.Integer),
+    Column("language", String(10)),  # of the calls through it, where somebody set it
     Column("consent_purpose", String(60)),
 )
 
@@ -163,6 +164,7 @@ recordings = Table(
     Column("quality_score", sa.Float),
     Column("spans", sa.JSON),  # [[start_s, end_s, key of the piece], ...] of a call cut at pauses; null when whole
     Column("language", String(10)),
+    Column("language_by", String(10)),  # confirmed, given, detected; null: nobody has looked (sync/recordings/languages)
     Column("known_text", Text),  # of a pair .wav + .txt
     Column("etag", String(120)),
     Column("object_seen_at", UtcTime),  # as the last scan saw the object
@@ -212,7 +214,6 @@ projects = Table(
     Column("label_config", Text, nullable=False, default=""),
     Column("config_sha256", String(64)),
     Column("extra_params", sa.JSON, nullable=False, default=dict),  # language, prompt, hotwords, minimum_confidence
-    Column("language", String(10)),
     Column("script_policy", sa.JSON),  # {"hi": "Deva", ...}
     Column("routing", sa.JSON),
     Column("selection", sa.JSON),

@@ -27,10 +27,19 @@ from ml_backend.routing import Route, Routes
 from ml_backend.tables import projects, recordings, tasks, transcriptions
 from ml_backend.transcript import Transcript
 from sync.drafting import drafts
-from sync.drafting.profiles import Profile, profile_of
+from sync.drafting.profiles import Profile, detecting, profile_for
 from sync.drafting.routes import route_of
-from sync.recordings import long_calls, refetching
-from sync.review.destinations import project_for
+from sync.recordings import languages, long_calls, refetching
+from sync.review.destinations import destination
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One recording of a batch, and the route it takes."""
+
+    item: PooledItem
+    recording: sa.Row[Any]
+    route: Route
 
 
 @dataclass(frozen=True)
@@ -44,33 +53,47 @@ class _Wanted:
 
 
 def transcribe_recordings(context: JobContext, items: list[PooledItem]) -> None:
-    """Objects -> Transcriptions, and the prediction rows of their tasks. Safe to repeat: found again by key."""
+    """Objects -> Transcriptions, and the prediction rows of their tasks. Safe to repeat: found again by key.
+
+    What goes wrong stays where it happens: with one recording, or with those that one version was to transcribe.
+    """
     context.keep("default-model", lambda: default_model.ensure(context))  # a new deployment has no champion
-    by_version: dict[str, list[tuple[PooledItem, sa.Row[Any]]]] = {}
-    now, routes = Routes(context), dict[int, Route]()
+    now, members = Routes(context), dict[str, list[_Member]]()
     for item in items:
-        recording = context.db.row(recordings, int(item.arguments["recording_id"]))
-        if recording.state != "ready":
-            item.done()
-            continue
-        routes[item.job_id] = route = _route(context, now, recording)
-        by_version.setdefault(route.version.version, []).append((item, recording))
-    for members in by_version.values():
-        version = routes[members[0][0].job_id].version
-        with serving.using(context, version) as transcriber:
-            heard = _hear(context, transcriber, members)
-        for item, recording in members:
-            if item.job_id in heard and not item.settled:
-                failpoints.hit("transcribe.before-drafts")
-                _go_on(context, recording, routes[item.job_id])
+        with _only(item):
+            recording = context.db.row(recordings, int(item.arguments["recording_id"]))
+            if recording.state != "ready":
                 item.done()
+                continue
+            route = _route(context, now, recording)
+            members.setdefault(route.version.version, []).append(_Member(item, recording, route))
+    for some in members.values():
+        with _only(*(member.item for member in some)):
+            with serving.using(context, some[0].route.version) as transcriber:
+                heard = _hear(context, transcriber, some)
+            for member in some:
+                if member.item.job_id in heard and not member.item.settled:
+                    with _only(member.item):
+                        failpoints.hit("transcribe.before-drafts")
+                        _go_on(context, member.recording, member.route, now)
+                        member.item.done()
 
 
-def _hear(context: JobContext, transcriber: Transcriber, members: Sequence[tuple[PooledItem, sa.Row[Any]]]) -> set[int]:
+@contextmanager
+def _only(*items: PooledItem) -> Iterator[None]:
+    """Whatever is raised inside fails these members, and no others."""
+    try:
+        yield
+    except Exception as error:
+        for item in items:
+            item.failed(error)
+
+
+def _hear(context: JobContext, transcriber: Transcriber, members: Sequence[_Member]) -> set[int]:
     """Hear what this version has not heard yet; gives the jobs whose recordings are heard now."""
     wanted: list[_Wanted] = []
     heard: set[int] = set()
-    for item, recording in members:
+    for item, recording in ((member.item, member.recording) for member in members):
         try:
             missing = _missing(context, recording, transcriber.model_version)
             if long_calls.is_long(recording):
@@ -111,8 +134,26 @@ def shadow_recording(context: JobContext, recording_id: int) -> None:
             _store(context, recording, profile, answer)
 
 
-def _go_on(context: JobContext, recording: sa.Row[Any], route: Route) -> None:
-    """It was heard: drafts for its tasks, and where it has none the question whether it becomes one."""
+def _go_on(context: JobContext, recording: sa.Row[Any], route: Route, routes: Routes) -> None:
+    """It was heard: drafts for its tasks, and where it has none the question whether it becomes one.
+
+    Its language is known now. Where that is another model's, that one transcribes it, and its text is the draft.
+    """
+    with context.db.transaction() as connection:
+        if not refetching.is_wanted(connection, recording.id):
+            return
+        recording = languages.settle(connection, recording.id)
+    if (now := _route(context, routes, recording)).version.version != route.version.version:
+        with context.db.transaction() as connection:
+            jobs.enqueue(
+                connection,
+                jobs.TRANSCRIBE_RECORDING,
+                key=str(recording.id),
+                priority=urgency(context),
+                recording_id=recording.id,
+            )
+        return
+    route = now
     with context.db.transaction() as connection:
         if not refetching.is_wanted(connection, recording.id):
             return
@@ -171,25 +212,35 @@ def _route(context: Context, routes: Routes, recording: sa.Row[Any]) -> Route:
     """By the project it has tasks in, else the one it would go to."""
     mine = sa.select(tasks.c.project_id).where(tasks.c.recording_id == recording.id)
     statement = sa.select(projects).where(projects.c.id.in_(mine), projects.c.state != "detached")
-    found = context.db.rows(statement.order_by(projects.c.id).limit(1))
-    if not found:
-        with context.db.reading() as connection:
-            return route_of(routes, context.settings, recording, project_for(connection, recording))
-    return route_of(routes, context.settings, recording, found[0])
+    with context.db.reading() as connection:
+        project = connection.execute(statement.order_by(projects.c.id).limit(1)).first()
+        if project is None:
+            project = destination(connection, recording).project
+        return route_of(connection, routes, context.settings, recording, project)
 
 
-def profiles_for(context: Context, recording_id: int) -> list[Profile]:
-    """The different profiles of the projects this recording has tasks in; with none, of the one it would go to."""
+def profiles_for(context: Context, recording: sa.Row[Any]) -> list[Profile]:
+    """The different profiles of the projects this recording has tasks in; with none, of the one it would go to.
+
+    While a rule on language keeps it from going anywhere, it is transcribed to detect that.
+    """
     statement = (
         sa.select(projects)
-        .where(projects.c.id.in_(sa.select(tasks.c.project_id).where(tasks.c.recording_id == recording_id)))
+        .where(projects.c.id.in_(sa.select(tasks.c.project_id).where(tasks.c.recording_id == recording.id)))
         .where(projects.c.state != "detached")
     )
-    found = [profile_of(project, context.settings) for project in context.db.rows(statement)]
-    if not found:
-        with context.db.reading() as connection:
-            recording = connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
-            found = [profile_of(project_for(connection, recording), context.settings)]
+    with context.db.reading() as connection:
+        found = [
+            profile_for(connection, recording, project, context.settings)
+            for project in connection.execute(statement).all()
+        ]
+        if not found:
+            goes = destination(connection, recording)
+            found = [
+                detecting(context.settings)
+                if goes.undecided
+                else profile_for(connection, recording, goes.project, context.settings)
+            ]
     different = {profile.decoding.digest(): profile for profile in found}
     return list(different.values())
 
@@ -199,7 +250,7 @@ def _missing(context: Context, recording: sa.Row[Any], model_version: str) -> li
     with context.db.reading() as connection:
         return [
             profile
-            for profile in profiles_for(context, recording.id)
+            for profile in profiles_for(context, recording)
             if drafts.find_transcription(connection, recording, profile, model_version) is None
             and drafts.uncorrected(connection, recording, profile, model_version) is None
         ]

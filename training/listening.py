@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from ml_backend.context import Context
 from ml_backend.engine import Request, Transcriber
 from ml_backend.errors import KaanError
+from ml_backend.labelling import rules
 from ml_backend.settings import Settings
 from ml_backend.tables import annotations as written
 from ml_backend.tables import projects
@@ -120,7 +121,7 @@ def _people(context: Context, lines: Sequence[dict[str, Any]]) -> dict[tuple[Any
             .where(written.c.ls_annotation_id.in_(wanted[at : at + 500]), written.c.annotator.is_not(None))
         )  # fmt: skip
         for row in context.db.rows(statement):
-            reviewers = (row.selection or {}).get("reviewers") or []
+            reviewers = rules.selection(row.selection).reviewers
             group = (
                 ("reviewers" if row.annotator in reviewers else "others") if reviewers else f"person {row.annotator}"
             )

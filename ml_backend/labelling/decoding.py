@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ml_backend.labelling import parameters
+from ml_backend.labelling import parameters, rules
 from ml_backend.settings import Settings
 from ml_backend.transcript import DecodingProfile
 
 
-def decoding_of(project: Any, settings: Settings) -> DecodingProfile:
-    """The wishes of its `extra_params`, and the words that people approved for it; of the settings alone for None."""
+def decoding_of(project: Any, settings: Settings, *, language: str | None = None) -> DecodingProfile:
+    """The wishes of its `extra_params`, and the words that people approved for it; of the settings alone for None.
+
+    `language` is what a person set for this audio: it goes before the deployment's, after the project's own. The
+    deployment's does not count in a project that takes calls by their language: that was detected.
+    """
+    rule = rules.routing(project.routing) if project is not None else None
+    usual = "" if rule is not None and rule.language else settings.default_language
+    language = language or usual or None
     if project is None:
-        return DecodingProfile(language=settings.default_language or None, beam_size=settings.asr_beam_size)
+        return DecodingProfile(language=language, beam_size=settings.asr_beam_size)
     wishes = parameters.read(project.extra_params)
     return DecodingProfile(
-        language=wishes.language or project.language or settings.default_language or None,
+        language=(wishes.language or language or "").partition("-")[0] or None,  # no model has a code for Hinglish
         prompt=wishes.prompt or None,
         hotwords=wishes.hotwords,
         beam_size=wishes.beam_size or settings.asr_beam_size,

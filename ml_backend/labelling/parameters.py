@@ -7,34 +7,95 @@ and read leniently where it is used: a project written by an older release must 
 from __future__ import annotations
 
 import json
-import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
+
+from ml_backend import checked
+from ml_backend.checked import Checked
 from ml_backend.errors import InvalidInput
-from ml_backend.labelling.controls import SCRIPTS
+from ml_backend.labelling.controls import LANGUAGES, SCRIPTS
 
 ANY_SCRIPT = "any"
 MAX_TEXT_CHARS = 2000
 MAX_HOTWORDS = 200
+_DETECT = ("", "auto")
+_CODE = re.compile(r"[a-z]{2,3}(-[a-z]{2,8})?")
+_NAMES = {word: code for code, words in LANGUAGES.items() for word in words}
+_KNOWN_SCRIPTS = {ANY_SCRIPT, *(word for words in SCRIPTS.values() for word in words)}
 
 
-@dataclass(frozen=True)
-class Parameters:
-    """Decoding and rendering wishes of one project; None means the setting's default."""
+def _clean(value: str) -> str:
+    if "\x00" in value:
+        raise ValueError("NUL")
+    return value
 
-    language: str | None = None
-    prompt: str | None = None
-    hotwords: tuple[str, ...] = ()
-    beam_size: int | None = None
-    minimum_confidence: float = 0.0
+
+def language_code(value: str) -> str:
+    """`hi` of `hi`, `Hindi` or हिन्दी; ValueError for what is no language's code or name."""
+    code = value.strip().casefold()
+    code = _NAMES.get(code, code)
+    if not _CODE.fullmatch(code):
+        raise ValueError("no language")
+    return code
+
+
+def _language(value: str | None) -> str | None:
+    return None if value is None or value in _DETECT else language_code(value)
+
+
+def _words(value: Any) -> Any:
+    """Words with commas between them, or a list."""
+    if isinstance(value, str):
+        return tuple(word.strip() for word in value.split(",") if word.strip())
+    return () if value is None else tuple(value) if isinstance(value, list) else value
+
+
+def _scripts(policy: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """Every language has a script we know; a misspelt one would let every script through."""
+    for script in (policy or {}).values():
+        if script.casefold() not in _KNOWN_SCRIPTS:
+            raise ValueError("no script")
+    return policy
+
+
+_Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS), AfterValidator(_clean)]
+_Word = Annotated[str, Field(max_length=100), AfterValidator(_clean)]
+_Short = Annotated[str, Field(max_length=20), AfterValidator(_clean)]
+
+
+class Parameters(Checked):
+    """Decoding and rendering wishes of one project; None: the setting's default. Unknown names are other people's."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    language: Annotated[_Short | None, AfterValidator(_language), Field(description="a language code such as hi")] = (
+        None
+    )
+    prompt: Annotated[_Text | None, Field(description=f"text of at most {MAX_TEXT_CHARS} characters")] = None
+    hotwords: Annotated[
+        tuple[_Word, ...],
+        Field(max_length=MAX_HOTWORDS, description=f"a list of at most {MAX_HOTWORDS} words"),
+        BeforeValidator(_words),
+    ] = ()
+    script_policy: Annotated[
+        dict[str, _Short] | None,
+        AfterValidator(_scripts),
+        Field(description=f"an object that gives each language one of {', '.join((*SCRIPTS, ANY_SCRIPT))}"),
+    ] = None
+    beam_size: Annotated[int | None, Field(ge=1, le=20, description="1 to 20")] = None
+    minimum_confidence: Annotated[
+        float,
+        BeforeValidator(lambda value: 0.0 if value is None else value),
+        Field(ge=0, le=1, description="a number from 0 to 1"),
+    ] = 0.0
 
 
 def read(extra_params: Any) -> Parameters:
     """Parameters of a stored value; a field that is wrong counts as not set."""
-    fields, _ = _fields(extra_params if isinstance(extra_params, Mapping) else {})
-    return Parameters(**fields)
+    return checked.readable(Parameters, extra_params)
 
 
 def accept(extra_params: Any) -> dict[str, Any] | None:
@@ -43,12 +104,16 @@ def accept(extra_params: Any) -> dict[str, Any] | None:
         return None
     if isinstance(extra_params, str):
         try:
-            extra_params = json.loads(extra_params)
-        except (ValueError, RecursionError):
+            extra_params = checked.parse(extra_params)
+        except ValueError:
             raise _refused(["it is not JSON"]) from None
     if not isinstance(extra_params, dict):
         raise _refused(["it is not an object"])
-    _, mistakes = _fields(extra_params)
+    mistakes: list[str] = []
+    try:
+        Parameters.model_validate(extra_params)
+    except ValidationError as error:
+        mistakes = checked.mistakes(error, Parameters.model_fields)
     try:
         text = json.dumps(extra_params, allow_nan=False)
     except (ValueError, RecursionError):
@@ -58,52 +123,6 @@ def accept(extra_params: Any) -> dict[str, Any] | None:
     if mistakes:
         raise _refused(mistakes)
     return extra_params
-
-
-def _fields(params: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """(the fields that are right, a sentence for each that is wrong). Unknown names are other people's."""
-    found: dict[str, Any] = {}
-    mistakes: list[str] = []
-
-    def take(name: str, value: Any, right: bool, wanted: str) -> None:
-        if params.get(name) is None:
-            return
-        if right:
-            found[name] = value
-        else:
-            mistakes.append(f"{name} must be {wanted}")
-
-    language, prompt = params.get("language"), params.get("prompt")
-    take("language", language, _is_text(language, 20) and language not in ("auto", ""), "a language code such as hi")
-    if language in ("auto", ""):
-        mistakes.clear()  # both mean: detect it
-    take("prompt", prompt, _is_text(prompt, MAX_TEXT_CHARS), f"text of at most {MAX_TEXT_CHARS} characters")
-    hotwords: Any = params.get("hotwords")
-    if isinstance(hotwords, str):
-        hotwords = [word.strip() for word in hotwords.split(",") if word.strip()]
-    words = isinstance(hotwords, list) and len(hotwords) <= MAX_HOTWORDS and all(_is_text(w, 100) for w in hotwords)
-    take("hotwords", tuple(hotwords) if words else (), words, f"a list of at most {MAX_HOTWORDS} words")
-    if (scripts := params.get("script_policy")) is not None and not _is_policy(scripts):
-        mistakes.append(f"script_policy must give each language one of {', '.join((*SCRIPTS, ANY_SCRIPT))}")
-    beam = params.get("beam_size")
-    take("beam_size", beam, isinstance(beam, int) and not isinstance(beam, bool) and 1 <= beam <= 20, "1 to 20")
-    least: Any = params.get("minimum_confidence")
-    take("minimum_confidence", least, _is_number(least) and 0 <= least <= 1, "a number from 0 to 1")
-    return found, mistakes
-
-
-def _is_text(value: Any, limit: int) -> bool:
-    return isinstance(value, str) and len(value) <= limit and "\x00" not in value
-
-
-def _is_policy(value: Any) -> bool:
-    """Whether every language has a script we know; a misspelt one would let every script through."""
-    known = {ANY_SCRIPT, *(word for words in SCRIPTS.values() for word in words)}
-    return isinstance(value, Mapping) and all(_is_text(one, 20) and one.casefold() in known for one in value.values())
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _refused(mistakes: list[str]) -> InvalidInput:

@@ -22,6 +22,7 @@ from ml_backend.labelling.validation import is_number
 from ml_backend.tables import annotations as rows
 from ml_backend.tables import tasks
 from sync.annotating import origins
+from sync.recordings import languages
 
 WEBHOOK, LIST, IMPORT = "webhook", "list", "import"
 PAGE = 1000  # ids in one statement: PostgreSQL takes 65,535, and somebody may delete more tasks at once
@@ -89,6 +90,8 @@ def keep(
     if changed and task is not None:
         _settle(connection, task)
         sample(connection, task.id)
+        if task.recording_id is not None:
+            languages.settle(connection, task.recording_id)
     return row_id, bool(changed)
 
 
@@ -127,6 +130,9 @@ def _mark_deleted(connection: Connection, project_id: int, ids: Sequence[int], b
         again = sa.and_(tasks.c.id == task_id, tasks.c.state == "annotated", tasks.c.overlap > left)
         connection.execute(sa.update(tasks).where(again).values(state="open", updated_at=tables.now()))
         sample(connection, task_id)
+        recording_id = connection.execute(sa.select(tasks.c.recording_id).where(tasks.c.id == task_id)).scalar()
+        if recording_id is not None:
+            languages.settle(connection, recording_id)
     return len({row.ls_annotation_id for row in removed})
 
 

@@ -12,7 +12,9 @@ from ml_backend import legs, settings
 from ml_backend.calls import pseudonyms
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
+from ml_backend.labelling import parameters
 from ml_backend.tables import company_numbers
+from sync.recordings import languages
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="What is known of the company's own numbers.")
 
@@ -22,20 +24,26 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command("list")
 def list_numbers(as_json: AsJson = False) -> None:
-    """Show the company's numbers, as pseudonyms, and which leg their agents speak on.
+    """Show the company's numbers, as pseudonyms: the leg their agents speak on, the language, the consent.
 
     Example: python -m ml_backend calls numbers list
     """
     rows = open_context(settings.load()).db.rows(sa.select(company_numbers).order_by(company_numbers.c.id))
     found = [
-        {"number": row.pseudonym, "agent_channel": row.agent_channel, "consent_purpose": row.consent_purpose}
+        {
+            "number": row.pseudonym,
+            "agent_channel": row.agent_channel,
+            "language": row.language,
+            "consent_purpose": row.consent_purpose,
+        }
         for row in rows
     ]
     if as_json:
         typer.echo(json.dumps(found))
         return
     for one in found:
-        typer.echo(f"{one['number']}: {_said(one['agent_channel'])}, consent {one['consent_purpose'] or 'not stated'}")
+        consent = one["consent_purpose"] or "not stated"
+        typer.echo(f"{one['number']}: {_said(one['agent_channel'])}, {_spoken(one['language'])}, consent {consent}")
     if not found:
         typer.echo("No company number is known yet: they come with the calls.")
 
@@ -44,23 +52,44 @@ def list_numbers(as_json: AsJson = False) -> None:
 def set_number(
     number: Number,
     agent_channel: Annotated[
-        str, typer.Option(help="The leg of the agent in two-leg recordings: 0 (left), 1 (right) or unknown.")
-    ],
+        str | None,
+        typer.Option(help="The leg of the agent in two-leg recordings: 0 (left), 1 (right) or unknown."),
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option(help="The language of the calls through it, e.g. hi or Marathi; auto detects it.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say which leg of a number's recordings is the agent; segments then carry their speaker's role.
+    """Say which leg of a number's recordings is the agent, and in which language its calls are.
 
-    Example: python -m ml_backend calls numbers set 00000000101 --agent-channel 0
+    Example: python -m ml_backend calls numbers set 00000000101 --agent-channel 0 --language hi
     """
-    if agent_channel not in ("0", "1", "unknown"):
+    if agent_channel is None and language is None:
+        raise InvalidInput("nothing-to-set", "There is nothing to set.", "Give --agent-channel or --language.")
+    if agent_channel not in (None, "0", "1", "unknown"):
         raise InvalidInput("bad-channel", f"{agent_channel[:20]!r} is no leg.", "Give 0, 1 or unknown.")
-    channel = None if agent_channel == "unknown" else int(agent_channel)
+    code = _code(language)
     context = open_context(settings.load())
     name = _pseudonym(context, number)
-    with context.db.transaction() as connection:
-        legs.set_agent_channel(connection, name, channel)
-    facts = {"number": name, "agent_channel": channel}
-    typer.echo(json.dumps(facts) if as_json else f"{name}: {_said(channel)}. Open drafts follow.")
+    if agent_channel is not None:
+        with context.db.transaction() as connection:
+            legs.set_agent_channel(connection, name, None if agent_channel == "unknown" else int(agent_channel))
+    if language is not None:
+        languages.set_of_number(context, name, code)
+    row = context.db.rows(sa.select(company_numbers).where(company_numbers.c.pseudonym == name))[0]
+    facts = {"number": name, "agent_channel": row.agent_channel, "language": row.language}
+    said = f"{name}: {_said(row.agent_channel)}, {_spoken(row.language)}. Open drafts follow."
+    typer.echo(json.dumps(facts) if as_json else said)
+
+
+def _code(language: str | None) -> str | None:
+    if language is None or language.strip().casefold() in ("auto", ""):
+        return None
+    try:
+        return parameters.language_code(language)
+    except ValueError:
+        step = "Give a code such as hi, a name such as Marathi, or auto."
+        raise InvalidInput("bad-language", f"{language[:20]!r} is no language.", step) from None
 
 
 def _pseudonym(context: Context, number: str) -> str:
@@ -73,3 +102,7 @@ def _pseudonym(context: Context, number: str) -> str:
 
 def _said(channel: int | None) -> str:
     return "the agent's leg is not known" if channel is None else f"the agent is on leg {channel}"
+
+
+def _spoken(language: str | None) -> str:
+    return f"calls are in {language}" if language else "the language is detected"

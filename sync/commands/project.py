@@ -17,13 +17,14 @@ from ml_backend import db, jobs, settings, tables
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
 from ml_backend.labelling import configs
+from ml_backend.labelling import rules as project_rules
 from ml_backend.tables import projects, recordings, tasks
 from sync import pipeline
 from sync.drafting.profiles import problems_of
 from sync.label_studio.connections import TITLE
 from sync.label_studio.projects import project_of
 from sync.recordings.sources import Source, add_recording
-from sync.review import choices, destinations
+from sync.review import choices
 from sync.tasks import Wish, want_task
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Create, attach or detach a Label Studio project.")
@@ -158,15 +159,16 @@ def rules(
     context = _open()
     row = _attached(context, project_id)
     given = {"selection": selection, "routing": routing}
-    values = {name: destinations.rule(name, text) or sa.null() for name, text in given.items() if text is not None}
+    values = {name: project_rules.typed(name, text) or sa.null() for name, text in given.items() if text is not None}
     if values:
         with context.db.transaction() as connection:
             db.update(connection, projects, row.id, **values)
             jobs.enqueue(connection, jobs.SAMPLE_PROJECT, key=f"{row.id}:1", project_id=row.id, everything=1)
     row = context.db.row(projects, row.id)
     in_force = asdict(choices.policy_of(row.selection, context.settings))
-    in_force[choices.REVIEWERS] = (row.selection or {}).get(choices.REVIEWERS, [])
-    facts = {"project": project_id, "selection": in_force, "routing": row.routing or None}
+    in_force["reviewers"] = list(project_rules.selection(row.selection).reviewers)
+    wrong = [each for name in given for each in project_rules.problems(name, getattr(row, name))]
+    facts = {"project": project_id, "selection": in_force, "routing": row.routing or None, "problems": wrong}
     if as_json:
         typer.echo(json.dumps(facts, ensure_ascii=False))
         return
@@ -175,6 +177,8 @@ def rules(
     typer.echo(
         f"  takes: {json.dumps(row.routing) if row.routing else 'every call that is not our own synthetic voice'}"
     )
+    for each in wrong:
+        typer.echo(f"  ! not used: {each}")
 
 
 @app.command("list")

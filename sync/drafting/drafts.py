@@ -22,7 +22,7 @@ from ml_backend.settings import Settings
 from ml_backend.tables import predictions, projects, recordings, tasks, transcriptions
 from ml_backend.transcript import Transcript
 from sync.drafting import pieces
-from sync.drafting.profiles import Profile, profile_of
+from sync.drafting.profiles import Profile, profile_for
 
 NOTHING = "[]"
 BLIND_LINE = "write what you hear"
@@ -59,7 +59,7 @@ def draft_task(
 
     While a project is being re-drafted a task gets its drafts under both labels: what people see now, and next.
     """
-    profile = profile_of(project, settings)
+    profile = profile_for(connection, recording, project, settings)
     found = transcription_of(connection, recording, profile, model_version)
     if found is None and not task.blind:
         return False
@@ -193,7 +193,7 @@ def body_of(
     label: str,
 ) -> str | None:
     """What a task's prediction row would hold if it were made now by this model; None while it was not heard."""
-    profile = profile_of(project, settings)
+    profile = profile_for(connection, recording, project, settings)
     found = transcription_of(connection, recording, profile, model_version)
     if found is None:
         return None

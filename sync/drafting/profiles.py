@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from ml_backend.errors import InvalidInput
 from ml_backend.labelling import parameters
 from ml_backend.labelling.decoding import decoding_of
 from ml_backend.settings import Settings
 from ml_backend.transcript import DecodingProfile
+from sync.recordings import languages
 
 
 @dataclass(frozen=True)
@@ -33,17 +35,31 @@ class Profile:
         return self.script_policy.get(language or "")
 
 
-def profile_of(project: sa.Row[Any] | None, settings: Settings) -> Profile:
-    """The profile of a project row; of the settings alone when there is no project."""
-    decoding = decoding_of(project, settings)
+def profile_of(project: sa.Row[Any] | None, settings: Settings, *, language: str | None = None) -> Profile:
+    """The profile of a project row; of the settings alone when there is no project.
+
+    `language` is that of the recording's company number (`languages.of_number`).
+    """
+    decoding = decoding_of(project, settings, language=languages.spoken(language))
     if project is None:
         return Profile(decoding)
     wishes = parameters.read(project.extra_params)
     policy = project.script_policy if isinstance(project.script_policy, Mapping) else {}
-    stated = project.extra_params.get("script_policy") if isinstance(project.extra_params, Mapping) else None
-    if isinstance(stated, Mapping):
-        policy = {**policy, **stated}
+    policy = {**policy, **(wishes.script_policy or {})}
     return Profile(decoding, wishes.minimum_confidence, {str(k): str(v) for k, v in policy.items()})
+
+
+def profile_for(
+    connection: Connection, recording: sa.Row[Any], project: sa.Row[Any] | None, settings: Settings
+) -> Profile:
+    """The profile a recording is decoded under for a project."""
+    return profile_of(project, settings, language=languages.of_number(connection, recording))
+
+
+def detecting(settings: Settings) -> Profile:
+    """The profile of a recording that cannot be routed before its language is known: detect it, whatever is usual."""
+    profile = profile_of(None, settings)
+    return replace(profile, decoding=replace(profile.decoding, language=None))
 
 
 def problems_of(stored: Any) -> tuple[dict[str, Any], str | None]:

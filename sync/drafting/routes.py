@@ -1,20 +1,28 @@
-"""Recording -> its route: the model version that hears it, by its call and by the language of its project."""
+"""Recording -> its route: the model version that transcribes it, by its call and its language."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from ml_backend.routing import Route, Routes
 from ml_backend.settings import Settings
-from sync.drafting.profiles import profile_of
+from sync.drafting.profiles import profile_for
+from sync.recordings import languages
 
 
-def route_of(routes: Routes, settings: Settings, recording: sa.Row[Any], project: sa.Row[Any] | None) -> Route:
-    """All recordings of a call take one route; without a call the audio decides."""
-    language = profile_of(project, settings).decoding.language
-    return routes.choose(key_of(recording), language=language)
+def route_of(
+    connection: Connection, routes: Routes, settings: Settings, recording: sa.Row[Any], project: sa.Row[Any] | None
+) -> Route:
+    """All recordings of a call take one route; without a call the audio decides.
+
+    The language is the one it is decoded in; where that is left to detection, what was detected or confirmed.
+    """
+    told = profile_for(connection, recording, project, settings).decoding.language
+    language = told or languages.known(connection, recording)[0]
+    return routes.choose(key_of(recording), language=languages.spoken(language))
 
 
 def key_of(recording: sa.Row[Any]) -> str:

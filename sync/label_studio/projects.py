@@ -131,7 +131,7 @@ def _stale(connection: Connection, context: Context, project: sa.Row[Any], route
         if task.config_sha256 != (project.config_sha256 or ""):
             return True
         recording = _recording(connection, task)
-        if route_of(routes, context.settings, recording, project).version.version != task.model_version:
+        if route_of(connection, routes, context.settings, recording, project).version.version != task.model_version:
             return True
         body = drafts.body_of(
             connection, context.settings, project, task, recording, model_version=task.model_version, label=label
@@ -149,7 +149,7 @@ def _draft_open_tasks(connection: Connection, context: Context, project: sa.Row[
         if task.id in done or task.reason_code is not None:  # one that cannot be transcribed holds nobody up
             continue
         recording = _recording(connection, task)
-        route = route_of(routes, context.settings, recording, project)
+        route = route_of(connection, routes, context.settings, recording, project)
         version = route.version.version
         if drafts.draft_task(connection, context.settings, project, task, recording, model_version=version):
             db.update(connection, tasks, task.id, experiment_id=route.experiment_id, arm=route.arm)

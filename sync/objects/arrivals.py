@@ -17,6 +17,7 @@ from ml_backend import jobs, tables
 from ml_backend.calls import found as foundcalls
 from ml_backend.storage import ObjectInfo
 from ml_backend.tables import objects, recordings
+from sync.recordings import languages
 from sync.recordings.layouts import Name
 
 LIVE_FOR = timedelta(days=2)  # audio of the last two days goes before back-fill
@@ -52,6 +53,7 @@ def values(info: ObjectInfo, name: Name, *, call_id: int | None = None) -> dict[
         "call_sid": name.call_sid or None,
         "synthetic": name.synthetic,
         "language": name.language,
+        "language_by": languages.GIVEN if name.language else None,
         "etag": info.etag[:MAX_ETAG_CHARS],
         "object_seen_at": tables.now(),
         "priority": priority_of(info, name),

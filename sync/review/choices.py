@@ -26,10 +26,10 @@ measures nothing, and in an order that does not depend on what is in them, so th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from ml_backend.labelling import rules
 from ml_backend.material import BLIND_AUDIT
 from ml_backend.settings import Settings
 
@@ -37,7 +37,6 @@ LEAST_SPEECH_SHARE = 0.05  # of a leg's frames: the model may have missed speech
 
 ALL = "The project reviews every call."
 BY_HAND = "by-hand"
-REVIEWERS = "reviewers"  # in `selection` too: Label Studio's ids of people whose text goes before others' (samples)
 
 
 @dataclass(frozen=True)
@@ -86,22 +85,9 @@ def policy_of(selection: Any, settings: Settings) -> Policy:
         overlap_share=settings.overlap_share,
         max_open=settings.max_open_tasks,
     )
-    if not isinstance(selection, Mapping):
-        return policy
-    own = {field.name: selection[field.name] for field in fields(Policy) if field.name in selection}
-    return replace(policy, **{name: value for name, value in own.items() if fits(name, value)})
-
-
-def fits(name: str, value: Any) -> bool:
-    """Whether a value of a project's `selection` is one."""
-    if name == "review":
-        return value in ("all", "some")
-    if name == REVIEWERS:
-        people = value if isinstance(value, list) else [None]
-        return all(isinstance(one, int) and not isinstance(one, bool) and one > 0 for one in people)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return isinstance(value, int) and value >= 1 if name == "max_open" else 0 <= value <= 1
+    own = rules.selection(selection)
+    stated = {field.name: getattr(own, field.name) for field in fields(Policy)}
+    return replace(policy, **{name: value for name, value in stated.items() if value is not None})
 
 
 def choose(policy: Policy, facts: Facts) -> Choice:

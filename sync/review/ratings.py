@@ -20,7 +20,7 @@ from ml_backend.labelling import labelconfig
 from ml_backend.tables import projects, recordings, tasks
 from sync.drafting import drafts
 from sync.review.choices import policy_of
-from sync.review.destinations import project_for
+from sync.review.destinations import destination
 from sync.tasks import Wish, want_task
 
 ROUTING = {"synthetic": True}  # of a rating project: only synthetic voice, which no other project takes
@@ -45,7 +45,7 @@ def feed_ratings(context: JobContext, project_id: int) -> None:
             room = policy_of(project.selection, context.settings).max_open - _open_tasks(connection, project_id)
             found = _pairs(connection, project_id, after) if room > 0 else []
             for recording in found[:room]:
-                taker = project_for(connection, recording)
+                taker = destination(connection, recording).project
                 if taker is not None and taker.id == project_id:
                     _want(connection, context, project, recording)
             if found:

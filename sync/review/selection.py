@@ -23,11 +23,11 @@ from ml_backend.tables import calls, projects, recordings, tasks, transcriptions
 from ml_backend.transcript import Transcript
 from sync.drafting import drafts
 from sync.drafting.pieces import Piece, part, pieces_of
-from sync.drafting.profiles import profile_of
+from sync.drafting.profiles import profile_for
 from sync.drafting.routes import route_of
 from sync.objects import joins
 from sync.review.choices import LEAST_SPEECH_SHARE, Choice, Facts, choose, policy_of
-from sync.review.destinations import accepted, project_for
+from sync.review.destinations import destination, may_take
 from sync.tasks import WAITS, Wish, want_task
 
 LOOK_AGAIN = timedelta(hours=1)  # a waiting call's due time; the schedule is quicker
@@ -74,7 +74,7 @@ def _select_homeless(context: Context, project: sa.Row[Any]) -> None:
         last = rows[-1].id
         with context.db.transaction() as connection:
             for row in rows:
-                if accepted(connection, project, row):
+                if may_take(connection, project, row):
                     jobs.enqueue(
                         connection, jobs.SELECT_RECORDING, key=str(row.id), priority=jobs.BULK, recording_id=row.id
                     )  # fmt: skip
@@ -107,11 +107,15 @@ def _select(connection: Connection, settings: Settings, recording: sa.Row[Any], 
     if twin := _twin(connection, recording):
         _keep(connection, recording, "same-audio", f"The same audio is a task already, as recording {twin}.")
         return
-    project = project_for(connection, recording)
+    found = destination(connection, recording)
+    if found.undecided:  # its transcription asks again
+        _transcribe(connection, recording)
+        return
+    project = found.project
     if project is None:
         _wait(connection, recording, NO_PROJECT, "No attached project takes this recording yet.")
         return
-    model_version = route_of(routes, settings, recording, project).version.version
+    model_version = route_of(connection, routes, settings, recording, project).version.version
     heard = _transcription(connection, settings, project, recording, model_version)
     if heard is None:
         _transcribe(connection, recording)
@@ -182,7 +186,7 @@ def _let_in(context: Context, project_id: int) -> int:
         connection.execute(let.values(state="wanted", reason_code=None, reason=None, updated_at=tables.now()))
         for recording_id in dict.fromkeys(row.recording_id for row in rows):
             recording = connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
-            version = route_of(routes, context.settings, recording, project).version.version
+            version = route_of(connection, routes, context.settings, recording, project).version.version
             _draft(connection, context.settings, project, recording, version)
             ledger.recording_moved(connection, recording_id)
     return len(rows)
@@ -193,7 +197,8 @@ def _draft(
 ) -> None:
     """Render the drafts of what is wanted; hear the recording again when the project decodes in its own way."""
     drafts.draft_recording(connection, settings, recording.id, model_version)
-    if drafts.transcription_of(connection, recording, profile_of(project, settings), model_version) is None:
+    profile = profile_for(connection, recording, project, settings)
+    if drafts.transcription_of(connection, recording, profile, model_version) is None:
         _transcribe(connection, recording)
 
 
@@ -211,7 +216,8 @@ def _transcription(
     connection: Connection, settings: Settings, project: sa.Row[Any], recording: sa.Row[Any], model_version: str
 ) -> sa.Row[Any] | None:
     """What was heard under the project's profile; else what was heard last, which is good enough to decide by."""
-    found = drafts.find_transcription(connection, recording, profile_of(project, settings), model_version)
+    profile = profile_for(connection, recording, project, settings)
+    found = drafts.find_transcription(connection, recording, profile, model_version)
     if found is not None:
         return found
     same = sa.select(transcriptions).where(transcriptions.c.audio_sha256 == recording.sha256)

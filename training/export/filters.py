@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -27,19 +28,31 @@ class Filters:
     public_share: float = 0.0  # of the training rows
 
     def __post_init__(self) -> None:
+        if wrong := [f"{name} must be {what}" for name, what in self._mistakes()]:
+            raise InvalidInput("bad-filter", f"The filters cannot be used: {'; '.join(wrong)}.", "Correct them.")
+
+    def _mistakes(self) -> Iterator[tuple[str, str]]:
+        """(name, what it must be) of every filter that is wrong."""
+        texts = set()
         for field in fields(self):
             value = getattr(self, field.name)
-            number = isinstance(field.default, float)
-            fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
-            if not (fits if number else isinstance(value, str) and len(value) <= _MAX_CHARS):
-                raise _wrong(field.name, "a number from 0 to 1" if number else f"text of up to {_MAX_CHARS} characters")
-        if self.consent not in CONSENT:
-            raise _wrong("consent", f"one of {', '.join(CONSENT)}")
-        if any(not (each.isascii() and each.isdigit() and len(each) <= 18) for each in _split(self.projects)):
-            raise _wrong("projects", "numbers of projects in Label Studio with commas between them")
-        if bool(self.public) != bool(self.public_share) or self.public_share >= 1:
-            raise _wrong("public_share", "above 0 and below 1 where public speech is named, and 0 elsewhere")
-        self.first_moment, self.end_moment  # noqa: B018 - dates are checked now
+            if isinstance(field.default, float):
+                if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+                    yield field.name, "a number from 0 to 1"
+            elif not isinstance(value, str) or len(value) > _MAX_CHARS:
+                yield field.name, f"text of up to {_MAX_CHARS} characters"
+            else:
+                texts.add(field.name)
+        if "consent" in texts and self.consent not in CONSENT:
+            yield "consent", f"one of {', '.join(CONSENT)}"
+        numbers = _split(self.projects) if "projects" in texts else []
+        if any(not (each.isascii() and each.isdigit() and len(each) <= 18) for each in numbers):
+            yield "projects", "numbers of projects in Label Studio with commas between them"
+        if bool(self.public) != bool(self.public_share) or self.public_share == 1:
+            yield "public_share", "above 0 and below 1 where public speech is named, and 0 elsewhere"
+        for name in ("since", "until"):
+            if name in texts and (text := getattr(self, name)) and _day(text) is None:
+                yield name, "a date like 2026-01-31"
 
     @cached_property
     def language_set(self) -> frozenset[str]:
@@ -55,12 +68,12 @@ class Filters:
 
     @cached_property
     def first_moment(self) -> datetime | None:
-        return _midnight("since", self.since)
+        return _midnight(self.since)
 
     @cached_property
     def end_moment(self) -> datetime | None:
         """The midnight after the last day."""
-        last = _midnight("until", self.until)
+        last = _midnight(self.until)
         return None if last is None else last + timedelta(days=1)
 
     def to_json(self) -> dict[str, Any]:
@@ -72,11 +85,10 @@ class Filters:
     def from_json(cls, raw: dict[str, Any]) -> Filters:
         """Refuses names it does not know: a misspelt filter would otherwise let everything through."""
         known = {field.name for field in fields(cls)}
-        for name in raw:
-            if name not in known:
-                raise InvalidInput(
-                    "bad-filter", f"There is no filter {name[:40]!r}.", f"Known: {', '.join(sorted(known))}."
-                )
+        if unknown := [repr(name[:40]) for name in raw if name not in known]:
+            raise InvalidInput(
+                "bad-filter", f"There is no filter {', '.join(unknown)}.", f"Known: {', '.join(sorted(known))}."
+            )
         return cls(**raw)
 
 
@@ -84,15 +96,13 @@ def _split(text: str) -> list[str]:
     return [each.strip() for each in text.split(",") if each.strip()]
 
 
-def _midnight(name: str, text: str) -> datetime | None:
-    if not text:
-        return None
+def _day(text: str) -> date | None:
     try:
-        day = date.fromisoformat(text)
+        return date.fromisoformat(text)
     except ValueError:
-        raise _wrong(name, "a date like 2026-01-31") from None
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+        return None
 
 
-def _wrong(name: str, what: str) -> InvalidInput:
-    return InvalidInput("bad-filter", f"The filter {name} must be {what}.", "Correct it.")
+def _midnight(text: str) -> datetime | None:
+    day = _day(text)
+    return None if day is None else datetime(day.year, day.month, day.day, tzinfo=UTC)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 
 from ml_backend import material, rendering, tables
 from ml_backend.context import JobContext
-from ml_backend.labelling import labelconfig
+from ml_backend.labelling import labelconfig, rules
 from ml_backend.labelling.decoding import decoding_of
 from ml_backend.settings import Settings
 from ml_backend.tables import agreements, projects, recordings, samples, tasks, transcriptions
@@ -79,7 +79,7 @@ class _Maker:
         if not working:
             last = max(found, key=lambda row: (row.ls_updated_at, row.ls_annotation_id))
             return [self._row(last, Chosen(last.ls_annotation_id, self._whole("skipped"), ""))]
-        chosen = choose([self._work(row) for row in working], _reviewers(self._project.selection))
+        chosen = choose([self._work(row) for row in working], rules.selection(self._project.selection).reviewers)
         return [self._row(by_id[one.annotation_id], one) for one in chosen]
 
     def _work(self, row: Any) -> Work:
@@ -176,12 +176,6 @@ def _one_per_person(found: Sequence[Any]) -> list[Any]:
     for row in sorted(found, key=lambda row: (bool(row.ground_truth), row.ls_updated_at, row.ls_annotation_id)):
         latest[row.annotator if row.annotator is not None else f"annotation {row.id}"] = row
     return sorted(latest.values(), key=lambda row: row.ls_annotation_id)
-
-
-def _reviewers(selection: Any) -> Collection[int]:
-    """Label Studio's ids of the people whose word goes before others' in a project."""
-    named = selection.get("reviewers") if isinstance(selection, Mapping) else None
-    return {one for one in named if isinstance(one, int)} if isinstance(named, list) else set()
 
 
 def _measure(connection: Connection, found: Sequence[Any]) -> None:

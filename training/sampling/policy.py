@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ml_backend.labelling import parameters
 from ml_backend.labelling.controls import SCRIPTS
 from training.normalisation import hinglish
 from training.normalisation.writing import indic, scripts
@@ -48,8 +49,7 @@ def script(text: str) -> str | None:
 def script_policy(project: Any) -> Mapping[str, str]:
     """Language -> script, as the project's row says; `extra_params` may say it too and goes first."""
     policy = project.script_policy if isinstance(project.script_policy, Mapping) else {}
-    stated = project.extra_params.get("script_policy") if isinstance(project.extra_params, Mapping) else None
-    return {**policy, **stated} if isinstance(stated, Mapping) else policy
+    return {**policy, **(parameters.read(project.extra_params).script_policy or {})}
 
 
 def off_script(text: str, language: str | None, policy: Mapping[str, str]) -> bool:

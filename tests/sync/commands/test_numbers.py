@@ -45,3 +45,14 @@ def test_a_leg_that_cannot_be_is_refused(service: offline.Offline) -> None:
         result = CliRunner().invoke(numbers.app, list(words))
         assert result.exit_code != 0
     assert run("list").startswith("No company number")
+
+
+def test_a_language_is_set_by_code_or_name_and_given_back_to_the_detection(service: offline.Offline) -> None:
+    assert "calls are in mr" in run("set", FICTITIOUS, "--language", "Marathi")
+    [one] = json.loads(run("list", "--json"))
+    assert (one["language"], one["agent_channel"]) == ("mr", None)
+    run("set", one["number"], "--agent-channel", "1")
+    assert json.loads(run("list", "--json"))[0]["language"] == "mr", "what is not named stays"
+    assert "detected" in run("set", one["number"], "--language", "auto")
+    for words in (("--language", "no language"), ()):
+        assert CliRunner().invoke(numbers.app, ["set", FICTITIOUS, *words]).exit_code != 0

@@ -70,6 +70,22 @@ def test_reviewers_are_kept_and_every_reference_is_chosen_anew(
         ("--selection", '{"reviewers": ["asha"]}'),
         ("--routing", '{"colour": ["red"]}'),
         ("--routing", "[1]"),
+        ("--routing", '{"language": 5}'),
+        ("--routing", '{"language": ["hi", 5]}'),
+        ("--routing", '{"language": []}'),
+        ("--routing", '{"language": ["no language"]}'),
+        ("--routing", '{"source": ["telephone"]}'),
+        ("--routing", '{"company_number": ["00000000101"]}'),
+        ("--routing", '{"prefix": {"a": 1}}'),
+        ("--routing", '{"synthetic": "yes"}'),
+        ("--routing", '{"synthetic": 1}'),
+        ("--selection", '{"review": ["all"]}'),
+        ("--selection", '{"audit_share": true}'),
+        ("--selection", '{"audit_share": NaN}'),
+        ("--selection", '{"audit_share": "0.5"}'),
+        ("--selection", '{"max_open": true}'),
+        ("--selection", '{"max_open": 0}'),
+        ("--selection", '{"reviewers": [true]}'),
     ],
 )
 def test_a_slip_is_refused_and_changes_nothing(
@@ -78,3 +94,25 @@ def test_a_slip_is_refused_and_changes_nothing(
     assert "bad-rule" in rules(capsys, *words, code=1)
     [row] = people.rows(tables.projects)
     assert (row.selection, row.routing) == (None, None)
+
+
+def test_every_mistake_of_a_rule_is_said_at_once(people: People, capsys: pytest.CaptureFixture[str]) -> None:
+    said = rules(capsys, "--selection", '{"review": "most", "max_open": 0, "audit_share": 2, "colour": 1}', code=1)
+    assert all(name in said for name in ("review must be", "max_open must be", "audit_share must be", "'colour'"))
+    said = rules(capsys, "--routing", '{"language": 5, "source": ["telephone"], "synthetic": "no"}', code=1)
+    assert all(name in said for name in ("language must be", "source must be", "synthetic must be"))
+
+
+def test_a_language_is_kept_by_its_code(people: People, capsys: pytest.CaptureFixture[str]) -> None:
+    assert rules(capsys, "--routing", '{"language": "Marathi"}')["routing"] == {"language": ["mr"]}
+
+
+def test_what_an_older_release_stored_wrongly_is_not_used_and_said(
+    people: People, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = {"selection": {"max_open": "7", "audit_share": 0.5, "reviewers": 3}, "routing": {"language": {"hi": 1}}}
+    people.context.db.update(tables.projects, people.rows(tables.projects)[0].id, **stored)
+    shown = rules(capsys)
+    assert (shown["selection"]["max_open"], shown["selection"]["audit_share"]) == (2000, 0.5)
+    assert shown["selection"]["reviewers"] == []
+    assert [problem.partition(" must be")[0] for problem in shown["problems"]] == ["max_open", "reviewers", "language"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from ml_backend.settings import Settings
 from ml_backend.transcript import Segment, Transcript
 from sync.annotating.rows import Found, keep
 from sync.drafting.profiles import profile_of
+from sync.recordings import languages
 from sync.review import selection
 
 SURE, UNSURE, SILENT = 0.97, 0.4, None
@@ -66,9 +68,11 @@ class World:
         profile = profile_of(None, self.context.settings).decoding
         self._insert(tables.transcriptions, {
             "recording_id": recording_id, "audio_sha256": sha, "model_version": self.version,
-            "decoding_hash": profile.digest(), "decoding": {}, "text": heard.text, "transcript": heard.to_json(),
-            "confidence": heard.confidence, "duration_s": 8.0,
+            "decoding_hash": profile.digest(), "decoding": asdict(profile), "language": heard.language,
+            "text": heard.text, "transcript": heard.to_json(), "confidence": heard.confidence, "duration_s": 8.0,
         })  # fmt: skip
+        with self.context.db.transaction() as connection:
+            languages.settle(connection, recording_id)  # as the job does that transcribes
         return recording_id
 
     def select(self, *recording_ids: int) -> None:
