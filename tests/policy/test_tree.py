@@ -10,13 +10,10 @@ import pytest
 
 from tests.policy.source import PACKAGES, ROOT, product, tracked
 
-MAX_LINES = 300
+MAX_LINES = 500
 # Longer files, each with the reason it stays whole. Shrink this list.
 LONG = {
-    "ml_backend/migrations/versions/0001_first_schema.py": "generated from tables.py",
     "ml_backend/tables.py": "the data model is read in one piece",
-    "ml_backend/settings.py": "so are the settings",
-    "ml_backend/decoder.py": "a script that runs alone, in a process that may import nothing of ours",
 }
 VAGUE = {"utils", "util", "helpers", "helper", "common", "base", "misc", "core", "lib", "manager"}
 TEXT = {

@@ -203,7 +203,8 @@ def test_an_upgrade_takes_over_what_is_known_of_older_recordings(tmp_path: Path)
             "INSERT INTO tasks (id, created_at, updated_at, project_id, recording_id, start_s, external_key, origin,"
             " blind, overlap, state) VALUES (1, :at, :at, 1, 2, 0, 'k', 'ours', false, 1, 'open')",
             "INSERT INTO annotations (created_at, project_id, task_id, ls_annotation_id, ls_updated_at,"
-            " result, language, skipped, ground_truth, before_attach) VALUES (:at, 1, 1, 1, :at, '[]', 'mr', false, false, false)",
+            " result, language, skipped, ground_truth, before_attach)"
+            " VALUES (:at, 1, 1, 1, :at, '[]', 'mr', false, false, false)",
         ):
             connection.execute(sa.text(statement), {"at": at})
         connection.commit()
