@@ -1,7 +1,11 @@
 """Fixtures every test may use: settings in an empty folder, a database, a store. Real parts, no mocks."""
 
 import logging
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -9,6 +13,24 @@ from hypothesis import settings
 # A busy machine is no fault of the code: properties are judged by their result, slowness by the benchmarks.
 settings.register_profile("kaan", deadline=None)
 settings.load_profile("kaan")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Whatever this run and the processes it kills leave behind lies in one folder, which goes with the run."""
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # pytest's own stay where they are
+    folder = tempfile.mkdtemp(prefix="kaan-tests-")
+    Path(folder).chmod(0o711)  # PostgreSQL runs as another user
+    earlier = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+
+    def restore() -> None:
+        tempfile.tempdir = None
+        os.environ.pop("TMPDIR")
+        if earlier is not None:
+            os.environ["TMPDIR"] = earlier
+        shutil.rmtree(folder, ignore_errors=True)
+
+    config.add_cleanup(restore)
 
 
 @pytest.fixture(autouse=True)

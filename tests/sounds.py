@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
+import re
 import subprocess
+import sys
 import tempfile
 import wave
 from pathlib import Path
@@ -12,21 +13,42 @@ import numpy as np
 import numpy.typing as npt
 
 RATE_HZ = 16000
+RECORDED = Path(__file__).parent / "fixtures" / "speech"
 Samples = npt.NDArray[np.float32]
 
 
-def speech(text: str, *, voice: str = "en-us") -> Samples:
-    """A synthetic voice, telephone band, 16 kHz."""
-    espeak = shutil.which("espeak-ng")
-    assert espeak, "espeak-ng is needed by these tests: apt-get install espeak-ng"
+def speech(text: str) -> Samples:
+    """A synthetic voice saying `text`: telephone band, 16 kHz, the same samples on every machine.
+
+    Another build of a synthesiser says it otherwise, so what tests rest on was recorded once:
+    `python -m tests.sounds "some words"` records more.
+    """
+    import av
+
+    path = _recorded(text)
+    assert path.is_file(), f"Not recorded yet. Record it with: python -m tests.sounds {text!r}"
+    with av.open(str(path)) as file:
+        blocks = [frame.to_ndarray().reshape(-1) for frame in file.decode(audio=0)]
+    return np.concatenate(blocks).astype(np.float32) / 32768
+
+
+def record(text: str, *, voice: str = "en-us") -> Path:
+    """Let espeak-ng say `text` and keep it among the fixtures, as FLAC of 16 bits."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "speech.wav"
-        subprocess.run([espeak, "-v", voice, "-s", "150", "-w", str(path), text], check=True)
+        subprocess.run(["espeak-ng", "-v", voice, "-s", "150", "-w", str(path), text], check=True)
         with wave.open(str(path)) as stream:
             rate_hz = stream.getframerate()
             raw = np.frombuffer(stream.readframes(stream.getnframes()), "<i2").astype(np.float32) / 32768
     times = np.arange(int(raw.size * RATE_HZ / rate_hz)) * rate_hz / RATE_HZ
-    return telephone(np.interp(times, np.arange(raw.size), raw))
+    spoken = telephone(np.interp(times, np.arange(raw.size), raw))
+    RECORDED.mkdir(parents=True, exist_ok=True)
+    return encode(_recorded(text), spoken, container="flac", codec="flac", rate_hz=RATE_HZ)
+
+
+def _recorded(text: str) -> Path:
+    words = re.sub(r"[^a-z]+", "-", text.lower()).strip("-")
+    return RECORDED / f"{words[:60]}.flac"
 
 
 def silence(duration_s: float) -> Samples:
@@ -101,3 +123,8 @@ def encode(path: Path, samples: Samples, *, container: str, codec: str, rate_hz:
         for packet in stream.encode(None):
             out.mux(packet)
     return path
+
+
+if __name__ == "__main__":
+    for words in sys.argv[1:]:
+        print(record(words))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -29,7 +30,7 @@ from sync.recordings import lengths, refetching
 SLICE_S, SLICE_ROWS = 600.0, 5000
 _NIGHTS = 30  # in which every original is read again
 _KEPT = ("stored", "ready")
-_TEMPORARY = ("kaan-ingest-", "kaan-fetch-", "kaan-hear-", "kaan-verify-", "kaan-decode-")
+_TEMPORARY = re.compile(r"kaan-([a-z]+-)?[a-z0-9_]{8}")  # what tempfile makes of our prefixes
 _LEFT_OVER_S = 24 * 3600.0  # no job works as long
 
 _log = log.get("verification")
@@ -83,7 +84,7 @@ def _sweep() -> None:
         with contextlib.suppress(OSError):
             status = folder.lstat()
             old = time.time() - status.st_mtime > _LEFT_OVER_S
-            if old and status.st_uid == os.getuid() and folder.name.startswith(_TEMPORARY) and folder.is_dir():
+            if old and status.st_uid == os.getuid() and _TEMPORARY.fullmatch(folder.name) and folder.is_dir():
                 shutil.rmtree(folder)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -119,11 +120,14 @@ def test_what_killed_workers_left_in_the_temporary_folder_goes_after_a_day(
     service: Offline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    made = {name: tmp_path / name for name in ("kaan-ingest-old", "kaan-ingest-new", "kaan-demo-old", "other-old")}
+    made = {
+        prefix: Path(tempfile.mkdtemp(prefix=prefix)) for prefix in ("kaan-ingest-", "kaan-render-", "kaan-", "other-")
+    }
+    made["a demo's"], made["recent"] = tmp_path / "kaan-0-0123456789ab", Path(tempfile.mkdtemp(prefix="kaan-ingest-"))
+    made["a demo's"].mkdir()
     for name, folder in made.items():
-        folder.mkdir()
         (folder / "audio.wav").write_bytes(b"x")
-        if name.endswith("old"):
+        if name != "recent":
             os.utime(folder, (1, 1))
     service.run(jobs.VERIFY_OBJECTS, after_id=0)
-    assert [name for name, folder in made.items() if not folder.exists()] == ["kaan-ingest-old"]
+    assert [name for name, folder in made.items() if not folder.exists()] == ["kaan-ingest-", "kaan-render-", "kaan-"]
