@@ -7,7 +7,9 @@ restarts nine times. Names are the environment's names in lower case; `describe(
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +21,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from ml_backend.errors import ConfigurationError
 
 MIN_SECRET_CHARS = 16
+_HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 _SAMPLE_SECRETS = ("changeme", "change-me", "secret", "password", "example", "minioadmin")
 
 
@@ -72,6 +75,10 @@ class Settings(BaseSettings):
     exotel_recording_origins: str = Field(
         "https://recordings.exotel.com,https://s3-ap-southeast-1.amazonaws.com/exotelrecordings/",
         description="Origins recordings may be fetched from, comma separated: scheme://host[:port][/path/].",
+    )
+    exotel_credential_hosts: str = Field(
+        "",
+        description="Hosts beside *.exotel.com and EXOTEL_API_URL's that get key and token, over https: host[:port], ...",
     )
     exotel_time_zone: str = Field("Asia/Kolkata", description="Zone of Exotel's times, which carry none.")
     exotel_requests_per_minute: int = Field(
@@ -187,6 +194,14 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("exotel_credential_hosts")
+    @classmethod
+    def _hosts(cls, value: str) -> str:
+        for number, entry in enumerate(value.split(","), 1):
+            if entry.strip() and not _HOST.fullmatch(entry.strip()):
+                raise ValueError(f"entry {number} is not a host or host:port; https is always used")
+        return value
+
     @field_validator("redis_url")
     @classmethod
     def _redis_url(cls, value: str) -> str:
@@ -227,6 +242,9 @@ class Settings(BaseSettings):
                 value = getattr(self, name)
                 if not (value.get_secret_value() if isinstance(value, SecretStr) else value):
                     wrong.append(f"{name.upper()} is needed because OBJECT_STORE is s3://")
+        api = urlsplit(self.exotel_api_url)
+        if self.exotel_api_token.get_secret_value() and api.scheme == "http" and not _is_loopback(api.hostname or ""):
+            wrong.append("EXOTEL_API_URL must be https: key and token could be read on the way")
         if bool(self.basic_auth_user) != bool(self.basic_auth_pass.get_secret_value()):
             wrong.append("BASIC_AUTH_USER and BASIC_AUTH_PASS must be set together")
         if self.label_studio_api_key.get_secret_value() and not self.label_studio_url:
@@ -297,6 +315,13 @@ def describe() -> list[tuple[str, str, str]]:
         shown = "" if isinstance(default, SecretStr) else str(default)
         rows.append((name.upper(), shown, info.description or ""))
     return rows
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _one_of(value: str, allowed: tuple[str, ...]) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import ParseError
 
 import urllib3
 from minio import Minio
@@ -38,7 +39,8 @@ class S3Store:
         pool = urllib3.PoolManager(
             timeout=urllib3.Timeout(connect=5, read=60),
             maxsize=10,
-            retries=urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504)),
+            # a redirect is an answer like others: followed, it would take the signature and the audio along
+            retries=urllib3.Retry(total=2, redirect=False, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504)),
         )
         self.endpoint = endpoint
         self._client = Minio(endpoint, access_key=access_key, secret_key=secret_key, secure=secure, http_client=pool)
@@ -182,7 +184,7 @@ def _errors(bucket: str, key: str) -> Iterator[None]:
         yield
     except S3Error as error:
         raise _translated(error, f"{bucket}/{key[:80]}" if key else bucket) from None
-    except (urllib3.exceptions.HTTPError, ServerError, InvalidResponseError) as error:
+    except (urllib3.exceptions.HTTPError, ServerError, InvalidResponseError, ParseError) as error:
         raise RetryableError(
             "store-unavailable",
             f"The S3 server did not answer properly ({type(error).__name__}).",

@@ -36,8 +36,13 @@ _PERMANENT_STEP = {
 def client(
     base_url: str = "", *, read_s: float = READ_S, transport: httpx.BaseTransport | None = None, **options: Any
 ) -> httpx.Client:
-    """A client that never follows redirects by itself; `transport` is the seam for tests."""
+    """A client that never follows redirects by itself; `transport` is the seam for tests.
+
+    A transport of its own keeps the environment's proxies out: one that speaks plain http would be given every
+    credential. SSL_CERT_FILE and SSL_CERT_DIR are still read.
+    """
     timeout = httpx.Timeout(read_s, connect=CONNECT_S)
+    transport = transport or httpx.HTTPTransport(trust_env=True)
     return httpx.Client(base_url=base_url, timeout=timeout, transport=transport, follow_redirects=False, **options)
 
 

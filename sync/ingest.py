@@ -29,7 +29,6 @@ from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.storage import sha256_of
 from ml_backend.tables import annotations as written
 from ml_backend.tables import recordings, tasks
-from sync.exotel import client as exotel
 from sync.label_studio import client as label_studio
 from sync.outbound.fetching import outbound_of
 from sync.recordings import cutting, layouts, lengths, refetching, removal
@@ -175,7 +174,7 @@ def _original(context: Context, recording: sa.Row[Any], folder: Path) -> Iterato
         client = label_studio.client_of(context)
         client.fetch_upload(identity.removeprefix(client.url), path, limit_bytes=limit_bytes)
     else:  # a web address: refused there unless its origin is listed
-        outbound_of(context).fetch(identity, path, limit_bytes=limit_bytes, basic=exotel.credentials(context.settings))
+        outbound_of(context).fetch(identity, path, limit_bytes=limit_bytes)  # a task's address: no credentials
     sha256 = sha256_of(path)
     if not path.stat().st_size:
         raise PermanentError("audio-empty", "The recording has no bytes.", "Upload it again.")

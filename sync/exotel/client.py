@@ -22,6 +22,7 @@ from sync.outbound import origins
 from sync.outbound.fetching import Basic, Outbound
 
 NAME = "Exotel"
+OWN = ".exotel.com"  # every host below it is Exotel's
 PAGE_SIZE = 100  # the most Exotel gives
 VALIDITY_MIN = 60  # of signed links; Exotel takes 5 to 60
 ANSWER_BYTES = 16 * 1024 * 1024
@@ -119,9 +120,40 @@ class ExotelClient:
 
 
 def credentials(settings: Settings) -> Basic | None:
-    """API key and token, if both are set."""
+    """API key and token, if both are set, for Exotel's own hosts and no other."""
     key, token = settings.exotel_api_key.get_secret_value(), settings.exotel_api_token.get_secret_value()
-    return Basic(key, token) if key and token else None
+    return Basic(key, token, homes(settings)) if key and token else None
+
+
+def homes(settings: Settings) -> tuple[origins.Home, ...]:
+    """Where key and token belong: Exotel's hosts, the API's host, and the hosts EXOTEL_CREDENTIAL_HOSTS names."""
+    base = _base(settings)
+    if base.scheme != "https" and not origins.is_loopback(base.host):
+        raise ConfigurationError(
+            "exotel-url-not-https",
+            "EXOTEL_API_URL is plain http, where everybody on the way could read the key and the token.",
+            "Write it as https://host.",
+        )
+    api = origins.Home(base.host, base.port if base.scheme == "http" else None, is_local=base.scheme == "http")
+    return (origins.Home(OWN), api, *named_homes(settings))
+
+
+def named_homes(settings: Settings) -> tuple[origins.Home, ...]:
+    """EXOTEL_CREDENTIAL_HOSTS, read by the one parser of addresses."""
+    found = []
+    for number, text in enumerate(settings.exotel_credential_hosts.split(","), 1):
+        if not text.strip():
+            continue
+        try:
+            host, port = origins.named_host(text.strip())
+        except PermanentError as error:
+            raise ConfigurationError(
+                "bad-credential-host",
+                f"Entry {number} of EXOTEL_CREDENTIAL_HOSTS cannot be used: it {_why(error)}",
+                "Write entries as host or host:port, separated by commas; https is always used.",
+            ) from None
+        found.append(origins.Home(host, port))
+    return tuple(found)
 
 
 def is_set(settings: Settings) -> bool:
@@ -156,6 +188,10 @@ def _base(settings: Settings) -> origins.Address:
             "EXOTEL_API_URL is not an address that can be used.",
             "Write it as https://host, without key and token: those have settings of their own.",
         ) from None
+
+
+def _why(error: PermanentError) -> str:
+    return error.sentence.removeprefix("The recording's address ")
 
 
 def _is_plain(text: str) -> bool:

@@ -2,7 +2,7 @@
 
 A personal access token is a refresh token: it is exchanged for one that lives five minutes, and never accepted itself.
 One that was refused before its time is exchanged once more, and what was refused with it is sent again.
-A legacy token is used as it is, where the instance still permits them.
+A legacy token is used as it is, where the instance still permits them. Either goes to Label Studio's own origin only.
 """
 
 from __future__ import annotations
@@ -32,7 +32,11 @@ class TokenAuth(httpx.Auth):
         self._lock = threading.Lock()
 
     def auth_flow(self, request: httpx.Request) -> Any:
-        """See httpx.Auth."""
+        """See httpx.Auth. An address elsewhere, whoever named it, gets no token."""
+        if http.origin(str(request.url)) != http.origin(self._url):
+            request.headers.pop("Authorization", None)
+            yield request
+            return
         if not self.is_personal:
             request.headers["Authorization"] = f"Token {self._token}"
             yield request

@@ -2,8 +2,9 @@
 
 A host is resolved once, every address it has is judged, and the connection goes to the very address that was judged
 (with the host's name for TLS and in the Host header): a name that answers differently the second time gains nothing.
-Redirects are followed by hand, at most three, each put to the same list; credentials stay with the origin they were
-given for. No proxy of the environment is used. One deadline covers everything from the connection to the last byte:
+Redirects are followed by hand, at most three, each put to the same list; credentials go to the hosts they name as
+theirs, with the first request only: nothing a server answers moves them anywhere. No proxy of the environment is used.
+One deadline covers everything from the connection to the last byte:
 a timer cuts the socket, because the timeout of a read never ends a server that sends one byte a second.
 """
 
@@ -15,7 +16,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -26,7 +27,7 @@ from sync import http
 from sync.outbound import origins
 from sync.outbound.body import PEEK_BYTES, pieces, refuse_pages, stated_length, too_large
 from sync.outbound.deadline import Deadline
-from sync.outbound.origins import Address, Origin
+from sync.outbound.origins import Address, Home, Origin
 
 CONNECT_S, READ_S, DEADLINE_S = 10.0, 30.0, 600.0
 MAX_HOPS = 3
@@ -37,12 +38,16 @@ Resolver = Callable[[str, int], Sequence[str]]
 
 @dataclass(frozen=True)
 class Basic:
-    """Credentials for the origin of the first request, and for no other."""
+    """Credentials, and the hosts they belong to: no other host is ever given them, whoever names it."""
 
     user: str
-    password: str
+    password: str = field(repr=False)
+    homes: Sequence[Home]
 
-    def header(self) -> dict[str, str]:
+    def header(self, address: Address) -> dict[str, str]:
+        """The header for a request to this address; none where the credentials do not belong or mean nothing."""
+        if not address.takes_credentials or not any(home.covers(address) for home in self.homes):
+            return {}
         pair = f"{self.user}:{self.password}".encode()
         return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
@@ -124,12 +129,13 @@ class Outbound:
     ) -> Iterator[tuple[httpx.Response, Address, Deadline]]:
         """The last answer of a chain of redirects, with the timer that guards its body."""
         address, origin = origins.permitted(url, self.permitted)
-        home = address.origin if basic is not None and address.takes_credentials else None
+        given = basic.header(address) if basic is not None else {}
         with Deadline(self.deadline_s, self.name) as cut:
             for _ in range(MAX_HOPS + 1):
-                given = basic.header() if basic is not None and address.origin == home else {}
                 with self._ask(address, origin, {**headers, **given}, cut) as response:
                     if response.status_code not in _REDIRECTS:
+                        if checked and response.status_code == 401 and not given:
+                            raise origins.wants_credentials(self.name)
                         if checked and response.status_code != 200:
                             raise http.refused(
                                 self.name, response.status_code, retry_after=response.headers.get("retry-after", "")
@@ -138,8 +144,7 @@ class Outbound:
                         return
                     location = response.headers.get("location", "")
                 address, origin = origins.permitted(address.sibling(location).text, self.permitted)
-                if address.origin != home or not address.takes_credentials:
-                    home = None  # once left, never given again
+                given = {}  # credentials never follow a redirect
         raise PermanentError(
             "http-redirects",
             f"{self.name[:1].upper()}{self.name[1:]} redirected more than {MAX_HOPS} times.",

@@ -78,6 +78,27 @@ class Address:
 
 
 @dataclass(frozen=True)
+class Home:
+    """A host that a credential belongs to. A host with a dot in front stands for every host below it.
+
+    Only https is ever a home, with one exception: the very origin of a service on this machine (`is_local`), whose
+    traffic crosses no network.
+    """
+
+    host: str
+    port: int | None = None  # None: any
+    is_local: bool = False
+
+    def covers(self, address: Address) -> bool:
+        """Whether a request to this address may carry the credential."""
+        if self.port not in (None, address.port):
+            return False
+        if address.scheme != "https" and not (self.is_local and is_loopback(address.host)):
+            return False
+        return address.host.endswith(self.host) if self.host.startswith(".") else address.host == self.host
+
+
+@dataclass(frozen=True)
 class Origin:
     """One entry of the list: everything below `prefix` on this host and port."""
 
@@ -124,6 +145,23 @@ def permitted(text: str, origins: Sequence[Origin]) -> tuple[Address, Origin]:
     raise refusal("leads to a host, port or folder that is not on the list")
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host is this very machine, by its number or as `localhost`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def named_host(text: str) -> tuple[str, int | None]:
+    """`host` or `host:port` -> its parts, by the same rules as an address. Raises like `parse`."""
+    if "/" in text or "?" in text:
+        raise refusal("has more than a host and a port")
+    port = re.search(r":(\d+)$", text)
+    found = parse(f"https://{text}")
+    return found.host, found.port if port else None
+
+
 def is_public(text: str) -> bool:
     """Whether an IP address is somewhere in the internet, however it is written."""
     try:
@@ -153,6 +191,15 @@ def refusal(why: str) -> PermanentError:
         "audio-source-refused",
         f"The recording's address {why}.",
         "Nothing was fetched. If the address is right and trusted, list its origin in EXOTEL_RECORDING_ORIGINS.",
+    )
+
+
+def wants_credentials(name: str) -> PermanentError:
+    """A 401 from a host that was given nothing: it says nothing about our key."""
+    return PermanentError(
+        "http-needs-credentials",
+        f"{name[:1].upper()}{name[1:]} wants credentials (401), and none are sent there.",
+        "If it is a host of Exotel's or your own recorder, name it in EXOTEL_CREDENTIAL_HOSTS.",
     )
 
 

@@ -11,7 +11,15 @@ from collections.abc import Callable
 from typing import Any
 
 REMOVALS: dict[str, Callable[[], None]] = {}
-OTHERS = ("guards_way_in", "guards_audio", "guards_jobs", "guards_keeping", "guards_listing", "guards_models")
+OTHERS = (
+    "guards_way_in",
+    "guards_audio",
+    "guards_hostile",
+    "guards_jobs",
+    "guards_keeping",
+    "guards_listing",
+    "guards_models",
+)
 
 
 def remove(name: str) -> None:

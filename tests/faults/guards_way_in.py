@@ -90,12 +90,14 @@ def _three_redirects() -> None:
 @guard("credentials-stay-home")
 def _credentials_stay_home() -> None:
     """Whoever is asked gets the key."""
-    outbound = module("sync.outbound.fetching").Outbound
+    outbound, origins = module("sync.outbound.fetching").Outbound, module("sync.outbound.origins")
     real_answer, real_ask = outbound._answer, outbound._ask
+    anywhere = origins.Home(".example")
 
     @contextmanager
     def answer(self: Any, url: str, basic: Any, *rest: Any, **options: Any) -> Iterator[Any]:
-        self.given = basic.header() if basic else {}
+        home = origins.Address("https", "any.example", 443)
+        self.given = type(basic)(basic.user, basic.password, (anywhere,)).header(home) if basic else {}
         with real_answer(self, url, basic, *rest, **options) as found:
             yield found
 

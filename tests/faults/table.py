@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from tests.faults.table_hostile import HOSTILE
 from tests.faults.table_models import MODELS
 
 ROOT = Path(__file__).parents[2]
@@ -255,6 +256,8 @@ TABLE: dict[int, tuple[Elsewhere, ...]] = {
         _one(f"{LISTING}test_the_window_is_asked_for_in_india_time", guard="the-provider-has-a-zone"),
     ),
 }
+for _number, _rows in HOSTILE.items():
+    TABLE[_number] = (*TABLE.get(_number, ()), *(_one(*tests, guard=guard) for tests, guard in _rows))
 TABLE |= {number: tuple(_one(*tests, guard=guard) for tests, guard in rows) for number, rows in MODELS.items()}
 
 # Faults that nothing here meets, each with the reason. Shrink this list.

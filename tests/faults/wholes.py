@@ -108,6 +108,7 @@ def running(
         }  # fmt: skip
         made = Whole(folder, environment, provider=provider, studio=studio, **between)
         made.environment["PUBLIC_URL"] = made.url
+        provider.open = True  # the recorder is another plain-http origin, which is never given the key
         try:
             default_model.ensure(made.context)
             project = pipeline.create(made.context, config=configs.read("original"), title="faults")

@@ -1,9 +1,10 @@
-"""A scripted Exotel on real sockets: API (listing, call details), recordings host, store of signed links.
+"""A scripted Exotel on real sockets: API (listing, call details) and recordings, and a store of signed links.
 
-Three listeners of one program, so that a test sees which host got which header. In process: `with running() as exotel`,
-then `exotel.add(...)`, `exotel.script("recording", ["404", "ok"])`, `exotel.requests`. From another process the same
-over HTTP at `/_/calls`, `/_/recordings`, `/_/script`, `/_/requests`, `/_/reset` of the API's address, and
-`python -m tests.servers.exotel` starts one and prints its addresses as one line of JSON.
+Two listeners of one program, so that a test sees which host got which header. API and recordings are one origin,
+because plain http is given the key at the API's own address on this machine and nowhere else. In process:
+`with running() as exotel`, then `exotel.add(...)`, `exotel.script("recording", ["404", "ok"])`, `exotel.requests`.
+From another process the same over HTTP at `/_/calls`, `/_/recordings`, `/_/script`, `/_/requests`, `/_/reset` of the
+API's address, and `python -m tests.servers.exotel` starts one and prints its addresses as one line of JSON.
 
 A mode is what one answer does. Modes of a kind ("recording", "call", "listing") are used up one by one, then `then`
 stays (ok). Kinds of modes:
@@ -102,7 +103,7 @@ class Exotel:
 
     @property
     def recordings_url(self) -> str:
-        return self._url("recordings")
+        return self._url("api")
 
     @property
     def store_url(self) -> str:
@@ -193,7 +194,7 @@ class Exotel:
     # --- the program
 
     def start(self) -> None:
-        for listener in ("api", "recordings", "store"):
+        for listener in ("api", "store"):
             server = ThreadingHTTPServer(("127.0.0.1", self.ports.get(listener, 0)), _handler(self, listener))
             server.daemon_threads = True
             self.ports[listener] = server.server_port
@@ -335,7 +336,7 @@ class _Answer(BaseHTTPRequestHandler):
         headers = {key.lower(): value for key, value in self.headers.items()}
         kind, item = self._kind(parts.path)
         mode = self.provider.mode(kind, item)
-        allowed = self.provider.see(Seen(self.name, "GET", parts.path, parts.query, headers, mode))
+        allowed = self.provider.see(Seen(self._listener(kind), "GET", parts.path, parts.query, headers, mode))
         try:
             if not allowed:
                 self._fixture("api_error_429")
@@ -354,13 +355,16 @@ class _Answer(BaseHTTPRequestHandler):
 
     def _kind(self, path: str) -> tuple[str, str]:
         calls = f"/v1/Accounts/{self.provider.account}/Calls"
-        if self.name != "api":
+        if self.name != "api" or not path.startswith("/v1/"):
             return "recording", path.rpartition("/")[2]
         if path == f"{calls}.json":
             return "listing", ""
         if path.startswith(f"{calls}/"):
             return "call", path.removeprefix(f"{calls}/").removesuffix(".json")
         return "", ""
+
+    def _listener(self, kind: str) -> str:
+        return "recordings" if self.name == "api" and kind == "recording" else self.name
 
     def _may(self, headers: Mapping[str, str]) -> bool:
         pair = base64.b64encode(f"{self.provider.key}:{self.provider.token}".encode()).decode()

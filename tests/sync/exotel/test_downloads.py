@@ -14,7 +14,7 @@ from ml_backend import jobs, tables, tombstones
 from ml_backend.calls.states import LADDER
 from ml_backend.running import runner
 from sync.recordings.sources import Source, add_recording
-from tests.servers import exotel
+from tests.servers import capture, exotel
 from tests.sync.hostile import HOSTILE
 from tests.sync.outbound.test_fetching import listener
 from tests.sync.provider import SPEECH, Beside, beside
@@ -259,10 +259,24 @@ def _enqueue_ingest(here: Beside, recording_id: int) -> int:
         return jobs.enqueue(connection, jobs.INGEST_RECORDING, key=str(recording_id), recording_id=recording_id)
 
 
-def test_a_web_address_of_a_task_is_fetched_through_the_same_door(here: Beside) -> None:
+def test_a_web_address_of_a_task_is_fetched_through_the_same_door_without_our_key(here: Beside) -> None:
+    """Whoever can make a task chose the address, so not even Exotel's own host is given the key."""
+    here.provider.open = True
     here.provider.add(1, audio=SPEECH, file_name="a.mp3")
     of_a_task(here, here.provider.address("a.mp3"))
     assert here.one(tables.recordings).state == "ready"
+    assert [seen.authorization for seen in here.provider.asked()] == [None]
+
+
+def test_a_listed_host_that_is_not_exotels_says_nothing_about_the_key(here: Beside) -> None:
+    """It gets none, so its 401 does not stop the account."""
+    with capture.running(redirect="nowhere", status=401) as other:
+        here.settings(exotel_recording_origins=other.url)
+        here.told({**here.provider.add(1, audio=SPEECH), "RecordingUrl": f"{other.url}/a.mp3"})
+        here.run()
+    assert other.authorizations == [None]
+    assert here.one(tables.calls).reason_code == "http-needs-credentials"
+    assert not here.rows(tables.checkpoints, state="stopped")
 
 
 def test_no_hostile_data_value_and_no_redirect_of_one_makes_a_connection(here: Beside) -> None:

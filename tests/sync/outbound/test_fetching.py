@@ -8,23 +8,18 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
 from ml_backend.settings import Settings
 from sync.outbound import origins
 from sync.outbound.fetching import Basic, Fetched, Outbound
-from tests.servers import exotel
+from tests.servers import capture, exotel
 from tests.sync.hostile import HOSTILE
 
-BASIC = Basic(exotel.KEY, exotel.TOKEN)
+BASIC = Basic(exotel.KEY, exotel.TOKEN, (origins.Home("127.0.0.1", is_local=True), origins.Home("calls.example")))
 AUDIO = b"ID3" + bytes(range(256)) * 64
 
 
@@ -102,10 +97,13 @@ def test_credentials_do_not_come_back_after_a_detour(provider: exotel.Exotel, tm
     assert [bool(seen.authorization) for seen in provider.asked()] == [True, False, False]
 
 
-def test_a_relative_redirect_stays_on_its_host_with_credentials(provider: exotel.Exotel, tmp_path: Path) -> None:
+def test_a_relative_redirect_is_followed_without_credentials(provider: exotel.Exotel, tmp_path: Path) -> None:
+    """Its 401 says nothing about the key, which was not sent there."""
     provider.script("recording", ["redirect:/exotelrecordings/other/a.mp3"])
-    fetch(outbound(provider), provider.address("a.mp3"), tmp_path)
-    assert [bool(seen.authorization) for seen in provider.asked("recordings")] == [True, True]
+    with pytest.raises(PermanentError) as caught:
+        fetch(outbound(provider), provider.address("a.mp3"), tmp_path)
+    assert caught.value.code == "http-needs-credentials"
+    assert [bool(seen.authorization) for seen in provider.asked("recordings")] == [True, False]
 
 
 def test_a_redirect_loop_ends_after_three(provider: exotel.Exotel, tmp_path: Path) -> None:
@@ -155,7 +153,7 @@ def test_the_connection_goes_to_the_address_that_was_judged(
 ) -> None:
     """Rebinding: the name answers with the listed place once and with another ever after. Nobody asks twice."""
     asked: list[str] = []
-    port = provider.ports["recordings"]
+    port, provider.open = provider.ports["api"], True
 
     def answers(host: str, port: int) -> list[str]:
         asked.append(host)
@@ -254,31 +252,11 @@ def test_the_environments_proxy_is_not_used(
     assert len(places) == 1
 
 
-def certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """(certificate, key) of a server that may call itself `name`, its own authority."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    files = folder / "certificate.pem", folder / "key.pem"
-    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    plain = serialization.NoEncryption()
-    files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
-    return files
-
-
 @pytest.mark.parametrize(("host", "works"), [("calls.example", True), ("other.example", False)])
 def test_https_is_checked_against_the_name_though_the_address_is_connected_to(
     provider: exotel.Exotel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, works: bool
 ) -> None:
-    certified, key = certificate(tmp_path, "calls.example")
+    certified, key = capture.certificate(tmp_path, "calls.example")
     monkeypatch.setenv("SSL_CERT_FILE", str(certified))
     server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_side.load_cert_chain(certified, key)

@@ -1,0 +1,38 @@
+"""Rows of the table for hostile callers and neighbours: F number -> (tests, guard)."""
+
+from __future__ import annotations
+
+CREDENTIALS, DOWNLOADS = "tests/sync/outbound/test_credentials.py::", "tests/sync/exotel/test_downloads.py::"
+
+HOSTILE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
+    33: (
+        (
+            (
+                f"{CREDENTIALS}test_exotels_key_is_never_sent_over_plain_http[calls.example]",
+                f"{CREDENTIALS}test_an_api_on_this_machine_is_the_one_plain_home_of_the_key",
+                f"{DOWNLOADS}test_a_listed_host_that_is_not_exotels_says_nothing_about_the_key",
+            ),
+            "the-key-has-its-homes",
+        ),
+        (
+            (f"{CREDENTIALS}test_exotels_key_never_follows_a_redirect_not_even_to_another_of_exotels_hosts[302]",),
+            "credentials-stay-home",
+        ),
+        (
+            (f"{DOWNLOADS}test_a_web_address_of_a_task_is_fetched_through_the_same_door_without_our_key",),
+            "a-tasks-address-gets-no-key",
+        ),
+        (
+            (f"{CREDENTIALS}test_nothing_goes_through_a_proxy_of_the_environment",),
+            "no-proxy-of-the-environment",
+        ),
+        (
+            (f"{CREDENTIALS}test_label_studios_token_follows_no_redirect_and_no_address_elsewhere",),
+            "the-token-stays-at-label-studio",
+        ),
+        (
+            (f"{CREDENTIALS}test_neither_the_stores_signature_nor_the_audio_follows_a_redirect[307]",),
+            "the-store-is-not-redirected",
+        ),
+    ),
+}
