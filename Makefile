@@ -6,7 +6,7 @@ RUN = PYTHONPATH=$(CURDIR) .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := check
-.PHONY: check demo test smoke faults faults-full bench lint format lock environment environment-demo help
+.PHONY: check demo test smoke faults faults-full bench lint format lock environment environment-demo environment-training help
 
 check: lint test          ## lint, types, borders and all tests (the default)
 
@@ -15,6 +15,9 @@ help:                     ## this list
 
 environment-demo:         ## what `make demo` needs: the serving set, and Label Studio in an environment of its own
 	@PYTHON=$(PYTHON) sh scripts/environment.sh serving label-studio
+
+environment-training:     ## what `make demo` has, and what training needs (torch): for `train asr` and `worker training`
+	@PYTHON=$(PYTHON) sh scripts/environment.sh training
 
 environment:              ## what tests, checks and training need
 	@PYTHON=$(PYTHON) sh scripts/environment.sh development label-studio

@@ -27,7 +27,7 @@ from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, RetryableError
 from ml_backend.tables import device_leases
 
-TRAINING = "training"
+TRAINING, EXPORTING = "training", "export"  # what a lease is for; only the first keeps bulk transcription waiting
 HOLD_S = 60.0
 LOOK_AGAIN = timedelta(minutes=5)
 _WINDOW = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)", re.ASCII)
@@ -66,6 +66,12 @@ def give_back(connection: Connection, device: str, owner: str) -> None:
     connection.execute(sa.update(device_leases).where(mine).values(owner=None, purpose=None, until=None))
 
 
+def is_held(connection: Connection, device: str) -> bool:
+    """Whether somebody has it now."""
+    taken = sa.and_(device_leases.c.device == device, device_leases.c.until > tables.now())
+    return connection.execute(sa.select(device_leases.c.device).where(taken)).first() is not None
+
+
 def is_training(connection: Connection) -> bool:
     """Whether somebody trains or scores a model now."""
     held = sa.and_(device_leases.c.purpose == TRAINING, device_leases.c.until > tables.now())
@@ -73,10 +79,17 @@ def is_training(connection: Connection) -> bool:
 
 
 @contextmanager
-def held(context: Context, device: str, owner: str, *, beat_s: float = HOLD_S / 4) -> Iterator[None]:
-    """A device for as long as the block lasts. `Busy` while another has it."""
+def held(
+    context: Context, device: str, owner: str, *, purpose: str = TRAINING, beat_s: float = HOLD_S / 4
+) -> Iterator[None]:
+    """A device, or the right to write under a name, for as long as the block lasts. `Busy` while another has it."""
     with context.db.transaction() as connection:
-        if not take(connection, device, owner):
+        if not take(connection, device, owner, purpose=purpose):
+            if purpose == EXPORTING:
+                raise Busy(
+                    "export-running", f"Another export writes this dataset now ({device}).",
+                    "Try again when it is done (`datasets list`); a job does so by itself.",
+                )  # fmt: skip
             raise Busy(
                 "device-busy", f"Another model is being trained or scored ({device}).",
                 "Try again when that is done (`train list`); a job does so by itself.",
@@ -87,7 +100,7 @@ def held(context: Context, device: str, owner: str, *, beat_s: float = HOLD_S / 
         while not done.wait(beat_s):
             try:
                 with context.db.transaction() as connection:
-                    take(connection, device, owner)
+                    take(connection, device, owner, purpose=purpose)
             except RetryableError:
                 continue  # the database is away for a moment; the lease lasts four beats
 

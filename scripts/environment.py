@@ -1,6 +1,6 @@
 """requirements/*.lock -> .venv and .venv-label-studio, with nothing but Python and pip.
 
-`sh scripts/environment.sh serving|development|label-studio`. A set whose lock has not changed costs a few
+`sh scripts/environment.sh serving|training|development|label-studio`. A set whose lock has not changed costs a few
 milliseconds. An installation that was killed half-way is finished: pip takes a package whose folder was half
 written for installed, so packages whose files do not match their own record are forgotten before pip runs again.
 """
@@ -47,7 +47,8 @@ SETS = {
     one.name: one
     for one in (
         Set("serving", ROOT / ".venv", "the service", "about 1 GB"),
-        Set("development", ROOT / ".venv", "what tests and training need", "about 2.5 GB", ("serving",)),
+        Set("training", ROOT / ".venv", "what training needs", "about 2 GB with torch", ("serving",)),
+        Set("development", ROOT / ".venv", "what tests and training need", "about 2.5 GB", ("serving", "training")),
         Set("label-studio", ROOT / ".venv-label-studio", "Label Studio 1.23.2", "about 1 GB"),
     )
 }
@@ -111,7 +112,7 @@ def create(environment: Path) -> None:
 
 def install(wanted: Set) -> None:
     """Exactly the lock's packages, checked against its hashes."""
-    if wanted.name == "development":
+    if wanted.name in ("training", "development"):
         pip(wanted.environment, ["install", TORCH], 0)
         pip(wanted.environment, ["install", "--require-hashes", "--no-deps", "-r", str(wanted.lock)], pins(wanted.lock))
     else:

@@ -8,16 +8,18 @@ and the old one's files are deleted.
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, failpoints, jobs, tables
+from ml_backend import db, devices, failpoints, jobs, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import InvalidInput, PermanentError, RetryableError
 from ml_backend.tables import datasets, erasures
@@ -28,6 +30,7 @@ from training.quality import summary
 DEFAULT = "calls"
 AUDIO_LIST = "audio.txt"  # what stays of a version after an erasure: the hashes of its recordings
 WRITING, READY, SUPERSEDED = "writing", "ready", "superseded"
+UNFINISHED = "unfinished"  # what people are told of a version in `writing` that nobody writes
 Report = Callable[[float, str], None]
 
 
@@ -45,6 +48,7 @@ def export(
     """
     filters, begun = filters or Filters(), tables.now()
     check(name, forms)
+    mixed.require(filters)
     with tempfile.TemporaryDirectory(prefix="kaan-dataset-") as folder:
         report(0.0, "looking for drafts that nobody read, and for calls that are there twice")
         summary.renew_verdicts(context)
@@ -63,7 +67,12 @@ def check(name: str, forms: tuple[str, ...]) -> None:
 
 def export_dataset(context: JobContext, name: str = DEFAULT, forms: str = renderings.PARQUET, **chosen: Any) -> None:
     """The job: filters as `Filters` names them. Safe to repeat."""
-    export(context, name=name, filters=Filters.from_json(chosen), forms=tuple(forms.split(",")), report=context.report)
+    filters = Filters.from_json(chosen)
+    try:
+        export(context, name=name, filters=filters, forms=tuple(forms.split(",")), report=context.report)
+    except devices.Busy as busy:
+        devices.ask_again(context, jobs.EXPORT_DATASET, name, name=name, forms=forms, **chosen)
+        context.report(0.0, busy.sentence)
 
 
 def keep(
@@ -76,18 +85,38 @@ def keep(
     begun: datetime,
     report: Report = lambda fraction, note: None,
 ) -> int:
-    """A manifest on disk -> its version, with its files in the object store. Safe to repeat after a crash."""
+    """A manifest on disk -> its version, with its files in the object store. Safe to repeat after a crash.
+
+    One at a time under a name; a version that somebody else left unfinished is taken over. `Busy` meanwhile.
+    """
     if not written.counts.rows:
         left_out = ", ".join(f"{number:,} {why}" for why, number in written.counts.to_json()["excluded"].items())
         said = f" Left out: {left_out}." if left_out else ""
         step = "Change the filters, or see `training status` for what is missing."
         raise PermanentError("dataset-empty", f"No accepted sample passes the filters.{said}", step)
+    with devices.held(context, _right(name), f"export-{uuid4().hex}", purpose=devices.EXPORTING):
+        return _kept(context, name, written, filters, forms=forms, begun=begun, report=report)
+
+
+def _kept(
+    context: Context,
+    name: str,
+    written: manifest.Written,
+    filters: dict[str, Any],
+    *,
+    forms: tuple[str, ...],
+    begun: datetime,
+    report: Report,
+) -> int:
     with context.db.transaction() as connection:
         row = _version(connection, name, written, filters)
+    for left in _unfinished_before(context, row):
+        renderings.remove(context, f"datasets/{name}/{left.version}")
     folder = f"datasets/{name}/{row.version}"
     bucket, store = context.settings.audio_bucket, context.store
     store.ensure_bucket(bucket)
     if row.state == WRITING:
+        renderings.remove(context, folder)  # of an attempt that was killed, perhaps with another manifest
         store.put_file(bucket, f"{folder}/{manifest.MANIFEST}", written.path, content_type="application/jsonl")
         renderings.replace(context, f"{folder}/{manifest.EXCLUSIONS}", written.exclusions)
     failpoints.hit("dataset.before-renderings")
@@ -125,11 +154,54 @@ def find(context: Context, named: str) -> sa.Row[Any]:
     else:
         statement = statement.where(datasets.c.name == name, datasets.c.state == READY)
     found = context.db.rows(statement)
-    if not found:
-        known = context.db.rows(sa.select(datasets.c.name).distinct().limit(20))
-        names = ", ".join(sorted(row.name for row in known)) or "there is none yet"
-        raise InvalidInput("no-such-dataset", f"There is no dataset {named[:60]!r}.", f"Known: {names}.", status=404)
-    return found[0]
+    return found[0] if found else _not_found(context, named, name)
+
+
+def find_whole(context: Context, named: str) -> sa.Row[Any]:
+    """The same, for whoever reads what is in it: InvalidInput `dataset-unfinished` where it is not whole."""
+    row = find(context, named)
+    if row.state == WRITING:
+        raise unfinished(context, row)
+    return row
+
+
+def state_of(context: Context, row: Any) -> str:
+    """The row's state, but `unfinished` for a version that nobody writes any more."""
+    if row.state != WRITING:
+        return str(row.state)
+    with context.db.reading() as connection:
+        return WRITING if devices.is_held(connection, _right(row.name)) else UNFINISHED
+
+
+def _not_found(context: Context, named: str, name: str) -> Any:
+    """Raises: what there is, and what became of a version that is not there yet."""
+    begun = context.db.rows(
+        sa.select(datasets).where(datasets.c.name == name, datasets.c.state == WRITING).order_by(datasets.c.id.desc())
+    )
+    if begun and "@" not in named:
+        raise unfinished(context, begun[0])
+    ready = sa.select(datasets.c.name, datasets.c.version).where(datasets.c.state == READY)
+    rows = context.db.rows(ready.order_by(datasets.c.id.desc()).limit(20))
+    names = [f"{row.name}@{row.version}" for row in rows]
+    step = (
+        f"Known: {', '.join(sorted(names))}."
+        if names
+        else "There is none yet: `python -m ml_backend export` makes one."
+    )
+    raise InvalidInput("no-such-dataset", f"There is no dataset {named[:60]!r}.", step, status=404)
+
+
+def unfinished(context: Context, row: Any) -> InvalidInput:
+    """The error of whoever wants to use a version that is not whole."""
+    if state_of(context, row) == WRITING:
+        return InvalidInput(
+            "dataset-unfinished", f"{row.name}@{row.version} is being written now.",
+            "Wait for it: `python -m ml_backend datasets list` shows its state.", status=409,
+        )  # fmt: skip
+    return InvalidInput(
+        "dataset-unfinished", f"The export of {row.name}@{row.version} was not finished.",
+        f"`python -m ml_backend export {row.name}` finishes it.", status=409,
+    )  # fmt: skip
 
 
 def read(context: Context, dataset_id: int, split: str | None = None) -> Iterator[dict[str, Any]]:
@@ -146,7 +218,7 @@ def manifest_file(context: Context, row: Any, folder: Path) -> Path:
     if row.state == SUPERSEDED or not row.manifest_key:
         raise PermanentError(
             "dataset-superseded",
-            f"{row.name} version {row.version} was replaced after an erasure.",
+            f"{row.name} version {row.version} has no files any more. {row.reason or ''}".strip(),
             f"Use the latest version: `datasets show {row.name}`.",
         )
     path = folder / f"{row.id}-{manifest.MANIFEST}"
@@ -174,18 +246,40 @@ def _gather(context: Context, filters: Filters, folder: Path, report: Report) ->
 
 
 def _version(connection: Connection, name: str, written: manifest.Written, filters: dict[str, Any]) -> sa.Row[Any]:
-    """The row of this manifest: the latest version when it is the same, else a new one."""
+    """The row of this manifest: the latest version when it is the same or was never finished, else a new one."""
     latest = connection.execute(
         sa.select(datasets).where(datasets.c.name == name).order_by(datasets.c.version.desc()).limit(1)
     ).first()
     if latest is not None and latest.manifest_sha256 == written.sha256 and latest.state != SUPERSEDED:
         return latest
+    facts = {
+        "manifest_sha256": written.sha256, "test_sha256": written.test_sha256, "filters": filters,
+        "counts": written.counts.to_json(), "state": WRITING,
+    }  # fmt: skip
+    if latest is not None and latest.state == WRITING:  # nobody else writes under this name: it was left behind
+        connection.execute(
+            sa.update(datasets).where(datasets.c.id == latest.id).values(**facts, created_at=tables.now())
+        )
+        return connection.execute(sa.select(datasets).where(datasets.c.id == latest.id)).one()
     version = latest.version + 1 if latest is not None else 1
     values = {
-        "name": name, "version": version, "manifest_sha256": written.sha256, "test_sha256": written.test_sha256,
-        "manifest_key": f"datasets/{name}/{version}/{manifest.MANIFEST}", "filters": filters,
-        "counts": written.counts.to_json(), "parent_id": latest.id if latest is not None else None,
-        "state": WRITING,
+        "name": name, "version": version, "manifest_key": f"datasets/{name}/{version}/{manifest.MANIFEST}",
+        "parent_id": latest.id if latest is not None else None, **facts,
     }  # fmt: skip
     row_id, _ = db.insert_once(connection, datasets, values, key=("name", "version"))
     return connection.execute(sa.select(datasets).where(datasets.c.id == row_id)).one()
+
+
+def _unfinished_before(context: Context, row: Any) -> Sequence[Any]:
+    """Earlier versions of the name that were never finished; they are marked as such."""
+    left = sa.and_(datasets.c.name == row.name, datasets.c.version < row.version, datasets.c.state == WRITING)
+    values = {"state": SUPERSEDED, "reason_code": "unfinished", "reason": "Its export was not finished."}
+    with context.db.transaction() as connection:
+        found = connection.execute(sa.select(datasets.c.version).where(left)).all()
+        connection.execute(sa.update(datasets).where(left).values(**values))
+    return found
+
+
+def _right(name: str) -> str:
+    """What whoever writes a version of a dataset holds."""
+    return f"export:{name if len(name) <= 50 else hashlib.sha256(name.encode()).hexdigest()[:40]}"

@@ -1,7 +1,7 @@
 """Model version, Dataset -> Evaluation: what the version makes of the test part, through the engine that serves it.
 
 Each utterance is kept with its counts, so that two versions can be compared call by call later. The same version on the
-same test set with the same readings and decoding is scored once. jiwer is used here alone, where a person looks.
+same test set with the same readings and decoding is scored once.
 """
 
 from __future__ import annotations
@@ -84,16 +84,6 @@ def evaluate(
 def find(context: Context, evaluation_id: int) -> Evaluation:
     """An evaluation with its utterances, read back."""
     return _read(context, context.db.row(evaluations, evaluation_id))
-
-
-def aligned(reference: str, hypothesis: str) -> str:
-    """Two texts above each other, word by word, for a person to look at."""
-    import jiwer
-
-    if not reference.strip():
-        return hypothesis
-    shown = jiwer.visualize_alignment(jiwer.process_words(reference, hypothesis), show_measures=False)
-    return "\n".join(line.rstrip() for line in shown.splitlines() if line and not line.startswith("==="))
 
 
 def folder_of(version: str, evaluation_id: int) -> str:

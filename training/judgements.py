@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from ml_backend import tables
+from ml_backend import packages, tables
 from ml_backend.context import Context
 from ml_backend.registry import ANY_LANGUAGE, Version
 from ml_backend.tables import evaluations, model_versions
@@ -22,7 +22,7 @@ from training import evaluation, pace, seen
 from training.evaluation import Evaluation
 from training.export import renderings
 from training.reports import page, plot, words
-from training.scoring import fitness, verdict
+from training.scoring import alignment, fitness, verdict
 from training.scoring.rules import Rules
 from training.scoring.scores import MAIN
 from training.scoring.utterances import Utterance
@@ -69,6 +69,7 @@ def judge(
     report: Report = lambda fraction, note: None,
 ) -> Judgement:
     """Score both where needed, compare, and keep the report. Safe to repeat: every time is a row of its own."""
+    packages.require("The plot of a verdict", *plot.NEEDS)
     rules = Rules.of(context.settings)
     before = evaluation.evaluate(context, champion, dataset_id, report=_half(report, 0.0, "champion"))
     now = evaluation.evaluate(context, candidate, dataset_id, report=_half(report, 0.5, "candidate"))
@@ -166,7 +167,7 @@ def _example(before: Utterance, now: Utterance) -> dict[str, Any]:
         "id": now.id, "audio_sha256": now.audio_sha256, "language": now.language, "words": now.tallies[MAIN][0],
         "edits_before": before.tallies[MAIN][1], "edits_now": now.tallies[MAIN][1], "reference": now.reference,
         "before": before.hypothesis, "now": now.hypothesis,
-        "alignment": evaluation.aligned(now.reference, now.hypothesis),
+        "alignment": alignment.aligned(now.reference, now.hypothesis),
     }  # fmt: skip
 
 

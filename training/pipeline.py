@@ -43,6 +43,8 @@ def train_requested(context: JobContext, run_id: int | None = None, project_id: 
     if row.cancel_asked:
         _end(context, run_id, state="cancelled", code=None, reason="Somebody asked for it.")
         return
+    if row.step == "train":
+        runs.require_trainer()  # the job ends as one that needs a setting; retried, it goes on from here
     _begin(context, row)
     try:
         later = STEPS[row.step](context, row)

@@ -16,7 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import devices, jobs, manifest, model_files, registry, tables
+from ml_backend import devices, jobs, manifest, model_files, packages, registry, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import ConfigurationError, InvalidInput, KaanError, PermanentError, RetryableError
 from ml_backend.tables import datasets, model_versions, runs
@@ -48,8 +48,14 @@ def create(context: Context, dataset_id: int, arguments: Arguments, *, who: str,
     return run_id
 
 
+def require_trainer() -> None:
+    """ConfigurationError where no trainer can start: before a run is made, or a step of it begun."""
+    packages.require("Training", *packages.TRAINER)
+
+
 def run_training(context: JobContext, run_id: int) -> None:
     """The job of a run that was asked for by itself, outside the pipeline; it keeps to the permitted hours, too."""
+    require_trainer()
     settings, now = context.settings, tables.now()
     opens = devices.opens_at(settings.training_window, now, zone=settings.exotel_time_zone)
     if opens > now:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ml_backend import jobs, log, settings
+from ml_backend import jobs, log, packages, settings
 from ml_backend.errors import InvalidInput
 
 app = typer.Typer(add_completion=False)
@@ -30,4 +30,9 @@ def worker(
         raise InvalidInput("unknown-queue", f"There is no queue {queue[:40]!r}.", f"Known: {', '.join(jobs.QUEUES)}.")
     chosen = settings.load()
     log.configure(chosen, f"worker:{queue}")
+    if queue == "training" and (lacking := packages.missing(*packages.TRAINER)):
+        log.get("worker").warning(
+            "this worker exports, scores and promotes, and refuses to train: run `make environment-training` first",
+            missing=", ".join(lacking),
+        )
     workers.serve(chosen, queue, burst=burst)

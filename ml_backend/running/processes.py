@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import tables
+from ml_backend import packages, tables
 from ml_backend.db import Database
 from ml_backend.tables import processes
 
@@ -54,6 +54,21 @@ def alive(database: Database, *, role: str | None = None) -> Sequence[sa.Row[Any
     if role is not None:
         recent = recent.where(processes.c.role == role)
     return database.rows(recent.order_by(processes.c.role, processes.c.name))
+
+
+def runs_queue(database: Database, queue: str) -> bool:
+    """Whether a worker of this queue is alive."""
+    return bool(alive(database, role=f"worker:{queue}"))
+
+
+def waits_for(database: Database, queue: str) -> str:
+    """What to tell whoever left a job to a worker: empty when one is running, else how to start it."""
+    if runs_queue(database, queue):
+        return ""
+    sentence = f"No {queue} worker is running; start one: `python -m ml_backend worker {queue}`"
+    if queue == "training" and packages.missing(*packages.TRAINER):
+        sentence += ", on a machine with the training set (`make environment-training`)"
+    return f"{sentence}."
 
 
 def forget_old(connection: sa.Connection, *, days: float = 1.0) -> None:

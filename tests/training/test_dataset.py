@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import audio, db, failpoints, jobs, tables
-from ml_backend.errors import InvalidInput, PermanentError
+from ml_backend import audio, db, devices, failpoints, jobs, packages, tables
+from ml_backend.errors import ConfigurationError, InvalidInput, PermanentError
 from ml_backend.labelling import configs
 from tests.servers import moto, postgres
 from tests.training.export import speech
@@ -273,8 +273,8 @@ def test_the_job_exports_with_its_filters_and_reports_progress(service: Service)
     assert "4 rows" in job.progress["note"]
 
 
-def test_an_export_that_was_killed_is_finished_by_the_next_one(service: Service) -> None:
-    fill(service)
+def killed_export(service: Service) -> None:
+    """An export that ends between the manifest and its renderings."""
 
     def killed(place: str) -> None:
         if place == "dataset.before-renderings":
@@ -286,8 +286,68 @@ def test_an_export_that_was_killed_is_finished_by_the_next_one(service: Service)
             dataset.export(service.context)
     finally:
         failpoints.arm(None)
-    with pytest.raises(InvalidInput, match="no-such-dataset"):
-        dataset.find(service.context, "calls")
+
+
+def test_a_version_left_half_written_is_called_unfinished_and_no_other_command_takes_it(service: Service) -> None:
+    fill(service)
+    killed_export(service)
+    (row,) = service.context.db.rows(sa.select(tables.datasets))
+    assert dataset.state_of(service.context, row) == "unfinished"
+    for name in ("calls", "calls@1", str(row.id)):
+        with pytest.raises(
+            InvalidInput, match=r"export of calls@1 was not finished.*`python -m ml_backend export calls`"
+        ):
+            dataset.find_whole(service.context, name)
+    with pytest.raises(InvalidInput) as refused:
+        dataset.find(service.context, "other")
+    assert "calls" not in refused.value.next_step
+
+
+def test_a_version_left_half_written_is_taken_over_by_an_export_that_finds_other_samples(service: Service) -> None:
+    fill(service)
+    killed_export(service)
+    service.sample(service.call(PRICE, who=caller(9), sid="z"), 0.0, 1.0, "कितना", ls=99)
+    row = service.context.db.row(tables.datasets, dataset.export(service.context))
+    assert (row.version, row.state) == (1, "ready")
+    assert sum(file["rows"] for file in row.renderings["parquet"]["files"]) == row.counts["rows"] == 5
+    assert len(list(dataset.read(service.context, row.id))) == 5
+    assert [one.version for one in service.context.db.rows(sa.select(tables.datasets))] == [1]
+
+
+def test_two_exports_of_one_name_do_not_write_at_once(service: Service) -> None:
+    fill(service)
+    context = service.context
+    with devices.held(context, "export:calls", "another process", purpose=devices.EXPORTING):
+        with pytest.raises(devices.Busy, match="Another export writes this dataset now"):
+            dataset.export(context)
+        (done,) = service.offline.run(jobs.EXPORT_DATASET, name="calls")
+        assert done.state == "done"  # it asks again by itself
+        waiting = sa.select(tables.jobs).where(tables.jobs.c.name == "export-dataset", tables.jobs.c.state == "waiting")
+        assert [job.arguments["name"] for job in context.db.rows(waiting)] == ["calls"]
+        with context.db.reading() as connection:
+            assert not devices.is_training(connection)
+    assert context.db.row(tables.datasets, dataset.export(context)).state == "ready"
+
+
+def test_what_cannot_be_rendered_here_is_refused_before_anything_is_written(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(service)
+    monkeypatch.setattr(packages, "_is_here", lambda name: name not in ("pyarrow", "datasets"))
+    for refused in (
+        {},
+        {"forms": ("text",)},
+        {"forms": ("jsonl",), "filters": Filters(public="rasa:o/n:mr", public_share=0.2)},
+    ):
+        with pytest.raises(ConfigurationError, match="not-installed"):
+            dataset.export(service.context, **refused)
+    assert service.context.db.rows(sa.select(tables.datasets)) == []
+    assert service.context.db.row(tables.datasets, dataset.export(service.context, forms=("jsonl",))).state == "ready"
+
+
+def test_an_export_that_was_killed_is_finished_by_the_next_one(service: Service) -> None:
+    fill(service)
+    killed_export(service)
     row = service.context.db.row(tables.datasets, dataset.export(service.context))
     assert (row.version, row.state) == (1, "ready")
     assert sum(file["rows"] for file in row.renderings["parquet"]["files"]) == 4

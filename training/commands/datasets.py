@@ -107,7 +107,7 @@ def diff(
     Example: python -m ml_backend datasets diff calls@1 calls@2
     """
     context = open_context(settings.load())
-    first, second = dataset.find(context, old), dataset.find(context, new)
+    first, second = dataset.find_whole(context, old), dataset.find_whole(context, new)
     numbers: Counter[str] = Counter()
     shown: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="kaan-diff-") as folder:

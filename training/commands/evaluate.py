@@ -28,7 +28,7 @@ def evaluate(
     context = open_context(settings.load())
     default_model.ensure(context)
     chosen = registry.champion(context) if version == registry.CHAMPION else registry.find(context, version)
-    dataset_id = int(datasets.find(context, dataset).id) if dataset else promotion.newest_test_set(context)
+    dataset_id = int(datasets.find_whole(context, dataset).id) if dataset else promotion.newest_test_set(context)
     told = Console(stderr=True, highlight=False)
     found = evaluation.evaluate(
         context, chosen, dataset_id, again=again,

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ml_backend import jobs, settings
 from ml_backend.context import Context, open_context
+from ml_backend.running import processes
 from ml_backend.tables import datasets
 from training import dataset
 from training.export import folders, hub, renderings
@@ -48,7 +49,8 @@ def export(
         with context.db.transaction() as connection:
             chosen = {"name": name, "forms": form, **filters.to_json()}
             job_id = jobs.enqueue(connection, jobs.EXPORT_DATASET, key=name, **chosen)
-        typer.echo(json.dumps({"job": job_id}) if as_json else f"Job {job_id} exports {name}.")
+        waits = processes.waits_for(context.db, jobs.EXPORT_DATASET.queue)
+        typer.echo(json.dumps({"job": job_id}) if as_json else f"Job {job_id} exports {name}. {waits}".rstrip())
         return
     dataset_id = _run(context, name, filters, tuple(form.split(",")), quiet=as_json)
     found = context.db.row(datasets, dataset_id)

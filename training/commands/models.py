@@ -117,7 +117,7 @@ def compare(
     Example: python -m ml_backend models compare kaan-tiny-44e83820 kaan-tiny-2 --dataset calls
     """
     context = open_context(settings.load())
-    dataset_id = int(datasets.find(context, dataset).id) if dataset else promotion.newest_test_set(context)
+    dataset_id = int(datasets.find_whole(context, dataset).id) if dataset else promotion.newest_test_set(context)
     found = judgements.judge(context, registry.find(context, first), registry.find(context, second), dataset_id)
     if as_json:
         typer.echo(json.dumps(found.body, ensure_ascii=False))

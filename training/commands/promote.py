@@ -36,7 +36,7 @@ def promote(
     context = open_context(settings.load())
     candidate = registry.find(context, version)
     told = Console(stderr=True, highlight=False)
-    dataset_id = int(datasets.find(context, dataset).id) if dataset else None
+    dataset_id = int(datasets.find_whole(context, dataset).id) if dataset else None
     try:
         result = promotion.promote(
             context, candidate, who=WHO, why=why, language=language, force=force, dataset_id=dataset_id,

@@ -14,6 +14,7 @@ from rich.table import Table
 from ml_backend import devices, settings
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput, RetryableError
+from ml_backend.running import processes as alive
 from ml_backend.tables import runs
 from training import dataset as datasets
 from training import following
@@ -62,16 +63,19 @@ def asr(
         "base": base, "method": method, "epochs": epochs, "steps": steps, "learning_rate": learning_rate,
         "batch_s": batch_s, "accumulation": accumulation, "precision": precision,
         "gradient_checkpointing": gradient_checkpointing, "processes": processes, "device": device,
-        "replay_dataset_id": datasets.find(context, replay).id if replay else 0, "replay_share": replay_share,
+        "replay_dataset_id": datasets.find_whole(context, replay).id if replay else 0, "replay_share": replay_share,
         "average": average, "patience": patience, "max_hours": max_hours, "quantization": quantization,
         "report_to": report_to, "seed": seed, **_others(option or []),
     }  # fmt: skip
-    dataset_id = int(datasets.find(context, dataset).id)
+    if not job:
+        training_runs.require_trainer()
+    dataset_id = int(datasets.find_whole(context, dataset).id)
     run_id = training_runs.create(
         context, dataset_id, Arguments.from_json(chosen), who="command line", why=why, job=job
     )
     if job:
-        typer.echo(json.dumps({"run": run_id}) if as_json else f"Run {run_id} waits for the training worker.")
+        waits = alive.waits_for(context.db, "training") or "The training worker takes it."
+        typer.echo(json.dumps({"run": run_id}) if as_json else f"Run {run_id} is asked for. {waits}")
         return
     _here(context, run_id, as_json)
 
@@ -84,6 +88,7 @@ def resume(run_id: RunId, as_json: AsJson = False) -> None:
     """
     context = open_context(settings.load())
     training_runs.find(context, run_id)
+    training_runs.require_trainer()
     _here(context, run_id, as_json)
 
 

@@ -10,6 +10,12 @@ from training.export import manifest, public, splits
 from training.export.filters import Filters
 
 
+def require(filters: Filters) -> None:
+    """Refuse public sources that are misspelt, or cannot be read here, before anything is written."""
+    for each in filters.public_sources:
+        public.Source.of(each).require()
+
+
 def with_public(context: Context, written: manifest.Written, filters: Filters, folder: Path) -> manifest.Written:
     """`public_share` of the training rows of the result are public; fewer where the sources have no more."""
     ours = written.counts.split_rows(splits.TRAIN)

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend import audio
+from ml_backend import audio, packages
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, InvalidInput, PermanentError
 from training.export import splits
@@ -61,6 +61,13 @@ class Source:
                 f"Write layout:place[:language]; layouts: {', '.join(LAYOUTS)}.",
             )  # fmt: skip
         return cls(layout, place, language)
+
+    def require(self) -> None:
+        """ConfigurationError when what it takes to read it is not installed here."""
+        if self.folder is None:
+            packages.require("Public speech from the hub", "datasets")
+        elif self.layout != "fleurs":
+            packages.require("Public speech in Parquet", "pyarrow")
 
     @property
     def folder(self) -> Path | None:

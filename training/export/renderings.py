@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from ml_backend import packages
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
 from training.export import jsonlines
@@ -26,10 +27,12 @@ Report = Callable[[float, str], None]
 
 
 def check(forms: Iterable[str]) -> None:
-    """InvalidInput when there is no such form."""
+    """InvalidInput when there is no such form, ConfigurationError when it cannot be made here."""
     for form in forms:
         if form not in FORMS:
             raise InvalidInput("unknown-form", f"There is no form {form[:40]!r}.", f"Known: {', '.join(FORMS)}.")
+        if form in (PARQUET, TEXT):
+            packages.require("Parquet", "pyarrow")
 
 
 def make(context: Context, form: str, path: Path, folder: str, *, rows: int, report: Report) -> dict[str, Any]:
@@ -45,9 +48,9 @@ def make(context: Context, form: str, path: Path, folder: str, *, rows: int, rep
         size_bytes, sha256 = file.stat().st_size, replace(context, key, file)
         files.append({"split": split, "key": key, "rows": count, "size_bytes": size_bytes, "sha256": sha256})
 
-    from training.export import parquet  # its library is on the training worker only
-
     with tempfile.TemporaryDirectory(prefix="kaan-render-") as aside:
+        if form in (PARQUET, TEXT):
+            from training.export import parquet  # a tenth of a second that no other command needs to wait for
         if form == TEXT:
             parquet.render(path, Path(aside), store, clips=None, report=told)
             return {"files": files}

@@ -6,6 +6,7 @@ import io
 from typing import Any
 
 FILE = "slices.svg"
+NEEDS = ("matplotlib",)
 _BEFORE, _NOW, _WORSE = "#9aa0a6", "#1a73e8", "#d93025"
 
 
