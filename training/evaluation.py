@@ -25,7 +25,7 @@ from ml_backend.registry import Version
 from ml_backend.settings import Settings
 from ml_backend.tables import datasets, evaluations
 from training import dataset, listening, seen
-from training.normalize import NORMALISERS
+from training.normalize import CURRENT
 from training.scoring import utterances
 from training.scoring.scores import scores
 from training.scoring.utterances import Utterance
@@ -97,7 +97,7 @@ def _known(context: Context, version: Version, test_sha256: str, conditions: dic
         evaluations.c.against_version.is_(None), evaluations.c.details_key.is_not(None),
     )  # fmt: skip
     for row in context.db.rows(mine.order_by(evaluations.c.id.desc())):
-        if row.normalisers == list(NORMALISERS) and (row.scores or {}).get("conditions") == conditions:
+        if row.normalisers == list(CURRENT) and (row.scores or {}).get("conditions") == conditions:
             return _read(context, row)
     return None
 
@@ -107,7 +107,7 @@ def keep(context: Context, version: Version, row: Any, found: dict[str, Any], he
     with context.db.transaction() as connection:
         values = {
             "model_version_id": version.id, "dataset_id": row.id, "test_sha256": row.test_sha256,
-            "normalisers": list(NORMALISERS), "scores": found,
+            "normalisers": list(CURRENT), "scores": found,
         }  # fmt: skip
         made = sa.insert(evaluations).values(**values).returning(evaluations.c.id)
         evaluation_id = int(connection.execute(made).scalar_one())

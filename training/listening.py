@@ -24,7 +24,7 @@ from ml_backend.transcript import DecodingProfile, Transcript
 from training import silence
 from training.export import audio
 from training.export.counts import snr_band
-from training.normalize import NORMALISERS
+from training.normalize import CURRENT
 from training.scoring import counts
 from training.scoring.scores import MAIN
 from training.scoring.utterances import Utterance
@@ -85,7 +85,7 @@ def utterance(line: dict[str, Any], answer: Transcript | KaanError, *, annotator
     language, reference = line["language"], line["text"] or ""
     tallies = {}
     edits = (0, 0, 0)
-    for name in NORMALISERS:
+    for name in CURRENT:
         found = counts.count(reference, text, normaliser=name, language=language)
         plain = found.to_json()
         tallies[name] = (plain["words"], plain["word_edits"], plain["chars"], plain["char_edits"])

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend import adoption, audio, default_model, devices, manifest, registry
+from ml_backend import adoption, audio, default_model, devices, manifest, registry, tables
 from ml_backend.context import Context
 from ml_backend.errors import PermanentError
 from tests import models
 from tests.training import candidates, spoken
 from tests.training.spoken import Line
-from training import dataset, evaluation, listening, promotion, seen, silence
+from training import dataset, evaluation, listening, normalize, promotion, seen, silence
 
 CALLS = registry.BUNDLED.parent / "calls"
 
@@ -152,3 +152,26 @@ def test_a_change_of_the_decoding_asks_anew(context):
     changed = replace(context, settings=other)
     assert evaluation.conditions_of(changed.settings) != evaluation.conditions_of(context.settings)
     assert listening.profile_of(changed.settings).beam_size == other.asr_beam_size
+
+
+def test_an_evaluation_under_older_readings_is_kept_as_it_is_and_never_compared_with_newer_ones(
+    context, calls, monkeypatch
+):
+    """The gate asks `evaluate` for both versions, so it compares what was counted in one way."""
+    default_model.ensure(context)
+    champion = registry.champion(context)
+    asked = []
+
+    def heard(*_, **__):
+        asked.append(1)
+        return [], {}, 0
+
+    monkeypatch.setattr(evaluation.listening, "listen", heard)
+    old = evaluation.evaluate(context, champion, calls)
+    before = ["strict@1", "indic@1", "script-neutral@1", "number-canonical@1"]
+    context.db.update(tables.evaluations, old.id, normalisers=before)
+    new = evaluation.evaluate(context, champion, calls)
+    assert (len(asked), new.id > old.id) == (2, True)
+    assert context.db.row(tables.evaluations, old.id).normalisers == before
+    assert context.db.row(tables.evaluations, new.id).normalisers == list(normalize.CURRENT)
+    assert evaluation.evaluate(context, champion, calls).id == new.id

@@ -12,7 +12,7 @@ Two steps, because Roman Hindi leaves out what Devanagari tells apart ("kam" is 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from training.normalisation import hinglish
@@ -63,7 +63,7 @@ def agree(reference: str, hypothesis: str, language: str | None) -> tuple[str, s
     expected, heard = reference.split(), hypothesis.split()
     keys = [_key(word, language == "en") for word in expected], [_key(word, language == "en") for word in heard]
     if len(scripts(reference) | scripts(hypothesis)) > 1 and keys[0] != keys[1]:
-        for here, there in _aligned(expected, heard, keys):
+        for here, there in align(expected, heard, keys, same_word):
             keys[1][there] = keys[0][here]
     return " ".join(keys[0]), " ".join(keys[1])
 
@@ -76,10 +76,13 @@ def same_word(one: str, other: str) -> bool:
     return _pattern(deva).fullmatch(_DOUBLED.sub(r"\1", roman)) is not None
 
 
-def _aligned(
-    expected: Sequence[str], heard: Sequence[str], keys: tuple[Sequence[str], Sequence[str]]
+def align(
+    expected: Sequence[str],
+    heard: Sequence[str],
+    keys: tuple[Sequence[str], Sequence[str]],
+    same_word: Callable[[str, str], bool],
 ) -> list[tuple[int, int]]:
-    """Places of words that are one word in two scripts, in the alignment with the fewest edits."""
+    """Places of words that are one word, by their keys or by `same_word`, in the alignment with the fewest edits."""
     width = len(heard) + 1
     costs = [list(range(width))]
     equal: list[bytearray] = []
@@ -110,10 +113,10 @@ def _key(word: str, english: bool) -> str:
         return _ENGLISH_OF[word]
     if not english and word in _DEVANAGARI_OF:
         word = _DEVANAGARI_OF[word]
-    return word if word.isascii() else _letters(word)
+    return word if word.isascii() else letters(word)
 
 
-def _letters(word: str) -> str:
+def letters(word: str) -> str:
     """Letter by letter, reversible: `'` before a vowel inside a word, `^` where a virama parts letters that would read
     as one."""
     out = []

@@ -73,14 +73,14 @@ class Counts:
 
 
 def count(reference: str, hypothesis: str, *, normaliser: str, language: str | None = None) -> Counts:
-    """What it takes to turn `reference` into `hypothesis`, both under one reading.
+    """What it takes to turn `reference` into `hypothesis`, both under one reading, by name or name@version.
 
     Words and characters are those of the reference by itself, whatever it is compared with: rates of two models on the
     same references have the same denominator.
     """
     expected, heard = normalize.pair(reference, hypothesis, normaliser=normaliser, language=language)
     found = compare(expected, heard)
-    if normaliser != normalize.NUMBER_CANONICAL:
+    if normalize.resolve(normaliser) not in (normalize.NUMBER_CANONICAL, normalize.NUMBER_CANONICAL_1):
         return found
     alone = normalize.normalise(reference, language, normaliser=normaliser)
     return replace(found, words=len(alone.split()), chars=len(alone))

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from training.normalize import INDIC, NORMALISERS
+from training.normalize import CURRENT, INDIC
 from training.scoring import bootstrap
 from training.scoring.bootstrap import Interval
 from training.scoring.utterances import Utterance
@@ -26,7 +26,7 @@ def scores(utterances: Sequence[Utterance]) -> dict[str, Any]:
     return {
         **counted(utterances),
         "audio_s": round(sum(one.duration_s for one in utterances), 2),
-        "rates": {name: _rates(utterances, name) for name in NORMALISERS},
+        "rates": {name: _rates(utterances, name) for name in CURRENT},
         "edits": {name: sum(one.edits[place] for one in utterances) for place, name in enumerate(EDITS)},
         "slices": {kind: _slices(utterances, kind) for kind in SLICES},
         "language_identification": _languages(utterances),

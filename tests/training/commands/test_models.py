@@ -93,7 +93,7 @@ def test_two_versions_are_compared_and_nothing_moves(context, capsys):
 def test_scores_that_are_there_are_printed(context, capsys):
     said = run(capsys, "evaluate", name(context, "good"), "--dataset", "calls")
     assert "90 calls" in said
-    assert "number-canonical@1" in said
+    assert "number-canonical@2" in said
     assert "language: mr" in said
     told = json.loads(run(capsys, "evaluate", "champion", "--json"))
     assert told["scores"]["words"] == 1800

