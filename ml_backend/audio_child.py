@@ -19,11 +19,13 @@ import sys
 import tempfile
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from ml_backend import decoder
 
 _STARTING = threading.Lock()
+_ROOT = str(Path(__file__).parents[1])
 
 
 class Standby:
@@ -36,7 +38,7 @@ class Standby:
         self._socket = ours
         with theirs, tempfile.TemporaryDirectory(prefix="kaan-decode-") as empty:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", self.script, "--serve", str(theirs.fileno())],
+                [sys.executable, "-I", self.script, "--serve", str(theirs.fileno()), _ROOT],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

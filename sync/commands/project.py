@@ -23,13 +23,13 @@ from sync import pipeline
 from sync.drafting.profiles import problems_of
 from sync.label_studio.connections import TITLE
 from sync.label_studio.projects import project_of
+from sync.recordings import layouts
 from sync.recordings.sources import Source, add_recording
 from sync.review import choices
 from sync.tasks import Wish, want_task
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Create, attach or detach a Label Studio project.")
 
-AUDIO_SUFFIXES = (".wav", ".mp3", ".ogg", ".opus", ".flac", ".m4a", ".mp4", ".aac", ".amr", ".gsm", ".webm")
 PER_TRANSACTION = 200
 
 ProjectId = Annotated[int, typer.Argument(help="The project's number in Label Studio, from its address.")]
@@ -125,7 +125,7 @@ def add(
     keys: list[str] = []
     added = known = 0
     for found in context.store.list(bucket, prefix=prefix):
-        if Path(found.key).suffix.lower() not in AUDIO_SUFFIXES:
+        if Path(found.key).suffix.lower() not in layouts.AUDIO_SUFFIXES:
             continue
         keys.append(found.key)
         if len(keys) == PER_TRANSACTION:

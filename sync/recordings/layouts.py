@@ -16,7 +16,9 @@ from ml_backend.errors import KaanError
 from ml_backend.settings import Settings
 from ml_backend.storage import valid_key
 
-AUDIO_SUFFIXES = (".wav", ".mp3", ".ogg", ".opus", ".flac", ".m4a", ".mp4", ".aac", ".amr", ".gsm", ".webm")
+AUDIO_SUFFIXES = (
+    ".wav", ".mp3", ".ogg", ".oga", ".opus", ".flac", ".m4a", ".mp4", ".aac", ".amr", ".gsm", ".webm", ".weba", ".mka",
+)  # fmt: skip
 TEXT_SUFFIX = ".txt"
 AUDIO, TEXT, OTHER = "audio", "text", "other"
 MAX_NAME_CHARS = 200

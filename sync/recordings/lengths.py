@@ -47,6 +47,8 @@ def fault(decoded: audio.Decoded, *, call_s: float | None) -> tuple[str | None, 
     unconfirmed = "damaged-end" in decoded.warnings and decoded.header_duration_s is None and call_s is None
     if "damaged-packets" in decoded.warnings or unconfirmed:
         return "audio-damaged", f"Parts of the recording are damaged; {decoded.duration_s:.2f} s could be decoded."
+    if "more-than-header" in decoded.warnings:
+        return "audio-damaged", f"The file goes on after the end of its sound; {decoded.duration_s:.2f} s were read."
     return None, None
 
 

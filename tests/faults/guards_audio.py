@@ -31,6 +31,12 @@ def _decoder(*changes: tuple[str, str]) -> None:
     decoder.__file__ = str(program)
 
 
+@guard("structure-is-read")
+def _structure_is_read() -> None:
+    """A file is one part and ends where FFmpeg says."""
+    _decoder(("form = containers.form(source, size_bytes)", "form = containers.Form(((0, size_bytes),))"))
+
+
 @guard("format-whitelist")
 def _format_whitelist() -> None:
     """FFmpeg opens whatever it recognises, and what that names."""
@@ -40,7 +46,7 @@ def _format_whitelist() -> None:
             'options = {"safe": "0"}',
         ),
         ("(resource.RLIMIT_NOFILE, 0),", ""),
-        ("container = av.open(bounded,", 'container = av.open("/proc/self/fd/" + str(source.fileno()),'),
+        ("container: Any = av.open(self._bounded,", 'container = av.open("/proc/self/fd/" + str(source.fileno()),'),
     )
 
 
@@ -67,7 +73,7 @@ def _decoder_limits() -> None:
 @guard("nothing-is-empty")
 def _nothing_is_empty() -> None:
     """A recording of no sound is a recording of 0 s."""
-    _decoder(("    if samples == 0:\n", "    if False:\n"), ("    if size_bytes == 0:\n", "    if False:\n"))
+    _decoder(("    if sink.samples == 0:\n", "    if False:\n"), ("    if size_bytes == 0:\n", "    if False:\n"))
 
 
 @guard("decoder-errors-are-ours")

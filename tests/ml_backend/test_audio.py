@@ -25,6 +25,9 @@ FORMATS = {
 }  # fmt: skip
 
 
+FIRST = "    size_bytes = os.fstat("  # the line that decoding a file begins with
+
+
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
     return tmp_path / "out" / "audio.wav" if (tmp_path / "out").mkdir() is None else tmp_path
@@ -177,7 +180,7 @@ def test_the_child_can_open_no_file_at_all_while_it_decodes(tmp_path, target, mo
     neighbour = sounds.write_wav(tmp_path / "neighbour.wav", sounds.tone(1))
     script = Path(decoder.__file__).read_text()
     spying = tmp_path / "spying_decoder.py"
-    spying.write_text(script.replace("    import av\n", f"    open({str(neighbour)!r}, 'rb')\n    import av\n", 1))
+    spying.write_text(script.replace(FIRST, f"    open({str(neighbour)!r}, 'rb')\n{FIRST}", 1))
     assert spying.read_text() != script
     monkeypatch.setattr(decoder, "__file__", str(spying))
     with pytest.raises(PermanentError) as caught:
@@ -250,7 +253,7 @@ def test_a_decoder_that_dies_or_hangs_leaves_its_caller_alive(
 ):
     script = Path(decoder.__file__).read_text()
     broken = tmp_path / "broken_decoder.py"
-    broken.write_text(script.replace("    import av\n", f"    {behaviour}\n    import av\n", 1))
+    broken.write_text(script.replace(FIRST, f"    {behaviour}\n{FIRST}", 1))
     monkeypatch.setattr(decoder, "__file__", str(broken))
     with pytest.raises(error) as caught:
         audio.decode(

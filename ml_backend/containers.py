@@ -1,0 +1,202 @@
+"""Where the sound lies in a file, by the structure of its container: parts, an early end, bytes after the end.
+
+FFmpeg hides all three: it shortens what it reports to what is there, and stops at the end of the first part. So files
+that were joined end to end, cut by a broken connection, or written by a recorder that patched its header wrongly would
+pass as whole. Runs in the decoder's child process, on bytes nobody trusts: it only steps over lengths.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+EBML = b"\x1aE\xdf\xa3"  # the first bytes of Matroska and WebM
+LEAST_MISSING_S = 0.05  # what is less than this is nobody's word
+_MOST_PARTS = 1000
+_LEAST_MORE = 400  # bytes after the end that are worth a word: a twentieth of a second of telephone sound
+_CLUSTERS = (0x1F43B675, 0xA3, 0xA0, 0xA1)  # cluster, simple block, block group, block
+_MASTERS = (0x18538067, 0x1F43B675)  # segment and cluster: entered
+
+
+class Peekable(Protocol):
+    """A part of a file; `peek` gives some bytes at a place in it."""
+
+    def peek(self, offset: int, count: int) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class Form:
+    """What the file's own structure says: where its parts lie, whether it ends early, whether it goes on after its end.
+
+    FFmpeg hides all three: it shortens what it reports to what is there, and stops at the end of the first part.
+    """
+
+    parts: tuple[tuple[int, int], ...]
+    ends_early: bool = False
+    holds_more: bool = False
+
+
+def form(source: BinaryIO, size: int) -> Form:
+    """Read the structure of the containers that have one; each file that begins where one ends is a part."""
+    parts: list[tuple[int, int]] = []
+    start, early = 0, False
+    while start < size and not early and len(parts) < _MOST_PARTS:
+        head = _at(source, start, 12)
+        if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
+            end, early = _wav_end(source, start, size)
+        elif head[4:8] == b"ftyp":
+            end, early = _mp4_end(source, start, size)
+        elif head[:4] == EBML:
+            end, early = _matroska_end(source, start, size)
+        elif parts:
+            break
+        else:
+            end, early = size, head[:4] == b"OggS" and not _ogg_is_ended(source, size)
+        parts.append((start, min(end, size)))
+        start = end
+    left = _at(source, start, 1 << 16) if start < size else b""
+    return Form(tuple(parts), early, len(left) >= _LEAST_MORE and any(left))
+
+
+def _at(source: BinaryIO, position: int, count: int) -> bytes:
+    source.seek(position)
+    return source.read(count)
+
+
+def _wav_end(source: BinaryIO, start: int, size: int) -> tuple[int, bool]:
+    """(where a WAV ends, whether sound is missing) by its chunks. A length never filled in reaches to the end."""
+    position, bytes_per_s, large, sound = start + 12, 0, 0, False
+    while position + 8 <= size:
+        name, length = struct.unpack("<4sI", _at(source, position, 8))
+        if sound and (not name.isalnum() or name in (b"RIFF", b"RF64")):
+            break
+        if name == b"fmt ":
+            bytes_per_s = int.from_bytes(_at(source, position + 16, 4), "little")
+        elif name == b"ds64":
+            large = int.from_bytes(_at(source, position + 16, 8), "little")
+        elif name == b"data":
+            length, sound = large or length, True
+            if _never_filled_in(length):
+                return size, False
+            missing = position + 8 + length - size
+            if missing > 0:
+                return size, missing > LEAST_MISSING_S * bytes_per_s
+        if sound and position + 8 + length > size:
+            break
+        position += 8 + length
+        position += (length & 1) and _at(source, position, 4) != b"RIFF"
+    return (min(position, size) if sound else size), False
+
+
+def _mp4_end(source: BinaryIO, start: int, size: int) -> tuple[int, bool]:
+    """(where an MP4 ends, whether an atom is cut) by its atoms; the next `ftyp` begins another file."""
+    position = start
+    while position + 8 <= size:
+        length, name = struct.unpack(">I4s", _at(source, position, 8))
+        if not name.isalnum() or (name == b"ftyp" and position > start):
+            break
+        if length == 1:
+            length = int.from_bytes(_at(source, position + 8, 8), "big")
+        if length == 0:
+            return size, False
+        if length < 8:
+            break
+        if position + length > size:
+            return size, name in (b"mdat", b"moof")
+        position += length
+    return position, False
+
+
+def _matroska_end(source: BinaryIO, start: int, size: int) -> tuple[int, bool]:
+    """(where a Matroska file ends, whether sound is missing) by its elements.
+
+    A browser's recorder knows no lengths when it begins: its segment and clusters are of unknown size, and only the
+    blocks in them say where they end. So segments and clusters are entered, all other elements stepped over.
+    """
+    position, promised = start, start
+    while position < size:
+        raw = _at(source, position, 12)
+        width = 9 - raw[0].bit_length()
+        if not 1 <= width <= 4 or (position > start and raw[:4] == EBML):
+            break
+        name, (length, used) = int.from_bytes(raw[:width], "big"), _variable_length(raw[width:])
+        if not used:
+            return size, True
+        if length is not None and position + width + used + length > size:
+            if name not in _MASTERS:
+                return size, name in _CLUSTERS
+            promised = max(promised, size + 1)
+        position += width + used
+        if name not in _MASTERS:
+            position += length or 0
+    return position, promised > position
+
+
+def _variable_length(raw: bytes) -> tuple[int | None, int]:
+    """(value, bytes used) of a variable-length number; None: unknown (all ones). RFC 8794, section 4."""
+    width = 9 - raw[0].bit_length() if raw else 0
+    if not 1 <= width <= 8 or len(raw) < width:
+        return None, 0
+    ones = (1 << 7 * width) - 1
+    value = int.from_bytes(raw[:width], "big") & ones
+    return (None if value == ones else value), width
+
+
+def _ogg_is_ended(source: BinaryIO, size: int) -> bool:
+    """Whether the last page is whole and says that it is the last (RFC 3533, section 6)."""
+    begin = max(0, size - (1 << 17))
+    raw = _at(source, begin, size - begin)
+    place = raw.rfind(b"OggS")
+    if place < 0 or len(raw) < place + 27 + raw[place + 26 : place + 27].ljust(1)[0]:
+        return False
+    table = raw[place + 27 : place + 27 + raw[place + 26]]
+    return bool(raw[place + 5] & 4) and place + 27 + len(table) + sum(table) <= len(raw)
+
+
+def wav_announced_s(part: Peekable, size: int, max_s: float) -> float | None:
+    """From the `fmt ` and `data` chunks."""
+    position, bytes_per_s, large = 12, 0, 0
+    while position + 8 <= size:
+        name, length = struct.unpack("<4sI", part.peek(position, 8))
+        if name == b"fmt ":
+            bytes_per_s = int.from_bytes(part.peek(position + 16, 4), "little")
+        elif name == b"ds64":
+            large = int.from_bytes(part.peek(position + 16, 8), "little")
+        elif name == b"data":
+            length, left = large or length, size - position - 8
+            if _never_filled_in(length):
+                if not bytes_per_s or left / bytes_per_s <= max_s:
+                    return None
+                length = left
+            return length / bytes_per_s if bytes_per_s else None
+        position += 8 + length + (length & 1)
+    return None
+
+
+def _never_filled_in(length: int) -> bool:
+    """Written to a pipe: the length of the sound was not known when the header was written."""
+    return length == 0 or 0x7FFFF000 <= length <= 0xFFFFFFFF
+
+
+def mp3_announced_s(part: Peekable) -> float | None:
+    """From the Xing, Info or VBRI header's number of frames, less what the encoder put before and after the sound."""
+    begin = 0
+    if part.peek(0, 3) == b"ID3":
+        begin = 10 + sum(byte << 7 * (3 - index) for index, byte in enumerate(part.peek(6, 4)))
+    head = part.peek(begin, 400)
+    if len(head) < 4 or head[0] != 0xFF or head[1] < 0xE0:
+        return None
+    version, rates = head[1] >> 3 & 3, (44100, 48000, 32000, 0)
+    rate_hz = rates[head[2] >> 2 & 3] >> (0, 0, 1, 0)[version] >> (2 if version == 0 else 0)
+    per_frame = 1152 if version == 3 else 576
+    if (place := head.find(b"VBRI", 4, 100)) >= 0:
+        frames, around = int.from_bytes(head[place + 14 : place + 18], "big"), 0
+    else:
+        place = max(head.find(b"Xing", 4, 100), head.find(b"Info", 4, 100))
+        if place < 0 or not head[place + 7] & 1:
+            return None
+        frames = int.from_bytes(head[place + 8 : place + 12], "big")
+        around = int.from_bytes(head[place + 141 : place + 144], "big") if head[place + 7] & 15 == 15 else 0
+        around = (around >> 12) + (around & 0xFFF)
+    return max(0.0, frames * per_frame - around) / rate_hz if frames and rate_hz else None
