@@ -7,12 +7,14 @@ from a listed origin. Everything else is refused here, before any connection is 
 
 from __future__ import annotations
 
+import base64
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from sqlalchemy.engine import Connection
 
@@ -27,6 +29,7 @@ from sync.outbound import origins
 LOCAL_FILES = "/data/local-files/"
 UPLOAD = "/data/upload/"
 MAX_IDENTITY = 1000
+_PROXY = re.compile(r"/(?:tasks|projects)/\d+/(?:resolve|presign)/?\?fileuri=([\w%=-]+)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,9 @@ def source_of(value: Any, settings: Settings, *, storages: Sequence[Mapping[str,
     value = value.strip()
     if value.startswith("s3://"):
         return _object(value, settings, storages)
-    path = value
-    if settings.label_studio_url and http.origin(value) == http.origin(settings.label_studio_url):
-        parts = urlsplit(value)
-        path = parts.path + (f"?{parts.query}" if parts.query else "")
+    path = _in_label_studio(value, settings)
+    if proxied := _PROXY.fullmatch(path):
+        return source_of(_proxied(proxied[1]), settings, storages=storages)
     if path.startswith(LOCAL_FILES):
         return _local_file(path, settings, storages)
     if path.startswith(UPLOAD):
@@ -88,7 +90,7 @@ def playable(bucket: str, key: str, settings: Settings) -> str:
     """The data value Label Studio can play: the object's name in S3, or the address of its local-files view."""
     if settings.objects == "s3://":
         return f"s3://{bucket}/{key}"
-    return f"{LOCAL_FILES}?d={_below_root(settings)}{bucket}/{key}"
+    return f"{_prefix(settings)}{LOCAL_FILES}?d={quote(f'{_below_root(settings)}{bucket}/{key}')}"
 
 
 def storage_path(bucket: str, settings: Settings) -> str:
@@ -106,6 +108,29 @@ def _below_root(settings: Settings) -> str:
     root = PurePosixPath(settings.label_studio_local_files_root or settings.objects)
     below = objects.relative_to(root).as_posix() if objects.is_relative_to(root) else "."
     return "" if below == "." else f"{below}/"
+
+
+def _prefix(settings: Settings) -> str:
+    """The path that Label Studio lives below (`/label-studio` behind some proxies); empty at the root."""
+    return urlsplit(settings.label_studio_url).path.rstrip("/")
+
+
+def _in_label_studio(value: str, settings: Settings) -> str:
+    """The path and query of an address within Label Studio, without what it lives below; another address as it is."""
+    path = value
+    if settings.label_studio_url and http.origin(value) == http.origin(settings.label_studio_url):
+        parts = urlsplit(value)
+        path = parts.path + (f"?{parts.query}" if parts.query else "")
+    prefix = _prefix(settings)
+    return path.removeprefix(prefix) if prefix and path.startswith(f"{prefix}/") else path
+
+
+def _proxied(encoded: str) -> str:
+    """The storage address that Label Studio put into an address of its own."""
+    try:
+        return base64.urlsafe_b64decode(unquote(encoded)).decode()
+    except ValueError:
+        raise _refused("The address of Label Studio's storage proxy is damaged.") from None
 
 
 def _object(value: str, settings: Settings, storages: Sequence[Mapping[str, Any]]) -> Source:
@@ -128,7 +153,7 @@ def _local_file(path: str, settings: Settings, storages: Sequence[Mapping[str, A
     """A file Label Studio serves from a local-files storage, when it lies in our own directory store."""
     if settings.objects == "s3://":
         raise _refused("The audio is a local file of Label Studio's machine, and our store is S3.")
-    name = unquote(parse_qs(urlsplit(path).query).get("d", [""])[0])
+    name = parse_qs(urlsplit(path).query).get("d", [""])[-1]  # decoded once, and the last one counts, as in Django
     below = name.removeprefix(_below_root(settings))
     bucket, _, key = below.partition("/")
     try:
