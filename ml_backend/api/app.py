@@ -72,7 +72,7 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
         ("/api/jobs", jobs.list, gate.bearer("read"), ("GET",)),
         ("/api/jobs/<job_id>", jobs.show, gate.bearer("read"), ("GET",)),
     ):
-        requests.add_route(app, rule, view, who=who, methods=methods)
+        requests.add_route(app, rule, view, who=who, methods=methods, keeps_query=who == gate.exotel)
     return app
 
 

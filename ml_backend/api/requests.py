@@ -7,12 +7,15 @@ sentence and a next step; a traceback stays in the log, found again by the reque
 from __future__ import annotations
 
 import logging
+import re
 import uuid
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import orjson
-from flask import Flask, Request, Response, g, request
+from flask import Flask, Request, Response, current_app, g, request
+from sqlalchemy.exc import DataError
 from werkzeug.exceptions import HTTPException
 
 from ml_backend.errors import InvalidInput, KaanError, RetryableError
@@ -24,18 +27,24 @@ _NEXT_STEPS = {
     413: "Send less at once, or raise MAX_BODY_MB.",
     414: "Send a shorter address.",
 }
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]|\xc2[\x80-\x9f]")  # of ASCII, and of Latin-1 in UTF-8
 Who = Callable[[Request], str]
 View = Callable[..., Response]
 
 
-def add_route(app: Flask, rule: str, view: View, *, who: Who, methods: tuple[str, ...] = ("GET",)) -> None:
-    """Register a view behind its guard; there is no way to register one without."""
+def add_route(
+    app: Flask, rule: str, view: View, *, who: Who, methods: tuple[str, ...] = ("GET",), keeps_query: bool = False
+) -> None:
+    """Register a view behind its guard; there is no way to register one without.
+
+    `keeps_query`: its query is a message, of which even what is refused is kept, so the view judges it.
+    """
 
     def guarded(**arguments: Any) -> Response:
         g.caller = who(request)
         return view(**arguments)
 
-    guarded.who = who  # type: ignore[attr-defined]
+    guarded.who, guarded.keeps_query = who, keeps_query  # type: ignore[attr-defined]
     endpoint = f"{view.__module__}.{view.__qualname__} {rule}".replace(".", "/")
     app.add_url_rule(rule, endpoint, guarded, methods=list(methods), provide_automatic_options=False)
 
@@ -82,15 +91,29 @@ def install(app: Flask, max_body_bytes: int) -> None:
     """Limits, request ids and error answers for a whole app."""
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
     app.config["MAX_FORM_PARTS"] = 0
+    app.url_map.merge_slashes = False  # it redirects: before anybody is asked who they are, to any host they name
     app.before_request(_name_request)
+    app.before_request(_refuse_control_characters)
     app.after_request(_finish)
     app.register_error_handler(KaanError, _kaan_error)
     app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(DataError, _data_error)
     app.register_error_handler(Exception, _unforeseen)
 
 
 def _name_request() -> None:
     g.request_id = uuid.uuid4().hex[:16]
+
+
+def _refuse_control_characters() -> None:
+    """No address of ours has any, written out or escaped: databases refuse some, logs and terminals obey others."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    path = request.environ.get("PATH_INFO", "").encode("latin-1", "replace")
+    query = b"" if getattr(view, "keeps_query", False) else unquote_to_bytes(request.query_string)
+    if _CONTROL.search(path) or _CONTROL.search(query):
+        raise InvalidInput(
+            "control-characters", "The address has control characters in it.", "Send the address without them."
+        )
 
 
 def _finish(response: Response) -> Response:
@@ -129,6 +152,12 @@ def _http_error(error: HTTPException) -> Response:
     if allowed := getattr(error, "valid_methods", None):
         response.headers["Allow"] = ", ".join(sorted(allowed))
     return response
+
+
+def _data_error(error: DataError) -> Response:
+    """A value the database cannot hold, as PostgreSQL cannot a NUL in text: it came with the request."""
+    _log.info("request %s: the database refused a value (%s)", request_id(), type(error.orig).__name__)
+    return _error(400, "bad-value", "The request holds a value that cannot be stored.", "Leave out control characters.")
 
 
 def _unforeseen(error: Exception) -> Response:

@@ -2,39 +2,34 @@
 
 One process with threads: requests are look-ups, and a thread that waits gives the interpreter away. The app is made
 after the fork (never `preload`), because a CTranslate2 model or a connection made before it hangs. What gunicorn
-refuses by itself is answered as JSON like every other error, without quoting what was sent; and a client that sends
-slower than READ_LIMIT_S is let go, so that a few of them cannot hold all threads.
+refuses by itself is answered as JSON like every other error, without quoting what was sent. How clients that are slow
+are kept from the threads is the matter of `ml_backend.api.connections`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
-import json
 import logging
 import os
 import socket
 import threading
-import time
 from http import HTTPStatus
 from typing import Any
 
-from gunicorn import util
 from gunicorn.app.base import BaseApplication
 from gunicorn.http import errors
-from gunicorn.workers.gthread import ThreadWorker
 
 from ml_backend import tables
+from ml_backend.api.connections import MAX_LINE, BufferingWorker, refusal
 from ml_backend.context import Context, open_context
 from ml_backend.errors import KaanError
 from ml_backend.running import processes
 from ml_backend.settings import Settings
 
 GRACEFUL_TIMEOUT_S = 20
-KEEP_ALIVE_S = 5
-READ_LIMIT_S = 15.0
+KEEP_ALIVE_S = 75  # longer than most proxies keep one, so that they never send into one that ends just then
 BEAT_S = 10.0
-MAX_REQUEST_LINE = 8190
 _STATUS: dict[type[Exception], HTTPStatus] = {
     errors.LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
     errors.LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -43,12 +38,11 @@ _STATUS: dict[type[Exception], HTTPStatus] = {
 _log = logging.getLogger(__name__)
 
 
-class Worker(ThreadWorker):  # type: ignore[misc]
-    """gunicorn's thread worker with our error answers and a limit on reading."""
+class Worker(BufferingWorker):
+    """The buffering worker with our error answers, seen in `status`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._since: dict[Any, float] = {}
         self._ended = threading.Event()
 
     def run(self) -> None:
@@ -75,43 +69,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         except Exception:
             _log.exception("this process is no longer shown in `status`")
 
-    def handle(self, conn: Any) -> Any:
-        self._since[conn] = time.monotonic()
-        try:
-            return super().handle(conn)
-        finally:
-            self._since.pop(conn, None)
-
-    def murder_pending(self) -> None:
-        """Called every second: end the reading side of slow clients. Answers already being made still go out."""
-        super().murder_pending()
-        late = time.monotonic() - READ_LIMIT_S
-        for conn, since in list(self._since.items()):
-            if since < late:
-                self._since.pop(conn, None)
-                with contextlib.suppress(OSError):
-                    conn.sock.shutdown(socket.SHUT_RD)
-
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """What never became a request: 4xx as JSON."""
         status = _STATUS.get(type(exc), HTTPStatus.BAD_REQUEST)
         if not isinstance(exc, errors.ParseException | OSError):
             _log.error("a request could not be served", exc_info=exc)
             status = HTTPStatus.INTERNAL_SERVER_ERROR
-        body = json.dumps(
-            {
-                "code": status.phrase.lower().replace(" ", "-"),
-                "message": f"The request was refused: {status.phrase.lower()}.",
-                "next_step": "Send a well-formed HTTP/1.1 request.",
-                "request_id": "",
-            }
-        )
-        head = (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
         try:
-            util.write_nonblock(client, (head + body).encode("latin-1"))
+            client.sendall(refusal(status))
         except OSError:
             _log.debug("the client was gone before its error")
 
@@ -153,7 +118,7 @@ def options(settings: Settings, workers: int = 1) -> dict[str, Any]:
         "timeout": 120,
         "graceful_timeout": GRACEFUL_TIMEOUT_S,
         "keepalive": KEEP_ALIVE_S,
-        "limit_request_line": MAX_REQUEST_LINE,
+        "limit_request_line": MAX_LINE,
         "limit_request_fields": 100,
         "limit_request_field_size": 8190,
         "control_socket_disable": True,

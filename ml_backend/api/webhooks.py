@@ -14,9 +14,11 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 from flask import Response, request
+from sqlalchemy.engine import Connection
 
 from ml_backend import jobs, projects, tables
 from ml_backend.api.auth import Gate
+from ml_backend.api.groupcommit import GroupCommit
 from ml_backend.api.requests import answer, body, parse_object
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
@@ -33,6 +35,7 @@ class Webhooks:
 
     def __init__(self, context: Context, plugin: type[Any], gate: Gate) -> None:
         self._context, self._plugin, self._gate = context, plugin, gate
+        self._commits = GroupCommit(context.db, _write, wait_s=WAIT_S)
 
     def label_studio(self) -> Response:
         """Something changed in Label Studio: keep the event, let a job read it, answer at once."""
@@ -76,11 +79,15 @@ class Webhooks:
         }
         if unreadable:
             values |= {"state": "unreadable", "reason_code": unreadable.code, "reason": unreadable.sentence}
-        with self._context.db.transaction(wait_s=WAIT_S) as connection:
-            insert = sa.insert(tables.events).values(**values).returning(tables.events.c.id)
-            event_id = int(connection.execute(insert).scalar_one())
-            if not unreadable:
-                jobs.enqueue(connection, jobs.READ_EVENT, event_id=event_id)
+        self._commits.put(values)
+
+
+def _write(connection: Connection, values: dict[str, Any]) -> None:
+    """One row per event; one that can be read brings its job."""
+    insert = sa.insert(tables.events).values(**values).returning(tables.events.c.id)
+    event_id = int(connection.execute(insert).scalar_one())
+    if values.get("state") != "unreadable":
+        jobs.enqueue(connection, jobs.READ_EVENT, event_id=event_id)
 
 
 def without_secrets(event: dict[str, Any]) -> dict[str, Any]:

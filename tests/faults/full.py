@@ -56,7 +56,14 @@ Measure = Callable[[Run], Iterable[Figure]]
 
 
 def measures() -> dict[str, Measure]:
-    from tests.faults import measures_addresses, measures_audio, measures_calls, measures_jobs, measures_models
+    from tests.faults import (
+        measures_addresses,
+        measures_audio,
+        measures_calls,
+        measures_clients,
+        measures_jobs,
+        measures_models,
+    )
 
     return {
         "cuts": measures_audio.cuts,
@@ -67,6 +74,7 @@ def measures() -> dict[str, Measure]:
         "canaries": measures_calls.canaries_hunt,
         "all-down": measures_calls.all_down,
         "copies": measures_calls.copies,
+        "slow-clients": measures_clients.slow_clients,
         "redis-emptied": measures_jobs.redis_emptied,
         "again": measures_jobs.again,
         "kills": measures_jobs.kills,

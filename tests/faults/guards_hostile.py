@@ -58,3 +58,77 @@ def _the_store_is_not_redirected() -> None:
     real = storage.urllib3.Retry
     storage.urllib3 = type("U", (), {**vars(storage.urllib3)})
     storage.urllib3.Retry = lambda **options: real(**{**options, "redirect": 2})
+
+
+@guard("silent-connections-wait-in-the-loop")
+def _silent_connections() -> None:
+    """gunicorn's own thread worker: whoever connects is given a thread."""
+    server, gthread = module("ml_backend.api.server"), module("gunicorn.workers.gthread")
+    server.Worker = type("Worker", (gthread.ThreadWorker,), {"handle_error": server.Worker.handle_error})
+
+
+@guard("one-address-has-its-share")
+def _one_address() -> None:
+    """An address may have as many connections as it opens, and none is let go for a newer one."""
+    connections = module("ml_backend.api.connections")
+    connections.PER_ADDRESS = 10**9
+    connections.BufferingWorker._make_room = lambda self, among: False
+
+
+@guard("headers-have-three-seconds")
+def _headers() -> None:
+    module("ml_backend.api.connections").HEAD_S = 3600.0
+
+
+@guard("large-bodies-have-their-share")
+def _large_bodies() -> None:
+    """As many as there are threads may be read at once, and nobody has threads of their own."""
+    connections = module("ml_backend.api.connections")
+    connections.LANES = {}
+    real = connections.Lane.__init__
+
+    def made(self: Any, name: str, threads: int) -> None:
+        real(self, name, threads)
+        self._most_streams = threads
+
+    connections.Lane.__init__ = made
+
+
+@guard("answers-wait-in-the-loop")
+def _answers_wait() -> None:
+    """A thread sends its answer to the last byte."""
+    stream = module("ml_backend.api.connections").Stream
+
+    def sendall(self: Any, data: bytes) -> None:
+        self.unsent += data
+        while self.unsent:
+            self._waits(module("select").POLLOUT, module("time").monotonic() + 3600)
+            self.flush()
+
+    stream.sendall = stream.send = sendall
+
+
+@guard("an-unread-body-ends-its-connection")
+def _unread_body() -> None:
+    """After an answer the connection goes on, wherever the body ended."""
+    worker = module("ml_backend.api.connections").BufferingWorker
+    worker._keepalive_after = lambda self, conn, keepalive: keepalive
+    module("gunicorn.http.parser").Parser.finish_body = lambda self, **options: True
+
+
+@guard("control-characters-are-refused")
+def _control_characters() -> None:
+    module("ml_backend.api.requests")._refuse_control_characters = lambda: None
+
+
+@guard("no-redirects")
+def _no_redirects() -> None:
+    """The router tidies addresses up."""
+    flask = module("flask")
+    real = flask.Flask.add_url_rule
+
+    def add(self: Any, *given: Any, **named: Any) -> None:
+        self.url_map.merge_slashes = True
+        real(self, *given, **named)
+
+    flask.Flask.add_url_rule = add

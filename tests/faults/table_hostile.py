@@ -4,6 +4,9 @@ from __future__ import annotations
 
 CREDENTIALS, DOWNLOADS = "tests/sync/outbound/test_credentials.py::", "tests/sync/exotel/test_downloads.py::"
 
+ADDRESSES = "tests/ml_backend/api/test_addresses.py::"
+SLOW = "tests/ml_backend/commands/test_slow_clients.py::"
+
 HOSTILE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
     33: (
         (
@@ -34,5 +37,27 @@ HOSTILE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
             (f"{CREDENTIALS}test_neither_the_stores_signature_nor_the_audio_follows_a_redirect[307]",),
             "the-store-is-not-redirected",
         ),
+    ),
+    58: (
+        (
+            (f"{SLOW}test_with_300_silent_and_50_slow_clients_everybody_else_is_answered",),
+            "silent-connections-wait-in-the-loop",
+        ),
+        (
+            (f"{SLOW}test_an_address_that_opens_too_many_loses_its_silent_ones_and_no_other",),
+            "one-address-has-its-share",
+        ),
+        ((f"{SLOW}test_a_silent_client_is_let_go_and_half_a_head_is_told_so",), "headers-have-three-seconds"),
+        (
+            (f"{SLOW}test_large_bodies_that_stall_leave_threads_for_the_same_paths_and_all_others",),
+            "large-bodies-have-their-share",
+        ),
+        (
+            (f"{ADDRESSES}test_control_characters_in_a_path_are_refused_on_every_route[%00]",),
+            "control-characters-are-refused",
+        ),
+        ((f"{ADDRESSES}test_no_address_is_answered_with_a_redirect",), "no-redirects"),
+        ((f"{SLOW}test_an_answer_taken_slowly_holds_no_thread",), "answers-wait-in-the-loop"),
+        ((f"{SLOW}test_a_body_nobody_read_is_not_taken_for_the_next_request",), "an-unread-body-ends-its-connection"),
     ),
 }

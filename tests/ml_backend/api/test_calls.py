@@ -84,7 +84,7 @@ def test_a_wrong_summary_is_400(filled: Serving, query: str) -> None:
     refused(filled.get(f"/api/calls/summary?{query}", BEARER))
 
 
-@pytest.mark.parametrize("what", ["nope", "recording:99", "task:1", "%00", "%F0%9F%98%80", "a" * 3000, "number:1"])
+@pytest.mark.parametrize("what", ["nope", "recording:99", "task:1", "%25", "%F0%9F%98%80", "a" * 3000, "number:1"])
 def test_an_unknown_call_is_404(filled: Serving, what: str) -> None:
     assert refused(filled.get(f"/api/calls/{what}", BEARER), 404)["code"] == "no-such-call"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from ml_backend import failpoints, tables
 from ml_backend.api.groupcommit import GroupCommit
 from ml_backend.context import Context
 from ml_backend.errors import RetryableError
+from tests.ml_backend.api.serving import WEBHOOK, Serving
 from tests.patience import until
 
 SPOILT = 13
@@ -149,3 +151,25 @@ def test_a_database_that_stays_busy_is_a_retryable_error_in_time(context: Contex
         assert time.monotonic() - begun < 5
     group.put(2)
     assert kept(context) == [2]
+
+
+def test_label_studios_webhooks_share_their_commits(
+    serve: Callable[..., Serving], commits: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five that come while a first one waits for the database are written together."""
+    serving, groups = serve(), list[GroupCommit[Any]]()
+    real = GroupCommit.put
+    monkeypatch.setattr(GroupCommit, "put", lambda self, item: (groups.append(self), real(self, item)))
+
+    def send() -> int:
+        return serving.post("/webhook", {"action": "TASK_CREATED"}, WEBHOOK).status_code
+
+    with ThreadPoolExecutor(6) as pool:
+        with serving.context.db.transaction():
+            answers = [pool.submit(send)]
+            until(lambda: groups and groups[0]._turn.locked() and not groups[0]._waiting, "the first one's turn")
+            answers += [pool.submit(send) for _ in range(5)]
+            until(lambda: len(groups[0]._waiting) == 5, "five wait")
+        assert [each.result() for each in answers] == [200] * 6
+    assert commits() == 2
+    assert len(serving.rows(tables.events)) == len(serving.rows(tables.jobs)) == 6
