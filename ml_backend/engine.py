@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ml_backend.recognition.pool import Pool, Recording
 
 CHECK = Path(__file__).parent / "bundled" / "checks" / "speech.wav"
-SMALL_BYTES = 100_000_000
+SMALL_BYTES = 20_000_000  # in whatever type it is stored: the smallest published Whisper has 39 MB in int8
 _ROUND_S = 1800.0  # recordings pooled at once; bounds the memory of features and kept encoder outputs
 
 
@@ -100,6 +100,7 @@ class Transcriber:
             model,
             described.window if described else manifest.Window.stock(),
             temperatures=LADDER if temperatures is None else temperatures,
+            confidence=described.confidence if described else manifest.WEAKEST,
         )
         pool = Pool(
             decoder,
@@ -130,9 +131,21 @@ class Transcriber:
     def hear(self, features: Sequence[npt.NDArray[np.float32]], languages: Sequence[str]) -> list[str]:
         """The texts of windows given as log-mel frames [mels, frames], greedily: what a parity check compares."""
         decoder = self._pool.decoder
-        prompts = [decoder.prompt(language, prompt=None, hotwords=None) for language in languages]
+        prompts = [decoder.prompt(language, prompt=None, hotwords=()) for language in languages]
         with self._lock:
             return [decoded.text for decoded in decoder.decode(decoder.encode(features), prompts, beam_size=1)]
+
+    def left_out(self, profile: DecodingProfile) -> str | None:
+        """What of a profile's prompt and hotwords this model cannot hold, as a sentence; None where all of it fits."""
+        decoder = self._pool.decoder
+        known = self._pool.languages or decoder.model.supported_languages
+        wanted = (profile.language, *profile.languages, *(language for language, _ in profile.learnt_words), known[0])
+        for language in dict.fromkeys(one for one in wanted if one and one in known):
+            words = profile.words_for(language)
+            found = decoder.context(language, prompt=profile.prompt, hotwords=words).sentence
+            if found:
+                return found
+        return None
 
     @property
     def suppressed(self) -> tuple[int, ...]:
@@ -147,7 +160,7 @@ class Transcriber:
         noise = np.random.default_rng(0).normal(0, 0.05, RATE_HZ).astype(np.float32)
         decoder = self._pool.decoder
         work = Work(0, Window(0, (Stretch(0, RATE_HZ, 1.0),)), decoder.features(noise), 0.0)
-        prompt = decoder.prompt("en", prompt=None, hotwords=None)
+        prompt = decoder.prompt("en", prompt=None, hotwords=())
         decoder.decode(decoder.encode([work.features]), [prompt], beam_size=1)
         speech, silence = self.transcribe(list(_check_clips()))
         if isinstance(speech, KaanError) or not speech.text.strip():

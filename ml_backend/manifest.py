@@ -21,6 +21,7 @@ PICKLE_NAMES = frozenset({"pytorch_model.bin", "training_args.bin", "optimizer.b
 _PICKLE_PROTOCOLS = frozenset(range(2, 6))
 _PICKLE, _OTHERS, _SNIFFED_BYTES = 0x80, (b"PK\x03\x04", b"\x93NUMPY"), 256
 _OLD_PICKLE = re.compile(rb"\(?c[\w.]+\n[\w.]+\n(p\d+\n|q|\()|\([dl]p\d+\n|[\]}]q\x00")  # protocols 0 and 1
+WINDOW, WEAKEST = "window", "weakest"  # how a version's confidences are made (`recognition.guards.confidence`)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _NEXT = "Fetch or export the model version again; do not edit its files by hand."
 
@@ -60,6 +61,7 @@ class Manifest:
     trained_on: str
     files: dict[str, "FileEntry"]
     normalisers: dict[str, str] = field(default_factory=dict)
+    confidence: str = WEAKEST  # one that says nothing is older than this field: its stored values stay comparable
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,7 @@ def _parsed(raw: dict[str, Any]) -> Manifest:
         languages=tuple(str(language) for language in raw["languages"]), window=window,
         sample_rate_hz=int(raw["sample_rate_hz"]), trained_on=str(raw["trained_on"]), files=files,
         normalisers={str(k): str(v) for k, v in raw["normalisers"].items()},
+        confidence=str(raw.get("confidence", WINDOW)),
     )  # fmt: skip
 
 

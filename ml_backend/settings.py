@@ -144,7 +144,7 @@ class Settings(BaseSettings):
     asr_beam_size: int = Field(5, ge=1, le=20, description="Beam size of the decoder.")
     asr_workers: int = Field(1, ge=1, le=64, description="Parallel CTranslate2 workers in one process.")
     asr_threads: int = Field(
-        0, ge=0, le=256, description="Threads per worker; 0: 1 for a model below 100 MB, else all cores."
+        0, ge=0, le=256, description="Threads per worker; 0: 1 for a model below 20 MB, else all cores."
     )
     asr_batch_size: int = Field(4, ge=1, le=128, description="Windows decoded together.")
     asr_models_loaded: int = Field(
@@ -152,6 +152,10 @@ class Settings(BaseSettings):
     )
     asr_pool_s: float = Field(300.0, gt=0, description="Seconds of audio pooled across calls in one bulk job.")
     default_language: str = Field("", description="Language of calls when a project names none; empty detects it.")
+    languages: str = Field(
+        "",
+        description="Languages that are spoken, e.g. hi,mr,en: detection chooses among them; empty: all the model knows.",
+    )
 
     # --- serving
     host: str = Field("", description="Address to listen on; empty means loopback until credentials are set.")
@@ -219,6 +223,14 @@ class Settings(BaseSettings):
     def _level(cls, value: str) -> str:
         return _one_of(value.upper(), ("DEBUG", "INFO", "WARNING", "ERROR"))
 
+    @field_validator("languages")
+    @classmethod
+    def _codes(cls, value: str) -> str:
+        codes = [code.strip().lower() for code in value.split(",") if code.strip()]
+        if wrong := [code for code in codes if not (code.isascii() and code.isalpha() and len(code) in (2, 3))]:
+            raise ValueError(f"{wrong[0][:12]!r} is no language code such as hi, mr or en")
+        return ",".join(dict.fromkeys(codes))
+
     @field_validator("log_format")
     @classmethod
     def _format(cls, value: str) -> str:
@@ -262,6 +274,11 @@ class Settings(BaseSettings):
         return self
 
     # --- derived
+
+    @property
+    def spoken(self) -> tuple[str, ...]:
+        """The languages that detection chooses among; empty: all that the model knows."""
+        return tuple(filter(None, self.languages.split(",")))
 
     @property
     def database(self) -> str:

@@ -35,12 +35,16 @@ class Segment:
     flags: tuple[str, ...] = ()
 
 
+_NEWER = ("learnt_words", "corrections", "languages")  # fields that older digests do not know
+
+
 @dataclass(frozen=True)
 class DecodingProfile:
     """Everything besides the audio and the weights that decides the text. Part of a transcription's key.
 
     `learnt_words` are (language, word) for the model's prompt, `corrections` are (language, heard, meant): what people
-    corrected again and again. Empty ones leave the digest as it is without them.
+    corrected again and again. `languages` are those that may be spoken where none is given. Empty ones leave the digest
+    as it is without them.
     """
 
     language: str | None = None
@@ -50,6 +54,7 @@ class DecodingProfile:
     beam_size: int = 5
     learnt_words: tuple[tuple[str, str], ...] = ()
     corrections: tuple[tuple[str, str, str], ...] = ()
+    languages: tuple[str, ...] = ()
 
     def words_for(self, language: str) -> tuple[str, ...]:
         """Words the model is told to expect in a language."""
@@ -66,7 +71,7 @@ class DecodingProfile:
 
     def digest(self) -> str:
         """First 16 hex digits of the SHA-256 of the canonical JSON form."""
-        said = {k: v for k, v in asdict(self).items() if v or k not in ("learnt_words", "corrections")}
+        said = {k: v for k, v in asdict(self).items() if v or k not in _NEWER}
         canonical = json.dumps(said, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

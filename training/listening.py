@@ -152,7 +152,7 @@ def self_check(engine: Transcriber) -> str | None:
 
 
 def profile_of(settings: Settings) -> DecodingProfile:
-    return DecodingProfile(beam_size=settings.asr_beam_size)
+    return DecodingProfile(beam_size=settings.asr_beam_size, languages=settings.spoken)
 
 
 def _pools(lines: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -6,7 +6,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,7 @@ import typer
 
 from ml_backend import settings as settings_of
 from ml_backend.errors import KaanError
+from ml_backend.labelling import decoding
 from ml_backend.settings import Settings
 from ml_backend.transcript import DecodingProfile, Transcript
 
@@ -62,9 +63,7 @@ def transcribe(
     from ml_backend import default_model, engine
 
     settings = settings_of.load()
-    profile = DecodingProfile(
-        language=language or settings.default_language or None, prompt=prompt, beam_size=settings.asr_beam_size
-    )
+    profile = replace(decoding.of_settings(settings, language=language), prompt=prompt)
     transcriber = engine.Transcriber.load(default_model.location_of(settings).removeprefix("hub:"), settings=settings)
     refused = 0
     for heard in _progress(_hear(files, transcriber, profile, settings), total=len(files)):

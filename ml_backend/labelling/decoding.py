@@ -16,20 +16,42 @@ def decoding_of(project: Any, settings: Settings, *, language: str | None = None
     `language` is what a person set for this audio: it goes before the deployment's, after the project's own. The
     deployment's does not count in a project that takes calls by their language: that was detected.
     """
-    rule = rules.routing(project.routing) if project is not None else None
-    usual = "" if rule is not None and rule.language else settings.default_language
-    language = language or usual or None
     if project is None:
-        return DecodingProfile(language=language, beam_size=settings.asr_beam_size)
+        return of_settings(settings, language=language)
+    rule = rules.routing(project.routing)
+    usual = "" if rule is not None and rule.language else settings.default_language
     wishes = parameters.read(project.extra_params)
+    told, among = spoken(wishes.language or language, wishes.languages, usual, settings.spoken)
     return DecodingProfile(
-        language=(wishes.language or language or "").partition("-")[0] or None,  # no model has a code for Hinglish
+        language=told,
+        languages=among,
         prompt=wishes.prompt or None,
         hotwords=wishes.hotwords,
         beam_size=wishes.beam_size or settings.asr_beam_size,
         learnt_words=_tuples(project.learnt, "words", 2),
         corrections=_tuples(project.learnt, "corrections", 3),
     )
+
+
+def of_settings(settings: Settings, *, language: str | None = None) -> DecodingProfile:
+    """How audio is decoded that belongs to no project."""
+    told, among = spoken(language, (), settings.default_language, settings.spoken)
+    return DecodingProfile(language=told, languages=among, beam_size=settings.asr_beam_size)
+
+
+def spoken(
+    language: str | None, languages: tuple[str, ...], usual: str, usually: tuple[str, ...]
+) -> tuple[str | None, tuple[str, ...]]:
+    """(the language, or None where it is detected; those to choose among, () for all that the model knows).
+
+    The first two are the project's or the person's, who know better than the deployment. One to choose from needs no
+    choosing, and no model has a code for Hinglish.
+    """
+    language = language or (usual if not languages else None)
+    among = () if language else tuple(dict.fromkeys(code.partition("-")[0] for code in languages or usually))
+    if len(among) == 1:
+        return among[0], ()
+    return (language or "").partition("-")[0] or None, among
 
 
 def _tuples(learnt: Any, name: str, size: int) -> tuple[Any, ...]:

@@ -20,7 +20,7 @@ from ml_backend.labelling.controls import LANGUAGES, SCRIPTS
 
 ANY_SCRIPT = "any"
 MAX_TEXT_CHARS = 2000
-MAX_HOTWORDS = 200
+MAX_HOTWORDS, MAX_LANGUAGES = 200, 100
 _DETECT = ("", "auto")
 _CODE = re.compile(r"[a-z]{2,3}(-[a-z]{2,8})?")
 _NAMES = {word: code for code, words in LANGUAGES.items() for word in words}
@@ -74,6 +74,11 @@ class Parameters(Checked):
     language: Annotated[_Short | None, AfterValidator(_language), Field(description="a language code such as hi")] = (
         None
     )
+    languages: Annotated[
+        tuple[Annotated[_Short, AfterValidator(language_code)], ...],
+        Field(max_length=MAX_LANGUAGES, description='a list of language codes such as ["hi", "mr", "en"]'),
+        BeforeValidator(_words),
+    ] = ()
     prompt: Annotated[_Text | None, Field(description=f"text of at most {MAX_TEXT_CHARS} characters")] = None
     hotwords: Annotated[
         tuple[_Word, ...],

@@ -7,6 +7,7 @@ place, and every member is padded to the longest, so callers group by prompt len
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,14 +19,16 @@ from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_suppressed_tokens, merge_punctuations
 
+from ml_backend import manifest
 from ml_backend.manifest import Window as Policy
-from ml_backend.recognition import guards
+from ml_backend.recognition import guards, prompting
 from ml_backend.recognition.windows import Samples
 from ml_backend.transcript import Word
 
 LADDER = (0.2, 0.4, 0.6, 0.8, 1.0)  # temperatures for the few windows that fail the quality test, as in Whisper
 _BEST_OF = 5
-_FRAMES_PER_S = 100
+_LEAST_TRY = 48  # tokens another try may have at least
+_FRAMES_PER_S, _STEPS_PER_S = 100, 50  # of the input, and of the encoder's output
 _FRAMES_AT_ONCE = 3000
 _BEFORE, _AFTER = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、।"
 _UNSPACED = ("zh", "ja", "th", "lo", "my", "yue")  # written without spaces between words
@@ -40,6 +43,7 @@ class Decoded:
     avg_logprob: float
     no_speech_probability: float
     words: tuple[Word, ...] = ()
+    word_tokens: tuple[tuple[float, ...], ...] = ()  # the probability of each token of each word but its punctuation
     temperature: float = 0.0
     full: bool = False  # stopped by the length limit: the end of the window is missing from the text
 
@@ -73,8 +77,16 @@ class Prompt:
 class Decoder:
     """A loaded Whisper and how it wants to be fed."""
 
-    def __init__(self, model: WhisperModel, policy: Policy, *, temperatures: tuple[float, ...] = LADDER) -> None:
+    def __init__(
+        self,
+        model: WhisperModel,
+        policy: Policy,
+        *,
+        temperatures: tuple[float, ...] = LADDER,
+        confidence: str = manifest.WEAKEST,
+    ) -> None:
         self.model = model
+        self.confidence = confidence
         self.policy = policy
         self.temperatures = temperatures
         self.word_times = True  # without them, times come from the stretches of speech alone
@@ -91,12 +103,21 @@ class Decoder:
             )
         return self._tokenizers[language]
 
-    def prompt(self, language: str, *, prompt: str | None, hotwords: str | None) -> Prompt:
+    def prompt(self, language: str, *, prompt: str | None, hotwords: Sequence[str]) -> Prompt:
         """No timestamp tokens: times come from alignment, and the text does not depend on them."""
         tokenizer = self.tokenizer(language)
-        before = tokenizer.encode(" " + prompt.strip()) if prompt and prompt.strip() else []
-        tokens = self.model.get_prompt(tokenizer, before, without_timestamps=True, hotwords=hotwords or None)
-        return Prompt(language, tuple(tokens))
+        before = self.context(language, prompt=prompt, hotwords=hotwords).tokens
+        mark = (tokenizer.sot_prev,) if before else ()
+        return Prompt(language, (*mark, *before, *tokenizer.sot_sequence, tokenizer.no_timestamps))
+
+    def context(self, language: str, *, prompt: str | None, hotwords: Sequence[str]) -> prompting.Context:
+        """Prompt and hotwords as tokens, and what of them does not fit before the text."""
+        tokenizer, limit = self.tokenizer(language), self.model.max_length // 2 - 1
+
+        def encode(text: str) -> list[int]:
+            return [token for token in tokenizer.encode(text) if token < tokenizer.eot]  # `<|en|>` is no word
+
+        return prompting.fit(encode, prompt, hotwords, limit=limit)
 
     # --- encoder
 
@@ -141,21 +162,32 @@ class Decoder:
 
     # --- decoder
 
-    def decode(self, encoded: Encoded, prompts: Sequence[Prompt], *, beam_size: int) -> list[Decoded]:
-        """Beam search for all members, the temperature ladder for those that fail, word times for all."""
+    def decode(
+        self, encoded: Encoded, prompts: Sequence[Prompt], *, beam_size: int, again: bool = True
+    ) -> list[Decoded]:
+        """Beam search for all members, warmer tries for those that fail (where wanted), word times for all."""
         results = self._generate(encoded.output, [list(p.tokens) for p in prompts], beam_size=beam_size, patience=1.0)
         answers = []
         for index, (result, prompt) in enumerate(zip(results, prompts, strict=True)):
             best = self._read(result, prompt)
-            if guards.failed(best.text, best.avg_logprob, best.no_speech_probability):
+            if again and guards.failed(best.text, best.avg_logprob, best.no_speech_probability):
                 best = self._again(encoded.row(index), prompt, best)
             answers.append(best)
         return self._aligned(encoded, prompts, answers) if self.word_times else answers
 
     def _again(self, alone: ctranslate2.StorageView, prompt: Prompt, first: Decoded) -> Decoded:
-        """The ladder: warmer until the test passes, else the most probable one that does not repeat itself."""
+        """The ladder: warmer until the test passes, else the most probable one that does not repeat itself.
+
+        It ends when the tries have been as long as the first decoding was. A loop, which fills the window, leaves room
+        for the whole ladder; a text that is improbable because the language is wrong gets one more try, not five in
+        each window of the call.
+        """
         tried = [first]
+        longest = max(_LEAST_TRY, 2 * len(first.tokens))
+        spent = 0
         for temperature in self.temperatures:
+            if spent >= len(first.tokens) > 0:
+                break
             ctranslate2.set_random_seed(len(tried))  # the same window gives the same text every time
             result = self._generate(
                 alone,
@@ -164,23 +196,25 @@ class Decoder:
                 num_hypotheses=_BEST_OF,
                 sampling_topk=0,
                 sampling_temperature=temperature,
+                max_length=min(self.model.max_length, max(2 * longest, longest + len(prompt.tokens))),
             )[0]
-            tried.append(replace(self._read(result, prompt), temperature=temperature))
+            spent += max(map(len, result.sequences_ids))
+            tried.append(replace(self._read(result, prompt, longest=longest), temperature=temperature))
             if not guards.failed(tried[-1].text, tried[-1].avg_logprob, tried[-1].no_speech_probability):
                 return tried[-1]
         calm = [one for one in tried if guards.compression(one.text) <= guards.MOST_COMPRESSION]
         return max(calm or tried, key=lambda one: one.avg_logprob)
 
     def _generate(self, features: ctranslate2.StorageView, prompts: list[list[int]], **how: Any) -> list[Any]:
+        limits = {"max_length": self.model.max_length, **how}
         return list(
             self.model.model.generate(
                 features,
                 prompts,
-                max_length=self.model.max_length,
                 return_scores=True,
                 return_no_speech_prob=True,
                 suppress_tokens=list(self.suppressed()),
-                **how,
+                **limits,
             )
         )
 
@@ -191,7 +225,7 @@ class Decoder:
             self._suppressed = tuple(get_suppressed_tokens(some, [-1]) or ())
         return self._suppressed
 
-    def _read(self, result: Any, prompt: Prompt) -> Decoded:
+    def _read(self, result: Any, prompt: Prompt, *, longest: int = 0) -> Decoded:
         tokens = tuple(result.sequences_ids[0])
         limit = min(self.model.max_length // 2, self.model.max_length - len(prompt.tokens))  # CTranslate2's own rule
         return Decoded(
@@ -199,7 +233,7 @@ class Decoder:
             text=self.tokenizer(prompt.language).decode(list(tokens)).strip(),
             avg_logprob=float(result.scores[0]) * len(tokens) / (len(tokens) + 1),
             no_speech_probability=float(result.no_speech_prob),
-            full=len(tokens) >= limit,
+            full=len(tokens) >= min(limit, longest or limit),
         )
 
     def _aligned(self, encoded: Encoded, prompts: Sequence[Prompt], answers: list[Decoded]) -> list[Decoded]:
@@ -210,12 +244,17 @@ class Decoder:
                 continue
             tokenizer = self.tokenizer(language)
             texts = [[token for token in answers[i].tokens if token < tokenizer.eot] for i in chosen]
-            frames: Any = [encoded.frames[i] for i in chosen]
-            aligned = self.model.find_alignment(tokenizer, texts, encoded.rows(chosen), frames)
-            for index, found in zip(chosen, aligned, strict=True):
-                merge_punctuations(found, _BEFORE, _AFTER)
-                words = [_word(word) for word in found if word["word"]]
-                answers[index] = replace(answers[index], words=_whole(words, spaced=language not in _UNSPACED))
+            found = self.model.model.align(
+                encoded.rows(chosen), list(tokenizer.sot_sequence), texts, [encoded.frames[i] for i in chosen]
+            )
+            for index, tokens, one in zip(chosen, texts, found, strict=True):
+                pieces = _pieces(tokenizer, tokens, one)
+                words = _whole(pieces, spaced=language not in _UNSPACED)
+                answers[index] = replace(
+                    answers[index],
+                    words=tuple(word for word, _ in words),
+                    word_tokens=tuple(probabilities for _, probabilities in words),
+                )
         return answers
 
 
@@ -224,19 +263,47 @@ def level_dbfs(samples: Samples) -> float:
     return float(10 * np.log10(np.mean(np.square(samples, dtype=np.float64)) + 1e-12)) if samples.size else -120.0
 
 
+_Piece = tuple[Word, tuple[float, ...]]  # a word, or a part of one, and its tokens' probabilities
+
+
+def _pieces(tokenizer: Tokenizer, tokens: list[int], aligned: Any) -> list[_Piece]:
+    """The words of a text, placed where the path of attention enters their first token and that of the next word."""
+    path = np.asarray(aligned.alignments or [(0, 0)], dtype=np.int64)
+    entered = path[np.diff(path[:, 0], prepend=-1) > 0]  # the first frame of each token, the end token's too
+    probabilities = [float(p) for p in aligned.text_token_probs]
+    texts, parts = tokenizer.split_to_word_tokens([*tokens, tokenizer.eot])
+    found: list[dict[str, Any]] = []
+    first = 0
+    for text, part in zip(texts[:-1], parts[:-1], strict=True):
+        last = first + len(part)
+        own = probabilities[first:last]
+        start_s, end_s = (float(entered[min(place, len(entered) - 1), 1]) / _STEPS_PER_S for place in (first, last))
+        telling = own if _has_letters(text) else []  # how sure a full stop is says nothing about the words
+        mean = float(np.mean(own))
+        found.append({"word": text, "tokens": telling, "start": start_s, "end": end_s, "probability": mean})
+        first = last
+    merge_punctuations(found, _BEFORE, _AFTER)
+    return [(_word(one), tuple(one["tokens"])) for one in found if one["word"]]
+
+
+def _has_letters(text: str) -> bool:
+    return any(letter.isalnum() or unicodedata.combining(letter) for letter in text)
+
+
 def _word(found: dict[str, Any]) -> Word:
-    start, end = float(found["start"]), float(found["end"])  # numpy floats would not serialise
-    return Word(round(start, 2), round(max(start, end), 2), str(found["word"]), float(found["probability"]))
+    start, end = found["start"], found["end"]
+    return Word(round(start, 2), round(max(start, end), 2), str(found["word"]), found["probability"])
 
 
-def _whole(words: list[Word], *, spaced: bool) -> tuple[Word, ...]:
+def _whole(pieces: Sequence[_Piece], *, spaced: bool) -> list[_Piece]:
     """Pieces that follow without a space belong to the word before: `50` and `%`, `24` and `/7`."""
-    whole: list[Word] = []
-    for word in words:
+    whole: list[_Piece] = []
+    for word, tokens in pieces:
         if whole and spaced and not word.text.startswith(" "):
-            last = whole[-1]
+            last, others = whole[-1]
             probability = min(last.probability, word.probability)
-            whole[-1] = Word(last.start_s, max(last.end_s, word.end_s), last.text + word.text, probability)
+            longer = Word(last.start_s, max(last.end_s, word.end_s), last.text + word.text, probability)
+            whole[-1] = longer, (*others, *tokens)
         elif word.text.strip():
-            whole.append(word)
-    return tuple(whole)
+            whole.append((word, tokens))
+    return whole

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from ml_backend import manifest
 from ml_backend.errors import KaanError, PermanentError, RetryableError
-from ml_backend.recognition import guards
+from ml_backend.recognition import guards, timing
 from ml_backend.recognition.decoding import Decoded, Decoder, Encoded, Prompt, level_dbfs
-from ml_backend.recognition.windows import Samples, Window, find_speech, halves, windows_of
+from ml_backend.recognition.windows import Probabilities, Samples, Window, find_speech, halves, windows_of
 
 if TYPE_CHECKING:
     from ml_backend.engine import Request
@@ -28,6 +29,8 @@ _SURE_LANGUAGE = 0.8  # below this the next window is heard too, up to _LANGUAGE
 _LANGUAGE_WINDOWS = 3
 _MOST_HALVINGS = 2  # dense Hindi can need twice the tokens a window may have, not eight times
 _MOST_LEGS = 8
+_NO_GAIN = np.float32(1)
+_NOTHING_DBFS, _SOFT_DBFS, _USUAL_DBFS = -95.0, -55.0, -30.0
 
 
 @dataclass
@@ -41,6 +44,8 @@ class Work:
     prompt: Prompt | None = None
     decoded: Decoded | None = None
     halvings: int = 0
+    confidence: str = manifest.WEAKEST  # how this model version's are made
+    heard_apart: tuple[tuple[float, float], ...] = ()  # seconds within the window that windows of their own cover
 
 
 @dataclass
@@ -53,6 +58,12 @@ class Recording:
     work: list[Work] = field(default_factory=list)
     error: KaanError | None = None
     votes: list[dict[str, float]] = field(default_factory=list)
+    gains: tuple[np.float32, ...] = ()  # of each leg, where the recording is too soft as it is
+
+    def leg(self, channel: int) -> Samples:
+        """The samples of one leg as they are transcribed."""
+        leg = _legs(self.request.samples)[channel]
+        return leg * self.gains[channel] if self.gains else leg
 
 
 @dataclass
@@ -60,6 +71,7 @@ class _Batch:
     work: list[Work]
     encoded: Encoded | None = None
     beam_size: int = 5
+    again: bool = True  # what fails the quality test is tried again
 
 
 class Pool:
@@ -88,14 +100,17 @@ class Pool:
         """Find the windows of one recording; whatever is wrong with it becomes its own error."""
         recording = Recording(request, request.profile.language)
         try:
-            for channel, leg in enumerate(_legs(request.samples)):
-                policy = self.decoder.policy
+            legs = _legs(request.samples)
+            for channel, leg in enumerate(legs):
                 known = request.speech[channel] if request.speech else None
-                for window in windows_of(find_speech(leg, policy, known), channel=channel, policy=policy):
-                    samples = window.cut_from(leg)
-                    work = Work(index, window, self.decoder.features(samples), level_dbfs(samples))
-                    recording.work.append(work)
+                recording.work += self._windows(index, channel, leg, known)
+            if not recording.work:  # a voice too soft for the voice-activity model is a voice all the same
+                recording.gains = tuple(map(_gain, legs))
+                for channel, (leg, gain) in enumerate(zip(legs, recording.gains, strict=True)):
+                    recording.work += self._windows(index, channel, leg, None, gain=gain) if gain > 1 else []
             self._known(recording.language)
+            if recording.language is None:
+                self._allowed(request.profile.languages)
             if not self.decoder.model.model.is_multilingual:
                 recording.language = "en"
         except KaanError as error:
@@ -106,6 +121,16 @@ class Pool:
             )
         return recording
 
+    def _windows(
+        self, index: int, channel: int, leg: Samples, known: Probabilities | None, *, gain: np.float32 = _NO_GAIN
+    ) -> list[Work]:
+        policy, made = self.decoder.policy, []
+        for window in windows_of(find_speech(leg * gain, policy, known), channel=channel, policy=policy):
+            samples = window.cut_from(leg)
+            features, level = self.decoder.features(samples * gain), level_dbfs(samples)
+            made.append(Work(index, window, features, level, confidence=self.decoder.confidence))
+        return made
+
     def _known(self, language: str | None) -> None:
         known = self.languages or self.decoder.model.supported_languages
         if language is not None and language not in known:
@@ -115,6 +140,14 @@ class Pool:
                 f"The model knows no language {language[:12]!r}.",
                 f"Use one it knows ({listed}) in the project's extra_params, or another model.",
             )
+
+    def _allowed(self, wished: tuple[str, ...]) -> tuple[str, ...]:
+        """The languages that may win: those the model version was made for, of those that may be spoken; () for all."""
+        known = self.languages or tuple(self.decoder.model.supported_languages)
+        allowed = tuple(language for language in wished if language in known)
+        if wished and not allowed:
+            self._known(wished[0])
+        return allowed or self.languages
 
     def _hear_languages(self, recordings: list[Recording]) -> list[_Batch]:
         """Decide the language of the recordings that name none; gives the batches encoded for it."""
@@ -141,17 +174,18 @@ class Pool:
         return done
 
     def _vote(self, recording: Recording, probabilities: dict[str, float]) -> None:
-        """Only languages the model version was made for can win, where its manifest names them."""
-        allowed = {k: v for k, v in probabilities.items() if not self.languages or k in self.languages}
+        """Only languages that may be spoken can win; what the others got is shared out among them."""
+        names = self._allowed(recording.request.profile.languages)
+        allowed = {k: v for k, v in probabilities.items() if not names or k in names}
         total = sum(allowed.values())
-        recording.votes.append({k: v / total for k, v in allowed.items()} if total > 0 else probabilities)
+        recording.votes.append({k: v / total if total > 0 else 1 / len(allowed) for k, v in allowed.items()})
         recording.language_probability = max(_mean(recording.votes).values())
 
     def _set_prompts(self, recording: Recording) -> None:
         profile = recording.request.profile
         if recording.language is None:
             return
-        words = ", ".join(profile.words_for(recording.language))
+        words = profile.words_for(recording.language)
         prompt = self.decoder.prompt(recording.language, prompt=profile.prompt, hotwords=words)
         for work in recording.work:
             work.prompt = prompt
@@ -208,31 +242,56 @@ class Pool:
         try:
             encoded = batch.encoded or self.decoder.encode([work.features for work in batch.work])
             prompts = [work.prompt for work in batch.work if work.prompt is not None]
-            found = self.decoder.decode(encoded, prompts, beam_size=batch.beam_size)
+            found = self.decoder.decode(encoded, prompts, beam_size=batch.beam_size, again=batch.again)
         except RuntimeError as error:
             if len(batch.work) == 1:
                 recordings[batch.work[0].request].error = _failed(error)
                 return
             for work in batch.work:  # one of them may be the cause: alone, the others get through
-                self._decode(_Batch([work], beam_size=batch.beam_size), recordings)
+                self._decode(_Batch([work], beam_size=batch.beam_size, again=batch.again), recordings)
             return
         batch.encoded = None
         for work, decoded in zip(batch.work, found, strict=True):
             work.decoded = decoded
-            loops = guards.compression(decoded.text) > guards.MOST_COMPRESSION
-            if decoded.full and not loops and work.halvings < _MOST_HALVINGS:
+            believable = guards.is_believable(decoded.text, decoded.avg_logprob)
+            if not believable and not batch.again:  # speech passed over once: a doubtful text is no better than none
+                work.decoded = replace(decoded, text="", tokens=(), words=(), word_tokens=())
+            if work.halvings >= _MOST_HALVINGS or not believable:
+                continue
+            if decoded.full:
                 self._decode_halves(work, batch.beam_size, recordings)
+            elif decoded.words:
+                self._decode_rest(work, batch.beam_size, recordings)
 
     def _decode_halves(self, work: Work, beam_size: int, recordings: list[Recording]) -> None:
         """The text did not fit into the model's length limit: hear both halves instead of losing the end."""
+        self._decode_parts(work, halves(work.window), beam_size, recordings, again=True)
+        recordings[work.request].work.remove(work)
+
+    def _decode_rest(self, work: Work, beam_size: int, recordings: list[Recording]) -> None:
+        """The text passed over some speech, or stopped before its end: hear that again, by itself."""
+        decoded = work.decoded
+        spoken = timing.by_phrase(decoded.words, work.window) if decoded else []
+        gaps = timing.untold(spoken, work.window)
+        if gaps:
+            work.heard_apart = tuple((start_s, end_s) for _, start_s, end_s in gaps)
+            rest = [work.window.part(phrase, start_s, end_s) for phrase, start_s, end_s in gaps]
+            windows = windows_of(rest, channel=work.window.channel, policy=self.decoder.policy)
+            self._decode_parts(work, windows, beam_size, recordings, again=False)
+
+    def _decode_parts(
+        self, work: Work, windows: list[Window], beam_size: int, recordings: list[Recording], *, again: bool
+    ) -> None:
         recording = recordings[work.request]
-        leg = _legs(recording.request.samples)[work.window.channel]
-        for half in halves(work.window):
-            part = replace(work, window=half, features=self.decoder.features(half.cut_from(leg)), decoded=None)
-            part.halvings += 1
+        leg = recording.leg(work.window.channel)
+        for window in windows:
+            samples = window.cut_from(leg)
+            part = Work(
+                work.request, window, self.decoder.features(samples), work.level_dbfs, work.prompt,
+                halvings=work.halvings + 1, confidence=work.confidence,
+            )  # fmt: skip
             recording.work.append(part)
-            self._decode(_Batch([part], beam_size=beam_size), recordings)
-        recording.work.remove(work)
+            self._decode(_Batch([part], beam_size=beam_size, again=again), recordings)
 
 
 def _legs(samples: npt.NDArray[np.float32]) -> list[Samples]:
@@ -242,6 +301,12 @@ def _legs(samples: npt.NDArray[np.float32]) -> list[Samples]:
     if not np.isfinite(legs).all():
         raise PermanentError("engine-input", "The samples hold values that are no numbers.", "Decode the audio again.")
     return [np.ascontiguousarray(leg) for leg in legs]
+
+
+def _gain(leg: Samples) -> np.float32:
+    """What brings a leg to a usual level; 1 where it is loud enough as it is, or holds nothing at all."""
+    level = level_dbfs(leg)
+    return np.float32(10 ** ((_USUAL_DBFS - level) / 20)) if _NOTHING_DBFS < level < _SOFT_DBFS else _NO_GAIN
 
 
 def _mean(votes: list[dict[str, float]]) -> dict[str, float]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+import math
 
-from ml_backend.recognition import guards
+from ml_backend import manifest
+from ml_backend.recognition import guards, timing
 from ml_backend.recognition.pool import Recording, Work
 from ml_backend.recognition.windows import RATE_HZ
 from ml_backend.transcript import Segment, Transcript, Word
@@ -25,7 +26,12 @@ def transcript_of(recording: Recording, *, model_version: str) -> Transcript:
         duration_s=round(recording.request.samples.shape[-1] / RATE_HZ, 3),
         confidence=round(confidence, 4),
         model_version=model_version,
-        flags=tuple(sorted({flag for work in recording.work for flag in _verdict(work).flags})),
+        flags=tuple(
+            sorted(
+                {flag for work in recording.work for flag in _verdict(work).flags}
+                | {flag for segment in segments for flag in segment.flags}
+            )
+        ),
     )
 
 
@@ -46,12 +52,12 @@ def _verdict(work: Work) -> guards.Verdict:
 
 
 def _segments(work: Work) -> list[Segment]:
-    """One segment per phrase in the window that got words."""
+    """One segment per phrase in the window that got words, and one per stretch of certain speech that got none."""
     verdict, decoded, window = _verdict(work), work.decoded, work.window
     if verdict.empty or decoded is None:
-        return []
+        return _marks(work, [], verdict.flags)
     if not decoded.words:
-        value = guards.confidence(decoded.avg_logprob, [], verdict.flags)
+        value = _confidence(work, slice(0, 0), verdict.flags)
         return [
             Segment(
                 round(window.start_s, 2),
@@ -63,31 +69,56 @@ def _segments(work: Work) -> list[Segment]:
                 verdict.flags,
             )
         ]
-    made = []
-
-    def place(word: Word) -> tuple[int, int]:
-        middle_s = (word.start_s + word.end_s) / 2
-        piece = window.piece_at(middle_s)
-        return piece, window.phrase_at(middle_s, piece)
-
-    for (piece, phrase), found in groupby(decoded.words, key=place):
-        some = list(found)
-        low_s, high_s = window.span_s(piece, phrase)  # alignment lets words reach into the pause: cut that off
+    told = timing.by_phrase(decoded.words, window)
+    made = _marks(work, told, verdict.flags)
+    place = 0
+    for spoken in told:
+        phrase = spoken.phrase
         words = tuple(
             Word(
-                round(min(max(window.in_recording_s(word.start_s, piece), low_s), high_s), 2),
-                round(min(max(window.in_recording_s(word.end_s, piece), low_s), high_s), 2),
+                round(window.in_recording_s(word.start_s, phrase.piece), 2),
+                round(window.in_recording_s(word.end_s, phrase.piece), 2),
                 word.text.strip(),
                 round(word.probability, 4),
             )
-            for word in some
+            for word in spoken.words
         )
-        value = guards.confidence(decoded.avg_logprob, [word.probability for word in words], verdict.flags)
-        text = "".join(word.text for word in some).strip()
+        taken = slice(place, place + len(words))
+        place += len(words)
+        value = _confidence(work, taken, verdict.flags)
+        text = "".join(word.text for word in spoken.words).strip()
         start_s, end_s = words[0].start_s, words[-1].end_s
         if end_s - start_s < _LEAST_S_PER_WORD * len(words):  # alignment found no places: the stretch itself is better
-            start_s, end_s = low_s, high_s
+            start_s = window.in_recording_s(phrase.start_s, phrase.piece)
+            end_s = window.in_recording_s(phrase.end_s, phrase.piece)
         made.append(
             Segment(round(start_s, 2), round(end_s, 2), text, window.channel, round(value, 4), words, verdict.flags)
         )
     return made
+
+
+def _marks(work: Work, told: list[timing.Spoken], flags: tuple[str, ...]) -> list[Segment]:
+    """Speech that nobody wrote down: the text was dropped, stops early or passes over it."""
+    window = work.window
+    return [
+        Segment(
+            round(window.in_recording_s(start_s, phrase.piece), 2),
+            round(window.in_recording_s(end_s, phrase.piece), 2),
+            "",
+            window.channel,
+            flags=tuple(sorted({*flags, guards.NO_TEXT})),
+        )
+        for phrase, start_s, end_s in timing.untold(told, window)
+        if not any(begin_s <= start_s and end_s <= stop_s for begin_s, stop_s in work.heard_apart)
+    ]
+
+
+def _confidence(work: Work, words: slice, flags: tuple[str, ...]) -> float:
+    """That of some words of a window, in the way of its model version."""
+    decoded = work.decoded
+    assert decoded is not None  # noqa: S101 - it has a text
+    if work.confidence == manifest.WINDOW:
+        probabilities = [round(word.probability, 4) for word in decoded.words[words]]
+        return guards.window_confidence(decoded.avg_logprob, probabilities, flags)
+    tokens = [probability for word in decoded.word_tokens[words] for probability in word]
+    return guards.confidence(tokens or [math.exp(min(0.0, decoded.avg_logprob))], flags)

@@ -37,7 +37,7 @@ Probabilities = npt.NDArray[np.float32]
 class Stretch:
     """Speech with padding, from `start` to `end` in samples; `first` and `last` bound the speech itself.
 
-    `breaks` are the middles of the pauses inside, where one phrase ends and the next begins.
+    `pauses` are those inside that end a phrase: where speech stops and where it goes on.
     """
 
     start: int
@@ -45,7 +45,24 @@ class Stretch:
     probability: float  # mean probability that it is speech
     first: int = 0
     last: int = 0
-    breaks: tuple[int, ...] = ()
+    pauses: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def breaks(self) -> tuple[int, ...]:
+        """The middles of the pauses, where one phrase ends and the next begins."""
+        return tuple((stop + resume) // 2 for stop, resume in self.pauses)
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """Speech between two pauses, in seconds from the start of its window; `first_s` and `last_s` bound the speech."""
+
+    piece: int
+    start_s: float
+    end_s: float
+    first_s: float
+    last_s: float
+    probability: float
 
 
 @dataclass(frozen=True)
@@ -81,25 +98,32 @@ class Window:
             return leg[self.pieces[0].start : self.pieces[0].end]
         return np.concatenate([leg[piece.start : piece.end] for piece in self.pieces])
 
-    def piece_at(self, time_s: float) -> int:
-        """Which piece holds this time within the window."""
-        left = time_s * RATE_HZ
-        for index, piece in enumerate(self.pieces):
-            left -= piece.end - piece.start
-            if left < 0:
-                return index
-        return len(self.pieces) - 1
+    def phrases(self) -> list[Phrase]:
+        """The phrases of all pieces, in order, end to end."""
+        found: list[Phrase] = []
+        before = 0
+        for number, piece in enumerate(self.pieces):
+            edges = (piece.start, *piece.breaks, piece.end)
+            firsts = (piece.first, *(resume for _, resume in piece.pauses))
+            lasts = (*(stop for stop, _ in piece.pauses), piece.last)
+            for start, end, first, last in zip(edges, edges[1:], firsts, lasts, strict=False):
+                times = [(place - piece.start + before) / RATE_HZ for place in (start, end, first, last)]
+                found.append(Phrase(number, times[0], times[1], times[2], times[3], piece.probability))
+            before += piece.end - piece.start
+        return found
 
-    def phrase_at(self, time_s: float, piece: int) -> int:
-        """How many pauses of the piece lie before this time: words of one phrase share the number."""
-        place = self.in_recording_s(time_s, piece) * RATE_HZ
-        return sum(place > middle for middle in self.pieces[piece].breaks)
+    def part(self, phrase: Phrase, start_s: float, end_s: float) -> Stretch:
+        """Some speech of a phrase by itself; at the phrase's own edges with the padding that it has."""
+        piece = self.pieces[phrase.piece]
+        before = sum(p.end - p.start for p in self.pieces[: phrase.piece])
 
-    def span_s(self, piece: int, phrase: int) -> tuple[float, float]:
-        """Start and end, in the recording, of one phrase of a piece."""
-        chosen = self.pieces[piece]
-        edges = (chosen.start, *chosen.breaks, chosen.end)
-        return edges[phrase] / RATE_HZ, edges[phrase + 1] / RATE_HZ
+        def place(seconds: float) -> int:
+            return piece.start + int(seconds * RATE_HZ) - before
+
+        first, last = place(start_s), place(end_s)
+        start = place(phrase.start_s) if start_s <= phrase.first_s else first
+        end = place(phrase.end_s) if end_s >= phrase.last_s else last
+        return Stretch(start, end, piece.probability, first, last)
 
     def in_recording_s(self, time_s: float, piece: int) -> float:
         """A time within the window as a time in the recording, kept inside the given piece."""
@@ -146,10 +170,17 @@ def halves(window: Window) -> list[Window]:
         return [Window(window.channel, window.pieces[:middle]), Window(window.channel, window.pieces[middle:])]
     piece = window.pieces[0]
     middle = (piece.start + piece.end) // 2
-    before, after = (tuple(b for b in piece.breaks if (b < middle) == side) for side in (True, False))
-    left = replace(piece, end=middle, last=min(middle, piece.last), breaks=before)
-    right = replace(piece, start=middle, first=max(middle, piece.first), breaks=after)
+    left, right = split(piece, middle)
     return [Window(window.channel, (left,)), Window(window.channel, (right,))]
+
+
+def split(piece: Stretch, place: int) -> tuple[Stretch, Stretch]:
+    """What lies before and after a place inside."""
+    before = tuple(pause for pause in piece.pauses if pause[1] <= place)
+    after = tuple(pause for pause in piece.pauses if pause[0] >= place)
+    cut = next((pause for pause in piece.pauses if pause[0] < place < pause[1]), (place, place))
+    left = replace(piece, end=place, last=min(cut[0], piece.last), pauses=before)
+    return left, replace(piece, start=place, first=max(cut[1], piece.first), pauses=after)
 
 
 def speech_probabilities(leg: Samples) -> Probabilities:
@@ -211,7 +242,5 @@ def _padded(runs: list[tuple[int, int]], probabilities: Probabilities, size: int
 def _joined(one: Stretch, other: Stretch) -> Stretch:
     long, short = one.end - one.start, other.end - other.start
     probability = (one.probability * long + other.probability * short) / (long + short)
-    pause = other.first - one.last
-    middle = ((one.last + other.first) // 2,) if pause >= _PHRASE_PAUSE_S * RATE_HZ else ()
-    breaks = (*one.breaks, *middle, *other.breaks)
-    return Stretch(one.start, other.end, probability, one.first, other.last, breaks)
+    pause = ((one.last, other.first),) if other.first - one.last >= _PHRASE_PAUSE_S * RATE_HZ else ()
+    return Stretch(one.start, other.end, probability, one.first, other.last, (*one.pauses, *pause, *other.pauses))

@@ -40,7 +40,8 @@ def test_ordinary_speech_passes(text):
 @pytest.mark.parametrize(
     ("text", "changes", "flag"),
     [
-        ("Thank you for watching.", {"level_dbfs": -75.0}, "quiet"),
+        ("Thank you for watching.", {"level_dbfs": -75.0, "avg_logprob": -0.8}, "quiet"),
+        ("Thank you for watching.", {"level_dbfs": -75.0, "speech_probability": 0.4}, "quiet"),
         ("Thank you for watching.", {"no_speech_probability": 0.9, "avg_logprob": -1.4}, "no-speech"),
         ("thank you " * 30, {}, "repetition"),
         (
@@ -65,6 +66,7 @@ def test_invented_text_is_dropped_with_its_reason(text, changes, flag):
         ("order the milk", {"avg_logprob": -1.2}, "improbable"),
         ("order the milk", {"no_speech_probability": 0.8}, "no-speech"),
         ("order the milk", {"speech_probability": 0.3}, "hardly-speech"),
+        ("order the milk", {"level_dbfs": -75.0}, "quiet"),
     ],
 )
 def test_doubtful_text_is_kept_and_marked(text, changes, flag):
@@ -73,20 +75,30 @@ def test_doubtful_text_is_kept_and_marked(text, changes, flag):
     assert flag in verdict.flags
 
 
-@given(
-    st.floats(-20, 0), st.lists(st.floats(0, 1), max_size=20), st.sampled_from([(), ("rate",), ("repetition", "rate")])
-)
-def test_confidence_is_between_0_and_1_and_a_flag_caps_it(logprob, words, flags):
-    value = guards.confidence(logprob, words, flags)
-    assert 0 <= value <= 1
-    if flags:
-        assert value <= guards.FLAGGED_CONFIDENCE
+FLAGS = st.sampled_from([(), ("rate",), ("repetition", "rate")])
+
+
+@given(st.lists(st.floats(0, 1), max_size=20), st.floats(-20, 0), FLAGS)
+def test_confidence_is_between_0_and_1_and_a_flag_caps_it(tokens, logprob, flags):
+    for value in (guards.confidence(tokens, flags), guards.window_confidence(logprob, tokens, flags)):
+        assert 0 <= value <= 1
+        if flags:
+            assert value <= guards.FLAGGED_CONFIDENCE
+
+
+@given(st.lists(st.floats(0, 1), min_size=3, max_size=20), st.floats(0, 1))
+def test_one_more_token_never_makes_a_segment_more_confident(tokens, another):
+    assert guards.confidence([*tokens, another], ()) <= guards.confidence(tokens, ()) + 1e-9
+
+
+def test_one_weak_word_is_seen_however_long_the_segment_is():
+    assert guards.confidence([0.99] * 30 + [0.1], ()) < 0.75 < guards.confidence([0.99] * 31, ())
 
 
 @given(st.floats(-5, 0), st.floats(-5, 0), st.lists(st.floats(0.1, 1), min_size=1, max_size=5))
-def test_a_more_probable_window_is_never_less_confident(one, other, words):
+def test_a_version_older_than_the_formula_keeps_the_one_its_stored_values_have(one, other, words):
     low, high = sorted((one, other))
-    assert guards.confidence(low, words, ()) <= guards.confidence(high, words, ())
+    assert guards.window_confidence(low, words, ()) <= guards.window_confidence(high, words, ())
 
 
 @given(st.text(alphabet="abc ", max_size=60))

@@ -45,13 +45,24 @@ def test_every_stretch_is_in_exactly_one_window_and_windows_keep_to_the_policy(f
 @given(stretches())
 def test_times_in_a_window_lead_back_to_where_they_came_from(found):
     for window in windows_of(found, channel=0, policy=STOCK):
-        before = 0
-        for number, piece in enumerate(window.pieces):
-            middle = (piece.start + piece.end) / 2
-            in_window_s = (before + middle - piece.start) / RATE_HZ
-            assert window.piece_at(in_window_s) == number
-            assert window.in_recording_s(in_window_s, number) == pytest.approx(middle / RATE_HZ)
-            before += piece.end - piece.start
+        phrases = window.phrases()
+        assert all(one.end_s == pytest.approx(other.start_s) for one, other in pairwise(phrases))
+        for phrase in phrases:
+            piece = window.pieces[phrase.piece]
+            assert phrase.start_s <= phrase.first_s <= phrase.last_s <= phrase.end_s
+            for edge in (piece.first, *piece.breaks, piece.last):
+                in_window_s = phrases[0].start_s + (edge - piece.start) / RATE_HZ
+                in_window_s += sum(p.end - p.start for p in window.pieces[: phrase.piece]) / RATE_HZ
+                assert window.in_recording_s(in_window_s, phrase.piece) == pytest.approx(edge / RATE_HZ)
+
+
+def test_a_part_of_a_phrase_keeps_the_padding_where_it_reaches_the_edge():
+    one = Window(0, (Stretch(0, 16_000, 0.9), Stretch(100_000, 180_000, 0.9, 104_800, 175_200)))
+    second = one.phrases()[1]
+    whole = one.part(second, second.first_s, second.last_s)
+    assert (whole.start, whole.first, whole.last, whole.end) == (100_000, 104_800, 175_200, 180_000)
+    tail = one.part(second, second.first_s + 2, second.last_s)
+    assert (tail.start, tail.end) == (136_800, 180_000)
 
 
 def test_a_model_that_pads_to_30_s_gets_long_pauses_taken_out():

@@ -92,7 +92,7 @@ def test_the_twin_says_what_the_served_model_says(engine):
     wrong = words = 0
     for clip in clips:
         features = decoder.features(clip.samples[0, 5000:-5000])
-        prompt = decoder.prompt(clip.language, prompt=None, hotwords=None)
+        prompt = decoder.prompt(clip.language, prompt=None, hotwords=())
         served = decoder.decode(decoder.encode([features]), [prompt], beam_size=1)[0].text
         mel = torch.from_numpy(padded([features.T], decoder.policy))
         ids = greedy(model, mel, list(prompt.tokens), end=tokenizer.convert_tokens_to_ids("<|endoftext|>"))
