@@ -14,7 +14,7 @@ from ml_backend.errors import PermanentError
 from ml_backend.labelling.controls import LANGUAGES, SCRIPTS, Controls, Labels
 from ml_backend.labelling.reference import Reference, Region, clean, to_reference
 from ml_backend.labelling.validation import check
-from ml_backend.transcript import Segment, Transcript
+from ml_backend.transcript import NO_TEXT, Segment, Transcript
 
 __all__ = ["Reference", "Region", "status_line", "to_prediction", "to_reference"]
 
@@ -91,7 +91,7 @@ def _regions(transcript: Transcript, controls: Controls, duration_s: float, opti
     assert text is not None  # noqa: S101 - by_regions
     assert labels is not None  # noqa: S101
     items: list[dict[str, Any]] = []
-    for number, segment in enumerate(s for s in _in_order(transcript) if clean(s.text)):
+    for number, segment in enumerate(s for s in _in_order(transcript) if _is_shown(s)):
         marked = check_label if _is_unsure(segment, options.minimum_confidence) else None
         names = {labels.name: [_label(segment, labels, options.agent_channel)]}
         if marked and marked.name == labels.name and not labels.multiple:
@@ -104,7 +104,7 @@ def _regions(transcript: Transcript, controls: Controls, duration_s: float, opti
         region_id = f"segment-{number:04d}"
         for name, given in names.items():
             items.append({**_item(region_id, name, controls.audio, "labels", {**place, "labels": given}), **extra})
-        if marked or _unit(segment.confidence) >= options.minimum_confidence:
+        if clean(segment.text) and (marked or _unit(segment.confidence) >= options.minimum_confidence):
             value = {**place, "text": [clean(segment.text)]}
             items.append({**_item(region_id, text.name, controls.audio, "textarea", value), **extra})
     return items
@@ -143,6 +143,11 @@ def _item(item_id: str, from_name: str, to_name: str, kind: str, value: dict[str
 
 def _in_order(transcript: Transcript) -> list[Segment]:
     return sorted(transcript.segments, key=lambda s: (s.start_s, s.channel))
+
+
+def _is_shown(segment: Segment) -> bool:
+    """Text, or speech that a person has to write down."""
+    return bool(clean(segment.text)) or NO_TEXT in segment.flags
 
 
 def _is_unsure(segment: Segment, minimum_confidence: float) -> bool:
@@ -185,10 +190,10 @@ def status_line(
         parts.append("parts of the audio are damaged")
     if transcript is None:
         parts.append("draft coming")
-    elif not any(clean(s.text) for s in transcript.segments):
+    elif not any(map(_is_shown, transcript.segments)):
         parts.append("no speech")
     else:
-        unsure = [s for s in _in_order(transcript) if clean(s.text) and _is_unsure(s, minimum_confidence)]
+        unsure = [s for s in _in_order(transcript) if _is_shown(s) and _is_unsure(s, minimum_confidence)]
         parts.append(_unsure_line(unsure) if unsure else "draft ready")
     return ", ".join(parts)
 

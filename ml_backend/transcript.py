@@ -24,7 +24,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Segment:
-    """One stretch of speech on one channel. `flags` say why it is doubtful, e.g. `repetition`."""
+    """One stretch of speech on one channel. `flags` say why it is doubtful; with NO_TEXT it is empty."""
 
     start_s: float
     end_s: float
@@ -35,6 +35,7 @@ class Segment:
     flags: tuple[str, ...] = ()
 
 
+NO_TEXT = "no-text"  # flag of a segment that is certain speech without a text: nobody wrote down what is said there
 _NEWER = ("learnt_words", "corrections", "languages")  # fields that older digests do not know
 
 

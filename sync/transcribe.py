@@ -23,6 +23,7 @@ from ml_backend.context import Context, JobContext, PooledItem
 from ml_backend.engine import Transcriber
 from ml_backend.errors import KaanError, PermanentError
 from ml_backend.jobs import urgency
+from ml_backend.labelling.decoding import CONTEXT_CUT, decoding_of
 from ml_backend.routing import Route, Routes
 from ml_backend.tables import projects, recordings, tasks, transcriptions
 from ml_backend.transcript import Transcript
@@ -71,12 +72,27 @@ def transcribe_recordings(context: JobContext, items: list[PooledItem]) -> None:
         with _only(*(member.item for member in some)):
             with serving.using(context, some[0].route.version) as transcriber:
                 heard = _hear(context, transcriber, some)
+                _tell_what_is_left_out(context, transcriber)
             for member in some:
                 if member.item.job_id in heard and not member.item.settled:
                     with _only(member.item):
                         failpoints.hit("transcribe.before-drafts")
                         _go_on(context, member.recording, member.route, now)
                         member.item.done()
+
+
+def _tell_what_is_left_out(context: Context, transcriber: Transcriber) -> None:
+    """Prompts and hotwords that this model cannot hold become the reason their projects show; where they fit, it goes.
+
+    Only a process that has the model's tokenizer can tell, so it is told here and not where they are typed.
+    """
+    for project in context.db.rows(sa.select(projects).where(projects.c.state == "attached")):
+        decoding = decoding_of(project, context.settings)
+        asked = decoding.prompt or decoding.hotwords or decoding.learnt_words
+        left_out = transcriber.left_out(decoding) if asked else None
+        if project.reason_code in (None, CONTEXT_CUT) and left_out != project.reason:
+            code = CONTEXT_CUT if left_out else None
+            context.db.update(projects, project.id, reason_code=code, reason=left_out)
 
 
 @contextmanager

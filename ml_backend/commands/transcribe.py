@@ -16,7 +16,7 @@ from ml_backend import settings as settings_of
 from ml_backend.errors import KaanError
 from ml_backend.labelling import decoding
 from ml_backend.settings import Settings
-from ml_backend.transcript import DecodingProfile, Transcript
+from ml_backend.transcript import NO_TEXT, DecodingProfile, Transcript
 
 if TYPE_CHECKING:
     from ml_backend.engine import Request, Transcriber
@@ -150,6 +150,10 @@ def _print(heard: Heard, *, several: bool) -> None:
     else:
         if heard.state == "cut":
             typer.echo(f"{heard.path}: {heard.reason}; this is the text up to there", err=True)
+        segments = heard.transcript.segments if heard.transcript else ()
+        if untold := [segment.start_s for segment in segments if NO_TEXT in segment.flags]:
+            places = ", ".join(f"{int(place) // 60}:{int(place) % 60:02d}" for place in untold)
+            typer.echo(f"{heard.path}: speech without a text at {places}", err=True)
         typer.echo(label + (heard.transcript.text if heard.transcript else ""))
 
 

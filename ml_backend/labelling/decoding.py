@@ -9,6 +9,8 @@ from ml_backend.labelling import parameters, rules
 from ml_backend.settings import Settings
 from ml_backend.transcript import DecodingProfile
 
+CONTEXT_CUT = "context-cut"  # reason code of a project whose prompt and hotwords are longer than its model can hold
+
 
 def decoding_of(project: Any, settings: Settings, *, language: str | None = None) -> DecodingProfile:
     """The wishes of its `extra_params`, and the words that people approved for it; of the settings alone for None.

@@ -21,7 +21,6 @@ QUIET_DBFS = -60.0  # below this a window needs a clear voice and a sure text: m
 CLEAR_SPEECH, CLEAR_LOGPROB = 0.5, -0.7
 FASTEST_WORDS_PER_S = 6.0  # fast talkers reach about 5 in Hindi and English
 LEAST_REPEATS = 4  # "haan haan haan" is speech; the fourth copy in a row of the same phrase needs a look
-NO_TEXT = "no-text"  # a segment of speech without text
 WEAKEST = 3
 FLAGGED_CONFIDENCE = 0.3  # the most a flagged segment may have
 

@@ -8,7 +8,7 @@ from ml_backend import manifest
 from ml_backend.recognition import guards, timing
 from ml_backend.recognition.pool import Recording, Work
 from ml_backend.recognition.windows import RATE_HZ
-from ml_backend.transcript import Segment, Transcript, Word
+from ml_backend.transcript import NO_TEXT, Segment, Transcript, Word
 
 _LEAST_S_PER_WORD = 0.05
 
@@ -106,7 +106,7 @@ def _marks(work: Work, told: list[timing.Spoken], flags: tuple[str, ...]) -> lis
             round(window.in_recording_s(end_s, phrase.piece), 2),
             "",
             window.channel,
-            flags=tuple(sorted({*flags, guards.NO_TEXT})),
+            flags=tuple(sorted({*flags, NO_TEXT})),
         )
         for phrase, start_s, end_s in timing.untold(told, window)
         if not any(begin_s <= start_s and end_s <= stop_s for begin_s, stop_s in work.heard_apart)

@@ -24,6 +24,7 @@ from ml_backend import serving, settings, storage
 from ml_backend.context import Context
 from ml_backend.db import Database
 from ml_backend.errors import KaanError, PermanentError
+from ml_backend.labelling.decoding import decoding_of
 from ml_backend.running import transport
 from ml_backend.settings import Settings
 from ml_backend.tables import predictions, projects
@@ -141,6 +142,11 @@ def _disk(context: Context) -> Iterator[Finding]:
 def _model(context: Context) -> Iterator[Finding]:
     with serving.using(context) as transcriber:
         yield Finding("model", OK, f"{transcriber.model_version} loads.")
+        for row in context.db.rows(sa.select(projects).where(projects.c.state == "attached")):
+            left_out = transcriber.left_out(decoding_of(row, context.settings))
+            if left_out and left_out != row.reason:  # what the row says is shown with the project
+                step = "Shorten them in the ML backend's extra params in Label Studio, or in `hotwords list`."
+                yield Finding(f"project {row.ls_project_id}", WARN, left_out, step)
 
 
 def _exotel(context: Context) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 from ml_backend import db, jobs, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.labelling import labelconfig
+from ml_backend.labelling.decoding import CONTEXT_CUT
 from ml_backend.routing import Routes
 from ml_backend.tables import predictions, projects, recordings, tasks
 from sync.drafting import drafts
@@ -45,6 +46,8 @@ def sync_project(context: JobContext, project_id: int) -> None:
     controls = labelconfig.parse(config)
     reason = problem or " ".join(controls.problems) or None
     code = "extra-params-invalid" if problem else "config-unusable" if controls.problems else None
+    if code is None and project.reason_code == CONTEXT_CUT and extra in (None, project.extra_params):
+        code, reason = project.reason_code, project.reason  # the model has told it, and nothing has changed since
     changes: dict[str, Any] = {
         "title": str(there.get("title") or "")[:500],
         "reason_code": code,

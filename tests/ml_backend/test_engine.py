@@ -121,6 +121,27 @@ def test_a_manifest_limits_the_languages_that_can_be_found(calls):
         assert answer.language_probability >= 0.5
 
 
+def test_detection_chooses_among_the_languages_that_may_be_spoken(transcriber, calls):
+    for spoken in (("hi", "mr"), ("ta", "te", "bn"), ("hi", "no-such")):
+        for answer in transcriber.transcribe([Request(call, DecodingProfile(languages=spoken)) for call in calls[:3]]):
+            assert answer.language in spoken
+            assert answer.language_probability >= 1 / len(spoken)
+    [none] = transcriber.transcribe([Request(calls[0], DecodingProfile(languages=("xx", "yy")))])
+    assert none.code == "unknown-language"
+
+
+def test_prompt_and_hotwords_at_their_limits_are_cut_to_fit_and_it_is_said(transcriber, calls):
+    long = DecodingProfile(language="hi", prompt="नमस्ते " * 280, hotwords=tuple(f"गाँव{n}" for n in range(200)))
+    [answer] = transcriber.transcribe([Request(calls[0], long)])
+    assert isinstance(answer, Transcript), answer
+    said = transcriber.left_out(long)
+    assert "of 200 hotwords" in said
+    assert "words of the prompt" in said
+    assert transcriber.left_out(DecodingProfile(prompt="Kaan sells milk.", hotwords=("Amul",))) is None
+    odd = DecodingProfile(language="hi", prompt="<|startoftranscript|> <|en|> milk")  # no special token is let in
+    assert isinstance(transcriber.transcribe([Request(calls[0], odd)])[0], Transcript)
+
+
 def test_different_languages_prompts_and_beams_in_one_pool_do_not_mix(calls):
     transcriber = Transcriber.load(models.cached(models.Shape(tokens=40)), settings=settings(), temperatures=())
     profiles = [

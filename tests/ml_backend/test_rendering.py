@@ -148,6 +148,28 @@ def test_a_doubtful_segment_is_marked_in_both_forms_of_the_check_label() -> None
     assert [i["value"]["labels"] for i in items(renamed, "labels")] == [["voice"], ["voice", "check"]]
 
 
+def test_speech_that_nobody_wrote_down_is_a_marked_region_without_a_text() -> None:
+    heard = transcript(
+        Segment(0, 2, "order the milk", 0, 0.9), Segment(3, 9, "", 0, 0.0, flags=("no-text",)), Segment(10, 11, "", 0)
+    )
+    controls = parse(CONFIGS["calls"])
+    prediction = render(heard, controls)
+    places = {item["value"]["start"] for item in prediction["result"] if item["type"] == "labels"}
+    assert places == {0, 3}
+    assert [item["value"]["text"] for item in items(prediction, "textarea")] == [["order the milk"]]
+    assert controls.check is not None
+    marked = [i for i in prediction["result"] if controls.check.option in i["value"].get(i["type"], ())]
+    assert {item["value"]["start"] for item in marked} == {3}
+    assert rendering.status_line(heard) == "unsure: listen at 0:03"
+    assert rendering.to_reference(prediction["result"], controls).text == "order the milk"
+
+
+def test_a_call_of_which_nothing_was_written_down_is_not_one_without_speech() -> None:
+    heard = transcript(Segment(3, 9, "", 0, 0.0, flags=("no-text",)))
+    assert rendering.status_line(heard) == "unsure: listen at 0:03"
+    assert rendering.status_line(transcript()) == "no speech"
+
+
 def test_text_below_the_minimum_confidence_is_marked_where_the_config_can_and_left_out_where_it_cannot() -> None:
     heard = transcript(Segment(0, 1, "sure", confidence=0.9), Segment(1, 2, "mumble", confidence=0.2))
     calls = render(heard, parse(CONFIGS["calls"]), minimum_confidence=0.5)
