@@ -108,7 +108,7 @@ def _name_request() -> None:
 def _refuse_control_characters() -> None:
     """No address of ours has any, written out or escaped: databases refuse some, logs and terminals obey others."""
     view = current_app.view_functions.get(request.endpoint or "")
-    path = request.environ.get("PATH_INFO", "").encode("latin-1", "replace")
+    path = request.path.encode("utf-8", "replace")
     query = b"" if getattr(view, "keeps_query", False) else unquote_to_bytes(request.query_string)
     if _CONTROL.search(path) or _CONTROL.search(query):
         raise InvalidInput(
