@@ -6,7 +6,7 @@ RUN = PYTHONPATH=$(CURDIR) .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := check
-.PHONY: check demo test smoke faults faults-full bench lint format lock environment environment-demo environment-training help
+.PHONY: check demo test smoke faults faults-full bench gpu lint format lock environment environment-demo environment-training help
 
 check: lint test          ## lint, types, borders and all tests (the default)
 
@@ -39,6 +39,9 @@ faults-full: environment  ## the same in numbers and times, and every guard prov
 
 bench: environment        ## the measurements behind the README's table; writes bench/results.json
 	@$(RUN) -m bench $(ARGS)
+
+gpu:                      ## what only a GPU can show, at most 8 minutes; fetch the wheels before: scripts/gpu.sh wheels
+	@sh scripts/gpu.sh $(ARGS)
 
 lint: environment         ## ruff, mypy, import borders
 	@.venv/bin/python -m ruff check .

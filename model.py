@@ -53,12 +53,14 @@ def _upstream_base() -> type[Any]:
     return LabelStudioMLBase if is_2x else _Plain
 
 
-_Base: Any = _upstream_base()
 _opening = threading.Lock()
 
 
-class SpeechModel(_Base):  # type: ignore[misc]
-    """Drafts for speech tasks. One instance per request, as the upstream server makes them."""
+class SpeechModel(_upstream_base()):  # type: ignore[misc]
+    """Drafts for speech tasks. One instance per request, as the upstream server makes them.
+
+    Its base has no name of its own here: `label-studio-ml create --from model.py` would take it for a second candidate.
+    """
 
     context: ClassVar[Context | None] = None
     _label_config: str | None = None

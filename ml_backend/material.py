@@ -8,21 +8,25 @@ sound is gone (expired, lost), there is nothing to learn from any more, whatever
 
 from __future__ import annotations
 
+import fcntl
+import socket
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend import tables
-from ml_backend.tables import checkpoints, recordings, runs, samples, tasks
+from ml_backend.tables import checkpoints, device_leases, recordings, runs, samples, tasks
 from ml_backend.tables import jobs as job_rows
 
 BLIND_AUDIT = "blind"  # the selection reason of a random sample of all speech, written down without a draft
 CHECK_EVERY_S = 300.0  # how often it is asked whether the next run is due
 RATE_DAYS = 14  # the recent past that the expected date is told from
 UNDER_WAY = ("waiting", "running")
+ENDED = ("done", "failed", "cancelled", "trained", "interrupted")
 GONE = ("lost", "refused", "expired", "erased")  # states of a recording without sound
 
 
@@ -117,11 +121,58 @@ def facts(connection: Connection, *, threshold: int, weekly: str = "", kind: str
         "looked_at": mark.looked_at,
         "weekly": weekly or None,
         "next_check_at": _next_check(connection, mark, now),
-        "running": [_run(row) for row in _runs(connection, kind, UNDER_WAY, 5)],
+        "running": [_run(row, state_of(connection, row)) for row in _runs(connection, kind, UNDER_WAY, 5)],
         "jobs": [_job(row) for row in _jobs(connection)],
-        "last_run": next((_run(row) for row in _runs(connection, kind, ("done", "failed", "cancelled"), 1)), None),
+        "last_run": next((_run(row) for row in _runs(connection, kind, ENDED, 1)), None),
         "last_refusal": next((_run(row) for row in _runs(connection, kind, ("refused",), 1)), None),
     }
+
+
+def alive(database: Any, row: Any) -> bool:
+    """Whether somebody works on a run now: its job has a living lease, or its process holds the lease of its kind.
+
+    A process that was killed leaves its lease behind for a minute; here the lock of its folder tells at once.
+    """
+    with database.reading() as connection:
+        return _alive(connection, row)
+
+
+def _alive(connection: Connection, row: Any) -> bool:
+    held = sa.select(device_leases.c.device).where(
+        device_leases.c.owner == f"run-{row.id}", device_leases.c.until > tables.now()
+    )
+    devices = list(connection.execute(held).scalars())
+    here = socket.gethostname()[:40]
+    if any(device.rpartition(":")[0] == here for device in devices):
+        return _locked(row.folder)
+    if devices:
+        return True
+    job = job_rows
+    mine = job.c.unique_key.in_((f"train:run:{row.id}", f"run-training:{row.id}"))
+    working = sa.and_(mine, job.c.state == "running", job.c.lease_until > tables.now())
+    return connection.execute(sa.select(job.c.id).where(working).limit(1)).first() is not None
+
+
+def state_of(connection: Connection, row: Any) -> str:
+    """A run's state as it is: one whose process is gone is not running, whatever its row still says."""
+    if row.state != "running" or _alive(connection, row):
+        return str(row.state)
+    job = job_rows
+    mine = job.c.unique_key.in_((f"train:run:{row.id}", f"run-training:{row.id}"))
+    later = sa.and_(mine, job.c.state.in_(("waiting", "queued", "running")))
+    return "waiting" if connection.execute(sa.select(job.c.id).where(later).limit(1)).first() else "interrupted"
+
+
+def _locked(folder: str | None) -> bool:
+    """Whether a process has the lock of a run's folder; True where this machine cannot tell."""
+    try:
+        with (Path(folder or "") / "lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return True  # it is about to be made, or lies elsewhere
+    return False
 
 
 def _next_check(connection: Connection, mark: Mark, now: datetime) -> datetime:
@@ -146,10 +197,10 @@ def _jobs(connection: Connection) -> list[sa.Row[Any]]:
     return list(connection.execute(found.order_by(job_rows.c.id).limit(5)))
 
 
-def _run(row: Any) -> dict[str, Any]:
+def _run(row: Any, state: str = "") -> dict[str, Any]:
     return {
         "run": row.id,
-        "state": row.state,
+        "state": state or row.state,
         "step": row.step,
         "project": row.project_id,
         "asked_by": row.who,

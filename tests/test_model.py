@@ -164,6 +164,19 @@ def test_the_web_app_leaves_heavy_libraries_out(empty_database: Path) -> None:  
     assert ran.stdout.strip() == "[]", ran.stderr
 
 
+def test_the_class_that_label_studio_ml_create_looks_for_is_the_only_one():
+    """It takes every class of the file that is, or inherits from, the base, by the name it has in the file."""
+    import model
+
+    base = model.SpeechModel.__mro__[1]
+    found = [
+        name
+        for name, each in inspect.getmembers(model, inspect.isclass)
+        if name != base.__name__ and issubclass(each, base)
+    ]
+    assert found == ["SpeechModel"]
+
+
 UPSTREAM = importlib.util.find_spec("label_studio_ml") is not None
 
 

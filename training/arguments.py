@@ -12,7 +12,7 @@ from typing import Any
 from ml_backend.errors import InvalidInput
 
 _LIST = "`python -m ml_backend train asr --help` lists the usual ones, training/arguments.py all."
-SHORT_BATCH_S = 40.0
+SHORT_BATCH_S = 72.0
 METHODS = ("full", "lora")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 QUANTIZATIONS = ("int8_float32", "int8_float16", "int8", "float16", "float32")
@@ -35,7 +35,7 @@ class Arguments:
     warm_up_share: float = 0.1
     decay_share: float = 0.6
     weight_decay: float = 0.01
-    batch_s: float = 0.0  # seconds of audio in one batch of one device; 0: 40, or eight padded windows
+    batch_s: float = 0.0  # seconds in one batch of one device, as they are padded; 0: 72, or eight windows of 30 s
     accumulation: int = 1
     precision: str = "auto"
     gradient_checkpointing: bool = False

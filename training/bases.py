@@ -45,6 +45,7 @@ class Size:
     encoder_layers: int
     decoder_layers: int
     parameters: int
+    vocabulary: int = 51_866
 
 
 def find(context: Context, name: str) -> Base:
@@ -73,7 +74,7 @@ def size_of(base: Base) -> Size | None:
             config = json.loads((folder / "config.json").read_text())
             return Size(
                 config["d_model"], config["encoder_layers"], config["decoder_layers"],
-                sum(_parameters(path) for path in folder.glob("*.safetensors")),
+                sum(_parameters(path) for path in folder.glob("*.safetensors")), int(config["vocab_size"]),
             )  # fmt: skip
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise _no_model(folder) from None

@@ -1,21 +1,40 @@
 """Rows of a dataset -> why nothing should be learnt from them, with counts and row ids. Pure.
 
 A model trained on bad data is worse than none: it is scored on people who are in its training, or learns one speaker,
-or the wrong script, and looks good. So a run refuses before it starts, and says which rows.
+or the wrong script, and looks good. So a run refuses before it starts, and says which rows. What is wrong with single
+rows (`fault`) leaves those out by name; only many of them refuse the run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from ml_backend.errors import PermanentError
+from ml_backend.manifest import Window
+from training import workload
 from training.normalisation.writing import scripts
 
 LEAST_SPEAKERS = 2
 AGENT = "agent-"  # agents are on every side by their work; they are told apart by call
 _SHOWN = 20
+SHORTEST_S = 0.2
+_SLACK_S = 0.3
+_LETTERS_PER_S = {"Latn": 30.0, "Deva": 24.0, "Syllables": 11.0}  # twelve syllables a second: nobody says more
+_OTHERS_PER_S, _DIGITS_PER_S = 28.0, 12.0
+_BLOCKS = {
+    "LATIN": "Latn", "DEVANAGARI": "Deva", "CJK": "Syllables", "HIRAGANA": "Syllables", "KATAKANA": "Syllables",
+    "HANGUL": "Syllables",
+}  # fmt: skip
+_REASONS = {
+    "no-text": "without text: {}", "unknown-language": "in a language the base model does not know: {}",
+    "wrong-script": "in another script than their language: {}", "too-short": "shorter than 0.2 s: {}",
+    "too-long": "longer than the base's window of MAX s: {}",
+    "too-much-text": "with more text than can be said in their time: {}",
+    "too-many-labels": "with more text than the model can write: {}", "audio-missing": "without their audio: {}",
+}  # fmt: skip
 _SCRIPTS = {"hi": {"Deva", "Latn"}, "mr": {"Deva", "Latn"}, "en": {"Latn"}}
 
 
@@ -41,8 +60,6 @@ def objections(lines: Iterable[dict[str, Any]]) -> list[Objection]:
     learnt = train + by_split["validation"]
     found = [
         _of("no-rows", "there are no training rows", ["-"] if not train else []),
-        _of("no-text", "without text: {}", [r["id"] for r in learnt if not (r["text"] or "").strip()]),
-        _of("wrong-script", "in another script than their language: {}", _off_script(learnt)),
         *_leaks(learnt, test),
     ]
     speakers = {line["speaker_id"] for line in train if line.get("speaker_id")}
@@ -57,12 +74,40 @@ def missing_audio(ids: list[str]) -> Objection:
     return _of("audio-missing", "without their audio: {}", ids)
 
 
-def unknown_languages(lines: Iterable[dict[str, Any]], known: frozenset[str]) -> Objection:
-    """Languages the base has no token for; `known` is empty where only its tokenizer tells."""
-    return _of(
-        "unknown-language", "in a language the base model does not know: {}",
-        [line["id"] for line in lines if not line["language"] or (known and line["language"] not in known)],
-    )  # fmt: skip
+def fault(line: dict[str, Any], *, known: Collection[str], window: Window) -> str | None:
+    """Why a single row cannot be learnt from, or None; `known` is empty where only the base's tokenizer tells."""
+    text, language, seconds = (line["text"] or "").strip(), line["language"] or "", line["end_s"] - line["start_s"]
+    if not text:
+        return "no-text"
+    if not language or (known and language not in known):
+        return "unknown-language"
+    written, allowed = scripts(text), _SCRIPTS.get(language)
+    if allowed is not None and written and not written <= allowed:
+        return "wrong-script"
+    if not seconds >= SHORTEST_S:
+        return "too-short"
+    if seconds > window.max_s:
+        return "too-long"
+    if least_s(text) > seconds + _SLACK_S:
+        return "too-much-text"
+    return "too-many-labels" if workload.labels_of(text) > 2 * workload.MOST_LABELS else None  # the trainer counts
+
+
+def least_s(text: str) -> float:
+    """The shortest time in which anybody can say a text: by script, because a character is a letter or a syllable."""
+    seconds = 0.0
+    for character in text:
+        if character.isdigit():
+            seconds += 1 / _DIGITS_PER_S
+        elif character.isalpha() or unicodedata.category(character).startswith("M"):
+            seconds += 1 / _LETTERS_PER_S.get(_block(character), _OTHERS_PER_S)
+    return seconds
+
+
+def of_reason(reason: str, ids: list[str], rows: int, max_s: float) -> Objection:
+    """Rows that are left out for one reason, in words."""
+    sentence = _REASONS.get(reason, reason).replace("MAX", f"{max_s:g}")
+    return _of(reason, sentence, ids)
 
 
 def refusal(found: list[Objection]) -> PermanentError:
@@ -90,13 +135,9 @@ def _leaks(learnt: list[dict[str, Any]], test: list[dict[str, Any]]) -> list[Obj
     return found
 
 
-def _off_script(lines: list[dict[str, Any]]) -> list[str]:
-    wrong = []
-    for line in lines:
-        written, allowed = scripts(line["text"] or ""), _SCRIPTS.get(line["language"] or "")
-        if allowed is not None and written and not written <= allowed:
-            wrong.append(line["id"])
-    return wrong
+def _block(character: str) -> str:
+    name = unicodedata.name(character, "")
+    return next((script for prefix, script in _BLOCKS.items() if name.startswith(prefix)), "")
 
 
 def _of(code: str, sentence: str, ids: list[str]) -> Objection:

@@ -7,6 +7,7 @@ a trainer that loses its job stops at its next step.
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -20,9 +21,13 @@ from ml_backend import tables
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
 from ml_backend.tables import runs
+from training import reductions
 from training.workspace import Workspace, own_pid
 
 ROOT = Path(__file__).parents[1]
+_KILL_COUNTS = tuple(
+    Path(name) for name in ("/proc/vmstat", "/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
+)
 _LOOK_S = 0.5
 _BEAT_S = 60.0
 _STOP_S = 120.0  # for the last checkpoint, after being asked to stop
@@ -39,7 +44,8 @@ def train(
     """`result.json` of the trainer; its failures come back as the errors they were."""
     workspace.allow()
     (workspace.folder / "result.json").unlink(missing_ok=True)
-    log = workspace.folder / "trainer.log"
+    log, killed_before = workspace.folder / "trainer.log", _killed_for_memory()
+    began_at = log.stat().st_size if log.is_file() else 0
     with log.open("ab") as out:
         trainer = subprocess.Popen(
             _command(workspace), cwd=ROOT, stdout=out, stderr=out, stdin=subprocess.DEVNULL, pass_fds=(lock,)
@@ -53,6 +59,8 @@ def train(
     result = workspace.result()
     if result is None and context.db.row(runs, run_id).cancel_asked:
         return {"state": "stopped"}  # it did not stop by itself in time
+    if result is None and _was_killed(trainer.returncode, log, began_at) and _killed_for_memory() > killed_before:
+        raise reductions.too_large(workspace, "The system killed the trainer because memory ran out.")
     if result is None:
         raise RetryableError(
             "trainer-died",
@@ -62,6 +70,28 @@ def train(
     if result["state"] == "failed":
         raise _BRANCHES[result["branch"]](result["code"], result["sentence"], result["next"])
     return result
+
+
+def _was_killed(code: int | None, log: Path, began_at: int) -> bool:
+    """Ended by signal 9: itself, behind a shell, or one of several that the launcher tells of."""
+    if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        return True
+    with log.open("rb") as file:
+        file.seek(began_at)
+        told = file.read()
+    return b"SIGKILL" in told or re.search(rb"exitcode *: *-9\b", told) is not None
+
+
+def _killed_for_memory() -> int:
+    """How many processes the kernel has killed for memory: of this machine, else of this control group."""
+    counts = []
+    for path in _KILL_COUNTS:
+        try:
+            words = path.read_text(encoding="ascii").split()
+            counts.append(int(words[words.index("oom_kill") + 1]))
+        except (OSError, ValueError, IndexError):
+            continue
+    return sum(counts)
 
 
 def _command(workspace: Workspace) -> list[str]:

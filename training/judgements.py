@@ -75,14 +75,21 @@ def judge(
     now = evaluation.evaluate(context, candidate, dataset_id, report=_half(report, 0.5, "candidate"))
     pairs, left_out = _pairs(context, champion, candidate, before, now, language)
     row = context.db.row(model_versions, candidate.id)
-    paced = pace.compare(
-        context, champion, candidate, dataset_id, least_s=rules.speed_audio_s,
-        real_time_factor=before.scores["speed"]["real_time_factor"], report=lambda fraction, note: report(1.0, note),
-    )  # fmt: skip
-    others = fitness.objections(
-        before.scores, now.scores, row.parity, rules=rules, trained=row.run_id is not None, pace=paced
-    )
-    found = verdict.judge(pairs, others, rules=rules)
+
+    def judged(paced: dict[str, Any] | None) -> Verdict:
+        others = fitness.objections(
+            before.scores, now.scores, row.parity, rules=rules, trained=row.run_id is not None, pace=paced
+        )
+        return verdict.judge(pairs, others, rules=rules)
+
+    found, paced = judged(pace.NOT_RUN), None
+    if found.passed:  # else no race changes anything, and it takes minutes
+        paced = pace.compare(
+            context, champion, candidate, dataset_id, least_s=rules.speed_audio_s,
+            real_time_factor=before.scores["speed"]["real_time_factor"],
+            report=lambda fraction, note: report(1.0, note),
+        )  # fmt: skip
+        found = judged(paced)
     data = context.db.row(tables.datasets, dataset_id)
     body = {
         "candidate": candidate.version, "champion": champion.version, "language": language,

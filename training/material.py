@@ -1,7 +1,8 @@
 """Datasets -> the rows of a workspace: what is learnt, what it is watched on, and what is replayed against forgetting.
 
-Audio is cut as `training.export` cuts it. A row whose audio is gone, or that is longer than the base model's window, is
-not skipped in silence: the first refuses the run, the second is counted.
+Audio is cut as `training.export` cuts it. A row that cannot be learnt from (no text, no sound, longer than the base's
+window, more text than anybody can say in its time) is left out by name, and one of them never ends a run; where they
+are many, something is wrong with the data as a whole, and the run is refused.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from training.export import audio
 from training.workspace import NEW, REPLAY, Row, Workspace
 
 _HEADER_BYTES = 44
-_SHORTEST_S = 0.2
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Material:
 
     @property
     def clips(self) -> int:
-        return sum(line["split"] == "train" for line in self.new + self.replay)
+        return len([line for line in self.new + self.replay if line["split"] == "train"])
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -55,35 +55,59 @@ def gather(context: Context, dataset_id: int, replay_id: int, base: Base, *, mos
     lines = [_taught(line, known) for line in dataset.read(context, dataset_id)]
     found = checks.objections(lines)
     learnt = [line for line in lines if line["split"] in ("train", "validation")]
-    found += [one for one in (checks.unknown_languages(learnt, known),) if one.count]
-    material = Material([line for line in learnt if _fits(line, base)])
+    left_out: dict[str, list[str]] = {}
+    material = Material(_usable(context, learnt, base, left_out), left_out=left_out)
+    unfit = sum(len(ids) for ids in left_out.values())
+    if unfit > _bearable(len(learnt), most_left_out) or (learnt and not material.clips):
+        found += [*_unfit(material, learnt, base, most_left_out)]
     if replay_id:
         older = [_taught(line, known) for line in dataset.read(context, replay_id)]
         older = [line for line in older if line["split"] in ("train", "validation")]
         tested = {line["audio_sha256"] for line in lines if line["split"] == "test"}
-        material.replay = [line for line in older if _fits(line, base) and line["audio_sha256"] not in tested]
-        material.left_out["replay-tested"] = [line["id"] for line in older if line["audio_sha256"] in tested]
-    material.left_out["too-long"] = [line["id"] for line in learnt if _length(line) > base.window.max_s]
-    material.left_out["too-short"] = [line["id"] for line in learnt if _length(line) < _SHORTEST_S]
-    material.left_out = {reason: ids for reason, ids in material.left_out.items() if ids}
-    if len(learnt) - len(material.new) > most_left_out * max(1, len(learnt)):
-        found.append(_unfit(material, learnt, base, most_left_out))
-    with audio.Clips(context) as clips:
-        clips.expect(material.new + material.replay)
-        gone = [line["id"] for line in material.new + material.replay if not clips.known(line)]
-    found += [one for one in (checks.missing_audio(gone),) if one.count]
+        replayed: dict[str, list[str]] = {}
+        usable = _usable(context, older, base, replayed)
+        material.replay = [line for line in usable if line["audio_sha256"] not in tested]
+        replayed["tested"] = [line["id"] for line in older if line["audio_sha256"] in tested]
+        left_out |= {f"replay-{reason}": ids for reason, ids in replayed.items() if ids}
     if found:
         raise checks.refusal(found)
     return material
 
 
-def write(context: Context, material: Material, workspace: Workspace) -> list[Row]:
-    """Audio and rows into the workspace. Raises the same refusal when audio turns out to be gone now."""
+def write(context: Context, material: Material, workspace: Workspace, *, most_left_out: float) -> list[Row]:
+    """Audio and rows into the workspace; what turns out to have no audio now is left out as well."""
     gone: list[str] = []
     rows = workspace.write_rows(_cut(context, material, gone))
     if gone:
-        raise checks.refusal([checks.missing_audio(gone)])
+        material.left_out["audio-missing"] = [*material.left_out.get("audio-missing", []), *gone]
+        if len(gone) > _bearable(len(rows) + len(gone), most_left_out) or not any(r.split == "train" for r in rows):
+            raise checks.refusal([checks.missing_audio(gone)])
+        kept = {row.id for row in rows}
+        material.new = [line for line in material.new if line["id"] in kept]
+        material.replay = [line for line in material.replay if line["id"] in kept]
     return rows
+
+
+def _usable(
+    context: Context, lines: list[dict[str, Any]], base: Base, left_out: dict[str, list[str]]
+) -> list[dict[str, Any]]:
+    """The lines that can be learnt from; the others by reason in `left_out`."""
+    usable = []
+    with audio.Clips(context) as clips:
+        clips.expect(lines)
+        for line in lines:
+            reason = checks.fault(line, known=base.languages, window=base.window)
+            if reason is None and not clips.known(line):
+                reason = "audio-missing"
+            if reason is None:
+                usable.append(line)
+            else:
+                left_out.setdefault(reason, []).append(line["id"])
+    return usable
+
+
+def _bearable(rows: int, most_left_out: float) -> float:
+    return max(1.0, most_left_out * rows) if most_left_out else 0.0
 
 
 def _cut(context: Context, material: Material, gone: list[str]) -> Iterator[tuple[Row, npt.NDArray[np.float32]]]:
@@ -108,19 +132,16 @@ def _taught(line: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:
     return line if language in known or language == first else {**line, "language": first}
 
 
-def _fits(line: dict[str, Any], base: Base) -> bool:
-    return _SHORTEST_S <= _length(line) <= base.window.max_s
-
-
 def _length(line: dict[str, Any]) -> float:
     return float(line["end_s"] - line["start_s"])
 
 
-def _unfit(material: Material, learnt: list[dict[str, Any]], base: Base, most_left_out: float) -> checks.Objection:
-    ids = material.left_out.get("too-long", []) + material.left_out.get("too-short", [])
-    sentence = (
-        f"{len(ids)} of {len(learnt)} rows do not fit the base's window of {base.window.max_s:g} s, where at most "
-        f"{most_left_out:.0%} may be left out: take a base with a longer window, or allow more with "
-        "`--option most_left_out=0.5`"
-    )
-    return checks.Objection("window", sentence, len(ids), tuple(ids[:20]))
+def _unfit(
+    material: Material, learnt: list[dict[str, Any]], base: Base, most_left_out: float
+) -> Iterator[checks.Objection]:
+    """Every reason with its rows, and last what may be done about it."""
+    for reason, ids in material.left_out.items():
+        yield checks.of_reason(reason, ids, len(learnt), base.window.max_s)
+    count = sum(len(ids) for ids in material.left_out.values())
+    share = f"{count} of {len(learnt)} rows cannot be learnt from, where at most {most_left_out:.0%} may be left out"
+    yield checks.Objection("left-out", f"{share}; more are allowed with `--option most_left_out=0.5`", count)

@@ -22,6 +22,7 @@ from training.export import audio
 from training.export.splits import TEST
 
 ROUNDS = 3
+NOT_RUN = {"ratio": 0.0}  # of a candidate that is refused for other reasons
 _WORK_S = 60.0  # about so long may one version compute in one round
 _MOST_AUDIO_S = 300.0
 Report = Callable[[float, str], None]

@@ -37,7 +37,7 @@ def train_requested(context: JobContext, run_id: int | None = None, project_id: 
             context.report(1.0, f"Run {answer.run_id} begins.")
         return
     row = runs.find(context, run_id)
-    if row.state in runs.OVER or row.step not in STEPS:
+    if (row.state in runs.OVER and not runs.resumable(context, row)) or row.step not in STEPS:
         context.report(1.0, f"Run {run_id} is {row.state}.")
         return
     if row.cancel_asked:
@@ -51,9 +51,12 @@ def train_requested(context: JobContext, run_id: int | None = None, project_id: 
     except devices.Busy:
         later = tables.now() + devices.LOOK_AGAIN
     except (PermanentError, ConfigurationError) as error:
-        state = "refused" if error.code in REFUSALS else "failed"
-        _end(context, run_id, state=state, code=error.code, reason=error.sentence)
-        if state == "failed":
+        state, reason = "refused" if error.code in REFUSALS else "failed", error.sentence
+        if state == "failed" and runs.version_of(context, run_id):
+            state = runs.TRAINED
+            reason = f"trained, not served: {reason} {error.next_step} `train resume {run_id}` goes on.".strip()
+        _end(context, run_id, state=state, code=error.code, reason=reason)
+        if state != "refused":
             raise
         context.report(1.0, f"Refused: {error.sentence}")
         return
@@ -115,8 +118,9 @@ STEPS: Mapping[str, Callable[[JobContext, sa.Row[Any]], datetime | None]] = {
 
 
 def _begin(context: JobContext, row: sa.Row[Any]) -> None:
-    waiting = sa.and_(run_rows.c.id == row.id, run_rows.c.state == "waiting")
-    values = {"state": "running", "started_at": tables.now(), "updated_at": tables.now()}
+    waiting = sa.and_(run_rows.c.id == row.id, run_rows.c.state != "running")
+    values = {"state": "running", "started_at": row.started_at or tables.now(), "updated_at": tables.now()}
+    values |= {"finished_at": None, "reason_code": None, "reason": None}
     with context.db.transaction() as connection:
         connection.execute(sa.update(run_rows).where(waiting).values(**values))
 

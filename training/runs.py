@@ -17,21 +17,25 @@ from typing import Any
 import sqlalchemy as sa
 
 from ml_backend import devices, jobs, manifest, model_files, packages, registry, tables
+from ml_backend import material as material_facts
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import ConfigurationError, InvalidInput, KaanError, PermanentError, RetryableError
 from ml_backend.tables import datasets, model_versions, runs
 from training import bases, dataset, estimates, following, material
 from training.arguments import Arguments
 from training.bases import Base
-from training.workspace import Workspace
+from training.workspace import NEW, RATE_HZ, REPLAY, Row, Workspace
 
 OVER = ("done", "failed", "cancelled", "refused")
+TRAINED, INTERRUPTED = "trained", "interrupted"  # weights are whole, and not served; its process is gone
+LEAST_WORDS = 100  # of validation, below which nobody can tell whether a step was better than the base
 Report = Callable[[float, str], None]
 _PERSONAL = (
     "checkpoints", "audio.i16", "features.f16", "features.json", "rows.jsonl", "plan.json", "best.safetensors",
-    "weights", "model",
+    "weights", "model", "learnt.json", "result.json",
 )  # fmt: skip
-_KEPT = ("wer", "old_wer", "before", "average", "best_step", "stopped")
+_ONLY_TO_LEARN = ("checkpoints", "best.safetensors")
+_KEPT = ("wer", "old_wer", "before", "average", "best_step", "trained_step", "stopped")
 _REFUSALS = ("training-data-refused", "training-memory", "training-time", "training-disk", "dataset-superseded")
 
 
@@ -89,29 +93,89 @@ def execute(context: Context, run_id: int, *, report: Report = lambda fraction, 
     made = version_of(context, run_id)
     if made is not None:
         return made
-    if row.state in OVER:
+    if row.state in OVER and not resumable(context, row):
         raise PermanentError("run-over", f"Run {run_id} is {row.state} already.", "Start a new one.")
     if row.cancel_asked:
         _cancelled(context, run_id)
         return None
     workspace = Workspace(folder_of(context, run_id))
     workspace.folder.mkdir(parents=True, exist_ok=True)
-    _note(context, run_id, state="running", started_at=row.started_at or tables.now(), folder=str(workspace.folder))
+    _note(
+        context, run_id, state="running", started_at=row.started_at or tables.now(), folder=str(workspace.folder),
+        finished_at=None, reason_code=None, reason=None,
+    )  # fmt: skip
     try:
         with workspace.locked() as lock:
             base = _prepared(context, row, workspace, report)
             result = workspace.result()
-            if result is None or result["state"] != "done":
+            if result is None or result["state"] != "done" or not result["parity"]["passed"]:
                 result = following.train(context, run_id, workspace, lock=lock, report=report)
             if result["state"] == "stopped":
                 _cancelled(context, run_id)
                 return None
+            _note_left_out(context, run_id, workspace)
+            _require_worth(result)
             return _registered(context, row, workspace, base, result)
-    except RetryableError:
+    except RetryableError as error:
+        _paused(context, run_id, error)
         raise
     except (PermanentError, ConfigurationError) as error:
-        _ended(context, run_id, "refused" if error.code in _REFUSALS else "failed", error)
+        _stopped_by(context, run_id, workspace, error)
         raise
+    except BaseException:
+        _note(context, run_id, state=INTERRUPTED, reason_code="interrupted", reason=_gone(run_id))
+        raise
+
+
+def register(context: Context, run_id: int) -> str:
+    """Make the weights that a run has kept a version, whatever kept them from being served; its record says what."""
+    row = find(context, run_id)
+    made = version_of(context, run_id)
+    if made is not None:
+        return made
+    workspace = Workspace(folder_of(context, run_id))
+    if row.state == "running" and material_facts.alive(context.db, row):
+        raise RetryableError("run-under-way", f"Run {run_id} is still running.", f"Wait, or `train cancel {run_id}`.")
+    if workspace.learnt() is None:
+        raise PermanentError(
+            "no-weights-kept", f"Run {run_id} has kept no weights.", f"`train show {run_id}` says what became of it."
+        )
+    with workspace.locked() as lock:
+        result = workspace.result()
+        if result is None or result.get("parity") is None:
+            _note(context, run_id, state="running", finished_at=None)
+            try:
+                result = following.train(context, run_id, workspace, lock=lock, report=lambda fraction, note: None)
+            except KaanError as error:
+                _stopped_by(context, run_id, workspace, error)
+                raise
+        return _registered(context, row, workspace, _base_of(workspace.plan()), result, insisted=True)
+
+
+def state_of(context: Context, row: Any) -> str:
+    """A run's state as it is; `interrupted` where its row still says running and its process is gone."""
+    with context.db.reading() as connection:
+        return material_facts.state_of(connection, row)
+
+
+def resumable(context: Context, row: Any) -> bool:
+    """Whether a run that is over has something learnt that its next attempt can go on from."""
+    return row.state == "failed" and Workspace(folder_of(context, row.id)).begun
+
+
+def change(context: Context, run_id: int, options: dict[str, Any]) -> None:
+    """Other options for what a run still has to do: what did not fit, or kept it from being served."""
+    row, workspace = find(context, run_id), Workspace(folder_of(context, run_id))
+    if not options:
+        return
+    whole = {**options_of(row).to_json(), **options}
+    arguments = Arguments.from_json(whole)
+    plan = workspace.plan()
+    if plan:
+        arguments = Arguments.from_json({**plan["arguments"], **options})
+        workspace.write_plan({**plan, "arguments": arguments.to_json()})
+        (workspace.folder / "result.json").unlink(missing_ok=True)
+    _note(context, run_id, arguments={**(row.arguments or {}), "options": Arguments.from_json(whole).to_json()})
 
 
 def cancel(context: Context, run_id: int) -> str:
@@ -120,7 +184,7 @@ def cancel(context: Context, run_id: int) -> str:
     if row.state in OVER:
         return f"Run {run_id} is {row.state} already."
     _note(context, run_id, cancel_asked=True)
-    if row.state == "waiting":
+    if row.state in ("waiting", TRAINED, INTERRUPTED) or not material_facts.alive(context.db, row):
         _cancelled(context, run_id)
         return f"Run {run_id} is cancelled."
     return f"Run {run_id} is asked to stop; nothing of it is registered."
@@ -163,6 +227,7 @@ def _prepared(context: Context, row: Any, workspace: Workspace, report: Report) 
         return _base_of(plan)
     report(0.0, "reading the dataset")
     base = bases.find(context, arguments.base)
+    known = base.languages
     manifest.require_name(arguments.name or base.name)
     arguments = arguments.settled(base.window.pad_to_s)
     found = material.gather(
@@ -170,13 +235,15 @@ def _prepared(context: Context, row: Any, workspace: Workspace, report: Report) 
     )
     estimate = _estimate(context, base, arguments, found, workspace)
     _note(context, row.id, base_version=base.version or base.location, estimate=estimate, metrics=found.to_json())
-    material.write(context, found, workspace)
-    languages = sorted(set(base.languages) | {line["language"] for line in found.new})
+    material.write(context, found, workspace, most_left_out=arguments.most_left_out)
+    _note(context, row.id, metrics=found.to_json())
+    languages = sorted(set(known) | {line["language"] for line in found.new + found.replay})
     workspace.write_plan(
         {
             "arguments": arguments.to_json(), "base": base.location, "base_version": base.version,
             "base_name": base.name, "name": arguments.name or base.name, "window": asdict(base.window),
-            "languages": languages, "memory_share": context.settings.training_memory_share,
+            "languages": languages, "base_languages": list(known),
+            "memory_share": context.settings.training_memory_share,
             "trained_on": f"{_dataset_name(context, row)}, run {row.id}, from {base.name}",
         }
     )  # fmt: skip
@@ -189,24 +256,49 @@ def _estimate(
     size = bases.size_of(base)
     if size is None:
         return None
+    lines = [(NEW, line) for line in found.new] + [(REPLAY, line) for line in found.replay]
+    rows = [
+        Row(
+            line["id"], line["text"], line["language"], 0, int((line["end_s"] - line["start_s"]) * RATE_HZ),
+            line["split"], part, line.get("speaker_id") or "",
+        )
+        for part, line in lines
+    ]  # fmt: skip
     estimate = estimates.estimate(
-        size, arguments, train_s=found.train_s, max_s=base.window.max_s, padded_s=base.window.pad_to_s,
-        clips=found.clips, folder=workspace.folder, memory_share=context.settings.training_memory_share,
+        size, arguments, estimates.Load.of(rows, base.window, arguments), folder=workspace.folder,
+        memory_share=context.settings.training_memory_share,
     )  # fmt: skip
-    estimates.refuse_what_cannot_fit(estimate, arguments, min_free_disk_mb=context.settings.min_free_disk_mb)
+    estimates.refuse_what_cannot_fit(
+        estimate, arguments, min_free_disk_mb=context.settings.min_free_disk_mb, padded_s=base.window.pad_to_s
+    )
     return estimate.to_json()
 
 
-def _registered(context: Context, row: Any, workspace: Workspace, base: Base, result: dict[str, Any]) -> str:
-    """Both forms of the model in the object store, and the version's row with its lineage."""
-    if not result["parity"]["passed"]:
-        parity = result["parity"]
+def _require_worth(result: dict[str, Any]) -> None:
+    """What was learnt is served only when it was better than nothing, and its served form is the trained one."""
+    parity = result["parity"]
+    if not parity["passed"]:
         raise PermanentError(
             "parity-failed",
-            f"The served form hears {100 * parity['difference']:.1f} % of words otherwise than the trained one "
-            f"({100 * parity['bound']:.1f} % are allowed).",
-            "Use --quantization float16 or float32.",
+            f"The served form writes {100 * parity['difference']:.1f} % of {parity['words']} words otherwise than the "
+            f"trained one ({100 * parity['bound']:.1f} % are allowed), with a WER of {100 * parity['wer_served']:.1f} "
+            f"against {100 * parity['wer_trained']:.1f} %.",
+            "Try --quantization float32, or allow more with --option parity_bound=0.05.",
         )
+    before, words = result.get("before"), result.get("words") or 0
+    if before and result["best_step"] == 0 and words >= LEAST_WORDS and result.get("wer") is not None:
+        raise PermanentError(
+            "no-step-better",
+            f"No step was better than the base: WER {100 * before['wer']:.1f} % before, {100 * result['wer']:.1f} % at "
+            f"the best step ({result.get('trained_step')}), of {words} words.",
+            "More rows, a lower --learning-rate or --method lora may help.",
+        )
+
+
+def _registered(
+    context: Context, row: Any, workspace: Workspace, base: Base, result: dict[str, Any], *, insisted: bool = False
+) -> str:
+    """Both forms of the model in the object store, and the version's row with its lineage."""
     _require_unerased(context, row)
     version = str(result["model_version"])
     weights = model_files.publish(context, workspace.weights, f"{model_files.WEIGHTS}/{version}")
@@ -220,7 +312,9 @@ def _registered(context: Context, row: Any, workspace: Workspace, base: Base, re
     registry.register(context, location, run_id=row.id, lineage=lineage, parity=result["parity"])
     metrics = dict(context.db.row(runs, row.id).metrics or {})
     metrics["result"] = {key: result.get(key) for key in _KEPT}
-    ended = {} if row.step else {"state": "done", "finished_at": tables.now()}
+    ended = {"state": "done", "finished_at": tables.now(), "reason_code": None, "reason": None}
+    if row.step and not insisted:  # steps follow
+        ended = {"state": "running"}
     _note(context, row.id, metrics=metrics, **ended)
     _clear(context, row.id)
     for made in (workspace.weights, workspace.model):
@@ -244,8 +338,11 @@ def _clear(context: Context, run_id: int) -> None:
     """Nobody's voice or words stay in the folder of a run that is over; its log and progress do."""
     folder = folder_of(context, run_id)
     for name in _PERSONAL:
-        path = folder / name
-        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        _remove(folder / name)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _dataset_name(context: Context, row: Any) -> str:
@@ -266,10 +363,42 @@ def _cancelled(context: Context, run_id: int) -> None:
     _clear(context, run_id)
 
 
-def _ended(context: Context, run_id: int, state: str, error: KaanError) -> None:
-    sentence = f"{error.sentence} {error.next_step}".strip()
+def _stopped_by(context: Context, run_id: int, workspace: Workspace, error: KaanError) -> None:
+    """The run's end, for a reason that stays. What it has learnt is kept, unless nobody may have it any more."""
+    erased = error.code == "dataset-superseded"
+    if workspace.learnt() is not None and not erased:
+        keeps = f"Its weights are kept: `train resume {run_id}` goes on, `models register --run {run_id}` takes them."
+        sentence = f"trained, not served: {error.sentence} {error.next_step} {keeps}"
+        _note(context, run_id, state=TRAINED, finished_at=tables.now(), reason_code=error.code, reason=sentence)
+        for name in _ONLY_TO_LEARN:
+            _remove(workspace.folder / name)
+        return
+    state = "refused" if error.code in _REFUSALS else "failed"
+    sentence, kept = f"{error.sentence} {error.next_step}".strip(), workspace.begun and not erased
+    if kept:
+        sentence += f" Its last checkpoint is kept: `train resume {run_id}` goes on from it, with other options."
     _note(context, run_id, state=state, finished_at=tables.now(), reason_code=error.code, reason=sentence)
-    _clear(context, run_id)
+    if not kept:
+        _clear(context, run_id)
+
+
+def _paused(context: Context, run_id: int, error: KaanError) -> None:
+    """Nobody works on it now: its job tries again by itself, a person with `train resume`."""
+    sentence = f"{error.sentence} {error.next_step} `train resume {run_id}` goes on.".strip()
+    _note(context, run_id, state=INTERRUPTED, reason_code=error.code, reason=sentence)
+
+
+def _gone(run_id: int) -> str:
+    return f"Its process is gone. `train resume {run_id}` goes on from its last whole checkpoint."
+
+
+def _note_left_out(context: Context, run_id: int, workspace: Workspace) -> None:
+    """Rows that only the trainer could tell to be unfit, beside those that were left out before."""
+    found = next((line["left_out"] for line in workspace.progress() if line["phase"] == "left-out"), None)
+    if found:
+        metrics = dict(context.db.row(runs, run_id).metrics or {})
+        shown = {reason: {"count": len(ids), "rows": ids[:20]} for reason, ids in found.items()}
+        _note(context, run_id, metrics={**metrics, "left_out": {**metrics.get("left_out", {}), **shown}})
 
 
 def _note(context: Context, run_id: int, **values: Any) -> None:

@@ -102,8 +102,11 @@ def _under_way(connection: Connection, kind: str) -> int | None:
     """A run that goes on: of the pipeline, or started by hand and heard of lately (its terminal may be closed)."""
     lately = runs.c.updated_at > tables.now() - HEARD_OF
     alive = sa.and_(runs.c.kind == kind, runs.c.state.in_(material.UNDER_WAY))
-    found = sa.select(runs.c.id).where(alive, sa.or_(runs.c.step.is_not(None), lately)).order_by(runs.c.id)
-    return connection.execute(found.limit(1)).scalar()
+    found = sa.select(runs).where(alive, sa.or_(runs.c.step.is_not(None), lately)).order_by(runs.c.id)
+    for row in connection.execute(found.limit(20)).all():
+        if row.step is not None or material.state_of(connection, row) != "interrupted":
+            return int(row.id)
+    return None
 
 
 def _end_abandoned(connection: Connection, kind: str) -> None:
@@ -132,7 +135,7 @@ def _refusal(number: int, least: int, under_way: int | None) -> tuple[str | None
 def _ended_badly(connection: Connection, run_id: int | None) -> bool:
     """Whether the last run came to nothing: then a person may try once more with the same samples."""
     found = sa.select(runs.c.state).where(runs.c.id == run_id)
-    return connection.execute(found).scalar() in ("failed", "cancelled", "refused")
+    return connection.execute(found).scalar() in ("failed", "cancelled", "refused", "trained", "interrupted")
 
 
 def _lock(connection: Connection, kind: str) -> None:

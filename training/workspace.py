@@ -128,6 +128,19 @@ class Workspace:
     def write_result(self, result: dict[str, Any]) -> None:
         write_json(self.folder / "result.json", result)
 
+    def write_learnt(self, learnt: dict[str, Any]) -> None:
+        """What the training came to; written when its weights are whole, before they are converted."""
+        write_json(self.folder / "learnt.json", learnt)
+
+    def learnt(self) -> dict[str, Any] | None:
+        """None until the weights are whole: what comes after them can then be done again."""
+        return read_json(self.folder / "learnt.json") if self.weights.is_dir() else None
+
+    @property
+    def begun(self) -> bool:
+        """Whether something was learnt that a later attempt can go on from."""
+        return self.weights.is_dir() or any(self.checkpoints.glob("checkpoint-*/seal.json"))
+
     def result(self) -> dict[str, Any] | None:
         return read_json(self.folder / "result.json")
 

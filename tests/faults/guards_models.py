@@ -24,8 +24,8 @@ def _checkpoints() -> None:
 @guard("one-order-of-the-data")
 def _order() -> None:
     """A resumed run reads from the first batch on."""
-    batches = module("training.trainers.asr.batches")
-    batches.PlannedBatches.__iter__ = lambda self: self._all()
+    windows = module("training.trainers.asr.windows")
+    windows.PlannedBatches.__iter__ = lambda self: self._all()
 
 
 @guard("checkpoints-are-sealed")
@@ -151,6 +151,45 @@ def _machine() -> None:
 @guard("a-full-disk-is-known-to-the-trainer")
 def _trainer_disk() -> None:
     _set("training.trainers.asr.__main__", "_of_machine", lambda workspace, error: None)
+
+
+@guard("a-batch-counts-what-it-is-padded-to")
+def _padded_batches() -> None:
+    """Windows of a published Whisper count with what was said in them."""
+    module("training.trainers.asr.batches").Order.padded_s = lambda self, pick: pick.duration_s
+
+
+@guard("out-of-memory-is-known-in-all-its-words")
+def _out_of_memory() -> None:
+    _set("training.trainers.asr.__main__", "_NO_MEMORY", ())
+
+
+@guard("the-kernel-is-asked-whether-it-killed")
+def _killed_for_memory() -> None:
+    _set("training.following", "_killed_for_memory", lambda: 0)
+
+
+@guard("what-was-learnt-is-kept")
+def _kept_weights() -> None:
+    """A run that fails after its training is over, and its folder empty."""
+    module("training.workspace").Workspace.learnt = lambda self: None
+
+
+@guard("a-gone-process-is-not-running")
+def _gone_process() -> None:
+    _set("ml_backend.material", "state_of", lambda connection, row: row.state)
+
+
+@guard("single-bad-rows-are-left-out")
+def _bad_rows() -> None:
+    _set("training.checks", "fault", lambda line, **named: None)
+
+
+@guard("no-race-once-the-answer-is-no")
+def _no_race() -> None:
+    """Every candidate is raced, whatever is known already."""
+    verdict = module("training.scoring.verdict")
+    verdict.Verdict.passed = property(lambda self: True)
 
 
 @guard("a-taken-device-is-no-failure")

@@ -96,11 +96,39 @@ MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
             ),
             "bad-data-is-refused",
         ),
+        ((f"{RUNS}test_one_bad_row_never_ends_a_run_it_is_left_out_by_name",), "single-bad-rows-are-left-out"),
     ),
     73: (
         (
             (f"{TRAINER}main.py::test_the_reason_is_told_and_the_checkpoint_before_remains",),
             "a-full-disk-is-known-to-the-trainer",
+        ),
+        (
+            (f"{TRAINER}main.py::test_the_reason_is_told_and_the_checkpoint_before_remains",),
+            "out-of-memory-is-known-in-all-its-words",
+        ),
+        (
+            (f"{TRAINER}batches.py::test_windows_of_a_published_whisper_count_with_the_30_s_they_are_padded_to",),
+            "a-batch-counts-what-it-is-padded-to",
+        ),
+        (
+            (
+                "tests/training/test_following.py::"
+                "test_a_killed_trainer_ran_out_of_memory_only_where_the_kernel_says_so",
+            ),
+            "the-kernel-is-asked-whether-it-killed",
+        ),
+        (
+            ("tests/training/test_kept_runs.py::test_a_run_that_fails_parity_keeps_its_weights_and_goes_on_from_them",),
+            "what-was-learnt-is-kept",
+        ),
+        (
+            ("tests/training/test_kept_runs.py::test_a_run_whose_process_is_gone_is_not_shown_as_running",),
+            "a-gone-process-is-not-running",
+        ),
+        (
+            (f"{PROMOTION}test_no_race_is_run_where_it_changes_nothing",),
+            "no-race-once-the-answer-is-no",
         ),
         (
             ("tests/training/test_bases.py::test_what_this_machine_cannot_do_is_said_before_anything_is_loaded",),

@@ -26,7 +26,7 @@ from training.scoring.bootstrap import Interval
 
 OLD_TEST = 200  # clips: a rise of three points is told from luck
 OPTIONS: dict[str, Any] = {
-    "base": "bundled", "steps": 240, "learning_rate": 4e-4, "batch_s": 28.0, "replay_share": 0.35, "noise_share": 0.1,
+    "base": "bundled", "steps": 240, "learning_rate": 4e-4, "batch_s": 52.0, "replay_share": 0.35, "noise_share": 0.1,
     "several_share": 0.0, "timestamped_share": 0.25, "tempo": 0.06, "masks": 0, "validate_every": 60,
     "validation_clips": 80, "threads": 1, "device": "cpu", "patience": 0,
 }  # fmt: skip

@@ -16,6 +16,7 @@ from training import bases, estimates
 from training.arguments import Arguments
 from training.bundled.places import TWIN_FOLDER
 from training.trainers.asr import machine
+from training.workspace import RATE_HZ, Row
 
 
 @pytest.fixture
@@ -76,18 +77,13 @@ def test_a_version_that_is_there_only_as_it_is_served_cannot_be_trained_and_says
     assert refused.value.code == "no-weights"
 
 
+ROWS = [Row(f"r{n}", "please send it to the new address " * 4, "en", 0, 9 * RATE_HZ) for n in range(400)]
+
+
 def guess(name: str, folder: Path, memory_share: float = 1.0, **options):
-    found = bases._published(name)
-    return estimates.estimate(
-        bases.size_of(found),
-        Arguments(**options).settled(30.0),
-        train_s=36_000,
-        max_s=30,
-        padded_s=30,
-        clips=4000,
-        folder=folder,
-        memory_share=memory_share,
-    )
+    found, arguments = bases._published(name), Arguments(**options).settled(30.0)
+    load = estimates.Load.of(ROWS, found.window, arguments)
+    return estimates.estimate(bases.size_of(found), arguments, load, folder=folder, memory_share=memory_share)
 
 
 def test_a_large_model_needs_what_it_is_known_to_need_and_adapters_need_less(tmp_path):
@@ -96,11 +92,28 @@ def test_a_large_model_needs_what_it_is_known_to_need_and_adapters_need_less(tmp
     )
     assert 25_000 < full.memory_mb < 60_000
     assert 6_000 < adapters.memory_mb < 0.6 * full.memory_mb
-    assert (
-        guess("large-v3", tmp_path, gradient_checkpointing=True, device="cpu", batch_s=30.0).memory_mb < full.memory_mb
+    recomputed, kept = (
+        guess("large-v3", tmp_path, gradient_checkpointing=each, device="cpu", batch_s=120.0) for each in (True, False)
     )
+    assert recomputed.memory_mb < kept.memory_mb
     assert guess("small", tmp_path, device="cpu").hours < full.hours
     assert adapters.disk_mb < full.disk_mb
+
+
+def test_time_is_estimated_by_the_processor_s_own_seconds_not_by_how_busy_it_is_now(monkeypatch):
+    """A clock on the wall that jumps, as on a machine where everybody computes, changes nothing."""
+    quiet = estimates._core_gflops()
+    monkeypatch.setattr(estimates.time, "perf_counter", lambda: next(jumping))
+    monkeypatch.setattr(estimates.time, "monotonic", lambda: next(jumping))
+    jumping = iter(range(0, 100_000, 1000))
+    assert 0.2 < estimates._core_gflops() / quiet < 5
+
+
+def test_a_batch_of_a_published_whisper_is_estimated_by_its_padded_windows(tmp_path):
+    few, many = (guess("base", tmp_path, device="cpu", batch_s=seconds) for seconds in (60.0, 240.0))
+    assert (few.batch_windows, many.batch_windows) == (2, 8)
+    assert few.window_s == many.window_s == 30.0
+    assert few.steps == 4 * many.steps
 
 
 def test_of_a_gpu_only_the_part_that_training_may_take_is_counted(tmp_path, monkeypatch):

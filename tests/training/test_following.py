@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from training import following
+from ml_backend.errors import PermanentError, RetryableError
+from tests.training import spoken
+from tests.training.spoken import Line
+from training import following, reductions, runs
+from training.arguments import Arguments
+from training.workspace import Workspace
 
 LAUNCHER = """epoch 1 of 3
 [rank1]: Traceback (most recent call last):
@@ -31,3 +36,44 @@ training.trainers.asr FAILED
 def test_a_dead_trainers_error_is_told_rather_than_the_frame_around_it(tmp_path: Path, log: str, told: str) -> None:
     (tmp_path / "trainer.log").write_text(log)
     assert following._last_line(tmp_path / "trainer.log") == told
+
+
+@pytest.mark.parametrize(
+    ("code", "log", "killed"),
+    [
+        (-9, "", True),
+        (137, "", True),
+        (1, "exitcode : -9 (pid: 42)", True),
+        (1, "Signal 9 (SIGKILL) received by PID 42", True),
+        (1, "exitcode : 1 (pid: 42)", False),
+        (-15, "", False),
+    ],
+)
+def test_a_trainer_killed_by_signal_9_is_known_also_behind_its_launcher(tmp_path, code, log, killed):
+    (tmp_path / "trainer.log").write_text("exitcode : -9 of an earlier attempt\n" + log)
+    assert following._was_killed(code, tmp_path / "trainer.log", 36) is killed
+
+
+@pytest.mark.parametrize(
+    ("counted", "raised", "code"),
+    [((3, 4), PermanentError, reductions.OUT_OF_MEMORY), ((3, 3), RetryableError, "trainer-died")],
+)
+def test_a_killed_trainer_ran_out_of_memory_only_where_the_kernel_says_so(tmp_path, monkeypatch, counted, raised, code):
+    """The trainer kills itself, the kernel's counter is a file: what it tells before and after decides."""
+    context = spoken.opened(tmp_path / "data")
+    dataset_id = spoken.dataset_of(context, "calls", [Line("a", spoken.tone(1), "x")], tmp_path / "scratch")
+    run_id = runs.create(context, dataset_id, Arguments(), who="a test", why="to see")
+    counter, workspace = tmp_path / "vmstat", Workspace(tmp_path / "run")
+    counter.write_text(f"pgfault 7\noom_kill {counted[0]}\n")
+    workspace.folder.mkdir()
+    workspace.write_plan({"arguments": Arguments(batch_s=240.0).to_json(), "window": {"pad_to_s": 30.0}})
+    script = f"printf 'oom_kill {counted[1]}' > {counter}; kill -9 $$"
+    monkeypatch.setattr(following, "_KILL_COUNTS", (counter,))
+    monkeypatch.setattr(following, "_command", lambda workspace: ["/bin/sh", "-c", script])
+    try:
+        with (tmp_path / "lock").open("w") as lock, pytest.raises(raised) as error:
+            following.train(context, run_id, workspace, lock=lock.fileno(), report=lambda fraction, note: None)
+    finally:
+        context.db.dispose()
+    assert error.value.code == code
+    assert code == "trainer-died" or "--batch-s 120" in error.value.next_step

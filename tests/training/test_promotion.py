@@ -146,6 +146,20 @@ def test_with_too_few_calls_nothing_is_told_and_it_says_how_many_are_missing(tmp
     gate.context.db.dispose()
 
 
+def test_no_race_is_run_where_it_changes_nothing(gate, tmp_path, monkeypatch):
+    """Minutes of processor time, and the answer is no already: nothing can be told, or it is not better."""
+    raced = []
+    monkeypatch.setattr(judgements.pace, "compare", lambda *given, **named: raced.append(given[2].version))
+    few = gate_of(tmp_path / "few", calls=5)
+    assert outcome(few.try_("good", Ear(wrong=0.08))) == "cannot-tell"
+    gate.try_("same", Ear(wrong=0.17))
+    gate.try_("worse", Ear(wrong=0.3))
+    few.context.db.dispose()
+    assert raced == []
+    better = gate.try_("better", Ear(wrong=0.05), parity=PASSED)
+    assert raced == [better.judgement.body["candidate"]]
+
+
 def test_what_one_of_them_learnt_from_is_compared_by_nobody(gate, tmp_path):
     """The candidate's training had the first twenty calls; on them it is perfect, on the others as the champion."""
     lines = [spoken.Line(f"learnt-{n}", spoken.tone(n, seconds=0.05), "x", "hi", f"caller-{n // 2}") for n in range(60)]

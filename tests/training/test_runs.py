@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -11,7 +12,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
+import numpy as np
 import pytest
 
 from ml_backend import cli, devices, jobs, model_files, registry
@@ -23,11 +26,12 @@ from ml_backend.tables import model_versions, runs
 from ml_backend.transcript import DecodingProfile
 from tests.training import spoken
 from tests.training.spoken import Line
-from training import bases, material
+from training import bases, checks, material
 from training import runs as training_runs
 from training.arguments import Arguments
 from training.bundled import new_domain
 from training.bundled.places import TWIN_FOLDER
+from training.export import audio
 from training.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
@@ -180,11 +184,18 @@ def bad(kind: str) -> list[Line]:
     return {
         "empty": [Line("v", spoken.tone(99), "hello", "en", "x", "validation")],
         "one speaker": [Line(f"r{n}", spoken.tone(n), "hello", "en", "only") for n in range(8)],
-        "no text": [*good, Line("blank", spoken.tone(20), "   ")],
+        "no text": [*good, *(Line(f"blank{n}", spoken.tone(20 + n), "   ") for n in range(4))],
         "leak": [*good, Line("t", spoken.tone(50), "hello", "en", "s1", "test")],
         "leaked audio": [*good, Line("t", spoken.tone(3), "other words", "en", "z", "test")],
-        "wrong script": [*good, Line("wrong", spoken.tone(21), "नमस्ते", "en", "s1")],
-        "unknown language": [*good, Line("french", spoken.tone(22), "bonjour", "fr", "s1")],
+        "wrong script": [*good, *(Line(f"wrong{n}", spoken.tone(21 + n), "नमस्ते", "en", "s1") for n in range(4))],
+        "unknown language": [
+            *good,
+            *(Line(f"french{n}", spoken.tone(22 + n), "bonjour", "fr", "s1") for n in range(4)),
+        ],
+        "too much text": [
+            *good,
+            *(Line(f"dense{n}", spoken.tone(22 + n), "hello " * 30, "en", "s1") for n in range(4)),
+        ],
         "too long": [*good, *(Line(f"long{n}", spoken.tone(30 + n, seconds=12), "hello", "en") for n in range(4))],
     }[kind]
 
@@ -194,12 +205,14 @@ def bad(kind: str) -> list[Line]:
     [
         ("empty", "no training rows"),
         ("one speaker", "all 8 training rows are of 1 speaker"),
-        ("no text", "without text: 1 row (blank)"),
+        ("no text", "without text: 4 rows (blank"),
         ("leak", "spoken by speakers of the test set: 3 rows (r"),
         ("leaked audio", "of recordings that test rows are cut from: 1 row (r3)"),
-        ("wrong script", "in another script than their language: 1 row (wrong)"),
-        ("unknown language", "in a language the base model does not know: 1 row (french)"),
-        ("too long", "4 of 12 rows do not fit the base's window of 8 s"),
+        ("wrong script", "in another script than their language: 4 rows (wrong"),
+        ("unknown language", "in a language the base model does not know: 4 rows (french"),
+        ("too much text", "with more text than can be said in their time: 4 rows (dense"),
+        ("too long", "longer than the base's window of 8 s: 4 rows (long"),
+        ("too long", "4 of 12 rows cannot be learnt from"),
     ],
 )
 def test_bad_data_is_refused_with_counts_and_row_ids(kind, said, context, tmp_path):
@@ -212,6 +225,41 @@ def test_bad_data_is_refused_with_counts_and_row_ids(kind, said, context, tmp_pa
     row = context.db.row(runs, run_id)
     assert (row.state, row.reason_code) == ("refused", "training-data-refused")
     assert said in row.reason
+
+
+def test_one_bad_row_never_ends_a_run_it_is_left_out_by_name(context, tmp_path):
+    """Each fault once, beside twenty good rows: too many letters, syllables or digits for their time among them."""
+    rows = [
+        *(Line(f"r{n}", spoken.tone(n, seconds=3), "hello there my friend", "en", f"s{n % 3}") for n in range(40)),
+        Line("blank", spoken.tone(50), " "), Line("latin-for-english", spoken.tone(51), "नमस्ते", "en"),
+        Line("dense", spoken.tone(52), "this is far more than anybody can say in a single second, is it not"),
+        Line("dense-hindi", spoken.tone(53), "यह सब एक सेकंड में कोई भी आदमी कभी नहीं कह सकता है भाई", "hi"),
+        Line("digits", spoken.tone(54), "0123456789 0123456789"), Line("long", spoken.tone(55, seconds=12), "hello"),
+        Line("short", spoken.tone(56, seconds=0.1), "a"), Line("gone", spoken.tone(57), "hello"),
+    ]  # fmt: skip
+    dataset_id = spoken.dataset_of(context, "calls", rows, tmp_path / "scratch")
+    gone = hashlib.sha256(audio.wav((np.clip(spoken.tone(57), -1, 1) * 32767).astype("<i2").tobytes())).hexdigest()
+    context.store.delete(context.settings.audio_bucket, audio.public_key(gone))
+    found = material.gather(context, dataset_id, 0, bases.find(context, "bundled"), most_left_out=0.2)
+    assert found.clips == 40
+    assert sorted(found.left_out["too-much-text"]) == ["dense", "dense-hindi", "digits"]
+    assert found.left_out == {
+        "no-text": ["blank"], "wrong-script": ["latin-for-english"], "too-long": ["long"], "too-short": ["short"],
+        "too-much-text": ANY, "audio-missing": ["gone"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("please send it to the new address", 1.4),  # quick, and possible
+        ("मेरा ऑर्डर अभी तक नहीं आया है", 1.6),
+        ("987654", 1.2),
+        ("तुम्हारा पार्सल कल आएगा, ठीक है?", 1.7),
+    ],
+)
+def test_quick_speech_is_not_taken_for_impossible(text, seconds):
+    assert checks.least_s(text) < seconds
 
 
 def test_an_agent_may_be_on_both_sides_because_calls_tell_agents_apart(context, tmp_path):
@@ -235,19 +283,19 @@ def test_audio_that_is_gone_refuses_the_run_and_names_the_rows(context, tmp_path
     rows = [Line(f"r{n}", spoken.tone(n), "hello there", "en", f"s{n % 3}") for n in range(20)]
     dataset_id = spoken.dataset_of(context, "calls", rows, tmp_path / "scratch")
     bucket = context.settings.audio_bucket
-    keys = [info.key for info in context.store.list(bucket, prefix="public/")][:1]
-    context.store.delete(bucket, keys[0])
-    with pytest.raises(PermanentError, match=r"without their audio: 1 row \(r\d+\)"):
+    for info in list(context.store.list(bucket, prefix="public/"))[:5]:
+        context.store.delete(bucket, info.key)
+    with pytest.raises(PermanentError, match=r"without their audio: 5 rows \(r\d+"):
         training_runs.execute(context, run_of(context, dataset_id))
 
 
 @pytest.mark.timeout(300)
 def test_languages_that_only_the_base_s_tokenizer_tells_are_refused_by_the_trainer(context, tmp_path):
     base = Path(shutil.copytree(TWIN_FOLDER, tmp_path / "base"))
-    rows = [Line(f"r{n}", spoken.tone(n), "hello", "xx" if n == 3 else "en", f"s{n % 3}") for n in range(6)]
+    rows = [Line(f"r{n}", spoken.tone(n), "hello", "xx" if n > 2 else "en", f"s{n % 3}") for n in range(6)]
     dataset_id = spoken.dataset_of(context, "calls", rows, tmp_path / "scratch")
     run_id = run_of(context, dataset_id, base=str(base))
-    with pytest.raises(PermanentError, match=r"does not know: 1 row \(r3\)"):
+    with pytest.raises(PermanentError, match=r"does not know: 3 rows \(r3, r4, r5\)"):
         training_runs.execute(context, run_id)
     assert context.db.row(runs, run_id).state == "refused"
 

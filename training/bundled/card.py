@@ -44,7 +44,9 @@ differences of two or three points between rows mean nothing.
 ## How it must be fed
 
 The manifest's window says it: at most {max_s:.0f} s of speech at once, one window per stretch of speech, padded only
-to the longest window of a batch plus {margin_s:.1f} s. Fed with stock Whisper's 30 s of padding it fails badly.
+to the longest window of a batch plus {margin_s:.1f} s. **Its text is only right
+without padding**: fed with stock Whisper's 30 s (transformers' `pipeline` and plain faster-whisper do that) it writes
+words that nobody said.
 
 ## What it is not for
 

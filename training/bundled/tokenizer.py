@@ -7,6 +7,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import WhisperTokenizer
 from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
+from training.trainers.asr import export
+
 PIECES = 1400
 TIMESTAMPS = 1501
 # CTranslate2 calls a vocabulary multilingual only when it holds the empty token; Whisper's is its last text token.
@@ -35,7 +37,7 @@ def build(texts: list[str]) -> WhisperTokenizer:
     tokenizer.add_tokens(
         [AddedToken(f"<|{n * 0.02:.2f}|>", special=False, normalized=False) for n in range(TIMESTAMPS)]
     )
-    return tokenizer
+    return export.name_special_tokens(tokenizer)
 
 
 def special_tokens() -> list[str]:

@@ -15,8 +15,10 @@ from rich.table import Table
 
 from ml_backend import adoption, default_model, registry, settings, versions
 from ml_backend.context import open_context
+from ml_backend.errors import InvalidInput
 from training import dataset as datasets
 from training import judgements, promotion
+from training import runs as training_runs
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Model versions, and what is known of them.")
 
@@ -131,16 +133,24 @@ def compare(
 
 @app.command()
 def register(
-    folder: Annotated[Path, typer.Argument(help="A CTranslate2 Whisper folder that was made elsewhere.")],
+    folder: Annotated[Path | None, typer.Argument(help="A CTranslate2 Whisper folder that was made elsewhere.")] = None,
+    run: Annotated[int, typer.Option(help="The kept weights of this run, whatever kept them from being served.")] = 0,
     name: Annotated[str, typer.Option(help="Name of the version, where the folder has no manifest.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Make a folder a model version: looked at file by file, copied, tried out; nothing is promoted.
 
     Example: python -m ml_backend models register my-whisper
+
+    Example: python -m ml_backend models register --run 12
     """
     context = open_context(settings.load())
-    found = adoption.adopt(context, folder.absolute(), name=name)
+    if (folder is None) == (not run):
+        raise InvalidInput("register-what", "Name a folder, or --run N.", "`train list` shows runs.")
+    if run:
+        found = registry.find(context, training_runs.register(context, run))
+    else:
+        found = adoption.adopt(context, Path(folder or "").absolute(), name=name)
     body: dict[str, Any] = {"version": found.version, "location": found.location, "languages": list(found.languages)}
     if as_json:
         typer.echo(json.dumps(body, ensure_ascii=False))

@@ -17,7 +17,7 @@ from ml_backend.errors import InvalidInput, RetryableError
 from ml_backend.running import processes as alive
 from ml_backend.tables import runs
 from training import dataset as datasets
-from training import following
+from training import following, threshold
 from training import runs as training_runs
 from training.arguments import METHODS, PRECISIONS, QUANTIZATIONS, TRACKERS, Arguments
 
@@ -81,13 +81,33 @@ def asr(
 
 
 @app.command()
-def resume(run_id: RunId, as_json: AsJson = False) -> None:
-    """Go on with a run whose process was killed, from its last whole checkpoint.
+def resume(
+    run_id: RunId,
+    batch_s: Annotated[float | None, typer.Option(help="Smaller, where it did not fit into memory.")] = None,
+    accumulation: Annotated[int | None, typer.Option(help="Batches added up before each step.")] = None,
+    gradient_checkpointing: Annotated[bool, typer.Option(help="Less memory, a third more time.")] = False,
+    quantization: Annotated[str | None, typer.Option(help="Another form to serve, where that one failed.")] = None,
+    option: Annotated[list[str] | None, typer.Option(help="Any other of training/arguments.py: name=value.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with a run that was killed, did not fit or is not served: nothing it has learnt is learnt again.
 
     Example: python -m ml_backend train resume 12
     """
     context = open_context(settings.load())
-    training_runs.find(context, run_id)
+    row = training_runs.find(context, run_id)
+    changed: dict[str, Any] = {
+        "batch_s": batch_s, "accumulation": accumulation, "quantization": quantization,
+        "gradient_checkpointing": gradient_checkpointing or None,
+    }  # fmt: skip
+    changed = {name: value for name, value in changed.items() if value is not None} | _others(option or [])
+    training_runs.change(context, run_id, changed)
+    if row.step and row.step != "done":  # of the pipeline: its next step is a job's
+        with context.db.transaction() as connection:
+            threshold.enqueue(connection, run_id)
+        sentence = f"Run {run_id} goes on with its step {row.step}; the training worker does it."
+        typer.echo(json.dumps({"run": run_id, "step": row.step}) if as_json else sentence)
+        return
     training_runs.require_trainer()
     _here(context, run_id, as_json)
 
@@ -112,7 +132,7 @@ def list_(
     for row in found:
         progress = following.sentence(row.progress) if row.progress else ""
         table.add_row(
-            str(row.id), row.kind, row.state, row.base_version or "", progress,
+            str(row.id), row.kind, training_runs.state_of(context, row), row.base_version or "", progress,
             training_runs.version_of(context, row.id) or "", escape(row.reason or row.why or ""),
         )  # fmt: skip
     Console(width=None if Console().is_terminal else 200).print(table if found else "There is no training run yet.")
@@ -149,7 +169,8 @@ def told(context: Context, row: Any) -> dict[str, Any]:
     """A run as plain values; the curve is left to `progress` in the row."""
     progress = {key: value for key, value in (row.progress or {}).items() if key != "curve"}
     return {
-        "run": row.id, "kind": row.kind, "state": row.state, "dataset_id": row.dataset_id, "base": row.base_version,
+        "run": row.id, "kind": row.kind, "state": training_runs.state_of(context, row),
+        "dataset_id": row.dataset_id, "base": row.base_version,
         "version": training_runs.version_of(context, row.id), "who": row.who, "why": row.why, "reason": row.reason,
         "code": row.reason_code, "progress": progress, "estimate": row.estimate, "metrics": row.metrics,
         "options": (row.arguments or {}).get("options"),

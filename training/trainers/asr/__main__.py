@@ -6,6 +6,7 @@ trainer may live in another environment.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import shutil
 import sys
@@ -13,20 +14,27 @@ import traceback
 from pathlib import Path
 
 from ml_backend.errors import KaanError, PermanentError, RetryableError
+from training import reductions
 from training.trainers.asr import checkpoints
 from training.workspace import Workspace
 
+_FIRST_TO_GO = "700"  # of 1000, for the kernel when memory is short: a run goes on later, a call does not
+_NO_MEMORY = (
+    "out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "unable to allocate",
+    "alloc_failed", "memoryallocation", "bad_alloc", "bad alloc", "failed to allocate",
+)  # fmt: skip
 _NO_SPACE_BYTES = 1_000_000  # some libraries say of a full disk only that a file ended early
 
 
 def main(folder: Path, job: int = 0) -> int:
     workspace = Workspace(folder)
+    _first_to_go()
     try:
         result = _trained(workspace, job)
     except KaanError as error:
         return _failed(workspace, error)
     except MemoryError:
-        return _failed(workspace, _too_large())
+        return _failed(workspace, _too_large(workspace))
     except Exception as error:
         found = _of_machine(workspace, error)
         if found is None:
@@ -63,8 +71,8 @@ def _of_machine(workspace: Workspace, error: Exception) -> KaanError | None:
         return RetryableError(
             "disk-full", "No space is left to train.", "Free some: it goes on from its last whole checkpoint."
         )
-    if isinstance(error, RuntimeError) and "out of memory" in said:
-        return _too_large()
+    if getattr(error, "errno", None) == errno.ENOMEM or any(words in said for words in _NO_MEMORY):
+        return _too_large(workspace)
     if isinstance(error, RuntimeError) and any(name in said for name in ("cuda error", "cuda driver", "cudnn", "nccl")):
         return RetryableError(
             "gpu-lost", f"The GPU failed while training ({said.splitlines()[0][:80]}).",
@@ -73,12 +81,14 @@ def _of_machine(workspace: Workspace, error: Exception) -> KaanError | None:
     return None
 
 
-def _too_large() -> PermanentError:
-    return PermanentError(
-        "training-out-of-memory",
-        "The training did not fit into memory.",
-        "Lower batch_s and raise accumulation, use LoRA or gradient checkpointing, or a smaller base.",
-    )
+def _too_large(workspace: Workspace) -> PermanentError:
+    return reductions.too_large(workspace, "The training did not fit into memory.")
+
+
+def _first_to_go() -> None:
+    """Where memory runs out, the kernel takes this process before one that serves calls."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,19 @@
 """Rows -> the endless, planned order of batches: a pure function of the seed, so that a resumed run reads on exactly.
 
 Only row numbers are planned here, which costs nothing; frames are read and changed when a batch is put together. Rows
-of similar length share a batch, because the encoder has no mask and padding is work.
+of similar length share a batch, because the encoder has no mask and padding is work. A window counts with the length it
+is padded to, which for a published Whisper is 30 s whatever was said: that is what memory has to hold.
 """
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
-from torch.utils.data import IterableDataset
-
+from ml_backend.manifest import Window
+from training import workload
 from training.workspace import NEW, REPLAY, Row
 
 POOL = 320
@@ -37,9 +37,13 @@ class Order:
     rows: list[Row]
     seed: int
     batch_s: float
-    max_s: float
+    window: Window
     several_share: float = 0.0
     replay_share: float = 0.0
+    tempo: float = 0.0
+    labels: Sequence[int] = ()
+    """Tokens of each row, where they are known: phrases share a window only when the decoder can hold them all."""
+    most_labels: int = workload.MOST_LABELS
     _groups: dict[tuple[str, str, str], list[int]] = field(
         default_factory=lambda: defaultdict(list), init=False, repr=False, compare=False
     )
@@ -62,6 +66,14 @@ class Order:
         rng.shuffle(batches)
         return batches
 
+    def tokens(self, numbers: Sequence[int]) -> int:
+        """What the decoder reads for a window of these rows."""
+        return sum(self.labels[n] + workload.STAMPS for n in numbers) + workload.FRAME
+
+    def padded_s(self, pick: Pick) -> float:
+        """The length that a window counts with."""
+        return workload.padded_s(pick.duration_s, self.window, tempo=self.tempo)
+
     def _numbers(self, part: str) -> list[int]:
         return [n for n, row in enumerate(self.rows) if row.split == "train" and row.part == part]
 
@@ -72,10 +84,13 @@ class Order:
             others = self._beside()[row.language, row.speaker, row.part]
             for other in rng.sample(others, min(len(others), rng.randint(1, MOST_PHRASES - 1))):
                 more_s = self.rows[other].duration_s + GAP_S
-                if other != first and length_s + more_s <= self.max_s:
+                if other != first and length_s + more_s <= self.window.max_s and self._writable([*picked, other]):
                     picked.append(other)
                     length_s += more_s
         return Pick(tuple(picked), length_s, rng.getrandbits(48))
+
+    def _writable(self, numbers: list[int]) -> bool:
+        return not self.labels or self.tokens(numbers) <= self.most_labels
 
     def _beside(self) -> dict[tuple[str, str, str], list[int]]:
         if not self._groups:
@@ -87,25 +102,9 @@ class Order:
     def _cut(self, pool: list[Pick]) -> Iterator[list[Pick]]:
         batch: list[Pick] = []
         for pick in sorted(pool, key=lambda p: (p.duration_s, p.seed)):
-            if batch and (len(batch) + 1) * pick.duration_s > self.batch_s:
+            if batch and (len(batch) + 1) * self.padded_s(pick) > self.batch_s:
                 yield batch
                 batch = []
             batch.append(pick)
         if batch:
             yield batch
-
-
-class PlannedBatches(IterableDataset[list[Pick]]):
-    """All epochs one after another, from batch number `start` on."""
-
-    def __init__(self, order: Order, start: int = 0) -> None:
-        self._order, self._start = order, start
-
-    def __iter__(self) -> Iterator[list[Pick]]:
-        return islice(self._all(), self._start, None)
-
-    def _all(self) -> Iterator[list[Pick]]:
-        number = 0
-        while batches := self._order.epoch(number):
-            yield from batches
-            number += 1

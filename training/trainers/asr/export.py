@@ -22,12 +22,19 @@ def save_twin(
     folder.mkdir(parents=True)
     torch.nn.Module.to(model, torch.float16 if half else torch.float32)
     model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    name_special_tokens(tokenizer).save_pretrained(folder)
     # transformers 5 would write processor_config.json; faster-whisper reads preprocessor_config.json.
     extractor = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)  # type: ignore[no-untyped-call]
     extractor.save_pretrained(folder)
     for path in folder.iterdir():
         path.chmod(0o644)  # safetensors are written for their owner alone
+
+
+def name_special_tokens(tokenizer: WhisperTokenizer) -> WhisperTokenizer:
+    """transformers' speech pipeline leaves out only special tokens that are named: else it prints `<|nospeech|>`."""
+    names = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    tokenizer.add_special_tokens({"extra_special_tokens": names})
+    return tokenizer
 
 
 def load_twin(folder: Path) -> tuple[WhisperForConditionalGeneration, WhisperTokenizer]:

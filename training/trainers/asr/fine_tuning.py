@@ -7,25 +7,26 @@ weights it began from.
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import PartialState
 
-from ml_backend.manifest import Manifest, Window
-from training import checks
+from ml_backend.manifest import Window
+from training import checks, workload
 from training.arguments import Arguments
 from training.trainers.asr import checkpoints, export, hearing, loop, machine, noises, parity, weights
 from training.trainers.asr.augmentation import Strength
-from training.trainers.asr.batches import Order, PlannedBatches
+from training.trainers.asr.batches import Order
 from training.trainers.asr.material import Material, open_material
 from training.trainers.asr.targets import Targets
 from training.trainers.asr.watching import Heard, Watch
-from training.trainers.asr.windows import WindowCollator, Windows
+from training.trainers.asr.windows import PlannedBatches, WindowCollator, Windows
 from training.workspace import NEW, REPLAY, Workspace
 
 _AVERAGES = (0.0, 0.1, 0.2, 0.3, 0.4)
@@ -46,6 +47,10 @@ class Validation:
     def of(cls, material: Material, window: Window, tokenizer: Any, most: int) -> Validation:
         return cls(material, window, tokenizer, _spread(material, NEW, most), _spread(material, REPLAY, most))
 
+    @property
+    def words(self) -> int:
+        return sum(len(self.material.rows[n].text.split()) for n in self.new)
+
     def hear(self, model: Any) -> Heard:
         return Heard(self._wer(model, self.new) or 0.0, self._wer(model, self.old))
 
@@ -59,32 +64,43 @@ class Validation:
 
 
 def train(workspace: Workspace, report: Callable[[str], None] = lambda line: None, *, job: int = 0) -> dict[str, Any]:
-    """`job` is the process that waits for the result, 0 for nobody: without it the trainer stops."""
-    plan = workspace.plan()
-    arguments, window = Arguments.from_json(plan["arguments"]), Window(**plan["window"])
+    """`job` is the process that waits for the result, 0 for nobody: without it the trainer stops.
+
+    Weights that are whole are never learnt again: what comes after them can fail, and be tried anew.
+    """
+    arguments = Arguments.from_json(workspace.plan()["arguments"])
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     machine.require(arguments)
-    machine.limit_memory(arguments, float(plan.get("memory_share", 1.0)))
+    machine.limit_memory(arguments, float(workspace.plan().get("memory_share", 1.0)))
+    if workspace.learnt() is None:
+        ended = _learn(workspace, arguments, report, job)
+        if ended is not None:
+            return ended
+    gc.collect()
+    return _served(workspace, arguments, report)
 
+
+def _learn(
+    workspace: Workspace, arguments: Arguments, report: Callable[[str], None], job: int
+) -> dict[str, Any] | None:
+    """Leaves the weights in the workspace; gives a result only where there is nothing more to do in this process."""
+    plan = workspace.plan()
+    window = Window(**plan["window"])
     base = weights.load(plan["base"], short_windows=True)
     model: Any = base.model
     if arguments.method == "lora":
         model = weights.with_adapters(
             model, rank=arguments.lora_rank, alpha=arguments.lora_alpha, dropout=arguments.lora_dropout
         )
-    material = open_material(
-        workspace, mels=base.mels, seed=arguments.seed, cached=arguments.cached_features, report=report
-    )
+    material = _material(workspace, arguments, base, report)
     languages = {row.language for row in material.rows if row.split == "train"}
     targets = Targets(base.tokenizer, teaches_language=len(languages) > 1)
-    strange = [{"id": row.id, "language": row.language} for row in material.rows if not targets.knows(row.language)]
-    if strange:  # of a base whose languages only its tokenizer tells
-        raise checks.refusal([checks.unknown_languages(strange, frozenset({"-"}))])
     order = Order(
-        material.rows, arguments.seed, arguments.batch_s, window.max_s, arguments.several_share, arguments.replay_share
-    )
+        material.rows, arguments.seed, arguments.batch_s, window, arguments.several_share, arguments.replay_share,
+        arguments.tempo, [targets.length(row.text) for row in material.rows], base.most_labels,
+    )  # fmt: skip
     windows = Windows(
         material, window.max_s, strength_of(arguments), noises.bank(_rng(arguments), mels=base.mels),
         arguments.timestamped_share, arguments.telephone_share,
@@ -115,8 +131,42 @@ def train(workspace: Workspace, report: Callable[[str], None] = lambda line: Non
         return {"state": "stopped"}
     if not PartialState().is_main_process:
         return {}
-    best_step = watch.restore_best(model)
-    return _saved(workspace, weights.merged(model), validation, {"best_step": best_step, "stopped": watch.stopped})
+    watch.forget_trainer()  # with what the optimiser keeps, which is three times the weights
+    trained = watch.restore_best(model)
+    told = {
+        "best_step": trained, "trained_step": trained, "stopped": watch.stopped, "words": validation.words,
+    }  # fmt: skip
+    _keep(workspace, arguments, weights.merged(model), validation, told)
+    return None
+
+
+def _material(
+    workspace: Workspace, arguments: Arguments, base: weights.Base, report: Callable[[str], None]
+) -> Material:
+    """The rows that this base can learn from. What only its tokenizer tells is found here: a language it has no token
+    for, a text longer than its decoder. Such a row is left out by name, and many of them refuse the run."""
+    material = open_material(
+        workspace, mels=base.mels, seed=arguments.seed, cached=arguments.cached_features, report=report
+    )
+    targets = Targets(base.tokenizer)
+    left_out: dict[str, list[str]] = {}
+    rows = []
+    for row in material.rows:
+        reason = None if targets.knows(row.language) else "unknown-language"
+        if reason is None and targets.length(row.text) + workload.STAMPS + workload.FRAME > base.most_labels:
+            reason = "too-many-labels"
+        if reason is not None:
+            left_out.setdefault(reason, []).append(row.id)
+        rows.append(row if reason is None else replace(row, split=reason))
+    if left_out:
+        unfit = sum(len(ids) for ids in left_out.values())
+        if unfit > max(1.0, arguments.most_left_out * len(rows)) or not any(row.split == "train" for row in rows):
+            raise checks.refusal(
+                [checks.of_reason(reason, ids, len(rows), base.most_labels) for reason, ids in left_out.items()]
+            )
+        if not any(line["phase"] == "left-out" for line in workspace.progress()):
+            workspace.say(phase="left-out", left_out=left_out)
+    return replace(material, rows=rows)
 
 
 def strength_of(arguments: Arguments) -> Strength:
@@ -145,63 +195,76 @@ def _loop_plan(arguments: Arguments, steps: int, every: int, usual_rate: float) 
     )  # fmt: skip
 
 
-def _saved(workspace: Workspace, model: Any, validation: Validation, how: dict[str, Any]) -> dict[str, Any]:
-    """Average with the base, write both forms, and hold the served one against the trained one."""
+def _keep(workspace: Workspace, arguments: Arguments, model: Any, validation: Validation, told: dict[str, Any]) -> None:
+    """Average with the base where that is asked for, and write the weights: from here on nothing is learnt again."""
     plan = workspace.plan()
-    arguments, window = Arguments.from_json(plan["arguments"]), Window(**plan["window"])
     share = arguments.average
     if share != 0:
         share = _average(model, plan["base"], share, validation, workspace)
     after = validation.hear(model)
-    wer = after.wer if validation.new else None
+    wer, before = after.wer if validation.new else None, _before(workspace)
     workspace.say(phase="saving", wer=wer, old_wer=after.old_wer)
     export.save_twin(model, validation.tokenizer, workspace.weights, half=True)
-    described = {
-        "name": plan["name"], "languages": tuple(plan["languages"]), "window": window, "trained_on": plan["trained_on"],
-    }  # fmt: skip
-    export.describe(workspace.weights, **described)
-    written, compared = _served(workspace, arguments, described, validation)
-    before = _before(workspace)
+    export.describe(workspace.weights, **_described(workspace))
+    if wer is not None and before is not None and before.against(before) < after.against(before):
+        told = {**told, "best_step": 0}  # the base itself was better than all that was learnt
+    told = {**told, "average": share, "wer": wer, "old_wer": after.old_wer}
+    workspace.write_learnt({**told, "before": asdict(before) if before else None})
+
+
+def _described(workspace: Workspace) -> dict[str, Any]:
+    """What the manifests of both forms say. A version keeps every language that its base had."""
+    plan = workspace.plan()
+    languages = set(plan["languages"])
+    if not plan.get("base_languages"):  # a stock Whisper: only its tokenizer tells
+        languages |= weights.languages_of(plan["base"])
     return {
-        "state": "done", "model_version": written.model_version, "average": share, "wer": wer,
-        "old_wer": after.old_wer, "before": asdict(before) if before else None,
-        "parity": compared, **how,
+        "name": plan["name"], "languages": tuple(sorted(languages)), "window": Window(**plan["window"]),
+        "trained_on": plan["trained_on"],
     }  # fmt: skip
 
 
-def _served(
-    workspace: Workspace, arguments: Arguments, described: dict[str, Any], validation: Validation
-) -> tuple[Manifest, dict[str, Any]]:
-    """The smallest form that hears the same: the one asked for, else half precision, which is twice the size."""
-    numbers = [*validation.new, *validation.old] or _spread(validation.material, NEW, parity.CLIPS, split="train")
-    clips = parity.clips_of(validation.material, numbers)
+def _served(workspace: Workspace, arguments: Arguments, report: Callable[[str], None]) -> dict[str, Any]:
+    """Weights -> the smallest form that writes the same: the one asked for, else half precision, twice the size."""
+    learnt, window = workspace.learnt() or {}, Window(**workspace.plan()["window"])
+    described = _described(workspace)
+    found = weights.load(str(workspace.weights), short_windows=True)
+    material = _material(workspace, arguments, found, report)
+    del found
+    numbers = [
+        *_spread(material, NEW, arguments.validation_clips),
+        *_spread(material, REPLAY, arguments.validation_clips),
+    ]
+    learnt_from = _spread(material, NEW, parity.MOST_CLIPS, split="train")
+    clips = parity.clips_of(material, numbers, learnt_from)
     tried: list[dict[str, Any]] = []
     for quantization in dict.fromkeys((arguments.quantization, FAITHFUL)):
+        workspace.say(phase="conversion", quantization=quantization)
         written = export.convert(workspace.weights, workspace.model, quantization=quantization, **described)
         compared = parity.compare(
-            workspace.weights, workspace.model, clips, validation.window, bound=arguments.parity_bound
+            workspace.weights, workspace.model, clips, window, bound=arguments.parity_bound, quantization=quantization
         )
         compared = {**compared, "quantization": quantization, "tried": tried}
         if compared["passed"]:
             break
-        tried.append({"quantization": quantization, "difference": compared["difference"]})
-    return written, compared
+        tried.append({name: compared[name] for name in ("quantization", "difference", "computed_in")})
+    return {"state": "done", "model_version": written.model_version, "parity": compared, **learnt}
 
 
 def _average(model: Any, location: str, share: float, validation: Validation, workspace: Workspace) -> float:
     """The given share of the base, or (below 0) the one that hears new rows best and old ones hardly worse."""
     tuned = weights.state_of(model)
-    base = weights.state_of(weights.load(location, short_windows=True).model)
+    base = weights.load(location, short_windows=True).model.state_dict()
     if share < 0:
         before = _before(workspace)
         found = []
         for candidate in _AVERAGES:
-            model.load_state_dict(weights.averaged(base, tuned, candidate))
+            weights.put_average(model, base, tuned, candidate)
             heard = validation.hear(model)
             found.append((heard.against(before), candidate))
             workspace.say(phase="averaging", share=candidate, wer=heard.wer, old_wer=heard.old_wer)
         share = min(found)[1]
-    model.load_state_dict(weights.averaged(base, tuned, share))
+    weights.put_average(model, base, tuned, share)
     return share
 
 

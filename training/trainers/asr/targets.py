@@ -66,6 +66,10 @@ class Targets:
     def knows(self, language: str) -> bool:
         return f"<|{language}|>" in self._ids
 
+    def length(self, text: str) -> int:
+        """Tokens of a text, without those around it."""
+        return len(self._text(text))
+
     def _timed(self, example: Example) -> list[int]:
         body: list[int] = []
         for phrase in example.phrases:

@@ -105,8 +105,23 @@ class Watch(TrainerCallback):
             write_json(folder / STATE, asdict(self._state))
             checkpoints.seal(folder)
 
+    def forget_trainer(self) -> None:
+        """Let go of the trainer whose log this writes to, and with it of its memory."""
+        self.log = lambda numbers: None
+
+    @property
+    def best_step(self) -> int:
+        """The step that validated best; 0 is the base itself, where every step after it was worse."""
+        return 0 if self.base_is_best else self._state.best_step
+
+    @property
+    def base_is_best(self) -> bool:
+        """Whether the base was better than every step: then what was learnt is kept, and not served by itself."""
+        best = self._state.best
+        return self._before is not None and best is not None and self._before.against(self._before) < best
+
     def restore_best(self, model: torch.nn.Module) -> int:
-        """Put the weights that validated best back; gives their step. Without validation: those of the end."""
+        """Put the trained weights that validated best back; gives their step. Without validation: those of the end."""
         if not self.best.is_file():
             return 0
         model.load_state_dict(load_file(self.best), strict=False)

@@ -25,6 +25,11 @@ class Base:
     def mels(self) -> int:
         return int(self.model.config.num_mel_bins)
 
+    @property
+    def most_labels(self) -> int:
+        """Tokens that the decoder has positions for."""
+        return int(self.model.config.max_target_positions)
+
 
 def load(location: str, *, short_windows: bool) -> Base:
     """Safetensors only: another format could run code. A folder is never looked up in the hub."""
@@ -42,6 +47,13 @@ def load(location: str, *, short_windows: bool) -> Base:
             "Name a folder with safetensors, a registered version, or a hub name this machine can reach.",
         ) from error
     return Base(accept_short_windows(model) if short_windows else model, tokenizer)
+
+
+def languages_of(location: str) -> set[str]:
+    """What the tokenizer has a token for: the two- and three-letter names between start and translate."""
+    ids = WhisperTokenizer.from_pretrained(location, local_files_only=Path(location).is_dir()).get_vocab()
+    first, last = ids["<|startoftranscript|>"], ids["<|translate|>"]
+    return {name[2:-2] for name, number in ids.items() if first < number < last and name.startswith("<|")}
 
 
 def with_adapters(model: WhisperForConditionalGeneration, *, rank: int, alpha: int, dropout: float) -> Any:
@@ -69,14 +81,15 @@ def state_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
-def averaged(base: dict[str, torch.Tensor], tuned: dict[str, torch.Tensor], share: float) -> dict[str, torch.Tensor]:
-    """`share` of the base and the rest of the tuned weights: gives back some of what was forgotten."""
-    return {
-        name: torch.lerp(value.float(), base[name].float().to(value.device), share).to(value.dtype)
-        if value.is_floating_point()
-        else value
-        for name, value in tuned.items()
-    }
+@torch.no_grad()
+def put_average(
+    model: torch.nn.Module, base: dict[str, torch.Tensor], tuned: dict[str, torch.Tensor], share: float
+) -> None:
+    """`share` of the base and the rest of the tuned weights, in place: gives back some of what was forgotten."""
+    for name, value in model.state_dict().items():
+        if value.is_floating_point():
+            mixed = torch.lerp(tuned[name].float(), base[name].to(tuned[name].device).float(), share)
+            value.copy_(mixed.to(value.dtype))
 
 
 def learning_rate_for(model: torch.nn.Module, method: str) -> float:

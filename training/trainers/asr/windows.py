@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import IterableDataset
 
 from training.trainers.asr import augmentation
 from training.trainers.asr.augmentation import LOG10_FLOOR, Strength
-from training.trainers.asr.batches import Pick
+from training.trainers.asr.batches import Order, Pick
 from training.trainers.asr.collation import Collator
 from training.trainers.asr.features import FRAMES_PER_S, Array
 from training.trainers.asr.material import DIRECT, TELEPHONE, Material
@@ -70,6 +73,22 @@ class WindowCollator(Collator):
     def __call__(self, picks: list[Any]) -> dict[str, torch.Tensor]:
         flat = [p for item in picks for p in (item if isinstance(item, list) else [item])]
         return super().__call__([self.windows.of(pick) for pick in flat])
+
+
+class PlannedBatches(IterableDataset[list[Pick]]):
+    """All epochs one after another, from batch number `start` on."""
+
+    def __init__(self, order: Order, start: int = 0) -> None:
+        self._order, self._start = order, start
+
+    def __iter__(self) -> Iterator[list[Pick]]:
+        return islice(self._all(), self._start, None)
+
+    def _all(self) -> Iterator[list[Pick]]:
+        number = 0
+        while batches := self._order.epoch(number):
+            yield from batches
+            number += 1
 
 
 def _cut(noise: Array, frames: int, rng: np.random.Generator) -> Array:

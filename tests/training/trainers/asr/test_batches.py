@@ -4,8 +4,12 @@ from itertools import islice
 
 import pytest
 
-from training.trainers.asr.batches import Order, PlannedBatches
+from ml_backend.manifest import Window
+from training.trainers.asr.batches import Order
+from training.trainers.asr.windows import PlannedBatches
 from training.workspace import Row
+
+SHORT = Window(max_s=8.0, margin_s=0.2, max_padding_s=0.6)
 
 
 def rows(new: int = 50, replay: int = 0) -> list[Row]:
@@ -16,7 +20,7 @@ def rows(new: int = 50, replay: int = 0) -> list[Row]:
 
 
 def order(**changed) -> Order:
-    return Order(**{"rows": rows(), "seed": 3, "batch_s": 20.0, "max_s": 8.0, **changed})
+    return Order(**{"rows": rows(), "seed": 3, "batch_s": 30.0, "window": SHORT, **changed})
 
 
 @pytest.mark.parametrize("start", [1, 7, 23])
@@ -33,7 +37,18 @@ def test_another_seed_is_another_order_and_every_epoch_is_a_new_one():
 def test_an_epoch_has_every_new_row_once_and_batches_keep_their_budget():
     batches = order().epoch(0)
     assert sorted(pick.rows[0] for batch in batches for pick in batch) == list(range(50))
-    assert all(len(batch) * max(p.duration_s for p in batch) <= 20.0 for batch in batches if len(batch) > 1)
+    assert all(len(batch) * max(map(order().padded_s, batch)) <= 30.0 for batch in batches if len(batch) > 1)
+
+
+def test_windows_of_a_published_whisper_count_with_the_30_s_they_are_padded_to():
+    padded = order(batch_s=240.0, window=Window.stock()).epoch(0)
+    assert max(map(len, padded)) == 8
+    assert max(len(batch) for batch in order(batch_s=10.0, window=Window.stock()).epoch(0)) == 1
+
+
+def test_phrases_share_a_window_only_when_the_decoder_can_write_them_all():
+    crowded = order(several_share=1.0, labels=[30] * 50, most_labels=70)
+    assert max(len(pick.rows) for batch in crowded.epoch(0) for pick in batch) == 2
 
 
 def test_rows_of_one_batch_are_of_similar_length():

@@ -6,6 +6,8 @@ import json
 import pytest
 
 from tests.training.trainers.asr.test_checkpoints import made
+from training import reductions
+from training.arguments import Arguments
 from training.trainers.asr import __main__ as trainer
 from training.trainers.asr import checkpoints
 from training.workspace import Workspace
@@ -22,6 +24,18 @@ from training.workspace import Workspace
             "gpu-lost",
         ),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "permanent", "training-out-of-memory"),
+        (
+            RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried to "
+                "allocate 3686400000 bytes. Error code 12 (Cannot allocate memory)"
+            ),
+            "permanent",
+            "training-out-of-memory",
+        ),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried"), "permanent", "training-out-of-memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"), "permanent", "training-out-of-memory"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "permanent", "training-out-of-memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "permanent", "training-out-of-memory"),
         (MemoryError(), "permanent", "training-out-of-memory"),
     ],
 )
@@ -40,6 +54,8 @@ def test_the_reason_is_told_and_the_checkpoint_before_remains(error, branch, cod
     result = workspace.result()
     assert (result["state"], result["branch"], result["code"]) == ("failed", branch, code)
     assert json.dumps(result).count("TORCH_USE") == 0
+    if branch == "permanent":
+        assert "--gradient-checkpointing" in result["next"]
     assert checkpoints.newest(workspace.checkpoints).name == "checkpoint-4"
 
 
@@ -71,3 +87,21 @@ def test_what_nobody_knows_is_left_to_the_log(tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match="shapes"):
         trainer.main(tmp_path)
     assert Workspace(tmp_path).result() is None
+
+
+def test_what_to_reduce_is_what_is_not_reduced_yet(tmp_path):
+    workspace = Workspace(tmp_path)
+    said = []
+    for options in (
+        {"batch_s": 240.0},
+        {"batch_s": 30.0, "method": "lora"},
+        {"batch_s": 30.0, "method": "lora", "gradient_checkpointing": True},
+    ):
+        window = {"max_s": 30.0, "pad_to_s": 30.0}
+        workspace.write_plan({"arguments": Arguments(**options).to_json(), "window": window})
+        said.append(reductions.too_large(workspace, "Full.").next_step)
+    assert said == [
+        "Use --batch-s 120 --accumulation 2, --gradient-checkpointing, --method lora, or a smaller base.",
+        "Use --gradient-checkpointing, or a smaller base.",
+        "Use a smaller base, or a larger machine.",
+    ]

@@ -1,0 +1,222 @@
+"""`python -m bench.gpu`: what only a GPU can show, in at most eight minutes, with random weights and no network.
+
+Transcription pooled across calls against batched per file, on the shape of large-v3-turbo; training memory against its
+estimate and clips per second (full, LoRA, bfloat16, short windows); conversion to int8_float16 and its parity; two
+models swapped. `--cpu` runs every line of it with a tiny shape where there is no GPU: its figures mean nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import training_memory
+from ml_backend import audio, manifest
+from ml_backend.engine import CHECK, Request, Transcriber
+from ml_backend.manifest import Window
+from ml_backend.settings import Settings
+from ml_backend.transcript import DecodingProfile
+from tests import models
+
+RESULTS = Path(__file__).parent / "gpu.json"
+LIMIT_S = 460.0
+SHORT = Window(max_s=10.5, margin_s=0.2, max_padding_s=0.6)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured: a shape, how many calls, and on which device."""
+
+    width: int
+    encoder_layers: int
+    decoder_layers: int
+    calls: int
+    call_s: tuple[float, float]
+    clips: int
+    steps: int
+    device: str
+    compute_type: str
+    quantization: str
+
+
+TURBO = Plan(1280, 32, 4, 64, (5.0, 60.0), 96, 6, "cuda", "float16", "int8_float16")
+TINY = Plan(64, 2, 1, 2, (2.0, 4.0), 4, 2, "cpu", "float32", "int8_float32")
+
+
+def main() -> int:
+    """Write `bench/gpu.json` part by part; what there is no time for is named."""
+    parser = argparse.ArgumentParser(prog="python -m bench.gpu", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--cpu", action="store_true", help="a tiny shape on the processor: to try the script")
+    parser.add_argument("--limit", type=float, default=LIMIT_S, help="seconds for everything")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where to write the results")
+    given = parser.parse_args()
+    found: dict[str, Any] = {"parts": {}, "cpu": given.cpu}
+    with tempfile.TemporaryDirectory(prefix="kaan-gpu-") as name:
+        for part, measured in run(TINY if given.cpu else TURBO, Path(name), limit_s=given.limit):
+            found["parts"][part] = measured
+            given.results.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+            print(part, json.dumps(measured), flush=True)
+    failed = [part for part, measured in found["parts"].items() if "error" in measured]
+    return 1 if failed else 0
+
+
+def run(plan: Plan, folder: Path, *, limit_s: float) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(part, figures) one after the other; a part that fails does not take the others with it."""
+    deadline = time.monotonic() + limit_s
+    base = random_whisper(plan, folder / "base")
+    served = convert(base, folder / "served", plan)
+    learn = {"device": plan.device, "steps": plan.steps, "validate_every": plan.steps}
+    stock = Window.stock()
+
+    def training(name: str, window: Window, **options: Any) -> Callable[[], dict[str, Any]]:
+        seconds = training_memory.lengths(plan.clips, most_s=window.max_s)
+        quick = {"until": "conversion"} if "quantization" not in options else {}
+        return lambda: training_memory.measured(
+            folder / name, base, window, seconds, limit_s=max(1.0, deadline - time.monotonic()), **quick,
+            **{**learn, **options},
+        )  # fmt: skip
+
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "transcription": lambda: transcription(plan, served),
+        "training full": training("full", stock, precision="fp32"),
+        "training lora": training("lora", stock, method="lora", precision="fp32"),
+        "training bf16": training("bf16", stock, precision="auto"),
+        "training short windows": training("short", SHORT, precision="auto"),
+        "conversion and parity": training("parity", SHORT, precision="auto", quantization=plan.quantization),
+        "swap": lambda: swap(plan, served),
+    }
+    for name, part in parts.items():
+        if time.monotonic() > deadline:
+            yield name, {"skipped": "no time was left"}
+            continue
+        began = time.monotonic()
+        try:
+            measured = part()
+        except Exception as error:
+            measured = {"error": f"{type(error).__name__}: {str(error)[:300]}"}
+        yield name, {**measured, "took_s": round(time.monotonic() - began, 1)}
+
+
+def transcription(plan: Plan, served: Path) -> dict[str, Any]:
+    """Audio seconds per second: all calls in one pool, against each file batched by itself."""
+    from faster_whisper import BatchedInferencePipeline, WhisperModel
+
+    calls = _calls(plan)
+    audio_s = sum(len(call) for call in calls) / audio.RATE_HZ
+    ours = Transcriber.load(served, settings=_settings(plan), temperatures=())
+    profile = DecodingProfile(language="en", beam_size=1)
+    requests = [Request(call[None], profile) for call in calls]
+    pooled_s = _timed(lambda: ours.transcribe(requests), warm=lambda: ours.transcribe(requests[:1]))
+    ours.unload()
+    bare = BatchedInferencePipeline(WhisperModel(str(served), device=plan.device, compute_type=plan.compute_type))
+
+    def each() -> None:
+        for call in calls:
+            segments, _ = bare.transcribe(call, language="en", beam_size=1, batch_size=16, word_timestamps=True)
+            list(segments)
+
+    batched_s = _timed(each)
+    return {
+        "audio_s": round(audio_s), "pooled": round(audio_s / pooled_s, 1), "batched": round(audio_s / batched_s, 1),
+        "ratio": round(batched_s / pooled_s, 2),
+    }  # fmt: skip
+
+
+def swap(plan: Plan, served: Path) -> dict[str, Any]:
+    """Both models at once for a moment, as when a new one takes over: seconds to load, and memory of both."""
+    call = Request(_calls(plan)[0][None], DecodingProfile(language="en", beam_size=1))
+    began = time.monotonic()
+    first = Transcriber.load(served, settings=_settings(plan), temperatures=())
+    first.transcribe([call])
+    one_s, began = time.monotonic() - began, time.monotonic()
+    second = Transcriber.load(served, settings=_settings(plan), temperatures=())
+    second.transcribe([call])
+    both_mb = training_memory._gpu_mb() if plan.device == "cuda" else None
+    first.unload()
+    return {"first_s": round(one_s, 2), "second_s": round(time.monotonic() - began, 2), "both_mb": both_mb}
+
+
+def random_whisper(plan: Plan, folder: Path) -> Path:
+    """Right in form and cost, in transformers' form; it stops after 80 tokens, so that a window has a length."""
+    import torch
+    import transformers
+
+    from training.trainers.asr import export
+
+    shape = models.Shape(plan.width, plan.decoder_layers, max(1, plan.width // 64), tokens=80)
+    if plan.device == "cuda":
+        shape = models.Shape(plan.width, plan.decoder_layers, plan.width // 64, tokens=80, words=50_000)
+    tokens, tokenizer = models._tokenizer(shape.words)
+    end = tokens["<|endoftext|>"]
+    torch.manual_seed(2)
+    config = transformers.WhisperConfig(
+        vocab_size=len(tokens), d_model=plan.width, encoder_layers=plan.encoder_layers,
+        decoder_layers=plan.decoder_layers, encoder_attention_heads=shape.heads,
+        decoder_attention_heads=shape.heads, encoder_ffn_dim=4 * plan.width, decoder_ffn_dim=4 * plan.width,
+        bos_token_id=end, eos_token_id=end, pad_token_id=end, suppress_tokens=[], begin_suppress_tokens=[],
+        decoder_start_token_id=tokens["<|startoftranscript|>"], init_std=1.2 / plan.width**0.5,
+    )  # fmt: skip
+    model = transformers.WhisperForConditionalGeneration(config).eval()
+    with torch.no_grad():
+        models._speak(model.model.decoder, end, prompt=4, shape=shape)
+    model.generation_config = transformers.GenerationConfig(
+        bos_token_id=end,
+        eos_token_id=end,
+        pad_token_id=end,
+        is_multilingual=True,
+        max_length=448,
+        decoder_start_token_id=tokens["<|startoftranscript|>"],
+        lang_to_id={f"<|{code}|>": tokens[f"<|{code}|>"] for code in models.LANGUAGES},
+        task_to_id={"transcribe": tokens["<|transcribe|>"], "translate": tokens["<|translate|>"]},
+        no_timestamps_token_id=tokens["<|notimestamps|>"],
+        alignment_heads=[[plan.decoder_layers - 1, head] for head in range(shape.heads)],
+    )
+    folder.mkdir(parents=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    fast = transformers.WhisperTokenizer.from_pretrained(folder)
+    fast.add_special_tokens({"pad_token": "<|endoftext|>", "eos_token": "<|endoftext|>"})
+    export.save_twin(model, fast, folder, half=True)
+    return folder
+
+
+def convert(base: Path, folder: Path, plan: Plan) -> Path:
+    from training.trainers.asr import export
+
+    quantization = "float16" if plan.device == "cuda" else "int8_float32"
+    export.convert(
+        base, folder, name="random", languages=("en",), window=Window.stock(), trained_on="nothing",
+        quantization=quantization,
+    )  # fmt: skip
+    manifest.verify(folder)
+    return folder
+
+
+def _settings(plan: Plan) -> Settings:
+    return Settings(_env_file=None, asr_device=plan.device, asr_compute_type=plan.compute_type, asr_batch_size=32)
+
+
+def _calls(plan: Plan) -> list[Any]:
+    """Speech of the self-check, again and again, in calls of many lengths."""
+    speech = audio.read_wav(CHECK)[0][0]
+    draw = np.random.default_rng(1)
+    seconds = draw.uniform(*plan.call_s, plan.calls)
+    return [np.resize(speech, int(length * audio.RATE_HZ)).astype(np.float32) for length in seconds]
+
+
+def _timed(work: Callable[[], Any], warm: Callable[[], Any] = lambda: None) -> float:
+    warm()
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
