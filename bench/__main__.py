@@ -29,6 +29,7 @@ PARTS = (
     "swapping",
     "learning",
     "counting",
+    "redrafting",
 )
 RESULTS = Path(__file__).parent / "results.json"
 

@@ -73,6 +73,11 @@ class Database:
         with self.reading() as connection:
             return connection.execute(statement).all()
 
+    def scalars(self, statement: sa.Select[Any]) -> list[Any]:
+        """The first column of a select."""
+        with self.reading() as connection:
+            return list(connection.execute(statement).scalars())
+
     def prepare(self, statement: sa.Select[Any]) -> Callable[[Mapping[str, Any]], tuple[Any, ...] | None]:
         """A select compiled once: a function from its parameters to its first row, or None.
 

@@ -76,7 +76,7 @@ EXPIRE_RECORDINGS = JobKind(
 CREATE_TASKS = JobKind("create-tasks", "sync.tasks.create_tasks", "sync", 600)
 PUSH_PREDICTIONS = JobKind("push-predictions", "sync.delivery.push_predictions", "sync", 600)
 CONFIRM_ANSWERS = JobKind("confirm-answers", "sync.delivery.confirm_answers", "sync", 300)
-REDRAFT_PROJECT = JobKind("redraft-project", "sync.label_studio.projects.redraft_project", "sync", 1800)
+REDRAFT_PROJECT = JobKind("redraft-project", "sync.label_studio.redrafting.redraft_project", "sync", 1800)
 SCAN_BUCKET = JobKind("scan-bucket", "sync.objects.scan.scan_bucket", "sync", 1800, priority=BULK)
 FEED_RATINGS = JobKind("feed-ratings", "sync.review.ratings.feed_ratings", "sync", 600, priority=BULK)
 SAMPLE_TASK = JobKind("sample-task", "training.sampling.job.sample_task", "sync", 300, priority=BULK)

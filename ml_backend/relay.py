@@ -29,6 +29,7 @@ from ml_backend.tables import jobs
 _log = log.get("relay")
 
 PER_WORKER = 2
+BITE, MOST_BITES = 50, 200  # ended jobs that go in one transaction; transactions in one round
 MAX_URGENT = 16  # messages for waiting persons go in beyond the limit above
 
 
@@ -191,8 +192,8 @@ class Relay:
         if self._is_time("seen", self.timing.seen_s):
             processes.seen(self.context.db, self.name, "relay", started_at=self._started_at)
         if self._is_time("schedule", self.timing.schedule_s):
-            with self.context.db.transaction() as connection:
-                make_due(connection, self.schedules)
+            for schedule in self.schedules:
+                make_due(self.context.db, schedule)
         if self._is_time("prune", self.timing.prune_s):
             self._prune()
         if not self._is_time("house", self.timing.housekeep_s):
@@ -246,15 +247,18 @@ class Relay:
 
     def _prune(self) -> None:
         """Old rows of ended jobs go, in small bites."""
+        for states, days in (
+            (("done", "cancelled"), self.timing.keep_done_days),
+            (("failed", "quarantined"), self.timing.keep_failed_days),
+        ):
+            for _ in range(MOST_BITES):
+                with self.context.db.transaction() as connection:
+                    before = leases.clock(connection) - timedelta(days=days)
+                    old = sa.select(jobs.c.id).where(jobs.c.state.in_(states), jobs.c.finished_at < before)
+                    bite = old.limit(BITE).scalar_subquery()
+                    if connection.execute(sa.delete(jobs).where(jobs.c.id.in_(bite))).rowcount < BITE:
+                        break
         with self.context.db.transaction() as connection:
-            now = leases.clock(connection)
-            for states, days in (
-                (("done", "cancelled"), self.timing.keep_done_days),
-                (("failed", "quarantined"), self.timing.keep_failed_days),
-            ):
-                old = sa.and_(jobs.c.state.in_(states), jobs.c.finished_at < now - timedelta(days=days))
-                bite = sa.select(jobs.c.id).where(old).limit(5000).scalar_subquery()
-                connection.execute(sa.delete(jobs).where(jobs.c.id.in_(bite)))
             processes.forget_old(connection)
 
     def _is_time(self, what: str, every_s: float) -> bool:

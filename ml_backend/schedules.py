@@ -6,7 +6,7 @@ keys, so a slow job is never started twice and two relays make one row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -15,10 +15,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend import jobs, material, tables
+from ml_backend.db import Database
 from ml_backend.jobs import BULK, LIVE, JobKind
 from ml_backend.running import leases
 
 Arguments = dict[str, Any]
+TOGETHER = 25  # jobs in one transaction
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,13 @@ def projects_with_undelivered_predictions(connection: Connection) -> list[Argume
         .distinct()
     )
     return [{"project_id": row.project_id} for row in connection.execute(found.order_by(waiting.c.project_id))]
+
+
+def projects_being_redrafted(connection: Connection) -> list[Arguments]:
+    """Attached projects whose open tasks have waited for their next draft: a transcription may have been lost."""
+    project = tables.projects
+    found = sa.select(project.c.id).where(project.c.state == "attached", project.c.next_draft_label.is_not(None))
+    return [{"project_id": row.id, "again": 1} for row in connection.execute(found.order_by(project.c.id))]
 
 
 def projects_with_tasks_to_make(connection: Connection) -> list[Arguments]:
@@ -134,6 +143,17 @@ def numbers_without_a_leg(connection: Connection) -> list[Arguments]:
     return [{}] if connection.execute(unknown).first() else []
 
 
+def last_ended(kind: JobKind, row_id: sa.ColumnElement[int]) -> sa.ScalarSelect[Any]:
+    """When the last job of a kind that is keyed by a row ended.
+
+    Whoever takes up some rows at a time orders them by this, those that never were first: what fails again and again
+    goes to the end of the line each time, and keeps nobody from its turn.
+    """
+    job = tables.jobs.alias()
+    mine = job.c.unique_key == sa.literal(f"{kind.name}:") + sa.cast(row_id, sa.String)
+    return sa.select(sa.func.max(job.c.finished_at)).where(mine).scalar_subquery()
+
+
 def ingests_given_up(connection: Connection) -> list[Arguments]:
     """Recordings whose ingest failed as often as it may for a reason that passes, such as a store that was down."""
     recording, job = tables.recordings, tables.jobs
@@ -143,7 +163,15 @@ def ingests_given_up(connection: Connection) -> list[Arguments]:
         job.c.error_branch == "retryable",
     )
     found = sa.select(recording.c.id).where(recording.c.state.in_(("stored", "found")), sa.exists().where(mine))
-    return [{"recording_id": row.id} for row in connection.execute(found.order_by(recording.c.id).limit(50))]
+    oldest = found.order_by(last_ended(jobs.INGEST_RECORDING, recording.c.id).asc(), recording.c.id)
+    return [{"recording_id": row.id} for row in connection.execute(oldest.limit(50))]
+
+
+def projects_that_are_missing(connection: Connection) -> list[Arguments]:
+    """Projects that Label Studio showed no more: a restored backup or a right given back brings them back."""
+    project = tables.projects
+    found = sa.select(project.c.id).where(project.c.state == "missing", project.c.checked_at.is_not(None))  # was here
+    return [{"project_id": row.id} for row in connection.execute(found.order_by(project.c.id))]
 
 
 def listing_of(hours: int) -> Callable[[Connection], list[Arguments]]:
@@ -228,6 +256,8 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule(jobs.COMPARE_ANNOTATIONS, 24 * 3600, all_of_projects),
     Schedule(jobs.CONFIRM_ANSWERS, 60, projects_with_unconfirmed_answers, priority=LIVE),
     Schedule(jobs.PUSH_PREDICTIONS, 60, projects_with_undelivered_predictions, priority=LIVE),
+    Schedule(jobs.REDRAFT_PROJECT, 30 * 60, projects_being_redrafted),
+    Schedule(jobs.SYNC_PROJECT, 3600, projects_that_are_missing),
     Schedule(jobs.SCAN_BUCKET, 300, every_bucket, priority=LIVE),
     Schedule(jobs.SCAN_BUCKET, 24 * 3600, every_bucket_fully),
     Schedule(jobs.FEED_RATINGS, 300, attached_rating_projects),
@@ -240,16 +270,29 @@ SCHEDULES: tuple[Schedule, ...] = (
 )
 
 
-def make_due(connection: Connection, schedules: Sequence[Schedule]) -> list[int]:
-    """Job rows for everything whose interval has passed; gives their ids. Safe to call as often as one likes."""
-    now, made = leases.clock(connection), []
+def make_due(database: Database, *schedules: Schedule) -> list[int]:
+    """Job rows for everything whose interval has passed; gives their ids. Safe to call as often as one likes.
+
+    What is wanted is looked up before anybody is kept waiting, and few rows are made at a time.
+    """
+    made: list[int] = []
     for schedule in schedules:
-        since = now - timedelta(seconds=schedule.every_s)
-        for arguments in schedule.wanted(connection):
-            key = ":".join(str(value) for value in arguments.values()) or "all"
-            if not _made_since(connection, f"{schedule.kind.name}:{key}", since):
-                made.append(jobs.enqueue(connection, schedule.kind, key=key, priority=schedule.priority, **arguments))
+        with database.reading() as connection:
+            since = leases.clock(connection) - timedelta(seconds=schedule.every_s)
+            found = [(_key_of(arguments), arguments) for arguments in schedule.wanted(connection)]
+            due = [each for each in found if not _made_since(connection, f"{schedule.kind.name}:{each[0]}", since)]
+        for begin in range(0, len(due), TOGETHER):
+            with database.transaction() as connection:
+                for key, arguments in due[begin : begin + TOGETHER]:
+                    if not _made_since(connection, f"{schedule.kind.name}:{key}", since):  # by another relay
+                        made.append(
+                            jobs.enqueue(connection, schedule.kind, key=key, priority=schedule.priority, **arguments)
+                        )
     return made
+
+
+def _key_of(arguments: Arguments) -> str:
+    return ":".join(str(value) for value in arguments.values()) or "all"
 
 
 def _made_since(connection: Connection, unique_key: str, since: Any) -> bool:

@@ -200,7 +200,7 @@ objects = Table(
     sqlite_with_rowid=False,
 )
 
-# One Label Studio project. state: seen (by /setup only), attached, detached.
+# One Label Studio project. state: seen (by /setup only), attached, missing (Label Studio shows it no more), detached.
 projects = Table(
     "projects",
     metadata,
@@ -220,6 +220,7 @@ projects = Table(
     Column("learnt", sa.JSON),  # approved hotwords as decoding takes them: {"words": [...], "corrections": [...]}
     Column("draft_label", String(60), nullable=False, default="draft-1"),  # the one string Label Studio sees
     Column("next_draft_label", String(60)),  # set while open tasks are being re-drafted
+    Column("redraft", sa.JSON),  # for which wishes drafts were compared, and how far the next label's have come
     Column("revision", sa.Integer, nullable=False, default=0),  # bumped with every change /predict must see
     Column("ml_backend_id", Id),
     Column("webhook_id", Id),
@@ -309,6 +310,8 @@ predictions = Table(
     *_reason(),
     UniqueConstraint("task_id", "draft_label"),
     Index(None, "project_id", "draft_label", "delivered_by"),
+    Index("ix_predictions_unconfirmed", "project_id", "draft_label",
+          sqlite_where=text("confirmed_at IS NULL"), postgresql_where=text("confirmed_at IS NULL")),
 )
 
 # Step 5. One person's result at one updated_at.

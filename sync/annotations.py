@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, jobs, tables
+from ml_backend import jobs, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import PermanentError
 from ml_backend.tables import events, projects, tasks
@@ -24,6 +24,7 @@ from sync.annotating.rows import WEBHOOK, Found, keep, mark_deleted, mark_tasks_
 from sync.label_studio.client import client_of
 
 IDS_PER_JOB = 500
+TOGETHER = 50  # jobs in one transaction
 ONE_BY_ONE = 20  # annotations in one event that are fetched each by itself
 IDS_END = 2**63  # what a database can hold
 
@@ -39,14 +40,14 @@ def read_event(context: JobContext, event_id: int) -> None:
             events, event_id, state="unreadable", reason_code="not-json", reason="The body is not a JSON object."
         )
         return
-    with context.db.transaction() as connection:
+    with context.db.reading() as connection:
         project = _project(connection, context, body)
-        code, reason = None, None
-        if project is None:
-            code, reason = "unknown-project", "The event belongs to no project we serve."
-        else:
-            _follow(connection, project, str(body.get("action") or event.action or ""), body)
-        db.update(connection, events, event_id, state="read", reason_code=code, reason=reason)
+    code, reason = None, None
+    if project is None:
+        code, reason = "unknown-project", "The event belongs to no project we serve."
+    else:
+        _follow(context, project, str(body.get("action") or event.action or ""), body)
+    context.db.update(events, event_id, state="read", reason_code=code, reason=reason)
 
 
 def read_annotation(context: JobContext, project_id: int, ls_annotation_id: int) -> None:
@@ -58,8 +59,7 @@ def read_annotation(context: JobContext, project_id: int, ls_annotation_id: int)
     except PermanentError as error:
         if error.code != "http-missing":
             raise
-        with context.db.transaction() as connection:
-            mark_deleted(connection, project.id, [ls_annotation_id], before=read_at)
+        mark_deleted(context, project.id, [ls_annotation_id], before=read_at)
         return
     if annotation.get("project") not in (None, project.ls_project_id):
         return
@@ -71,42 +71,46 @@ def read_annotation(context: JobContext, project_id: int, ls_annotation_id: int)
     found = Found(annotation, WEBHOOK, read_at, client.predictions(ls_task_id) if ask else None)
     with context.db.transaction() as connection:
         keep(connection, project, task, found)
-        if task is None and ls_task_id:
-            _find(connection, project, [ls_task_id])
+    if task is None and ls_task_id:
+        _find(context, project, [ls_task_id])
 
 
-def _follow(connection: Connection, project: sa.Row[Any], action: str, body: Mapping[str, Any]) -> None:
-    """What an action asks for. Unknown ones ask for nothing."""
+def _follow(context: Context, project: sa.Row[Any], action: str, body: Mapping[str, Any]) -> None:
+    """What an action asks for. Unknown ones ask for nothing. Nobody bounds how much one event names."""
     if action == "TASKS_CREATED":
-        _find(connection, project, _ids(body.get("tasks")))
+        _find(context, project, _ids(body.get("tasks")))
     elif action == "TASKS_DELETED":
-        mark_tasks_gone(connection, project.id, _ids(body.get("tasks")))
+        mark_tasks_gone(context, project.id, _ids(body.get("tasks")))
     elif action in ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED"):
         ids, of_tasks = _ids(body.get("annotation")), _ids(body.get("task"))
         if len(ids) > ONE_BY_ONE and of_tasks:
-            _find(connection, project, of_tasks)
+            _find(context, project, of_tasks)
             return
-        for annotation_id in ids:
-            jobs.enqueue(
-                connection,
-                jobs.READ_ANNOTATION,
-                key=f"{project.id}:{annotation_id}",
-                project_id=project.id,
-                ls_annotation_id=annotation_id,
-            )
+        for begin in range(0, len(ids), TOGETHER):
+            with context.db.transaction() as connection:
+                for annotation_id in ids[begin : begin + TOGETHER]:
+                    jobs.enqueue(
+                        connection,
+                        jobs.READ_ANNOTATION,
+                        key=f"{project.id}:{annotation_id}",
+                        project_id=project.id,
+                        ls_annotation_id=annotation_id,
+                    )
     elif action == "ANNOTATIONS_DELETED":
-        mark_deleted(connection, project.id, _ids(body.get("annotations")))
+        mark_deleted(context, project.id, _ids(body.get("annotations")))
     elif action == "PROJECT_UPDATED":
-        jobs.enqueue(connection, jobs.SYNC_PROJECT, key=str(project.id), project_id=project.id)
+        with context.db.transaction() as connection:
+            jobs.enqueue(connection, jobs.SYNC_PROJECT, key=str(project.id), project_id=project.id)
 
 
-def _find(connection: Connection, project: sa.Row[Any], task_ids: list[int]) -> None:
+def _find(context: Context, project: sa.Row[Any], task_ids: list[int]) -> None:
     """Read these tasks with their annotations, some hundred in a job."""
     for begin in range(0, len(task_ids), IDS_PER_JOB):
         some = task_ids[begin : begin + IDS_PER_JOB]
         name = str(some[0]) if len(some) == 1 else hashlib.sha256(repr(some).encode()).hexdigest()[:16]
         key = f"{project.id}:{name}"
-        jobs.enqueue(connection, jobs.FIND_TASKS, key=key, project_id=project.id, task_ids=some)
+        with context.db.transaction() as connection:
+            jobs.enqueue(connection, jobs.FIND_TASKS, key=key, project_id=project.id, task_ids=some)
 
 
 def _project(connection: Connection, context: Context, body: Mapping[str, Any]) -> sa.Row[Any] | None:

@@ -16,24 +16,23 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, jobs, tables
+from ml_backend import jobs, tables
 from ml_backend.context import Context, JobContext
-from ml_backend.errors import KaanError, PermanentError
+from ml_backend.errors import KaanError
 from ml_backend.tables import checkpoints, projects
 from sync import reconcile
 from sync.annotating import differences
 from sync.annotating.rows import time_of
-from sync.label_studio import connections
+from sync.label_studio import connections, missing
 from sync.label_studio.client import LabelStudioClient, client_of
 
 OVERLAP = timedelta(minutes=10)
 FULL_AGAIN = timedelta(minutes=30)  # a difference that a full comparison left is not looked at again before this
-MISSING = "project-missing"
-STEP = "it was deleted there, or belongs to another user's token. `python -m ml_backend project detach` lets it go."
 BEGINNING = datetime(1971, 1, 1, tzinfo=UTC)
 _log = logging.getLogger(__name__)
 
 
+@missing.noticed
 def compare_annotations(context: JobContext, project_id: int, full: int = 0) -> None:
     """One look at a project: at what changed, or with `full` at everything. Safe to repeat."""
     project = context.db.row(projects, project_id)
@@ -45,22 +44,14 @@ def compare_annotations(context: JobContext, project_id: int, full: int = 0) -> 
     if place is None:
         full = 1
     after = None if full or place is None else _since(place)
-    try:
-        before = client.project(project.ls_project_id) if full else {}
-        seen = reconcile.read(context, project, changed_after=after, report=context.report)
-        difference = differences.count(context, project, client.project(project.ls_project_id))
-    except PermanentError as error:
-        if error.code not in (MISSING, "http-missing"):
-            raise
-        context.db.update(projects, project_id, reason_code=MISSING, reason=f"Label Studio shows it no more: {STEP}")
-        return
+    before = client.project(project.ls_project_id) if full else {}
+    seen = reconcile.read(context, project, changed_after=after, report=context.report)
+    difference = differences.count(context, project, client.project(project.ls_project_id))
     more: dict[str, Any] = {"webhook": webhook}
     if full:
         more |= {"full_at": begun.isoformat(), "left_by_full": difference.left(before), "repaired": seen.repaired}
     last_full = time_of((differences.read(context, project_id) or {}).get("full_at"))
     with context.db.transaction() as connection:
-        if project.reason_code == MISSING:
-            db.update(connection, projects, project_id, reason_code=None, reason=None)
         differences.write(connection, project, difference, **more)
         if not full or place is None:
             _move(connection, project, place, seen.latest, begun)

@@ -10,31 +10,34 @@ compared, and on a difference each one is looked up.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import db, jobs, tables
+from ml_backend import db, jobs, log, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import PermanentError, RetryableError
 from ml_backend.labelling import labelconfig
 from ml_backend.tables import predictions, projects, tasks
 from sync.drafting.drafts import bump
+from sync.label_studio import missing
 from sync.label_studio.changes import label_shown, show_label
 from sync.label_studio.client import LabelStudioClient, client_of
 
-BATCH = 200
+_log = log.get("delivery")
+
+BATCH = 200  # predictions in one request
+TOGETHER = 50  # rows in one transaction
 LINES_PER_RUN = 300  # one request each, about seven a second
 ANSWER_SETTLES = timedelta(seconds=30)  # Label Studio stores what /predict answered well within this
 
 
+@missing.noticed
 def push_predictions(context: JobContext, project_id: int) -> None:
     """Bring what nobody has delivered to Label Studio, in bulk; then the status lines. Safe to repeat."""
     project = context.db.row(projects, project_id)
-    if project.state == "detached":
-        return
     client = client_of(context)
     unsure = _confirm_found(context, client, _claimed(context, project, "push"))
     for begin in range(0, len(unsure), BATCH):
@@ -52,17 +55,18 @@ def push_predictions(context: JobContext, project_id: int) -> None:
             jobs.enqueue(connection, jobs.REDRAFT_PROJECT, key=str(project_id), project_id=project_id)
 
 
+@missing.noticed
 def confirm_answers(context: JobContext, project_id: int) -> None:
     """Look up what `/predict` answered; what Label Studio did not keep is free again, and the push takes it."""
     project = context.db.row(projects, project_id)
-    if project.state == "detached":
-        return
     missing = _confirm_found(context, client_of(context), _claimed(context, project, "answer"))
     answered = sa.and_(predictions.c.delivered_by == "answer", predictions.c.confirmed_at.is_(None))
+    for begin in range(0, len(missing), TOGETHER):
+        with context.db.transaction() as connection:
+            mine = sa.and_(answered, predictions.c.id.in_([row.id for row in missing[begin : begin + TOGETHER]]))
+            connection.execute(sa.update(predictions).where(mine).values(delivered_by=None, delivered_at=None))
     with context.db.transaction() as connection:
         if missing:
-            mine = sa.and_(answered, predictions.c.id.in_([row.id for row in missing]))
-            connection.execute(sa.update(predictions).where(mine).values(delivered_by=None, delivered_at=None))
             bump(connection, project_id)
             jobs.enqueue(connection, jobs.PUSH_PREDICTIONS, key=str(project_id), project_id=project_id)
         mine = sa.and_(predictions.c.project_id == project_id, predictions.c.draft_label.in_(_labels(project)))
@@ -152,14 +156,20 @@ def _claim(context: Context, project: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
             tasks.c.state.in_(("open", "annotated")),
         )
         .order_by(predictions.c.id)
-        .limit(BATCH)
+        .limit(TOGETHER)
     )
-    with context.db.transaction() as connection:
-        mine = sa.and_(predictions.c.id.in_(open_rows.scalar_subquery()), predictions.c.delivered_by.is_(None))
-        claim = {"delivered_by": "push", "delivered_at": tables.now()}
-        taken = connection.execute(sa.update(predictions).where(mine).values(**claim).returning(predictions.c.id))
-        ids = [row.id for row in taken.all()]
-        return connection.execute(_columns().where(predictions.c.id.in_(ids)).order_by(predictions.c.id)).all()
+    claimed: list[sa.Row[Any]] = []
+    while len(claimed) < BATCH:
+        with context.db.transaction() as connection:
+            mine = sa.and_(predictions.c.id.in_(open_rows.scalar_subquery()), predictions.c.delivered_by.is_(None))
+            claim = {"delivered_by": "push", "delivered_at": tables.now()}
+            taken = connection.execute(sa.update(predictions).where(mine).values(**claim).returning(predictions.c.id))
+            ids = [row.id for row in taken.all()]
+            some = _columns().where(predictions.c.id.in_(ids)).order_by(predictions.c.id)
+            claimed += connection.execute(some).all()
+        if len(ids) < TOGETHER:
+            break
+    return claimed
 
 
 def _send(context: Context, client: LabelStudioClient, project: sa.Row[Any], rows: Sequence[sa.Row[Any]]) -> None:
@@ -211,15 +221,24 @@ def _look_up(client: LabelStudioClient, row: sa.Row[Any]) -> int | None:
 
 
 def _confirm(context: Context, rows: Sequence[sa.Row[Any]], **values: Any) -> None:
-    with context.db.transaction() as connection:
-        mine = predictions.c.id.in_([row.id for row in rows])
-        connection.execute(sa.update(predictions).where(mine).values(confirmed_at=tables.now(), **values))
+    for begin in range(0, len(rows), TOGETHER):
+        with context.db.transaction() as connection:
+            mine = predictions.c.id.in_([row.id for row in rows[begin : begin + TOGETHER]])
+            connection.execute(sa.update(predictions).where(mine).values(confirmed_at=tables.now(), **values))
 
 
 def _undeliverable(context: Context, row: sa.Row[Any], code: str, sentence: str) -> None:
     context.db.update(
         predictions, row.id, delivered_by="nobody", confirmed_at=tables.now(), reason_code=code, reason=sentence
     )
+
+
+def _change_line(client: LabelStudioClient, task: Mapping[str, Any], key: str, line: str) -> None:
+    """One task that refuses its line, or is gone by now, keeps no other from its own."""
+    try:
+        client.change_task_data(int(task["id"]), {**task["data"], key: line})
+    except PermanentError as error:
+        _log.warning("a status line was refused", ls_task=int(task["id"]), code=error.code)
 
 
 def show_status_lines(context: Context, client: LabelStudioClient, project: sa.Row[Any]) -> bool:
@@ -245,7 +264,7 @@ def show_status_lines(context: Context, client: LabelStudioClient, project: sa.R
         now = task["data"].get(key)
         theirs = row.origin != "ours" and row.status_shown is None and now  # a value of their own under our key
         if now != row.status_line and not theirs:
-            client.change_task_data(int(task["id"]), {**task["data"], key: row.status_line})
+            _change_line(client, task, key, row.status_line)
         with context.db.transaction() as connection:
             db.update(connection, tasks, row.id, status_shown=row.status_line)
     return len(rows) > LINES_PER_RUN

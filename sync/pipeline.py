@@ -141,7 +141,8 @@ def attach(context: Context, ls_project_id: int, *, extra_params: Mapping[str, A
     connections.connect_webhook(context, client, row)
     show_label(context, client, context.db.row(projects, row_id), label)
     with context.db.transaction() as connection:
-        db.update(connection, projects, row_id, state="attached", checked_at=tables.now())
+        well = {"state": "attached", "reason_code": None, "reason": None}
+        db.update(connection, projects, row_id, **well, checked_at=tables.now())
         jobs.enqueue(connection, jobs.SYNC_PROJECT, key=str(row_id), project_id=row_id)
         jobs.enqueue(connection, jobs.FIND_TASKS, key=str(row_id), project_id=row_id)
     return row_id
@@ -161,12 +162,22 @@ def detach(context: Context, ls_project_id: int) -> list[str]:
     for step in reversed(row.attached_changes.get("steps", [])):
         if step["state"] == "undone":
             continue
-        said.append(connections.undo(context, client, row, step))
+        said.append(_undone(context, client, row, step))
         note(context, row.id, step["what"], "undone")
     with context.db.transaction() as connection:
         values = {"ml_backend_id": None, "webhook_id": None, "next_draft_label": None}
         db.update(connection, projects, row.id, **values)
     return said
+
+
+def _undone(context: Context, client: LabelStudioClient, row: sa.Row[Any], step: Mapping[str, Any]) -> str:
+    """Undo one step; of a project that is no more there is nothing to undo."""
+    try:
+        return connections.undo(context, client, row, step)
+    except PermanentError as error:
+        if error.code not in ("http-missing", "http-forbidden", "project-missing"):
+            raise
+        return f"The {step['what']} went with the project."
 
 
 def _row(context: Context, there: Mapping[str, Any], *, made: bool) -> int:

@@ -26,11 +26,14 @@ from sync.annotating import lists
 from sync.annotating.rows import mark_tasks_gone, time_of
 from sync.delivery import withdraw
 from sync.drafting import drafts
+from sync.label_studio import missing
 from sync.label_studio.client import LabelStudioClient, client_of
 from sync.recordings.sources import add_recording, source_of
 from sync.tasks import KEY, external_key, refused_line
 
-CHUNK = 100
+CHUNK = 100  # tasks compared at once
+_STAYS_GONE = ("erased", "task-duplicate", "cut-into-pieces")
+TOGETHER = 20  # tasks in one transaction, each with a recording and a job
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,10 @@ class Seen:
     latest: datetime | None = None
 
 
+@missing.noticed
 def find_tasks(context: JobContext, project_id: int, task_ids: list[int] | None = None) -> None:
     """Bring our rows up to Label Studio's tasks and annotations: all of a project, or the given ids first and only."""
     project = context.db.row(projects, project_id)
-    if project.state == "detached":
-        return
     read(context, project, ids=task_ids, priority=urgency(context), report=context.report)
 
 
@@ -106,29 +108,30 @@ def _take(
     changed, rows_of = 0, dict[int, sa.Row[Any]]()
     for row in _with_other_audio(context, project, found):
         withdraw(context, client, row)
-    with context.db.transaction() as connection:
-        for task in found:
-            row, new = _row(connection, context, project, task, storages)
-            changed += new
-            if row.ls_task_id is None:  # ours, on its way: create_tasks opens it
-                continue
-            rows_of[int(task["id"])] = row
-            annotated = int(task.get("total_annotations") or 0) >= row.overlap
-            if annotated and row.state == "open":
-                db.update(connection, tasks, row.id, state="annotated")
-            if (asked or not annotated) and row.recording_id and not _drafted(connection, project, row):
-                jobs.enqueue(
-                    connection,
-                    jobs.INGEST_RECORDING,
-                    key=str(row.recording_id),
-                    priority=priority,
-                    recording_id=row.recording_id,
-                )
-            elif annotated and row.recording_id and _without_sound(connection, row):
-                jobs.enqueue(
-                    connection, jobs.INGEST_RECORDING, key=str(row.recording_id), priority=jobs.BULK,
-                    recording_id=row.recording_id, transcribe=0,
-                )  # fmt: skip
+    for begin in range(0, len(found), TOGETHER):
+        with context.db.transaction() as connection:
+            for task in found[begin : begin + TOGETHER]:
+                row, new = _row(connection, context, project, task, storages)
+                changed += new
+                if row.ls_task_id is None:  # ours, on its way: create_tasks opens it
+                    continue
+                rows_of[int(task["id"])] = row
+                annotated = int(task.get("total_annotations") or 0) >= row.overlap
+                if annotated and row.state == "open":
+                    db.update(connection, tasks, row.id, state="annotated")
+                if (asked or not annotated) and row.recording_id and not _drafted(connection, project, row):
+                    jobs.enqueue(
+                        connection,
+                        jobs.INGEST_RECORDING,
+                        key=str(row.recording_id),
+                        priority=priority,
+                        recording_id=row.recording_id,
+                    )
+                elif annotated and row.recording_id and _without_sound(connection, row):
+                    jobs.enqueue(
+                        connection, jobs.INGEST_RECORDING, key=str(row.recording_id), priority=jobs.BULK,
+                        recording_id=row.recording_id, transcribe=0,
+                    )  # fmt: skip
     return changed, lists.compare(context, project, found, rows_of, read_at)
 
 
@@ -150,8 +153,8 @@ def _row(
         if row is not None:
             return row, False  # create_tasks looks it up and opens it with its prediction
     stored = _stored(value)
-    if row is not None and row.state == "deleted":  # a person brought it back
-        db.update(connection, tasks, row.id, state="open")
+    if row is not None and row.state == "deleted" and row.reason_code not in _STAYS_GONE:  # a person brought it back
+        row = _restored(connection, row)
     if row is not None and row.data_value == stored:
         return row, False
     about = _about(connection, context, value, storages)
@@ -170,6 +173,23 @@ def _row(
         row_id = row.id
         db.update(connection, tasks, row_id, data_value=stored, **about)
     return connection.execute(sa.select(tasks).where(tasks.c.id == row_id)).one(), True
+
+
+def _restored(connection: Connection, row: sa.Row[Any]) -> sa.Row[Any]:
+    """A task that is there again counts at once: this very look drafts and settles it.
+
+    What was delivered to it may have gone with it, so the push looks each prediction up, and sends what is missing.
+    """
+    gone = row.reason_code in (None, "task-deleted")
+    db.update(connection, tasks, row.id, state="open", **({"reason_code": None, "reason": None} if gone else {}))
+    mine = predictions.c.task_id == row.id
+    sent = sa.update(predictions).where(mine, predictions.c.delivered_by.in_(("push", "answer")))
+    connection.execute(sent.values(delivered_by="push", confirmed_at=None, ls_prediction_id=None))
+    never = sa.update(predictions).where(mine, predictions.c.reason_code == "task-deleted")
+    connection.execute(
+        never.values(delivered_by=None, delivered_at=None, confirmed_at=None, reason_code=None, reason=None)
+    )
+    return connection.execute(sa.select(tasks).where(tasks.c.id == row.id)).one()
 
 
 def _with_other_audio(context: Context, project: sa.Row[Any], found: Sequence[Mapping[str, Any]]) -> list[sa.Row[Any]]:
@@ -240,7 +260,5 @@ def _known(context: Context, project: sa.Row[Any], asked: Sequence[int] | None) 
 
 def _mark_gone(context: Context, project: sa.Row[Any], gone: set[int]) -> int:
     """Rows whose task Label Studio no longer has, with their annotations; gives how many tasks."""
-    if gone:
-        with context.db.transaction() as connection:
-            mark_tasks_gone(connection, project.id, sorted(gone))
+    mark_tasks_gone(context, project.id, sorted(gone))
     return len(gone)

@@ -22,6 +22,7 @@ from ml_backend.labelling import labelconfig
 from ml_backend.tables import predictions, projects, recordings, tasks
 from sync.drafting import drafts, ownership, pieces
 from sync.drafting.pieces import Piece, audio_identity, external_key
+from sync.label_studio import missing
 from sync.label_studio.client import LabelStudioClient, client_of
 from sync.label_studio.streams import USEFULNESS
 from sync.recordings.sources import playable
@@ -30,7 +31,10 @@ __all__ = ["KEY", "Wish", "create_tasks", "external_key", "refused_line", "want_
 
 KEY = "kaan_key"  # in the data of every task we make
 WAITS = "project-full"
-BATCH = 100
+REFUSED = "import-refused"
+ALL_REFUSED = 8  # single tasks refused before any was made: then it is about the project
+BATCH = 100  # tasks in one request
+TOGETHER = 25  # tasks in one transaction, each with its prediction
 
 
 @dataclass(frozen=True)
@@ -90,14 +94,13 @@ def _wanted_before(connection: Connection, project: sa.Row[Any], recording: sa.R
     return int(found) if found is not None else None
 
 
+@missing.noticed
 def create_tasks(context: JobContext, project_id: int) -> None:
     """Import every wanted task of a project whose draft is ready; refuse those whose audio is. Safe to repeat.
 
     Label Studio hands tasks out in the order they were made, so the most useful are made first.
     """
     project = context.db.row(projects, project_id)
-    if project.state == "detached":
-        return
     _refuse_tasks(context, project)
     client = client_of(context)
     while batch := _ready(context, project):
@@ -105,16 +108,27 @@ def create_tasks(context: JobContext, project_id: int) -> None:
         there = client.task_ids_by_key(project.ls_project_id, list(keys.values()))
         missing = [row for row in batch if row.id in keys and keys[row.id] not in there]
         made = _import(context, client, project, missing, keys) if missing else {}
-        found = [(row, made.get(keys[row.id]) or min(there[keys[row.id]])) for row in batch if row.id in keys]
+        ids = {key: min(found) for key, found in there.items()} | made
+        found = [(row, ids[keys[row.id]]) for row in batch if keys.get(row.id) in ids]
         for row, ls_task_id in found:
             if row.overlap > 1:  # the one way of the open edition: imports and later imports leave it alone
-                client.change_task(ls_task_id, overlap=row.overlap)
-        with context.db.transaction() as connection:
-            for row, ls_task_id in found:
-                _opened(connection, context, project, row, ls_task_id, fresh=keys[row.id] in made)
-            drafts.bump(connection, project.id)
+                _share(client, ls_task_id, row.overlap)
+        for begin in range(0, len(found), TOGETHER):
+            with context.db.transaction() as connection:
+                for row, ls_task_id in found[begin : begin + TOGETHER]:
+                    _opened(connection, context, project, row, ls_task_id, fresh=keys[row.id] in made)
+                drafts.bump(connection, project.id)
     with context.db.transaction() as connection:
         jobs.enqueue(connection, jobs.PUSH_PREDICTIONS, key=str(project.id), project_id=project.id)
+
+
+def _share(client: LabelStudioClient, ls_task_id: int, overlap: int) -> None:
+    """Ask for several people. A task that was deleted just now is found missing by the next look."""
+    try:
+        client.change_task(ls_task_id, overlap=overlap)
+    except PermanentError as error:
+        if error.code != "http-missing":
+            raise
 
 
 def _ready(context: Context, project: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
@@ -159,6 +173,32 @@ def _import(
     keys: Mapping[int, str],
 ) -> dict[str, int]:
     """Import tasks with their predictions; gives external key -> Label Studio's id."""
+    refused: list[tuple[sa.Row[Any], PermanentError]] = []
+    made = _import_some(context, client, project, list(rows), keys, refused)
+    if refused and not made and len(refused) >= ALL_REFUSED:  # it is not about this task or that
+        error = refused[0][1]
+        context.db.update(projects, project.id, reason_code=REFUSED, reason=f"Tasks are refused: {error.sentence}")
+        raise error
+    for row, error in refused:
+        line = refused_line(f"Label Studio refused the task: {error.sentence}")
+        context.db.update(tasks, row.id, state="refused", reason_code=REFUSED, reason=error.sentence, status_line=line)
+    if made and project.reason_code == REFUSED:
+        context.db.update(projects, project.id, reason_code=None, reason=None)
+    return made
+
+
+def _import_some(
+    context: Context,
+    client: LabelStudioClient,
+    project: sa.Row[Any],
+    rows: list[sa.Row[Any]],
+    keys: Mapping[int, str],
+    refused: list[tuple[sa.Row[Any], PermanentError]],
+) -> dict[str, int]:
+    """Label Studio refuses a request for one bad task in it: halves are tried until that one is alone.
+
+    Nothing more is asked when so many in a row were refused that it cannot be about single tasks.
+    """
     body = []
     for row in rows:
         drafted, data = json.loads(row.body), _data(context, project, row) | {KEY: keys[row.id]}
@@ -166,9 +206,16 @@ def _import(
     try:
         ids = client.import_tasks(project.ls_project_id, body)
     except PermanentError as error:
-        with context.db.transaction() as connection:
-            db.update(connection, projects, project.id, reason_code="import-refused", reason=error.sentence)
-        raise
+        if error.status not in (400, 413, 422):  # no such project, no right to it: about no task
+            raise
+        if len(rows) == 1:
+            refused.append((rows[0], error))
+            return {}
+        made: dict[str, int] = {}
+        for some in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
+            if made or len(refused) < ALL_REFUSED:
+                made |= _import_some(context, client, project, some, keys, refused)
+        return made
     if len(ids) == len(rows):
         return {keys[row.id]: task_id for row, task_id in zip(rows, ids, strict=True)}
     # An edition that imports in the background gives no ids: the next run finds the tasks by their keys.
@@ -250,14 +297,14 @@ def _refuse_tasks(context: Context, project: sa.Row[Any]) -> None:
         .where(sa.or_(tasks.c.reason_code.is_(None), tasks.c.reason_code != recordings.c.reason_code))
     )
     rows = context.db.rows(statement)
-    if not rows:
-        return
-    with context.db.transaction() as connection:
-        for row in rows:
-            values = {"reason_code": row.reason_code, "reason": row.reason, "status_line": refused_line(row.reason)}
-            if row.state == "wanted":
-                values["state"] = "refused"
-            db.update(connection, tasks, row.id, **values)
+    for begin in range(0, len(rows), TOGETHER):
+        with context.db.transaction() as connection:
+            for row in rows[begin : begin + TOGETHER]:
+                values = {"reason_code": row.reason_code, "reason": row.reason}
+                values["status_line"] = refused_line(row.reason)
+                if row.state == "wanted":
+                    values["state"] = "refused"
+                db.update(connection, tasks, row.id, **values)
 
 
 def refused_line(reason: str | None) -> str:

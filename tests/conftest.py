@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests import transactions
+from tests.transactions import _short_transactions  # noqa: F401 - for every test
+
 # A busy machine is no fault of the code: properties are judged by their result, slowness by the benchmarks.
 settings.register_profile("kaan", deadline=None)
 settings.load_profile("kaan")
+transactions.watch()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -12,7 +12,7 @@ from ml_backend.context import Context
 from ml_backend.tables import annotations as rows
 from sync.annotating.rows import LIST, Found, differs, keep, mark_deleted
 
-TOGETHER = 25  # stored in one transaction: webhooks wait for none longer than that takes
+TOGETHER = 20  # stored in one transaction: webhooks wait for none longer than that takes
 
 
 def compare(
@@ -35,10 +35,7 @@ def compare(
             for found in wrong[begin : begin + TOGETHER]:
                 repaired += keep(connection, project, tasks.get(_ls_task_id(found)), found)[1]
     alive = {ls_id for ls_id, versions in here.items() if any(row.deleted_at is None for row in versions)}
-    if gone := sorted(alive - there.keys()):
-        with context.db.transaction() as connection:
-            repaired += mark_deleted(connection, project.id, gone, before=read_at)
-    return repaired
+    return repaired + mark_deleted(context, project.id, sorted(alive - there.keys()), before=read_at)
 
 
 def _here(context: Context, project: sa.Row[Any], ls_task_ids: Sequence[int]) -> dict[int, list[sa.Row[Any]]]:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend import db, jobs, rendering, tables
+from ml_backend.context import Context
 from ml_backend.labelling import labelconfig
 from ml_backend.labelling.validation import is_number
 from ml_backend.tables import annotations as rows
@@ -25,6 +26,7 @@ from sync.annotating import origins
 from sync.recordings import languages
 
 WEBHOOK, LIST, IMPORT = "webhook", "list", "import"
+TOGETHER = 20  # annotations in one transaction, each with its task, its recording and a job
 PAGE = 1000  # ids in one statement: PostgreSQL takes 65,535, and somebody may delete more tasks at once
 
 
@@ -106,13 +108,23 @@ def differs(here: Sequence[sa.Row[Any]], found: Found, task_id: int | None) -> b
     )
 
 
-def mark_deleted(connection: Connection, project_id: int, ids: Sequence[int], *, before: datetime | None = None) -> int:
+def mark_deleted(context: Context, project_id: int, ids: Sequence[int], *, before: datetime | None = None) -> int:
     """Keep deleted annotations with their time; a task with too few left is open again. Gives how many were alive.
 
-    `before` leaves out what was stored since: a list that was read earlier cannot know it.
+    `before` leaves out what was stored since: a list that was read earlier cannot know it. Somebody may delete tens of
+    thousands at once: only what is alive here is written, some of it in each transaction.
     """
-    pages = (ids[begin : begin + PAGE] for begin in range(0, len(ids), PAGE))
-    return sum(_mark_deleted(connection, project_id, page, before) for page in pages)
+    removed = 0
+    for begin in range(0, len(ids), PAGE):
+        page = list(ids[begin : begin + PAGE])
+        alive = sa.select(rows.c.ls_annotation_id).where(
+            rows.c.project_id == project_id, rows.c.ls_annotation_id.in_(page), rows.c.deleted_at.is_(None)
+        )
+        here = sorted(set(context.db.scalars(alive)))
+        for at in range(0, len(here), TOGETHER):
+            with context.db.transaction() as connection:
+                removed += _mark_deleted(connection, project_id, here[at : at + TOGETHER], before)
+    return removed
 
 
 def _mark_deleted(connection: Connection, project_id: int, ids: Sequence[int], before: datetime | None) -> int:
@@ -136,15 +148,19 @@ def _mark_deleted(connection: Connection, project_id: int, ids: Sequence[int], b
     return len({row.ls_annotation_id for row in removed})
 
 
-def mark_tasks_gone(connection: Connection, project_id: int, ls_task_ids: Sequence[int]) -> None:
+def mark_tasks_gone(context: Context, project_id: int, ls_task_ids: Sequence[int]) -> None:
     """Tasks that Label Studio has no more; they took their annotations along."""
     for begin in range(0, len(ls_task_ids), PAGE):
         page = list(ls_task_ids[begin : begin + PAGE])
-        gone = sa.and_(tasks.c.project_id == project_id, tasks.c.ls_task_id.in_(page))
-        connection.execute(sa.update(tasks).where(gone).values(state="deleted", updated_at=tables.now()))
+        known = sa.select(tasks.c.id).where(tasks.c.project_id == project_id, tasks.c.ls_task_id.in_(page))
+        here = context.db.scalars(known.where(tasks.c.state != "deleted").order_by(tasks.c.id))
+        for at in range(0, len(here), TOGETHER):
+            with context.db.transaction() as connection:
+                gone = tasks.c.id.in_(here[at : at + TOGETHER])
+                connection.execute(sa.update(tasks).where(gone).values(state="deleted", updated_at=tables.now()))
         theirs = sa.and_(rows.c.project_id == project_id, rows.c.ls_task_id.in_(page), rows.c.deleted_at.is_(None))
-        ids = connection.execute(sa.select(rows.c.ls_annotation_id).where(theirs).distinct()).scalars().all()
-        mark_deleted(connection, project_id, ids)
+        ids = context.db.scalars(sa.select(rows.c.ls_annotation_id).where(theirs).distinct())
+        mark_deleted(context, project_id, ids)
 
 
 def people_done(connection: Connection, task_id: int) -> int:

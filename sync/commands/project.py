@@ -30,7 +30,7 @@ from sync.tasks import Wish, want_task
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Create, attach or detach a Label Studio project.")
 
-PER_TRANSACTION = 200
+PER_TRANSACTION = 25
 
 ProjectId = Annotated[int, typer.Argument(help="The project's number in Label Studio, from its address.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]

@@ -8,8 +8,10 @@ body is `[]`: Label Studio stores nothing for an empty list, and the question do
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
@@ -28,6 +30,7 @@ NOTHING = "[]"
 BLIND_LINE = "write what you hear"
 COALESCE = timedelta(seconds=2)  # lets a waiting /predict answer first, and many drafts travel in one request
 OPEN = ("wanted", "open")
+_KEY = ("audio_sha256", "model_version", "decoding_hash")
 
 
 def draft_recording(connection: Connection, settings: Settings, recording_id: int, model_version: str) -> None:
@@ -46,6 +49,16 @@ def draft_recording(connection: Connection, settings: Settings, recording_id: in
         deliver(connection, project)
 
 
+@dataclass(frozen=True)
+class Draft:
+    """What `render` made of one task: rows of `predictions`, the task's status line, and a corrected transcription."""
+
+    task_id: int
+    rows: tuple[dict[str, Any], ...]
+    status_line: str | None
+    corrected: Mapping[str, Any] | None = None
+
+
 def draft_task(
     connection: Connection,
     settings: Settings,
@@ -59,18 +72,49 @@ def draft_task(
 
     While a project is being re-drafted a task gets its drafts under both labels: what people see now, and next.
     """
-    profile = profile_for(connection, recording, project, settings)
-    found = transcription_of(connection, recording, profile, model_version)
-    if found is None and not task.blind:
-        return False
     labels = [project.draft_label]
     if project.next_draft_label and task.state != "annotated":
         labels.append(project.next_draft_label)
-    line = task.status_line
-    for label in labels:
-        line = _draft(connection, project, task, recording, found, profile, label)
-    db.update(connection, tasks, task.id, status_line=line, reason_code=None, reason=None)
+    made = render(connection, settings, project, task, recording, model_version=model_version, labels=labels)
+    if made is None:
+        return False
+    store(connection, made)
     return True
+
+
+def render(
+    connection: Connection,
+    settings: Settings,
+    project: sa.Row[Any],
+    task: sa.Row[Any],
+    recording: sa.Row[Any],
+    *,
+    model_version: str,
+    labels: Sequence[str],
+) -> Draft | None:
+    """One task's draft under each label; None while its transcription is not there. Writes nothing."""
+    profile = profile_for(connection, recording, project, settings)
+    found: Any = find_transcription(connection, recording, profile, model_version)
+    corrected = None
+    if found is None and (plain := uncorrected(connection, recording, profile, model_version)) is not None:
+        corrected = _corrected(plain, profile)
+        found = SimpleNamespace(**{**plain._mapping, **corrected, "id": None})
+    if found is None and not task.blind:
+        return None
+    drafted = [_row(connection, project, task, recording, found, profile, label) for label in labels]
+    return Draft(task.id, tuple(values for values, _ in drafted), drafted[-1][1], corrected)
+
+
+def store(connection: Connection, draft: Draft, **of_task: Any) -> None:
+    """Keep what was rendered, unless a prediction is there already; `of_task` are more values of the task's row."""
+    rows: Sequence[dict[str, Any]] = draft.rows
+    if draft.corrected is not None:
+        found, _ = db.insert_once(connection, transcriptions, draft.corrected, key=_KEY)
+        rows = [{**values, "transcription_id": found} for values in rows]
+    for values in rows:
+        db.insert_once(connection, predictions, values, key=("task_id", "draft_label"))
+    common = {"status_line": draft.status_line, "reason_code": None, "reason": None}
+    db.update(connection, tasks, draft.task_id, **common, **of_task)
 
 
 def give_up(connection: Connection, recording_id: int, error: PermanentError) -> None:
@@ -116,28 +160,32 @@ def transcription_of(
     plain = uncorrected(connection, recording, profile, model_version)
     if plain is None:
         return None
+    db.insert_once(connection, transcriptions, _corrected(plain, profile), key=_KEY)
+    return find_transcription(connection, recording, profile, model_version)
+
+
+def _corrected(plain: sa.Row[Any], profile: Profile) -> dict[str, Any]:
+    """The row of a transcription to which the approved corrections were applied."""
     transcript = corrections.apply(Transcript.from_json(plain.transcript), profile.decoding.corrections)
-    values = {
+    return {
         **{name: plain._mapping[name] for name in plain._mapping if name not in ("id", "created_at")},
         "decoding_hash": profile.decoding.digest(),
         "decoding": asdict(profile.decoding),
         "text": transcript.text,
         "transcript": transcript.to_json(),
     }
-    db.insert_once(connection, transcriptions, values, key=("audio_sha256", "model_version", "decoding_hash"))
-    return find_transcription(connection, recording, profile, model_version)
 
 
-def _draft(
+def _row(
     connection: Connection,
     project: sa.Row[Any],
     task: sa.Row[Any],
     recording: sa.Row[Any],
-    found: sa.Row[Any] | None,
+    found: Any,
     profile: Profile,
     label: str,
-) -> str:
-    """Insert the prediction row unless it is there; gives the task's status line."""
+) -> tuple[dict[str, Any], str]:
+    """(the prediction's row, the task's status line)."""
     body: str = NOTHING
     score: float | None = None
     reason: tuple[str | None, str | None] = (None, None)
@@ -178,8 +226,7 @@ def _draft(
         "delivered_at": tables.now() if nothing else None,
         "confirmed_at": tables.now() if nothing else None,
     }
-    db.insert_once(connection, predictions, values, key=("task_id", "draft_label"))
-    return line
+    return values, line
 
 
 def body_of(
@@ -192,18 +239,13 @@ def body_of(
     model_version: str,
     label: str,
 ) -> str | None:
-    """What a task's prediction row would hold if it were made now by this model; None while it was not heard."""
-    profile = profile_for(connection, recording, project, settings)
-    found = transcription_of(connection, recording, profile, model_version)
-    if found is None:
-        return None
-    piece = pieces.piece_of(recording, task)
-    transcript = pieces.part(Transcript.from_json(found.transcript), piece)
-    try:
-        agent, length_s = legs.agent_channel(connection, recording), pieces.length_s(recording, piece)
-        return _rendered(project, recording, transcript, profile, label, length_s=length_s, agent_channel=agent)[0]
-    except PermanentError:
-        return NOTHING
+    """What a task's prediction row would hold if it were made now by this model; None while it was not transcribed.
+
+    Writes nothing.
+    """
+    labels = (label,)
+    made = render(connection, settings, project, task, recording, model_version=model_version, labels=labels)
+    return None if made is None else str(made.rows[0]["body"])
 
 
 def _rendered(

@@ -27,17 +27,17 @@ def keyed(context: Context, project: sa.Row[Any], rows: Sequence[sa.Row[Any]]) -
     A recording may be wanted before it was read. What its task carries is told by what was read, so that it is found
     again whichever way the recording comes back.
     """
-    keys = dict[int, str]()
-    with context.db.transaction() as connection:
-        for row in rows:
-            key = external_key(project, audio_identity(row), Piece(row.start_s, row.end_s))
-            other = sa.select(tasks.c.id).where(tasks.c.external_key == key, tasks.c.id != row.id)
-            if key != row.external_key and connection.execute(other).first():
+    keys = {row.id: external_key(project, audio_identity(row), Piece(row.start_s, row.end_s)) for row in rows}
+    for row in rows:
+        if keys[row.id] == row.external_key:
+            continue
+        with context.db.transaction() as connection:
+            other = sa.select(tasks.c.id).where(tasks.c.external_key == keys[row.id], tasks.c.id != row.id)
+            if connection.execute(other).first():
                 db.update(connection, tasks, row.id, state="deleted", reason_code=DUPLICATE)
-                continue
-            if key != row.external_key:
-                db.update(connection, tasks, row.id, external_key=key)
-            keys[row.id] = key
+                del keys[row.id]
+            else:
+                db.update(connection, tasks, row.id, external_key=keys[row.id])
     return keys
 
 

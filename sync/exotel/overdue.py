@@ -13,11 +13,12 @@ import sqlalchemy as sa
 from ml_backend import jobs, tables
 from ml_backend.calls.states import FETCH, LOOK_UP, WAIT
 from ml_backend.context import Context
+from ml_backend.schedules import last_ended
 from ml_backend.tables import calls, recordings
 from ml_backend.tables import jobs as job_rows
 
 FORGOTTEN = timedelta(minutes=15)
-AT_ONCE = 100
+AT_ONCE = 50
 _SERVED = ("waiting", "queued", "running", "quarantined")
 
 
@@ -30,21 +31,22 @@ def take_up(context: Context) -> int:
         .where(calls.c.next_action == FETCH, calls.c.due_at < late)
         .where(recordings.c.state == "found", recordings.c.object_key.is_(None))
         .where(~_served(jobs.FETCH_RECORDING, recordings.c.id))
-        .order_by(recordings.c.priority, recordings.c.id)
+        .order_by(recordings.c.priority, last_ended(jobs.FETCH_RECORDING, recordings.c.id).asc().nulls_first())
+        .order_by(recordings.c.id)
         .limit(AT_ONCE)
     )
     look_ups = (
         sa.select(calls.c.id)
         .where(calls.c.next_action.in_((LOOK_UP, WAIT)), calls.c.due_at < late)
         .where(~_served(jobs.LOOK_UP_CALL, calls.c.id))
-        .order_by(calls.c.due_at)
+        .order_by(last_ended(jobs.LOOK_UP_CALL, calls.c.id).asc().nulls_first(), calls.c.due_at)
         .limit(AT_ONCE)
     )
+    found, asked = context.db.rows(fetches), context.db.rows(look_ups)
     with context.db.transaction() as connection:
-        found = connection.execute(fetches).all()
         for row in found:
             jobs.enqueue(connection, jobs.FETCH_RECORDING, key=str(row.id), priority=row.priority, recording_id=row.id)
-        asked = connection.execute(look_ups).all()
+    with context.db.transaction() as connection:
         for row in asked:
             jobs.enqueue(connection, jobs.LOOK_UP_CALL, key=str(row.id), call_id=row.id)
     return len(found) + len(asked)

@@ -1,10 +1,4 @@
-"""One Label Studio project as our row knows it, and its re-drafting.
-
-A change of config or of decoding wishes makes drafts stale. They are never changed in place, because Label Studio
-keeps every prediction it was given: all open tasks are drafted again under the next draft label, pushed, and only when
-each has its new prediction does the label move, in Label Studio first and then here. Until then people see the old
-drafts.
-"""
+"""One Label Studio project as our row knows it: read back from Label Studio when something there may have changed."""
 
 from __future__ import annotations
 
@@ -17,13 +11,13 @@ from ml_backend import db, jobs, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.labelling import labelconfig
 from ml_backend.labelling.decoding import CONTEXT_CUT
-from ml_backend.routing import Routes
-from ml_backend.tables import predictions, projects, recordings, tasks
+from ml_backend.tables import projects, tasks
 from sync.drafting import drafts
 from sync.drafting.profiles import problems_of
-from sync.drafting.routes import route_of
-from sync.label_studio.changes import show_label
+from sync.label_studio import missing
 from sync.label_studio.client import LabelStudioClient, client_of
+
+TOGETHER = 50  # rows in one transaction
 
 
 def project_of(connection: Connection, instance_url: str, ls_project_id: int) -> sa.Row[Any] | None:
@@ -39,6 +33,13 @@ def sync_project(context: JobContext, project_id: int) -> None:
     project = context.db.row(projects, project_id)
     if project.state == "detached":
         return
+    if not missing.is_there(context, project):
+        if project.state != missing.MISSING:
+            missing.mark(context, project)
+        return
+    if project.state == missing.MISSING:
+        missing.back(context, project)
+        project = context.db.row(projects, project_id)
     client = client_of(context)
     there = client.project(project.ls_project_id)
     config = str(there.get("label_config") or "")
@@ -66,6 +67,8 @@ def sync_project(context: JobContext, project_id: int) -> None:
             drafts.bump(connection, project_id)
             jobs.enqueue(connection, jobs.REDRAFT_PROJECT, key=str(project_id), project_id=project_id)
         jobs.enqueue(connection, jobs.FIND_TASKS, key=str(project_id), priority=jobs.BULK, project_id=project_id)
+    if "config_sha256" in changes:
+        _want_again(context, project_id)
 
 
 def _extra_params(
@@ -80,108 +83,12 @@ def _extra_params(
     return problems_of(mine[0].get("extra_params"))
 
 
-def redraft_project(context: JobContext, project_id: int) -> None:
-    """Draft stale open tasks again under the next label, and move the label when all are there. Safe to repeat.
-
-    Called whenever something may have changed; finds out by itself whether anything has.
-    """
-    project = context.db.row(projects, project_id)
-    if project.state == "detached":
-        return
-    routes = Routes(context)
-    with context.db.transaction() as connection:
-        project = connection.execute(sa.select(projects).where(projects.c.id == project_id)).one()
-        if _stale(connection, context, project, routes):
-            label = _label_after(project.next_draft_label or project.draft_label)
-            db.update(connection, projects, project_id, next_draft_label=label)
-            project = connection.execute(sa.select(projects).where(projects.c.id == project_id)).one()
-        if not project.next_draft_label:
-            return
-        waiting = _draft_open_tasks(connection, context, project, routes)
-    if waiting or not _delivered(context, project):
-        return
-    label = project.next_draft_label
-    if project.state == "attached":
-        show_label(context, client_of(context), project, label)
-    with context.db.transaction() as connection:
-        moved = sa.and_(projects.c.id == project_id, projects.c.next_draft_label == label)
-        values = {"draft_label": label, "next_draft_label": None}
-        connection.execute(sa.update(projects).where(moved).values(**values))
-        drafts.bump(connection, project_id)
-        jobs.enqueue(connection, jobs.PUSH_PREDICTIONS, key=str(project_id), project_id=project_id)
-
-
-def _label_after(label: str) -> str:
-    """draft-2 after draft-1; a label of another form begins a series of its own."""
-    stem, _, number = label.rpartition("-")
-    return f"{stem}-{int(number) + 1}" if stem and number.isdigit() else f"{label}-2"
-
-
-def _open(project: sa.Row[Any], label: str) -> sa.Select[Any]:
-    """Open tasks drafted under a label: what people see or will see."""
-    return (
-        sa.select(tasks, predictions.c.body, predictions.c.config_sha256, predictions.c.model_version)
-        .join(predictions, sa.and_(predictions.c.task_id == tasks.c.id, predictions.c.draft_label == label))
-        .where(tasks.c.project_id == project.id, tasks.c.state.in_(drafts.OPEN), tasks.c.blind.is_(False))
-        .order_by(tasks.c.id)
-    )
-
-
-def _stale(connection: Connection, context: Context, project: sa.Row[Any], routes: Routes) -> bool:
-    """Whether an open task would be drafted differently now: by another model, or otherwise by the same one."""
-    label = project.next_draft_label or project.draft_label
-    for task in connection.execute(_open(project, label)):
-        if task.config_sha256 != (project.config_sha256 or ""):
-            return True
-        recording = _recording(connection, task)
-        if route_of(connection, routes, context.settings, recording, project).version.version != task.model_version:
-            return True
-        body = drafts.body_of(
-            connection, context.settings, project, task, recording, model_version=task.model_version, label=label
-        )
-        if body != task.body:
-            return True
-    return False
-
-
-def _draft_open_tasks(connection: Connection, context: Context, project: sa.Row[Any], routes: Routes) -> int:
-    """Draft what can be drafted under the next label, ask for the rest; gives how many have to be waited for."""
-    done = set(connection.execute(_open(project, project.next_draft_label).with_only_columns(tasks.c.id)).scalars())
-    waiting = 0
-    for task in connection.execute(_open(project, project.draft_label)).all():
-        if task.id in done or task.reason_code is not None:  # one that cannot be transcribed holds nobody up
-            continue
-        recording = _recording(connection, task)
-        route = route_of(connection, routes, context.settings, recording, project)
-        version = route.version.version
-        if drafts.draft_task(connection, context.settings, project, task, recording, model_version=version):
-            db.update(connection, tasks, task.id, experiment_id=route.experiment_id, arm=route.arm)
-            continue
-        waiting += 1
-        jobs.enqueue(
-            connection,
-            jobs.TRANSCRIBE_RECORDING,
-            key=str(recording.id),
-            priority=jobs.BULK,
-            recording_id=recording.id,
-        )
-    return waiting
-
-
-def _recording(connection: Connection, task: sa.Row[Any]) -> sa.Row[Any]:
-    return connection.execute(sa.select(recordings).where(recordings.c.id == task.recording_id)).one()
-
-
-def _delivered(context: Context, project: sa.Row[Any]) -> bool:
-    """Whether Label Studio has everything under the next label; wakes the push when not."""
-    statement = (
-        sa.select(predictions.c.id)
-        .join(tasks, tasks.c.id == predictions.c.task_id)
-        .where(predictions.c.project_id == project.id, predictions.c.draft_label == project.next_draft_label)
-        .where(predictions.c.confirmed_at.is_(None), tasks.c.state == "open")
-    )
-    if not context.db.rows(statement.limit(1)):
-        return True
-    with context.db.transaction() as connection:
-        jobs.enqueue(connection, jobs.PUSH_PREDICTIONS, key=str(project.id), project_id=project.id)
-    return False
+def _want_again(context: Context, project_id: int) -> None:
+    """Tasks that Label Studio refused may fit the project as it is now."""
+    refused = sa.and_(tasks.c.state == "refused", tasks.c.reason_code == "import-refused")
+    mine = sa.select(tasks.c.id).where(tasks.c.project_id == project_id, refused).limit(TOGETHER)
+    while ids := context.db.scalars(mine):
+        with context.db.transaction() as connection:
+            values = {"state": "wanted", "reason_code": None, "reason": None, "updated_at": tables.now()}
+            connection.execute(sa.update(tasks).where(tasks.c.id.in_(ids), refused).values(**values))
+            jobs.enqueue(connection, jobs.CREATE_TASKS, key=str(project_id), project_id=project_id)

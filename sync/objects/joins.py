@@ -24,7 +24,8 @@ from ml_backend.tables import calls, objects, recordings, tasks
 from sync.objects import rows as found_objects
 from sync.recordings import layouts
 
-BATCH = 200
+BATCH = 200  # rows read at once
+TOGETHER = 50  # rows written in one transaction
 
 
 def settle(context: Context, bucket: str) -> Counter[str]:
@@ -59,8 +60,11 @@ def _wake(context: Context, bucket: str) -> None:
     """Other copies of a call's audio count again when the recording that stood for the call cannot be used."""
     dead = sa.select(recordings.c.id).where(recordings.c.state.in_(("refused", "lost")))
     mine = sa.and_(objects.c.bucket == bucket, objects.c.state == "same-call", objects.c.recording_id.in_(dead))
-    with context.db.transaction() as connection:
-        connection.execute(sa.update(objects).where(mine).values(state="waiting", recording_id=None))
+    page = sa.select(objects.c.object_key).where(mine).limit(TOGETHER)
+    while keys := [row.object_key for row in context.db.rows(page)]:
+        with context.db.transaction() as connection:
+            some = sa.and_(mine, objects.c.object_key.in_(keys))
+            connection.execute(sa.update(objects).where(some).values(state="waiting", recording_id=None))
 
 
 def _waiting(context: Context, bucket: str, after: str) -> Any:

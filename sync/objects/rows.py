@@ -29,7 +29,7 @@ from sync.objects import arrivals
 from sync.recordings import layouts
 from sync.recordings.layouts import Name
 
-CHUNK = 100  # objects per transaction: callbacks wait for the database no longer than this takes
+CHUNK = 20  # objects per transaction, each with a recording, a call and a job: callbacks wait for no more than that
 ALTERED, GONE, REPLACED = "object-altered", "object-deleted", "object-replaced"
 DEAD = ("erased", "expired")
 

@@ -8,6 +8,7 @@ down is simply repeated and goes on. Rows stay, without content, so that counts 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,6 +27,7 @@ from sync.privacy import raw_events, usage
 from sync.privacy.subjects import Found, Subject, find, refuse_held
 from sync.recordings.removal import Removed, remove_audio
 
+TOGETHER = 12  # calls, recordings or tasks in one transaction, each with what hangs on it
 BUSY_S = 120.0  # how long running jobs about the subject are waited for
 _OF_RECORDING = (jobs.FETCH_RECORDING, jobs.INGEST_RECORDING, jobs.TRANSCRIBE_RECORDING, jobs.SELECT_RECORDING)
 WHY = "Erased at the person's request."
@@ -65,9 +67,10 @@ def erase(context: Context, subject: Subject, *, who: str, busy_s: float = BUSY_
         raise trouble
     events = raw_events.scrub(context, found, digits=subject.digits)
     failpoints.hit("erase.before-rows")
-    with context.db.transaction() as connection:
+    with context.db.reading() as connection:
         report = usage.report(connection, context, found, left=removed.left)
-        _empty_rows(connection, found)
+    _empty_rows(context, found)
+    with context.db.transaction() as connection:
         row = connection.execute(sa.select(erasures).where(erasures.c.id == erasure_id)).one()
         before = row.counts or {}
         counts = {name: max(number, before.get(name, 0)) for name, number in _counts(found).items()}
@@ -81,7 +84,7 @@ def erase(context: Context, subject: Subject, *, who: str, busy_s: float = BUSY_
 
 
 def _close_doors(context: Context, subject: Subject, who: str) -> tuple[int, Found]:
-    """From here on nothing of the subject comes in or is worked on."""
+    """From here on nothing of the subject comes in; then each of its calls is closed. A run that was cut goes on."""
     with context.db.transaction() as connection:
         found = find(connection, subject)
         refuse_held(connection, subject, found)
@@ -96,33 +99,49 @@ def _close_doors(context: Context, subject: Subject, who: str) -> tuple[int, Fou
             erasure_id = int(row.id)
             db.update(connection, erasures, erasure_id, report={**(row.report or {}), "calls": ids})
         tombstones.bury(connection, subject.kind, subject.identity)
-        for sid in found.sids:
-            tombstones.bury(connection, "call", sid)
-        for recording in found.recordings:
-            tombstones.bury(connection, "recording", recording.source_identity)
-            if recording.bucket and recording.object_key:
-                tombstones.bury(connection, "object", f"s3://{recording.bucket}/{recording.object_key}")
-            if recording.sha256:
-                tombstones.bury(connection, "audio", tombstones.audio_identity(recording.sha256))
-            _put_down(connection, recording.id)
-        for call in found.calls:
-            ledger.move(connection, call.id, "erased", reason_code="erased", reason=WHY)
+    for some in _few(found.sids):
+        with context.db.transaction() as connection:
+            for sid in some:
+                tombstones.bury(connection, "call", sid)
+    for few in _few(found.recordings):
+        with context.db.transaction() as connection:
+            for recording in few:
+                tombstones.bury(connection, "recording", recording.source_identity)
+                if recording.bucket and recording.object_key:
+                    tombstones.bury(connection, "object", f"s3://{recording.bucket}/{recording.object_key}")
+                if recording.sha256:
+                    tombstones.bury(connection, "audio", tombstones.audio_identity(recording.sha256))
+                _put_down(connection, recording.id)
+    for calls in _few(found.calls):
+        with context.db.transaction() as connection:
+            for call in calls:
+                ledger.move(connection, call.id, "erased", reason_code="erased", reason=WHY)
     return erasure_id, found
+
+
+def _few(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """What one transaction works on: somebody may have called a thousand times."""
+    for begin in range(0, len(rows), TOGETHER):
+        yield rows[begin : begin + TOGETHER]
 
 
 def _wait_for_jobs(context: Context, found: Found, busy_s: float) -> None:
     """Stop what waits; a job that runs may still write, so it is waited for, and what it made is put down again."""
     deadline = time.monotonic() + busy_s
-    mine = job_rows.c.unique_key.in_(_keys(found))
+    keys = _keys(found)
     while True:
-        with context.db.transaction() as connection:
-            waiting = sa.update(job_rows).where(mine, job_rows.c.state.in_(("waiting", "queued")))
-            connection.execute(waiting.values(state="cancelled", finished_at=tables.now()))
-            for recording in found.recordings:
-                _put_down(connection, recording.id)
-            running = sa.select(job_rows.c.id).where(mine, job_rows.c.state == "running")
-            if connection.execute(running.limit(1)).first() is None:
-                return
+        for names in _few(keys):
+            with context.db.transaction() as connection:
+                mine = sa.and_(job_rows.c.unique_key.in_(names), job_rows.c.state.in_(("waiting", "queued")))
+                stopped = {"state": "cancelled", "finished_at": tables.now()}
+                connection.execute(sa.update(job_rows).where(mine).values(**stopped))
+        for few in _few(found.recordings):
+            with context.db.transaction() as connection:
+                for recording in few:
+                    _put_down(connection, recording.id)
+        runs = sa.select(job_rows.c.id).where(job_rows.c.state == "running").limit(1)
+        if not any(context.db.rows(runs.where(job_rows.c.unique_key.in_(names))) for names in _few(keys)):
+            return
         if time.monotonic() > deadline:
             raise RetryableError(
                 "erase-busy", "A job still works on one of these recordings.", "Run the same command in a minute."
@@ -182,31 +201,41 @@ def _delete(client: LabelStudioClient, project: Any, mine: list[Any]) -> None:
                 raise
 
 
-def _empty_rows(connection: Connection, found: Found) -> None:
+def _empty_rows(context: Context, found: Found) -> None:
     """No text, no number, no address is left in any row about the subject."""
-    recording_ids = [recording.id for recording in found.recordings]
-    for recording_id in recording_ids:
-        _put_down(connection, recording_id)
-        seen = sa.update(objects).where(objects.c.recording_id == recording_id)
-        connection.execute(seen.values(state="refused", reason_code="erased", reason=WHY))
-        own = sa.update(transcriptions).where(transcriptions.c.recording_id == recording_id)
-        connection.execute(own.values(text="", transcript=_EMPTY, confidence=0.0, language=None))
-    for task in found.tasks:
-        drafted = sa.update(predictions).where(predictions.c.task_id == task.id)
-        nobody = {"body": drafts.NOTHING, "score": None, "delivered_by": "nobody", "reason_code": "erased"}
-        connection.execute(drafted.values(**nobody, reason=WHY, confirmed_at=tables.now()))
-        written = sa.update(annotation_rows).where(annotation_rows.c.task_id == task.id)
-        connection.execute(written.values(text=None, result=[], segments=[], draft=sa.null(), deleted_at=tables.now()))
-        learnt = sa.update(tables.samples).where(tables.samples.c.task_id == task.id)
-        connection.execute(learnt.values(text="", state="excluded", reason_code="erased", reason=WHY))
-        gone = {"state": "deleted", "reason_code": "erased", "reason": WHY, "status_line": None}
-        db.update(connection, tasks, task.id, **gone, data_value=None)
-    for project_id in {task.project_id for task in found.tasks}:
-        drafts.bump(connection, project_id)  # /predict drops what it had at hand
-    for call in found.calls:
-        ledger.move(connection, call.id, "erased", reason_code="erased", reason=WHY)
-        nothing = dict.fromkeys(("from_pseudonym", "to_pseudonym", "recording_url", "custom_field", "talk_seconds"))
-        db.update(connection, tables.calls, call.id, **nothing, merged={})
+    for few in _few([recording.id for recording in found.recordings]):
+        with context.db.transaction() as connection:
+            for recording_id in few:
+                _put_down(connection, recording_id)
+                seen = sa.update(objects).where(objects.c.recording_id == recording_id)
+                connection.execute(seen.values(state="refused", reason_code="erased", reason=WHY))
+                own = sa.update(transcriptions).where(transcriptions.c.recording_id == recording_id)
+                connection.execute(own.values(text="", transcript=_EMPTY, confidence=0.0, language=None))
+    for few in _few(found.tasks):
+        with context.db.transaction() as connection:
+            for task in few:
+                _empty_task(connection, task)
+    with context.db.transaction() as connection:
+        for project_id in {task.project_id for task in found.tasks}:
+            drafts.bump(connection, project_id)  # /predict drops what it had at hand
+    nothing = dict.fromkeys(("from_pseudonym", "to_pseudonym", "recording_url", "custom_field", "talk_seconds"))
+    for few in _few(found.calls):
+        with context.db.transaction() as connection:
+            for call in few:
+                ledger.move(connection, call.id, "erased", reason_code="erased", reason=WHY)
+                db.update(connection, tables.calls, call.id, **nothing, merged={})
+
+
+def _empty_task(connection: Connection, task: Any) -> None:
+    drafted = sa.update(predictions).where(predictions.c.task_id == task.id)
+    nobody = {"body": drafts.NOTHING, "score": None, "delivered_by": "nobody", "reason_code": "erased"}
+    connection.execute(drafted.values(**nobody, reason=WHY, confirmed_at=tables.now()))
+    written = sa.update(annotation_rows).where(annotation_rows.c.task_id == task.id)
+    connection.execute(written.values(text=None, result=[], segments=[], draft=sa.null(), deleted_at=tables.now()))
+    learnt = sa.update(tables.samples).where(tables.samples.c.task_id == task.id)
+    connection.execute(learnt.values(text="", state="excluded", reason_code="erased", reason=WHY))
+    gone = {"state": "deleted", "reason_code": "erased", "reason": WHY, "status_line": None}
+    db.update(connection, tasks, task.id, **gone, data_value=None)
 
 
 def _put_down(connection: Connection, recording_id: int) -> None:

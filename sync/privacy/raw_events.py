@@ -16,7 +16,7 @@ from ml_backend.context import Context
 from ml_backend.tables import events
 from sync.privacy.subjects import Found
 
-BATCH = 500
+BATCH = 50
 _GONE = {"body": b"", "query": None, "state": "erased", "reason_code": "erased", "reason": "Erased with its call."}
 
 

@@ -21,7 +21,7 @@ from ml_backend.errors import InvalidInput
 from ml_backend.tables import calls, holds, recordings, retention, tasks
 from sync.recordings.removal import Removed, remove_audio
 
-BATCH = 100
+BATCH = 20  # recordings, each with two tombstones and a call
 KEPT, REPORTED, CONFIRMED = "kept", "reported", "confirmed"
 WHY = "Its bucket's retention period is over."
 

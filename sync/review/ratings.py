@@ -25,7 +25,7 @@ from sync.tasks import Wish, want_task
 
 ROUTING = {"synthetic": True}  # of a rating project: only synthetic voice, which no other project takes
 REASON = "rating"
-PER_TRANSACTION = 100
+PER_TRANSACTION = 20
 _NOBODY = "none"  # the model version of a task without a draft
 
 

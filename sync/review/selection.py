@@ -32,7 +32,8 @@ from sync.tasks import WAITS, Wish, want_task
 
 LOOK_AGAIN = timedelta(hours=1)  # a waiting call's due time; the schedule is quicker
 FORGOTTEN = timedelta(minutes=15)
-PER_TRANSACTION = 100
+PER_TRANSACTION = 20  # recordings: each has tasks, drafts, a job and a call
+JOBS_PER_TRANSACTION = 50
 NO_PROJECT = "no-project"
 
 
@@ -54,11 +55,13 @@ def take_up_waiting(context: JobContext, project_id: int) -> None:
     project = context.db.row(projects, project_id)
     if project.state == "attached":
         _select_homeless(context, project)
-    with context.db.transaction() as connection:
-        _select_forgotten(connection)
-        still = sa.and_(calls.c.state == "heard", calls.c.reason_code.in_((NO_PROJECT, WAITS)))
-        looked = sa.update(calls).where(still, calls.c.due_at < tables.now())
-        connection.execute(looked.values(due_at=tables.now() + LOOK_AGAIN))
+    _select_forgotten(context)
+    still = sa.and_(calls.c.state == "heard", calls.c.reason_code.in_((NO_PROJECT, WAITS)))
+    late = sa.select(calls.c.id).where(still, calls.c.due_at < tables.now()).limit(JOBS_PER_TRANSACTION)
+    while ids := [row.id for row in context.db.rows(late)]:
+        with context.db.transaction() as connection:
+            looked = sa.update(calls).where(still, calls.c.id.in_(ids))
+            connection.execute(looked.values(due_at=tables.now() + LOOK_AGAIN))
 
 
 def _select_homeless(context: Context, project: sa.Row[Any]) -> None:
@@ -68,7 +71,7 @@ def _select_homeless(context: Context, project: sa.Row[Any]) -> None:
         homeless = sa.select(recordings).where(
             recordings.c.reason_code == NO_PROJECT, recordings.c.state == "ready", recordings.c.id > last
         )
-        rows = context.db.rows(homeless.order_by(recordings.c.id).limit(1000))
+        rows = context.db.rows(homeless.order_by(recordings.c.id).limit(JOBS_PER_TRANSACTION))
         if not rows:
             return
         last = rows[-1].id
@@ -80,14 +83,18 @@ def _select_homeless(context: Context, project: sa.Row[Any]) -> None:
                     )  # fmt: skip
 
 
-def _select_forgotten(connection: Connection) -> None:
+def _select_forgotten(context: Context) -> None:
     """Calls that were heard and whose selection never came: its job was cancelled, or failed for good."""
     late = sa.and_(calls.c.next_action == "select", calls.c.due_at < tables.now() - FORGOTTEN)
     undecided = sa.or_(calls.c.reason_code.is_(None), calls.c.reason_code.not_in((NO_PROJECT, WAITS)))
     found = sa.select(recordings.c.id).join(calls, calls.c.id == recordings.c.call_id)
-    ready = found.where(late, undecided, recordings.c.state == "ready").order_by(recordings.c.id).limit(500)
-    for recording_id in connection.execute(ready).scalars().all():
-        jobs.enqueue(connection, jobs.SELECT_RECORDING, key=str(recording_id), recording_id=int(recording_id))
+    ready = found.where(late, undecided, recordings.c.state == "ready").order_by(recordings.c.id)
+    last = 0
+    while ids := [row.id for row in context.db.rows(ready.where(recordings.c.id > last).limit(JOBS_PER_TRANSACTION))]:
+        last = ids[-1]
+        with context.db.transaction() as connection:
+            for recording_id in ids:
+                jobs.enqueue(connection, jobs.SELECT_RECORDING, key=str(recording_id), recording_id=recording_id)
 
 
 def _select(connection: Connection, settings: Settings, recording: sa.Row[Any], routes: Routes) -> None:

@@ -38,6 +38,7 @@ class FakeLabelStudio:
     views: dict[int, Row] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
     refuse: Callable[[str, str], int | None] = lambda method, path: None  # a status to answer instead
+    refuse_task: Callable[[Row], bool] = lambda entry: False  # an import with such a task in it is refused whole
     lose_answer: Callable[[str, str], bool] = lambda method, path: False  # carried out, and the connection breaks
     moved: dict[str, str] = field(default_factory=dict)  # path -> where it is redirected to
     token_ok: bool = True
@@ -155,6 +156,9 @@ class _Handler(BaseHTTPRequestHandler):
                     except KeyError:
                         self._answer(404, {"detail": "Not found."})
                         return
+                    except ValueError as error:
+                        self._answer(400, {"validation_errors": [str(error)]})
+                        return
                 if self.there.lose_answer(method, path):
                     self.close_connection = True
                     return
@@ -269,6 +273,8 @@ def _import(there: FakeLabelStudio, query: Row, body: list[Row], project_id: int
     ids, drafted = [], 0
     if project_id not in there.projects:
         raise KeyError
+    if any(there.refuse_task(entry) for entry in body):
+        raise ValueError("this task is bad")
     for entry in body:
         data = entry.get("data", entry)
         known = {name: entry[name] for name in ("overlap", "meta") if name in entry}

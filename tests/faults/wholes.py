@@ -59,8 +59,7 @@ class Whole(world.World):
 
     def due_schedules(self) -> list[int]:
         """What the relay would make now."""
-        with self.context.db.transaction() as connection:
-            return schedules.make_due(connection, schedules.SCHEDULES)
+        return schedules.make_due(self.context.db, *schedules.SCHEDULES)
 
     def run_jobs(self, *, wait_s: float = 2.5) -> list[Settled]:
         """Everything due in this process, and what becomes due soon."""

@@ -230,8 +230,7 @@ def test_schedules_make_one_job_per_attached_project_and_interval(context: Conte
     every = (Schedule(jobs.FIND_TASKS, 60, attached_projects),)
 
     def made() -> int:
-        with context.db.transaction() as tx:
-            return len(make_due(tx, every))
+        return len(make_due(context.db, *every))
 
     assert (made(), made()) == (2, 0)
     with context.db.transaction() as tx:  # a minute later: one is done, the other still waits

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from ml_backend import jobs, schedules, tables
 from ml_backend.context import JobContext
 
-PER_TRANSACTION = 1000
+PER_TRANSACTION = 50
 
 
 def sample_project(context: JobContext, project_id: int, everything: int = 0) -> None:

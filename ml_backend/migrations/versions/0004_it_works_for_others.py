@@ -18,6 +18,12 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("language", sa.String(length=10), nullable=True))
     with op.batch_alter_table("projects", schema=None) as batch_op:
         batch_op.drop_column("language")
+        batch_op.add_column(sa.Column("redraft", sa.JSON(), nullable=True))
+    unconfirmed = sa.text("confirmed_at IS NULL")
+    op.create_index(
+        "ix_predictions_unconfirmed", "predictions", ["project_id", "draft_label"],
+        sqlite_where=unconfirmed, postgresql_where=unconfirmed,
+    )  # fmt: skip
     _languages()
 
 
@@ -43,7 +49,9 @@ def _languages() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index("ix_predictions_unconfirmed", table_name="predictions")
     with op.batch_alter_table("projects", schema=None) as batch_op:
+        batch_op.drop_column("redraft")
         batch_op.add_column(sa.Column("language", sa.String(length=10), nullable=True))
     with op.batch_alter_table("company_numbers", schema=None) as batch_op:
         batch_op.drop_column("language")

@@ -26,11 +26,12 @@ def test_more_tasks_and_annotations_than_one_statement_takes_are_deleted_at_once
             last = [{**common, "ls_annotation_id": MANY, "ls_task_id": 1}, {**common, "ls_annotation_id": 5}]
             last[1]["ls_task_id"] = MANY
             connection.execute(sa.insert(tables.annotations), last)
-            assert mark_deleted(connection, project_id, range(1, MANY + 1), before=tables.now()) == 2
+        assert mark_deleted(service.context, project_id, range(1, MANY + 1), before=tables.now()) == 2
+        with service.context.db.transaction() as connection:
             connection.execute(sa.update(tables.annotations).values(deleted_at=None))
             task = {"project_id": project_id, "ls_task_id": MANY, "external_key": "k", "origin": "ours"}
             connection.execute(sa.insert(tables.tasks).values(**task, state="open"))
-            mark_tasks_gone(connection, project_id, range(1, MANY + 1))
+        mark_tasks_gone(service.context, project_id, range(1, MANY + 1))
         assert [row.state for row in service.context.db.rows(sa.select(tables.tasks))] == ["deleted"]
         assert all(row.deleted_at for row in service.context.db.rows(sa.select(tables.annotations)))
         service.context.db.dispose()

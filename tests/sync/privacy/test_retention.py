@@ -155,6 +155,5 @@ def test_the_schedule_makes_one_job_a_day_for_each_confirmed_bucket(people: Peop
     period(people, 30)
     confirm(people, 30)
     ours = [each for each in schedules.SCHEDULES if each.kind is jobs.EXPIRE_RECORDINGS]
-    with people.context.db.transaction() as connection:
-        assert len(schedules.make_due(connection, ours)) == 1
-        assert schedules.make_due(connection, ours) == []
+    assert len(schedules.make_due(people.context.db, *ours)) == 1
+    assert schedules.make_due(people.context.db, *ours) == []

@@ -11,8 +11,10 @@ import sqlalchemy as sa
 
 from ml_backend import db, default_model, jobs, registry, tables
 from ml_backend.calls import pseudonyms
+from ml_backend.context import JobContext, PooledItem
 from ml_backend.labelling import configs
 from ml_backend.running import runner
+from sync import transcribe
 from sync.annotating.rows import Found, keep, mark_deleted
 from sync.recordings import languages
 from sync.recordings.originals import keep_original
@@ -151,8 +153,7 @@ def test_what_annotators_chose_overrides_the_detection_until_they_take_it_back(w
     assert world.language(recording) == ("mr", "confirmed")
     world.choose(recording, 4, None, minute=3)
     assert world.language(recording) == ("mr", "confirmed"), "who chose nothing says nothing"
-    with world.context.db.transaction() as connection:
-        mark_deleted(connection, 1, [1, 2, 3])
+    mark_deleted(world.context, 1, [1, 2, 3])
     assert world.language(recording) == ("hi", "detected")
 
 
@@ -214,3 +215,22 @@ def test_an_upgrade_takes_over_what_is_known_of_older_recordings(tmp_path: Path)
     found = [(row.language, row.language_by) for row in new.rows(sa.select(tables.recordings).order_by(sa.text("id")))]
     assert found == [("hi", "detected"), ("mr", "confirmed"), (None, None)]
     new.dispose()
+
+
+def test_a_version_that_cannot_be_loaded_fails_only_its_own_members_of_a_batch(world: World) -> None:
+    world.projects(None)
+    marathi, hindi = world.bring(MARATHI), world.bring(HINDI)
+    first = registry.champion(world.context)
+    broken = {"version": "broken", "kind": "asr", "location": "/nowhere/at/all", "languages": list(first.languages)}
+    world._insert(tables.model_versions, {**broken, "manifest": first.manifest})
+    other = registry.find(world.context, "broken")
+    registry.move_alias(world.context, other, expected_revision=0, who="t", why="t", language="mr")
+    with world.context.db.transaction() as connection:
+        connection.execute(sa.update(tables.predictions).values(transcription_id=None))
+        connection.execute(sa.delete(tables.transcriptions))
+    items = [PooledItem(number, 1, {"recording_id": each}) for number, each in enumerate((marathi, hindi, 987654), 1)]
+    context = JobContext(world.context.settings, world.context.db, world.context.store, world.context.kept)
+    transcribe.transcribe_recordings(context, items)
+    assert [item.settled for item in items] == [True] * 3
+    assert [item.error is None for item in items] == [False, True, False], "and a recording that is gone is alone too"
+    assert [row.recording_id for row in world.rows(tables.transcriptions)] == [hindi]
