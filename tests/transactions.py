@@ -21,7 +21,8 @@ MOST_ROWS = 100  # fifty rows of work, each with the job that follows from it
 OURS = ("ml_backend", "sync", "training")
 # Transactions that may write more, and why nobody waits for them longer than for a short one.
 LARGER = {
-    "ml_backend/relay.py:_prune": "deletes by index, rows that nobody reads any more",
+    "sync/commands/privacy.py:import_consent": "a file of consents is imported whole or not at all, by a person",
+    "sync/bundled_calls.py:bring_in": "the demo's few calls, once, before anything else runs",
 }
 _found: list[str] = []
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tests.faults.table_hostile import HOSTILE
 from tests.faults.table_models import MODELS
+from tests.faults.table_sync import SYNC
 
 ROOT = Path(__file__).parents[2]
 NUMBERS = range(1, 74)
@@ -263,6 +264,8 @@ TABLE: dict[int, tuple[Elsewhere, ...]] = {
 for _number, _rows in HOSTILE.items():
     TABLE[_number] = (*TABLE.get(_number, ()), *(_one(*tests, guard=guard) for tests, guard in _rows))
 TABLE |= {number: tuple(_one(*tests, guard=guard) for tests, guard in rows) for number, rows in MODELS.items()}
+for _number, _rows in SYNC.items():
+    TABLE[_number] = (*TABLE.get(_number, ()), *(_one(*tests, guard=guard) for tests, guard in _rows))
 
 # Faults that nothing here meets, each with the reason. Shrink this list.
 UNMET: dict[int, str] = {}

@@ -1,0 +1,77 @@
+"""Taking away the guards between our tasks and Label Studio's, and of short transactions. See `tests.faults.guards`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.faults.guards import guard, module
+
+
+@guard("redrafts-go-in-pages")
+def _redrafts_go_in_pages() -> None:
+    """All open tasks of a project are drafted again in one transaction."""
+    module("sync.label_studio.redrafting").PAGE = 1_000_000
+
+
+@guard("a-redraft-asks-what-changed")
+def _a_redraft_asks() -> None:
+    """Every look at a project compares every draft."""
+    redrafting = module("sync.label_studio.redrafting")
+    numbers = iter(range(10**9))
+    redrafting._wishes = lambda context, project: f"another {next(numbers)}"
+
+
+@guard("a-refused-task-is-found-by-halves")
+def _by_halves() -> None:
+    """An import is refused whole, and its job with it."""
+    tasks = module("sync.tasks")
+
+    def whole(context: Any, client: Any, project: Any, rows: Any, keys: Any, refused: Any) -> dict[str, int]:
+        body = [{"data": tasks._data(context, project, row) | {tasks.KEY: keys[row.id]}} for row in rows]
+        ids = client.import_tasks(project.ls_project_id, body)
+        return {keys[row.id]: ls_id for row, ls_id in zip(rows, ids, strict=True)}
+
+    tasks._import_some = whole
+
+
+@guard("a-missing-project-is-noticed")
+def _missing_is_noticed() -> None:
+    """A job that meets a deleted project fails, and fails again."""
+    module("sync.label_studio.missing").is_there = lambda context, project: True
+
+
+@guard("a-restored-task-counts-at-once")
+def _restored_counts() -> None:
+    """What this look goes on with is the row as it was before the task came back."""
+    reconcile, db = module("sync.reconcile"), module("ml_backend.db")
+
+    def restored(connection: Any, row: Any) -> Any:
+        db.update(connection, reconcile.tasks, row.id, state="open")
+        return row
+
+    reconcile._restored = restored
+
+
+@guard("who-waited-longest-comes-first")
+def _longest_first() -> None:
+    """A schedule takes the first fifty there are."""
+    module("ml_backend.schedules").last_ended = lambda kind, row_id: row_id
+
+
+@guard("a-version-fails-alone")
+def _fails_alone() -> None:
+    """What one version raises ends the whole batch."""
+
+    @contextmanager
+    def only(*items: Any) -> Iterator[None]:
+        yield
+
+    module("sync.transcribe")._only = only
+
+
+@guard("a-rule-waits-for-the-language")
+def _waits_for_the_language() -> None:
+    """A language that nobody has looked for counts as none."""
+    module("sync.recordings.languages").known = lambda connection, recording: (recording.language, True)

@@ -1,0 +1,47 @@
+"""Rows of the table for the project in Label Studio and the locks of our database: F number -> (tests, guard)."""
+
+from __future__ import annotations
+
+REFUSALS, REDRAFTS = "tests/sync/test_refusals.py::", "tests/sync/label_studio/test_redrafting.py::"
+LANGUAGES = "tests/sync/review/test_language_routes.py::"
+
+SYNC: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
+    47: (
+        (
+            (f"{REDRAFTS}test_no_transaction_of_a_redraft_writes_more_than_fifty_rows_of_work",),
+            "redrafts-go-in-pages",
+        ),
+        ((f"{REDRAFTS}test_a_look_with_nothing_new_reads_no_task",), "a-redraft-asks-what-changed"),
+    ),
+    54: (
+        (
+            (f"{REFUSALS}test_a_task_that_is_refused_is_named_and_all_others_are_made[bad0]",),
+            "a-refused-task-is-found-by-halves",
+        ),
+        (
+            (f"{REFUSALS}test_a_project_that_was_deleted_ends_in_its_row_whoever_notices[create-tasks]",),
+            "a-missing-project-is-noticed",
+        ),
+        ((f"{REFUSALS}test_fifty_that_fail_for_ever_keep_nobody_from_its_turn",), "who-waited-longest-comes-first"),
+    ),
+    55: (
+        (
+            (
+                f"{REFUSALS}test_a_task_that_was_deleted_and_restored_is_drafted_and_settled_at_the_next_look",
+            ),
+            "a-restored-task-counts-at-once",
+        ),
+    ),
+    58: (
+        (
+            (f"{LANGUAGES}test_a_call_waits_for_the_detection_and_does_not_fall_to_the_next_project",),
+            "a-rule-waits-for-the-language",
+        ),
+    ),
+    67: (
+        (
+            (f"{LANGUAGES}test_a_version_that_cannot_be_loaded_fails_only_its_own_members_of_a_batch",),
+            "a-version-fails-alone",
+        ),
+    ),
+}  # fmt: skip
