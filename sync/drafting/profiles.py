@@ -59,7 +59,8 @@ def profile_for(
 def detecting(settings: Settings) -> Profile:
     """The profile of a recording that cannot be routed before its language is known: detect it, whatever is usual."""
     profile = profile_of(None, settings)
-    return replace(profile, decoding=replace(profile.decoding, language=None))
+    among = settings.spoken if len(settings.spoken) > 1 else ()
+    return replace(profile, decoding=replace(profile.decoding, language=None, languages=among))
 
 
 def problems_of(stored: Any) -> tuple[dict[str, Any], str | None]:
