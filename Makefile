@@ -6,7 +6,7 @@ RUN = PYTHONPATH=$(CURDIR) .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := check
-.PHONY: check demo test smoke faults faults-full bench gpu lint format lock environment environment-demo environment-training help
+.PHONY: check demo learn test smoke faults faults-full bench gpu lint format lock environment environment-demo environment-training help
 
 check: lint test          ## lint, types, borders and all tests (the default)
 
@@ -24,6 +24,10 @@ environment:              ## what tests, checks and training need
 
 demo: environment-demo    ## everything on this machine with bundled calls; ARGS="--port 9191" passes options
 	@exec env PYTHONPATH=$(CURDIR) .venv/bin/python -m ml_backend demo $(ARGS)
+
+learn:                    ## the whole loop, watched, on top of the demo: new calls, a better model (ten minutes)
+	@PYTHON=$(PYTHON) sh scripts/environment.sh training label-studio
+	@exec env PYTHONPATH=$(CURDIR) .venv/bin/python -m ml_backend learn $(ARGS)
 
 test: environment         ## every test, with the real parts found on this machine
 	@$(RUN) -m pytest $(ARGS)

@@ -80,9 +80,13 @@ def create(context: Context, *, config: str, title: str, extra_params: Mapping[s
     return row_id
 
 
-def ensure(context: Context, config_name: str) -> int:
-    """The project of a ready-made config, made when it is not there; gives our row's id."""
-    return create(context, config=configs.read(config_name), title=f"{TITLE} {config_name}")
+def ensure(context: Context, config_name: str, extra_params: Mapping[str, Any] | None = None) -> int:
+    """The project of a ready-made config, made with `extra_params` when it is not there; gives our row's id."""
+    title = f"{TITLE} {config_name}"
+    mine = sa.and_(projects.c.instance_url == context.settings.label_studio_url, projects.c.title == title)
+    if context.db.rows(sa.select(projects.c.id).where(mine, projects.c.state == "attached")):
+        extra_params = None  # somebody may have changed them
+    return create(context, config=configs.read(config_name), title=title, extra_params=extra_params)
 
 
 def plan(context: Context, ls_project_id: int) -> Plan:

@@ -97,7 +97,7 @@ def choose(policy: Policy, facts: Facts) -> Choice:
     everything = policy.review == "all"
     if not facts.speech:
         if everything:
-            return Choice("all", ALL, usefulness=review, overlap=overlap)
+            return Choice("all", ALL, usefulness=0.0, overlap=overlap)  # last: there is nothing to correct
         return Choice(None, "Nobody speaks in it.", code="no-speech")
     drawn = draw(facts.name, "audit")
     blind_to = policy.audit_share * policy.blind_share

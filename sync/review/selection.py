@@ -145,7 +145,7 @@ def _wanted(
     """Rows for the chosen pieces; the choice that kept the recording when there are none."""
     policy = policy_of(project.selection, settings)
     pieces = pieces_of(recording)
-    choices = [choose(policy, _facts(project, recording, part(transcript, piece), piece)) for piece in pieces]
+    choices = [choose(policy, facts_of(project, recording, part(transcript, piece), piece)) for piece in pieces]
     room = policy.max_open - _open_tasks(connection, project.id)
     for piece, choice in sorted(zip(pieces, choices, strict=True), key=lambda pair: -pair[1].usefulness):
         if choice.reason is None:
@@ -165,7 +165,8 @@ def _wanted(
     return made or max(choices, key=lambda choice: choice.code != "no-speech")
 
 
-def _facts(project: sa.Row[Any], recording: sa.Row[Any], heard: Transcript, piece: Piece) -> Facts:
+def facts_of(project: sa.Row[Any], recording: sa.Row[Any], heard: Transcript, piece: Piece) -> Facts:
+    """What the decision about a piece rests on."""
     parts = (recording.quality or {}).get("parts") or {}
     energy = max((float(leg.get("speech_share") or 0.0) for leg in parts.values()), default=0.0)
     return Facts(

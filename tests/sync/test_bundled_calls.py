@@ -43,9 +43,15 @@ def few(tmp_path: Path) -> Path:
 def test_every_call_of_the_demo_becomes_a_drafted_task_and_is_not_selected_again(people: People, few: Path) -> None:
     ids = bundled_calls.bring_in(people.context, few, [1])
     outside = {"create-tasks", "push-predictions", "find-tasks"}  # they need a Label Studio
+    assert {row.state for row in people.rows(tables.tasks)} == {"waiting"}
+    assert bundled_calls.heard(people.context, ids) == 0
     runner.run_due(people.context, kinds={name: kind for name, kind in KINDS.items() if name not in outside})
+    assert bundled_calls.heard(people.context, ids) == 3
+    assert bundled_calls.choose(people.context, few, [1]) == 3
+    assert bundled_calls.choose(people.context, few, [1]) == 0
     tasks = people.rows(tables.tasks)
-    assert {(t.state, t.selection_reason, t.selection_probability) for t in tasks} == {("wanted", "demo", 1.0)}
+    assert {(t.state, t.selection_probability) for t in tasks} == {("wanted", 1.0)}
+    assert {t.usefulness for t in tasks} != {None}
     assert len(tasks) == len(ids) == len(people.rows(tables.predictions)) == 3
     assert people.rows(tables.jobs, name="select-recording") == []
     for recording_id in ids:

@@ -1,4 +1,4 @@
-"""The bundled model and calls on the command line: `python -m training.bundled make | evaluate | calls | save`."""
+"""The bundled model and calls: `python -m training.bundled make | evaluate | calls | learning | save`."""
 
 import argparse
 import logging
@@ -6,7 +6,7 @@ import time
 import warnings
 from pathlib import Path
 
-from training.bundled.places import CALLS_FOLDER, MODEL_FOLDER, TWIN_FOLDER, WORK_FOLDER
+from training.bundled.places import CALLS_FOLDER, LEARNING_FOLDER, MODEL_FOLDER, TWIN_FOLDER, WORK_FOLDER
 from training.bundled.recipe import FULL, QUICK
 
 
@@ -14,7 +14,7 @@ def main() -> None:
     asked = _parser().parse_args()
     warnings.filterwarnings("ignore", category=UserWarning)
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    {"make": _make, "save": _save, "calls": _calls, "evaluate": _evaluate}[asked.command](asked)
+    {"make": _make, "save": _save, "calls": _calls, "learning": _learning, "evaluate": _evaluate}[asked.command](asked)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,6 +41,8 @@ def _parser() -> argparse.ArgumentParser:
         )
     text = "Render the demonstration calls and calls.json."
     commands.add_parser("calls", help=text, description=text)
+    text = "Render the calls that `make learn` learns from."
+    commands.add_parser("learning", help=text, description=text)
     text = "Print the table of the model card: word error rates through the serving engine."
     command = commands.add_parser("evaluate", help=text, description=text)
     command.add_argument("--model", type=Path, default=MODEL_FOLDER, help="the int8 model to listen with")
@@ -75,6 +77,13 @@ def _calls(asked: argparse.Namespace) -> None:
 
     rows = calls.render()
     _report(f"{len(rows)} calls in {CALLS_FOLDER}")
+
+
+def _learning(asked: argparse.Namespace) -> None:
+    from training.bundled import learning
+
+    rows = learning.render()
+    _report(f"{len(rows)} calls in {LEARNING_FOLDER}")
 
 
 def _evaluate(asked: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ and calls of the test part are in no other part.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,12 +89,15 @@ def old_calls(split: str, count: int, *, seed: int) -> Iterator[Clip]:
         )
 
 
-def _sentence(rng: random.Random, *, held_out: bool) -> str:
+def sentences(rng: random.Random, goods: Sequence[str] = ITEMS) -> Iterator[str]:
+    """What callers of the new domain say, without end."""
     while True:
-        item, other = rng.sample(ITEMS, 2)
+        item, other = rng.sample(goods, 2)
         text = rng.choice(TEMPLATES)
         for name, value in (("item", item), ("other", other)):
             text = text.replace("{" + name + "}", value)
-        text = corpus.tidy(corpus.filled(text, "en", rng))
-        if corpus.is_held_out(text) == held_out:
-            return text
+        yield corpus.tidy(corpus.filled(text, "en", rng))
+
+
+def _sentence(rng: random.Random, *, held_out: bool) -> str:
+    return next(text for text in sentences(rng) if corpus.is_held_out(text) == held_out)

@@ -5,5 +5,6 @@ from pathlib import Path
 BUNDLED = Path(__file__).parents[2] / "ml_backend" / "bundled"
 MODEL_FOLDER = BUNDLED / "model"
 CALLS_FOLDER = BUNDLED / "calls"
+LEARNING_FOLDER = BUNDLED / "learning"
 TWIN_FOLDER = Path(__file__).parent / "weights"
 WORK_FOLDER = Path(__file__).parent / "work"

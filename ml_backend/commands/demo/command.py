@@ -25,12 +25,11 @@ from ml_backend.commands.demo import label_studio, ports, progress, redis_server
 from ml_backend.commands.demo.home import USER, Home
 from ml_backend.commands.demo.programs import Supervisor, end_leftovers
 from ml_backend.commands.demo.screen import Screen
-from ml_backend.context import open_context
+from ml_backend.context import Context, open_context
 from ml_backend.db import Database
 
 LOOK_EVERY_S = 0.5
 SERVES_WITHIN_S = 120.0
-PROJECTS = ("original", "calls")
 CALLS = Path(__file__).resolve().parents[2] / "bundled" / "calls" / "calls.json"
 
 app = typer.Typer(add_completion=False)
@@ -133,13 +132,27 @@ def _fill(home: Home, supervisor: Supervisor, screen: Screen, *, api_key: str, c
     context = open_context(settings.load(**_as_fields(home.settings(api_key=api_key))))
     try:
         with screen.step("Projects"):
-            project_ids = [_upper("sync.pipeline", "ensure")(context, config) for config in PROJECTS]
+            project_ids = _upper("sync.bundled_calls", "ensure_projects")(context)
         with screen.step("Bundled calls"):
             recording_ids = _upper("sync.bundled_calls", "bring_in")(context, calls, project_ids)
         with screen.step("Transcripts"):
+            _wait_heard(context, recording_ids, supervisor)
+            _upper("sync.bundled_calls", "choose")(context, calls, project_ids)
             _wait(context.db, recording_ids, supervisor, screen)
     finally:
         context.db.dispose()
+
+
+def _wait_heard(context: Context, recording_ids: Sequence[int], supervisor: Supervisor) -> None:
+    """Until every call was heard or cannot be: what was heard decides which is worth looking at first."""
+    since = tables.now()
+    while _upper("sync.bundled_calls", "heard")(context, recording_ids) < len(recording_ids):
+        supervisor.watch()
+        if supervisor.stopping():
+            raise KeyboardInterrupt
+        if progress.of(context.db, recording_ids, since=since).trouble:
+            return
+        time.sleep(LOOK_EVERY_S)
 
 
 def _wait(database: Database, recording_ids: Sequence[int], supervisor: Supervisor, screen: Screen) -> None:

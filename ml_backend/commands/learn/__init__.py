@@ -1,0 +1,1 @@
+"""`learn`: the whole loop, watched, on top of the demo."""

@@ -1,0 +1,122 @@
+"""What came of it: three sentences before and after, the verdict, its plot, and where to click."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from ml_backend.commands.learn import reached
+from ml_backend.commands.learn.new_calls import NewCall
+from ml_backend.commands.learn.stack import Stack
+from ml_backend.commands.learn.tutor import Tutor
+from ml_backend.context import Context
+
+SENTENCES = 3
+MARGIN_S = 0.25  # a word of a phrase may be heard this much before or after it
+PAGE, REPORT, PLOT = "report.md", "report.json", "slices.svg"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One sentence of a call nobody has annotated, as both versions wrote it. Wrong words of each."""
+
+    said: str
+    before: str
+    after: str
+    wrong_before: int
+    wrong_after: int
+    words: int
+
+    @property
+    def gained(self) -> int:
+        return self.wrong_before - self.wrong_after
+
+
+def show(
+    tutor: Tutor,
+    context: Context,
+    here: Stack,
+    verdict: reached.Verdict,
+    *,
+    version: str,
+    promoted: bool,
+    project: Any,
+    rows: Sequence[Any],
+    calls: Mapping[str, NewCall],
+    user: str,
+) -> None:
+    """The last thing on the screen."""
+    console = tutor.console
+    found = changes(context, rows, calls, before=verdict.champion, after=version) if promoted else []
+    if found:
+        words = sum(one.words for one in found)
+        console.print(
+            f"\n[bold]{SENTENCES} sentences of the calls that nobody has annotated[/], those that changed most:"
+        )
+        for one in sorted(found, key=lambda one: (-one.gained, one.said))[:SENTENCES]:
+            _lines(
+                console, ("said", one.said), ("before", one.before or "(nothing)"), ("after", one.after or "(nothing)")
+            )
+        before, after = sum(one.wrong_before for one in found), sum(one.wrong_after for one in found)
+        console.print(f"In all of them {before} of {words} words were wrong before, {after} are now.", markup=False)
+    console.print(f"\n[bold]The verdict[/] on {version}:")
+    for sentence in verdict.words:
+        console.print(f"  {sentence}", markup=False)
+    if not promoted:
+        console.print(f"  {verdict.champion} still serves: that is what the gate is for.", markup=False)
+    console.print("")
+    folder = verdict.report_key.removesuffix(f"/{REPORT}")
+    place = here.folder / "objects" / context.settings.audio_bucket / folder
+    task = next((row.ls_task_id for row in rows if row.state == "open"), None)
+    url = f"{here.label_studio_url}/projects/{project.ls_project_id}/data"
+    _lines(
+        console,
+        ("plot", str(place / PLOT)),
+        ("report", str(place / PAGE)),
+        ("look at", url + (f"?task={task}" if task else "") + "  (the draft is the new model's; correct it, Submit)"),
+        ("log in", f"{user}, password {here.password}"),
+        ("next", f"python -m ml_backend --env-file {here.env_file} models show {version}"),
+        ("", f'python -m ml_backend --env-file {here.env_file} rollback --why "only trying"') if promoted else ("", ""),
+    )
+
+
+def changes(
+    context: Context, rows: Sequence[Any], calls: Mapping[str, NewCall], *, before: str, after: str
+) -> list[Change]:
+    """Every sentence of these calls as both versions wrote it."""
+    count = importlib.import_module("training.scoring.counts").count
+    reading = importlib.import_module("training.normalize").INDIC
+    sha256s = [row.sha256 for row in rows]
+    was, now = reached.heard(context, sha256s, before), reached.heard(context, sha256s, after)
+    found = []
+    for row in rows:
+        if row.sha256 not in was or row.sha256 not in now:
+            continue
+        language = calls[row.object_key].row["language"]
+        for phrase in calls[row.object_key].row["phrases"]:
+            texts = [within(transcript, phrase) for transcript in (was[row.sha256], now[row.sha256])]
+            counted = [count(phrase["text"], text, normaliser=reading, language=language) for text in texts]
+            wrong = [one.word_edits.total for one in counted]
+            found.append(Change(phrase["text"], texts[0], texts[1], wrong[0], wrong[1], counted[0].words))
+    return found
+
+
+def within(transcript: Mapping[str, Any], phrase: Mapping[str, Any]) -> str:
+    """What a transcript has for the time in which a phrase is said, told by the middle of each word."""
+    begin, end = float(phrase["start_s"]) - MARGIN_S, float(phrase["end_s"]) + MARGIN_S
+    words = [word for segment in transcript["segments"] for word in segment["words"]]
+    return " ".join(
+        str(word["text"]).strip() for word in words if begin <= (word["start_s"] + word["end_s"]) / 2 < end
+    ).strip()
+
+
+def _lines(console: Console, *pairs: tuple[str, str]) -> None:
+    """Names and values below each other; a path or an address is never cut."""
+    for name, value in pairs:
+        if value:
+            console.print(f"[dim]{name:<8}[/] {escape(value)}")

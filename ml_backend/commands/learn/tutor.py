@@ -1,0 +1,118 @@
+"""What the person who watches sees: numbered steps, the command of each, and how far it is. Plain lines elsewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from rich.console import Console
+
+from ml_backend.commands.learn.stack import leashed
+from ml_backend.errors import PermanentError
+
+PROGRAM = "python -m ml_backend"
+EVERY_S = 10.0  # between two lines about the same thing, where nothing may move
+_SO_FAR = re.compile(r"^ *\d{1,3} % ")  # a command's own progress
+
+
+class Tutor:
+    """`plain` leaves out everything that moves: for pipes, logs and tests."""
+
+    def __init__(self, *, plain: bool, of: int) -> None:
+        self.plain = plain
+        self.console = Console(highlight=False, soft_wrap=True, no_color=plain)
+        self._number, self._of, self._begun = 0, of, time.monotonic()
+        self._moving: Callable[[str], None] | None = None
+        self._said_at = 0.0
+
+    @contextmanager
+    def step(self, title: str, why: str) -> Iterator[None]:
+        """One step of the loop: what it is called, and what it is for."""
+        self._number += 1
+        self.console.print(f"\n[bold]{self._number}/{self._of}  {title}[/]")
+        self.console.print(f"     {why}", style="dim", markup=False)
+        started, self._said_at = time.monotonic(), 0.0
+        if self.plain:
+            yield
+        else:
+            with self.console.status("") as status:
+                self._moving = status.update
+                try:
+                    yield
+                finally:
+                    self._moving = None
+        took, so_far = time.monotonic() - started, time.monotonic() - self._begun
+        self.console.print(f"     [green]✓[/] [dim]{took:.0f} s, {_minutes(so_far)} in all[/]")
+
+    def there(self, sentence: str) -> None:
+        """Something that an earlier time has done."""
+        self.console.print(f"     There already: {sentence}", style="cyan", markup=False)
+
+    def say(self, sentence: str) -> None:
+        """Something worth reading."""
+        self.console.print(f"     {sentence}", markup=False)
+
+    def now(self, sentence: str) -> None:
+        """How far it is: written over on a terminal, a line now and then elsewhere."""
+        if self._moving is not None:
+            self._moving(sentence)
+        elif time.monotonic() - self._said_at > EVERY_S:
+            self._said_at = time.monotonic()
+            self.say(sentence)
+
+    def shows(self, *arguments: str) -> None:
+        """The command that a user would type."""
+        self.console.print(f"     $ {PROGRAM} {shlex.join(arguments)}", style="bold cyan", markup=False)
+
+    def runs(self, env_file: Path, *arguments: str, codes: Sequence[int] = (0,)) -> tuple[int, str]:
+        """Run a command as a user would, showing what it prints; gives its exit code and all it printed."""
+        self.shows(*arguments)
+        command = [sys.executable, "-m", "ml_backend", "--env-file", str(env_file), *arguments]
+        process = leashed(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert process.stdout is not None  # noqa: S101
+        try:
+            text = "\n".join(self._repeat(process.stdout))
+            code = process.wait()
+        except BaseException:
+            end(process)
+            raise
+        if code not in codes:
+            raise PermanentError(
+                "learn-step-failed",
+                f"`{PROGRAM} {shlex.join(arguments)}` ended with exit code {code}.",
+                "What it says is above. The same command goes on from here.",
+            )
+        return code, text
+
+    def _repeat(self, stream: IO[bytes]) -> Iterator[str]:
+        for raw in stream:
+            line = raw.decode(errors="replace").rstrip()
+            if _SO_FAR.match(line):
+                self.now(line.strip())
+            elif line.strip():
+                self.say(line)
+                yield line
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """As Ctrl-C would, then harder."""
+    for number, patience_s in ((signal.SIGINT, 20.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)):
+        if process.poll() is not None:
+            return
+        process.send_signal(number)
+        try:
+            process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"

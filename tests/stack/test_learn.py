@@ -1,0 +1,126 @@
+"""`make learn` as a newcomer meets it: killed, stopped, repeated, and what it says at the end is true."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.patience import until
+from tests.stack import running
+from tests.stack.conftest import missing
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800)]
+
+NOTHING_MOVES_S = 900.0
+
+
+class Watched:
+    """One run of `learn` and all it has said."""
+
+    def __init__(self, folder, out, *more):
+        self.out = out
+        command = [sys.executable, "-m", "ml_backend", "learn", "--short", "--data-dir", str(folder), *more]
+        command += ["--port", "0", "--label-studio-port", "0"]
+        with out.open("w") as stream:
+            self.process = subprocess.Popen(
+                command, cwd=running.ROOT, env=running.bare_environment(), stdout=stream, stderr=subprocess.STDOUT
+            )
+
+    @property
+    def text(self):
+        return self.out.read_text()
+
+    def until(self, said):
+        def there():
+            assert self.process.poll() is None or re.search(said, self.text), self.text[-3000:]
+            return re.search(said, self.text)
+
+        return until(there, f"{said!r} in {self.text[-1500:]}", within_s=NOTHING_MOVES_S, every_s=0.2)
+
+    def ended(self, within_s=NOTHING_MOVES_S):
+        return self.process.wait(within_s)
+
+
+@contextmanager
+def learning(folder, out, *more):
+    run = Watched(folder, out, *more)
+    try:
+        yield run
+    finally:
+        if run.process.poll() is None:
+            run.process.send_signal(signal.SIGINT)
+            run.process.wait(120)
+
+
+def demo_is_gone(folder):
+    """Nothing of a demo in this folder is alive."""
+    return not [
+        one.pid for one in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(one.info["cmdline"] or [])
+    ]
+
+
+def test_the_loop_is_killed_stopped_and_repeated_and_ends_with_a_better_model(tmp_path, capsys):
+    from ml_backend.commands.demo import label_studio, redis_server
+    from ml_backend.errors import ConfigurationError
+
+    try:
+        redis_server.server()
+        label_studio.environment_folder()
+    except ConfigurationError as error:
+        missing(error.sentence)
+    folder = tmp_path / "data"
+
+    with learning(folder, tmp_path / "1.out") as killed:
+        killed.until(r"\d+ of 88 calls annotated")
+        os.kill(killed.process.pid, signal.SIGKILL)  # nobody is told
+        killed.ended()
+    until(lambda: demo_is_gone(folder), "the demo of a killed `learn` ends by itself", within_s=120)
+
+    with learning(folder, tmp_path / "2.out") as stopped:
+        stopped.until(r"step \d+ of 240")
+        stopped.process.send_signal(signal.SIGTERM)
+        assert stopped.ended() == 130, stopped.text[-2000:]
+    assert "There already: project" in stopped.text
+    assert "goes on where this stopped" in stopped.text
+    until(lambda: demo_is_gone(folder), "the trainer and the demo have ended", within_s=60)
+
+    with learning(folder, tmp_path / "3.out", "--stay") as whole:
+        whole.until("The demo goes on running")
+        assert "train resume" in whole.text
+        said = whole.text
+        with capsys.disabled():
+            print("\n" + said[said.index("sentences of calls") - 10 :])
+        assert "Better: it may be promoted." in said
+        for word in ("said", "before", "after"):
+            assert len(re.findall(rf"^{word} +\S", said, re.MULTILINE)) == 3
+        before, words, after = map(int, re.findall(r"(\d+) of (\d+) words were wrong before, (\d+)", said)[0])
+        assert after < before < words
+        assert "</svg>" in Path(re.findall(r"^plot +(\S+)", said, re.MULTILINE)[0]).read_text()
+        look_at(folder, said)
+
+        with learning(folder, tmp_path / "4.out") as again:
+            assert again.ended() == 0, again.text[-2000:]
+        assert "a demo runs in" in again.text
+        assert again.text.count("There already") >= 6
+        assert not re.findall(r"\$ python -m ml_backend (?:train asr|export|promote|project)", again.text)
+        assert whole.process.poll() is None
+    assert demo_is_gone(folder)
+
+
+def look_at(folder, said):
+    """The address at the end is a task that nobody annotated, whose draft is the new model's."""
+    settings = running.dotenv_values(folder / "demo.env")
+    api = running.LabelStudio(settings["LABEL_STUDIO_URL"], settings["LABEL_STUDIO_API_KEY"])
+    project, task = map(int, re.findall(r"/projects/(\d+)/data\?task=(\d+)", said)[0])
+    found = next(one for one in api.tasks(project) if one["id"] == task)
+    shown = api.call("GET", f"/api/projects/{project}")["model_version"]
+    assert not found["annotations"]
+    assert [one["model_version"] for one in found["predictions"]][-1] == shown == "draft-2"
