@@ -149,10 +149,15 @@ def _chosen(
     everything = choices.choose(choices.policy_of(EVERYTHING, context.settings), facts)
     some = choices.choose(choices.policy_of({"audit_share": 0, "max_confidence": 0.95}, context.settings), facts)
     reason = drawn or some.reason or "all"
-    first = reason in (BLIND_AUDIT, "audit", choices.BY_HAND)
+    if reason == choices.BY_HAND:  # first in the order of work: whoever opens the demo sees a draft
+        usefulness = 1.0
+    elif reason in (BLIND_AUDIT, "audit"):
+        usefulness = 0.5 + 0.5 * choices.draw(facts.name, "order")
+    else:
+        usefulness = everything.usefulness
     return {
         "selection_reason": reason,
-        "usefulness": 0.5 + 0.5 * choices.draw(facts.name, "order") if first else everything.usefulness,
+        "usefulness": usefulness,
         "blind": reason == BLIND_AUDIT,
     }
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from ml_backend import tables
 from ml_backend.db import Database
+from ml_backend.material import BLIND_AUDIT
 from sync import bundled_calls
 from tests.patience import until
 from tests.stack import wer
@@ -50,19 +51,31 @@ def filled(stack, title, *, config="original"):
     return project_id
 
 
+def is_blind(calls, task, config):
+    """Whether a task of the demo is the one that is written down without a draft."""
+    return config == "calls" and bundled_calls.DRAWN.get(calls[task["data"]["call"]].path.name) == BLIND_AUDIT
+
+
+def with_drafts(stack, calls, config):
+    return [one for one in stack.label_studio.tasks(stack.project(config)) if not is_blind(calls, one, config)]
+
+
 @pytest.mark.parametrize("config", ["original", "calls"])
-def test_every_bundled_call_is_one_task_with_one_draft(stack, calls, config):
+def test_every_bundled_call_is_one_task_with_one_draft_but_for_the_blind_one(stack, calls, config):
     project_id = stack.project(config)
     shown = stack.label_studio.call("GET", f"/api/projects/{project_id}")["model_version"]
     tasks = stack.label_studio.tasks(project_id)
     assert sorted(task["data"]["call"] for task in tasks) == sorted(calls)
-    for task in tasks:
+    blind = [task for task in tasks if is_blind(calls, task, config)]
+    assert len(blind) == (config == "calls")
+    assert not any(texts(task["predictions"]) for task in blind)
+    for task in with_drafts(stack, calls, config):
         assert [prediction["model_version"] for prediction in task["predictions"]] == [shown], task["data"]
 
 
 @pytest.mark.parametrize("config", ["original", "calls"])
 def test_the_drafts_say_what_was_said(stack, calls, config, capsys):
-    tasks = stack.label_studio.tasks(stack.project(config))
+    tasks = with_drafts(stack, calls, config)
     pairs = [(calls[task["data"]["call"]].text, texts(task["predictions"])) for task in tasks]
     rate = wer.pooled(pairs)
     with capsys.disabled():
@@ -72,17 +85,50 @@ def test_the_drafts_say_what_was_said(stack, calls, config, capsys):
 
 
 @pytest.mark.parametrize("config", ["original", "calls"])
-def test_quality_is_pre_set_on_every_call(stack, config):
-    for task in stack.label_studio.tasks(stack.project(config)):
+def test_quality_is_pre_set_on_every_call(stack, calls, config):
+    for task in with_drafts(stack, calls, config):
         (quality,) = choices(task["predictions"], "quality")
         assert quality in QUALITIES
 
 
 def test_language_and_script_are_pre_set_where_somebody_speaks(stack, calls):
-    for task in stack.label_studio.tasks(stack.project("calls")):
+    for task in with_drafts(stack, calls, "calls"):
         spoken = bool(texts(task["predictions"]))
         assert len(choices(task["predictions"], "language")) == spoken
         assert len(choices(task["predictions"], "script")) == spoken
+
+
+def test_regions_the_model_is_unsure_of_are_marked_and_most_of_what_it_got_wrong_is_among_them(stack, calls):
+    marked, wrong, regions = 0, 0, 0
+    for task in with_drafts(stack, calls, "calls"):
+        items = [item for prediction in task["predictions"] for item in prediction["result"]]
+        unsure = {item["id"] for item in items if item["type"] == "labels" and item["from_name"] == "check"}
+        said = set(wer.words(calls[task["data"]["call"]].text))
+        for item in (one for one in items if one["type"] == "textarea"):
+            regions += 1
+            marked += item["id"] in unsure
+            wrong += item["id"] in unsure and not set(wer.words(" ".join(item["value"]["text"]))) <= said
+        assert ("unsure" in task["data"]["status"]) == bool(unsure)
+    assert 3 <= marked <= regions / 3
+    assert wrong >= marked / 2
+
+
+@pytest.mark.parametrize("config", ["original", "calls"])
+def test_the_most_useful_task_has_a_draft_and_the_order_says_something(stack, calls, config):
+    tasks = sorted(stack.label_studio.tasks(stack.project(config)), key=lambda task: -float(task["data"]["usefulness"]))
+    assert len({task["data"]["usefulness"] for task in tasks}) > len(tasks) / 2
+    assert texts(tasks[0]["predictions"])
+    assert min(task["id"] for task in tasks) == tasks[0]["id"]  # Label All Tasks begins with it, too
+    silent = [task for task in tasks if not calls[task["data"]["call"]].text]
+    assert {float(task["data"]["usefulness"]) for task in silent} == {0.0}
+
+
+def test_a_call_for_each_reason_of_the_readme_is_there(stack, database):
+    mine = sa.select(tables.tasks.c.selection_reason).where(
+        tables.tasks.c.project_id == sa.select(tables.projects.c.id)
+        .where(tables.projects.c.ls_project_id == stack.project("calls")).scalar_subquery()
+    )  # fmt: skip
+    assert {row.selection_reason for row in database.rows(mine)} == {"blind", "review", "audit", "all", "by-hand"}
 
 
 @pytest.mark.parametrize("config", ["original", "calls"])

@@ -101,10 +101,9 @@ def start(folder: Path, stack: Stack, *, port: int | None, label_studio_port: in
 
 def wait(stack: Stack, say: Callable[[str], None]) -> None:
     """Return when the demo is up, repeating what it says; its end is an error with its own words."""
-    deadline, last = time.monotonic() + UP_WITHIN_S, ""
+    deadline = time.monotonic() + UP_WITHIN_S
     while True:
         for line in stack.news():
-            last = line.strip() or last
             say(line)
         if (found := running(stack.folder)) is not None:
             stack.facts = found.facts
@@ -112,11 +111,15 @@ def wait(stack: Stack, say: Callable[[str], None]) -> None:
         if stack.mine is not None and (code := stack.mine.poll()) is not None:
             if "demo-running" not in stack.log.read_text(encoding="utf-8", errors="replace")[-2000:]:
                 raise ConfigurationError(
-                    "demo-failed", f"The demo did not start (exit code {code}): {last}", f"All it said: {stack.log}"
+                    "demo-failed",
+                    f"The demo did not start (exit code {code}); what it said is above and in {stack.log}.",
+                    "Do what it says; the same command goes on.",
                 )
             stack.mine = None  # somebody else is starting it: wait for that one
         if time.monotonic() > deadline:
-            raise PermanentError("demo-slow", f"The demo was not up after {UP_WITHIN_S / 60:.0f} minutes.", last)
+            raise PermanentError(
+                "demo-slow", f"The demo was not up after {UP_WITHIN_S / 60:.0f} minutes.", f"See {stack.log}."
+            )
         time.sleep(LOOK_EVERY_S)
 
 
