@@ -19,8 +19,9 @@ and over the speech that is not fit for review, with drafts, the same sum over t
 reasons: `review` says nothing about other calls.
 
 Usefulness, 0..1, orders the work. For review it is quality x (1 - confidence / REVIEW_MAX_CONFIDENCE): clear audio
-the model is unsure of. Blind and audit tasks get 0.5..1 by hash: ahead of most review, since an unfinished yardstick
-measures nothing, and in an order that does not depend on what is in them, so that the finished part stays random.
+the model is unsure of; where nothing was heard there is nothing to correct, and it comes last. Blind and audit tasks
+get 0.5..1 by hash: ahead of most review, since an unfinished yardstick measures nothing, and in an order that does not
+depend on what is in them, so that the finished part stays random.
 """
 
 from __future__ import annotations
@@ -54,7 +55,10 @@ class Policy:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a piece. `name` identifies it for the draw: audio SHA-256, project and start."""
+    """What is known of a piece. `name` identifies it for the draw: audio SHA-256, project and start.
+
+    `confidence` is 0 where nothing was heard.
+    """
 
     name: str
     quality: float
@@ -136,5 +140,7 @@ def draw(name: str, purpose: str) -> float:
 
 
 def _usefulness(policy: Policy, facts: Facts) -> float:
+    if not facts.confidence:  # nothing was heard: hold music, mostly; it comes after what can be corrected
+        return 0.0
     unsure = 1 - min(1.0, facts.confidence / policy.max_confidence) if policy.max_confidence else 0.0
     return round(min(1.0, max(0.0, facts.quality * unsure)), 4)

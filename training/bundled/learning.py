@@ -8,8 +8,10 @@ twice and nobody calls twice: whatever part is drawn for testing, nothing in it 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -52,7 +54,7 @@ def render(folder: Path = LEARNING_FOLDER, *, seed: int = SEED) -> list[dict[str
         old.unlink()
     rows = []
     for number, call in enumerate(script(seed)):
-        sid = hashlib.sha256(f"learning call 1 {number}".encode()).hexdigest()[:32]
+        sid = _call_sid(number)
         wave, phrases = _recorded(call, np.random.default_rng([seed, number]))
         soundfile.write(
             folder / f"{sid}.ogg", wave, LINE_RATE_HZ, format="OGG", subtype="OPUS", compression_level=COMPRESSION
@@ -68,6 +70,13 @@ def render(folder: Path = LEARNING_FOLDER, *, seed: int = SEED) -> list[dict[str
     lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     (folder / "calls.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
     return rows
+
+
+def _call_sid(number: int) -> str:
+    """Made up, and without digits that could be somebody's telephone number: such names are not taken for call ids."""
+    tries = (f"learning call 1 {number}" + " again" * again for again in itertools.count())
+    sids = (hashlib.sha256(text.encode()).hexdigest()[:32] for text in tries)
+    return next(sid for sid in sids if not re.search(r"\d{10}", sid))
 
 
 def script(seed: int) -> list[Spoken]:

@@ -141,3 +141,10 @@ def test_values_of_a_project_that_make_no_sense_are_left_aside() -> None:
     settings = Settings(_env_file=None)
     wrong = {"review": "never", "audit_share": 7, "min_quality": "high", "max_open": 0, "blind_share": True}
     assert policy_of(wrong, settings) == policy_of({}, settings)
+
+
+def test_what_nothing_was_heard_in_comes_after_what_can_be_corrected() -> None:
+    everything = Policy(review="all", audit_share=0)
+    heard, silent = (choose(everything, Facts("call", 0.9, confidence, True)) for confidence in (0.05, 0.0))
+    assert heard.usefulness > silent.usefulness == 0.0
+    assert choose(everything, Facts("call", 0.9, 0.0, False)).usefulness == 0.0
