@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -83,7 +83,8 @@ def learn(
         promoted = _loop(tutor, here, calls, port=port, label_studio_port=label_studio_port, short=short)
         if here.mine is not None and (not plain if stay is None else stay):
             tutor.console.print("\nThe demo goes on running. Ctrl-C stops it.")
-            here.mine.wait()
+            with suppress(KeyboardInterrupt):
+                here.mine.wait()
     except KeyboardInterrupt:
         tutor.console.print("\nStopping. The same command goes on where this stopped.")
         raise typer.Exit(130) from None
