@@ -79,7 +79,7 @@ def test_the_loop_is_killed_stopped_and_repeated_and_ends_with_a_better_model(tm
     folder = tmp_path / "data"
 
     with learning(folder, tmp_path / "1.out") as killed:
-        killed.until(r"\d+ of 88 calls annotated")
+        killed.until(r"\d+ of 122 calls annotated")
         os.kill(killed.process.pid, signal.SIGKILL)  # nobody is told
         killed.ended()
     until(lambda: demo_is_gone(folder), "the demo of a killed `learn` ends by itself", within_s=120)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -68,14 +68,18 @@ class Tutor:
             self._said_at = time.monotonic()
             self.say(sentence)
 
-    def shows(self, *arguments: str) -> None:
-        """The command that a user would type."""
-        self.console.print(f"     $ {PROGRAM} {shlex.join(arguments)}", style="bold cyan", markup=False)
+    def shows(self, *arguments: str, changed: Mapping[str, str] | None = None) -> None:
+        """The command that a user would type, with settings that are others for it alone."""
+        before = "".join(f"{name}={value} " for name, value in (changed or {}).items())
+        self.console.print(f"     $ {before}{PROGRAM} {shlex.join(arguments)}", style="bold cyan", markup=False)
 
-    def runs(self, env_file: Path, *arguments: str, codes: Sequence[int] = (0,)) -> tuple[int, str]:
+    def runs(
+        self, env_file: Path, *arguments: str, codes: Sequence[int] = (0,), changed: Mapping[str, str] | None = None
+    ) -> tuple[int, str]:
         """Run a command as a user would, showing what it prints; gives its exit code and all it printed."""
-        self.shows(*arguments)
-        command = [sys.executable, "-m", "ml_backend", "--env-file", str(env_file), *arguments]
+        self.shows(*arguments, changed=changed)
+        others = ["env", *(f"{name}={value}" for name, value in changed.items())] if changed else []
+        command = [*others, sys.executable, "-m", "ml_backend", "--env-file", str(env_file), *arguments]
         process = leashed(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert process.stdout is not None  # noqa: S101
         try:
