@@ -6,7 +6,7 @@ RUN = PYTHONPATH=$(CURDIR) .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := check
-.PHONY: check demo learn test smoke faults faults-full bench gpu lint format lock environment environment-demo environment-training help
+.PHONY: check demo learn test smoke faults faults-full bench gpu audit lint format lock environment environment-demo environment-training help
 
 check: lint test          ## lint, types, borders and all tests (the default)
 
@@ -46,6 +46,9 @@ bench: environment        ## the measurements behind the README's table; writes 
 
 gpu:                      ## what only a GPU can show, at most 8 minutes; fetch the wheels before: scripts/gpu.sh wheels
 	@sh scripts/gpu.sh $(ARGS)
+
+audit:                    ## known vulnerabilities of every pinned package, where the advisory database can be reached
+	@PYTHON=$(or $(PYTHON),python3) sh scripts/audit.sh
 
 lint: environment         ## ruff, mypy, import borders
 	@.venv/bin/python -m ruff check .

@@ -8,8 +8,10 @@ a stock Whisper, with 30 s windows.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 from ml_backend import manifest, model_files, registry
 from ml_backend.context import Context
@@ -17,6 +19,12 @@ from ml_backend.engine import Transcriber
 from ml_backend.errors import InvalidInput, PermanentError
 from ml_backend.manifest import Window
 
+# What is parsed of a folder before it is loaded, by libraries that take any size and any depth.
+_LARGEST_JSON, _DEEPEST, _MOST_FILES = 64 << 20, 64, 1000
+_MOST_TOKENS, _LONGEST_TOKEN = 500_000, 10_000
+_LARGEST_NUMBERS = {  # of preprocessor_config.json: they become the sides of tables
+    "feature_size": 1024, "n_fft": 65_536, "hop_length": 65_536, "chunk_length": 3600, "sampling_rate": 192_000,
+}  # fmt: skip
 NEEDED = ("config.json", "model.bin", "tokenizer.json")
 _NEXT = "Convert the model with ct2-transformers-converter --copy_files tokenizer.json preprocessor_config.json."
 
@@ -50,7 +58,9 @@ def adopt(context: Context, folder: Path, *, name: str = "", trained_on: str = "
 def _require_plain(folder: Path) -> None:
     if not folder.is_dir():
         raise InvalidInput("no-such-folder", f"There is no folder {folder.name[:60]!r}.", "Check the path.", status=404)
-    for path in sorted(folder.rglob("*")):
+    for number, path in enumerate(sorted(folder.rglob("*"))):
+        if number >= _MOST_FILES:
+            raise _too_much(folder.name, f"more than {_MOST_FILES} files")
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise PermanentError(
                 "model-file-link",
@@ -59,8 +69,65 @@ def _require_plain(folder: Path) -> None:
             )
         if path.is_file():
             manifest.refuse_pickle(path)
+            if path.suffix == ".json":
+                _require_sane(path)
     if missing := [name for name in NEEDED if not (folder / name).is_file()]:
         raise PermanentError("model-file-missing", f"The folder {folder.name} lacks {missing[0]}.", _NEXT)
+
+
+def _require_sane(path: Path) -> None:
+    """Size, depth, and numbers of tokens are those of a model; a file that is not JSON is left to its reader."""
+    if path.stat().st_size > _LARGEST_JSON:
+        raise _too_much(path.name, f"more than {_LARGEST_JSON >> 20} MB")
+    data = path.read_bytes()
+    if _depth(data) > _DEEPEST:
+        raise _too_much(path.name, f"more than {_DEEPEST} levels of brackets")
+    try:
+        body = json.loads(data)
+    except ValueError:
+        raise PermanentError("model-file-broken", f"{path.name} is not JSON.", _NEXT) from None
+    _require_sane_tokens(path.name, body)
+    if path.name == "preprocessor_config.json" and isinstance(body, dict):
+        for name, most in _LARGEST_NUMBERS.items():
+            value = body.get(name, 1)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
+                raise _too_much(path.name, f"a {name} that is no number from 1 to {most}")
+
+
+def _require_sane_tokens(name: str, body: Any) -> None:
+    """A vocabulary: a list, or the parts of a tokenizer. Ids are positions in a table of that length."""
+    whole: dict[str, Any] = body if isinstance(body, dict) else {}
+    inner = whole.get("model")
+    model: dict[str, Any] = inner if isinstance(inner, dict) else {}
+    added = whole.get("added_tokens")
+    ids = [token.get("id") for token in added if isinstance(token, dict)] if isinstance(added, list) else []
+    for tokens in (body if isinstance(body, list) else None, model.get("vocab"), model.get("merges"), added):
+        if not isinstance(tokens, list | dict):
+            continue
+        if len(tokens) > _MOST_TOKENS:
+            raise _too_much(name, f"more than {_MOST_TOKENS} tokens")
+        if any(len(token) > _LONGEST_TOKEN for token in tokens if isinstance(token, str)):
+            raise _too_much(name, f"a token of more than {_LONGEST_TOKEN} characters")
+        ids += list(tokens.values()) if isinstance(tokens, dict) else []
+    if any(isinstance(each, int) and not 0 <= each < _MOST_TOKENS for each in ids):
+        raise _too_much(name, f"a token whose number is not below {_MOST_TOKENS}")
+
+
+def _depth(data: bytes) -> int:
+    """How deep the brackets of a JSON text are nested, without parsing it: a parser would recurse."""
+    depth = deepest = 0
+    for piece in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', data, re.DOTALL):
+        mark = piece[0]
+        if mark in (b"[", b"{"):
+            depth += 1
+            deepest = max(deepest, depth)
+        elif mark in (b"]", b"}"):
+            depth -= 1
+    return deepest
+
+
+def _too_much(name: str, what: str) -> PermanentError:
+    return PermanentError("model-file-too-much", f"{name[:60]} holds {what}, which no Whisper does.", _NEXT)
 
 
 def _languages(folder: Path) -> tuple[str, ...]:

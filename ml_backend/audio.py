@@ -43,7 +43,7 @@ class Limits:
     max_duration_s: float = 4 * 3600.0
     memory_mb: int = 1024
     cpu_s: int = 300
-    wall_s: float = 900.0
+    wall_s: float = 600.0  # well below the limit of the jobs that decode, which must still say what happened
     min_rate_hz: int = 4000
     max_rate_hz: int = 192_000
     max_channels: int = 8

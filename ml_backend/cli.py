@@ -33,6 +33,7 @@ class Entry:
 COMMANDS: dict[str, Entry] = {
     "demo": Entry("ml_backend.commands.demo.command:app", "Bring up everything on this machine, with bundled calls."),
     "learn": Entry("ml_backend.commands.learn.command:app", "Watch the whole loop: new calls, a better model."),
+    "init": Entry("ml_backend.commands.init:app", "Write .env with generated secrets."),
     "web": Entry("ml_backend.commands.web:app", "Serve the Label Studio protocol, webhooks and /api."),
     "worker": Entry("ml_backend.commands.worker:app", "Run the jobs of one queue: sync, transcribe or training."),
     "relay": Entry("ml_backend.commands.relay:app", "Hand due jobs to the workers."),

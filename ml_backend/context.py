@@ -32,8 +32,9 @@ class Context:
 
 def open_context(settings: Settings) -> Context:
     """The context of this process. Refuses a database of another schema version; opens no network connection else."""
-    from ml_backend import storage
+    from ml_backend import private, storage
 
+    private.folder(settings.data_dir)
     database = Database(settings.database)
     database.check_schema()
     return Context(settings, database, storage.open_store(settings))

@@ -56,7 +56,7 @@ SYNC_PROJECT = JobKind("sync-project", "sync.label_studio.projects.sync_project"
 FIND_TASKS = JobKind("find-tasks", "sync.reconcile.find_tasks", "sync", 3600)
 COMPARE_ANNOTATIONS = JobKind("compare-annotations", "sync.comparison.compare_annotations", "sync", 3600, priority=BULK)
 READ_ANNOTATION = JobKind("read-annotation", "sync.annotations.read_annotation", "sync", 120)
-INGEST_RECORDING = JobKind("ingest-recording", "sync.ingest.ingest_recording", "sync", 900)
+INGEST_RECORDING = JobKind("ingest-recording", "sync.ingest.ingest_recording", "sync", 1800)
 LEARN_LEGS = JobKind("learn-legs", "sync.exotel.company_numbers.learn_legs", "sync", 600, priority=BULK)
 STORE_SPOOLED = JobKind("store-spooled", "sync.recordings.originals.store_spooled", "sync", 3600)
 VERIFY_OBJECTS = JobKind("verify-objects", "sync.recordings.verification.verify_objects", "sync", 3600, priority=BULK)

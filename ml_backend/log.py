@@ -20,6 +20,7 @@ import structlog
 from pydantic import SecretStr
 from structlog.typing import Processor
 
+from ml_backend import setting_values
 from ml_backend.settings import Settings
 
 MASK = "***"
@@ -180,6 +181,7 @@ def _exceptions(logger: Any, method: str, event: MutableMapping[str, Any]) -> Mu
 def _secret_values(settings: Settings) -> tuple[str, ...]:
     values = [getattr(settings, name) for name in type(settings).model_fields]
     texts = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+    texts += [part for url in (settings.database_url, settings.redis_url) for part in setting_values.password_of(url)]
     parts = [part for text in texts for part in (text, *text.split(","), *text.split(":"))]
     return tuple(sorted({part for part in parts if len(part) >= 8}, key=len, reverse=True))
 

@@ -65,7 +65,7 @@ class Relay:
         self.lease_timing = lease_timing or Timing()
         self.schedules = schedules
         self.name = new_owner("relay")
-        self.redis = transport.connect(context.settings.redis_url)
+        self.redis = transport.connect(context.settings.redis_url, ca_file=context.settings.ca_file)
         self._started_at = tables.now()
         self._complaints: dict[str, float] = {}
         self._missing: dict[tuple[int, int], float] = {}  # (job, attempts) -> since when its message is gone
@@ -105,9 +105,9 @@ class Relay:
         try:
             if self._something_is_due():
                 sent = sum(self._hand_over(queue) for queue in QUEUES)
-            self._complaints.pop("redis-unavailable", None)
+            self._complaints = {code: at for code, at in self._complaints.items() if not code.startswith("redis-")}
         except RetryableError as error:
-            if error.code != "redis-unavailable":
+            if not error.code.startswith("redis-"):
                 raise
             self._complain(error)
         self.keep_house()
@@ -203,7 +203,7 @@ class Relay:
         try:
             self._send_again()
         except RetryableError as error:
-            if error.code != "redis-unavailable":
+            if not error.code.startswith("redis-"):
                 raise
             self._complain(error)
 

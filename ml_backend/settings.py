@@ -1,12 +1,12 @@
 """Environment -> Settings. The only reader of the environment and of `.env`.
 
-All mistakes are reported at once, with secrets masked, because an operator who fixes one line at a time
-restarts nine times. Names are the environment's names in lower case; `describe()` feeds `.env.example`'s test.
+All mistakes are reported at once, because an operator who fixes one line at a time restarts nine times, and without a
+piece of any value. Names are the environment's names in lower case; `describe()` feeds `.env.example`'s test.
+Every secret NAME may lie in a file that NAME_FILE names, as Docker and Kubernetes hand secrets over.
 """
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import os
 import re
@@ -15,28 +15,33 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ml_backend import setting_names, setting_values
 from ml_backend.errors import ConfigurationError
+from ml_backend.setting_values import MIN_SECRET_CHARS as MIN_SECRET_CHARS
 
-MIN_SECRET_CHARS = 16
 _HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
-_SAMPLE_SECRETS = ("changeme", "change-me", "secret", "password", "example", "minioadmin")
+_ADDRESSES_WITH_PASSWORDS = ("database_url", "redis_url")
 
 
 class Settings(BaseSettings):
     """One value per environment variable; the defaults run the embedded form on one machine."""
 
-    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     # --- where things are
     data_dir: Path = Field(Path("data"), description="Folder for everything the embedded form keeps.")
     database_url: str = Field(
         "",
+        repr=False,
         description="SQLAlchemy URL; empty means SQLite in DATA_DIR. postgresql:// for more than one machine.",
     )
-    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Transport for background jobs.")
+    redis_url: str = Field("redis://127.0.0.1:6379/0", repr=False, description="Transport for background jobs.")
     object_store: str = Field(
         "", description="A directory, or s3:// (with the MINIO_ settings); empty means DATA_DIR/objects."
     )
@@ -44,7 +49,15 @@ class Settings(BaseSettings):
     minio_access_key: SecretStr = Field(SecretStr(""), description="S3 access key.")
     minio_secret_key: SecretStr = Field(SecretStr(""), description="S3 secret key.")
     minio_secure: bool = Field(True, description="https to the S3 server.")
+    minio_region: str = Field(
+        "", description="Region of the S3 server; empty: the one in MINIO_ENDPOINT, else us-east-1, which most accept."
+    )
     audio_bucket: str = Field("kaan-audio", description="Our own bucket for normalised audio.")
+    ca_file: str = Field(
+        "",
+        description="PEM file with certificates of your own CA, trusted besides the usual ones: Label Studio, S3, "
+        "Exotel and its recordings, Redis.",
+    )
 
     # --- Label Studio
     label_studio_url: str = Field("", description="Address of Label Studio as this service reaches it.")
@@ -178,15 +191,25 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _nothing_around(cls, value: Any) -> Any:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if isinstance(text, str):
+            _refuse(setting_values.around(text))
+        return value
+
     @field_validator("label_studio_url", "public_url", "exotel_api_url")
     @classmethod
     def _http_url(cls, value: str) -> str:
-        if not value:
-            return value
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must start with http:// or https:// and name a host")
+        _refuse(setting_values.http_address(value) if value else [])
         return value.rstrip("/")
+
+    @field_validator("exotel_recording_origins")
+    @classmethod
+    def _origins(cls, value: str) -> str:
+        _refuse(setting_values.origins(value))
+        return value
 
     @field_validator("public_url")
     @classmethod
@@ -206,11 +229,45 @@ class Settings(BaseSettings):
                 raise ValueError(f"entry {number} is not a host or host:port; https is always used")
         return value
 
+    @field_validator("database_url")
+    @classmethod
+    def _database_url(cls, value: str) -> str:
+        _refuse(setting_values.database_url(value) if value else [])
+        return value
+
     @field_validator("redis_url")
     @classmethod
     def _redis_url(cls, value: str) -> str:
-        if urlsplit(value).scheme not in ("redis", "rediss", "unix"):
-            raise ValueError("must start with redis://, rediss:// or unix://")
+        _refuse(setting_values.redis_url(value))
+        return value
+
+    @field_validator("minio_endpoint")
+    @classmethod
+    def _s3_endpoint(cls, value: str) -> str:
+        _refuse(setting_values.s3_endpoint(value) if value else [])
+        return value
+
+    @field_validator("minio_region")
+    @classmethod
+    def _region(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", value):
+            raise ValueError("is no region: small letters, digits and -, such as ap-south-1")
+        return value
+
+    @field_validator("ca_file")
+    @classmethod
+    def _certificates(cls, value: str) -> str:
+        if value:
+            from ml_backend import certificates
+
+            _refuse(certificates.mistakes(Path(value).expanduser()))
+        return str(Path(value).expanduser().absolute()) if value else ""
+
+    @field_validator("basic_auth_user", "exotel_account_sid")
+    @classmethod
+    def _sent_as_ascii(cls, value: str) -> str:
+        if not value.isascii() or not value.isprintable() or ":" in value:
+            raise ValueError("may hold letters, digits and ASCII signs only, and no colon")
         return value
 
     @field_validator("asr_device")
@@ -236,14 +293,29 @@ class Settings(BaseSettings):
     def _format(cls, value: str) -> str:
         return _one_of(value, ("auto", "json", "text"))
 
-    @field_validator("label_studio_webhook_secret", "exotel_webhook_secret", "pseudonym_key", "basic_auth_pass")
+    @field_validator("label_studio_webhook_secret", "pseudonym_key", "basic_auth_pass")
     @classmethod
     def _strong(cls, value: SecretStr) -> SecretStr:
         text = value.get_secret_value()
-        if text and (len(text) < MIN_SECRET_CHARS or text.lower() in _SAMPLE_SECRETS):
-            raise ValueError(f"must be at least {MIN_SECRET_CHARS} characters and not a sample value")
-        if text != text.strip() or (text[:1] in "'\"" and text[:1] != ""):
-            raise ValueError("has quotes or spaces around it: remove them")
+        _refuse(setting_values.secret(text) if text else [])
+        return value
+
+    @field_validator("exotel_webhook_secret")
+    @classmethod
+    def _strong_and_fit_for_a_path(cls, value: SecretStr) -> SecretStr:
+        for part in filter(None, map(str.strip, value.get_secret_value().split(","))):
+            _refuse(setting_values.secret(part))
+            if re.search(r"[^A-Za-z0-9._~-]", part):
+                raise ValueError("is part of an address: letters, digits and . _ ~ - only")
+        return value
+
+    @field_validator(
+        "minio_access_key", "minio_secret_key", "label_studio_api_key", "exotel_api_key", "exotel_api_token"
+    )
+    @classmethod
+    def _given_by_others(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        _refuse(setting_values.secret(text, least_chars=1) if text else [])
         return value
 
     @model_validator(mode="after")
@@ -261,14 +333,13 @@ class Settings(BaseSettings):
             wrong.append("BASIC_AUTH_USER and BASIC_AUTH_PASS must be set together")
         if self.label_studio_api_key.get_secret_value() and not self.label_studio_url:
             wrong.append("LABEL_STUDIO_URL is needed because LABEL_STUDIO_API_KEY is set")
-        for entry in filter(None, self.api_tokens.get_secret_value().split(",")):
-            name, _, rest = entry.strip().partition(":")
+        for number, entry in enumerate(filter(None, self.api_tokens.get_secret_value().split(",")), 1):
+            _, _, rest = entry.strip().partition(":")
             role, _, token = rest.partition(":")
-            if role not in ("read", "operate", "admin") or len(token) < MIN_SECRET_CHARS:
-                wrong.append(
-                    f"API_TOKENS entry {name[:20]!r} must be name:role:token with role read, operate or admin"
-                    f" and a token of {MIN_SECRET_CHARS} characters"
-                )
+            if role not in ("read", "operate", "admin"):
+                wrong.append(f"API_TOKENS: entry {number} must be name:role:token with role read, operate or admin")
+            else:
+                wrong += [f"API_TOKENS: the token of entry {number} {each}" for each in setting_values.secret(token)]
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
@@ -300,15 +371,21 @@ class Settings(BaseSettings):
 
 def load(**overrides: Any) -> Settings:
     """Settings from the environment and `.env`, or one ConfigurationError that lists every mistake."""
-    mistakes = _misspelt(os.environ)
-    try:
-        settings = Settings(**overrides)
-    except ValidationError as error:
-        for problem in error.errors():
-            name = ".".join(str(part) for part in problem["loc"]).upper() or "settings"
-            mistakes.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}")
-        settings = None
-    if mistakes or settings is None:
+    file = overrides.get("_env_file", Path(".env"))
+    written, mistakes = _read(Path(file)) if file else ({}, [])
+    if mistakes:
+        overrides["_env_file"] = None  # it holds nothing that can be read
+    known = [*_names(), *setting_names.COMPOSE]
+    slips = [f"{n} is not a setting; did you mean {k}?" for n, k in setting_names.misspelt(os.environ, _names())]
+    strays = setting_names.misspelt(written, known, our_file=True)
+    mistakes += [*slips, *(f"{n} in {Path(file).name} is not a setting; did you mean {k}?" for n, k in strays)]
+    secrets, unread = setting_names.from_files(
+        secret_names(), {name.upper(): value for name, value in os.environ.items()}, written
+    )
+    mistakes += unread
+    settings, wrong = _made({**secrets, **overrides})
+    mistakes += wrong
+    if settings is None or mistakes:
         raise ConfigurationError(
             "bad-settings",
             "These settings are wrong:\n  - " + "\n  - ".join(mistakes),
@@ -317,11 +394,40 @@ def load(**overrides: Any) -> Settings:
     return settings
 
 
+def _made(given: dict[str, Any]) -> tuple[Settings | None, list[str]]:
+    """The settings, or every mistake in them: each value's own first, then those of values that must fit together."""
+    try:
+        return Settings(**given), []
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False, include_context=False)
+    wrong = {str(one["loc"][0]): one["msg"].removeprefix("Value error, ") for one in found if one["loc"]}
+    mistakes = [f"{name.upper()}: {each}" for name, said in wrong.items() for each in said.split("; ")]
+    together = "; ".join(one["msg"].removeprefix("Value error, ") for one in found if not one["loc"])
+    if wrong:  # those of several settings are looked for only when each can be read: do so without the wrong ones
+        try:
+            Settings(**{**given, **{name: Settings.model_fields[name].get_default() for name in wrong}})
+        except ValidationError as error:
+            together = "; ".join(one["msg"].removeprefix("Value error, ") for one in error.errors() if not one["loc"])
+    fit = [each for each in together.split("; ") if each and not any(name.upper() in each for name in wrong)]
+    return None, mistakes + fit
+
+
 def use_file(path: Path) -> None:
     """Settings of this file count as environment, for this process and those it starts; the environment goes first."""
-    for name, value in dotenv_values(path, encoding="utf-8").items():
-        if value is not None:
-            os.environ.setdefault(name.upper(), value)
+    written, mistakes = _read(path)
+    strays = setting_names.misspelt(written, [*_names(), *setting_names.COMPOSE], our_file=True)
+    mistakes += [f"{name} is not a setting; did you mean {nearest}?" for name, nearest in strays]
+    if mistakes:
+        raise ConfigurationError("bad-settings", f"In {path}:\n  - " + "\n  - ".join(mistakes), "Correct the file.")
+    for name, value in written.items():
+        if not os.environ.get(f"{name}_FILE") and not os.environ.get(name.removesuffix("_FILE")):
+            os.environ.setdefault(name, value)
+
+
+def secret_names() -> list[str]:
+    """The settings that NAME_FILE works for."""
+    kinds = Settings.model_fields.items()
+    return [name.upper() for name, info in kinds if info.annotation is SecretStr or name in _ADDRESSES_WITH_PASSWORDS]
 
 
 def describe() -> list[tuple[str, str, str]]:
@@ -347,15 +453,30 @@ def _one_of(value: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
-def _misspelt(environment: Any) -> list[str]:
-    """Names close to a setting of ours that are none, e.g. LABEL_STUDIO_APIKEY: almost always a slip."""
-    known = {name.upper() for name in Settings.model_fields}
-    ours = ("LABEL_STUDIO_", "EXOTEL_", "MINIO_", "ASR_", "BASIC_AUTH", "PSEUDONYM", "OBJECT_STORE", "DATABASE_")
-    wrong = []
-    for name in environment:
-        if name in known or not name.startswith(ours):
-            continue
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.88)
-        if close:
-            wrong.append(f"{name} is not a setting; did you mean {close[0]}?")
-    return wrong
+def _refuse(mistakes: list[str]) -> None:
+    if mistakes:
+        raise ValueError("; ".join(mistakes))
+
+
+def _names() -> list[str]:
+    return [*(name.upper() for name in Settings.model_fields), *(f"{name}_FILE" for name in secret_names())]
+
+
+def _read(file: Path) -> tuple[dict[str, str], list[str]]:
+    """Names and values of a settings file, and what cannot be read of it. A file that is not there holds nothing."""
+    try:
+        with file.open(encoding="utf-8") as stream:
+            lines = [
+                line.original.line
+                for line in parse_stream(stream)
+                if line.error or (line.key is not None and line.value is None)
+            ]
+        values = dotenv_values(file, encoding="utf-8")
+    except FileNotFoundError:
+        return {}, []
+    except UnicodeDecodeError:
+        return {}, [f"{file.name} is not UTF-8 text"]
+    except OSError as error:
+        return {}, [f"{file.name} cannot be read ({error.strerror})"]
+    wrong = [f"{file.name}, line {number}: this is not NAME=value" for number in lines]
+    return {name.upper(): value for name, value in values.items() if value is not None}, wrong

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from ml_backend.errors import InvalidInput
+from ml_backend.errors import InvalidInput, RetryableError
 from ml_backend.settings import Settings
+
+CHECKS = "kaan-check/"  # where the store itself is tried, in our own buckets; never an object of anybody
 
 
 class ObjectInfo(NamedTuple):
@@ -55,8 +58,14 @@ class ObjectStore(Protocol):
     def ensure_bucket(self, bucket: str) -> None:
         """Create the bucket when it is not there."""
 
-    def check(self) -> None:
-        """Raise when the store cannot be used now."""
+    def check(self, bucket: str, *, writes: bool = True) -> None:
+        """Raise when the bucket cannot be listed and read now, or written to and deleted from with `writes`."""
+
+    def keeps_first(self, bucket: str, *, size_bytes: int) -> bool:
+        """Whether the first one's bytes stay when two write a key at once. Where not, name objects by their digest.
+
+        Asked in our own `bucket`, once in a process.
+        """
 
     def sweep(self, older_than_s: float) -> int:
         """Remove what killed writers left unfinished so long ago; gives how many. Objects stay as they are."""
@@ -73,6 +82,20 @@ def valid_key(key: str) -> str:
     ):
         raise InvalidInput("bad-object-key", "The object key is not a plain relative path.", "Rename the object.")
     return key
+
+
+def need_space(folder: Path, *, more_bytes: int, least_mb: float) -> None:
+    """Raise RetryableError `disk-full` unless so much is free on the folder's disk, after so many bytes more."""
+    while not folder.exists():
+        folder = folder.parent
+    free_mb = shutil.disk_usage(folder).free / 1e6
+    if least_mb > 0 and free_mb - more_bytes / 1e6 < least_mb:
+        more = f", and {more_bytes / 1e6:.0f} MB are to be written" if more_bytes > 1e6 else ""
+        raise RetryableError(
+            "disk-full",
+            f"Only {free_mb:.0f} MB are free where this would be kept{more}; MIN_FREE_DISK_MB asks for {least_mb:.0f}.",
+            "Free some disk space, or lower MIN_FREE_DISK_MB.",
+        )
 
 
 def sha256_of(path: Path) -> str:
@@ -106,7 +129,10 @@ def open_store(settings: Settings) -> ObjectStore:
             access_key=settings.minio_access_key.get_secret_value(),
             secret_key=settings.minio_secret_key.get_secret_value(),
             secure=settings.minio_secure,
+            region=settings.minio_region,
+            ca_file=settings.ca_file,
+            min_free_mb=settings.min_free_disk_mb,
         )
     from ml_backend.storage_local import LocalStore
 
-    return LocalStore(Path(settings.objects))
+    return LocalStore(Path(settings.objects), min_free_mb=settings.min_free_disk_mb)

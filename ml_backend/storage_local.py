@@ -18,29 +18,30 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ml_backend.errors import ConfigurationError, InvalidInput, PermanentError, RetryableError
-from ml_backend.storage import ObjectInfo, sha256_of, valid_bucket, valid_key
+from ml_backend.storage import ObjectInfo, need_space, sha256_of, valid_bucket, valid_key
 
-_PIECE = 1 << 20
+_PIECE, _SMALL_BYTES = 1 << 20, 1 << 16
 
 
 class LocalStore:
     """An ObjectStore in a directory."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root.absolute()
+    def __init__(self, root: Path, *, min_free_mb: float = 0.0) -> None:
+        self.root, self._min_free_mb = root.absolute(), min_free_mb
 
     def put_file(self, bucket: str, key: str, source: Path, *, content_type: str = "") -> str:
         """See ObjectStore; the content type is not kept, a directory has no place for it."""
         with source.open("rb") as stream:
-            return self._put(bucket, key, iter(lambda: stream.read(_PIECE), b""))
+            return self._put(bucket, key, iter(lambda: stream.read(_PIECE), b""), source.stat().st_size)
 
     def put_bytes(self, bucket: str, key: str, data: bytes, *, content_type: str = "") -> str:
         """See ObjectStore."""
-        return self._put(bucket, key, iter((data,)))
+        return self._put(bucket, key, iter((data,)), len(data))
 
     def fetch(self, bucket: str, key: str, target: Path) -> str:
         """See ObjectStore."""
         path = self._existing(bucket, key)
+        need_space(target.parent, more_bytes=path.stat().st_size, least_mb=self._min_free_mb)
         with _errors(), path.open("rb") as stream:
             aside, digest = _write_aside(iter(lambda: stream.read(_PIECE), b""), target.parent)
             aside.replace(target)
@@ -80,11 +81,22 @@ class LocalStore:
         with _errors():
             (self.root / valid_bucket(bucket)).mkdir(parents=True, exist_ok=True)
 
-    def check(self) -> None:
-        """Raise when the directory cannot be written now."""
-        with _errors():
-            aside, _ = _write_aside(iter((b"check",)), self._incoming())
-            aside.unlink()
+    def check(self, bucket: str, *, writes: bool = True) -> None:
+        """See ObjectStore."""
+        if writes:
+            with _errors():
+                aside, _ = _write_aside(iter((b"check",)), self._incoming())
+                aside.unlink()
+        next(self.list(bucket), None)
+        if writes:
+            with _errors():
+                handle, name = tempfile.mkstemp(dir=self.root / bucket, prefix=".check-")
+                os.close(handle)
+                Path(name).unlink()
+
+    def keeps_first(self, bucket: str, *, size_bytes: int) -> bool:
+        """See ObjectStore: a hard link is made once or not at all."""
+        return True
 
     def sweep(self, older_than_s: float) -> int:
         """See ObjectStore."""
@@ -130,9 +142,11 @@ class LocalStore:
             )
         return path
 
-    def _put(self, bucket: str, key: str, pieces: Iterator[bytes]) -> str:
+    def _put(self, bucket: str, key: str, pieces: Iterator[bytes], size_bytes: int) -> str:
         self._bucket(bucket)
         path = self._path(bucket, key)
+        if size_bytes > _SMALL_BYTES:  # notes and reports are written as long as there is a byte: erasure needs them
+            need_space(self.root, more_bytes=size_bytes, least_mb=self._min_free_mb)
         with _errors():
             aside, digest = _write_aside(pieces, self._incoming())
             try:

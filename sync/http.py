@@ -3,6 +3,7 @@
 Addresses that somebody else gave us, and Exotel, go through `sync.outbound.fetching`, which trusts nobody.
 
     timeout, no connection, 408, 425, 429, 5xx  -> RetryableError (`Retry-After` is obeyed)
+    a certificate that is not trusted           -> RetryableError that names CA_FILE
     401                                         -> ConfigurationError: the credentials are wrong
     other 4xx, 3xx that leads nowhere, bad URL  -> PermanentError
 
@@ -11,6 +12,7 @@ Messages name the service and the status, never the address with its query, neve
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
+from ml_backend import certificates
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
 
 CONNECT_S, READ_S = 5.0, 60.0
@@ -34,7 +37,12 @@ _PERMANENT_STEP = {
 
 
 def client(
-    base_url: str = "", *, read_s: float = READ_S, transport: httpx.BaseTransport | None = None, **options: Any
+    base_url: str = "",
+    *,
+    read_s: float = READ_S,
+    transport: httpx.BaseTransport | None = None,
+    ca_file: str = "",
+    **options: Any,
 ) -> httpx.Client:
     """A client that never follows redirects by itself; `transport` is the seam for tests.
 
@@ -42,8 +50,13 @@ def client(
     credential. SSL_CERT_FILE and SSL_CERT_DIR are still read.
     """
     timeout = httpx.Timeout(read_s, connect=CONNECT_S)
-    transport = transport or httpx.HTTPTransport(trust_env=True)
+    transport = transport or httpx.HTTPTransport(verify=trust(ca_file), trust_env=True)
     return httpx.Client(base_url=base_url, timeout=timeout, transport=transport, follow_redirects=False, **options)
+
+
+def trust(ca_file: str) -> ssl.SSLContext:
+    """Whom HTTPS connections trust: httpx's certificates, and those of CA_FILE."""
+    return certificates.with_file(httpx.create_ssl_context(), ca_file)
 
 
 @contextmanager
@@ -58,6 +71,8 @@ def errors_as(name: str) -> Iterator[None]:
             "http-bad-address", f"The address for {name} is not a usable http address.", "Correct the address."
         ) from error
     except (httpx.HTTPError, httpx.StreamError) as error:
+        if (refusal := certificates.reason(error)) is not None:
+            raise certificates.refused(name, refusal, where=_where(error)) from error
         what = type(error).__name__
         raise RetryableError("http-unreachable", f"{name} cannot be reached ({what}).", _look(name)) from error
 
@@ -193,6 +208,14 @@ def _peek(response: httpx.Response) -> str:
     if isinstance(said, dict):
         said = said.get("validation_errors") or said.get("detail") or said.get("non_field_errors") or ""
     return str(said)[:80]
+
+
+def _where(error: httpx.HTTPError | httpx.StreamError) -> str:
+    """scheme://host:port of the request that failed, which holds no secret; empty where none is known."""
+    try:
+        return origin(str(error.request.url))  # type: ignore[union-attr]
+    except (AttributeError, RuntimeError):
+        return ""
 
 
 def _look(name: str) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -134,6 +136,8 @@ def _error(status: int, code: str, sentence: str, next_step: str) -> Response:
 def _kaan_error(error: KaanError) -> Response:
     if error.status >= 500:
         _log.error("request %s failed: %s", request_id(), error)
+    else:
+        _refused(error.status, error.code)
     response = _error(error.status, error.code, error.sentence, error.next_step)
     if scheme := getattr(error, "scheme", None):
         response.headers["WWW-Authenticate"] = f'{scheme} realm="Kaan"'
@@ -148,6 +152,7 @@ def _http_error(error: HTTPException) -> Response:
     if status < 400:  # a redirect of the router
         return Response(status=404)
     name = (error.name or "error").lower()
+    _refused(status, name.replace(" ", "-"))
     response = _error(status, name.replace(" ", "-"), f"The request was refused: {name}.", _NEXT_STEPS.get(status, ""))
     if allowed := getattr(error, "valid_methods", None):
         response.headers["Allow"] = ", ".join(sorted(allowed))
@@ -158,6 +163,43 @@ def _data_error(error: DataError) -> Response:
     """A value the database cannot hold, as PostgreSQL cannot a NUL in text: it came with the request."""
     _log.info("request %s: the database refused a value (%s)", request_id(), type(error.orig).__name__)
     return _error(400, "bad-value", "The request holds a value that cannot be stored.", "Leave out control characters.")
+
+
+class _Refusals:
+    """Lets so many lines through each minute: whoever is refused a thousand times a second fills no disk with it."""
+
+    def __init__(self, most: int = 30, every_s: float = 60.0) -> None:
+        self._most, self._every_s, self._lock = most, every_s, threading.Lock()
+        self._since, self._said, self._kept_back = float("-inf"), 0, 0
+
+    def may_say(self) -> tuple[bool, int]:
+        """Whether this one is said, and how many before it were not."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._since >= self._every_s:
+                kept_back, self._since, self._said, self._kept_back = self._kept_back, now, 1, 0
+                return True, kept_back
+            self._said += 1
+            if self._said <= self._most:
+                return True, 0
+            self._kept_back += 1
+            return False, 0
+
+
+_refusals = _Refusals()
+
+
+def _refused(status: int, code: str) -> None:
+    """A line for a request that was refused: its id and the reason. The route, never the address: secrets are in it."""
+    said, kept_back = _refusals.may_say()
+    if kept_back:
+        _log.warning("%d more requests were refused in the minutes before", kept_back)
+    if said:
+        rule = request.url_rule.rule if request.url_rule is not None else "no route"
+        _log.warning(
+            "request %s refused: %d %s, %s %s from %s", request_id(), status, code, request.method, rule,
+            request.remote_addr,
+        )  # fmt: skip
 
 
 def _unforeseen(error: Exception) -> Response:

@@ -267,7 +267,11 @@ def _import_functions(queue: str, kinds: Mapping[str, JobKind]) -> None:
 
 def _make(service: _Service) -> Worker | SimpleWorker:
     # RQ makes the socket timeout fit its blocking call
-    connection = redis.Redis.from_url(service.settings.redis_url, socket_connect_timeout=5)
+    connection = redis.Redis.from_url(
+        service.settings.redis_url,
+        socket_connect_timeout=5,
+        **transport.trust(service.settings.redis_url, service.settings.ca_file),
+    )
     queue = rq.Queue(transport.queue_name(service.queue), connection=connection, serializer="json")
     kind = KeepingWorker if service.queue in KEEPS_ITS_PROCESS else ForkingWorker
     worker = kind(
@@ -286,7 +290,7 @@ def _make(service: _Service) -> Worker | SimpleWorker:
 
 def _redis_is_there(settings: Settings, service: _Service, stop: threading.Event) -> bool:
     """Wait for Redis; False when told to stop meanwhile. ConfigurationError when it evicts."""
-    connection, said_at = transport.connect(settings.redis_url), float("-inf")
+    connection, said_at = transport.connect(settings.redis_url, ca_file=settings.ca_file), float("-inf")
     while not stop.is_set():
         try:
             transport.check(connection)

@@ -7,27 +7,32 @@ backup. With PostgreSQL or S3 use their own tools (see the README); Label Studio
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
+import os
 import shutil
 import sqlite3
 import tarfile
 import tempfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import IO, Annotated, Any
 
 import typer
 
-from ml_backend import db, settings, tables
+from ml_backend import db, private, settings, tables
 from ml_backend.calls.pseudonyms import KEY_FILE
-from ml_backend.errors import ConfigurationError, InvalidInput, PermanentError
+from ml_backend.errors import ConfigurationError, InvalidInput, PermanentError, RetryableError
 from ml_backend.settings import Settings
+from ml_backend.storage import need_space, valid_bucket, valid_key
 
 MANIFEST, DATABASE, OBJECTS = "manifest.json", "kaan.db", "objects"
 FORM = 1
 _PIECE = 1 << 20
+_LARGEST_MANIFEST, _LONGEST_PART = 1 << 30, 255
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -66,7 +71,12 @@ def write(found: Settings, file: Path) -> dict[str, Any]:
     entries: dict[str, dict[str, Any]] = {}
     aside = file.with_name(f".{file.name}.writing")
     try:
-        with tempfile.TemporaryDirectory(prefix="kaan-backup-") as folder, tarfile.open(aside, "w") as archive:
+        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # closed to others from the first byte
+        with (
+            tempfile.TemporaryDirectory(prefix="kaan-backup-") as folder,
+            os.fdopen(handle, "wb") as raw,
+            tarfile.open(fileobj=raw, mode="w") as archive,
+        ):
             copy = Path(folder) / DATABASE
             with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as target:
                 source.backup(target)
@@ -96,64 +106,128 @@ def write(found: Settings, file: Path) -> dict[str, Any]:
 
 
 def read(found: Settings, file: Path) -> dict[str, Any]:
-    """Unpack and verify aside, then move everything into its place; gives what it held."""
+    """Unpack and verify aside, then move everything into its place, or nothing; gives what it held."""
     database, objects = _places(found)
-    if database.exists() or (objects.exists() and any(objects.iterdir())):
+    beside = [database.with_name(database.name + end) for end in ("", "-wal", "-shm", "-journal")]
+    if any(path.exists() for path in beside) or (objects.exists() and any(objects.iterdir())):
         raise InvalidInput(
             "restore-not-empty",
             f"There is data in {found.data_dir} already, and a restore overwrites nothing.",
             "Stop everything, move that folder away, and restore again.",
         )
-    found.data_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".restore-", dir=found.data_dir) as name:
+    private.folder(found.data_dir)
+    need_space(found.data_dir, more_bytes=file.stat().st_size, least_mb=0.001)
+    with _errors(), tempfile.TemporaryDirectory(prefix=".restore-", dir=found.data_dir) as name:
         folder = Path(name)
         entries = _unpack(file, folder)
+        _check_database(folder / DATABASE)
         objects.parent.mkdir(parents=True, exist_ok=True)
         database.parent.mkdir(parents=True, exist_ok=True)
-        if (folder / OBJECTS).exists():
-            if objects.exists():
-                objects.rmdir()
-            shutil.move(folder / OBJECTS, objects)
-        if (folder / KEY_FILE).exists():  # in place of one that a command has made here meanwhile
-            (folder / KEY_FILE).chmod(0o600)
-            (folder / KEY_FILE).replace(found.data_dir / KEY_FILE)
-        shutil.move(folder / DATABASE, database)  # last: a database says that the restore is whole
+        with ExitStack() as undo:
+            if (folder / OBJECTS).exists():
+                if objects.exists():
+                    objects.rmdir()
+                undo.callback(shutil.rmtree, objects, ignore_errors=True)
+                shutil.move(folder / OBJECTS, objects)
+            if (folder / KEY_FILE).exists():  # in place of one that a command has made here meanwhile
+                (folder / KEY_FILE).chmod(0o600)
+                (folder / KEY_FILE).replace(found.data_dir / KEY_FILE)
+            (folder / DATABASE).chmod(0o600)
+            undo.callback(database.unlink, missing_ok=True)
+            shutil.move(folder / DATABASE, database)  # last: a database says that the restore is whole
+            undo.pop_all()
     return {"files": len(entries), "bytes": sum(entry["size_bytes"] for entry in entries.values())}
 
 
 def _unpack(file: Path, folder: Path) -> dict[str, dict[str, Any]]:
     """Files of a backup under `folder`, each as long and with the hash the manifest says, and no others."""
-    seen: dict[str, str] = {}
-    manifest: dict[str, Any] | None = None
+    seen: dict[str, tuple[str, int]] = {}
+    manifest: Any = None
     try:
         with tarfile.open(file, "r:") as archive:
             for member in archive:
-                source = archive.extractfile(member)
+                source = archive.extractfile(member) if member.isreg() else None
                 if source is None:
-                    raise _broken("holds something that is not a plain file")
-                if member.name == MANIFEST:
+                    raise _broken("holds a link, a folder or a device, which no backup has")
+                if member.name == MANIFEST and manifest is None:
+                    if member.size > _LARGEST_MANIFEST:
+                        raise _broken("has a manifest that is too long")
                     manifest = json.loads(source.read())
                     continue
+                _check_name(member.name)
+                if member.name in seen:
+                    raise _broken("holds a file twice")
                 target = folder / member.name
-                if ".." in target.parts or not target.resolve().is_relative_to(folder.resolve()):
-                    raise _broken("holds a file outside its folder")
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("wb") as sink:
+                with target.open("xb") as sink:
                     seen[member.name] = _copied(source, sink)
-    except (tarfile.TarError, EOFError, ValueError) as error:
+    except (tarfile.TarError, EOFError, ValueError, RecursionError, OverflowError) as error:
         raise _broken("cannot be read to its end") from error
+    wanted = _wanted(manifest)
+    if {name: (entry["sha256"], entry["size_bytes"]) for name, entry in wanted.items()} != seen:
+        raise _broken("does not hold what its manifest says")
+    if DATABASE not in wanted:
+        raise _broken("holds no database")
+    return wanted
+
+
+def _wanted(manifest: Any) -> dict[str, dict[str, Any]]:
+    """The files that the manifest names."""
     if not isinstance(manifest, dict) or manifest.get("form") != FORM:
         raise _broken("has no manifest")
     if manifest.get("schema") != db.SCHEMA_VERSION:
         raise ConfigurationError(
             "schema-version",
-            f"The backup is at schema {manifest.get('schema')}, this release needs {db.SCHEMA_VERSION}.",
+            f"The backup is at schema {str(manifest.get('schema'))[:20]}, this release needs {db.SCHEMA_VERSION}.",
             "Restore it with the release that made it, then run `python -m ml_backend db upgrade` with this one.",
         )
-    wanted: dict[str, dict[str, Any]] = manifest["files"]
-    if {name: entry["sha256"] for name, entry in wanted.items()} != seen:
-        raise _broken("does not hold what its manifest says")
-    return wanted
+    files = manifest.get("files")
+    if not isinstance(files, dict) or not all(
+        isinstance(entry, dict) and {"sha256", "size_bytes"} <= entry.keys() and isinstance(entry["size_bytes"], int)
+        for entry in files.values()
+    ):
+        raise _broken("has a manifest that cannot be read")
+    return files
+
+
+def _check_name(name: str) -> None:
+    """The database, the key, or an object under a name that a store takes."""
+    if name in (DATABASE, KEY_FILE):
+        return
+    try:
+        top, bucket, key = name.split("/", 2)
+        if top != OBJECTS or valid_bucket(bucket) != bucket or valid_key(key) != key:
+            raise ValueError
+        if any(len(part.encode()) > _LONGEST_PART for part in name.split("/")):
+            raise ValueError
+    except (InvalidInput, ValueError):
+        raise _broken("holds a file under a name that no backup has") from None
+
+
+def _check_database(path: Path) -> None:
+    try:
+        with closing(sqlite3.connect(path)) as opened:
+            answer = opened.execute("PRAGMA quick_check(1)").fetchone()[0]
+            version = opened.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.DatabaseError:
+        answer, version = "damaged", None
+    if answer != "ok" or version != (db.SCHEMA_VERSION,):
+        raise _broken("holds a database that is damaged or of another release")
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """The file system's refusals, as sentences."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RetryableError("disk-full", "There is no space left to restore.", "Free some disk space.") from error
+        if error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL):
+            raise _broken("holds two files of which only one can be there") from error
+        raise ConfigurationError(
+            "restore-impossible", f"DATA_DIR cannot be written ({error.strerror}).", "Correct its owner and rights."
+        ) from error
 
 
 def _put(archive: tarfile.TarFile, path: Path, name: str, entries: dict[str, dict[str, Any]]) -> None:
@@ -175,12 +249,13 @@ def _put(archive: tarfile.TarFile, path: Path, name: str, entries: dict[str, dic
     entries[name] = {"sha256": digest.hexdigest(), "size_bytes": info.size}
 
 
-def _copied(source: IO[bytes], sink: IO[bytes]) -> str:
-    digest = hashlib.sha256()
+def _copied(source: IO[bytes], sink: IO[bytes]) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
     while piece := source.read(_PIECE):
         digest.update(piece)
+        size += len(piece)
         sink.write(piece)
-    return digest.hexdigest()
+    return digest.hexdigest(), size
 
 
 def _places(found: Settings) -> tuple[Path, Path]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -20,10 +21,10 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ml_backend import serving, settings, storage
+from ml_backend import certificates, private, serving, settings, storage
 from ml_backend.context import Context
 from ml_backend.db import Database
-from ml_backend.errors import KaanError, PermanentError
+from ml_backend.errors import ConfigurationError, KaanError, PermanentError
 from ml_backend.labelling.decoding import decoding_of
 from ml_backend.running import transport
 from ml_backend.settings import Settings
@@ -81,6 +82,7 @@ def examine(found: Settings) -> Iterator[Finding]:
             ("redis", _redis),
             ("object store", _store),
             ("disk", _disk),
+            ("privacy", _privacy),
             ("model", _model),
             ("exotel", _exotel),
             ("label studio", _label_studio),
@@ -95,7 +97,17 @@ def _guarded(world: str, look: Callable[[Context], Iterator[Finding]], context: 
     try:
         yield from look(context)
     except KaanError as error:
-        yield Finding(world, FAIL, error.sentence, error.next_step)
+        yield Finding(world, FAIL, f"{error.sentence}{_certificate(error)}", error.next_step)
+
+
+def _certificate(error: KaanError) -> str:
+    """Whose certificate it was that is not trusted, and who signed it."""
+    found = re.search(r" at https://(\[[^\]]+\]|[^:/ ]+):(\d+)", error.sentence)
+    if not error.code.startswith("certificate-") or found is None:
+        return ""
+    shown = certificates.presented(found[1].strip("[]"), int(found[2]))
+    until = f", valid until {shown.until}" if shown.until else ""
+    return f" It is the certificate of {shown.subject}, signed by {shown.issuer}{until}." if shown.subject else ""
 
 
 def _database(context: Context) -> Iterator[Finding]:
@@ -107,15 +119,31 @@ def _database(context: Context) -> Iterator[Finding]:
 
 
 def _redis(context: Context) -> Iterator[Finding]:
-    transport.check(transport.connect(context.settings.redis_url))
-    yield Finding("redis", OK, "Redis answers and evicts nothing.")
+    there = context.settings
+    transport.check(transport.connect(there.redis_url, ca_file=there.ca_file))
+    yield Finding("redis", OK, "Redis answers, takes messages and evicts nothing.")
 
 
 def _store(context: Context) -> Iterator[Finding]:
-    context.store.check()
-    bucket = context.settings.audio_bucket
-    where = "S3" if context.settings.objects == "s3://" else "a directory"
-    yield Finding("object store", OK, f"{where} can be used; normalised audio goes to {bucket}.")
+    found = context.settings
+    where = "S3" if found.objects == "s3://" else "a directory"
+    scanned = [name.strip() for name in found.scan_buckets.split(",") if name.strip()]
+    ours = (found.audio_bucket, found.recordings_bucket)
+    usable = []
+    for bucket in dict.fromkeys((*ours, *scanned)):
+        try:
+            context.store.check(bucket, writes=bucket in ours)
+            usable.append(bucket)
+        except ConfigurationError as error:
+            if error.code != "bucket-missing":
+                raise
+            step = "It is made when it is first needed; where the key may not do that, create it."
+            if bucket not in ours:
+                step = "Create it, or take it out of SCAN_BUCKETS."
+            yield Finding("object store", WARN, f"There is no bucket {bucket}.", step)
+    if usable:
+        rights = f"{', '.join(usable)} can be used as work uses them"
+        yield Finding("object store", OK, f"{where}: {rights}; normalised audio goes to {found.audio_bucket}.")
     root = context.settings.label_studio_local_files_root
     if context.settings.objects != "s3://" and root and not Path(context.settings.objects).is_relative_to(root):
         yield Finding(
@@ -124,6 +152,19 @@ def _store(context: Context) -> Iterator[Finding]:
             "The object directory is not below LABEL_STUDIO_LOCAL_FILES_ROOT.",
             "That is right only when Label Studio sees the same folder under that name.",
         )
+
+
+def _privacy(context: Context) -> Iterator[Finding]:
+    """What others on this machine could read: calls, texts, keys, passwords."""
+    places = [context.settings.data_dir, Path(".env")]
+    if context.db.is_sqlite and context.db.engine.url.database:
+        places.append(Path(context.db.engine.url.database))
+    seen = [place for place in places if private.is_open(place)]
+    for place in seen:
+        mode = "700" if place.is_dir() else "600"
+        yield Finding("privacy", WARN, f"Others on this machine can read {place}.", f"chmod {mode} {place}")
+    if not seen:
+        yield Finding("privacy", OK, "DATA_DIR, database and .env are readable by this user only.")
 
 
 def _disk(context: Context) -> Iterator[Finding]:
@@ -196,7 +237,7 @@ def _token_refused(client: LabelStudioClient) -> Finding:
 def _reachable(found: Settings) -> Iterator[Finding]:
     """Whether our own web process answers where Label Studio is told to look."""
     try:
-        with http.errors_as("this service"), http.client(read_s=5) as outside:
+        with http.errors_as("this service"), http.client(read_s=5, ca_file=found.ca_file) as outside:
             http.checked(outside.get(f"{found.public_url}/health"), "this service")
     except KaanError as error:
         step = "Start `python -m ml_backend web`, or correct PUBLIC_URL."

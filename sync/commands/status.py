@@ -14,7 +14,8 @@ from rich.markup import escape
 
 from ml_backend import jobs, settings, tables
 from ml_backend.context import Context, open_context
-from ml_backend.running import processes
+from ml_backend.errors import KaanError
+from ml_backend.running import processes, transport
 from ml_backend.tables import jobs as job_rows
 from ml_backend.tables import projects, recordings
 from sync.annotating import differences
@@ -153,12 +154,22 @@ def _trouble(context: Context, facts: dict[str, Any]) -> list[str]:
     if facts["disk"]["free_mb"] < facts["disk"]["needed_mb"]:
         found.append(f"Only {facts['disk']['free_mb']} MB are free: no audio is fetched.")
     stopped = sa.select(tables.checkpoints.c.reason).where(tables.checkpoints.c.state == "stopped")
+    found += _redis(context)
     found += [f"Nothing is fetched: {row.reason}" for row in context.db.rows(stopped)]
     found += [f"Project {a['project']}: {a['trouble']}" for a in facts["annotations"] if a["trouble"]]
     found += [
         f"Project {p['project']}: {p['reason']}" for p in facts["projects"] if p["reason"] and p["state"] == "attached"
     ]
     return found
+
+
+def _redis(context: Context) -> list[str]:
+    """Why no message gets through: work then waits although every process runs."""
+    try:
+        transport.check(transport.connect(context.settings.redis_url, ca_file=context.settings.ca_file))
+    except KaanError as error:
+        return [f"{error.sentence} {error.next_step}"]
+    return []
 
 
 def _who_runs(waiting: dict[str, Any], alive: set[str]) -> str:

@@ -50,7 +50,7 @@ class ExotelClient:
         self.basic = credentials(settings)
         self.pace = pace
         entry = origins.Origin(base.scheme, base.host, base.port, self.root, may_be_private=True)
-        self._out = Outbound((entry,), deadline_s=deadline_s, name=NAME)
+        self._out = Outbound((entry,), deadline_s=deadline_s, name=NAME, ca_file=settings.ca_file)
 
     def call(self, call_sid: str) -> Mapping[str, Any]:
         """A call object with details, and a signed link where the account has them. PermanentError when unknown."""

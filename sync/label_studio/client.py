@@ -34,10 +34,12 @@ KEYS_PER_LOOKUP = 40  # one filter item each, in the query string
 class LabelStudioClient:
     """One Label Studio, one user's token."""
 
-    def __init__(self, url: str, token: str, *, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self, url: str, token: str, *, transport: httpx.BaseTransport | None = None, ca_file: str = ""
+    ) -> None:
         self.url = url.rstrip("/")
         self.auth = TokenAuth(self.url, token, name=NAME)
-        self._http = http.client(self.url, transport=transport, read_s=IMPORT_READ_S, auth=self.auth)
+        self._http = http.client(self.url, transport=transport, read_s=IMPORT_READ_S, auth=self.auth, ca_file=ca_file)
         self._sdk: Any = None
 
     @property
@@ -275,7 +277,7 @@ def client_of(context: Context) -> LabelStudioClient:
             "Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY (a personal access token).",
         )
     client: LabelStudioClient = context.keep(
-        "label-studio", lambda: LabelStudioClient(settings.label_studio_url, token)
+        "label-studio", lambda: LabelStudioClient(settings.label_studio_url, token, ca_file=settings.ca_file)
     )
     return client
 

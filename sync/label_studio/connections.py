@@ -139,6 +139,7 @@ def _s3_values(settings: Settings) -> dict[str, Any]:
         "s3_endpoint": f"{scheme}://{settings.minio_endpoint}",
         "aws_access_key_id": settings.minio_access_key.get_secret_value(),
         "aws_secret_access_key": settings.minio_secret_key.get_secret_value(),
+        **({"region_name": settings.minio_region} if settings.minio_region else {}),
         "presign": False,
         "use_blob_urls": True,
         "regex_filter": "^$",  # nothing is imported by a sync of this storage: the tasks are ours to make

@@ -86,12 +86,15 @@ class Outbound:
         resolver: Resolver = resolve,
         deadline_s: float = DEADLINE_S,
         name: str = "the recording's server",
+        ca_file: str = "",
     ) -> None:
         self.permitted = tuple(permitted)
         self.resolver = resolver
         self.deadline_s = deadline_s
         self.name = name
-        self._transport = httpx.HTTPTransport(limits=httpx.Limits(max_keepalive_connections=0), trust_env=True)
+        self._transport = httpx.HTTPTransport(
+            verify=http.trust(ca_file), limits=httpx.Limits(max_keepalive_connections=0), trust_env=True
+        )
 
     def fetch(self, url: str, target: Path, *, limit_bytes: int, basic: Basic | None = None) -> Fetched:
         """GET `url` into `target`. A body that ends early, a page instead of audio, too many bytes: all are errors."""
@@ -202,5 +205,6 @@ def _request(address: Address, place: str, headers: Mapping[str, str], cut: Dead
 
 def outbound_of(context: Context) -> Outbound:
     """The process's way out to the hosts that EXOTEL_RECORDING_ORIGINS lists."""
-    way: Outbound = context.keep("outbound", lambda: Outbound(origins.listed(context.settings)))
+    settings = context.settings
+    way: Outbound = context.keep("outbound", lambda: Outbound(origins.listed(settings), ca_file=settings.ca_file))
     return way

@@ -27,6 +27,16 @@ _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SIGNED = re.compile(r"(?i)(^|&)(x-amz-(signature|credential|algorithm)|signature|awsaccesskeyid|sig)=")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_UNICAST_6 = ipaddress.ip_network("2000::/3")  # nothing else is given out
+# IANA's special-purpose registries, in full: what is no host in the internet.
+_NOT_PUBLIC_4 = tuple(map(ipaddress.ip_network, (
+    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+    "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16", "192.175.48.0/24",
+    "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
+)))  # fmt: skip
+_NOT_PUBLIC_6 = tuple(map(ipaddress.ip_network, (
+    "2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20",
+)))  # fmt: skip
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -168,16 +178,31 @@ def is_public(text: str) -> bool:
         address: IpAddress = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return False
-    if isinstance(address, ipaddress.IPv6Address):
-        inside = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
-        if inside is None and address in _NAT64:
-            inside = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if inside is not None:
-            return is_public(str(inside)) and not address.is_loopback
-        if int(address) >> 32 == 0:  # ::a.b.c.d, the oldest form of a mapped address
-            return False
-    return address.is_global and not (
-        address.is_multicast
+    if isinstance(address, ipaddress.IPv4Address):
+        return not _is_special(address) and not any(address in net for net in _NOT_PUBLIC_4)
+    inside = _inside(address)
+    if inside is not None:
+        return is_public(str(inside))
+    return address in _UNICAST_6 and not _is_special(address) and not any(address in net for net in _NOT_PUBLIC_6)
+
+
+def _inside(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that packets to an IPv6 address end at: mapped, NAT64, 6to4, Teredo, ISATAP."""
+    if address.ipv4_mapped or address.sixtofour:
+        return address.ipv4_mapped or address.sixtofour
+    if address.teredo:
+        return address.teredo[1] if is_public(str(address.teredo[0])) else address.teredo[0]
+    low = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    if address in _NAT64 or (int(address) >> 32) & 0xFDFFFFFF == 0x00005EFE:  # ISATAP's mark
+        return low
+    return None
+
+
+def _is_special(address: IpAddress) -> bool:
+    """What Python's own tables say, which lag behind IANA's by years: see the lists above."""
+    return (
+        not address.is_global
+        or address.is_multicast
         or address.is_private
         or address.is_reserved
         or address.is_loopback

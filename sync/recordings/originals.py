@@ -7,7 +7,7 @@ While the store is down an original waits in the spool (`spool`): the provider d
 
 from __future__ import annotations
 
-import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from ml_backend import db, failpoints, jobs, log
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import PermanentError, RetryableError
-from ml_backend.storage import sha256_of
+from ml_backend.storage import need_space, sha256_of
 from ml_backend.tables import calls, recordings
 from sync.recordings import spool
 
@@ -67,13 +67,14 @@ def values_when_stored(context: Context, recording: sa.Row[Any], key: str, *, sh
 def store(context: Context, recording: sa.Row[Any], path: Path, *, extension: str, sha256: str) -> str:
     """Put the file under its key, or under one with its digest when that key holds other bytes; gives the key.
 
-    Further recordings of a call have the digest in any case, so that two at once cannot want the same name.
+    Further recordings of a call have the digest in any case, so that two at once cannot want the same name; so has
+    every recording in a store where the later of two writers would win.
     """
     bucket, key = context.settings.recordings_bucket, key_of(context, recording, extension=extension)
     own = f"-{sha256[:_DIGEST_CHARS]}.".join((key[: -len(extension) - 1], extension))
     context.store.ensure_bucket(bucket)
     failpoints.hit("original.before-put")
-    if _is_first(context, recording):
+    if _is_first(context, recording) and _first_stays(context, path.stat().st_size):
         try:
             context.store.put_file(bucket, key, path)
         except PermanentError as error:
@@ -87,6 +88,13 @@ def store(context: Context, recording: sa.Row[Any], path: Path, *, extension: st
         key = own
     failpoints.hit("original.after-put")
     return key
+
+
+def _first_stays(context: Context, size_bytes: int) -> bool:
+    """Whether a name that others may want is safe in this store."""
+    own = context.settings.audio_bucket
+    context.store.ensure_bucket(own)
+    return context.store.keeps_first(own, size_bytes=size_bytes)
 
 
 def _is_first(context: Context, recording: sa.Row[Any]) -> bool:
@@ -144,13 +152,11 @@ def key_of(context: Context, recording: sa.Row[Any], *, extension: str) -> str:
 
 def need_room(context: Context) -> None:
     """Raise RetryableError when nothing may be fetched now: the disk is nearly full, or the spool is."""
-    folder = context.settings.data_dir
-    folder.mkdir(parents=True, exist_ok=True)
-    free_mb = shutil.disk_usage(folder).free / 1e6
-    if free_mb < context.settings.min_free_disk_mb:
-        raise RetryableError(
-            "disk-full",
-            f"Only {free_mb:.0f} MB are free, so no audio is fetched.",
-            "Free some disk space, or lower MIN_FREE_DISK_MB.",
-        )
+    least_mb = context.settings.min_free_disk_mb
+    context.settings.data_dir.mkdir(parents=True, exist_ok=True)
+    places = [context.settings.data_dir, Path(tempfile.gettempdir())]
+    if context.settings.objects != "s3://":
+        places.append(Path(context.settings.objects))
+    for place in places:
+        need_space(place, more_bytes=0, least_mb=least_mb)
     spool.need_room(context)

@@ -13,6 +13,7 @@ from pathlib import Path
 from ml_backend import failpoints, log
 from ml_backend.context import Context
 from ml_backend.errors import RetryableError
+from ml_backend.storage import need_space
 
 _FULL_AFTER_S = 300.0
 _log = log.get("spool")
@@ -22,6 +23,7 @@ def add(context: Context, recording_id: int, path: Path, *, extension: str) -> N
     """Keep a copy of the file for this recording; RetryableError `spool-full` when there is no room for it."""
     folder = _folder(context)
     need_room(context, more_bytes=path.stat().st_size)
+    need_space(folder, more_bytes=path.stat().st_size, least_mb=context.settings.min_free_disk_mb)
     folder.mkdir(parents=True, exist_ok=True)
     aside = folder / f".incoming-{recording_id}"
     try:

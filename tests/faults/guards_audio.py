@@ -10,6 +10,8 @@ from typing import Any
 
 from tests.faults.guards import guard, module
 
+_UNLOCKED = ("    lock_in()\n", "")
+
 
 @guard("lengths-are-compared")
 def _lengths_are_compared() -> None:
@@ -46,13 +48,20 @@ def _format_whitelist() -> None:
             'options = {"safe": "0"}',
         ),
         ("(resource.RLIMIT_NOFILE, 0),", ""),
+        _UNLOCKED,
         ("container: Any = av.open(self._bounded,", 'container = av.open("/proc/self/fd/" + str(source.fileno()),'),
     )
 
 
 @guard("files-closed-to-the-decoder")
 def _files_closed() -> None:
-    _decoder(("(resource.RLIMIT_NOFILE, 0),", ""))
+    _decoder(("(resource.RLIMIT_NOFILE, 0),", ""), _UNLOCKED)
+
+
+@guard("decoder-is-locked-in")
+def _locked_in() -> None:
+    """The decoder may do to other processes whatever its user may."""
+    _decoder(("(resource.RLIMIT_NPROC, 0),", ""), _UNLOCKED)
 
 
 @guard("decoder-limits")

@@ -27,6 +27,7 @@ OUTBOUND, DOWNLOADS = "tests/sync/outbound/test_fetching.py::", "tests/sync/exot
 LISTING, LEDGER = "tests/sync/exotel/test_listing.py::", "tests/ml_backend/calls/test_ledger.py::"
 AUDIO, STORAGE = "tests/ml_backend/test_audio.py::", "tests/ml_backend/test_storage.py::"
 CONTAINERS = "tests/ml_backend/test_containers.py::"
+JAIL = "tests/ml_backend/test_decoder_jail.py::"
 AGAIN, TOKENS = "tests/sync/recordings/test_refetching.py::", "tests/sync/label_studio/test_tokens.py::"
 
 
@@ -116,6 +117,10 @@ TABLE: dict[int, tuple[Elsewhere, ...]] = {
         ),
     ),
     26: (
+        _one(
+            f"{STORAGE}test_of_writers_at_once_in_many_processes_one_stores_and_its_bytes_stay[moto-whole]",
+            guard="the-first-of-two-writers-stays",
+        ),
         _one(
             f"{STORAGE}TestEveryStore::test_the_same_bytes_again_are_accepted_and_other_bytes_are_not[moto]",
             guard="objects-are-never-overwritten",
@@ -213,6 +218,7 @@ TABLE: dict[int, tuple[Elsewhere, ...]] = {
     44: (
         _one(f"{AUDIO}test_a_playlist_in_disguise_opens_no_other_recording", guard="format-whitelist"),
         _one(f"{AUDIO}test_the_child_can_open_no_file_at_all_while_it_decodes", guard="files-closed-to-the-decoder"),
+        _one(f"{JAIL}test_a_decoder_that_was_taken_over_reaches_nothing", guard="decoder-is-locked-in"),
     ),
     45: (_one(f"{AUDIO}test_a_decoder_that_dies_or_hangs_leaves_its_caller_alive", guard="decoder-limits"),),
     46: (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 import tempfile
@@ -97,6 +98,47 @@ def test_what_is_damaged_or_could_run_code_is_refused_and_nothing_is_left_behind
     models = context.settings.data_dir / "models"
     assert not models.is_dir() or not list(models.iterdir())
     assert not TRAP.exists()
+
+
+def tokenizer(path: Path, **changes: object) -> None:
+    body = json.loads((path / "tokenizer.json").read_text(encoding="utf-8"))
+    model = {**body["model"], **{name: value for name, value in changes.items() if name in ("vocab", "merges")}}
+    body.update({name: value for name, value in changes.items() if name not in model}, model=model)
+    (path / "tokenizer.json").write_text(json.dumps(body), encoding="utf-8")
+
+
+EXCESSES = {
+    "a vocabulary of a million": lambda f: (f / "vocabulary.json").write_text(json.dumps(["x"] * 600_000)),
+    "a tokenizer of a million": lambda f: tokenizer(f, vocab={str(n): n for n in range(600_000)}),
+    "a token of a megabyte": lambda f: tokenizer(f, vocab={"x" * 1_000_000: 1}),
+    "a token far down the table": lambda f: tokenizer(f, added_tokens=[{"id": 2**40, "content": "<|hi|>"}]),
+    "a token before the table": lambda f: tokenizer(f, vocab={"a": -5}),
+    "nested lists": lambda f: (f / "config.json").write_text("[" * 100_000 + "]" * 100_000),
+    "nested tables": lambda f: (f / "config.json").write_text('{"a":' * 5_000 + "1" + "}" * 5_000),
+    "unclosed lists": lambda f: (f / "preprocessor_config.json").write_text("[" * 10_000),
+    "no JSON": lambda f: (f / "config.json").write_text("alignment"),
+    "a file of many megabytes": lambda f: (f / "vocabulary.json").write_bytes(b"[" + b" " * (65 << 20) + b"]"),
+    "thousands of files": lambda f: [(f / f"{n}.txt").touch() for n in range(1100)],
+    "tables of a terabyte": lambda f: (f / "preprocessor_config.json").write_text(
+        '{"feature_size": 1e6, "n_fft": 400}'
+    ),
+    "windows of a year": lambda f: (f / "preprocessor_config.json").write_text('{"chunk_length": 31536000}'),
+}
+
+
+@pytest.mark.parametrize("kind", list(EXCESSES))
+def test_what_is_larger_or_deeper_than_any_model_is_refused_before_it_is_parsed(kind, context, folder, monkeypatch):
+    (folder / manifest.FILE).unlink()
+    EXCESSES[kind](folder)
+    monkeypatch.setattr(adoption.Transcriber, "load", lambda *a, **k: pytest.fail("it was loaded"))
+    with pytest.raises(PermanentError) as refused:
+        adoption.adopt(context, folder, name="made-elsewhere")
+    assert refused.value.code in ("model-file-too-much", "model-file-broken")
+    assert len(str(refused.value)) < 400
+
+
+def test_brackets_inside_text_are_not_nesting():
+    assert adoption._depth(json.dumps({"a": ["[[[", '{{\\"[[', [1]]}).encode()) == 3
 
 
 def test_truncated_weights_without_a_manifest_are_found_when_they_are_tried_out(context, folder):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -118,7 +122,7 @@ class TestEveryStore:
 
     def test_making_a_bucket_twice_and_checking_are_fine(self, store, bucket):
         store.ensure_bucket(bucket)
-        store.check()
+        store.check(bucket)
 
     @pytest.mark.parametrize(
         "key", ["", "/etc/passwd", "../x", "a/../../x", "a//b", "./a", "a/", "a\x00b", "a\nb", "a\\..\\b", "é" * 600]
@@ -192,7 +196,7 @@ class TestLocalStore:
         remote = storage.open_store(
             Settings(
                 _env_file=None, data_dir=tmp_path, object_store="s3://", minio_endpoint="s3.example:9000",
-                minio_access_key="key", minio_secret_key="secret-secret-secret",
+                minio_access_key="calls", minio_secret_key="0dd-sec2et-of-s3",
             )
         )  # fmt: skip
         assert isinstance(remote, S3Store)
@@ -205,7 +209,7 @@ class TestS3Signatures:
             swift_server.endpoint, access_key=swift_server.access_key, secret_key="wrong-wrong-wrong", secure=False
         )
         with pytest.raises(ConfigurationError) as caught:
-            wrong.check()
+            wrong.check("calls")
         assert caught.value.code == "store-refused"
         shown = f"{caught.value}{caught.value!r}{caught.value.__cause__}{caplog.text}"
         assert "wrong-wrong-wrong" not in shown
@@ -236,7 +240,7 @@ class TestS3Signatures:
             swift_server.endpoint, access_key=swift_server.access_key, secret_key=swift_server.secret_key, secure=False
         )
         with pytest.raises(ConfigurationError) as caught:
-            store.check()
+            store.check("calls")
         assert caught.value.code == "clock-skew"
 
 
@@ -244,7 +248,7 @@ class TestS3Trouble:
     def test_a_server_that_is_not_there_is_retryable(self):
         store = S3Store("127.0.0.1:1", access_key="a", secret_key="secret-secret", secure=False)
         with pytest.raises(RetryableError) as caught:
-            store.check()
+            store.check("calls")
         assert caught.value.code == "store-unavailable"
         assert "secret-secret" not in str(caught.value)
 
@@ -296,3 +300,118 @@ def test_what_a_killed_writer_left_is_swept_once_it_is_old_and_objects_never_are
     assert store.sweep(24 * 3600) == 1
     assert [path.exists() for path in left] == [False, True]
     assert store.stat("calls", "old.wav") is not None
+
+
+WRITERS, ROUNDS = 4, 5
+_WRITE = """
+import sys
+from pathlib import Path
+from ml_backend.errors import KaanError
+from ml_backend.storage_local import LocalStore
+from ml_backend.storage_s3 import S3Store
+
+from tests.faults import guards
+
+for guard in sys.argv[4:]:
+    guards.remove(guard)
+where, size = sys.argv[1], int(sys.argv[2])
+s3 = "/" not in where
+store = S3Store(where, access_key="anyone", secret_key="k" * 16, secure=False) if s3 else LocalStore(Path(where))
+for line in sys.stdin:  # one key a line, to all writers at once
+    try:
+        store.put_bytes("calls", line.strip(), sys.argv[3].encode() * size)
+        print("stored", flush=True)
+    except KaanError as error:
+        print(error.code, flush=True)
+"""
+
+
+@pytest.mark.parametrize("size", [10, 6 << 20], ids=["whole", "in-parts"])
+@pytest.mark.parametrize("kind", ["local", "moto"])
+def test_of_writers_at_once_in_many_processes_one_stores_and_its_bytes_stay(request, tmp_path, kind, size):
+    where = str(tmp_path / "objects") if kind == "local" else request.getfixturevalue("moto_endpoint")
+    store = LocalStore(Path(where)) if kind == "local" else S3Store(
+        where, access_key="anyone", secret_key=SECRET, secure=False
+    )  # fmt: skip
+    store.ensure_bucket("calls")
+    run, without = uuid.uuid4().hex, request.config.getoption("--without", default=None) or []
+    command = [sys.executable, "-c", _WRITE, where, str(size)]
+    writers = [
+        subprocess.Popen(
+            [*command, str(n), *without], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        for n in range(WRITERS)
+    ]
+    try:
+        for turn in range(ROUNDS):
+            key = f"{run}/{turn}"
+            for writer in writers:
+                writer.stdin.write(f"{key}\n")
+            said = [writer.stdout.readline().strip() for writer in writers]
+            assert sorted(said) == ["object-exists"] * (WRITERS - 1) + ["stored"], said
+            store.fetch("calls", key, tmp_path / "found")
+            assert (tmp_path / "found").read_bytes()[:1] == str(said.index("stored")).encode()
+    finally:
+        for writer in writers:
+            writer.stdin.close()
+            writer.wait()
+
+
+@pytest.mark.parametrize("size", [1, 100 << 20])
+def test_a_store_says_whether_the_first_of_two_writers_stays(request, tmp_path, size):
+    """Swift looks and writes in two steps; moto, asked one by one as S3 is, does not; a link is made once."""
+    moto_store = S3Store(request.getfixturevalue("moto_endpoint"), access_key="a", secret_key=SECRET, secure=False)
+    there = request.getfixturevalue("swift_server")
+    swift_store = S3Store(there.endpoint, access_key=there.access_key, secret_key=there.secret_key, secure=False)
+    found = []
+    for store in (LocalStore(tmp_path), moto_store, swift_store):
+        store.ensure_bucket("kaan-own")
+        found.append(store.keeps_first("kaan-own", size_bytes=size))
+    assert found == [True, True, False]
+
+
+def test_a_server_that_ignores_the_condition_is_found_out(moto_endpoint, monkeypatch):
+    monkeypatch.setattr("ml_backend.storage_s3._first_only", ContextVar("ignored", default=False))
+    monkeypatch.setattr("ml_backend.storage_s3._only_first", lambda on: contextlib.nullcontext())
+    store = S3Store(moto_endpoint, access_key="anyone", secret_key=SECRET, secure=False)
+    store.ensure_bucket("kaan-ignores")
+    assert not store.keeps_first("kaan-ignores", size_bytes=1)
+
+
+class TestRoom:
+    """Free space is looked at on the disk that is written to, before the first byte."""
+
+    @pytest.fixture(autouse=True)
+    def _little(self, monkeypatch):
+        free = {"full": 400e6}
+        usage = storage.shutil.disk_usage
+
+        def disk(folder):
+            return usage(folder)._replace(free=int(free["full"] if "full" in str(folder) else 9e12))
+
+        monkeypatch.setattr("ml_backend.storage.shutil.disk_usage", disk)
+
+    def test_the_directory_store_refuses_what_would_leave_too_little(self, tmp_path):
+        store = LocalStore(tmp_path / "full" / "objects", min_free_mb=399.5)
+        store.ensure_bucket("calls")
+        store.put_bytes("calls", "small", b"1")
+        with pytest.raises(RetryableError) as refused:
+            store.put_bytes("calls", "large", bytes(1_000_000))
+        assert (refused.value.code, store.stat("calls", "large")) == ("disk-full", None)
+        assert "MIN_FREE_DISK_MB" in refused.value.sentence
+
+    @pytest.mark.parametrize("kind", ["local", "moto"])
+    def test_fetching_looks_at_the_disk_it_writes_to(self, request, tmp_path, kind):
+        store = LocalStore(tmp_path / "objects", min_free_mb=399.5)
+        if kind == "moto":
+            endpoint = request.getfixturevalue("moto_endpoint")
+            store = S3Store(endpoint, access_key="anyone", secret_key=SECRET, secure=False, min_free_mb=399.5)
+        bucket = f"calls-{uuid.uuid4().hex[:12]}"
+        store.ensure_bucket(bucket)
+        store.put_bytes(bucket, "a", bytes(1_000_000))
+        (tmp_path / "full").mkdir()
+        with pytest.raises(RetryableError) as refused:
+            store.fetch(bucket, "a", tmp_path / "full" / "a")
+        assert refused.value.code == "disk-full"
+        assert list((tmp_path / "full").iterdir()) == []
+        store.fetch(bucket, "a", tmp_path / "a")

@@ -42,3 +42,9 @@ def test_an_untouched_copy_of_the_example_file_changes_nothing(tmp_path, monkeyp
 @pytest.mark.parametrize("name", KNOWN)
 def test_the_readme_lists_every_setting(name):
     assert f"`{name}`" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_names_of_the_compose_file_are_known_to_the_check_for_misspelt_ones():
+    from ml_backend import setting_names
+
+    assert set(setting_names.COMPOSE) == COMPOSE_ONLY

@@ -39,7 +39,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 from zoneinfo import ZoneInfo
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "exotel"
-ACCOUNT, KEY, TOKEN = "exampleaccount1", "example-api-key", "example-api-token-of-no-value"
+ACCOUNT, KEY, TOKEN = "exampleaccount1", "exotel-key-of-no-value", "example-api-token-of-no-value"
 COMPANY_NUMBER = "080" + "0" * 8  # fictitious, as in the fixtures
 ZONE = ZoneInfo("Asia/Kolkata")
 STAMP = "%Y-%m-%d %H:%M:%S"

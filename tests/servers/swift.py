@@ -138,7 +138,7 @@ def _server(folder: Path, name: str, python: str) -> Iterator[None]:
 
 
 def _wait(address: str, folder: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 180  # four interpreters on a busy machine
     while True:
         try:
             urllib.request.urlopen(address, timeout=1).close()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import io
+import json
 import shutil
 import tarfile
 from pathlib import Path
@@ -100,10 +104,124 @@ def test_a_backup_that_leads_out_of_its_folder_is_refused(tmp_path: Path) -> Non
     with tarfile.open(tmp_path / "evil.tar", "w") as archive:
         archive.add(evil, arcname="../../outside")
     empty = Settings(_env_file=None, data_dir=tmp_path / "elsewhere")
-    with pytest.raises(KaanError, match="outside"):
+    with pytest.raises(KaanError, match="under a name that no backup has"):
         backup.read(empty, tmp_path / "evil.tar")
 
 
 def test_other_forms_are_told_to_use_their_own_tools(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="PostgreSQL or S3"):
         backup.write(Settings(_env_file=None, data_dir=tmp_path, database_url="postgresql://h/d"), tmp_path / "x.tar")
+
+
+def _altered(file: Path, target: Path, change) -> None:
+    """The backup with `change(members)` made to its list of (TarInfo, bytes)."""
+    with tarfile.open(file) as archive:
+        members = [(member, archive.extractfile(member).read()) for member in archive]
+    change(members)
+    with tarfile.open(target, "w") as archive:
+        for member, data in members:
+            member.size = len(data) if member.isreg() else 0
+            archive.addfile(member, io.BytesIO(data))
+
+
+def _also(name: str, data: bytes = b"x", *, kind: bytes = tarfile.REGTYPE, to: str = "", listed: bool = True):
+    def change(members) -> None:
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname = kind, to
+        members.insert(0, (info, data if kind == tarfile.REGTYPE else b""))
+        if listed:
+            manifest = json.loads(members[-1][1])
+            manifest["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
+            members[-1] = (members[-1][0], json.dumps(manifest).encode())
+
+    return change
+
+
+STORED = "objects/call-recordings/recordings/2026/01/02/a.wav"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _also("objects/call-recordings/link", kind=tarfile.SYMTYPE, to="/etc/passwd"),
+        _also("objects/call-recordings/hard", kind=tarfile.LNKTYPE, to="kaan.db"),
+        _also("objects/call-recordings/pipe", kind=tarfile.FIFOTYPE),
+        _also("objects/call-recordings/device", kind=tarfile.CHRTYPE),
+        _also("objects/call-recordings/folder", kind=tarfile.DIRTYPE),
+        _also("/etc/cron.d/evil"),
+        _also("objects/../../outside"),
+        _also("objects/call-recordings/./a"),
+        _also("objects/call-recordings//a"),
+        _also("objects/call-recordings/a\nb"),
+        _also("objects/Upper_Case/a"),
+        _also("objects/a"),
+        _also("kaan.db-wal"),
+        _also("pseudonym.key/inside"),
+        _also("unknown"),
+        _also(f"objects/call-recordings/{'n' * 300}"),
+        _also(f"objects/call-recordings/{'long/' * 300}x"),
+        _also(STORED, b"another"),
+        _also(f"{STORED}/below"),
+        _also("objects/call-recordings/recordings"),
+        _also("objects/call-recordings/b", listed=False),
+        lambda members: members.pop(0),
+        lambda members: members.__setitem__(-1, (members[-1][0], b"[" * 100_000)),
+        lambda members: members.__setitem__(-1, (members[-1][0], b'{"form": 1, "files": []}')),
+        lambda members: members.__setitem__(0, (members[0][0], b"no database" * 100)),
+    ],
+)  # fmt: skip
+def test_links_long_and_conflicting_names_are_a_sentence_and_nothing_is_left_behind(filled, tmp_path, change) -> None:
+    backup.write(filled, tmp_path / "kaan.tar")
+    _altered(tmp_path / "kaan.tar", tmp_path / "evil.tar", change)
+    empty = Settings(_env_file=None, data_dir=tmp_path / "elsewhere" / "data")
+    with pytest.raises(KaanError) as refused:
+        backup.read(empty, tmp_path / "evil.tar")
+    assert refused.value.code in ("backup-broken", "schema-version")
+    assert list(empty.data_dir.iterdir()) == []
+    assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == ["data"]
+
+
+def test_an_altered_file_that_is_still_right_is_restored(filled, tmp_path) -> None:
+    """Else the test above would prove nothing."""
+    backup.write(filled, tmp_path / "kaan.tar")
+    _altered(tmp_path / "kaan.tar", tmp_path / "more.tar", _also("objects/call-recordings/b c/हिन्दी.wav"))
+    empty = Settings(_env_file=None, data_dir=tmp_path / "elsewhere")
+    backup.read(empty, tmp_path / "more.tar")
+    assert (empty.data_dir / "objects/call-recordings/b c/हिन्दी.wav").read_bytes() == b"x"
+
+
+def test_a_restore_that_fails_at_its_last_step_leaves_nothing_and_works_afterwards(
+    filled, tmp_path, monkeypatch
+) -> None:
+    backup.write(filled, tmp_path / "kaan.tar")
+    empty = Settings(_env_file=None, data_dir=tmp_path / "elsewhere")
+    real = shutil.move
+
+    def move(source: Path, target: Path) -> None:
+        if Path(target).name == "kaan.db":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(source, target)
+
+    monkeypatch.setattr(backup.shutil, "move", move)
+    with pytest.raises(KaanError, match="no space left"):
+        backup.read(empty, tmp_path / "kaan.tar")
+    assert [path for path in empty.data_dir.rglob("*") if path.is_file()] == []
+    monkeypatch.undo()
+    backup.read(empty, tmp_path / "kaan.tar")
+
+
+def test_a_log_of_a_database_that_is_gone_is_not_mixed_with_the_one_restored(filled, tmp_path) -> None:
+    backup.write(filled, tmp_path / "kaan.tar")
+    empty = Settings(_env_file=None, data_dir=tmp_path / "elsewhere")
+    empty.data_dir.mkdir()
+    (empty.data_dir / "kaan.db-wal").write_bytes(b"of another one")
+    with pytest.raises(KaanError, match="overwrites nothing"):
+        backup.read(empty, tmp_path / "kaan.tar")
+
+
+def test_what_is_restored_and_the_backup_itself_are_for_their_owner_only(filled, tmp_path) -> None:
+    backup.write(filled, tmp_path / "kaan.tar")
+    empty = Settings(_env_file=None, data_dir=tmp_path / "elsewhere")
+    backup.read(empty, tmp_path / "kaan.tar")
+    for path in (tmp_path / "kaan.tar", empty.data_dir, empty.data_dir / "kaan.db"):
+        assert path.stat().st_mode & 0o077 == 0, path

@@ -25,10 +25,10 @@ from sync.outbound.fetching import Outbound
 from tests.servers import capture
 from tests.servers.capture import Capture
 
-KEY, TOKEN = "example-api-key", "example-api-token-of-no-value"
+KEY, TOKEN = "exotel-key-of-no-value", "example-api-token-of-no-value"
 AUDIO = b"ID3" + bytes(range(256))
 HOSTS = ("recordings.exotel.com", "api.example", "calls.example", "recordings.exotel.com.example", "exotel.com")
-LEGACY = "0123456789abcdef" * 2
+LEGACY = "0d3f5a7b9c1e2468" * 2
 PERSONAL = "eyJhbGciOiJub25lIn0.eyJ0b2tlbl90eXBlIjoicmVmcmVzaCJ9.no-signature"
 
 
@@ -166,7 +166,7 @@ def test_nothing_goes_through_a_proxy_of_the_environment(tmp_path: Path, monkeyp
         LabelStudioClient(home.url, LEGACY).call("GET", "/api/version")
         list(doctor._reachable(settings(public_url=home.url)))
         with suppress(KaanError):
-            store(home).check()
+            store(home).check("calls")
         assert proxy.caught == [], proxy.text
     assert len(home.caught) == 3
 
@@ -180,7 +180,7 @@ def test_neither_the_stores_signature_nor_the_audio_follows_a_redirect(tmp_path:
     with capture.running() as elsewhere, capture.running(redirect=elsewhere.url, status=status) as home:
         asked = store(home)
         for work in (
-            asked.check,
+            lambda: asked.check("calls"),
             lambda: asked.put_bytes("calls", "a", AUDIO),
             lambda: asked.fetch("calls", "a", tmp_path / "a"),
             lambda: list(asked.list("calls")),

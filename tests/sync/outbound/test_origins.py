@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,8 +15,8 @@ from tests.sync.hostile import HOSTILE
 
 
 def listed(text: str | None = None) -> tuple[origins.Origin, ...]:
-    values = {} if text is None else {"exotel_recording_origins": text}
-    return origins.listed(Settings(_env_file=None, **values))
+    values = {} if text is None else {"exotel_recording_origins": text}  # past the look that start-up has at it
+    return origins.listed(Settings(_env_file=None).model_copy(update=values))
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,47 @@ def test_an_address_inside_is_not_public(text: str) -> None:
     assert not origins.is_public(text)
 
 
-@pytest.mark.parametrize("text", ["52.219.32.1", "1.1.1.1", "2600:1f18::1", "64:ff9b::101:101"])
+# One address of every special range that IANA registers, in every way an IPv4 one is carried inside an IPv6 one.
+SPECIAL_4 = ["0.1.2.3", "10.1.2.3", "100.64.0.1", "100.127.255.255", "127.8.9.1", "169.254.169.254", "172.31.255.255",
+             "192.0.0.8", "192.0.0.100", "192.0.2.7", "192.31.196.1", "192.52.193.1", "192.88.99.1", "192.168.0.1",
+             "192.175.48.1", "198.19.255.1", "198.51.100.1", "203.0.113.1", "224.0.0.251", "239.1.1.1", "240.0.0.1",
+             "255.255.255.255"]  # fmt: skip
+
+
+def carried(text: str) -> list[str]:
+    number = int(ipaddress.IPv4Address(text))
+    high, low = number >> 16, number & 0xFFFF
+    return [
+        f"::ffff:{text}", f"::{text}", f"64:ff9b::{text}", f"64:ff9b:1::{text}", f"2002:{high:x}:{low:x}::1",
+        f"2001:0:{high:x}:{low:x}:0:0:808:808", f"2001:0:808:808:0:0:{high ^ 0xFFFF:x}:{low ^ 0xFFFF:x}",
+        f"2600:1f18::5efe:{text}", f"2600:1f18::200:5efe:{text}",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", SPECIAL_4)
+def test_no_special_range_is_public_however_it_is_carried(text: str) -> None:
+    assert [each for each in (text, *carried(text)) if origins.is_public(each)] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["::", "::1", "100::1", "100:0:0:1::1", "64:ff9b:1::808:808", "2001:2::1", "2001:10::1", "2001:20::1", "2001:30::1",
+     "2001:db8::1", "2620:4f:8000::1", "3fff::1", "3fff:fff::1", "4000::1", "5f00::1", "fc00::1", "fd12::1", "fe80::1",
+     "fe80::1%eth0", "fec0::1", "ff02::1", "ff0e::1", "e000::1"],
+)  # fmt: skip
+def test_no_special_range_of_ipv6_is_public(text: str) -> None:
+    assert not origins.is_public(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["8.8.8.8", "100.63.255.255", "100.128.0.1", "172.32.0.1", "192.0.1.1", "198.20.0.1", "223.255.255.1"]
+)
+def test_what_lies_beside_a_special_range_is_public(text: str) -> None:
+    assert origins.is_public(text)
+    assert origins.is_public(f"::ffff:{text}")
+
+
+@pytest.mark.parametrize("text", ["52.219.32.1", "1.1.1.1", "2600:1f18::1", "64:ff9b::101:101", "2a03:2880::1"])
 def test_an_address_of_the_internet_is_public(text: str) -> None:
     assert origins.is_public(text)
 

@@ -149,7 +149,7 @@ def test_a_server_that_is_down_leaves_the_erasure_open_but_the_sound_is_gone(tmp
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # bound, and nobody listens
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        people = People(tmp_path, label_studio_url=url, label_studio_api_key="0123456789abcdef")
+        people = People(tmp_path, label_studio_url=url, label_studio_api_key="0d3f5a7b9c1e2468")
         people.call("anna1", ANNA)
         with pytest.raises(RetryableError):
             erase(people, caller=ANNA)

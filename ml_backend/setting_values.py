@@ -1,0 +1,184 @@
+"""A setting's text -> what is wrong with it, as sentences that hold the remedy and no piece of the value.
+
+Addresses with passwords are where mistakes leak: an unescaped `/` makes a password's first half a port and its second
+half a path, and every library then quotes one of them in its error. So addresses are judged here, before any library
+sees them, and nothing of the text is repeated but what was found to be a plain host name.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+MIN_SECRET_CHARS = 16
+
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.%]+\]")
+_HOST_AND_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>.*))?", re.DOTALL)
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_AMAZON_S3 = re.compile(r"(?:s3[.-]|bucket\.vpce-|accesspoint\.)[a-z0-9.-]*amazonaws\.com(?:\.cn)?|s3\.amazonaws\.com")
+_ESCAPES = "/ as %2F, @ as %40, # as %23, ? as %3F, [ as %5B, ] as %5D, % as %25"
+_RAW_SIGN = f"a sign in its user name or password is not escaped: write {_ESCAPES}"
+# A sample value is made of nothing but these words, signs between them, and digits.
+_SAMPLE_WORDS = re.compile(
+    r"(change|me|this|please|now|replace|with|your|my|own|the|a|an|here|insert|put|set|to|todo|fixme|some|random|long|strong|"
+    r"secure|default|sample|example|dummy|placeholder|test|secret|secrets|password|passwd|passphrase|pass|pwd|token|key|api|"
+    r"webhook|value|string|minio|admin|administrator|root|user|postgres|postgresql|redis|kaan|label|studio|exotel|qwerty|"
+    r"letmein|welcome|x)+\d*"
+)
+_PLACEHOLDER = re.compile(r"<.*>|\{\{?.*\}\}?|\$\{.*\}|[.*?_-]+")
+_COUNTED_UP = tuple(
+    row * 40 for row in ("0123456789", "0123456789abcdef", "0123456789"[::-1], "abcdefghijklmnopqrstuvwxyz")
+)
+
+
+def around(text: str) -> list[str]:
+    """White space or quotes around a value: what `docker --env-file` and copying leave there."""
+    if text != text.strip():
+        return ["has spaces or a line break around it: remove them"]
+    if len(text) > 1 and text[0] in "'\"`" and text[-1] == text[0]:
+        return ["has quotes around it: remove them"]
+    return []
+
+
+def secret(text: str, *, least_chars: int = MIN_SECRET_CHARS) -> list[str]:
+    """A password, key or token. Other programs send it as Latin-1, as UTF-8 or not at all, so it must be ASCII."""
+    wrong = around(text)
+    if not text.isascii() or not text.strip().isprintable():
+        wrong.append("may hold letters, digits and ASCII signs only")
+    if is_sample(text):
+        wrong.append("is a sample value that everybody knows: make one with `openssl rand -hex 24`")
+    elif len(text) < least_chars:
+        wrong.append(f"must be at least {least_chars} characters: make one with `openssl rand -hex 24`")
+    return wrong
+
+
+def is_sample(text: str) -> bool:
+    """Whether a secret is one that documents and defaults are full of."""
+    plain = re.sub(r"[\W_]+", "", text.lower())
+    words = bool(_SAMPLE_WORDS.fullmatch(plain)) and not plain.isdigit()
+    return words or bool(_PLACEHOLDER.fullmatch(text)) or _counts(plain)
+
+
+def _counts(plain: str) -> bool:
+    """1234567890 and the like, however often."""
+    return len(plain) >= 6 and any(plain in row for row in _COUNTED_UP)
+
+
+def http_address(text: str) -> list[str]:
+    """http:// or https://, a host, perhaps a port and a path; nothing else."""
+    wrong = _characters(text)
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme.lower() not in ("http", "https"):
+        return [*wrong, "must start with http:// or https://"]
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if "@" in authority:
+        return [*wrong, "holds a user name or a password: take them out, there are settings of their own for them"]
+    if "?" in rest or "#" in rest:
+        wrong.append("has a ? or # in it: take off what follows the path")
+    return wrong + _host_and_port(authority)
+
+
+def origins(text: str) -> list[str]:
+    """Addresses with commas between. Each mistake names the entry by its number."""
+    entries = [entry.strip() for entry in text.split(",")]
+    return [f"entry {n} {wrong}" for n, entry in enumerate(entries, 1) if entry for wrong in http_address(entry)]
+
+
+def s3_endpoint(text: str) -> list[str]:
+    """host or host:port."""
+    wrong = _characters(text)
+    scheme, separator, rest = text.rpartition("://")
+    bare = rest if separator else text
+    if "@" in bare:
+        return [*wrong, "holds a key: MINIO_ACCESS_KEY and MINIO_SECRET_KEY are the places for it"]
+    place, slash, path = bare.partition("/")
+    found = _host_and_port(place)
+    if separator:
+        secure = {"http": "MINIO_SECURE=False", "https": "MINIO_SECURE=True"}.get(scheme.lower(), "MINIO_SECURE")
+        example = f" write MINIO_ENDPOINT={place} and" if not found else ""
+        wrong.append(f"has {'https' if scheme.lower() == 'https' else 'a scheme'}:// in front:{example} set {secure}")
+    if slash and path:
+        wrong.append("has a path behind the host: take it off; buckets are named in AUDIO_BUCKET and its like")
+    elif slash and not separator:
+        wrong.append("ends in a slash: take it off")
+    host = place.partition(":")[0].lower()
+    if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) and not _AMAZON_S3.fullmatch(host):
+        wrong.append("has a bucket's name in front of the host: write s3.REGION.amazonaws.com")
+    return wrong + found
+
+
+def database_url(text: str) -> list[str]:
+    """sqlite:/// or postgresql://."""
+    scheme, separator, rest = text.partition("://")
+    if separator and scheme == "postgres":
+        return ["must start with postgresql:// (postgres:// is not accepted)", *_with_password(rest, port=5432)]
+    if separator and scheme in ("postgresql", "postgresql+psycopg"):
+        return _characters(text) + _with_password(rest, port=5432, socket_in_query=True)
+    if separator and scheme.startswith(("postgresql+", "postgres+")):
+        return ["must start with postgresql://: the driver here is psycopg 3", *_with_password(rest, port=5432)]
+    if separator and scheme in ("sqlite", "sqlite+pysqlite"):
+        return [] if rest == "" or rest.startswith("/") else ["must have three slashes: sqlite:///FILE, four for /FILE"]
+    return ["must start with sqlite:/// or postgresql://"]
+
+
+def redis_url(text: str) -> list[str]:
+    """redis://, rediss:// or unix://."""
+    wrong = _characters(text)
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme not in ("redis", "rediss", "unix"):
+        return [*wrong, "must start with redis://, rediss:// or unix://"]
+    if scheme == "unix":
+        place = rest.partition("?")[0].rpartition("@")[2]
+        return wrong if place.startswith("/") else [*wrong, "must name a socket's whole path: unix:///run/redis.sock"]
+    wrong += _with_password(rest, port=6379)
+    number = rest.partition("?")[0].partition("/")[2]
+    if number and not number.isdigit() and not wrong:
+        wrong.append("must have a database number behind the last slash, or nothing")
+    return wrong
+
+
+def password_of(url: str) -> list[str]:
+    """The password in an address as it is written, and as it is meant, however badly the address is formed."""
+    rest = url.partition("://")[2]
+    user, _, written = rest.rpartition("@")[0].partition(":")
+    return [text for text in dict.fromkeys((written, unquote(written))) if text] if user or written else []
+
+
+def _characters(text: str) -> list[str]:
+    if not text.isascii():
+        return ["may hold ASCII signs only: write others as %XX"]
+    if not text.isprintable() or " " in text.strip():
+        return ["has spaces or control characters in it"]
+    return []
+
+
+def _with_password(rest: str, *, port: int, socket_in_query: bool = False) -> list[str]:
+    """`user:password@host:port/name?options`."""
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    user, _, place = authority.rpartition("@")
+    if "@" in rest[len(authority) :] or "@" in user or any(sign in user for sign in "[]") or "#" in rest:
+        return [_RAW_SIGN]
+    wrong = []
+    if _BAD_PERCENT.search(user):
+        wrong.append(_RAW_SIGN)
+    password = unquote(user.partition(":")[2])
+    if password and is_sample(password):
+        wrong.append("its password is a sample value that everybody knows: choose another, e.g. `openssl rand -hex 24`")
+    if not place and socket_in_query and "host=" in rest.partition("?")[2]:
+        return wrong
+    if not place and socket_in_query:
+        return [*wrong, "names no host: for a socket's folder add ?host=/run/postgresql"]
+    return wrong + _host_and_port(place, usual=port)
+
+
+def _host_and_port(place: str, *, usual: int = 0) -> list[str]:
+    found = _HOST_AND_PORT.fullmatch(place)
+    host, port = (found["host"], found["port"]) if found else (place, None)
+    wrong = []
+    if not host:
+        wrong.append("names no host")
+    elif found is None or not _HOST.fullmatch(host) or ".." in host:
+        wrong.append("has a host that is no host name")
+    if port is not None and not (port.isdigit() and port.isascii() and len(port) <= 5 and 0 < int(port) < 65536):
+        wrong.append(f"has a port that is no number from 1 to 65535{f' (usual: {usual})' if usual else ''}")
+    return wrong
