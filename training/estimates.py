@@ -28,13 +28,14 @@ from training.bases import Size
 from training.trainers.asr.batches import Order
 from training.workspace import Row
 
-_LIBRARIES_MB = 760.0  # torch, transformers, ctranslate2 and their buffers
+_LIBRARIES_MB = 810.0  # torch, transformers, ctranslate2 and their buffers
 _POSITIONS_PER_S = 50  # of the encoder
 _FLOAT = 4  # bytes
 _KEPT = 17  # values that a layer keeps of each position for the backward pass, in units of the model's width
 _KEPT_CROSS = 5  # of a token, beside them, by attention to the encoder
 _KEPT_BEFORE = 6  # by the two convolutions
 _PASSING = 12  # gradients of the layer in work
+_BESIDE_ADAPTERS = 1.5  # times as much: each adapter's path is kept beside the layer's (measured)
 _MIXED = 0.56  # part of that in bfloat16
 _MIB = 1.048576
 _SAMPLE = 20_000  # rows that an epoch is planned from
@@ -163,6 +164,8 @@ def _memory_mb(size: Size, arguments: Arguments, load: Load, *, on_gpu: bool) ->
     else:
         states = size.encoder_layers * encoder + size.decoder_layers * decoder
     states += positions * (_KEPT_BEFORE + _PASSING) * unit
+    if arguments.method == "lora":
+        states *= _BESIDE_ADAPTERS
     logits = tokens * size.vocabulary * _FLOAT * 3
     held, gradients = _held(size, arguments)
     if mixed:
