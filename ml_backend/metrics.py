@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from ml_backend import tables
 from ml_backend.db import Database
-from ml_backend.running import leases
+from ml_backend.running import leases, refusals
 from ml_backend.tables import calls, jobs, processes
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -90,4 +90,9 @@ class _Work:
             for row in connection.execute(sa.select(tables.summaries).where(counted_for)):
                 missing.add_metric([str(row.body["project"])], row.body["difference"])
                 since.add_metric([str(row.body["project"])], (now - row.made_at).total_seconds())
-        yield from (number, waits, seen, undelivered, reported, stopped, missing, since)
+            strange = CounterMetricFamily(
+                "kaan_refused_messages", "Messages in Redis that were not ours, and were removed.", labels=["queue"]
+            )
+            for queue, removed in refusals.counts(connection).items():
+                strange.add_metric([queue], removed)
+        yield from (number, waits, seen, undelivered, reported, stopped, missing, since, strange)

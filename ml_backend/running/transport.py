@@ -18,9 +18,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from ml_backend.errors import ConfigurationError, RetryableError
+from ml_backend.running.messages import FAILED_MESSAGE_TTL_S, PERFORM, numbers_of
 
-PERFORM = "ml_backend.running.worker.perform"  # the only function a message may name
-FAILED_MESSAGE_TTL_S = 600
 _NOT_LOST = "Nothing is lost: jobs wait in the database."
 _REFUSALS: tuple[tuple[type[redis.RedisError], str, str, str, str], ...] = (
     (redis.exceptions.ReadOnlyError, "", "redis-read-only", "it is a read-only replica",
@@ -122,6 +121,5 @@ def put(connection: redis.Redis, queue: str, job_id: int, *, attempt: int, in_fr
 def lying(connection: redis.Redis, queue: str) -> set[tuple[int, int]]:
     """(job id, attempts made) of every message nobody has taken yet."""
     with errors():
-        ids = rq.Queue(queue_name(queue), connection=connection, serializer="json").get_job_ids()
-    parts = [message_id.split("-") for message_id in ids if message_id.startswith("job-")]
-    return {(int(part[1]), int(part[2])) for part in parts if len(part) == 4}
+        ids: list[bytes] = connection.lrange(rq.Queue(queue_name(queue), connection=connection).key, 0, -1)  # type: ignore[assignment]
+    return {found for message_id in ids if (found := numbers_of(message_id))}

@@ -21,7 +21,6 @@ from datetime import datetime
 from typing import Any
 
 import redis
-import rq
 from rq.job import Job
 from rq.worker import SimpleWorker, Worker
 
@@ -31,7 +30,7 @@ from ml_backend.context import Context
 from ml_backend.db import Database
 from ml_backend.errors import KaanError, RetryableError
 from ml_backend.jobs import JobKind
-from ml_backend.running import leases, processes, transport
+from ml_backend.running import leases, messages, processes, refusals, transport
 from ml_backend.running.leases import Timing
 from ml_backend.running.runner import Runner, new_owner
 from ml_backend.settings import Settings
@@ -45,6 +44,7 @@ IDLE_BEAT_S = 15  # RQ wakes this often when idle
 SEEN_S = 5.0
 GO_ON_S = 2.0
 PR_SET_PDEATHSIG = 1
+_STRANGE = (ValueError, TypeError, KeyError, AttributeError)  # what RQ raises about values somebody else wrote
 
 
 @dataclass
@@ -98,6 +98,12 @@ class _Service:
         with self.database() as database:
             processes.seen(database, self.name, self.role, started_at=self.started_at, pid=self.pid)
 
+    def refused(self, why: str) -> None:
+        """A message that is not ours was removed: whoever wrote it can write to Redis."""
+        _log.error("a message that is not ours was removed from Redis", queue=self.queue, reason=why)
+        with self.database() as database, database.transaction() as connection:
+            refusals.count(connection, self.queue)
+
     def stopping(self) -> None:
         """Say that we were asked to stop, so that a job cut off by it is not blamed."""
         with self.database() as database:
@@ -150,8 +156,10 @@ class _Manners:
             super().set_state(state, pipeline=pipeline)  # type: ignore[misc]
 
     def run_maintenance_tasks(self) -> None:
-        with contextlib.suppress(redis.RedisError):
+        try:
             super().run_maintenance_tasks()  # type: ignore[misc]
+        except (redis.RedisError, *_STRANGE) as error:
+            _log.warning("RQ's registries could not be tidied", error=type(error).__name__)
 
     def execute_job(self, job: Job, queue: Any) -> None:
         """RQ's bookkeeping may fail with Redis; the job's outcome is in its row, or it is handed over again."""
@@ -159,6 +167,8 @@ class _Manners:
             super().execute_job(job, queue)  # type: ignore[misc]
         except redis.RedisError as error:
             _log.warning("Redis went away during a job", error=type(error).__name__)
+        except _STRANGE as error:
+            _log.warning("RQ's notes about a job were changed by somebody", error=type(error).__name__)
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """RQ's sign of life and ours. Redis being away is noticed where messages are fetched, not in mid-job."""
@@ -173,16 +183,7 @@ class _Manners:
             super().maintain_heartbeats(job, execution)  # type: ignore[misc]
 
     def perform_job(self, job: Job, queue: Any, execution: Any) -> bool:
-        """Only our own function: a message in Redis must not be able to name another."""
-        try:
-            ours = job.func_name == transport.PERFORM and all(type(each) is int for each in job.args)
-        except Exception:  # not JSON: RQ sets it aside below, nothing of it is loaded
-            ours = True
-        if not ours:
-            _log.error("a message that is not ours was set aside", message=job.id)
-            job.delete(delete_dependents=False)
-            self.connection.lrem(queue.intermediate_queue_key, 1, job.id)
-            return False
+        """Only what `Messages` let through comes here."""
         _serving.set(self.service)
         return bool(super().perform_job(job, queue, execution))  # type: ignore[misc]
 
@@ -272,13 +273,16 @@ def _make(service: _Service) -> Worker | SimpleWorker:
         socket_connect_timeout=5,
         **transport.trust(service.settings.redis_url, service.settings.ca_file),
     )
-    queue = rq.Queue(transport.queue_name(service.queue), connection=connection, serializer="json")
+    messages.REFUSED[:] = [lambda key, why: service.refused(why)]
+    queue = messages.Messages(transport.queue_name(service.queue), connection=connection, serializer="json")
     kind = KeepingWorker if service.queue in KEEPS_ITS_PROCESS else ForkingWorker
     worker = kind(
         [queue],
         name=new_owner(service.queue).replace("@", "-"),
         connection=connection,
         serializer="json",
+        queue_class=messages.Messages,
+        job_class=messages.Message,
         worker_ttl=IDLE_BEAT_S + 15,
         job_monitoring_interval=max(1, int(service.timing.beat_s)),
         log_job_description=False,

@@ -110,14 +110,8 @@ def _evicting_redis() -> None:
 @guard("own-messages-only")
 def _own_messages_only() -> None:
     """RQ runs what a message names, and unpickles it."""
-    worker, rq_worker = module("ml_backend.running.worker"), module("rq.worker")
-
-    def perform(self: Any, job: Any, queue: Any, execution: Any) -> bool:
-        worker._serving.set(self.service)
-        kind = rq_worker.SimpleWorker if isinstance(self, rq_worker.SimpleWorker) else rq_worker.Worker
-        return bool(kind.perform_job(self, job, queue, execution))
-
-    worker._Manners.perform_job = perform
+    messages, rq = module("ml_backend.running.messages"), module("rq")
+    messages.Messages, messages.Message = rq.Queue, module("rq.job").Job
 
 
 @guard("no-redis-in-the-request")

@@ -7,7 +7,10 @@ CREDENTIALS, DOWNLOADS = "tests/sync/outbound/test_credentials.py::", "tests/syn
 ADDRESSES = "tests/ml_backend/api/test_addresses.py::"
 SLOW = "tests/ml_backend/commands/test_slow_clients.py::"
 
+WORKER = "tests/ml_backend/running/test_worker.py::"
+
 HOSTILE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
+    19: (((f"{WORKER}test_what_a_message_brings_along_is_dropped[sync-sqlite]",), "own-messages-only"),),
     33: (
         (
             (

@@ -184,6 +184,14 @@ def test_redis_neither_evicts_nor_forgets():
     assert words[words.index("--appendonly") + 1] == "yes"
 
 
+def test_redis_has_a_password_and_a_network_that_only_our_containers_are_on():
+    redis = SERVICES["redis"]
+    assert redis["command"][redis["command"].index("--requirepass") + 1].startswith("${REDIS_PASSWORD:?")
+    assert redis["networks"] == ["queue"]
+    assert COMPOSE["networks"]["queue"]["internal"]
+    assert {name for name, each in SERVICES.items() if "queue" in (each.get("networks") or ())} == {"redis", *OURS}
+
+
 def test_ports_are_published_on_this_machine_only_unless_asked():
     published = [port for each in SERVICES.values() for port in each.get("ports") or ()]
     assert published

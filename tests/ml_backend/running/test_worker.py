@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import signal
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 import rq
 import sqlalchemy as sa
 
 from ml_backend import jobs, tables
 from ml_backend.context import Context, open_context
 from ml_backend.jobs import BULK, WAITED_FOR, JobKind
+from ml_backend.metrics import Metrics
 from ml_backend.relay import Relay
-from ml_backend.running import processes, transport
+from ml_backend.running import processes, refusals, transport
 from ml_backend.settings import Settings
 from tests.ml_backend import serve
 from tests.ml_backend.job_functions import DIE, HANG, KEPT, POOLED, SLOW, UNTIL_TOLD, WORK, diary
@@ -215,12 +219,90 @@ def test_hostile_messages_are_set_aside_and_never_executed(
     )
     pickled = rq.Queue(name, connection=client).enqueue_call("builtins.print", args=(1,))
     client.hset(pickled.key, "data", pickle.dumps(_Touch(marker)))
+    hostile = _hostile(client, name, queue, str(marker))
     mine = _add(with_redis, {"sync": WORK, "transcribe": KEPT}[queue])
     worker = start(f"worker:{queue}")
     until(lambda: _is(with_redis, mine, "done"), say=lambda: worker.log)
+    number = 2 + hostile
+    until(lambda: _refused(with_redis, queue) == number, say=lambda: (_refused(with_redis, queue), worker.log[-3000:]))
     assert not marker.exists()
     assert worker.popen.poll() is None
     assert transport.lying(client, queue) == set()
+    assert not client.keys(f"*{'f' * 8}*"), "each is thrown away"
+    assert f'kaan_refused_messages_total{{queue="{queue}"}} {number}.0' in Metrics(with_redis.db).text().decode()
+
+
+def _refused(context: Context, queue: str) -> int:
+    with context.db.reading() as connection:
+        return refusals.counts(connection).get(queue, 0)
+
+
+def _hostile(client: redis.Redis, name: str, queue: str, marker: str) -> int:
+    """Messages with our id and something else inside; gives how many."""
+
+    def packed(*told: object) -> bytes:
+        return zlib.compress(json.dumps(told).encode())
+
+    datas = [
+        packed(transport.PERFORM, None, ["1", 0], {}), packed(transport.PERFORM, None, [1, 0, 2], {}),
+        packed(transport.PERFORM, None, [2, 0], {}), packed(transport.PERFORM, None, [True, 0], {}),
+        packed(transport.PERFORM, None, [1, 0], {"x": 1}), packed(transport.PERFORM, "os.path", [1, 0], {}),
+        packed("tests.ml_backend.job_functions.touch", None, [marker], {}), packed({}), b"", b"\xff\xfe", b"[" * 500,
+        zlib.compress(b"[" * 3000), zlib.compress(b" " * 500_000), zlib.compress(b" " * 50_000_000), b"x" * 100_000,
+    ]  # fmt: skip
+    ids: list[str | bytes] = [f"job-1-0-ffffff{number:02x}" for number in range(len(datas))]
+    for message_id, data in zip(ids, datas, strict=True):
+        client.hset(f"rq:job:{message_id}", mapping={"data": data, "created_at": "never", "status": "?"})
+    client.set("rq:job:job-1-0-ffffffff", "not a hash")
+    ids += ["job-1-0-ffffffff", b"\xff\x00", "", "job-" + "9" * 5000 + "-0-00000000", "../x", "job-1-0-fffffffg"]
+    for message_id in ids:
+        client.rpush(f"rq:queue:{name}", message_id)
+    return len(ids)
+
+
+@SQLITE
+@pytest.mark.parametrize("queue", ["sync", "transcribe"])
+def test_what_a_message_brings_along_is_dropped(
+    with_redis: Context,
+    redis_server: redis_servers.RedisServer,
+    start: Callable[[str], Process],
+    tmp_path: Path,
+    queue: str,
+) -> None:
+    """Its callbacks, dependents, repeats, retries and addresses to report to: the job runs, and nothing else does."""
+    name, client, marker = transport.queue_name(queue), redis_server.client(), tmp_path / "executed"
+    mine = _add(with_redis, {"sync": WORK, "transcribe": KEPT}[queue])
+    with with_redis.db.transaction() as connection:
+        connection.execute(
+            sa.update(tables.jobs).where(tables.jobs.c.id == mine).values(state="queued", queued_at=tables.now())
+        )
+    transport.put(client, queue, mine, attempt=0)
+    [message_id] = client.lrange(f"rq:queue:{name}", 0, -1)
+    callback = "tests.ml_backend.job_functions.touch_on_callback"
+    client.hset(
+        f"rq:job:{message_id.decode()}",
+        mapping={
+            "success_callback_name": callback, "failure_callback_name": callback, "stopped_callback_name": callback,
+            "repeats_left": "3", "repeat_intervals": "[0]", "retries_left": "3", "number_of_retries": "0",
+            "dependency_ids": '["other"]', "meta": "{", "timeout": "x", "created_at": "never",
+            "webhooks": json.dumps([{"url": "http://127.0.0.1:1/", "event": "finished"}]),
+        },
+    )  # fmt: skip
+    rq.Queue("elsewhere", connection=client, serializer="json").enqueue_call(
+        "tests.ml_backend.job_functions.touch", args=(str(marker),), job_id="dependent"
+    )
+    client.sadd(f"rq:job:{message_id.decode()}:dependents", "dependent")
+    worker = start(f"worker:{queue}")
+    until(lambda: _is(with_redis, mine, "done"), say=lambda: worker.log)
+    until(lambda: client.llen(f"rq:queue:{name}:intermediate") == 0, timeout_s=8, say=lambda: worker.log[-6000:])
+    again = _add(with_redis, {"sync": WORK, "transcribe": KEPT}[queue], key="again")
+    until(lambda: _is(with_redis, again, "done"), say=lambda: worker.log)
+    assert worker.popen.poll() is None
+    assert _refused(with_redis, queue) == 0
+    assert "touch_on_callback" not in worker.log
+    assert not client.exists("rq:scheduled:" + name)
+    assert client.lrange("rq:queue:elsewhere", 0, -1) == [b"dependent"], "it was not moved"
+    assert len(with_redis.db.rows(sa.select(tables.jobs))) == 2
 
 
 class _Touch:
