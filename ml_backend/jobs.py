@@ -73,6 +73,7 @@ TAKE_UP_WAITING = JobKind("take-up-waiting", "sync.review.selection.take_up_wait
 EXPIRE_RECORDINGS = JobKind(
     "expire-recordings", "sync.privacy.retention.expire_recordings", "sync", 1800, priority=BULK
 )
+REDUCE_EVENTS = JobKind("reduce-events", "sync.privacy.raw_events.reduce_events", "sync", 1800, priority=BULK)
 CREATE_TASKS = JobKind("create-tasks", "sync.tasks.create_tasks", "sync", 600)
 PUSH_PREDICTIONS = JobKind("push-predictions", "sync.delivery.push_predictions", "sync", 600)
 CONFIRM_ANSWERS = JobKind("confirm-answers", "sync.delivery.confirm_answers", "sync", 300)
@@ -102,7 +103,7 @@ KINDS: dict[str, JobKind] = {
         READ_EVENT, READ_CALL_EVENT, LOOK_UP_CALL, FETCH_RECORDING, RECONCILE_CALLS, SYNC_PROJECT, FIND_TASKS,
         READ_ANNOTATION, INGEST_RECORDING, TRANSCRIBE_RECORDING, SHADOW_RECORDING, SELECT_RECORDING,
         WATCH_EXPERIMENTS, CHECK_WEEKLY,
-        TAKE_UP_WAITING, EXPIRE_RECORDINGS,
+        TAKE_UP_WAITING, EXPIRE_RECORDINGS, REDUCE_EVENTS,
         CREATE_TASKS,
         PUSH_PREDICTIONS, CONFIRM_ANSWERS, REDRAFT_PROJECT, SCAN_BUCKET, FEED_RATINGS,
         STORE_SPOOLED, VERIFY_OBJECTS, LEARN_LEGS, TRAIN, RUN_TRAINING, COMPARE_ANNOTATIONS,

@@ -27,7 +27,12 @@ MASK = "***"
 _SECRET_NAMES = re.compile(r"secret|token|passw|api_?key|authorization|cookie|credential", re.IGNORECASE)
 _SECRET_SHAPES = re.compile(r"(?i)\b(bearer|basic|token)(\s+)[A-Za-z0-9+/=_.\-]{8,}|://[^/\s:@]*:[^/\s@]+@")
 _LONG_HEX = re.compile(r"\b(?=[0-9a-f-]*[a-f])[0-9a-f]{24,}\b|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
-_NUMBER = re.compile(r"\+\d{1,3}(?:[ \-]?\d){7,}|\d{8,}|\b\d{5}[ \-]\d{5}\b|\b\d{3}[ \-]\d{3}[ \-]\d{4}\b")
+_NUMBER = re.compile(
+    r"(?:\+|%2B)\d{1,3}(?:(?:[ \-]|%20)?\d){7,}|\d{8,}"
+    r"|(?<!\d)(?:\d{2}(?:[ \-.]|%20)){4}\d{2}(?!\d)"  # 98 76 54 32 10
+    r"|(?<!\d)\d{4,6}(?:[ \-]|%20)\d{5,6}(?!\d)|(?<!\d)\d{3,4}(?:[ \-]|%20)\d{3}(?:[ \-]|%20)\d{3,4}(?!\d)"
+    r"|\(\d{2,5}\) ?\d{3,5}[ \-]?\d{3,5}"
+)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 

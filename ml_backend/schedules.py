@@ -264,6 +264,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule(jobs.CREATE_TASKS, 120, projects_with_tasks_to_make, priority=LIVE),
     Schedule(jobs.TAKE_UP_WAITING, 300, projects_with_waiting_work),
     Schedule(jobs.EXPIRE_RECORDINGS, 24 * 3600, buckets_with_a_period),
+    Schedule(jobs.REDUCE_EVENTS, 24 * 3600, once),
     Schedule(jobs.RECONCILE_CALLS, 15 * 60, listing_of(2), priority=LIVE),
     Schedule(jobs.RECONCILE_CALLS, 3600, listing_of(24)),
     Schedule(jobs.RECONCILE_CALLS, 24 * 3600, listing_of(7 * 24)),

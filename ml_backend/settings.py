@@ -123,6 +123,12 @@ class Settings(BaseSettings):
     max_open_tasks: int = Field(2000, ge=1, description="Open review tasks per project; what is beyond waits.")
     spool_max_mb: float = Field(10_000.0, gt=0, description="Recordings kept here while the object store is down.")
 
+    event_retention_days: int = Field(
+        90,
+        ge=1,
+        description="Days after which raw webhook requests lose their content; the ledger keeps what it needs.",
+    )
+
     # --- learning
     training_threshold: int = Field(1000, ge=1, description="New accepted samples after which a training run starts.")
     training_weekly: str = Field(

@@ -6,6 +6,9 @@ kind and identity of a tombstone or hold:
     object      s3://bucket/key                   audio       sha256:{of the original}, whatever name it comes under
     caller      a pseudonym: calls of that person that began before the tombstone was set
 
+A name that carries a telephone number is kept as a keyed hash (`phone_numbers.hidden`): what was erased is known again,
+and its number is not kept for that.
+
 Doors: ml_backend/calls/ledger (callbacks, listing, look-ups), sync/exotel/downloads, sync/ingest (scan, upload, retry)
 and sync/objects/rows.
 """
@@ -18,25 +21,28 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db
+from ml_backend import db, phone_numbers
 from ml_backend.errors import PermanentError
 from ml_backend.tables import holds, now, tombstones
 
 ERASED, EXPIRED = "erased", "expired"
 
 
-def bury(connection: Connection, kind: str, identity: str, *, why: str = ERASED) -> None:
+def bury(connection: Connection, kind: str, identity: str, *, key: bytes, why: str = ERASED) -> None:
     """Nothing of this comes back. An erasure replaces an expiry, never the other way round; the latest counts."""
+    name = phone_numbers.hidden(identity, key)
+    if name != identity:  # written before names were hidden
+        connection.execute(sa.delete(tombstones).where(tombstones.c.kind == kind, tombstones.c.identity == identity))
     row_id, new = db.insert_once(
-        connection, tombstones, {"kind": kind, "identity": identity, "why": why}, key=("kind", "identity")
+        connection, tombstones, {"kind": kind, "identity": name, "why": why}, key=("kind", "identity")
     )
     if not new and why == ERASED:
         db.update(connection, tombstones, row_id, why=why, created_at=now())
 
 
-def why_buried(connection: Connection, *identities: str | None) -> str | None:
+def why_buried(connection: Connection, *identities: str | None, key: bytes) -> str | None:
     """`erased` or `expired` when one of these was; None when all may come in."""
-    named = [identity for identity in identities if identity]
+    named = [name for identity in identities if identity for name in {identity, phone_numbers.hidden(identity, key)}]
     found = connection.execute(sa.select(tombstones.c.why).where(tombstones.c.identity.in_(named))).scalars().all()
     return ERASED if ERASED in found else next(iter(found), None)
 
@@ -46,9 +52,9 @@ def audio_identity(sha256: str) -> str:
     return f"sha256:{sha256}"
 
 
-def refuse_buried(connection: Connection, *identities: str | None) -> None:
+def refuse_buried(connection: Connection, *identities: str | None, key: bytes) -> None:
     """PermanentError `erased` or `expired` when one of these was."""
-    if why := why_buried(connection, *identities):
+    if why := why_buried(connection, *identities, key=key):
         raise PermanentError(why, f"This recording was {why} and is not taken in again.", "Nothing is to be done.")
 
 

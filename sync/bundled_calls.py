@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend import db, jobs, tombstones
+from ml_backend.calls import pseudonyms
 from ml_backend.context import Context
 from ml_backend.labelling import labelconfig
 from ml_backend.material import BLIND_AUDIT
@@ -82,7 +83,9 @@ def ensure_projects(context: Context) -> list[int]:
 def bring_in(context: Context, manifest: Path, project_ids: Sequence[int]) -> list[int]:
     """Store the calls and make tasks of them in these projects (our row ids), which wait; gives the recordings' ids."""
     with context.db.reading() as connection:
-        calls = [call for call in read(manifest) if not tombstones.why_buried(connection, call.call_sid)]
+        every = read(manifest)
+        key = pseudonyms.key_of(context.settings)
+        calls = [call for call in every if not tombstones.why_buried(connection, call.call_sid, key=key)]
     context.store.ensure_bucket(BUCKET)
     for call in calls:
         context.store.put_file(BUCKET, call.key, call.path)

@@ -23,7 +23,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ml_backend import audio, db, failpoints, jobs, quality, tombstones
-from ml_backend.calls import ledger
+from ml_backend.calls import ledger, pseudonyms
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.storage import sha256_of
@@ -160,7 +160,8 @@ def _original(context: Context, recording: sa.Row[Any], folder: Path) -> Iterato
     """The original as a local file, from whichever of the three permitted places it comes."""
     with context.db.reading() as connection:
         place = f"s3://{recording.bucket}/{recording.object_key}"
-        tombstones.refuse_buried(connection, recording.source_identity, recording.call_sid, place)
+        hidden_by = pseudonyms.key_of(context.settings)
+        tombstones.refuse_buried(connection, recording.source_identity, recording.call_sid, place, key=hidden_by)
     limit_bytes = int(context.settings.max_recording_mb * 1_000_000)
     if recording.object_key and recording.bucket:
         kept = _from_store(context, recording.bucket, recording.object_key, folder, limit_bytes=limit_bytes)
@@ -188,7 +189,8 @@ def _original(context: Context, recording: sa.Row[Any], folder: Path) -> Iterato
 def _not_buried(context: Context, sha256: str) -> None:
     """Audio that was erased does not come back under another name."""
     with context.db.reading() as connection:
-        tombstones.refuse_buried(connection, tombstones.audio_identity(sha256))
+        identity = tombstones.audio_identity(sha256)
+        tombstones.refuse_buried(connection, identity, key=pseudonyms.key_of(context.settings))
 
 
 def _from_store(context: Context, bucket: str, key: str, folder: Path, *, limit_bytes: int) -> _Original:

@@ -28,6 +28,7 @@ from ml_backend.errors import InvalidInput, RetryableError
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_TYPE_CHARS = 200
+UNREADABLE_BYTES = 4096  # kept of what cannot be read: enough to see what it was
 WAIT_S = 1.0  # for the database's one writer; a sender that is told 503 comes again
 _log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ class Exotel:
         }
         if unreadable:
             values |= {"state": "unreadable", "reason_code": unreadable.code, "reason": unreadable.sentence}
+            values |= {"query": values["query"][:UNREADABLE_BYTES], "body": body[:UNREADABLE_BYTES]}
         elif event is None:
             values |= {"state": "ignored", "reason_code": "not-a-call", "reason": "The event is about no call."}
         self._commit(values)

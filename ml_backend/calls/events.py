@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 from ml_backend.calls.fields import Fields, fields_of, of_object
 from ml_backend.errors import ConfigurationError, InvalidInput
+from ml_backend.phone_numbers import carries_mobile
 
 INDIA = "Asia/Kolkata"
 NO_CONVERSATION = ("busy", "canceled", "failed", "no-answer")  # these calls are over and have no recording
@@ -25,7 +26,6 @@ OVER = ("completed", "client-hangup", "incomplete", "voicemail")  # over; whethe
 MAX_TALK_S = 7 * 24 * 3600.0
 _CALL_SID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _STATUS = re.compile(r"[a-z][a-z-]{0,39}", re.ASCII)
-_MOBILE = re.compile(r"(?<!\d)(?:0{0,2}91|0)?[6-9]\d{9}(?!\d)")
 _FILE_NAME = re.compile(r"[A-Za-z0-9._-]{1,120}", re.ASCII)
 _LOST_PLUS = re.compile(r"(T\S+) (\d\d:?\d\d)$")
 _DIRECTIONS = {"incoming": "inbound", "inbound": "inbound", "outbound": "outbound", "outgoing": "outbound"}
@@ -88,7 +88,7 @@ def of_call(row: Mapping[str, Any], *, source: str, zone: str = INDIA) -> CallEv
 def recording_identity(call_sid: str, url: str) -> str:
     """`exotel:{call}:{file}`: the same file on Exotel's old and new hosts is one recording."""
     name = url.partition("?")[0].partition("#")[0].rstrip("/").rpartition("/")[2]
-    if not _FILE_NAME.fullmatch(name) or not name.strip(".") or _MOBILE.search(name.replace(call_sid, "")):
+    if not _FILE_NAME.fullmatch(name) or not name.strip(".") or carries_mobile(name.replace(call_sid, "")):
         name = hashlib.sha256(url.encode()).hexdigest()[:24]  # no name, or one that carries a phone number
     return f"exotel:{call_sid}:{name}"
 

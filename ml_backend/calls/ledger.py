@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, jobs, tables, tombstones
+from ml_backend import db, jobs, phone_numbers, tables, tombstones
 from ml_backend.calls import merging, pseudonyms, states
 from ml_backend.calls.events import CallEvent, recording_identity
 from ml_backend.calls.states import ENDED, FETCH, LADDER, LONGEST_CALL, LOOK_UP, OPEN, STATES, WAIT, Heard
@@ -22,6 +22,7 @@ from ml_backend.tables import calls, company_numbers, objects, recordings, tasks
 
 PROVIDER = "exotel"
 GONE = ("refused", "lost", "erased", "expired")  # recordings that nobody will hear
+NEEDED = ("found", "spooled", "stored")  # recordings whose address may be asked again
 
 
 def record(connection: Connection, event: CallEvent, *, key: bytes, priority: int = jobs.LIVE) -> sa.Row[Any]:
@@ -29,10 +30,11 @@ def record(connection: Connection, event: CallEvent, *, key: bytes, priority: in
 
     Safe to repeat. A call that was erased or has expired stays so, and nothing of the event is kept.
     """
-    values = {"provider": PROVIDER, "call_sid": event.call_sid, "merged": {}, "seen_by": [], **_open_now(WAIT)}
+    sid = _name_of(connection, event.call_sid, key=key)
+    values = {"provider": PROVIDER, "call_sid": sid, "merged": {}, "seen_by": [], **_open_now(WAIT)}
     call_id, is_new = db.insert_once(connection, calls, values, key=("provider", "call_sid"))
     call = _locked(connection, call_id)
-    if is_new and (why := tombstones.why_buried(connection, event.call_sid)):
+    if is_new and (why := tombstones.why_buried(connection, event.call_sid, key=key)):
         move(connection, call_id, "erased", reason_code="erased", reason=f"This call was erased before: {why}.")
         return _locked(connection, call_id)
     if call.state in ENDED:
@@ -44,6 +46,7 @@ def record(connection: Connection, event: CallEvent, *, key: bytes, priority: in
     people = known["from_pseudonym"], known["to_pseudonym"]
     if tombstones.person_buried(connection, known["started_at"], *people) and not _recordings(connection, call_id):
         move(connection, call_id, "erased", reason_code="erased", reason="Its caller was erased after this call.")
+        db.update(connection, calls, call_id, call_sid=phone_numbers.hidden(event.call_sid, key))
         return _locked(connection, call_id)
     if "company_number" in changed:
         changed |= _company(connection, call, changed["company_number"])
@@ -52,7 +55,7 @@ def record(connection: Connection, event: CallEvent, *, key: bytes, priority: in
     if is_new:
         _adopt(connection, _locked(connection, call_id))
     found = _recordings(connection, call_id)
-    if event.recording_url and _add_recording(connection, call, event, found, priority=priority):
+    if event.recording_url and _add_recording(connection, call, event, found, key=key, priority=priority):
         found = _recordings(connection, call_id)
     call = _locked(connection, call_id)
     if "talk_seconds" in changed:
@@ -60,6 +63,7 @@ def record(connection: Connection, event: CallEvent, *, key: bytes, priority: in
         connection.execute(mine.values(call_duration_s=call.talk_seconds))
     if found or not (is_new and event.source == "object"):  # an object's recording, and the state, come right after
         _follow(connection, call, found, is_new=is_new, priority=priority)
+        _reduce_addresses(connection, call_id, found)
     return _locked(connection, call_id)
 
 
@@ -130,7 +134,9 @@ def recording_moved(connection: Connection, recording_id: int) -> None:
     """A recording, its transcription or its tasks changed: its call follows. Nothing to do for audio of no call."""
     call_id = connection.execute(sa.select(recordings.c.call_id).where(recordings.c.id == recording_id)).scalar()
     if call_id is not None:
-        _follow(connection, _locked(connection, call_id), _recordings(connection, call_id), is_new=False)
+        found = _recordings(connection, call_id)
+        _follow(connection, _locked(connection, call_id), found, is_new=False)
+        _reduce_addresses(connection, call_id, found)
 
 
 def recording_kept(connection: Connection, recording_id: int, *, code: str, sentence: str) -> None:
@@ -145,8 +151,26 @@ def recording_kept(connection: Connection, recording_id: int, *, code: str, sent
 
 
 def url_of(call: sa.Row[Any], recording: sa.Row[Any]) -> str | None:
-    """Where the recording of a call was last said to be."""
-    return merging.urls(call).get(recording.source_identity) or call.recording_url
+    """Where the recording of a call was last said to be; None when nothing was, or the address was reduced since."""
+    found = merging.urls(call).get(recording.source_identity) or call.recording_url
+    return None if found and merging.is_reduced(found) else found
+
+
+def _reduce_addresses(connection: Connection, call_id: int, found: Sequence[sa.Row[Any]]) -> None:
+    """Telephone numbers in a call's addresses go when nobody needs the addresses any more."""
+    if not found or any(recording.state in NEEDED for recording in found):
+        return
+    if changed := merging.reduced(_locked(connection, call_id)):
+        db.update(connection, calls, call_id, **changed)
+
+
+def _name_of(connection: Connection, call_sid: str, *, key: bytes) -> str:
+    """The call's id; of an erased call whose id carried a number, what is left of it."""
+    name = phone_numbers.hidden(call_sid, key)
+    if name == call_sid:
+        return call_sid
+    known = connection.execute(sa.select(calls.c.id).where(calls.c.provider == PROVIDER, calls.c.call_sid == name))
+    return name if known.first() is not None else call_sid
 
 
 def _follow(
@@ -195,7 +219,13 @@ def _follow(
 
 
 def _add_recording(
-    connection: Connection, call: sa.Row[Any], event: CallEvent, found: Sequence[sa.Row[Any]], *, priority: int
+    connection: Connection,
+    call: sa.Row[Any],
+    event: CallEvent,
+    found: Sequence[sa.Row[Any]],
+    *,
+    key: bytes,
+    priority: int,
 ) -> bool:
     """The row of the recording an event names, unless it is buried or an object of this call holds it; True if changed.
 
@@ -203,7 +233,7 @@ def _add_recording(
     """
     url = str(event.recording_url)
     identity = recording_identity(event.call_sid, url)
-    if tombstones.why_buried(connection, identity) or any(
+    if tombstones.why_buried(connection, identity, key=key) or any(
         each.source == "object" and each.state not in GONE for each in found
     ):
         return False

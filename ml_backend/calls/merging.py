@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from ml_backend import phone_numbers
 from ml_backend.calls import pseudonyms
 from ml_backend.calls.events import NO_CONVERSATION, OVER, CallEvent, recording_identity
 from ml_backend.log import masked
@@ -47,6 +48,8 @@ def merge(call: Mapping[str, Any], event: CallEvent, *, key: bytes, at: datetime
         if name in ("started_at", "ended_at") and value > at + timedelta(days=1):
             merged["odd"] = sorted({*merged.get("odd", ()), f"{name}-in-the-future"})
             continue
+        if name == "recording_url" and is_reduced(call[name]) and call[name] == phone_numbers.without_numbers(value):
+            continue
         rank = [_kind(name, value), trust]
         if call[name] is None or (rank, _order(value)) > (merged.get(name, [0, 0]), _order(call[name])):
             changed[name], merged[name] = value, rank
@@ -69,6 +72,23 @@ def urls(call: Any) -> dict[str, str]:
     return {identity: str(known[1]) for identity, known in ((call.merged or {}).get("urls") or {}).items()}
 
 
+def is_reduced(url: str | None) -> bool:
+    """Whether a telephone number was taken out of an address."""
+    return "***" in (url or "")
+
+
+def reduced(call: Any) -> dict[str, Any]:
+    """The columns of a call whose addresses carry telephone numbers, without them; only those that change."""
+    changed: dict[str, Any] = {}
+    if call.recording_url and (url := phone_numbers.without_numbers(call.recording_url)) != call.recording_url:
+        changed["recording_url"] = url
+    known = (call.merged or {}).get("urls") or {}
+    urls = {name: [rank, phone_numbers.without_numbers(str(url))] for name, (rank, url) in known.items()}
+    if urls != {name: list(each) for name, each in known.items()}:
+        changed["merged"] = {**call.merged, "urls": urls}
+    return changed
+
+
 def _values(event: CallEvent, *, key: bytes) -> dict[str, Any]:
     def hidden(number: str | None) -> str | None:
         return pseudonyms.pseudonym(number, key) if number else None
@@ -82,7 +102,7 @@ def _values(event: CallEvent, *, key: bytes) -> dict[str, Any]:
         "talk_seconds": event.talk_seconds,
         "started_at": event.started_at_utc,
         "ended_at": event.ended_at_utc,
-        "custom_field": masked(event.custom_field) if event.custom_field else None,
+        "custom_field": phone_numbers.without_numbers(masked(event.custom_field)) if event.custom_field else None,
         "company_number": hidden(event.company_number),
     }
 
@@ -103,4 +123,7 @@ def _order(value: Any) -> Any:
 def _with_url(known: Mapping[str, Any], event: CallEvent, trust: int) -> dict[str, Any]:
     url = str(event.recording_url)
     identity = recording_identity(event.call_sid, url)
+    before = str(list(known.get(identity, [-1, ""]))[1])
+    if is_reduced(before) and before == phone_numbers.without_numbers(url):
+        return dict(known)
     return dict(sorted({**known, identity: max(list(known.get(identity, [-1, ""])), [trust, url])}.items()))

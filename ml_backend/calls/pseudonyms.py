@@ -19,6 +19,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from ml_backend import phone_numbers
 from ml_backend.db import Database
 from ml_backend.errors import ConfigurationError
 from ml_backend.settings import MIN_SECRET_CHARS, Settings
@@ -71,6 +72,11 @@ def pseudonym(number: str, key: bytes) -> str:
     if re.search(r"[xX*#•]{2,}|\*", text) and not text.lower().startswith("sip:"):
         return f"masked-{ending if text[-2:].isdigit() else ''}"
     return f"{hmac.new(key, canonical(text).encode(), hashlib.sha256).hexdigest()[:24]}-{ending or 'x'}"
+
+
+def names(text: str, person: str, key: bytes) -> bool:
+    """Whether a person's number is written in a text, in whatever form."""
+    return any(pseudonym(run, key) == person for run in phone_numbers.runs(text))
 
 
 def is_masked(given: str) -> bool:

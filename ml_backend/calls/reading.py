@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ml_backend import phone_numbers
 from ml_backend.calls import explanations
 from ml_backend.calls import states as callstates
 from ml_backend.calls.pseudonyms import SHAPE, is_masked, pseudonym
@@ -172,7 +173,7 @@ def _of(database: Database, kind: str, what: str, key: bytes) -> list[int]:
 
 
 def _by_call(what: str, key: bytes) -> Any:
-    return calls.c.call_sid == what if _SID.fullmatch(what) else None
+    return calls.c.call_sid.in_((what, phone_numbers.hidden(what, key))) if _SID.fullmatch(what) else None
 
 
 def _by_recording(what: str, key: bytes) -> Any:

@@ -10,6 +10,7 @@ from ml_backend.calls import events as callevents
 from ml_backend.context import JobContext
 from ml_backend.errors import InvalidInput
 from ml_backend.tables import events
+from sync.privacy import raw_events
 
 
 def read_call_event(context: JobContext, event_id: int) -> None:
@@ -32,5 +33,7 @@ def read_call_event(context: JobContext, event_id: int) -> None:
             values |= {"reason_code": balance.CLOCK, "reason": words}
         if call is not None and call.state == "erased":  # the last place that would still hold the number
             reason = {"reason_code": "erased", "reason": "Erased with its call."}
-            values = {"state": "erased", "body": b"", "query": None, **reason}
+            values = {"state": "erased", "body": b"", "query": None, "call_sid": call.call_sid, **reason}
+        elif raw_events.is_old(context, event):
+            values |= {"body": b"", "query": None}
         db.update(connection, events, event_id, **values)

@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, jobs, tables
+from ml_backend import db, jobs, phone_numbers, tables
 from ml_backend.calls import found as foundcalls
 from ml_backend.calls import ledger, pseudonyms
 from ml_backend.calls.events import CallEvent
@@ -54,7 +54,7 @@ def appeared(context: Context, bucket: str, found: Sequence[ObjectInfo]) -> Coun
     counts["refused: bad-object-key"] += len(found) - len(storable)
     with context.db.transaction() as connection:
         names = {info.key: layouts.read(bucket, info.key, context.settings) for info in storable}
-        around = _around(connection, bucket, names)
+        around = _around(connection, context, bucket, names)
         plain = [(info, names[info.key]) for info in storable if _plain(info, names, around)]
         left = {info.key for info in arrivals.take(connection, plain)}
         counts["new"] += len(plain) - len(left)
@@ -201,7 +201,7 @@ def _call(connection: Connection, context: Context, name: Name, around: _Around)
     return call
 
 
-def _around(connection: Connection, bucket: str, names: dict[str, Name]) -> _Around:
+def _around(connection: Connection, context: Context, bucket: str, names: dict[str, Name]) -> _Around:
     keys = list(names)
     sids = {name.call_sid for name in names.values()} | {
         layouts.first_of(name.call_sid) or "" for name in names.values()
@@ -216,13 +216,15 @@ def _around(connection: Connection, bucket: str, names: dict[str, Name]) -> _Aro
         if found.state not in ledger.GONE:
             heard.setdefault(found.call_id, []).append(found.id)
     identities = [f"s3://{bucket}/{key}" for key in keys] + sorted(sids - {""})
-    buried = sa.select(tombstones.c.identity).where(tombstones.c.identity.in_(identities))
+    key = context.keep("pseudonym-key", lambda: pseudonyms.key_of(context.settings))
+    asked = {name: each for each in identities for name in {each, phone_numbers.hidden(each, key)}}
+    buried = sa.select(tombstones.c.identity).where(tombstones.c.identity.in_(list(asked)))
     return _Around(
         rows={row.object_key: row for row in rows.all()},
         originals={row.object_key: row for row in connection.execute(mine.order_by(recordings.c.id)).all()},
         calls={call.call_sid: call for call in named},
         heard=heard,
-        buried=set(connection.execute(buried).scalars()),
+        buried={asked[name] for name in connection.execute(buried).scalars()},
         named=Counter(name.call_sid for name in names.values()),
         unclaimed=foundcalls.unclaimed(connection, {name.call_sid for name in names.values() if name.day}),
     )

@@ -14,8 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, failpoints, jobs, tables, tombstones
-from ml_backend.calls import ledger
+from ml_backend import db, failpoints, jobs, phone_numbers, tables, tombstones
+from ml_backend.calls import ledger, pseudonyms
 from ml_backend.context import Context
 from ml_backend.errors import PermanentError, RetryableError
 from ml_backend.tables import annotations as annotation_rows
@@ -65,11 +65,12 @@ def erase(context: Context, subject: Subject, *, who: str, busy_s: float = BUSY_
         failpoints.hit("erase.after-recording")
     if trouble is not None:
         raise trouble
-    events = raw_events.scrub(context, found, digits=subject.digits)
+    key = pseudonyms.key_of(context.settings)
+    events = raw_events.scrub(context, found, person=subject.identity if subject.kind == "caller" else "", key=key)
     failpoints.hit("erase.before-rows")
     with context.db.reading() as connection:
         report = usage.report(connection, context, found, left=removed.left)
-    _empty_rows(context, found)
+    _empty_rows(context, found, key)
     with context.db.transaction() as connection:
         row = connection.execute(sa.select(erasures).where(erasures.c.id == erasure_id)).one()
         before = row.counts or {}
@@ -77,7 +78,10 @@ def erase(context: Context, subject: Subject, *, who: str, busy_s: float = BUSY_
         counts["objects"] = int(before.get("objects", 0)) + removed.objects
         counts["events"] = int(before.get("events", 0)) + events
         values = {"counts": counts, "report": {**(row.report or {}), **report}}
-        db.update(connection, erasures, erasure_id, **values, state="done", finished_at=tables.now())
+        kept = {**values["report"], "left": [phone_numbers.without_numbers(each) for each in report["left"]]}
+        name = phone_numbers.hidden(subject.name, key)[:80]
+        done = {"counts": counts, "report": kept, "pseudonym": name, "state": "done", "finished_at": tables.now()}
+        db.update(connection, erasures, erasure_id, **done)
         if report["audio_sha256"] and connection.execute(sa.select(tables.datasets.c.id).limit(1)).first():
             jobs.enqueue(connection, jobs.RENEW_DATASETS, key=str(erasure_id), erasure_id=erasure_id)
     return {"erasure": erasure_id, "subject": subject.name, **values}
@@ -85,6 +89,7 @@ def erase(context: Context, subject: Subject, *, who: str, busy_s: float = BUSY_
 
 def _close_doors(context: Context, subject: Subject, who: str) -> tuple[int, Found]:
     """From here on nothing of the subject comes in; then each of its calls is closed. A run that was cut goes on."""
+    key = pseudonyms.key_of(context.settings)
     with context.db.transaction() as connection:
         found = find(connection, subject)
         refuse_held(connection, subject, found)
@@ -98,19 +103,20 @@ def _close_doors(context: Context, subject: Subject, who: str) -> tuple[int, Fou
         else:
             erasure_id = int(row.id)
             db.update(connection, erasures, erasure_id, report={**(row.report or {}), "calls": ids})
-        tombstones.bury(connection, subject.kind, subject.identity)
+        tombstones.bury(connection, subject.kind, subject.identity, key=key)
     for some in _few(found.sids):
         with context.db.transaction() as connection:
             for sid in some:
-                tombstones.bury(connection, "call", sid)
+                tombstones.bury(connection, "call", sid, key=key)
     for few in _few(found.recordings):
         with context.db.transaction() as connection:
             for recording in few:
-                tombstones.bury(connection, "recording", recording.source_identity)
+                tombstones.bury(connection, "recording", recording.source_identity, key=key)
                 if recording.bucket and recording.object_key:
-                    tombstones.bury(connection, "object", f"s3://{recording.bucket}/{recording.object_key}")
+                    place = f"s3://{recording.bucket}/{recording.object_key}"
+                    tombstones.bury(connection, "object", place, key=key)
                 if recording.sha256:
-                    tombstones.bury(connection, "audio", tombstones.audio_identity(recording.sha256))
+                    tombstones.bury(connection, "audio", tombstones.audio_identity(recording.sha256), key=key)
                 _put_down(connection, recording.id)
     for calls in _few(found.calls):
         with context.db.transaction() as connection:
@@ -201,14 +207,13 @@ def _delete(client: LabelStudioClient, project: Any, mine: list[Any]) -> None:
                 raise
 
 
-def _empty_rows(context: Context, found: Found) -> None:
-    """No text, no number, no address is left in any row about the subject."""
+def _empty_rows(context: Context, found: Found, key: bytes) -> None:
+    """No text, no number, no address is left in any row about the subject, nor a name that carries a number."""
     for few in _few([recording.id for recording in found.recordings]):
         with context.db.transaction() as connection:
             for recording_id in few:
                 _put_down(connection, recording_id)
-                seen = sa.update(objects).where(objects.c.recording_id == recording_id)
-                connection.execute(seen.values(state="refused", reason_code="erased", reason=WHY))
+                _forget_objects(connection, recording_id)
                 own = sa.update(transcriptions).where(transcriptions.c.recording_id == recording_id)
                 connection.execute(own.values(text="", transcript=_EMPTY, confidence=0.0, language=None))
     for few in _few(found.tasks):
@@ -223,7 +228,16 @@ def _empty_rows(context: Context, found: Found) -> None:
         with context.db.transaction() as connection:
             for call in few:
                 ledger.move(connection, call.id, "erased", reason_code="erased", reason=WHY)
-                db.update(connection, tables.calls, call.id, **nothing, merged={})
+                name = phone_numbers.hidden(call.call_sid, key)
+                db.update(connection, tables.calls, call.id, **nothing, merged={}, call_sid=name)
+    for few in _few(found.recordings):
+        with context.db.transaction() as connection:
+            for recording in few:
+                _hide_names(connection, recording, key)
+    for names in _few(_keys(found)):
+        with context.db.transaction() as connection:
+            said = sa.update(job_rows).where(job_rows.c.unique_key.in_(names), job_rows.c.error.is_not(None))
+            connection.execute(said.values(error=WHY))
 
 
 def _empty_task(connection: Connection, task: Any) -> None:
@@ -235,7 +249,30 @@ def _empty_task(connection: Connection, task: Any) -> None:
     learnt = sa.update(tables.samples).where(tables.samples.c.task_id == task.id)
     connection.execute(learnt.values(text="", state="excluded", reason_code="erased", reason=WHY))
     gone = {"state": "deleted", "reason_code": "erased", "reason": WHY, "status_line": None}
-    db.update(connection, tasks, task.id, **gone, data_value=None)
+    nothing = dict.fromkeys(("data_value", "status_shown", "gold_text"))
+    db.update(connection, tasks, task.id, **gone, **nothing)
+
+
+def _forget_objects(connection: Connection, recording_id: int) -> None:
+    """Objects of an erased recording are refused; a row whose key carries a number goes with the object."""
+    mine = objects.c.recording_id == recording_id
+    for row in connection.execute(sa.select(objects).where(mine)).all():
+        if phone_numbers.carries_number(row.object_key):
+            this = sa.and_(objects.c.bucket == row.bucket, objects.c.object_key == row.object_key)
+            connection.execute(sa.delete(objects).where(this))
+    seen = sa.update(objects).where(mine)
+    connection.execute(seen.values(state="refused", reason_code="erased", reason=WHY))
+
+
+def _hide_names(connection: Connection, recording: Any, key: bytes) -> None:
+    """Where it came from and how it was called, hashed where a number is in it. The doors know the hash."""
+    now = connection.execute(sa.select(recordings).where(recordings.c.id == recording.id)).one()
+    names = ("source_identity", "call_sid", "object_key", "derived_key")
+    values: dict[str, Any] = {n: phone_numbers.hidden(getattr(now, n), key) for n in names if getattr(now, n)}
+    earlier = (now.quality or {}).get("earlier") or ()
+    if any(phone_numbers.carries_number(str(each.get("key") or "")) for each in earlier):
+        values["quality"] = {name: value for name, value in now.quality.items() if name != "earlier"}
+    db.update(connection, recordings, recording.id, **values)
 
 
 def _put_down(connection: Connection, recording_id: int) -> None:

@@ -1,4 +1,4 @@
-"""Raw webhook requests -> without their content, for those that are about an erased call or its tasks.
+"""Raw webhook requests -> without their content: those about an erased call or its tasks, and those past their time.
 
 Exotel's bodies are the one place with phone numbers; Label Studio's carry what annotators wrote. Rows and digests stay,
 so that a repetition of the same request is still known and counted.
@@ -8,37 +8,98 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
-from ml_backend.context import Context
-from ml_backend.tables import events
+from ml_backend import phone_numbers, tables
+from ml_backend.calls import pseudonyms
+from ml_backend.context import Context, JobContext
+from ml_backend.tables import checkpoints, events
 from sync.privacy.subjects import Found
 
-BATCH = 50
+BATCH = 50  # rows in a transaction
+REDUCED = "events-reduced"
 _GONE = {"body": b"", "query": None, "state": "erased", "reason_code": "erased", "reason": "Erased with its call."}
 
 
-def scrub(context: Context, found: Found, *, digits: str = "") -> int:
+def scrub(context: Context, found: Found, *, person: str = "", key: bytes) -> int:
     """Empty every raw event of these calls and tasks; gives how many. Safe to repeat.
 
-    Events that named no call are searched for the number itself.
+    Events that named no call are searched for the person's number, in whatever form. What is past EVENT_RETENTION_DAYS
+    was emptied by `reduce_events`, and is not looked at.
     """
     ids = [row.id for row in _of_calls(context, found)]
-    number = digits.lstrip("+").encode()
-    unread = sa.and_(events.c.source == "exotel", events.c.call_sid.is_(None))
-    if number:
-        ids += [row.id for row in _each(context, unread) if number in row.body or number.decode() in (row.query or "")]
+    kept = events.c.id > _reduced_to(context)
+    if person:
+        nameless = sa.or_(events.c.call_sid.is_(None), events.c.state.in_(("unreadable", "ignored")))
+        unread = sa.and_(events.c.source == "exotel", nameless, kept)
+        ids += [row.id for row in _each(context, unread) if _says(row, person, key)]
     keys = {task.external_key for task in found.tasks}
     there = {int(task.ls_task_id) for task in found.tasks if task.ls_task_id}
     if keys:
-        ids += [row.id for row in _each(context, events.c.source == "label-studio") if _names(row.body, keys, there)]
+        theirs = sa.and_(events.c.source == "label-studio", kept)
+        ids += [row.id for row in _each(context, theirs) if _names(row.body, keys, there)]
     for at in range(0, len(ids), BATCH):
         with context.db.transaction() as connection:
             some = events.c.id.in_(ids[at : at + BATCH])
             connection.execute(sa.update(events).where(some).values(**_GONE))
+    with context.db.transaction() as connection:
+        for sid in found.sids:
+            if (name := phone_numbers.hidden(sid, key)) != sid:
+                connection.execute(sa.update(events).where(events.c.call_sid == sid).values(call_sid=name))
     return len(ids)
+
+
+def reduce_events(context: JobContext) -> None:
+    """Raw requests older than EVENT_RETENTION_DAYS -> what the ledger needs: when, from where, about which call.
+
+    In order of arrival, a few rows per transaction, from where the last run came to. What nobody has read yet is left,
+    and reduced by whoever reads it (`is_old`).
+    """
+    before = tables.now() - timedelta(days=context.settings.event_retention_days)
+    while True:
+        with context.db.transaction() as connection:
+            after = events.c.id > _reduced_to(context, connection)
+            young = sa.select(sa.func.min(events.c.id)).where(after, events.c.created_at >= before)
+            upto = connection.execute(young).scalar()
+            mine = sa.select(events.c.id).where(after, events.c.id < upto if upto is not None else sa.true())
+            ids = list(connection.execute(mine.order_by(events.c.id).limit(BATCH)).scalars())
+            if not ids:
+                return
+            read = sa.and_(events.c.id.in_(ids), events.c.state != "new")
+            connection.execute(sa.update(events).where(read).values(body=b"", query=None))
+            _note(connection, ids[-1])
+
+
+def is_old(context: Context, event: Any) -> bool:
+    """Whether an event that is read only now is past its time."""
+    return bool(event.created_at < tables.now() - timedelta(days=context.settings.event_retention_days))
+
+
+def _reduced_to(context: Context, connection: Connection | None = None) -> int:
+    position = sa.select(checkpoints.c.position).where(checkpoints.c.name == REDUCED)
+    found = (
+        connection.execute(position).scalar()
+        if connection is not None
+        else next((row.position for row in context.db.rows(position)), None)
+    )
+    return int((found or {}).get("event_id", 0))
+
+
+def _note(connection: Connection, event_id: int) -> None:
+    values = {"position": {"event_id": event_id}, "state": "done", "updated_at": tables.now()}
+    changed = connection.execute(sa.update(checkpoints).where(checkpoints.c.name == REDUCED).values(**values))
+    if not changed.rowcount:
+        connection.execute(sa.insert(checkpoints).values(name=REDUCED, **values))
+
+
+def _says(row: Any, person: str, key: bytes) -> bool:
+    """Whether a request nobody could read holds a person's number."""
+    text = row.body.decode("utf-8", "replace")
+    return pseudonyms.names(text, person, key) or pseudonyms.names(row.query or "", person, key)
 
 
 def _of_calls(context: Context, found: Found) -> Iterator[Any]:

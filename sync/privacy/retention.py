@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend import db, failpoints, tables, tombstones
-from ml_backend.calls import ledger
+from ml_backend.calls import ledger, pseudonyms
 from ml_backend.context import JobContext
 from ml_backend.errors import InvalidInput
 from ml_backend.tables import calls, holds, recordings, retention, tasks
@@ -81,6 +81,7 @@ def due(connection: Connection, bucket: str, days: int | None) -> dict[str, Any]
 def expire_recordings(context: JobContext, bucket: str) -> None:
     """Remove the sound of what is due in a bucket whose period is confirmed. Safe to repeat."""
     _finish(context, bucket)  # what a killed run had begun
+    key = pseudonyms.key_of(context.settings)
     while True:
         with context.db.transaction() as connection:
             row = connection.execute(sa.select(retention).where(retention.c.bucket == bucket)).first()
@@ -89,17 +90,17 @@ def expire_recordings(context: JobContext, bucket: str) -> None:
             mine = _older(bucket, row.days, *recordings.c).where(~_held(), ~_in_use())
             some = connection.execute(mine.order_by(recordings.c.id).limit(BATCH)).all()
             for recording in some:
-                _bury(connection, recording)
+                _bury(connection, recording, key)
         failpoints.hit("retention.after-tombstones")
         if not some:
             return
         _finish(context, bucket)
 
 
-def _bury(connection: Connection, recording: Any) -> None:
+def _bury(connection: Connection, recording: Any, key: bytes) -> None:
     place = f"s3://{recording.bucket}/{recording.object_key}"
-    tombstones.bury(connection, "recording", recording.source_identity, why=tombstones.EXPIRED)
-    tombstones.bury(connection, "object", place, why=tombstones.EXPIRED)
+    tombstones.bury(connection, "recording", recording.source_identity, key=key, why=tombstones.EXPIRED)
+    tombstones.bury(connection, "object", place, key=key, why=tombstones.EXPIRED)
     db.update(connection, recordings, recording.id, state="expired", reason_code="expired", reason=WHY)
     ledger.recording_moved(connection, recording.id)
 

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import tombstones
+from ml_backend import phone_numbers, tombstones
 from ml_backend.calls import pseudonyms
 from ml_backend.errors import InvalidInput, PermanentError
 from ml_backend.settings import Settings
@@ -18,18 +18,18 @@ from ml_backend.tables import calls, company_numbers, erasures, recordings, task
 
 @dataclass(frozen=True)
 class Subject:
-    """`name` is what the erasure's row says: a pseudonym, or `call:` and an id. `digits` find unread raw events."""
+    """`name` is what the erasure's row says: a pseudonym, or `call:` and an id."""
 
     kind: str  # caller or call, as in tombstones
     identity: str
-    digits: str = ""
+    hidden: str = ""  # what is left of the call's id after an erasure, where it carried a number
 
     @property
     def name(self) -> str:
         return self.identity if self.kind == "caller" else f"call:{self.identity}"[:80]
 
     def __repr__(self) -> str:
-        return f"Subject({self.name})"  # never the digits
+        return f"Subject({self.name})"
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ def subject_of(settings: Settings, *, caller: str | None = None, call: str | Non
     if bool(caller) == bool(call):
         raise InvalidInput("which-subject", "Name a caller or a call, one of the two.", "Use --caller or --call.")
     if call:
-        return Subject("call", call.strip())
+        return Subject("call", call.strip(), phone_numbers.hidden(call.strip(), pseudonyms.key_of(settings)))
     number = str(caller).strip()
     if pseudonyms.SHAPE.fullmatch(number):
-        given, digits = number, ""
+        given = number
     else:
-        given, digits = pseudonyms.pseudonym(number, pseudonyms.key_of(settings)), pseudonyms.canonical(number)
-        if not any(character.isdigit() for character in number) or len(digits) < 5:
+        given = pseudonyms.pseudonym(number, pseudonyms.key_of(settings))
+        if not any(character.isdigit() for character in number) or len(pseudonyms.canonical(number)) < 5:
             raise InvalidInput("no-number", "That is no phone number.", "Give the number as digits.")
     if pseudonyms.is_masked(given):
         raise InvalidInput(
@@ -65,7 +65,7 @@ def subject_of(settings: Settings, *, caller: str | None = None, call: str | Non
             "The provider has masked this number, so it belongs to many people.",
             "Use --call with each call's id; `calls list` shows them.",
         )
-    return Subject("caller", given, digits if digits.lstrip("+").isdigit() else "")
+    return Subject("caller", given)
 
 
 def find(connection: Connection, subject: Subject) -> Found:
@@ -80,7 +80,7 @@ def find(connection: Connection, subject: Subject) -> Found:
             )
         mine = sa.or_(calls.c.from_pseudonym == subject.identity, calls.c.to_pseudonym == subject.identity)
     else:
-        mine = calls.c.call_sid == subject.identity
+        mine = calls.c.call_sid.in_((subject.identity, subject.hidden or subject.identity))
     before = sa.select(erasures.c.report).where(erasures.c.pseudonym == subject.name, erasures.c.state == "running")
     begun = {int(i) for report in connection.execute(before).scalars() for i in (report or {}).get("calls", ())}
     theirs = connection.execute(sa.select(calls).where(mine).order_by(calls.c.id)).all()

@@ -41,6 +41,24 @@ def _numbers() -> None:
     module("ml_backend.calls.pseudonyms").pseudonym = lambda number, key: number.strip()
 
 
+@guard("names-that-carry-numbers-are-hashed")
+def _names_with_numbers() -> None:
+    """What an erasure leaves of a call is named as before."""
+    module("ml_backend.phone_numbers").hidden = lambda name, key: name
+
+
+@guard("addresses-lose-their-numbers")
+def _addresses() -> None:
+    """The address of a recording is kept for ever."""
+    module("ml_backend.calls.ledger")._reduce_addresses = lambda connection, call_id, found: None
+
+
+@guard("raw-events-have-a-period")
+def _raw_events() -> None:
+    """Whatever was sent is kept for ever."""
+    module("sync.privacy.raw_events").reduce_events = lambda context: None
+
+
 @guard("a-refused-token-is-a-setting")
 def _refused_token() -> None:
     """401 is trouble that passes."""

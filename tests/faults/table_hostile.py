@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 CREDENTIALS, DOWNLOADS = "tests/sync/outbound/test_credentials.py::", "tests/sync/exotel/test_downloads.py::"
+NUMBERS_ELSEWHERE = "tests/sync/privacy/test_numbers_elsewhere.py::"
 
 ADDRESSES = "tests/ml_backend/api/test_addresses.py::"
 SLOW = "tests/ml_backend/commands/test_slow_clients.py::"
@@ -62,5 +63,22 @@ HOSTILE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
         ((f"{ADDRESSES}test_no_address_is_answered_with_a_redirect",), "no-redirects"),
         ((f"{SLOW}test_an_answer_taken_slowly_holds_no_thread",), "answers-wait-in-the-loop"),
         ((f"{SLOW}test_a_body_nobody_read_is_not_taken_for_the_next_request",), "an-unread-body-ends-its-connection"),
+    ),
+    59: (
+        (
+            (
+                f"{NUMBERS_ELSEWHERE}test_no_form_of_the_number_survives_an_erasure_in_any_table[caller]",
+                f"{NUMBERS_ELSEWHERE}test_no_form_of_the_number_survives_an_erasure_in_any_table[call]",
+            ),
+            "names-that-carry-numbers-are-hashed",
+        ),
+        (
+            (f"{NUMBERS_ELSEWHERE}test_an_address_keeps_its_number_until_the_recording_is_in_and_not_longer",),
+            "addresses-lose-their-numbers",
+        ),
+        (
+            (f"{NUMBERS_ELSEWHERE}test_raw_events_lose_their_content_after_the_period_and_keep_what_the_ledger_needs",),
+            "raw-events-have-a-period",
+        ),
     ),
 }

@@ -163,7 +163,8 @@ def _group(sequence: Sequence[Word], at: int, *, begun: bool) -> _Group | None:
     if word.key in words.ZEROS_BESIDE_DIGITS:
         goes_on = after is not None and bool(after.one_digit or after.digits or after.times)
         further = sequence[at + 2] if at + 2 < len(sequence) else None
-        said_on = goes_on and further is not None and bool(further.one_digit or further.times)
+        zero = further is not None and further.key in words.ZEROS_BESIDE_DIGITS
+        said_on = goes_on and further is not None and (zero or bool(further.one_digit or further.times))
         letter = word.key in ("o", "ओ")
         return _Group("0", at + 1, explicit=begun, english=True) if (goes_on if letter else said_on) or begun else None
     if word.digits:

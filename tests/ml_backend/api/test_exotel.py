@@ -89,11 +89,22 @@ def test_every_bad_sample_gets_the_answer_wanted(serving: Serving, case: dict[st
     if answer.status_code == 400:
         (event,) = events(serving)
         refused(answer)
-        assert (event.state, event.body) == ("unreadable", exotel_messages.bad(case).body)
+        assert (event.state, event.body) == ("unreadable", exotel_messages.bad(case).body[:4096])
         assert event.reason_code
         assert serving.jobs("read-call-event") == []
     if answer.status_code in (401, 405, 415) or "no record" in case["expect"]:
         assert events(serving) == []
+
+
+def test_of_what_cannot_be_read_only_the_beginning_is_kept(serving: Serving) -> None:
+    """So that nobody fills the database with it; a call's own event is kept whole."""
+    broken = Message("POST", "x=" + "q" * 5000, "application/json", b'{"From": "' + b"9" * 60_000)
+    assert send(serving, broken).status_code == 400
+    whole = Message("POST", "", "application/json", b'{"CallSid":"a1","CustomField":"' + b"c" * 60_000 + b'"}')
+    assert send(serving, whole).status_code == 200
+    unreadable, read = events(serving)
+    assert (unreadable.state, len(unreadable.body), len(unreadable.query)) == ("unreadable", 4096, 4096)
+    assert len(read.body) == len(whole.body)
 
 
 @pytest.mark.parametrize("path", [PATH, f"{ORIGINAL}?key={OLD}"])

@@ -1,0 +1,202 @@
+"""A phone number in an address, a file's name or a call's id goes with the work that needs it, and with its person."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from ml_backend import jobs, schedules, tables, tombstones
+from ml_backend.calls import ledger
+from ml_backend.calls.events import CallEvent
+from sync.exotel import callbacks
+from sync.objects import rows as objectrows
+from sync.privacy import erasure, raw_events
+from sync.privacy.subjects import subject_of
+from tests.sync.persons import ANNA, BERT, COMPANY, People
+
+SID = f"CA-{ANNA}-7"
+DASHED, SPACED = f"{ANNA[:6]}-{ANNA[6:]}", "00 00 00 00 10 1"
+ADDRESS = f"https://recordings.exotel.com/exotelrecordings/a/{ANNA}/rec%20{DASHED}.mp3"
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Iterator[People]:
+    world = People(tmp_path)
+    yield world
+    world.context.db.dispose()
+
+
+def arrived(people: People, sid: str = SID, number: str = ANNA, *, age_days: int = 2, **more: str) -> int:
+    """A callback with the number wherever a provider can put it, read; gives the event's id."""
+    began = tables.now() - timedelta(days=age_days)
+    sent = {
+        "CallSid": sid, "From": f"+91 {number}", "To": COMPANY, "PhoneNumberSid": COMPANY, "Status": "completed",
+        "Direction": "inbound", "StartTime": f"{began + timedelta(hours=5, minutes=30):%Y-%m-%d %H:%M:%S}",
+        "RecordingUrl": ADDRESS, "CustomField": f"ring back {SPACED}", **more,
+    }  # fmt: skip
+    values = {
+        "source": "exotel", "method": "POST", "content_type": "application/json", "body": json.dumps(sent).encode(),
+        "digest": "d", "once_key": hashlib.sha256(json.dumps(sent).encode()).hexdigest(), "call_sid": sid,
+        "created_at": began,
+    }  # fmt: skip
+    with people.context.db.transaction() as connection:
+        event = tables.events
+        event_id = int(connection.execute(sa.insert(event).values(**values).returning(event.c.id)).scalar_one())
+    callbacks.read_call_event(people.context, event_id)
+    return event_id
+
+
+def ready(people: People, *, key: str) -> None:
+    """Its recording was fetched, under this key, seen by a scan, and worked on."""
+    with people.context.db.transaction() as connection:
+        row = connection.execute(sa.select(tables.recordings).where(tables.recordings.c.source == "exotel")).one()
+        values = {
+            "state": "ready", "bucket": "call-recordings", "object_key": key, "sha256": "e" * 64,
+            "quality": {"earlier": [{"bucket": "call-recordings", "key": f"{key}.1", "sha256": "f" * 64}]},
+        }  # fmt: skip
+        connection.execute(sa.update(tables.recordings).where(tables.recordings.c.id == row.id).values(**values))
+        seen = {"bucket": "call-recordings", "object_key": key, "name": SID, "etag": "x", "size_bytes": 5,
+                "recording_id": row.id, "state": "taken"}  # fmt: skip
+        connection.execute(sa.insert(tables.objects).values(**seen))
+        ledger.recording_moved(connection, row.id)
+    people.context.store.put_bytes("call-recordings", key, b"sound")
+
+
+def digits_of(text: str) -> str:
+    """Everything between digits taken out: a number is found in whatever form it is written."""
+    return re.sub(r"[\s().\-_+/]|%20|%2B", "", text)
+
+
+def test_an_address_keeps_its_number_until_the_recording_is_in_and_not_longer(people: People) -> None:
+    arrived(people, "plain")
+    [call] = people.rows(tables.calls)
+    [recording] = people.rows(tables.recordings)
+    assert ledger.url_of(call, recording) == ADDRESS, "it has to be fetched from there"
+    assert SPACED not in call.custom_field
+    ready(people, key="recordings/2026/11/20/x.mp3")
+    [call] = people.rows(tables.calls)
+    assert ANNA not in digits_of(f"{call.recording_url} {call.merged} {call.custom_field}")
+    assert call.recording_url.startswith("https://recordings.exotel.com/exotelrecordings/a/***")
+    assert ledger.url_of(call, recording) is None, "an address without its number leads nowhere"
+
+
+def test_a_repeated_message_brings_neither_the_number_nor_a_second_recording(people: People) -> None:
+    arrived(people, "plain")
+    ready(people, key="recordings/2026/11/20/x.mp3")
+    arrived(people, "plain", CustomField="again")
+    [call] = people.rows(tables.calls)
+    assert ANNA not in digits_of(f"{call.recording_url} {call.merged}")
+    assert [row.state for row in people.rows(tables.recordings)] == ["ready"]
+
+
+@pytest.mark.parametrize("whom", ["caller", "call"])
+def test_no_form_of_the_number_survives_an_erasure_in_any_table(people: People, whom: str) -> None:
+    arrived(people)
+    ready(people, key=f"recordings/2026/11/20/{DASHED}.mp3")
+    broken = {"source": "exotel", "method": "POST", "digest": "d", "state": "unreadable"}
+    unread = [(f"From=%2B91{ANNA}&x".encode(), ""), (f'{{"From": "{DASHED}'.encode(), ""), (b"", f"CallFrom={SPACED}")]
+    if whom == "caller":
+        with people.context.db.transaction() as connection:
+            for body, query in unread:
+                connection.execute(sa.insert(tables.events).values(**broken, body=body, query=query))
+    assert ANNA in digits_of(people.everything())
+    subject = subject_of(people.context.settings, **{whom: ANNA if whom == "caller" else SID})
+    erasure.erase(people.context, subject, who="tester", busy_s=0)
+    left = digits_of(people.everything())
+    assert ANNA not in left
+    assert ANNA[1:] not in left
+
+
+def test_what_is_erased_stays_out_although_its_names_are_hashed(people: People) -> None:
+    """The doors hash the name they are asked about."""
+    arrived(people)
+    key = f"recordings/2026/11/20/{DASHED}.mp3"
+    ready(people, key=key)
+    erasure.erase(people.context, subject_of(people.context.settings, call=SID), who="tester", busy_s=0)
+    event = arrived(people, CustomField="late")
+    assert ANNA not in digits_of(people.everything())
+    assert people.rows(tables.events, id=event)[0].state == "erased"
+    assert [row.state for row in people.rows(tables.calls)] == ["erased"]
+    with people.context.db.transaction() as connection:
+        place = f"s3://call-recordings/{key}"
+        assert tombstones.why_buried(connection, place, key=people.key) == "erased"
+        assert tombstones.why_buried(connection, place, key=b"another key") is None
+        said = CallEvent(SID, "listing", status="completed", from_=ANNA, to=COMPANY, recording_url=ADDRESS)
+        assert ledger.record(connection, said, key=people.key).state == "erased"
+    people.context.store.put_bytes("call-recordings", key, b"put back")
+    [back] = [info for info in people.context.store.list("call-recordings") if info.key == key]
+    counts = objectrows.appeared(people.context, "call-recordings", [back])
+    assert not [row for row in people.rows(tables.recordings) if row.state != "erased"]
+    assert sum(counts.values()) == 1
+
+
+def test_a_callers_next_unseen_old_call_leaves_no_number_either(people: People) -> None:
+    arrived(people)
+    erasure.erase(people.context, subject_of(people.context.settings, caller=ANNA), who="tester", busy_s=0)
+    arrived(people, sid=f"CB-{ANNA}-8", age_days=9)
+    assert ANNA not in digits_of(people.everything())
+    arrived(people, sid=f"CB-{ANNA}-8", age_days=9, CustomField="again")
+    assert ANNA not in digits_of(people.everything())
+
+
+# --- raw events
+
+
+def test_raw_events_lose_their_content_after_the_period_and_keep_what_the_ledger_needs(people: People) -> None:
+    old = [arrived(people, f"old{number}", BERT, age_days=91, CustomField=str(number)) for number in range(60)]
+    ours = {"source": "label-studio", "method": "POST", "body": b"what somebody wrote", "digest": "d", "state": "read"}
+    with people.context.db.transaction() as connection:
+        long_ago = tables.now() - timedelta(days=200)
+        connection.execute(sa.insert(tables.events).values(**ours, created_at=long_ago))
+    young = arrived(people, "young", BERT, age_days=89)
+    before = [(row.id, row.call_sid, row.state, row.copies, row.once_key) for row in people.rows(tables.events)]
+    raw_events.reduce_events(people.context)
+    after = people.rows(tables.events)
+    assert [(row.id, row.call_sid, row.state, row.copies, row.once_key) for row in after] == before
+    assert {row.id for row in after if row.body or row.query} == {young}
+    assert len(old) == len(after) - 2
+    people.context.db.update(tables.events, young, created_at=tables.now() - timedelta(days=91))
+    raw_events.reduce_events(people.context)
+    assert not any(row.body for row in people.rows(tables.events))
+
+
+def test_an_event_that_is_read_after_its_period_is_reduced_as_it_is_read(people: People) -> None:
+    event = arrived(people, "late", BERT, age_days=100)
+    [row] = people.rows(tables.events, id=event)
+    assert (row.state, row.body, row.query) == ("read", b"", None)
+    assert people.rows(tables.calls, call_sid="late")[0].from_pseudonym
+
+
+def test_events_nobody_has_read_yet_are_kept_whole(people: People) -> None:
+    values = {"source": "exotel", "method": "POST", "body": b"not read yet", "digest": "d"}
+    with people.context.db.transaction() as connection:
+        connection.execute(sa.insert(tables.events).values(**values, created_at=tables.now() - timedelta(days=100)))
+    raw_events.reduce_events(people.context)
+    assert [row.body for row in people.rows(tables.events)] == [b"not read yet"]
+
+
+def test_an_erasure_reads_only_events_that_still_have_content(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not every event there ever was."""
+    people.call("anna1", ANNA, began=tables.now() - timedelta(days=100))
+    aged = {"created_at": tables.now() - timedelta(days=100)}
+    with people.context.db.transaction() as connection:
+        connection.execute(sa.update(tables.events).values(**aged))
+    raw_events.reduce_events(people.context)
+    looked_at = []
+    monkeypatch.setattr(raw_events, "_names", lambda body, *_: looked_at.append(body))
+    monkeypatch.setattr(raw_events, "_says", lambda row, *_: looked_at.append(row))
+    erasure.erase(people.context, subject_of(people.context.settings, caller=ANNA), who="tester", busy_s=0)
+    assert looked_at == []
+
+
+def test_the_schedule_reduces_events_once_a_day(people: People) -> None:
+    ours = [each for each in schedules.SCHEDULES if each.kind is jobs.REDUCE_EVENTS]
+    assert len(schedules.make_due(people.context.db, *ours)) == 1
+    assert schedules.make_due(people.context.db, *ours) == []
