@@ -8,6 +8,7 @@ function. Commands of the upper packages are named by dotted path, as jobs are: 
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from typer.core import TyperCommand, TyperGroup
 from ml_backend.errors import ConfigurationError, KaanError
 
 FAILED, MISUSED = 1, 2  # exit codes: something went wrong; the command or a setting has to be changed
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,10 @@ def _options(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; gives the exit code. Errors a person can meet are printed without a traceback."""
+    """Run one command; gives the exit code. Nothing that goes wrong is a traceback: it is a sentence and a code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name the terminal has no letters for must not end a command
+            stream.reconfigure(errors="backslashreplace")
     try:
         typer.main.get_command(app).main(args=arguments, prog_name="python -m ml_backend")
     except SystemExit as ended:
@@ -133,6 +138,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `... | head` closed its end
         sys.stderr.close()
         return FAILED
+    except KeyboardInterrupt:
+        print("Ended.", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        from ml_backend import unforeseen
+
+        return _complain(unforeseen.explained(error), FAILED)
     return 0
 
 

@@ -112,14 +112,12 @@ class Database:
         """Refuse to work with a database of another schema version, and say how to bring it up."""
         found = self.schema_version()
         if found != SCHEMA_VERSION:
-            state = (
-                "has no tables yet" if found is None else f"is at schema {found}, this release needs {SCHEMA_VERSION}"
-            )
-            raise ConfigurationError(
-                "schema-version",
-                f"The database {state}.",
-                "Run `python -m ml_backend db upgrade` (take a backup first with `python -m ml_backend backup`).",
-            )
+            if found is None:
+                sentence, step = "The database has no tables yet.", "Run `python -m ml_backend db upgrade`."
+            else:
+                sentence = f"The database is at schema {found}, this release needs {SCHEMA_VERSION}."
+                step = "Run `python -m ml_backend db upgrade`; make a copy first (see `Backup` in the README)."
+            raise ConfigurationError("schema-version", sentence, step)
 
     def schema_version(self) -> str | None:
         """The Alembic revision in the database, None when it is empty."""

@@ -73,7 +73,7 @@ def by_language(connection: Connection, mark: Mark) -> dict[str, dict[str, Any]]
     return {
         str(language or "unknown"): {
             "accepted": int(number),
-            "hours": round(float(length or 0) / 3600, 2),
+            "hours": round(float(length or 0) / 3600, 4),
             "new": int(fresh or 0),
             "blind": int(blind or 0),
         }
@@ -88,6 +88,29 @@ def excluded(connection: Connection) -> dict[str, int]:
     found = sa.select(why, sa.func.count()).select_from(_real()).where(sa.or_(samples.c.state == "excluded", gone))
     rows = connection.execute(found.group_by("why").order_by(sa.func.count().desc()))
     return {str(code): int(number) for code, number in rows}
+
+
+def synthetic(connection: Connection) -> int:
+    """Accepted samples that are never counted, because the voice is our own."""
+    wanted = sa.and_(samples.c.state == "accepted", _synthetic())
+    return int(connection.execute(sa.select(sa.func.count()).select_from(_real()).where(wanted)).scalar_one())
+
+
+def why_none(connection: Connection) -> str:
+    """The real reason why nothing new counts, as a sentence."""
+    real = sa.select(sa.func.count()).select_from(_real()).where(_usable())
+    if connection.execute(real).scalar_one():
+        return "No sample was accepted since the last run: it would give the same model."
+    if number := synthetic(connection):
+        return f"{_are(number)} not counted: synthetic voice."
+    if left_out := excluded(connection):
+        why = ", ".join(f"{number:,} {code}" for code, number in left_out.items())
+        return f"{_are(sum(left_out.values()))} not used: {why}."
+    return "No annotation has become a sample yet: submit some in Label Studio."
+
+
+def _are(number: int) -> str:
+    return f"{number:,} sample is" if number == 1 else f"{number:,} samples are"
 
 
 def per_day(connection: Connection, now: datetime) -> float:
@@ -116,6 +139,8 @@ def facts(connection: Connection, *, threshold: int, weekly: str = "", kind: str
         "accepted": sum(entry["accepted"] for entry in languages.values()),
         "languages": languages,
         "excluded": excluded(connection),
+        "synthetic": synthetic(connection),
+        "why_none": why_none(connection),
         "per_day": round(rate, 1),
         "expected_at": now if not missing and new else expected,
         "looked_at": mark.looked_at,

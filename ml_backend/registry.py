@@ -21,6 +21,7 @@ from ml_backend.storage import sha256_of
 
 BUNDLED = Path(__file__).parent / "bundled" / "model"
 CHAMPION = "champion"
+NEWEST = "newest"  # the version that was registered last, in commands
 ANY_LANGUAGE = "*"
 
 
@@ -87,7 +88,14 @@ def named(context: Context, version: str) -> Version | None:
 
 
 def find(context: Context, version: str) -> Version:
-    """A version by name; PermanentError lists the known ones."""
+    """A version by name, or `champion`, or `newest`; PermanentError lists the known ones."""
+    if version == CHAMPION:
+        return champion(context)
+    if version == NEWEST:
+        with context.db.reading() as connection:
+            latest = connection.execute(_versions().order_by(tables.model_versions.c.id.desc()).limit(1)).first()
+        if latest is not None:
+            return _version(latest)
     if (found := named(context, version)) is not None:
         return found
     with context.db.reading() as connection:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from ml_backend import amounts
 from ml_backend.errors import PermanentError
 from ml_backend.manifest import Window
 from training import reductions, workload
@@ -140,7 +141,8 @@ def refuse_what_cannot_fit(
     if found.hours > arguments.max_hours:
         raise PermanentError(
             "training-time",
-            f"Training takes about {found.hours:.1f} h on this machine and may take {arguments.max_hours:g} h.",
+            f"Training takes about {amounts.duration(3600 * found.hours)} on this machine and may take "
+            f"{amounts.duration(3600 * arguments.max_hours)}.",
             "Lower --epochs, use a smaller base or another machine, or raise --max-hours.",
         )
     if found.disk_mb > found.free_disk_mb - min_free_disk_mb:

@@ -66,6 +66,8 @@ def ask(
     _move(connection, kind, mark.run_id, mark.until)
     again = why == BUTTON and _ended_badly(connection, mark.run_id)
     code, reason = _refusal(number, 0 if again else least, under_way)
+    if code == "nothing-new" and mark.run_id is None:
+        reason = material.why_none(connection)
     if code is None or keep_refusal:
         run_id = _insert(
             connection,

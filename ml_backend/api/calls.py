@@ -8,7 +8,7 @@ from typing import Any
 from flask import Response, request
 
 from ml_backend.api.requests import answer
-from ml_backend.calls import balance, pseudonyms
+from ml_backend.calls import balance, elsewhere, pseudonyms
 from ml_backend.calls import reading as calls
 from ml_backend.calls.states import STATES
 from ml_backend.context import Context
@@ -51,10 +51,8 @@ class Calls:
         _only()
         context = self._context
         key = context.keep("checked-pseudonym-key", lambda: pseudonyms.key_in(context.settings, context.db))
-        ids = calls.resolve(self._context.db, what, key=key)
-        if len(ids) > 1:
-            return answer({"calls": [calls.show(self._context.db, call_id) for call_id in ids[:MAX_LIMIT]]})
-        return answer(calls.show(self._context.db, ids[0]))
+        found = elsewhere.look_up(self._context.db, what, key=key, most=MAX_LIMIT)
+        return answer(found[0] if len(found) == 1 else {"calls": found})
 
     def summary(self) -> Response:
         """`?days=&last=`: the balance of each day, and the calls by state."""

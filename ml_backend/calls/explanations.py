@@ -31,7 +31,7 @@ _RECORDING_JOBS = ("fetch-recording", "ingest-recording", "transcribe-recording"
 _TROUBLE = ("failed", "quarantined")
 
 
-def jobs_of(database: Database, call_id: int, recording_ids: Sequence[int]) -> Sequence[sa.Row[Any]]:
+def jobs_of(database: Database, call_id: int | None, recording_ids: Sequence[int]) -> Sequence[sa.Row[Any]]:
     """The latest job of each kind for a call and its recordings."""
     keys = [f"look-up-call:{call_id}"] + [f"{name}:{number}" for name in _RECORDING_JOBS for number in recording_ids]
     latest = sa.select(sa.func.max(jobs.c.id)).where(jobs.c.unique_key.in_(keys)).group_by(jobs.c.unique_key)
@@ -58,9 +58,14 @@ def explain(
     said += [_recording(each) for each in recordings if each.reason and each.reason != call.reason]
     if call.next_action:
         said.append(_next(call))
-    said += [_trouble(job, said) for job in jobs if job.error_code and job.state != "done"]
+    said += trouble_of(jobs, said)
     said.append(_heard_of(call))
     return said
+
+
+def trouble_of(jobs: Sequence[sa.Row[Any]], said: Sequence[str] = ()) -> list[str]:
+    """What goes wrong with them now, and what to do; what was `said` already is not said again."""
+    return [_trouble(job, said) for job in jobs if job.error_code and job.state != "done"]
 
 
 def _task(task: sa.Row[Any]) -> str:

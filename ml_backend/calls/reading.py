@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ml_backend import phone_numbers
-from ml_backend.calls import explanations
+from ml_backend.calls import drafts, explanations
 from ml_backend.calls import states as callstates
 from ml_backend.calls.pseudonyms import SHAPE, is_masked, pseudonym
 from ml_backend.db import Database
@@ -82,8 +82,9 @@ def resolve(database: Database, what: str, *, key: bytes) -> list[int]:
     if not found:
         raise InvalidInput(
             "no-such-call",
-            "No call belongs to that.",
-            "Give a call's id, recording:12, task:34, object:bucket/key, or a phone number.",
+            "Nothing here has that name.",
+            "Give a call's id, recording:12, task:34, object:bucket/key, or a phone number. Tasks are known once their "
+            "project is attached (`project list`), objects once a scan has found them (`sync objects`).",
             status=404,
         )
     return found
@@ -107,14 +108,14 @@ def show(database: Database, call_id: int) -> dict[str, Any]:
     )
     jobs = explanations.jobs_of(database, call.id, [row.id for row in heard])
     return told(call) | {
-        "recordings": [_named(row, _RECORDING) for row in heard],
-        "tasks": [_named(row, _TASK) | _place(row) for row in made],
+        "recordings": [recording_as_dict(row) for row in heard],
+        "tasks": [task_as_dict(row) for row in made],
         "messages": [
             {"id": row.id, "source": row.action, "method": row.method, "copies": row.copies, "state": row.state}
             | {"received_at": text_of(row.created_at)}
             for row in sent
         ],
-        "explanation": explanations.explain(call, heard, made, jobs),
+        "explanation": [*explanations.explain(call, heard, made, jobs), *drafts.sentences(database, made, heard)],
     }
 
 
@@ -177,7 +178,7 @@ def _by_call(what: str, key: bytes) -> Any:
 
 
 def _by_recording(what: str, key: bytes) -> Any:
-    if (number := _id(what)) is not None:
+    if (number := number_of(what)) is not None:
         condition = recordings.c.id == number
     elif what.startswith("exotel:"):
         condition = recordings.c.source_identity == what
@@ -186,11 +187,16 @@ def _by_recording(what: str, key: bytes) -> Any:
     return calls.c.id.in_(sa.select(recordings.c.call_id).where(condition))
 
 
-def _by_task(what: str, key: bytes) -> Any:
-    if what.startswith(("http://", "https://")):  # a task's address in Label Studio
+def task_number(what: str) -> int | None:
+    """Label Studio's number of a task, written alone or as the task's address."""
+    if what.startswith(("http://", "https://")):
         found = re.search(r"(?:[?&]task=|/tasks/)(\d{1,12})(?:\D|$)", what)
         what = found[1] if found else ""
-    if (number := _id(what)) is None:
+    return number_of(what)
+
+
+def _by_task(what: str, key: bytes) -> Any:
+    if (number := task_number(what)) is None:
         return None
     theirs = sa.select(tasks.c.recording_id).where(tasks.c.ls_task_id == number)
     return calls.c.id.in_(sa.select(recordings.c.call_id).where(recordings.c.id.in_(theirs)))
@@ -231,8 +237,17 @@ _CONDITIONS = {
 }
 
 
-def _id(text: str) -> int | None:
+def number_of(text: str) -> int | None:
+    """A row's number, or None."""
     return int(text) if re.fullmatch(r"[1-9][0-9]{0,11}", text) else None
+
+
+def recording_as_dict(row: sa.Row[Any]) -> dict[str, Any]:
+    return _named(row, _RECORDING)
+
+
+def task_as_dict(row: sa.Row[Any]) -> dict[str, Any]:
+    return _named(row, _TASK) | _place(row)
 
 
 def _named(row: sa.Row[Any], names: Sequence[str]) -> dict[str, Any]:

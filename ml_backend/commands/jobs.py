@@ -7,12 +7,10 @@ from typing import Annotated, Any
 
 import sqlalchemy as sa
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from ml_backend import amounts, log, settings
 from ml_backend import jobs as job_table
-from ml_backend import log, settings
+from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
 from ml_backend.running.leases import Settled
@@ -47,16 +45,14 @@ def list_jobs(
     if as_json:
         typer.echo(json.dumps({"counts": counts, "jobs": [_as_dict(row) for row in rows]}, default=str))
         return
-    table = Table(box=None, pad_edge=False)
-    for title in ("job", "kind", "state", "for", "due", "tries", "why"):
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        table.add_row(str(row.id), row.name, _state(row), _for_what(row), _due(row), str(row.attempt), _why(row))
-    console = Console()
-    console.print(table)
-    console.print(", ".join(f"{counts[each]} {each}" for each in STATES if each in counts) or "There are no jobs.")
+    lines = [
+        (str(row.id), row.name, _state(row), _for_what(row), _due(row), str(row.attempt), _why(row)) for row in rows
+    ]
+    if lines:
+        printing.table(("job", "kind", "state", "for", "due", "tries", "why"), lines, right=("job", "tries"))
+    printing.say(", ".join(f"{counts[each]} {each}" for each in STATES if each in counts) or "There are no jobs.")
     if not trouble and any(each in counts for each in TROUBLE):
-        console.print("`python -m ml_backend jobs list --trouble` shows what needs a person.")
+        printing.say("`python -m ml_backend jobs list --trouble` shows what needs a person.")
 
 
 @app.command()
@@ -86,10 +82,9 @@ def show(job_id: JobId, as_json: AsJson = False) -> None:
         "why": f"{row.error} [{row.error_code}]" if row.error_code else "",
         "next step": row.next_step or "",
     }
-    console = Console()
     for title, text in lines.items():
         if text:
-            console.print(f"[bold]{title:<10}[/bold] {escape(text)}", soft_wrap=True)
+            printing.fact(title, text, width=10)
 
 
 @app.command()
@@ -141,23 +136,23 @@ def run(
     from ml_backend.running import runner
 
     context = _open("jobs")
-    console = Console(stderr=as_json)
 
     def started(name: str, ids: list[int]) -> None:
-        console.print(f"{name} {', '.join(map(str, ids[:8]))}{' …' if len(ids) > 8 else ''}", highlight=False)
+        printing.say(f"{name} {', '.join(map(str, ids[:8]))}{' …' if len(ids) > 8 else ''}", stderr=as_json)
 
     def settled(outcome: Settled) -> None:
         text = f"  {outcome.job_id} {outcome.state}" + (f": {outcome.sentence}" if outcome.sentence else "")
         if outcome.state == "waiting" and outcome.due_at:
             text += f" Tried again in {max(0, (outcome.due_at - now()).total_seconds()):.0f} s."
-        console.print(escape(text), highlight=False, soft_wrap=True)
+        printing.say(text, stderr=as_json)
 
     chosen = _known(queue or [], job_table.QUEUES, "queue")
     summary = runner.run_due(context, queues=chosen, wait_s=wait, on_start=started, on_settled=settled)
     report = {state: len(summary.of(state)) for state in STATES if summary.of(state)}
     if as_json:
         typer.echo(json.dumps({"outcomes": [vars(outcome) for outcome in summary.outcomes]}, default=str))
-    console.print(", ".join(f"{number} {state}" for state, number in report.items()) or "Nothing was due.")
+    said = ", ".join(f"{number} {state}" for state, number in report.items()) or "Nothing was due."
+    printing.say(said, stderr=as_json)
     raise typer.Exit(1 if summary.failed else 0)
 
 
@@ -184,7 +179,7 @@ def _state(row: sa.Row[Any]) -> str:
 
 
 def _for_what(row: sa.Row[Any]) -> str:
-    return escape(" ".join(f"{name}={value}" for name, value in row.arguments.items())[:80])
+    return amounts.shortened(" ".join(f"{name}={value}" for name, value in row.arguments.items()), 80)
 
 
 def _due(row: sa.Row[Any]) -> str:
@@ -197,7 +192,7 @@ def _due(row: sa.Row[Any]) -> str:
 def _why(row: sa.Row[Any]) -> str:
     if not row.error_code or row.state == "done":
         return ""
-    return escape(f"{row.error} {row.next_step or ''}".strip())
+    return f"{row.error} {row.next_step or ''}".strip()
 
 
 def _ago(at: Any) -> str:

@@ -78,17 +78,17 @@ def transcribe(
 def _hear(
     files: Sequence[Path], transcriber: Transcriber, profile: DecodingProfile, settings: Settings
 ) -> Iterator[Heard]:
-    """Outcomes in the order of the files; up to ASR_POOL_S seconds of audio are decoded together."""
-    pool: list[Heard | _Ready] = []
-    pooled_s = 0.0
+    """Outcomes in the order of the files, each as soon as it is there: whoever waits at a pipe sees it at once.
+
+    Files are not pooled for that reason; bulk work is, in the jobs of `worker transcribe`.
+    """
     for path in files:
         one = _prepared(path, profile, settings, transcriber)
-        pool.append(one)
-        pooled_s += one.duration_s if isinstance(one, _Ready) else 0.0
-        if pooled_s >= settings.asr_pool_s:
-            yield from _settled(pool, transcriber)
-            pool, pooled_s = [], 0.0
-    yield from _settled(pool, transcriber)
+        if isinstance(one, Heard):
+            yield one
+            continue
+        (answer,) = transcriber.transcribe([one.request])
+        yield _heard(one.path, answer, one.duration_s, cut=one.cut)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class _Ready:
 
 
 def _prepared(path: Path, profile: DecodingProfile, settings: Settings, transcriber: Transcriber) -> Heard | _Ready:
-    """A file for the next pool; one of many minutes is heard here and now, span by span."""
+    """A file that is ready to be heard; one of many minutes is heard here and now, span by span."""
     from ml_backend import audio, engine, hearing, pauses, quality
 
     try:
@@ -120,13 +120,6 @@ def _prepared(path: Path, profile: DecodingProfile, settings: Settings, transcri
     except KaanError as error:
         return _refused(str(path), error)
     return _Ready(str(path), engine.Request(samples, profile, key=str(path)), decoded.duration_s, decoded.cut)
-
-
-def _settled(pool: Sequence[Heard | _Ready], transcriber: Transcriber) -> Iterator[Heard]:
-    ready = [one for one in pool if isinstance(one, _Ready)]
-    answers = dict(zip(map(id, ready), transcriber.transcribe([one.request for one in ready]), strict=True))
-    for one in pool:
-        yield one if isinstance(one, Heard) else _heard(one.path, answers[id(one)], one.duration_s, cut=one.cut)
 
 
 def _heard(path: str, answer: Transcript | KaanError, duration_s: float, *, cut: bool) -> Heard:

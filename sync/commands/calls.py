@@ -7,14 +7,13 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from ml_backend import log, settings, tables
-from ml_backend.calls import balance, pseudonyms
+from ml_backend.calls import balance, elsewhere, pseudonyms
 from ml_backend.calls import reading as calls
 from ml_backend.calls.states import STATES
+from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
 from sync.commands import numbers, privacy
@@ -23,7 +22,6 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="List and exp
 privacy.register(app)
 app.add_typer(numbers.app, name="numbers")
 
-WIDE = 120  # columns from which a list shows everything
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -49,16 +47,10 @@ def list_calls(
     if as_json:
         typer.echo(json.dumps({"states": counts, "calls": found}, ensure_ascii=False))
         return
-    console = _console()
-    wide = console.width >= WIDE
-    table = Table(box=None, pad_edge=False)
-    for title in ("call", "began (UTC)", "state", *(("status", "talked", "from", "to") if wide else ())):
-        table.add_column(title, no_wrap=True)
-    table.add_column("why, or what is next", overflow="fold")
-    for call in found:
-        table.add_row(*_row(call, wide=wide))
-    console.print(table)
-    console.print(", ".join(f"{number} {name}" for name, number in counts.items()) or "There are no calls.")
+    if found:
+        titles = ("call", "began (UTC)", "state", "status", "talked", "from", "to", "why, or what is next")
+        printing.table(titles, map(_row, found), right=("talked",))
+    printing.say(", ".join(f"{number} {name}" for name, number in counts.items()) or "There are no calls.")
 
 
 @app.command()
@@ -69,22 +61,20 @@ def show(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Explain a call: what is known of it, and why it did or did not become a task.
+    """Explain a call, a recording, a task or an object: what is known of it, why it is a task or not, and its draft.
 
     Example: python -m ml_backend calls show task:34
     """
     context = _open()
-    ids = calls.resolve(context.db, what, key=pseudonyms.key_in(context.settings, context.db))
-    found = [calls.show(context.db, call_id) for call_id in ids]
+    found = elsewhere.look_up(context.db, what, key=pseudonyms.key_in(context.settings, context.db))
     if as_json:
         typer.echo(json.dumps(found[0] if len(found) == 1 else {"calls": found}, ensure_ascii=False, default=str))
         return
-    console = Console()
     for place, call in enumerate(found):
         if place:
-            console.print()
-        for line in _lines(call):
-            console.print(line, soft_wrap=True, highlight=False)
+            printing.say()
+        for title, text in _lines(call):
+            printing.fact(title, text, width=10)
 
 
 @app.command()
@@ -107,47 +97,37 @@ def summary(
     else:
         _print_balance(found, counts, zone)
         if warning := balance.clock_warning(context.db):
-            Console().print(escape(warning), style="yellow", highlight=False)
+            printing.say(warning, style="yellow")
     raise typer.Exit(0 if all(day.balanced and not day.unexplained for day in found) else 1)
 
 
 def _print_balance(found: list[balance.Balance], counts: dict[str, int], zone: str) -> None:
-    table = Table(box=None, pad_edge=False)
-    for title in ("day", "reported", "listed", "stored", "explained", "balance", "waiting", "tasks"):
-        table.add_column(title, no_wrap=True)
+    titles = ("day", "reported", "listed", "stored", "explained", "waiting", "tasks", "balance")
+    rows = []
     for day in found:
-        even = "even" if day.balanced and not day.unexplained else "[red]uneven[/red]"
-        numbers = (day.reported, day.listed, day.stored, day.explained)
-        table.add_row(day.day, *map(str, numbers), even, str(day.waiting), str(day.tasked))
-    console = _console()
-    console.print(table)
+        even = "even" if day.balanced and not day.unexplained else Text("uneven", style="red")
+        numbers = (day.reported, day.listed, day.stored, day.explained, day.waiting, day.tasked)
+        rows.append((day.day, *map(str, numbers), even))
+    printing.table(titles, rows, right=titles[1:-1])
     for day in found:
         if day.reasons:
             why = ", ".join(f"{number} {reason}" for reason, number in day.reasons.items())
-            console.print(f"{day.day} not stored: {escape(why)}", highlight=False)
-    console.print(
-        f"Days of {zone}. listed = stored + explained; the rest Exotel has not listed so far.", highlight=False
-    )
+            printing.say(f"{day.day} not stored: {why}")
+    printing.say(f"Days of {zone}. listed = stored + explained; the rest Exotel has not listed so far.")
     for day in found:
         for sid in day.unexplained:
-            console.print(f"Not explained: {escape(sid)} of {day.day}. Please report this.", highlight=False)
-    console.print(", ".join(f"{number} {name}" for name, number in counts.items()) or "There are no calls.")
+            printing.say(f"Not explained: {sid} of {day.day}. Please report this.")
+    printing.say(", ".join(f"{number} {name}" for name, number in counts.items()) or "There are no calls.")
 
 
-def _console() -> Console:
-    """Standard output; into a pipe or a file, lines as long as they need to be."""
-    console = Console()
-    return console if console.is_terminal else Console(width=200)
-
-
-def _row(call: dict[str, Any], *, wide: bool) -> tuple[str, ...]:
+def _row(call: dict[str, Any]) -> tuple[str, ...]:
     talked = f"{call['talk_seconds']:.0f} s" if call["talk_seconds"] is not None else ""
     why = call["reason_code"] or ""
     if call["next_action"]:
         why = f"{call['next_action']} {_due(call['due_at'])}" + (f" ({why})" if why else "")
     began = (call["started_at_utc"] or "").replace("T", " ").removesuffix("Z")
-    more = (call["status"] or "", talked, _short(call["from"]), _short(call["to"])) if wide else ()
-    return (call["call_sid"], began, call["state"], *more, escape(why))
+    more = (call["status"] or "", talked, _short(call["from"]), _short(call["to"]))
+    return (call["call_sid"], began, call["state"], *more, why)
 
 
 def _short(person: str | None) -> str:
@@ -165,8 +145,25 @@ def _due(at: str | None) -> str:
     return "now" if seconds <= 0 else f"in {seconds:.0f} s"
 
 
-def _lines(call: dict[str, Any]) -> list[str]:
-    known = {
+def _lines(call: dict[str, Any]) -> list[tuple[str, str]]:
+    known = {"about": call["name"]} if call["call_sid"] is None else _known(call)
+    lines = [(name, str(value)) for name, value in known.items() if value]
+    for each in call["recordings"]:
+        where = f"s3://{each['bucket']}/{each['object_key']}" if each["object_key"] else each["source_identity"]
+        length = f", {each['duration_s']:.1f} s" if each["duration_s"] is not None else ""
+        score = f", quality {each['quality_score']:.2f}" if each["quality_score"] is not None else ""
+        lines.append(("recording", f"{each['id']} {each['state']}{length}{score}: {where}"))
+    for each in call["tasks"]:
+        lines.append(("task", f"{each['ls_task_id'] or '-'} {each['state']}: {each['url'] or ''}"))
+    for each in call.get("messages", ()):
+        said = f"{each['received_at']} {each['source']}, {each['copies']} times, {each['state']}"
+        lines.append(("message", said))
+    return lines + [("" if place else "why", said) for place, said in enumerate(call["explanation"])]
+
+
+def _known(call: dict[str, Any]) -> dict[str, Any]:
+    """What a provider's messages say of a call."""
+    return {
         "call": call["call_sid"],
         "state": call["state"],
         "from, to": " → ".join(filter(None, (call["from"], call["to"]))),
@@ -181,22 +178,6 @@ def _lines(call: dict[str, Any]) -> list[str]:
         "address": call["recording_url"],
         "odd": ", ".join(call["warnings"]),
     }
-    lines = [f"[bold]{name:<10}[/bold] {escape(str(value))}" for name, value in known.items() if value]
-    for each in call["recordings"]:
-        where = f"s3://{each['bucket']}/{each['object_key']}" if each["object_key"] else each["source_identity"]
-        length = f", {each['duration_s']:.1f} s" if each["duration_s"] is not None else ""
-        score = f", quality {each['quality_score']:.2f}" if each["quality_score"] is not None else ""
-        lines.append(f"[bold]recording[/bold]  {each['id']} {each['state']}{length}{score}: {escape(str(where))}")
-    for each in call["tasks"]:
-        lines.append(
-            f"[bold]task[/bold]       {each['ls_task_id'] or '-'} {each['state']}: {escape(each['url'] or '')}"
-        )
-    for each in call["messages"]:
-        lines.append(
-            f"[bold]message[/bold]    {each['received_at']} {each['source']}, {each['copies']} times, {each['state']}"
-        )
-    return lines + [f"[bold]{'why' if not place else '':<10}[/bold] {escape(said)}" for place, said in
-                    enumerate(call["explanation"])]  # fmt: skip
 
 
 def _date(text: str) -> date:

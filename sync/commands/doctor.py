@@ -18,10 +18,10 @@ from typing import Annotated, Any
 
 import sqlalchemy as sa
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from ml_backend import certificates, private, serving, settings, storage
+from ml_backend.commands import printing
 from ml_backend.context import Context
 from ml_backend.db import Database
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError
@@ -39,8 +39,18 @@ from sync.label_studio.client import LabelStudioClient, client_of
 app = typer.Typer(add_completion=False)
 
 OK, WARN, FAIL, SKIPPED = "ok", "warning", "failed", "skipped"
-MARKS = {OK: "[green]✓[/]", WARN: "[yellow]![/]", FAIL: "[red]✗[/]", SKIPPED: "[dim]-[/]"}
+MARKS = {OK: ("✓", "green"), WARN: ("!", "yellow"), FAIL: ("✗", "red"), SKIPPED: ("-", "dim")}
 TESTED = "1.23"  # the release of Label Studio this service is tested with
+
+
+# What a world needs to be well before it can be looked at: everything reads tables, a project is attached through
+# Label Studio.
+_AFTER = {
+    "model": ("database",),
+    "exotel": ("database",),
+    "label studio": ("database",),
+    "projects": ("database", "label studio"),
+}
 
 
 @dataclass(frozen=True)
@@ -64,17 +74,20 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     if as_json:
         typer.echo(json.dumps({"well": not failed, "findings": [asdict(f) for f in findings]}, ensure_ascii=False))
     else:
-        console = Console(soft_wrap=True, highlight=False)
         for finding in findings:
-            console.print(f"{MARKS[finding.state]} {finding.world:<13} {escape(finding.sentence)}")
+            mark, style = MARKS[finding.state]
+            printing.say(Text.assemble((mark, style), f" {finding.world:<13} {finding.sentence}"))
             if finding.next_step and finding.state != OK:
-                console.print(f"                {escape(finding.next_step)}")
+                printing.say(f"                {finding.next_step}")
     raise typer.Exit(1 if failed else 0)
 
 
 def examine(found: Settings) -> Iterator[Finding]:
-    """Every finding, world by world; one world's failure does not hide the next."""
-    database = Database(found.database)
+    """Every finding, world by world; one world's failure does not hide the next.
+
+    What cannot be looked at before something else is mended says so, instead of a next step that is not true yet.
+    """
+    database, failed = Database(found.database), set[str]()
     try:
         context = Context(found, database, storage.open_store(found))
         for world, look in (
@@ -88,7 +101,13 @@ def examine(found: Settings) -> Iterator[Finding]:
             ("label studio", _label_studio),
             ("projects", _projects),
         ):
-            yield from _guarded(world, look, context)
+            if before := next((each for each in _AFTER.get(world, ()) if each in failed), None):
+                yield Finding(world, SKIPPED, f"Looked at once the {before} is mended; run `doctor` again then.")
+                continue
+            for finding in _guarded(world, look, context):
+                if finding.state == FAIL:
+                    failed.add(world)
+                yield finding
     finally:
         database.dispose()
 

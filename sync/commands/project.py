@@ -9,11 +9,9 @@ from typing import Annotated, Any
 
 import sqlalchemy as sa
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from ml_backend import db, jobs, settings, tables
+from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
 from ml_backend.labelling import configs
@@ -72,12 +70,11 @@ def attach(
     planned = pipeline.plan(context, project_id)
     changes = [change.sentence for change in planned.changes if change.needed]
     if not as_json:
-        console = Console(soft_wrap=True)
-        console.print(escape(f"Project {project_id}, {planned.project.get('title')}:"))
+        printing.say(f"Project {project_id}, {planned.project.get('title')}:")
         for sentence in changes or ["Nothing has to change."]:
-            console.print(escape(f"  - {sentence}"))
+            printing.say(f"  - {sentence}")
         for sentence in (*planned.notices, *planned.warnings):
-            console.print(escape(f"  ! {sentence}"))
+            printing.say(f"  ! {sentence}")
     facts = {"changes": changes, "notices": list(planned.notices), "warnings": list(planned.warnings)}
     if dry_run:
         if as_json:
@@ -195,16 +192,17 @@ def list_projects(as_json: AsJson = False) -> None:
     if not rows:
         typer.echo("There are no projects. `python -m ml_backend project create` makes one.")
         return
-    table = Table(box=None, pad_edge=False)
-    for title in ("project", "title", "state", "draft label", "open", "annotated", "with draft", "refused", "why"):
-        table.add_column(title, overflow="fold")
+    lines = []
     for row in rows:
         counts = row["tasks"]
         waiting = f" (+{counts['waiting']} waiting)" if counts["waiting"] else ""
         numbers = (f"{counts['open']}{waiting}", counts["annotated"], counts["drafted"], counts["refused"])
-        cells = (row["project"], row["title"], row["state"], row["draft_label"], *numbers, row["reason"] or "")
-        table.add_row(*(escape(str(cell)) for cell in cells))
-    Console().print(table)
+        cells = (row["project"], row["title"], row["state"], row["draft_label"], *numbers, _why(row))
+        lines.append([str(cell) for cell in cells])
+    printing.table(
+        ("project", "title", "state", "draft label", "open", "annotated", "with draft", "refused", "why"), lines,
+        right=("open", "annotated", "with draft", "refused"),
+    )  # fmt: skip
 
 
 def as_dict(context: Context, row: sa.Row[Any]) -> dict[str, Any]:
@@ -218,6 +216,13 @@ def as_dict(context: Context, row: sa.Row[Any]) -> dict[str, Any]:
         drafted = {bool(found[0]): int(found[1]) for found in connection.execute(of_each.group_by(tasks.c.blind))}
         reasons = sa.select(sa.func.count()).where(tasks.c.project_id == row.id, tasks.c.reason_code.is_not(None))
         refused = connection.execute(reasons.where(tasks.c.state.in_(("open", "refused")))).scalar_one()
+        why = connection.execute(
+            sa.select(tasks.c.reason_code, sa.func.count(), sa.func.min(tasks.c.reason))
+            .where(tasks.c.project_id == row.id, tasks.c.reason_code.is_not(None))
+            .where(tasks.c.state.in_(("open", "refused")))
+            .group_by(tasks.c.reason_code)
+            .order_by(sa.func.count().desc())
+        ).all()
     return {
         "project": row.ls_project_id,
         "title": row.title or "",
@@ -236,7 +241,14 @@ def as_dict(context: Context, row: sa.Row[Any]) -> dict[str, Any]:
             "blind": drafted.get(True, 0),
         },
         "reason": row.reason,
+        "refusals": [{"code": code, "number": int(number), "example": reason} for code, number, reason in why],
     }
+
+
+def _why(row: dict[str, Any]) -> str:
+    """Why the project is as it is, and why tasks of it have no draft."""
+    of_tasks = [f"{each['number']} {each['code']}: {each['example']}" for each in row["refusals"]]
+    return " ".join(filter(None, (row["reason"], *of_tasks)))
 
 
 def _add(context: Context, project: sa.Row[Any], bucket: str, keys: list[str], blind_share: float) -> tuple[int, int]:

@@ -9,10 +9,9 @@ from typing import Annotated, Any
 
 import sqlalchemy as sa
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from ml_backend import jobs, settings, tables
+from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import KaanError
 from ml_backend.running import processes, transport
@@ -90,7 +89,8 @@ def _waiting(context: Context) -> list[dict[str, Any]]:
         oldest = tables.UtcTime().process_result_value(row.oldest, None)
         late_s = (now - oldest).total_seconds() if oldest else 0.0
         for_whom = "a person" if row.priority == jobs.WAITED_FOR else "new calls" if row.priority < 100 else "back-fill"
-        found.append({"name": row.name, "number": row.number, "for": for_whom, "oldest_due_s": max(0, round(late_s))})
+        entry = {"name": row.name, "number": row.number, "for": for_whom, "oldest_due_s": max(0, round(late_s))}
+        found.append({**entry, "due": late_s >= 0})
     return found
 
 
@@ -143,11 +143,13 @@ def _trouble(context: Context, facts: dict[str, Any]) -> list[str]:
         if not any(_is_role(other, role) for other in alive):
             command = role.replace("-", " ")
             found.append(f"No {role} is running. Start it: `python -m ml_backend {command}`.")
+    found += _nobody_for(context, facts["waiting"], alive)
     if facts["oldest_due_s"] > LATE.total_seconds():
         latest = max(facts["waiting"], key=lambda entry: int(entry["oldest_due_s"]))
-        found.append(
-            f"{latest['name']} has been due for {latest['oldest_due_s'] // 60} minutes. {_who_runs(latest, alive)}"
-        )
+        role = f"worker-{_queue_of(latest)}"
+        if role in NEEDED or any(_is_role(other, role) for other in alive):  # else it was said already
+            minutes = latest["oldest_due_s"] // 60
+            found.append(f"{latest['name']} has been due for {minutes} minutes. {_who_runs(latest, alive)}")
     bad = sum(facts["jobs"].get(state, 0) for state in ENDED_BADLY)
     if bad:
         found.append(f"{bad} jobs ended badly: `python -m ml_backend jobs list --trouble`.")
@@ -172,8 +174,24 @@ def _redis(context: Context) -> list[str]:
     return []
 
 
+def _nobody_for(context: Context, waiting: list[dict[str, Any]], alive: set[str]) -> list[str]:
+    """Work that is due and that no process takes, by queue: those of NEEDED are named already."""
+    found = []
+    for queue in jobs.QUEUES:
+        role = f"worker-{queue}"
+        due = [each for each in waiting if each["due"] and _queue_of(each) == queue]
+        if due and role not in NEEDED and not any(_is_role(other, role) for other in alive):
+            what = ", ".join(f"{each['number']} {each['name']}" for each in due)
+            found.append(f"Waiting for a worker: {what}. {processes.waits_for(context.db, queue)}")
+    return found
+
+
+def _queue_of(waiting: dict[str, Any]) -> str:
+    return jobs.KINDS[waiting["name"]].queue if waiting["name"] in jobs.KINDS else ""
+
+
 def _who_runs(waiting: dict[str, Any], alive: set[str]) -> str:
-    queue = jobs.KINDS[waiting["name"]].queue if waiting["name"] in jobs.KINDS else ""
+    queue = _queue_of(waiting)
     if queue and not any(_is_role(role, f"worker-{queue}") for role in alive):
         return f"Nobody runs the queue {queue}: `python -m ml_backend worker {queue}`, or `jobs run` once."
     return "`python -m ml_backend jobs list` shows what runs meanwhile."
@@ -185,11 +203,7 @@ def _is_role(found: str, wanted: str) -> bool:
 
 
 def _show(facts: dict[str, Any]) -> None:
-    console = Console(soft_wrap=True, highlight=False)
-
-    def line(title: str, text: str) -> None:
-        console.print(f"[bold]{title:<12}[/bold] {escape(text)}")
-
+    line = printing.fact
     line("processes", ", ".join(f"{p['role']} ({_span(p['up_s'])})" for p in facts["processes"]) or "none")
     line("jobs", ", ".join(f"{number} {state}" for state, number in facts["jobs"].items()) or "none")
     for entry in facts["waiting"]:
@@ -217,9 +231,9 @@ def _show(facts: dict[str, Any]) -> None:
     for entry in facts["ended_badly"]:
         line("ended badly", f"job {entry['job']} {entry['name']}: {entry['why']} [{entry['code']}]")
     for sentence in facts["trouble"]:
-        console.print(f"[red]trouble[/red]      {escape(sentence)}")
+        line("trouble", sentence, style="red")
     if not facts["trouble"]:
-        console.print("[green]all well[/green]")
+        printing.say("all well", style="green")
 
 
 def _span(seconds: float) -> str:

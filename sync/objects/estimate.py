@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import jobs
+from ml_backend import amounts, jobs
 from ml_backend.context import Context
 from ml_backend.tables import jobs as job_rows
 from ml_backend.tables import recordings, tasks
@@ -43,8 +43,8 @@ class Estimate:
     def sentences(self) -> list[str]:
         """For the screen."""
         return [
-            f"{self.calls} calls with {self.audio_hours:.1f} hours of audio are new.",
-            f"Hearing them takes about {self.compute_hours:.1f} hours on the workers as they are now.",
+            f"{self.calls} calls with {amounts.duration(3600 * self.audio_hours)} of audio are new.",
+            f"Hearing them takes about {amounts.duration(3600 * self.compute_hours)} on the workers as they are now.",
             f"About {self.tasks} tasks would come of them, at most {self.tasks_open_at_once} open at once.",
             *self.notes,
         ]
@@ -57,8 +57,8 @@ def of_calls(context: Context, *, calls: int, audio_s: float, basis: str, speed:
     settings = context.settings
     return Estimate(
         calls=calls,
-        audio_hours=round(audio_s / 3600, 2),
-        compute_hours=round(audio_s / 3600 / pace, 2),
+        audio_hours=round(audio_s / 3600, 4),
+        compute_hours=round(audio_s / 3600 / pace, 4),
         tasks=round(share),
         tasks_open_at_once=min(round(share), settings.max_open_tasks),
         notes=(f"Audio: {basis}", pace_note, share_note),

@@ -71,7 +71,7 @@ def due(connection: Connection, bucket: str, days: int | None) -> dict[str, Any]
     oldest = goes[2]
     return {
         "recordings": int(goes[0]),
-        "hours": round(float(goes[1]) / 3600, 2),
+        "hours": round(float(goes[1]) / 3600, 4),
         "oldest": oldest.isoformat() if isinstance(oldest, datetime) else oldest,
         "held": int(connection.execute(_older(bucket, days, number).where(_held())).scalar_one()),
         "in_use": int(connection.execute(_older(bucket, days, number).where(~_held(), _in_use())).scalar_one()),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
+
+from ml_backend import amounts
+from ml_backend.commands import printing
 
 SIGNS = {
     "unsure-unchanged": "keeps unsure drafts far more often than others",
@@ -20,26 +21,28 @@ LEAKS = {
 }  # fmt: skip
 
 
-def show(body: dict[str, Any], console: Console) -> None:
+def show(body: dict[str, Any]) -> None:
     """Print the report."""
     total = body["annotations"]
     line = f"{total['all']:,} annotations of {total['tasks']:,} tasks by {total['people']} people"
-    console.print(f"[bold]{line}[/bold], {total['audio_s'] / 3600:.1f} h of audio; {total['drafted']:,} from a draft, "
-                  f"{total['blind']:,} blind, {total['before_attach']:,} from before", highlight=False)  # fmt: skip
+    printing.say(
+        f"{line}, {amounts.duration(total['audio_s'])} of audio; {total['drafted']:,} from a draft, "
+        f"{total['blind']:,} blind, {total['before_attach']:,} from before"
+    )
     if not total["all"]:
         return
-    _section(console, "Agreement between people", _agreement(body))
-    _section(console, "Time", _time(body["review_time"]))
-    _section(console, "Rejected and skipped", _rejection(body["rejection"]))
-    _drafts(console, body["drafts"])
-    _people(console, body["people"])
+    _section("Agreement between people", _agreement(body))
+    _section("Time", _time(body["review_time"]))
+    _section("Rejected and skipped", _rejection(body["rejection"]))
+    _drafts(body["drafts"])
+    _people(body["people"])
     gold = body["gold"]
     rates = f"WER {percent(gold['wer'])}, right {percent(gold['right'])}"
     said = f"{gold['answers']} answers on {gold['tasks']} tasks: {rates}"
-    _section(console, "Gold tasks", [said] if gold["answers"] else ["none answered"])
-    _section(console, "Accepted unread", _stamping(body["stamping"]))
-    _section(console, "Twice in the material", _duplicates(body["duplicates"]))
-    _section(console, "On two sides of a split", _leaks(body["leaks"]))
+    _section("Gold tasks", [said] if gold["answers"] else ["none answered"])
+    _section("Accepted unread", _stamping(body["stamping"]))
+    _section("Twice in the material", _duplicates(body["duplicates"]))
+    _section("On two sides of a split", _leaks(body["leaks"]))
 
 
 def percent(figure: dict[str, Any]) -> str:
@@ -53,10 +56,11 @@ def short(figure: dict[str, Any]) -> str:
     return f"{100 * figure['value']:.1f} %" if figure["value"] is not None else "too few"
 
 
-def _section(console: Console, title: str, lines: list[str]) -> None:
-    console.print(f"\n[bold]{title}[/bold]")
+def _section(title: str, lines: list[str]) -> None:
+    printing.say()
+    printing.say(title, style="bold")
     for line in lines:
-        console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
+        printing.say(f"  {line}")
 
 
 def _agreement(body: dict[str, Any]) -> list[str]:
@@ -94,31 +98,25 @@ def _rejection(body: dict[str, Any]) -> list[str]:
     ]
 
 
-def _drafts(console: Console, versions: list[dict[str, Any]]) -> None:
-    console.print("\n[bold]Drafts, by the model that made them[/bold]")
-    if not versions:
-        console.print("  none were judged so far")
-        return
-    table = Table(box=None, pad_edge=False, padding=(0, 2))
-    for title in ("  model version", "annotations", "words changed", "without suspects", "accepted as they were"):
-        table.add_column(title, no_wrap=True)
+def _drafts(versions: list[dict[str, Any]]) -> None:
+    _section("Drafts, by the model that made them", [] if versions else ["none were judged so far"])
+    rows = []
     for one in versions:
         rest = short(one["without_suspects"]["edit_rate"])
         shares = (percent(one["edit_rate"]), rest, percent(one["accepted_unchanged"]))
-        table.add_row(f"  {escape(one['model_version'])}", f"{one['annotations']:,}", *shares)
-    console.print(table)
+        rows.append((one["model_version"], f"{one['annotations']:,}", *shares))
+    if rows:
+        titles = ("model version", "annotations", "words changed", "without suspects", "accepted as they were")
+        printing.table(titles, rows, right=("annotations",), indent=2)
 
 
-def _people(console: Console, people: list[dict[str, Any]]) -> None:
-    console.print("\n[bold]People[/bold]")
-    table = Table(box=None, pad_edge=False, padding=(0, 2))
-    titles = ("  person", "done", "s/min", "changed", "unchanged", "to others", "to gold", "rejected", "stamped")
-    for title in titles:
-        table.add_column(title, no_wrap=True, justify="left" if title == "  person" else "right")
+def _people(people: list[dict[str, Any]]) -> None:
+    _section("People", [] if people else ["nobody so far"])
+    rows = []
     for one in people:
         pace = one["time"]["seconds_per_audio_minute"]
-        table.add_row(
-            f"  {one['annotator'] or 'unknown'}",
+        rows.append((
+            str(one["annotator"] or "unknown"),
             f"{one['annotations']:,}",
             f"{pace:.0f}" if pace is not None else "too few",
             short(one["edit_rate"]),
@@ -126,9 +124,11 @@ def _people(console: Console, people: list[dict[str, Any]]) -> None:
             short(one["agreement"]["wer"]),
             short(one["gold"]["wer"]),
             short(one["rejected"]),
-            f"[red]{one['stamped']}[/red]" if one["signs"] else str(one["stamped"]),
-        )
-    console.print(table)
+            Text(str(one["stamped"]), style="red") if one["signs"] else str(one["stamped"]),
+        ))  # fmt: skip
+    if rows:
+        titles = ("person", "done", "s/min", "changed", "unchanged", "to others", "to gold", "rejected", "stamped")
+        printing.table(titles, rows, right=titles[1:], indent=2)
 
 
 def _stamping(body: dict[str, Any]) -> list[str]:

@@ -7,12 +7,10 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from ml_backend import annotations as reading
 from ml_backend import log, projects, settings, tables
+from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
 from training.commands import annotation_summary, gold
@@ -21,7 +19,6 @@ from training.quality.reading import Scope
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="What people wrote, and how good it is.")
 app.add_typer(gold.app, name="gold")
 
-WIDE = 120  # columns from which a list shows everything
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Project = Annotated[int | None, typer.Option(min=1, help="Only this project, by its number in Label Studio.")]
 Days = Annotated[int | None, typer.Option(min=1, help="Only annotations of the last so many days.")]
@@ -53,16 +50,11 @@ def list_annotations(
     if as_json:
         typer.echo(json.dumps({"annotations": found}, ensure_ascii=False))
         return
-    console = _console()
-    wide = console.width >= WIDE
-    table = Table(box=None, pad_edge=False, expand=True)
-    for title in ("annotation", "task", "person", "when (UTC)", *(("lang", "time", "quality") if wide else ())):
-        table.add_column(title, no_wrap=True)
-    table.add_column("draft", no_wrap=True)
-    table.add_column("text", no_wrap=True, overflow="ellipsis", ratio=1)
-    for one in found:
-        table.add_row(*_row(one, wide=wide))
-    console.print(table if found else "There are no such annotations.")
+    if not found:
+        printing.say("There are no such annotations.")
+        return
+    titles = ("annotation", "task", "person", "when (UTC)", "lang", "time", "quality", "draft", "text")
+    printing.table(titles, map(_row, found), right=("annotation", "task", "time"))
 
 
 @app.command()
@@ -78,9 +70,8 @@ def show(
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False, default=str))
         return
-    console = Console()
     for title, text in _lines(found):
-        console.print(f"[bold]{title:<11}[/bold] {escape(text)}", soft_wrap=True, highlight=False)
+        printing.fact(title, text, width=11)
 
 
 @app.command()
@@ -103,15 +94,15 @@ def summary(
     if as_json:
         typer.echo(json.dumps(body, ensure_ascii=False))
         return
-    annotation_summary.show(body, _console())
+    annotation_summary.show(body)
 
 
-def _row(one: dict[str, Any], *, wide: bool) -> tuple[str, ...]:
+def _row(one: dict[str, Any]) -> tuple[str, ...]:
     took = f"{one['lead_time_s']:.0f} s" if one["lead_time_s"] else ""
-    more = (one["language"] or "", took, one["quality"] or "") if wide else ()
+    more = (one["language"] or "", took, one["quality"] or "")
     when = (one["created_at"] or "").replace("T", " ").removesuffix("Z")
     start = (str(one["id"]), str(one["ls_task_id"] or "-"), str(one["annotator"] or "-"), when)
-    return (*start, *more, _draft(one), escape((one["text"] or "").replace("\n", " ")))
+    return (*start, *more, _draft(one), one["text"] or "")
 
 
 def _draft(one: dict[str, Any]) -> str:
@@ -162,12 +153,6 @@ def _row_of(context: Context, ls_project_id: int | None) -> int | None:
 
 def _since(days: int | None) -> datetime | None:
     return tables.now() - timedelta(days=days) if days else None
-
-
-def _console() -> Console:
-    """Standard output; into a pipe or a file, lines as long as they need to be."""
-    console = Console()
-    return console if console.is_terminal else Console(width=200)
 
 
 def _open() -> Context:

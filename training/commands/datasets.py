@@ -10,11 +10,9 @@ from typing import Annotated, Any
 
 import sqlalchemy as sa
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from ml_backend import settings
+from ml_backend import amounts, settings
+from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
 from ml_backend.tables import datasets
@@ -41,20 +39,24 @@ def list_(
     if as_json:
         typer.echo(json.dumps({"datasets": [told(row) for row in found]}, ensure_ascii=False))
         return
-    table = Table(box=None, pad_edge=False)
-    for title in ("dataset", "rows", "hours", "train", "validation", "test", "state", "manifest", "made at, UTC"):
-        table.add_column(title, no_wrap=True)
+    if not found:
+        printing.say("There is no dataset yet: `python -m ml_backend export` makes one.")
+        return
+    lines = []
     for row in found:
         counts = row.counts or {}
         parts = [
             f"{counts.get('splits', {}).get(split, {}).get('rows', 0):,}" for split in ("train", "validation", "test")
         ]
-        table.add_row(
-            f"{row.name}@{row.version}", f"{counts.get('rows', 0):,}", f"{counts.get('hours', 0):.2f}", *parts,
-            row.state, row.manifest_sha256[:12], f"{row.created_at:%Y-%m-%d %H:%M}",
-        )  # fmt: skip
-    console = Console()
-    (console if console.is_terminal else Console(width=200)).print(table if found else "There is no dataset yet.")
+        audio = amounts.duration(3600 * counts.get("hours", 0))
+        lines.append((
+            f"{row.name}@{row.version}", f"{counts.get('rows', 0):,}", audio, *parts,
+            dataset.state_of(context, row), row.manifest_sha256[:12], f"{row.created_at:%Y-%m-%d %H:%M}",
+        ))  # fmt: skip
+    titles = ("dataset", "rows", "audio", "train", "validation", "test", "state", "manifest", "made at, UTC")
+    printing.table(titles, lines, right=titles[1:6])
+    if any(line[6] == dataset.UNFINISHED for line in lines):
+        printing.say("An unfinished version is finished, or replaced, by the next `export` of that name.")
 
 
 @app.command()
@@ -75,25 +77,24 @@ def show(
     if card:
         typer.echo(_card(context, row))
         return
-    console = Console(soft_wrap=True, highlight=False)
     counts = row.counts or {}
-    console.print(f"[bold]{escape(row.name)}@{row.version}[/bold] ({row.state}), manifest {row.manifest_sha256}")
-    if row.reason:
-        console.print(escape(row.reason))
-    console.print(
-        f"{counts.get('rows', 0):,} rows, {counts.get('hours', 0):.2f} hours; filters: {row.filters or 'none'}"
-    )
+    state = dataset.state_of(context, row)
+    printing.say(f"{row.name}@{row.version} ({state}), manifest {row.manifest_sha256}", style="bold")
+    if row.reason or state == dataset.UNFINISHED:
+        printing.say(row.reason or str(dataset.unfinished(context, row)))
+    filters = ", ".join(f"{name} {value}" for name, value in (row.filters or {}).items())
+    audio = amounts.duration(3600 * counts.get("hours", 0))
+    printing.say(f"{counts.get('rows', 0):,} rows, {audio} of audio; filters: {filters or 'none'}")
     for title in ("splits", "languages", "scripts", "snr_bands", "accents", "qualities", "sources"):
         for place, (entry, numbers) in enumerate(counts.get(title, {}).items()):
-            head = title.replace("_", " ") if not place else ""
             speakers = f", {numbers['speakers']:,} speakers" if "speakers" in numbers else ""
-            console.print(
-                f"[bold]{head:<12}[/bold] {escape(entry)}: {numbers['rows']:,} rows, {numbers['hours']:.2f} h{speakers}"
-            )
+            said = f"{entry}: {numbers['rows']:,} rows, {amounts.duration(3600 * numbers['hours'])}{speakers}"
+            printing.fact(title.replace("_", " ") if not place else "", said)
     for reason, number in counts.get("excluded", {}).items():
-        console.print(f"{'left out':<12} {number:,} {escape(reason)}")
+        printing.fact("left out", f"{number:,} {reason}", style="")
     for form, made in (row.renderings or {}).items():
-        console.print(f"{form:<12} {len(made['files'])} files under datasets/{row.name}/{row.version}/{form}/")
+        said = f"{len(made['files'])} files under datasets/{row.name}/{row.version}/{form}/"
+        printing.fact(form, said, style="")
 
 
 @app.command()
@@ -127,7 +128,9 @@ def diff(
         before = ", ".join(f"{name} {value}" for name, value in (line["before"] or {}).items())
         was = f"  (was {before})" if before else ""
         span = f"{line['start_s']:.2f}-{line['end_s']:.2f} s"
-        typer.echo(f"  {line['what']:<8} {line['id']} {line['split']:<10} {span}  {line['text'][:60]}{was}")
+        typer.echo(
+            f"  {line['what']:<8} {line['id']} {line['split']:<10} {span}  {amounts.shortened(line['text'], 60)}{was}"
+        )
     if sum(numbers.values()) > len(shown):
         typer.echo(f"  … and {sum(numbers.values()) - len(shown):,} more")
     typer.echo("The test set is the same." if same_test else "The test set differs: score both models on the new one.")

@@ -6,33 +6,31 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from ml_backend import default_model, registry, settings
+from ml_backend import amounts, default_model, registry, settings
+from ml_backend.commands import printing
 from ml_backend.context import open_context
 from training import dataset as datasets
 from training import evaluation, promotion
 
 
 def evaluate(
-    version: Annotated[str, typer.Argument(help="Model version, from `models list`, or champion.")],
+    version: Annotated[str, typer.Argument(help="Model version, from `models list`; also champion or newest.")],
     dataset: Annotated[str, typer.Option(help="name, name@version or id; by default the newest test set.")] = "",
     again: Annotated[bool, typer.Option("--again", help="Score anew, though there are scores.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Let a version hear a test set, and count what it got wrong under four readings.
 
-    Example: python -m ml_backend evaluate kaan-tiny-44e83820 --dataset calls
+    Example: python -m ml_backend evaluate champion --dataset calls
     """
     context = open_context(settings.load())
     default_model.ensure(context)
-    chosen = registry.champion(context) if version == registry.CHAMPION else registry.find(context, version)
+    chosen = registry.find(context, version)
     dataset_id = int(datasets.find_whole(context, dataset).id) if dataset else promotion.newest_test_set(context)
-    told = Console(stderr=True, highlight=False)
     found = evaluation.evaluate(
         context, chosen, dataset_id, again=again,
-        report=lambda fraction, note: told.print(f"{100 * fraction:3.0f} %  {note}"),
+        report=printing.progress,
     )  # fmt: skip
     if as_json:
         body = {"evaluation": found.id, "version": found.version, "dataset_id": found.dataset_id}
@@ -42,34 +40,31 @@ def evaluate(
 
 
 def _print(found: evaluation.Evaluation) -> None:
-    console, scores = Console(highlight=False), found.scores
-    console.print(
+    scores = found.scores
+    printing.say(
         f"{found.version}: {scores['utterances']:,} utterances of {scores['calls']:,} calls and "
         f"{scores['callers']:,} callers, {scores['words']:,} words (evaluation {found.id})"
     )
-    table = Table("", "words wrong", "95 % between", "characters wrong", box=None, pad_edge=False)
+    rows = []
     for name, one in scores["rates"].items():
-        wer, cer = one["wer"], one["cer"]
-        if wer and cer:
-            table.add_row(name, _percent(wer[0]), f"{_percent(wer[1])} and {_percent(wer[2])}", _percent(cer[0]))
+        if one["wer"] and one["cer"]:
+            rows.append((name, _percent(one["wer"][0]), amounts.between(one["wer"]), _percent(one["cer"][0]), ""))
     for kind, some in scores["slices"].items():
         for name, one in some.items():
-            wer = one["wer"]
-            table.add_row(
-                f"{kind}: {name}", _percent(wer[0]) if wer else "-",
-                f"{_percent(wer[1])} and {_percent(wer[2])}" if wer else "", f"{one['calls']:,} calls",
-            )  # fmt: skip
-    console.print(table)
+            wrong, between = (_percent(one["wer"][0]), amounts.between(one["wer"])) if one["wer"] else ("-", "")
+            rows.append((f"{kind}: {name}", wrong, between, "", f"{one['calls']:,}"))
+    titles = ("reading or slice", "words wrong", "95 % between", "characters wrong", "calls")
+    printing.table(titles, rows, right=titles[1:])
     right, empty, silence = scores["language_identification"], scores["empty"], scores["silence"]
-    console.print(f"language right: {right['count']} of {right['of']}; empty: {empty['count']} of {empty['of']}")
-    console.print(
+    printing.say(f"language right: {right['count']} of {right['of']}; empty: {empty['count']} of {empty['of']}")
+    printing.say(
         f"clips without speech that got words: {silence['with_words']} of {silence['of']}; "
         f"{scores['speed']['real_time_factor']} s per second of audio"
     )
     if scores["self_check"]:
-        console.print(f"self-check: {scores['self_check']}")
+        printing.say(f"self-check: {scores['self_check']}")
     if left_out := scores["left_out"]["learnt_from"]:
-        console.print(f"left out, because it learnt from them: {left_out:,} rows")
+        printing.say(f"left out, because it learnt from them: {left_out:,} rows")
 
 
 def _percent(rate: float) -> str:

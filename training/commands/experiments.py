@@ -8,10 +8,9 @@ from typing import Annotated, Any
 
 import sqlalchemy as sa
 import typer
-from rich.console import Console
-from rich.table import Column, Table
 
-from ml_backend import registry, routing, settings, tables
+from ml_backend import amounts, registry, routing, settings, tables
+from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput, PermanentError
 from ml_backend.tables import experiments
@@ -79,10 +78,14 @@ def list_(as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps({"experiments": [_facts(row) for row in rows]}, ensure_ascii=False))
         return
-    table = Table(Column("name", overflow="fold"), "kind", "share", "champion", "challenger", "state")
-    for row in rows:
-        table.add_row(row.name, row.kind, f"{row.traffic_share:.0%}", row.champion, row.challenger, row.state)
-    Console().print(table if rows else "No experiment was ever started.")
+    if not rows:
+        printing.say("No experiment was ever started.")
+        return
+    lines = [
+        (row.name, row.kind, f"{100 * row.traffic_share:.0f} %", row.champion, row.challenger, row.state)
+        for row in rows
+    ]
+    printing.table(("name", "kind", "share", "champion", "challenger", "state"), lines, right=("share",))
 
 
 @app.command()
@@ -128,25 +131,26 @@ def _say(context: Context, name: str, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(facts, ensure_ascii=False))
         return
-    console, outcome = Console(highlight=False), facts["outcome"] or {}
-    console.print(f"{facts['name']}: {facts['challenger']} against {facts['champion']}, {facts['state']}.")
+    outcome = facts["outcome"] or {}
+    printing.say(f"{facts['name']}: {facts['challenger']} against {facts['champion']}, {facts['state']}.")
     if facts["reason"]:
-        console.print(facts["reason"])
-    table = Table("", "champion", "challenger")
+        printing.say(facts["reason"])
+    lines = []
     sides = [outcome.get(side) or {} for side in (routing.CHAMPION, routing.CHALLENGER)]
     for title, key, form in (
-        ("calls", "calls", "{:d}"), ("words", "words", "{:d}"), ("words corrected", "wer", "{:.1%}"),
-        ("drafts corrected", "edit_rate", "{:.0%}"),
+        ("calls", "calls", "{:d}"), ("words", "words", "{:d}"), ("words corrected", "wer", "{:.1f} %"),
+        ("drafts corrected", "edit_rate", "{:.0f} %"),
         ("seconds of work per audio minute", "review_s_per_audio_minute", "{:.0f}"),
         ("draft there after (s)", "draft_after_s", "{:.0f}"), ("satisfaction", "satisfaction", "{:.2f}"),
     ):  # fmt: skip
-        table.add_row(title, *(form.format(side[key]) if side.get(key) is not None else "-" for side in sides))
-    console.print(table)
+        scale = 100 if form.endswith("%") else 1
+        cells = (form.format(scale * side[key]) if side.get(key) is not None else "-" for side in sides)
+        lines.append((title, *cells))
+    printing.table(("measure", "champion", "challenger"), lines, right=("champion", "challenger"))
     if outcome.get("interval"):
-        low, high = (100 * each for each in outcome["interval"])
-        console.print(
-            f"Difference {100 * outcome['difference']:+.1f} points, surely between {low:+.1f} and {high:+.1f}."
-        )
+        between = amounts.between([outcome["difference"], *outcome["interval"]], sign=True)
+        sure = "too few calls to say how sure" if between == amounts.TOO_FEW else f"surely between {between}"
+        printing.say(f"Difference {100 * outcome['difference']:+.1f} points, {sure}.")
 
 
 def _facts(row: sa.Row[Any]) -> dict[str, Any]:

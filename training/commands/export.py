@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ml_backend import jobs, settings
+from ml_backend import amounts, jobs, settings
 from ml_backend.context import Context, open_context
 from ml_backend.running import processes
 from ml_backend.tables import datasets
@@ -63,10 +63,16 @@ def export(
         typer.echo(json.dumps({**told(found), **places}, ensure_ascii=False))
         return
     counts = found.counts
-    typer.echo(f"{found.name} version {found.version}: {counts['rows']:,} rows, {counts['hours']:.2f} hours")
+    typer.echo(
+        f"{found.name} version {found.version}: {counts['rows']:,} rows, "
+        f"{amounts.duration(3600 * counts['hours'])} of audio"
+    )
     typer.echo(f"manifest {found.manifest_sha256}")
     for split, entry in counts["splits"].items():
-        typer.echo(f"  {split:<11}{entry['rows']:>9,} rows  {entry['hours']:>9.2f} h  {entry['speakers']:,} speakers")
+        typer.echo(
+            f"  {split:<11}{entry['rows']:>9,} rows  "
+            f"{amounts.duration(3600 * entry['hours']):>9}  {entry['speakers']:,} speakers"
+        )
     for reason, number in counts["excluded"].items():
         typer.echo(f"  left out   {number:>9,}  {reason}")
     for what, place in places.items():

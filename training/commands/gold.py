@@ -6,11 +6,9 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from ml_backend import log, settings
+from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
 from training.quality import gold, reading
@@ -64,17 +62,16 @@ def list_gold(as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
     if as_json:
         typer.echo(json.dumps({"gold": found}, ensure_ascii=False))
         return
-    console = Console()
-    table = Table(box=None, pad_edge=False)
-    for title in ("task", "project", "wanted", "answers", "right"):
-        table.add_column(title, no_wrap=True)
-    table.add_column("answer", overflow="fold")
-    for one in found:
-        numbers = (one["people"], one["answers"], one["right"])
-        table.add_row(
-            str(one["ls_task_id"] or "-"), escape(one["project"] or ""), *map(str, numbers), escape(one["text"])
-        )
-    console.print(table if found else "There are no gold tasks. `annotations gold add` makes one.")
+    if not found:
+        printing.say("There are no gold tasks. `annotations gold add` makes one.")
+        return
+    titles = ("task", "project", "wanted", "answers", "right", "answer")
+    rows = [
+        (str(one["ls_task_id"] or "-"), one["project"] or "", str(one["people"]), str(one["answers"]),
+         str(one["right"]), one["text"])
+        for one in found
+    ]  # fmt: skip
+    printing.table(titles, rows, right=titles[2:5])
 
 
 def _open() -> Context:

@@ -9,11 +9,10 @@ from typing import Annotated, Any
 
 import sqlalchemy as sa
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from ml_backend import jobs as job_kinds
 from ml_backend import projects, settings, tables
+from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
 from training.hotwords import job, reading, words
@@ -57,16 +56,15 @@ def list_words(
     if as_json:
         typer.echo(json.dumps({"hotwords": found}, ensure_ascii=False))
         return
-    console = Console(soft_wrap=True, highlight=False)
     for each in found:
-        _print(console, each)
+        _print(each)
     if not found:
-        console.print(
+        printing.say(
             "No word is on the list: it takes corrections of the same word in three recordings, by two callers."
         )
-        console.print("Corrections are counted every 15 minutes; `hotwords list --refresh` does it now.")
+        printing.say("Corrections are counted every 15 minutes; `hotwords list --refresh` does it now.")
     elif any(one["state"] == words.SUGGESTED for one in found):
-        console.print("Next: `hotwords approve ID --wait` hears recent calls with the word, and uses it if that helps.")
+        printing.say("Next: `hotwords approve ID --wait` hears recent calls with the word, and uses it if that helps.")
 
 
 @app.command()
@@ -100,7 +98,7 @@ def approve(
             f"{told['word']} is being checked on recent calls (job {job_id}); `hotwords list` says what came of it."
         )
     else:
-        _print(Console(soft_wrap=True, highlight=False), told)
+        _print(told)
     if told["state"] == words.REFUSED:
         raise typer.Exit(1)
 
@@ -134,21 +132,21 @@ def _row_of(context: Context, ls_project_id: int | None) -> int | None:
     return None if ls_project_id is None else projects.row_of(context, ls_project_id)
 
 
-def _print(console: Console, one: dict[str, Any]) -> None:
+def _print(one: dict[str, Any]) -> None:
     safe = _forms([form for form in one["heard"] if form["sure"]])
     others = _forms([form for form in one["heard"] if not form["sure"]][:MOST_SHOWN])
     where = f"project {one['project']}, {one['language']}"
-    console.print(
-        f"[bold]{one['id']} {escape(one['word'])}[/bold]  {where}: {one['state']}, in {one['recordings']} recordings"
+    printing.say(
+        f"{one['id']} {one['word']}  {where}: {one['state']}, in {one['recordings']} recordings"
         + (f"; heard as {others}" if others else "")
         + (f"; safe to correct: {safe}" if safe else "")
     )
     if one["reason"]:
-        console.print(f"    {escape(one['reason'])} \\[{one['code']}]")
+        printing.say(f"    {one['reason']} [{one['code']}]")
     check = one["check"]
     if check and one["way"]:
         now, chosen = check["ways"]["now"], check["ways"][one["way"]]
-        console.print(
+        printing.say(
             f"    applied as {one['way']}: wrong words where it is said {now['here']['word_edits']} -> "
             f"{chosen['here']['word_edits']} of {now['here']['words']}, elsewhere "
             f"{now['elsewhere']['word_edits']} -> {chosen['elsewhere']['word_edits']} of {now['elsewhere']['words']}"
@@ -156,4 +154,4 @@ def _print(console: Console, one: dict[str, Any]) -> None:
 
 
 def _forms(heard: list[dict[str, Any]]) -> str:
-    return escape(", ".join(f"{form['form']} ({form['times']} of {form['said']})" for form in heard))
+    return ", ".join(f"{form['form']} ({form['times']} of {form['said']})" for form in heard)

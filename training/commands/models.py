@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from ml_backend import adoption, default_model, registry, settings, versions
+from ml_backend.commands import printing
 from ml_backend.context import open_context
 from ml_backend.errors import InvalidInput
 from training import dataset as datasets
@@ -41,17 +39,16 @@ def list_(
     if as_json:
         typer.echo(json.dumps({"models": found}, ensure_ascii=False, default=str))
         return
-    table = Table(box=None, pad_edge=False)
-    for title in ("version", "serves", "languages", "wrong of 100", "last verdict", "made"):
-        table.add_column(title, overflow="fold")
+    lines = []
     for one in found:
         rate, verdict = one["wer"], one["verdict"]
         serves = ", ".join(f"{alias['alias']} {alias['language']}" for alias in one["aliases"])
-        table.add_row(
+        lines.append((
             one["version"], serves or ("rolled back" if one["rolled_back_at"] else ""), ", ".join(one["languages"]),
             f"{100 * rate:.1f}" if rate is not None else "", verdict or "", f"{one['made_at']:%Y-%m-%d %H:%M}",
-        )  # fmt: skip
-    Console(width=None if Console().is_terminal else 160).print(table)
+        ))  # fmt: skip
+    titles = ("version", "serves", "languages", "wrong of 100", "last verdict", "made at, UTC")
+    printing.table(titles, lines, right=("wrong of 100",))
 
 
 @app.command()
@@ -65,19 +62,16 @@ def show(version: Name, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False, default=str))
         return
-    console = Console(soft_wrap=True, highlight=False)
     for name, text in _facts(found):
-        console.print(f"[bold]{name:<15}[/bold] {escape(text)}")
+        printing.fact(name, text, width=15)
     for one in found["evaluations"]:
         against = f" against {one['against']}" if one["against"] else ""
-        console.print(f"[bold]evaluation {one['evaluation']:<4}[/bold] {one['at']:%Y-%m-%d %H:%M}{against}")
+        printing.fact(f"evaluation {one['evaluation']}", f"{one['at']:%Y-%m-%d %H:%M}{against}", width=15)
         for line in one["words"] or [f"{100 * one['wer']:.1f} of 100 words wrong" if one["wer"] is not None else ""]:
-            console.print(f"                {escape(line)}")
+            printing.fact("", line, width=15)
     for one in found["history"]:
         moved = f"{one['at']:%Y-%m-%d %H:%M} {one['from'] or 'nothing'} -> {one['to']}"
-        console.print(
-            f"[bold]{one['alias']} {one['language']:<6}[/bold] {moved}, {escape(one['who'])}: {escape(one['why'])}"
-        )
+        printing.fact(f"{one['alias']} {one['language']}", f"{moved}, {one['who']}: {one['why']}", width=15)
 
 
 def _facts(found: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -6,9 +6,9 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ml_backend import registry, settings
+from ml_backend.commands import printing
 from ml_backend.context import open_context
 from ml_backend.errors import InvalidInput, PermanentError
 from training import dataset as datasets
@@ -35,12 +35,11 @@ def promote(
     """
     context = open_context(settings.load())
     candidate = registry.find(context, version)
-    told = Console(stderr=True, highlight=False)
     dataset_id = int(datasets.find_whole(context, dataset).id) if dataset else None
     try:
         result = promotion.promote(
             context, candidate, who=WHO, why=why, language=language, force=force, dataset_id=dataset_id,
-            report=lambda fraction, note: told.print(f"{100 * fraction:3.0f} %  {note}"),
+            report=printing.progress,
         )  # fmt: skip
     except InvalidInput:
         raise

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import sqlalchemy as sa
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from ml_backend import devices, settings
+from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput, RetryableError
 from ml_backend.running import processes as alive
@@ -126,16 +125,18 @@ def list_(
     if as_json:
         typer.echo(json.dumps({"runs": [told(context, row) for row in found]}, ensure_ascii=False))
         return
-    table = Table(box=None, pad_edge=False)
-    for title in ("run", "kind", "state", "base", "progress", "version", "why"):
-        table.add_column(title, overflow="fold")
-    for row in found:
-        progress = following.sentence(row.progress) if row.progress else ""
-        table.add_row(
-            str(row.id), row.kind, training_runs.state_of(context, row), row.base_version or "", progress,
-            training_runs.version_of(context, row.id) or "", escape(row.reason or row.why or ""),
-        )  # fmt: skip
-    Console(width=None if Console().is_terminal else 200).print(table if found else "There is no training run yet.")
+    if not found:
+        printing.say("There is no training run yet.")
+        return
+    lines = [
+        (
+            str(row.id), row.kind, training_runs.state_of(context, row), row.base_version or "",
+            following.sentence(row.progress) if row.progress else "", training_runs.version_of(context, row.id) or "",
+            row.reason or row.why or "",
+        )
+        for row in found
+    ]  # fmt: skip
+    printing.table(("run", "kind", "state", "base", "progress", "version", "why"), lines, right=("run",))
 
 
 @app.command()
@@ -149,11 +150,8 @@ def show(run_id: RunId, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(facts, ensure_ascii=False))
         return
-    console = Console(soft_wrap=True, highlight=False)
-    for name, value in facts.items():
-        if value not in (None, "", {}):
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            console.print(f"[bold]{name:<12}[/bold] {escape(text)}")
+    for name, text in _in_words(facts):
+        printing.fact(name, text)
 
 
 @app.command()
@@ -180,14 +178,9 @@ def told(context: Context, row: Any) -> dict[str, Any]:
 
 
 def _here(context: Context, run_id: int, as_json: bool) -> None:
-    console = Console(stderr=True, highlight=False)
-
-    def report(fraction: float, note: str) -> None:
-        console.print(f"{100 * fraction:3.0f} %  {note}")
-
     try:
         with training_runs.device(context, run_id):
-            version = training_runs.execute(context, run_id, report=report)
+            version = training_runs.execute(context, run_id, report=printing.progress)
     except devices.Busy as busy:
         raise RetryableError(
             busy.code, busy.sentence, f"When that is done: python -m ml_backend train resume {run_id}"
@@ -199,6 +192,20 @@ def _here(context: Context, run_id: int, as_json: bool) -> None:
         typer.echo(f"Run {run_id} was cancelled.")
     else:
         typer.echo(f"Run {run_id} made {version}. Next: python -m ml_backend evaluate {version}")
+
+
+def _in_words(facts: dict[str, Any], within: str = "") -> Iterator[tuple[str, str]]:
+    """A run as titles and sentences: what is nested is named after what it belongs to."""
+    for name, value in facts.items():
+        title = f"{within} {name}".strip().replace("_", " ")
+        if value in (None, "", {}, []):
+            continue
+        if isinstance(value, dict) and any(isinstance(each, dict) for each in value.values()):
+            yield from _in_words(value, title)
+        elif isinstance(value, dict):
+            yield title, ", ".join(f"{key} {each}" for key, each in value.items() if each not in (None, "", [], {}))
+        else:
+            yield title, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _others(pairs: list[str]) -> dict[str, Any]:

@@ -7,10 +7,9 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
-from ml_backend import material, settings
+from ml_backend import amounts, material, settings
+from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="When models are trained, and what for.")
@@ -47,22 +46,24 @@ def _plain(value: Any) -> str:
 
 
 def _show(facts: dict[str, Any]) -> None:
-    console = Console(soft_wrap=True, highlight=False)
-
     def line(title: str, text: str) -> None:
-        console.print(f"[bold]{title:<13}[/bold] {escape(text)}")
+        printing.fact(title, text, width=13)
 
     line("new samples", f"{facts['said']} since the last run")
     for language, entry in facts["languages"].items():
         tests = f", {entry['blind']} for testing" if entry["blind"] else ""
-        line("", f"{language}: {entry['new']:,} new, {entry['accepted']:,} in all, {entry['hours']} h{tests}")
+        audio = amounts.duration(3600 * entry["hours"])
+        line("", f"{language}: {entry['new']:,} new, {entry['accepted']:,} in all, {audio}{tests}")
     for code, number in facts["excluded"].items():
         line("", f"{number:,} not used: {code}")
+    if facts["synthetic"]:
+        line("", f"{facts['synthetic']:,} not counted: synthetic voice, which is ours already")
     line("next run", _expected(facts))
     weekly = f"; a run with less each week: {facts['weekly']}" if facts["weekly"] else ""
     line("next check", _at(facts["next_check_at"]) + weekly)
     for run in facts["running"]:
-        line("running", f"run {run['run']} ({run['state']}, {run['step']}), asked by {run['asked_by']}: {run['why']}")
+        where = ", ".join(filter(None, (run["state"], run["step"])))
+        line("running", f"run {run['run']} ({where}), asked by {run['asked_by']}: {run['why']}")
     for job in facts["jobs"]:
         line("job", f"job {job['job']} is {job['state']} since {_at(job['since'])}")
     if not facts["running"] and not facts["jobs"]:
@@ -75,7 +76,8 @@ def _show(facts: dict[str, Any]) -> None:
 
 def _expected(facts: dict[str, Any]) -> str:
     if facts["expected_at"] is None:
-        return "no date: nothing was accepted in the last two weeks"
+        why = "nothing was accepted in the last two weeks" if facts["accepted"] else facts["why_none"].rstrip(".")
+        return f"no date: {why[:1].lower() + why[1:]}"
     if facts["new"] >= facts["threshold"]:
         return "at the next check"
     return f"about {facts['expected_at']:%Y-%m-%d}, at {facts['per_day']} samples a day"

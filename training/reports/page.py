@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ml_backend import amounts
 from training.reports import plot
 
 _SHOWN = 160
@@ -62,7 +63,7 @@ def _slices(body: dict[str, Any]) -> Iterator[str]:
     for one in (body["verdict"]["overall"], *body["verdict"]["slices"]):
         name = "all" if one["kind"] == "all" else f"{one['kind']}: {one['name']}"
         between = one["difference"]
-        told = f"{100 * between[0]:+.1f} ({100 * between[1]:+.1f} to {100 * between[2]:+.1f})" if between else ""
+        told = f"{100 * between[0]:+.1f} ({_between(between, sign='+')})" if between else ""
         cells = (_percent(one["before"]), _percent(one["now"]), told, "" if one["enough"] else "too few to judge")
         yield f"| {name} | {one['calls']:,} | {one['words']:,} | {' | '.join(cells)} |"
     yield ""
@@ -110,7 +111,14 @@ def _notes(body: dict[str, Any]) -> Iterator[str]:
 
 def _rate(scores: dict[str, Any], name: str, unit: str) -> str:
     found = scores["rates"][name][unit]
-    return f"{100 * found[0]:.1f} % ({100 * found[1]:.1f} to {100 * found[2]:.1f})" if found else "-"
+    return f"{100 * found[0]:.1f} % ({_between(found)})" if found else "-"
+
+
+def _between(interval: list[float], sign: str = "") -> str:
+    """Where it lies; an interval of no width says nothing."""
+    if interval[1] == interval[2]:
+        return amounts.TOO_FEW
+    return f"{100 * interval[1]:{sign}.1f} to {100 * interval[2]:{sign}.1f}"
 
 
 def _share(found: dict[str, Any]) -> str:

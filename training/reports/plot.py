@@ -1,4 +1,4 @@
-"""Verdict -> an SVG: word error rate by slice, before and now, with how many words each stands on."""
+"""Verdict -> an SVG: word error rate by slice, before and now with their intervals, and the words each stands on."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 FILE = "slices.svg"
 NEEDS = ("matplotlib",)
+_APART = 0.14  # of a row, between the two arms and its middle
 _BEFORE, _NOW, _WORSE = "#9aa0a6", "#1a73e8", "#d93025"
 
 
@@ -22,16 +23,25 @@ def svg(decided: dict[str, Any]) -> bytes:
     axes = figure.subplots()
     for place, one in enumerate(every):
         pale = 1.0 if one["enough"] else 0.35
-        before, now = 100 * one["before"], 100 * one["now"]
-        axes.plot([before, now], [place, place], color=_NOW if now <= before else _WORSE, alpha=pale, zorder=1)
-        axes.scatter([before], [place], color=_BEFORE, alpha=pale, zorder=2, label="before" if not place else None)
-        colour = _NOW if now <= before else _WORSE
-        axes.scatter([now], [place], color=colour, alpha=pale, zorder=3, label="now" if not place else None)
+        colour = _NOW if one["now"] <= one["before"] else _WORSE
+        arms = (("before", -_APART, _BEFORE), ("now", _APART, colour))
+        for arm, aside, paint in arms:  # one above the other, so that both are seen where they are the same
+            rate = 100 * one[arm]
+            axes.plot(
+                [rate], [place + aside], "o", color=paint, alpha=pale, zorder=3, gid=f"{arm}-{place}",
+                label=arm if not place else None,
+            )  # fmt: skip
+            between = one.get(f"{arm}_between")
+            if between and between[1] < between[2]:
+                axes.plot(
+                    [100 * between[1], 100 * between[2]], [place + aside] * 2, color=paint, alpha=pale, zorder=2,
+                    gid=f"{arm}-between-{place}",
+                )  # fmt: skip
     names = ["all" if one["kind"] == "all" else f"{one['kind']}: {one['name']}" for one in every]
     axes.set_yticks(range(len(every)), [f"{n} ({o['words']:,} words)" for n, o in zip(names, every, strict=True)])
     axes.invert_yaxis()
     axes.set_xlim(left=0)
-    axes.set_xlabel("wrong words in 100")
+    axes.set_xlabel("wrong words in 100, and where they lie with 95 % confidence")
     axes.grid(axis="x", alpha=0.3)
     if every:
         axes.legend(loc="lower right")

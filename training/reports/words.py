@@ -61,7 +61,9 @@ def _too_few(found: Verdict) -> Iterator[str]:
 
 def _sure(found: Verdict) -> Iterator[str]:
     between = found.overall.difference
-    if between is not None:
+    if between is not None and between.low == between.high:
+        yield f"The difference is {100 * between.value:+.1f} words in 100; too few calls to say how sure that is."
+    elif between is not None:
         yield (
             f"The difference is {100 * between.value:+.1f} words in 100, and lies between {100 * between.low:+.1f} "
             f"and {100 * between.high:+.1f} with 95 % confidence; less is better."

@@ -33,9 +33,14 @@ class Comparison:
     now: float | None
     difference: Interval | None
     enough: bool
+    before_between: Interval | None = None  # each arm by itself, over the same calls
+    now_between: Interval | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "difference": self.difference.to_json() if self.difference else None}
+        intervals = {
+            "difference": self.difference, "before_between": self.before_between, "now_between": self.now_between,
+        }  # fmt: skip
+        return {**asdict(self), **{name: one.to_json() if one else None for name, one in intervals.items()}}
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,8 @@ def _compare(
         kind, name, amount["calls"], amount["callers"], amount["words"], rates[0], rates[1],
         bootstrap.difference(sums) if total[2] else None,
         enough=amount["calls"] >= enough[0] and amount["words"] >= enough[1],
+        before_between=bootstrap.rate(sums[:, [0, 2]]) if total[2] else None,
+        now_between=bootstrap.rate(sums[:, [1, 2]]) if total[2] else None,
     )  # fmt: skip
 
 

@@ -79,7 +79,7 @@ def test_a_number_shows_all_calls_of_the_person(filled: Context, capsys: pytest.
 
 
 def test_an_unknown_call_is_a_plain_sentence(filled: Context, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "No call belongs to that." in said(capsys, "show", "nope", code=1)
+    assert "Nothing here has that name." in said(capsys, "show", "nope", code=1)
 
 
 def test_the_summary_balances(filled: Context, capsys: pytest.CaptureFixture[str]) -> None:

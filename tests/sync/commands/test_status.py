@@ -35,10 +35,14 @@ def runs(context: Context, role: str) -> None:
 
 
 def test_a_job_that_nobody_will_run_is_named_with_the_worker_that_is_missing(context: Context) -> None:
-    late_export(context)
-    [said] = [one for one in status.read(context)["trouble"] if "export-dataset" in one]
-    assert "due for 60 minutes" in said
-    assert "`python -m ml_backend worker training`" in said
+    with context.db.transaction() as connection:
+        jobs.enqueue(connection, jobs.EXPORT_DATASET, key="calls", name="calls")  # now: nobody waits ten minutes for it
+        later = tables.now() + timedelta(hours=1)
+        jobs.enqueue(connection, jobs.RENEW_DATASETS, key="1", erasure_id=1, due_at=later)  # not due: no trouble yet
+    [said] = [one for one in status.read(context)["trouble"] if "training" in one]
+    assert "1 export-dataset" in said
+    assert "renew-datasets" not in said
+    assert "No training worker is running; start one: `python -m ml_backend worker training`" in said
 
 
 def test_a_job_that_waits_for_a_busy_worker_is_not_said_to_lack_one(context: Context) -> None:

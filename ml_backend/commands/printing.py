@@ -1,0 +1,85 @@
+"""What commands print for people: one way for lines, one for tables; both can be piped, copied and searched.
+
+A row is a line, whatever the width of the terminal: a name that was cut or went on in the next line cannot be copied
+into the next command. Only the prose of a last column goes on below itself, at words, and only on a terminal that has
+room for it. Text from elsewhere is printed as it is, without markup, its control characters made visible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from ml_backend.log import escaped
+
+_GAP = 2
+_PROSE_ROOM = 24  # columns that prose needs beside the others, to be worth breaking
+
+Cell = str | Text
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that never wraps or cuts a line."""
+    return Console(stderr=stderr, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def say(text: Cell = "", *, style: str = "", stderr: bool = False) -> None:
+    """One line."""
+    console(stderr=stderr).print(text if isinstance(text, Text) else Text(text, style=style))
+
+
+def progress(fraction: float, note: str) -> None:
+    """How far a long command is, on standard error: one line each time."""
+    say(f"{100 * fraction:3.0f} %  {note}", stderr=True)
+
+
+def fact(title: str, text: str, *, width: int = 12, style: str = "bold") -> None:
+    """A bold title, then what is known of it."""
+    line = Text(title.ljust(width), style=style)
+    say(Text.assemble(line, " ", (escaped(text), "")))
+
+
+def table(
+    titles: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Collection[str] = (), indent: int = 0
+) -> None:
+    """Columns under bold titles; those in `right` are numbers. The last column may be prose."""
+    lines = [[_text(cell) for cell in row] for row in rows]
+    heads = [Text(title, style="bold") for title in titles]
+    widths = [max(cell_len(row[place].plain) for row in [heads, *lines]) for place in range(len(titles))]
+    sink = console()
+    taken = indent + sum(widths[:-1]) + _GAP * (len(titles) - 1)
+    room = sink.width - taken if sink.is_terminal else 0
+    for row in [heads, *lines]:
+        first, *below = _prose(row[-1], room) if titles[-1] not in right else [row[-1]]
+        cells = [*row[:-1], first]
+        line = Text(" " * indent)
+        for place, cell in enumerate(cells):
+            pad = " " * (widths[place] - cell_len(cell.plain))
+            line.append_text(Text.assemble(pad, cell) if titles[place] in right else cell)
+            if place < len(cells) - 1:
+                line.append("" if titles[place] in right else pad).append(" " * _GAP)
+        line.rstrip()
+        sink.print(line)
+        for more in below:
+            sink.print(Text.assemble(" " * taken, more))
+
+
+def _text(cell: Cell) -> Text:
+    return cell if isinstance(cell, Text) else Text(escaped(" ".join(cell.splitlines())))
+
+
+def _prose(cell: Text, room: int) -> list[Text]:
+    """The lines of a last column: broken between words where the terminal has room for that."""
+    if room < _PROSE_ROOM or cell_len(cell.plain) <= room:
+        return [cell]
+    lines, line = [], ""
+    for word in cell.plain.split(" "):
+        if line and cell_len(f"{line} {word}") > room:
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}" if line else word
+    return [Text(each, style=cell.style) for each in [*lines, line]]

@@ -1,0 +1,120 @@
+"""Every example of the README's table of commands, as it stands there, where only the serving set is installed.
+
+The database is as a demo's after some tasks were submitted. Each example does what it says, or ends in a sentence with
+a code; what needs the training set says so. Nothing is a traceback, and every name in an example exists.
+"""
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from ml_backend import cli, manifest, packages, tables
+from tests.ml_backend.test_packages import Without
+from tests.training.export import speech
+
+ROOT = Path(__file__).parents[3]
+PROGRAM = "python -m ml_backend "
+SERVE = ("demo", "web", "relay", "worker")  # they run until they are stopped
+ELSEWHERE = ("jiwer", "peft", "sympy")  # neither set, or only asked for by what is in it
+NEEDS_A_RUN = ("train show 1", "train cancel 1", "train resume 1")
+NEEDS_AN_EXPERIMENT = ("experiments show try", "experiments stop try")
+ABSENT = {  # codes that say that a name in an example is not there, and where that is right
+    "no-such-run": NEEDS_A_RUN, "unknown-experiment": NEEDS_AN_EXPERIMENT, "no-such-call": (), "no-such-dataset": (),
+    "no-such-model": (), "unknown-model-version": (), "no-such-task": (), "not-attached": (), "no-such-folder": (),
+    "no-such-annotation": (), "no-such-project": (), "dataset-unfinished": (), "file-trouble": (),
+    "unexpected-error": (),
+}  # fmt: skip
+
+
+def examples():
+    """The commands of the table, without the program's name."""
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("| command | what it does |")[2]
+    rows = table.partition("\n\n")[0].splitlines()
+    return [found[1] for row in rows if (found := re.match(rf"\| `{re.escape(PROGRAM)}(.+?)` \|", row))]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A demo's data after some tasks were submitted, one of them of the blind audit, and an environment for it."""
+    folder = tmp_path_factory.mktemp("demo")
+    service = speech.opened(folder)
+    spoken = {
+        "a": ("hi-refund-sum.wav", [(34, "नमस्ते", {}), (12, "मुझे रिफंड चाहिए", {})]),
+        "b": ("en-short-price.mp3", [(13, "how much is it", {"language": "en", "script": "Latn"})]),
+        "c": ("hi-wrong-chair.wav", [(14, "कुर्सी", {"blind": True})]),
+    }
+    for number, (sid, (file, said)) in enumerate(spoken.items(), 1):
+        recording = service.call(file, who=speech.caller(number), sid=sid)
+        for place, (ls, text, known) in enumerate(said):
+            service.sample(recording, 1.0 * place, 1.0 + place, text, ls=ls, **known)
+    with service.context.db.transaction() as connection:
+        url = "http://127.0.0.1:9"
+        ours = {"ls_project_id": 2, "instance_url": url, "state": "attached", "attached_changes": {"steps": []}}
+        connection.execute(sa.update(tables.projects).values(**ours))
+    patch = pytest.MonkeyPatch()
+    chosen = service.context.settings
+    environment = {
+        "DATA_DIR": folder, "DATABASE_URL": chosen.database, "OBJECT_STORE": chosen.objects, "LABEL_STUDIO_URL": url,
+        "LABEL_STUDIO_API_KEY": "0123456789abcdef0123", "REDIS_URL": "redis://127.0.0.1:9/0", "ASR_BEAM_SIZE": "1",
+    }  # fmt: skip
+    for name, value in environment.items():
+        patch.setenv(name, str(value))
+    work = folder / "work"
+    work.mkdir()
+    (work / "ml_backend").symlink_to(ROOT / "ml_backend")
+    (work / "consent.csv").write_text("company_number,purpose,name\n00000000101,training,orders\n")
+    patch.chdir(work)
+    absent = {*packages.TRAINING_SET, *ELSEWHERE}
+    for module in [each for each in sys.modules if each.partition(".")[0] in absent]:
+        patch.delitem(sys.modules, module)
+    patch.setattr(sys, "meta_path", [Without(*absent), *sys.meta_path])
+    yield service
+    patch.undo()
+    service.context.db.dispose()
+
+
+def test_the_table_has_examples():
+    assert len(examples()) > 50
+
+
+@pytest.mark.timeout(600)
+def test_every_documented_example_works_or_says_in_a_sentence_why_not(world, capsys):
+    wrong = []
+    for example in examples():
+        words = shlex.split(example)
+        if words[0] in SERVE:
+            continue
+        code = cli.main(words)
+        printed = capsys.readouterr()
+        said = printed.out + printed.err
+        codes = set(re.findall(r"^error: .*\[([a-z-]+)\]$", printed.err, re.MULTILINE))
+        if code not in (0, 1, 2, 3) or "Traceback" in said or "Usage:" in said:
+            wrong.append((example, code, said[-600:]))
+        wrong += [
+            (example, one, said[-600:]) for one in codes if one in ABSENT and not example.startswith(ABSENT[one] or "-")
+        ]
+        if "not-installed" in codes:
+            assert words[:2] in (["train", "asr"], ["train", "resume"]), example
+            assert "make environment-training" in printed.err
+    assert not wrong, "\n".join(map(str, wrong))
+    made = tables.datasets.c
+    states = world.context.db.rows(sa.select(made.name, made.version, made.state).order_by(made.id))
+    assert [tuple(row) for row in states] == [("calls", 1, "ready"), ("calls", 2, "ready")]
+    assert world.context.db.rows(sa.select(tables.runs)) == []
+
+
+def test_every_name_in_an_example_exists_in_a_demo():
+    text = "\n".join(examples())
+    calls = json.loads((ROOT / "ml_backend/bundled/calls/calls.json").read_text(encoding="utf-8"))
+    version = manifest.read(ROOT / "ml_backend/bundled/model").model_version
+    assert {*re.findall(r"kaan-tiny-[\w-]+", text)} <= {version}
+    assert {*re.findall(r"\b[0-9a-f]{32}\b", text)} <= {*re.findall(r"\b[0-9a-f]{32}\b", json.dumps(calls))}
+    tasks = re.findall(r"(?:task:|gold add |gold remove )(\d+)", text)
+    assert tasks
+    assert all(int(number) <= 2 * len(calls) for number in tasks)
+    assert {*re.findall(r"project \w+ (\d+)|--project (\d+)", text)} <= {("2", ""), ("", "2")}
