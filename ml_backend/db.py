@@ -19,7 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from ml_backend import private
+from ml_backend import amounts, private
 from ml_backend.errors import ConfigurationError, RetryableError
 
 SCHEMA_VERSION = "0004"
@@ -276,7 +276,7 @@ def _errors() -> Iterator[None]:
     try:
         yield
     except sa.exc.OperationalError as error:
-        text = str(error.orig).splitlines()[0][:80] if error.orig else "unknown"
+        text = amounts.shortened(str(error.orig).splitlines()[0], 80) if error.orig else "unknown"
         raise RetryableError(
             "database-unavailable",
             f"The database did not accept the request ({text}).",

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend import audio, corrections, manifest
+from ml_backend import amounts, audio, corrections, manifest
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError
 from ml_backend.recognition.windows import RATE_HZ
 from ml_backend.settings import Settings
@@ -213,7 +213,7 @@ def folder_of(location: Path | str) -> Path:
     try:
         return Path(download_model(name))
     except Exception as error:  # the hub library raises many kinds
-        reason = (str(error).splitlines() or [""])[0][:80] or type(error).__name__
+        reason = amounts.shortened((str(error).splitlines() or [""])[0], 80) or type(error).__name__
         raise ConfigurationError(
             "model-not-found",
             f"The model {name[:80]!r} is not a folder and could not be fetched from the hub ({reason}).",

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ml_backend import amounts
 from ml_backend.errors import PermanentError
 
 FILE = "manifest.json"
@@ -84,7 +85,7 @@ def read(folder: Path) -> Manifest:
     try:
         return _parsed(raw)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _broken(folder, f"lacks or mistypes a field ({str(error)[:60]})") from None
+        raise _broken(folder, f"lacks or mistypes a field ({amounts.shortened(str(error), 60)})") from None
 
 
 def verify(folder: Path) -> Manifest:

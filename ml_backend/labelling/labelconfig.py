@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from xml.parsers import expat
 
+from ml_backend import amounts
 from ml_backend.labelling.controls import LANGUAGES, SCRIPTS, Check, Choices, Controls, Labels, Text
 
 MAX_CONFIG_CHARS = 1_000_000
@@ -64,7 +65,7 @@ def parse(xml: str) -> Controls:
     except _Refused as error:
         return _unreadable(str(error))
     except (expat.ExpatError, ValueError, UnicodeError) as error:
-        return _unreadable(f"The label config is not well-formed XML ({str(error)[:60]}).")
+        return _unreadable(f"The label config is not well-formed XML ({amounts.shortened(str(error), 60)}).")
     return _controls(root)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend import manifest
+from ml_backend import amounts, manifest
 from ml_backend.errors import KaanError, PermanentError, RetryableError
 from ml_backend.recognition import guards, timing
 from ml_backend.recognition.decoding import Decoded, Decoder, Encoded, Prompt, level_dbfs
@@ -322,4 +322,4 @@ def _failed(error: Exception) -> KaanError:
 
 def first_line(error: BaseException) -> str:
     """Enough of a foreign message to recognise it."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:80]
+    return amounts.shortened((str(error).splitlines() or [type(error).__name__])[0], 80)

@@ -12,7 +12,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,14 +43,9 @@ MARKS = {OK: ("✓", "green"), WARN: ("!", "yellow"), FAIL: ("✗", "red"), SKIP
 TESTED = "1.23"  # the release of Label Studio this service is tested with
 
 
-# What a world needs to be well before it can be looked at: everything reads tables, a project is attached through
-# Label Studio.
-_AFTER = {
-    "model": ("database",),
-    "exotel": ("database",),
-    "label studio": ("database",),
-    "projects": ("database", "label studio"),
-}
+# Worlds that read tables: they can be looked at once there are some.
+_NEED_TABLES = ("model", "exotel", "label studio", "projects")
+_NONE_ATTACHED = "No project is attached."
 
 
 @dataclass(frozen=True)
@@ -101,12 +96,16 @@ def examine(found: Settings) -> Iterator[Finding]:
             ("label studio", _label_studio),
             ("projects", _projects),
         ):
-            if before := next((each for each in _AFTER.get(world, ()) if each in failed), None):
-                yield Finding(world, SKIPPED, f"Looked at once the {before} is mended; run `doctor` again then.")
+            if world in _NEED_TABLES and "database" in failed:
+                yield Finding(world, SKIPPED, "Looked at once the database is mended; run `doctor` again then.")
                 continue
             for finding in _guarded(world, look, context):
                 if finding.state == FAIL:
                     failed.add(world)
+                if finding.sentence == _NONE_ATTACHED and "label studio" in failed:
+                    step = f"Mend what is said of Label Studio first, then {finding.next_step}"
+                    yield replace(finding, next_step=step)
+                    continue
                 yield finding
     finally:
         database.dispose()
@@ -271,7 +270,7 @@ def _projects(context: Context) -> Iterator[Finding]:
     rows = context.db.rows(sa.select(projects).where(projects.c.state == "attached"))
     if not rows:
         step = "`python -m ml_backend project create` or `project attach ID`."
-        yield Finding("projects", WARN, "No project is attached.", step)
+        yield Finding("projects", WARN, _NONE_ATTACHED, step)
         return
     client = client_of(context)
     for row in rows:

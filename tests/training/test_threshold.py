@@ -229,13 +229,13 @@ def test_the_expected_date_follows_the_recent_rate_and_is_none_without_one(conte
     told = facts(context)
     assert told["per_day"] == 2.0
     assert timedelta(days=1.9) < told["expected_at"] - now < timedelta(days=2.2)
-    assert told["languages"] == {"hi": {"accepted": 6, "hours": 0.01, "new": 6, "blind": 0}}
+    assert told["languages"] == {"hi": {"accepted": 6, "hours": 0.006, "new": 6, "blind": 0}}
 
 
 def test_only_what_was_drawn_for_the_blind_audit_is_said_to_be_for_testing(context):
     bring(context, 2, blind=True)
     bring(context, 3, blind=True, reason="blind")
-    assert facts(context)["languages"]["hi"] == {"accepted": 5, "hours": 0.01, "new": 5, "blind": 3}
+    assert facts(context)["languages"]["hi"] == {"accepted": 5, "hours": 0.005, "new": 5, "blind": 3}
 
 
 def test_the_next_check_is_the_one_that_waits_or_the_next_of_the_schedule(context):

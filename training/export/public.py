@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend import audio, packages
+from ml_backend import amounts, audio, packages
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, InvalidInput, PermanentError
 from training.export import splits
@@ -103,7 +103,9 @@ def utterances(source: Source) -> Iterator[Utterance]:
         yield from _everything(source)
     except (ValueError, OSError, csv.Error) as error:  # not UTF-8, not Parquet, cut short
         raise ConfigurationError(
-            "public-source-damaged", f"{source.place[:60]} cannot be read: {str(error)[:120]}.", "Copy it anew."
+            "public-source-damaged",
+            f"{source.place[:60]} cannot be read: {amounts.shortened(str(error), 120)}.",
+            "Copy it anew.",
         ) from error
 
 

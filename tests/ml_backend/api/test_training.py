@@ -35,7 +35,7 @@ def test_a_refused_start_training_is_told_with_its_reason(serving: Serving) -> N
     assert not runner.run_due(serving.context, queues=("training",)).failed
     refused = asked(serving)["last_refusal"]
     assert (refused["code"], refused["asked_by"], refused["why"]) == ("nothing-new", "Label Studio", "button")
-    assert "No sample was accepted" in refused["reason"]
+    assert "No annotation has become a sample yet" in refused["reason"]
 
 
 @pytest.mark.parametrize("headers", [BASIC, {}])

@@ -45,8 +45,8 @@ def test_a_dry_run_says_what_would_come_and_changes_nothing(
 
     kinds = {"calls": 2, "synthetic voice": 1, "texts": 1, "not audio": 1, "unusable": 1, "known": 0}
     assert found["new"] == kinds
-    assert found["audio_hours"] == round(20 / 3600, 2)
-    assert found["compute_hours"] == round(5 / 3600, 2)
+    assert found["audio_hours"] == round(20 / 3600, 4)
+    assert found["compute_hours"] == round(5 / 3600, 4)
     assert any("assumed" in note for note in found["notes"])
     for table in (tables.objects, tables.recordings, tables.calls, tables.checkpoints):
         assert outside.rows(table) == []

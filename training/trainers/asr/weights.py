@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import WhisperForConditionalGeneration, WhisperTokenizer
 
+from ml_backend import amounts
 from ml_backend.errors import ConfigurationError
 from training.trainers.asr.short_windows import accept_short_windows
 
@@ -40,7 +41,7 @@ def load(location: str, *, short_windows: bool) -> Base:
         )
         tokenizer = WhisperTokenizer.from_pretrained(location, local_files_only=local)
     except (OSError, ValueError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [""])[0][:120]
+        reason = amounts.shortened((str(error).splitlines() or [""])[0], 120)
         raise ConfigurationError(
             "base-not-loadable",
             f"The base model {Path(location).name[:80]} cannot be loaded for training ({reason}).",
