@@ -29,7 +29,7 @@ def test_an_empty_database_is_named_first_with_the_one_command_that_works_there(
 
 def test_a_project_is_not_asked_for_before_label_studio_answers(tmp_path: Path) -> None:
     db.upgrade(f"sqlite:///{tmp_path / 'kaan.db'}")
-    token = {"label_studio_url": "http://127.0.0.1:9", "label_studio_api_key": "0123456789abcdef0123"}
+    token = {"label_studio_url": "http://127.0.0.1:9", "label_studio_api_key": "7f3c9e61b2d84a05e8f1"}
     found = look(tmp_path, **token)
     assert any(each.world == "label studio" and each.state == doctor.FAIL for each in found)
     (projects,) = [each for each in found if each.world == "projects"]

@@ -60,7 +60,7 @@ def world(tmp_path_factory):
     chosen = service.context.settings
     environment = {
         "DATA_DIR": folder, "DATABASE_URL": chosen.database, "OBJECT_STORE": chosen.objects, "LABEL_STUDIO_URL": url,
-        "LABEL_STUDIO_API_KEY": "0123456789abcdef0123", "REDIS_URL": "redis://127.0.0.1:9/0", "ASR_BEAM_SIZE": "1",
+        "LABEL_STUDIO_API_KEY": "7f3c9e61b2d84a05e8f1", "REDIS_URL": "redis://127.0.0.1:9/0", "ASR_BEAM_SIZE": "1",
     }  # fmt: skip
     for name, value in environment.items():
         patch.setenv(name, str(value))
