@@ -8,10 +8,17 @@ NUMBERS_ELSEWHERE = "tests/sync/privacy/test_numbers_elsewhere.py::"
 ADDRESSES = "tests/ml_backend/api/test_addresses.py::"
 SLOW = "tests/ml_backend/commands/test_slow_clients.py::"
 
+REDIS = "tests/ml_backend/test_redis_refusals.py::"
 WORKER = "tests/ml_backend/running/test_worker.py::"
 
 HOSTILE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
     19: (((f"{WORKER}test_what_a_message_brings_along_is_dropped[sync-sqlite]",), "own-messages-only"),),
+    17: (
+        (
+            (f"{REDIS}TestARedisThatAnswersAndTakesNothing::test_a_read_only_replica_is_named",),
+            "redis-is-written-to-in-a-look",
+        ),
+    ),
     33: (
         (
             (

@@ -294,7 +294,7 @@ def test_what_a_message_brings_along_is_dropped(
     client.sadd(f"rq:job:{message_id.decode()}:dependents", "dependent")
     worker = start(f"worker:{queue}")
     until(lambda: _is(with_redis, mine, "done"), say=lambda: worker.log)
-    until(lambda: client.llen(f"rq:queue:{name}:intermediate") == 0, timeout_s=8, say=lambda: worker.log[-6000:])
+    until(lambda: client.llen(f"rq:queue:{name}:intermediate") == 0, say=lambda: worker.log[-6000:])
     again = _add(with_redis, {"sync": WORK, "transcribe": KEPT}[queue], key="again")
     until(lambda: _is(with_redis, again, "done"), say=lambda: worker.log)
     assert worker.popen.poll() is None
