@@ -30,7 +30,7 @@ learn:                    ## the whole loop, watched, on top of the demo: new ca
 	@exec env PYTHONPATH=$(CURDIR) .venv/bin/python -m ml_backend learn $(ARGS)
 
 test: environment         ## every test, with the real parts found on this machine
-	@$(RUN) -m pytest $(ARGS)
+	@$(RUN) -m pytest -n 2 --dist loadgroup $(ARGS)
 
 smoke: environment        ## the whole stack with a real Label Studio, and a browser where there is one
 	@$(RUN) -m pytest -m "stack or browser" tests/stack -s $(ARGS)

@@ -37,6 +37,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(restore)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With parallel workers a file's tests stay together, and so do all that need the one real Label Studio."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            shared = "label_studio_server" in getattr(item, "fixturenames", ())
+            item.add_marker(pytest.mark.xdist_group("label-studio" if shared else str(item.path)))
+
+
 @pytest.fixture(autouse=True)
 def _logging() -> Iterator[None]:
     """A command run in this process sets up its log lines; the next test hears what it would hear alone."""
