@@ -208,15 +208,18 @@ def test_a_run_whose_job_gave_up_holds_up_nobody_and_takes_over_its_reason(conte
     assert second.state == "waiting"
 
 
-def test_a_run_by_hand_counts_as_under_way_as_long_as_it_is_heard_of(context):
+def test_a_run_by_hand_counts_as_under_way_as_long_as_its_process_holds_a_device(context):
     bring(context, THRESHOLD)
+    lease = tables.device_leases
     with context.db.transaction() as connection:
-        by_hand = {"kind": "asr", "arguments": {}, "state": "running", "updated_at": tables.now()}
-        connection.execute(sa.insert(tables.runs).values(**by_hand))
+        by_hand = {"kind": "asr", "arguments": {}, "state": "running"}
+        run_id = connection.execute(sa.insert(tables.runs).values(**by_hand)).inserted_primary_key[0]
+        until = tables.now() + timedelta(minutes=5)
+        connection.execute(sa.insert(lease).values(device="elsewhere:cpu", owner=f"run-{run_id}", until=until))
     check(context)
     assert len(runs(context)) == 1
     with context.db.transaction() as connection:
-        connection.execute(sa.update(tables.runs).values(updated_at=tables.now() - timedelta(hours=1)))
+        connection.execute(sa.update(lease).values(until=tables.now() - timedelta(seconds=1)))
     check(context)
     assert len(runs(context)) == 2
 
