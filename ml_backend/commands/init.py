@@ -28,6 +28,7 @@ def _hex() -> str:
 # What nobody has to think up. Letters and digits only: some become part of an address.
 MADE: dict[str, Callable[[], str]] = {
     "POSTGRES_PASSWORD": _hex,
+    "REDIS_PASSWORD": _hex,
     "LABEL_STUDIO_DATABASE_PASSWORD": _hex,
     "LABEL_STUDIO_SECRET_KEY": _hex,
     "LABEL_STUDIO_FIRST_USER": lambda: "admin@example.com",
