@@ -15,7 +15,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "tests/stack/" in item.nodeid:
             item.add_marker(pytest.mark.xdist_group("stack"))
-            item.add_marker(pytest.mark.timeout(900))
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(900))
 
 
 def missing(what: str) -> None:
