@@ -6,7 +6,7 @@ RUN = PYTHONPATH=$(CURDIR) .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := check
-.PHONY: check demo learn test smoke faults faults-full bench gpu audit lint format lock environment environment-demo environment-training help
+.PHONY: check demo learn test smoke faults faults-full bench real gpu audit lint format lock environment environment-demo environment-training help
 
 check: lint test          ## lint, types, borders and all tests (the default)
 
@@ -49,6 +49,9 @@ gpu:                      ## what only a GPU can show, at most 8 minutes; fetch 
 
 audit:                    ## known vulnerabilities of every pinned package, where the advisory database can be reached
 	@PYTHON=$(or $(PYTHON),python3) sh scripts/audit.sh
+
+real: environment         ## whisper-base and people's voices, fetched once; writes bench/real.json (15 CPU minutes)
+	@$(RUN) -m bench.real $(ARGS)
 
 lint: environment         ## ruff, mypy, import borders
 	@.venv/bin/python -m ruff check .
