@@ -24,7 +24,7 @@ _ONES = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen"
 ).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 ORDINALS = (
     "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth "
     "sixteenth seventeenth eighteenth nineteenth"
@@ -131,9 +131,9 @@ def trimmed(samples: Samples) -> Samples:
 def _texts() -> dict[str, str]:
     texts = {name: name.rpartition("/")[2].replace("-", " ").replace("_", " ") for name in _NAMED}
     texts |= {f"digits/{number}": word for number, word in enumerate(_ONES)}
-    texts |= {f"digits/{10 * number}": word for number, word in enumerate(_TENS, 2)}
+    texts |= {f"digits/{10 * number}": word for number, word in enumerate(TENS, 2)}
     texts |= {f"digits/h-{number}": word for number, word in enumerate(ORDINALS, 1)}
-    texts |= {f"digits/h-{10 * n}": f"{word[:-1]}ieth" for n, word in enumerate(_TENS, 2)}
+    texts |= {f"digits/h-{10 * n}": f"{word[:-1]}ieth" for n, word in enumerate(TENS, 2)}
     texts |= {f"digits/day-{number}": word for number, word in enumerate(_DAYS)}
     texts |= {f"digits/mon-{number}": word for number, word in enumerate(_MONTHS)}
     texts |= {f"phonetic/{word[0]}_p": word.replace("-", " ") for word in _ALPHABET}
