@@ -24,6 +24,7 @@ from ml_backend.tables import (
 )
 
 SETTLED = ("annotated", "deleted", "refused")
+RESUMED = ("waiting", "running", "interrupted", "trained")  # states of a run that `train resume` takes up
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,8 @@ def dataset(context: Context, name: str) -> sa.Row[Any] | None:
 
 
 def run(context: Context, dataset_id: int) -> sa.Row[Any] | None:
-    """The latest training run on a dataset that came to something or may still."""
-    alive = sa.and_(runs.c.dataset_id == dataset_id, runs.c.state.in_(("waiting", "running", "done")))
+    """The latest training run on a dataset that came to something or may still: `train resume` goes on with it."""
+    alive = sa.and_(runs.c.dataset_id == dataset_id, runs.c.state.in_(("done", *RESUMED)))
     found = context.db.rows(sa.select(runs).where(alive).order_by(runs.c.id.desc()).limit(1))
     return found[0] if found else None
 
