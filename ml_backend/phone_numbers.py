@@ -26,12 +26,17 @@ def carries_number(text: str) -> bool:
 
     Also true of some dates and times; what is done about it is harmless there.
     """
-    return _RUN.search(_IDS.sub(" ", text)) is not None
+    return _RUN.search(without_ids(text)) is not None
 
 
 def carries_mobile(text: str) -> bool:
     """Whether ten digits of an Indian mobile number are in it, however they are grouped."""
     return _MOBILE.search(text) is not None
+
+
+def without_ids(text: str) -> str:
+    """The text without hashes and ids of calls, whose digits stand together by chance."""
+    return _IDS.sub(" ", text)
 
 
 def without_numbers(text: str) -> str:

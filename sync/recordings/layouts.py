@@ -12,6 +12,7 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
+from ml_backend import phone_numbers
 from ml_backend.errors import KaanError
 from ml_backend.settings import Settings
 from ml_backend.storage import valid_key
@@ -26,7 +27,6 @@ MAX_NAME_CHARS = 200
 _CALL = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _CALL_LAYOUT = re.compile(r"recordings/(\d{4})/(\d\d)/(\d\d)/[^/]+", re.ASCII)
 _SECOND = re.compile(r"(.+)-[0-9a-f]{12}", re.ASCII)  # a call's second original, see `originals`
-_MOBILE = re.compile(r"(?<!\d)(?:0{0,2}91|0)?[6-9]\d{9}(?!\d)", re.ASCII)  # a person's number is no call's id
 _UNNAMED = re.compile(r"recording-\d+", re.ASCII)  # an original of ours without a call
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z]{2,4})?", re.ASCII)
 
@@ -51,7 +51,8 @@ def read(bucket: str, key: str, settings: Settings) -> Name:
     stem, suffix = (stem, f".{suffix.lower()}") if dot and stem else (file_name, "")
     kind = AUDIO if suffix in AUDIO_SUFFIXES else TEXT if suffix == TEXT_SUFFIX else OTHER
     synthetic = is_voice(bucket, key, settings)
-    named = _CALL.fullmatch(stem) and not _UNNAMED.fullmatch(stem) and not _MOBILE.search(stem)
+    named = _CALL.fullmatch(stem) and not _UNNAMED.fullmatch(stem)
+    named = named and not phone_numbers.carries_mobile(phone_numbers.without_ids(stem))  # a person's number is no id
     call_sid = stem if named and kind == AUDIO and not synthetic else ""
     return Name(
         kind=kind,
