@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import lru_cache
 
 ZWJ, VIRAMA = "\u200d", "\u094d"
 
 SPOKEN_SIGNS = "%&@+=°"  # said aloud, so each is a word; signs of currencies are too
 
-_EYELASH = re.compile(f"\u0930{VIRAMA}{ZWJ}")  # Marathi: दुसर्‍या is also typed दुसऱ्या, and दर्या is another word
+_EYELASH = f"\u0930{VIRAMA}{ZWJ}"  # Marathi: दुसर्‍या is also typed दुसऱ्या, and दर्या is another word
 _GROUPED = re.compile(r"(?<![\d,])\d{1,3}(?:,\d{2,3})*,\d{3}(?![\d,]\d)")  # 1,25,000 and 125,000
 _DIGIT = re.compile(r"\d")
-_POINT = re.compile(r"(?<=\d)\.(?=\d)")
-_APOSTROPHE = re.compile(r"(?<=\S)['’‘ʼ`´](?=\S)")
+_POINT = re.compile(r"\.(?<=\d.)(?=\d)")  # the sign first: looking back at every character is slow
+_APOSTROPHE = re.compile(r"['’‘ʼ`´](?<=\S.)(?=\S)")
 _KEPT_POINT = "\ue000"  # a point between digits while punctuation is removed
+_NEXT_TEXT = "\ue001"  # between texts that are worked on at once
 
 
 def strict(text: str) -> str:
@@ -38,8 +40,18 @@ def indic(text: str) -> str:
 
     1,25,000 is 125000 and 3.5 stays one word. Signs that are said aloud (%, ₹) are words.
     """
+    return " ".join(_words_only(text.replace(_NEXT_TEXT, " ")).split())
+
+
+def indic_words(texts: Sequence[str]) -> list[list[str]]:
+    """The words of each text as `indic` writes them: many short texts at once cost half."""
+    joined = f" {_NEXT_TEXT} ".join(text.replace(_NEXT_TEXT, " ") for text in texts)
+    return [text.split() for text in _words_only(joined).split(_NEXT_TEXT)] if texts else []
+
+
+def _words_only(text: str) -> str:
     if not text.isascii():
-        text = _EYELASH.sub(f"\u0931{VIRAMA}", unicodedata.normalize("NFC", text))
+        text = unicodedata.normalize("NFC", text).replace(_EYELASH, f"\u0931{VIRAMA}")
     text = text.replace(_KEPT_POINT, " ")  # nobody's letter
     if _DIGIT.search(text):
         text = _GROUPED.sub(lambda found: found[0].replace(",", ""), text)
@@ -48,7 +60,7 @@ def indic(text: str) -> str:
     text = text.translate(_WORD_PARTS)
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)  # marks meet when what stood between them is gone
-    return " ".join(text.split())
+    return text
 
 
 def scripts(text: str) -> frozenset[str]:
@@ -87,6 +99,8 @@ def _word_part(character: str) -> str:
     """A character as it stays in words; "" glues what is left and right of it, " " parts them."""
     if character == _KEPT_POINT:
         return "."
+    if character == _NEXT_TEXT:
+        return character
     category = unicodedata.category(character)
     if "\ufe00" <= character <= "\ufe0f" or character == "\u20e3" or category == "Cf":
         return ""  # how an emoji looks, joiners, marks of direction

@@ -16,6 +16,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -26,7 +27,7 @@ from sqlalchemy.engine import Connection
 
 from ml_backend import material
 from ml_backend.tables import recordings, samples
-from training import normalize
+from training.normalisation import writing
 
 MINIMA = 96
 LEAST_TRIPLES = 6  # that few other calls have; a call of fewer cannot be told from others
@@ -34,6 +35,8 @@ ALIKE = 0.2  # one word in four written otherwise still leaves so much; calls of
 SAME_LENGTH_S = 0.3  # what an encoder adds at the ends
 BLOCK = 2048  # calls compared with as many others at a time
 _PAGE = 200  # recordings whose texts are read at a time
+_TEXTS, _TRIPLES = 2000, 4096  # worked on at once
+_PLACES = np.uint64(2**22)
 SAME_AUDIO, SAME_CALL = "same-audio", "same-call"
 
 Hashes = npt.NDArray[np.uint64]
@@ -46,20 +49,60 @@ _STREAM = {"yield_per": 2000}
 _STEP, _MIX = np.uint64(1_000_003), np.uint64(0xBF58476D1CE4E5B9)
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Triples of so many texts, each as one number; `owners` says of which text. By text, each once."""
+
+    texts: int
+    hashes: Hashes
+    owners: npt.NDArray[np.intp]
+
+
+def batches(texts: Iterable[str]) -> Iterator[Batch]:
+    """Texts -> their triples, many texts at a time: most of the work is per call of numpy, not per word."""
+    rest = iter(texts)
+    while some := list(islice(rest, _TEXTS)):
+        yield batch_of(some)
+
+
+def batch_of(texts: Sequence[str]) -> Batch:
+    """The triples of these texts."""
+    codes: list[int] = []
+    lengths: list[int] = []
+    for words in writing.indic_words(texts):
+        codes += map(_code, words)
+        lengths.append(len(words))
+    numbers = np.array(codes, dtype=np.uint64)
+    owners = np.repeat(np.arange(len(lengths)), lengths)
+    whole = owners[:-2] == owners[2:]
+    found = ((numbers[:-2] * _STEP + numbers[1:-1]) * _STEP + numbers[2:])[whole]
+    owners = owners[:-2][whole]
+    found = (found ^ (found >> np.uint64(29))) * _MIX
+    found = found ^ (found >> np.uint64(32))
+    order = np.lexsort((found, owners))
+    found, owners = found[order], owners[order]
+    first = np.ones(len(found), dtype=bool)
+    first[1:] = (found[1:] != found[:-1]) | (owners[1:] != owners[:-1])
+    return Batch(len(lengths), found[first], owners[first])
+
+
 class Familiar:
     """How many texts each triple of words is in, in 8 MB however many there are (two triples may share a counter)."""
 
-    def __init__(self, texts: Iterable[Hashes]) -> None:
-        self._counters = np.zeros(2**22, dtype=np.uint16)
+    def __init__(self, given: Iterable[Batch]) -> None:
+        self._counters = np.zeros(_PLACES, dtype=np.uint16)
         self._texts = 0
-        for found in texts:
-            places = found & np.uint64(2**22 - 1)  # a place that is there twice counts once all the same
-            self._counters[places] += self._counters[places] < np.iinfo(np.uint16).max
-            self._texts += 1
+        for batch in given:
+            places = batch.hashes % _PLACES  # a place that is there twice in a text counts once all the same
+            once = np.unique(batch.owners.astype(np.uint64) * _PLACES + places) % _PLACES
+            found, counts = np.unique(once, return_counts=True)
+            grown = self._counters[found] + counts
+            self._counters[found] = np.minimum(grown, np.iinfo(np.uint16).max)
+            self._texts += batch.texts
 
-    def rare(self, found: Hashes) -> Hashes:
-        """Those that hardly any other text has."""
-        rare: Hashes = found[self._counters[found & np.uint64(2**22 - 1)] <= max(4, self._texts // 200)]
+    def rare(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
+        """Which of them hardly any other text has."""
+        rare: npt.NDArray[np.bool_] = self._counters[hashes % _PLACES] <= max(4, self._texts // 200)
         return rare
 
 
@@ -80,24 +123,28 @@ class Heard:
         """Where it stands in the order of lengths; those of no known length come first."""
         return -1.0 if self.duration_s is None else self.duration_s, self.recording_id
 
-    def add(self, found: Hashes) -> None:
-        """The rare triples of one more part of the call."""
-        if len(found):
-            hashes = found[None, :] * _FACTORS[:, None] + _OFFSETS[:, None]
-            smallest = (hashes >> np.uint64(32)).min(axis=1).astype(np.uint32)
-            self.rare += len(found)
-            self.minima = np.minimum(self.minima, smallest)
+
+def add_parts(calls: Sequence[Heard], batch: Batch, call_of: npt.NDArray[np.intp], familiar: Familiar) -> None:
+    """The rare triples of parts of calls; `call_of` says which call each text of the batch is a part of."""
+    rare = familiar.rare(batch.hashes)
+    found, owners = batch.hashes[rare], call_of[batch.owners[rare]]
+    order = np.argsort(owners, kind="stable")
+    found, owners = found[order], owners[order]
+    for start in range(0, len(found), _TRIPLES):  # all hashes of a page at once would be a hundred megabytes
+        some, whose = found[start : start + _TRIPLES], owners[start : start + _TRIPLES]
+        begins = np.flatnonzero(np.diff(whose, prepend=-1))
+        hashes = some[None, :] * _FACTORS[:, None] + _OFFSETS[:, None]
+        smallest = (np.minimum.reduceat(hashes, begins, axis=1) >> np.uint64(32)).astype(np.uint32)
+        for column, place in enumerate(begins):
+            call = calls[whose[place]]
+            call.minima = np.minimum(call.minima, smallest[:, column])
+    for call, count in zip(calls, np.bincount(owners, minlength=len(calls)), strict=True):
+        call.rare += int(count)
 
 
-def triples(text: str, language: str | None = None) -> Hashes:
-    """Three words in a row, each as one number."""
-    words = normalize.indic(text, language).split()
-    codes: Hashes = np.array([zlib.crc32(word.encode()) for word in words], dtype=np.uint64)
-    if len(codes) < 3:
-        return np.zeros(0, dtype=np.uint64)
-    found = (codes[:-2] * _STEP + codes[1:-1]) * _STEP + codes[2:]
-    found = (found ^ (found >> np.uint64(29))) * _MIX
-    return np.unique(found ^ (found >> np.uint64(32)))
+@lru_cache(maxsize=1 << 16)
+def _code(word: str) -> int:
+    return zlib.crc32(word.encode())
 
 
 @dataclass(frozen=True)
@@ -155,8 +202,8 @@ class Twins:
 def heard(connection: Connection, project_id: int | None = None) -> Iterator[Heard]:
     """Every recording with accepted samples that can still be heard, the shortest first. Reads the texts twice."""
     spoken = _spoken(project_id)
-    texts = connection.execute(spoken.with_only_columns(samples.c.text, samples.c.language), execution_options=_STREAM)
-    familiar = Familiar(triples(row.text, row.language) for row in texts)
+    texts = connection.execute(spoken.with_only_columns(samples.c.text), execution_options=_STREAM)
+    familiar = Familiar(batches(texts.scalars()))
     length = sa.func.coalesce(recordings.c.duration_s, -1.0)
     numbers = spoken.with_only_columns(recordings.c.id).group_by(recordings.c.id).order_by(length, recordings.c.id)
     waiting = array("q", connection.execute(numbers, execution_options=_STREAM).scalars())
@@ -198,12 +245,15 @@ def _page(
     """These recordings, in this order. Asked for by numbers alone: told of the state too, SQLite reads all samples."""
     sample, audio = samples.c, recordings.c
     statement = (
-        sa.select(sample.recording_id, sample.project_id, sample.state, sample.text, sample.language, sample.blind)
+        sa.select(sample.recording_id, sample.project_id, sample.state, sample.text, sample.blind)
         .add_columns(audio.sha256, audio.duration_s, audio.source_identity)
         .join(recordings, audio.id == sample.recording_id)
         .where(sample.recording_id.in_(numbers))
     )
     found: dict[int, Heard] = {}
+    texts: list[str] = []
+    call_of: list[int] = []
+    places: dict[int, int] = {}
     for row in connection.execute(statement):
         if row.state != "accepted" or project_id not in (None, row.project_id):
             continue
@@ -211,7 +261,9 @@ def _page(
         if call is None:
             call = found[row.recording_id] = Heard(row.recording_id, row.sha256, row.duration_s, row.source_identity)
         call.blind = call.blind or bool(row.blind)
-        call.add(familiar.rare(triples(row.text, row.language)))
+        texts.append(row.text)
+        call_of.append(places.setdefault(row.recording_id, len(places)))
+    add_parts(list(found.values()), batch_of(texts), np.array(call_of, dtype=np.intp), familiar)
     yield from (found[number] for number in numbers if number in found)
 
 

@@ -11,16 +11,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend.calls.pseudonyms import is_masked
 from ml_backend.tables import calls, company_numbers, recordings
 from training.quality import duplicates
-from training.quality.duplicates import Familiar, Hashes, Heard
+from training.quality.duplicates import Familiar, Heard
 
 Line = Mapping[str, Any]
 
+_ALONE = np.zeros(1, dtype=np.intp)
 KINDS = ("audio", "call", "caller", "speaker", "twin")
 
 
@@ -62,7 +64,7 @@ def origins(connection: Connection) -> dict[str, Origin]:
 
 def find(read: Callable[[], Iterable[Line]], known: Mapping[str, Origin]) -> list[Leak]:
     """Every leak, the worst kind first. `read` gives lines with `audio_sha256`, `split`, `text`, twice."""
-    familiar = Familiar(_triples(line) for line in read())
+    familiar = Familiar(duplicates.batches(_text(line) for line in read()))
     sides: dict[tuple[str, str], set[str]] = defaultdict(set)
     shown: dict[tuple[str, str], set[int]] = defaultdict(set)
     said: dict[tuple[str, str], Heard] = {}
@@ -81,7 +83,7 @@ def find(read: Callable[[], Iterable[Line]], known: Mapping[str, Origin]) -> lis
                 shown[name].add(origin.recording_id)
         if origin is not None:
             call = said.setdefault((sha, split), Heard(origin.recording_id, sha, origin.duration_s))
-            call.add(familiar.rare(_triples(line)))
+            duplicates.add_parts([call], duplicates.batch_of([_text(line)]), _ALONE, familiar)
     found = [
         Leak(name[0], tuple(sorted(where)), tuple(sorted(shown[name])))
         for name, where in sides.items()
@@ -100,8 +102,8 @@ def told(leaks: list[Leak], lines: int) -> dict[str, Any]:
     }
 
 
-def _triples(line: Line) -> Hashes:
-    return duplicates.triples(str(line.get("text") or ""), line.get("language"))
+def _text(line: Line) -> str:
+    return str(line.get("text") or "")
 
 
 def _twins(said: Mapping[tuple[str, str], Heard]) -> list[Leak]:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from training.normalisation.writing import indic_words
 from training.normalize import NORMALISERS, NUMBER_CANONICAL, SCRIPT_NEUTRAL, indic, strict
 
 VOWEL_SIGNS = [chr(c) for c in range(0x900, 0x980) if unicodedata.category(chr(c)) in ("Mc", "Mn")]
@@ -95,3 +96,9 @@ def test_strict_counts_case_punctuation_and_joiners_but_not_white_space() -> Non
     assert strict("haan ji") != strict("Haan ji")
     assert strict("क्\u200dष") != strict("क्ष")
     assert strict("\ufeffहाँ\u200b") == "हाँ"
+
+
+@given(st.lists(st.one_of(ANY, DEVANAGARI), max_size=8))
+@example(["1", ",000", "5.", "3", "don'", "t", "a\ue001b", "", "\u0915", "\u093c"])
+def test_texts_worked_on_at_once_are_what_each_is_alone(texts: list[str]) -> None:
+    assert indic_words(texts) == [indic(text).split() for text in texts]

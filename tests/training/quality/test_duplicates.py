@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 
@@ -37,8 +39,32 @@ def test_planted_twins_are_found_and_nothing_else(databases: Callable[[], Databa
 
 def heard(number: int, text: str, duration_s: float = 30.0, **values: object) -> duplicates.Heard:
     one = duplicates.Heard(number, f"sha-{number}", duration_s, **values)  # type: ignore[arg-type]
-    one.add(duplicates.triples(text))
+    part = duplicates.batch_of([text])
+    duplicates.add_parts([one], part, np.zeros(1, dtype=np.intp), duplicates.Familiar([]))
     return one
+
+
+def test_what_is_counted_in_batches_is_what_is_counted_text_by_text() -> None:
+    """Against the plain definition: sets of triples, and the smallest of their hashes."""
+    random = np.random.default_rng(0)
+    words = [f"w{number}" for number in range(60)]
+    texts = [" ".join(random.choice(words, size=random.integers(0, 30))) for _ in range(50)]
+    call_of = random.integers(0, 7, len(texts))
+    triples = [{tuple(each[at : at + 3]) for at in range(len(each) - 2)} for each in map(str.split, texts)]
+    batch = duplicates.batch_of(texts)
+    assert np.bincount(batch.owners, minlength=len(texts)).tolist() == [len(each) for each in triples]
+    familiar = duplicates.Familiar([batch])
+    calls = [duplicates.Heard(number, None, 1.0) for number in range(7)]
+    duplicates.add_parts(calls, batch, call_of, familiar)
+    commonness = Counter(triple for each in triples for triple in each)
+    for number, call in enumerate(calls):
+        parts = [triples[at] for at in np.flatnonzero(call_of == number)]
+        assert call.rare == sum(commonness[triple] <= 4 for part in parts for triple in part)
+        alone = duplicates.Heard(number, None, 1.0)
+        for at in np.flatnonzero(call_of == number):
+            piece = duplicates.batch_of([texts[at]])
+            duplicates.add_parts([alone], piece, np.zeros(1, dtype=np.intp), familiar)
+        assert (alone.minima == call.minima).all()
 
 
 SAID = "मेरा ऑर्डर कल आने वाला था लेकिन अभी तक नहीं आया क्या आप देख सकते हैं कि वह कहाँ है"
