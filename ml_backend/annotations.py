@@ -124,6 +124,7 @@ def told(row: Any) -> dict[str, Any]:
         "script": row.script,
         "quality": row.quality,
         "accent": row.accent,
+        "emotion": row.emotion,
         "reject": list(row.reject or ()),
         "skipped": row.skipped,
         "ground_truth": row.ground_truth,

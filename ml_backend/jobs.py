@@ -82,6 +82,10 @@ SCAN_BUCKET = JobKind("scan-bucket", "sync.objects.scan.scan_bucket", "sync", 18
 FEED_RATINGS = JobKind("feed-ratings", "sync.review.ratings.feed_ratings", "sync", 600, priority=BULK)
 SAMPLE_TASK = JobKind("sample-task", "training.sampling.job.sample_task", "sync", 300, priority=BULK)
 SAMPLE_PROJECT = JobKind("sample-project", "training.sampling.again.sample_project", "sync", 900, priority=BULK)
+CLOSE_INSTRUCTIONS = JobKind(
+    "close-instructions", "sync.label_studio.streams.close_instructions", "sync", 120, priority=BULK
+)
+DRAFT_AGAIN = JobKind("draft-again", "sync.again.draft_again", "sync", 300, priority=WAITED_FOR)
 SHARE_TASK = JobKind("share-task", "sync.review.gold.share_task", "sync", 120)
 SUMMARISE_ANNOTATIONS = JobKind(
     "summarise-annotations", "training.quality.summary.summarise_annotations", "sync", 1800, priority=BULK
@@ -107,7 +111,8 @@ KINDS: dict[str, JobKind] = {
         CREATE_TASKS,
         PUSH_PREDICTIONS, CONFIRM_ANSWERS, REDRAFT_PROJECT, SCAN_BUCKET, FEED_RATINGS,
         STORE_SPOOLED, VERIFY_OBJECTS, LEARN_LEGS, TRAIN, RUN_TRAINING, COMPARE_ANNOTATIONS,
-        CHECK_TRAINING, SAMPLE_TASK, SAMPLE_PROJECT, SUMMARISE_ANNOTATIONS, SHARE_TASK, COLLECT_HOTWORDS, CHECK_HOTWORD,
+        CHECK_TRAINING, CLOSE_INSTRUCTIONS, DRAFT_AGAIN, SAMPLE_TASK, SAMPLE_PROJECT, SUMMARISE_ANNOTATIONS, SHARE_TASK,
+        COLLECT_HOTWORDS, CHECK_HOTWORD,
         EXPORT_DATASET, RENEW_DATASETS, PROMOTE_VERSION,
     )
 }  # fmt: skip

@@ -37,6 +37,8 @@ _ABOVE_FLOOR_DB = 4.0
 _LEAST_DBFS = -55.0
 _LEAST_SPEECH_S = 0.2
 _NEAR_FRAMES = 20  # pauses this short belong to the speech around them
+_PAUSE_S, _LEAST_STRETCH_S, _MARGIN_S = 0.6, 0.3, 0.15
+_MOST_SPANS = 3000  # four hours of short turns
 _FLOOR = 1e-12  # power of digital silence: -120 dBFS
 _BAND_HZ = 250
 _MOST_FRAMES = 400  # looked at sample by sample
@@ -78,6 +80,29 @@ class Measured:
     quality: Quality
     speech: npt.NDArray[np.bool_]
     powers: Numbers
+    legs: tuple[npt.NDArray[np.bool_], ...] = ()
+
+    def spans(self) -> list[list[float]]:
+        """[start_s, end_s, channel] of the stretches in which somebody seems to speak, in time order."""
+        found = [[*span, channel] for channel, leg in enumerate(self.legs) for span in _stretches(leg)]
+        return sorted(found)[:_MOST_SPANS]
+
+
+def _stretches(speech: npt.NDArray[np.bool_]) -> list[list[float]]:
+    """Stretches of frames with speech; a short pause belongs to the speech around it, a click is none."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], speech.astype(np.int8), [0]))))
+    joined: list[list[int]] = []
+    for begin, end in edges.reshape(-1, 2).tolist():
+        if joined and (begin - joined[-1][1]) * FRAME_S < _PAUSE_S:
+            joined[-1][1] = end
+        else:
+            joined.append([begin, end])
+    length_s = len(speech) * FRAME_S
+    return [
+        [round(max(begin * FRAME_S - _MARGIN_S, 0.0), 2), round(min(end * FRAME_S + _MARGIN_S, length_s), 2)]
+        for begin, end in joined
+        if (end - begin) * FRAME_S >= _LEAST_STRETCH_S
+    ]
 
 
 class _Leg:
@@ -131,15 +156,17 @@ def _measured(
     parts: dict[str, dict[str, float]] = {}
     speech: npt.NDArray[np.bool_] = np.zeros(0, bool)
     loudest: Numbers = np.zeros(0)
+    legs = []
     for channel, leg in enumerate(gathered):
         powers = np.concatenate(leg.powers) if leg.powers else np.zeros(0)
         mine = _speech(powers)
         parts[f"leg_{channel}"] = _parts(leg, powers, mine, rate_hz, source_rate_hz, partial(frames, channel))
+        legs.append(mine)
         speech = mine if not channel else speech | mine
         loudest = powers if not channel else np.maximum(loudest, powers)
     heard = [found["score"] for found in parts.values() if found["speech_share"] > 0]
     score = min(heard, default=0.0)
-    return Measured(Quality(score, label_of(score), parts), speech, loudest)
+    return Measured(Quality(score, label_of(score), parts), speech, loudest, tuple(legs))
 
 
 def _speech(powers: Numbers) -> npt.NDArray[np.bool_]:

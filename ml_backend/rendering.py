@@ -7,19 +7,31 @@ config before it leaves; one that would open empty is an error we see, not the a
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ml_backend.errors import PermanentError
-from ml_backend.labelling.controls import LANGUAGES, SCRIPTS, Controls, Labels
+from ml_backend.labelling.controls import LANGUAGES, SCRIPTS, Controls, Labels, language_name
 from ml_backend.labelling.reference import Reference, Region, clean, to_reference
 from ml_backend.labelling.validation import check
 from ml_backend.transcript import NO_TEXT, Segment, Transcript
 
-__all__ = ["Reference", "Region", "status_line", "to_prediction", "to_reference"]
+__all__ = [
+    "Reference",
+    "Region",
+    "silent_key",
+    "status_line",
+    "to_empty_regions",
+    "to_prediction",
+    "to_reference",
+    "unsure_words",
+]
 
 MIN_REGION_S = 0.01  # shorter regions cannot be grabbed in the editor
 _TIMES_SHOWN = 3
+LEAST_SURE_WORD = 0.5  # a word below it is counted as unsure
+LEAST_SURE_LANGUAGE = 0.8  # of a detected language; below it a person is told to look
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,7 @@ def to_prediction(
     return prediction
 
 
+_SILENT = ("no-speech", "no speech", "silence", "silent")  # the reject reasons that say so
 _FIX_CONFIG = "Correct the project's labelling interface, or use `python -m ml_backend project create --config calls`."
 
 
@@ -127,6 +140,7 @@ def _preset(
         "quality": (quality_label,) if quality_label else (),
         "language": LANGUAGES.get(language, (language,)) if language and spoken else (),
         "script": SCRIPTS.get(script, (script,)) if script and spoken else (),
+        "reject": () if any(map(_is_shown, transcript.segments)) else _SILENT,
     }
     items = []
     for role, words in wanted.items():
@@ -169,6 +183,34 @@ def _unit(value: float) -> float:
     return round(min(max(value, 0.0), 1.0), 4) if math.isfinite(value) else 0.0
 
 
+def to_empty_regions(
+    speech: Sequence[Sequence[Any]], controls: Controls, *, draft_label: str, duration_s: float
+) -> dict[str, Any] | None:
+    """Regions without text where somebody seems to speak, for who writes from nothing; None where nothing would show.
+
+    `speech` are (start_s, end_s, channel) as measured on the sound itself: no model has a say in what such a task
+    shows, or the yardstick would lean towards it.
+    """
+    if not controls.by_regions or controls.labels is None:
+        return None
+    result = []
+    for number, (start_s, end_s, channel) in enumerate(speech):
+        end_s = round(min(float(end_s), duration_s), 3)
+        if end_s - start_s < MIN_REGION_S:
+            continue
+        place = {"start": round(float(start_s), 3), "end": end_s, "channel": int(channel)}
+        value = {**place, "labels": [controls.labels.speech]}
+        item = _item(f"speech-{number:04d}", controls.labels.name, controls.audio, "labels", value)
+        result.append({**item, "original_length": duration_s})
+    prediction = {"model_version": draft_label, "score": 0.0, "result": result}
+    return None if check(prediction, controls) else prediction
+
+
+def unsure_words(transcript: Transcript) -> int:
+    """How many words a person should listen to twice."""
+    return sum(w.probability < LEAST_SURE_WORD for s in transcript.segments if _is_shown(s) for w in s.words)
+
+
 def status_line(
     transcript: Transcript | None,
     *,
@@ -176,10 +218,13 @@ def status_line(
     cut_at_s: float | None = None,
     damaged: bool = False,
     minimum_confidence: float = 0.0,
+    detected: bool = False,
+    silent_key: str | None = None,
 ) -> str:
-    """The line an annotator reads above the audio: plain words, never a model's name.
+    """The line an annotator reads above the audio: what to do, in plain words; empty when all is as usual.
 
     `transcript` is None while it is being made; `refused` is the plain reason why the audio cannot be used.
+    `detected`: nobody said which language it is. `silent_key` takes the pre-set reject reason back (`to_prediction`).
     """
     if refused:
         return refused.strip().rstrip(".")
@@ -191,14 +236,28 @@ def status_line(
     if transcript is None:
         parts.append("draft coming")
     elif not any(map(_is_shown, transcript.segments)):
-        parts.append("no speech")
+        parts.append(f"silent: submit if so, press {silent_key} if somebody speaks" if silent_key else _SILENT_LINE)
     else:
+        if detected and transcript.language and transcript.language_probability < LEAST_SURE_LANGUAGE:
+            parts.append(f"check the language: {language_name(transcript.language)} is a guess")
         unsure = [s for s in _in_order(transcript) if _is_shown(s) and _is_unsure(s, minimum_confidence)]
-        parts.append(_unsure_line(unsure) if unsure else "draft ready")
+        if unsure:
+            parts.append(_unsure_line(unsure))
     return ", ".join(parts)
+
+
+_SILENT_LINE = "silent: submit without text if so"
+
+
+def silent_key(controls: Controls) -> str | None:
+    """The key of the reject reason that is pre-set for a silent call, where the config has one."""
+    choices = controls.choices.get("reject")
+    option = choices.option(*_SILENT) if choices and not choices.per_region else None
+    return (choices.key(option) or None) if choices and option else None
 
 
 def _unsure_line(segments: list[Segment]) -> str:
     times = [f"{int(s.start_s) // 60}:{int(s.start_s) % 60:02d}" for s in segments]
     rest = len(times) - _TIMES_SHOWN
-    return "unsure: listen at " + ", ".join(times[:_TIMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+    named = f"{len(times)} unsure region{'s' if len(times) > 1 else ''}: listen at "
+    return named + ", ".join(times[:_TIMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

@@ -165,6 +165,8 @@ recordings = Table(
     Column("spans", sa.JSON),  # [[start_s, end_s, key of the piece], ...] of a call cut at pauses; null when whole
     Column("language", String(10)),
     Column("language_by", String(10)),  # confirmed, given, detected; null: nobody has looked (sync/recordings/languages)
+    Column("language_asked", String(10)),  # an annotator had it drafted again in this language
+    Column("speech", sa.JSON),  # [[start_s, end_s, channel], ...]: where sound is louder than its pauses
     Column("known_text", Text),  # of a pair .wav + .txt
     Column("etag", String(120)),
     Column("object_seen_at", UtcTime),  # as the last scan saw the object
@@ -333,6 +335,7 @@ annotations = Table(
     Column("script", String(10)),
     Column("quality", String(60)),
     Column("accent", String(60)),
+    Column("emotion", String(60)),
     Column("skipped", sa.Boolean, nullable=False, default=False),
     Column("ground_truth", sa.Boolean, nullable=False, default=False),
     Column("lead_time_s", sa.Float),
@@ -371,6 +374,7 @@ samples = Table(
     Column("annotator", Id),
     Column("quality", String(60)),
     Column("accent", String(60)),
+    Column("emotion", String(60)),
     Column("chosen_by", String(20)),
     Column("blind", sa.Boolean, nullable=False, default=False),
     Column("before_attach", sa.Boolean, nullable=False, default=False),

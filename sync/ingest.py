@@ -149,6 +149,7 @@ def _normalised(context: Context, recording: sa.Row[Any], folder: Path) -> dict[
         },
         "quality_score": found.score,
         "spans": spans,
+        "speech": measured.spans(),
         "state": "ready",
         "reason_code": code,
         "reason": reason,

@@ -8,6 +8,7 @@ travels in the task's data: after a lost answer the tasks are found instead of m
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,16 +16,18 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, jobs, tables
+from ml_backend import db, jobs, rendering, tables
+from ml_backend.calls.reading import LONG_SID, SHORT_SID
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import PermanentError
 from ml_backend.labelling import labelconfig
-from ml_backend.tables import predictions, projects, recordings, tasks
+from ml_backend.tables import predictions, projects, recordings, tasks, transcriptions
+from ml_backend.transcript import Transcript
 from sync.drafting import drafts, ownership, pieces
 from sync.drafting.pieces import Piece, audio_identity, external_key
 from sync.label_studio import missing
 from sync.label_studio.client import LabelStudioClient, client_of
-from sync.label_studio.streams import USEFULNESS
+from sync.label_studio.streams import DURATION, LANGUAGE, UNSURE_WORDS, USEFULNESS
 from sync.recordings.sources import playable
 
 __all__ = ["KEY", "Wish", "create_tasks", "external_key", "refused_line", "want_task"]
@@ -33,6 +36,7 @@ KEY = "kaan_key"  # in the data of every task we make
 WAITS = "project-full"
 REFUSED = "import-refused"
 ALL_REFUSED = 8  # single tasks refused before any was made: then it is about the project
+_RANDOM = re.compile(rf"[0-9a-f]{{{LONG_SID},}}")
 BATCH = 100  # tasks in one request
 TOGETHER = 25  # tasks in one transaction, each with its prediction
 
@@ -144,6 +148,11 @@ def _ready(context: Context, project: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
             tasks.c.overlap,
             predictions.c.id.label("prediction_id"),
             predictions.c.body,
+            tasks.c.blind,
+            transcriptions.c.transcript,
+            transcriptions.c.language.label("heard_language"),
+            recordings.c.language,
+            recordings.c.duration_s,
             recordings.c.derived_key,
             recordings.c.spans,
             recordings.c.source_identity,
@@ -153,6 +162,7 @@ def _ready(context: Context, project: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
         )
         .join(recordings, recordings.c.id == tasks.c.recording_id)
         .join(predictions, predictions.c.task_id == tasks.c.id)
+        .outerjoin(transcriptions, transcriptions.c.id == predictions.c.transcription_id)
         .where(
             tasks.c.project_id == project.id,
             tasks.c.state == "wanted",
@@ -229,10 +239,10 @@ def _import_some(
     return {key: min(found) for key, found in there.items()}
 
 
-def _data(context: Context, project: sa.Row[Any], row: sa.Row[Any]) -> dict[str, str]:
-    """The task's data: what plays, our key, and in projects of ours the status line and the call's short name."""
+def _data(context: Context, project: sa.Row[Any], row: sa.Row[Any]) -> dict[str, Any]:
+    """The task's data: what plays, our key, and in projects of ours the status line and what the task list shows."""
     controls = labelconfig.parse(project.label_config)
-    data = {controls.audio_key or "audio": _plays(context, row)}
+    data: dict[str, Any] = {controls.audio_key or "audio": _plays(context, row)}
     if controls.status_key:
         data[controls.status_key] = row.status_line or ""
     if controls.rates and controls.spoken_key:
@@ -240,8 +250,21 @@ def _data(context: Context, project: sa.Row[Any], row: sa.Row[Any]) -> dict[str,
     if is_ours(project):
         data.setdefault("status", row.status_line or "")
         data["call"] = short_name(row)
+        data |= _columns(row)
         data[USEFULNESS] = f"{1.0 if row.usefulness is None else row.usefulness:.3f}"
     return data
+
+
+def _columns(row: sa.Row[Any]) -> dict[str, Any]:
+    """How long, in which language, and how many words to listen to twice; of a blind task only what no model said."""
+    piece = pieces.piece_of(row, row)
+    whole_s = round(pieces.length_s(row, piece))
+    columns: dict[str, Any] = {DURATION: f"{whole_s // 60:02d}:{whole_s % 60:02d}"}  # as text it sorts as a number does
+    if row.blind or row.transcript is None:
+        return columns
+    columns[LANGUAGE] = row.heard_language or row.language or ""
+    columns[UNSURE_WORDS] = rendering.unsure_words(pieces.part(Transcript.from_json(row.transcript), piece))
+    return columns
 
 
 def _plays(context: Context, row: Any) -> str:
@@ -256,8 +279,11 @@ def is_ours(project: sa.Row[Any]) -> bool:
 
 
 def short_name(row: Any) -> str:
-    """What people call a recording: the call's id, else the file's name."""
-    return str(row.call_sid or str(row.source_identity).rstrip("/").rpartition("/")[2])[:60]
+    """What people call a recording: the first characters of the call's id, as `calls show` takes them; else the file's
+    name."""
+    if row.call_sid:
+        return str(row.call_sid)[: SHORT_SID if _RANDOM.fullmatch(row.call_sid) else 60]
+    return str(row.source_identity).rstrip("/").rpartition("/")[2][:60]
 
 
 def _opened(
@@ -309,6 +335,4 @@ def _refuse_tasks(context: Context, project: sa.Row[Any]) -> None:
 
 def refused_line(reason: str | None) -> str:
     """The status line of a task whose audio cannot be used."""
-    from ml_backend import rendering
-
     return rendering.status_line(None, refused=reason or "The audio cannot be used")

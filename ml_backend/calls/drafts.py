@@ -53,7 +53,7 @@ def _sentence(
     start = f"{name} in project {task.title or task.ls_project_id!r}"
     if task.state == "deleted":
         return f"{start} was deleted there."
-    if draft is not None and draft.delivered_by not in (None, _NOBODY):
+    if draft is not None and draft.delivered_by not in (None, _NOBODY) and not task.blind:
         empty = " It is empty: no speech was found." if _is_empty(draft.body) else ""
         return f"{start} has a draft by {draft.model_version}.{empty}"
     return f"{start} has no draft: {_why(database, task, draft, recording, transcribed=transcribed)}"

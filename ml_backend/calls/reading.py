@@ -23,6 +23,8 @@ from ml_backend.tables import calls, events, objects, projects, recordings, task
 
 KINDS = ("call", "number", "object", "task", "recording")  # in this order where only the shape tells
 MAX_FOUND = 200
+SHORT_SID, LONG_SID = 8, 16  # what tasks show of a call's id, where it is as long and as random as Exotel's
+_SHORT = re.compile(rf"[0-9a-f]{{{SHORT_SID}}}", re.ASCII)
 _SID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _NUMBER = re.compile(r"\+?[\d\s()\-]{8,20}", re.ASCII)
 _RECORDING = (
@@ -174,7 +176,12 @@ def _of(database: Database, kind: str, what: str, key: bytes) -> list[int]:
 
 
 def _by_call(what: str, key: bytes) -> Any:
-    return calls.c.call_sid.in_((what, phone_numbers.hidden(what, key))) if _SID.fullmatch(what) else None
+    if not _SID.fullmatch(what):
+        return None
+    named: Any = calls.c.call_sid.in_((what, phone_numbers.hidden(what, key)))
+    if _SHORT.fullmatch(what):  # as a task shows it
+        named = sa.or_(named, sa.and_(calls.c.call_sid.startswith(what), sa.func.length(calls.c.call_sid) >= LONG_SID))
+    return named
 
 
 def _by_recording(what: str, key: bytes) -> Any:

@@ -34,6 +34,15 @@ SCRIPTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
+_SHOWN: Mapping[str, str] = MappingProxyType({"hi-en": "Hindi and English"})
+
+
+def language_name(code: str) -> str:
+    """What people call a language; its code where we have no name."""
+    words = LANGUAGES.get(code, (code,))
+    return _SHOWN.get(code) or next((w.capitalize() for w in words if len(w) > 3 and w.isascii()), code)
+
+
 @dataclass(frozen=True)
 class Text:
     """A TextArea over the audio: for the whole file, or one per region."""
@@ -74,6 +83,12 @@ class Choices:
     shown: tuple[str, ...]
     multiple: bool = False
     per_region: bool = False
+    keys: tuple[str, ...] = ()  # what is pressed for each option, in the same order; empty where there is none
+
+    def key(self, option: str) -> str:
+        """What a person presses for an option, as they say it: Shift+5."""
+        key = dict(zip(self.options, self.keys, strict=False)).get(option, "")
+        return "+".join(part.capitalize() for part in key.split("+"))
 
     def option(self, *wanted: str) -> str | None:
         """The stored option that means one of the wanted words, whatever its letter case."""
@@ -93,7 +108,8 @@ class Controls:
     text: Text | None = None
     labels: Labels | None = None
     check: Check | None = None
-    choices: Mapping[str, Choices] = field(default_factory=dict)  # by role: quality, accent, language, script, reject
+    choices: Mapping[str, Choices] = field(default_factory=dict)
+    # by role: quality, accent, emotion, language, script, reject, redraft
     other_labels: Mapping[str, Labels] = field(default_factory=dict)  # further region controls, by name
     other_choices: Mapping[str, Choices] = field(default_factory=dict)  # by name, roles unknown
     status_key: str | None = None  # data key of the line shown to annotators

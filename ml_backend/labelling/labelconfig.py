@@ -22,6 +22,7 @@ MAX_ELEMENTS = 50_000
 
 _QUALITIES = {"excellent", "good", "fair", "poor"}
 _ACCENTS = {"standard", "rural", "urban", "code-mixed", "neutral", "regional"}
+_EMOTIONS = {"calm", "happy", "urgent", "angry", "sad", "neutral"}
 _CHECK_NAMES = ("check", "unsure", "please check", "to check", "doubtful")
 _AGENT_NAMES = ("agent", "company", "operator")
 _CUSTOMER_NAMES = ("customer", "caller", "client")
@@ -215,7 +216,8 @@ def _choices(element: _Element, audio: str) -> Choices | None:
         return None
     options, shown = _options(element, "choice")
     multiple = element.get("choice").lower() == "multiple"
-    return Choices(element.get("name"), audio, options, shown, multiple, _true(element, "perRegion"))
+    keys = tuple(c.get("hotkey") for c in element.children if c.tag == "choice" and (c.get("alias") or c.get("value")))
+    return Choices(element.get("name"), audio, options, shown, multiple, _true(element, "perRegion"), keys)
 
 
 def _role(choices: Choices) -> str | None:
@@ -223,6 +225,7 @@ def _role(choices: Choices) -> str | None:
     name = choices.name.lower()
     words = {w.casefold() for w in (*choices.options, *choices.shown)}
     for role, parts in (
+        ("redraft", ("redraft", "draft_again", "draft-again")),
         ("quality", ("quality",)),
         ("accent", ("accent",)),
         ("language", ("lang",)),
@@ -230,12 +233,16 @@ def _role(choices: Choices) -> str | None:
     ):
         if any(part in name for part in parts):
             return role
+    if words & _EMOTIONS and "emotion" in name:  # not the steps of a rating
+        return "emotion"
     if "script" in name and "transcri" not in name:
         return "script"
     if len(words & _QUALITIES) >= 2:
         return "quality"
     if len(words & _ACCENTS) >= 2:
         return "accent"
+    if len(words & _EMOTIONS) >= 2:
+        return "emotion"
     if sum(1 for known in SCRIPTS.values() if words & set(known)) >= 2:
         return "script"
     if sum(1 for known in LANGUAGES.values() if words & set(known)) >= 2:

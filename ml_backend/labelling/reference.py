@@ -6,12 +6,15 @@ when somebody pressed Enter.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ml_backend.labelling.controls import LANGUAGES, SCRIPTS, Choices, Controls
 from ml_backend.labelling.validation import is_number
+
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z]{2,3})?")
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Reference:
     script: str | None = None
     quality: str | None = None
     accent: str | None = None
+    emotion: str | None = None
+    redraft: str | None = None  # the language somebody asks for a new draft in: what else is here is no reference
     reject: tuple[str, ...] = ()
     choices: tuple[tuple[str, tuple[str, ...]], ...] = ()  # every choice made, by control name
     problems: tuple[str, ...] = ()
@@ -103,6 +108,8 @@ def _reference(
         script=_code(first("script"), controls.choices.get("script"), SCRIPTS),
         quality=first("quality"),
         accent=first("accent"),
+        emotion=first("emotion"),
+        redraft=_language(_code(first("redraft"), controls.choices.get("redraft"), LANGUAGES)),
         reject=of("reject"),
         choices=tuple(chosen.items()),
         problems=tuple(problems),
@@ -114,6 +121,11 @@ def _code(option: str | None, choices: Choices | None, known: Mapping[str, tuple
     if option is None or choices is None:
         return option
     return next((code for code, words in known.items() if choices.option(*words) == option), option)
+
+
+def _language(code: str | None) -> str | None:
+    """A code that is one: other words of a config ask for nothing."""
+    return code if code and _LANGUAGE.fullmatch(code) else None
 
 
 def _read_place(value: Mapping[str, Any]) -> tuple[float, float, int] | None:

@@ -109,7 +109,7 @@ def _ours(connection: Connection, project: sa.Row[Any], task: sa.Row[Any], row: 
     """A row of ours; None when it drafted nothing (a blind task, silence)."""
     body = json.loads(row.body)
     result = body.get("result") if isinstance(body, dict) else None
-    if not result:
+    if not result or row.reason_code == "blind":
         return None
     shown = rendering.to_reference(result, labelconfig.parse(project.label_config))
     draft: dict[str, Any] = {"text": shown.text, "label": row.draft_label, "confidence": row.score}

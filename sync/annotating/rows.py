@@ -84,17 +84,42 @@ def keep(
         key = ("project_id", "ls_annotation_id", "ls_updated_at")
         row_id, new = db.insert_once(connection, rows, values, key=key)
         changed: Mapping[str, Any] = values if new else {}
+        if new and _is_first(connection, project, row_id):
+            jobs.enqueue(connection, jobs.CLOSE_INSTRUCTIONS, key=str(project.id), project_id=project.id)
     else:
         row_id = same.id
         changed = _corrections(connection, project, task, found, same)
         if changed:
             db.update(connection, rows, row_id, **changed)
     if changed and task is not None:
-        _settle(connection, task)
+        asked = _asks_again(connection, project, task, found)
+        if not asked:
+            _settle(connection, task)
         sample(connection, task.id)
         if task.recording_id is not None:
             languages.settle(connection, task.recording_id)
     return row_id, bool(changed)
+
+
+def _is_first(connection: Connection, project: sa.Row[Any], row_id: int) -> bool:
+    """Whether nobody had annotated anything in this project, which we made."""
+    record = project.attached_changes if isinstance(project.attached_changes, Mapping) else {}
+    if not record.get("made"):
+        return False
+    other = sa.select(rows.c.id).where(rows.c.project_id == project.id, rows.c.id != row_id).limit(1)
+    return connection.execute(other).first() is None
+
+
+def _asks_again(connection: Connection, project: sa.Row[Any], task: sa.Row[Any], found: Found) -> bool:
+    """Whether it asks for a draft in another language; then a job sees to that, and the task is not done."""
+    controls = labelconfig.parse(project.label_config)
+    reference = rendering.to_reference(found.annotation.get("result") or [], controls)
+    if not reference.redraft or task.blind or task.recording_id is None:
+        return False
+    jobs.enqueue(
+        connection, jobs.DRAFT_AGAIN, key=f"{project.id}:{found.id}", project_id=project.id, ls_annotation_id=found.id
+    )
+    return True
 
 
 def differs(here: Sequence[sa.Row[Any]], found: Found, task_id: int | None) -> bool:
@@ -201,6 +226,7 @@ def _values(
     annotation = found.annotation
     result = annotation.get("result") or []
     reference = rendering.to_reference(result, labelconfig.parse(project.label_config))
+    blind = task is not None and task.blind
     attached_at = _attached_at(project)
     before = bool(attached_at and found.created_at and found.created_at < attached_at)
     return {
@@ -216,10 +242,11 @@ def _values(
             for r in reference.segments
         ],
         "reject": list(reference.reject),
-        "language": (reference.language or "")[:10] or None,
+        "language": ((None if blind else reference.redraft) or reference.language or "")[:10] or None,
         "script": (reference.script or "")[:10] or None,
         "quality": (reference.quality or "")[:60] or None,
         "accent": (reference.accent or "")[:60] or None,
+        "emotion": (reference.emotion or "")[:60] or None,
         "skipped": bool(annotation.get("was_cancelled")),
         "ground_truth": found.ground_truth,
         "lead_time_s": _seconds(annotation.get("lead_time")),

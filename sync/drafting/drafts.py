@@ -191,9 +191,11 @@ def _row(
     reason: tuple[str | None, str | None] = (None, None)
     if task.blind or found is None:
         reason, line = ("blind", "This task is annotated without a draft."), BLIND_LINE
+        body = _empty_regions(project, task, recording, label)
     else:
         piece = pieces.piece_of(recording, task)
         transcript = pieces.part(Transcript.from_json(found.transcript), piece)
+        controls = labelconfig.parse(project.label_config)
         length_s = pieces.length_s(recording, piece)
         last = piece.end_s is None or piece.end_s >= (recording.duration_s or 0.0) - 0.01
         cut_at_s = length_s if recording.reason_code == "audio-cut" and last else None
@@ -202,6 +204,8 @@ def _row(
             cut_at_s=cut_at_s,
             damaged=recording.reason_code == "audio-damaged",
             minimum_confidence=profile.minimum_confidence,
+            detected=profile.decoding.language is None,
+            silent_key=rendering.silent_key(controls),
         )
         try:
             agent = legs.agent_channel(connection, recording)
@@ -227,6 +231,20 @@ def _row(
         "confirmed_at": tables.now() if nothing else None,
     }
     return values, line
+
+
+def _empty_regions(project: sa.Row[Any], task: sa.Row[Any], recording: sa.Row[Any], label: str) -> str:
+    """A blind task's regions, told from the start of its piece; `[]` where an older release measured its sound."""
+    piece = pieces.piece_of(recording, task)
+    end_s = piece.start_s + pieces.length_s(recording, piece)
+    inside = [
+        (max(start_s - piece.start_s, 0.0), min(until_s, end_s) - piece.start_s, channel)
+        for start_s, until_s, channel in recording.speech or ()
+        if start_s < end_s and until_s > piece.start_s
+    ]
+    controls = labelconfig.parse(project.label_config)
+    made = rendering.to_empty_regions(inside, controls, draft_label=label, duration_s=end_s - piece.start_s)
+    return NOTHING if made is None else json.dumps(made, ensure_ascii=False, separators=(",", ":"))
 
 
 def body_of(

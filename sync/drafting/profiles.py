@@ -35,12 +35,17 @@ class Profile:
         return self.script_policy.get(language or "")
 
 
-def profile_of(project: sa.Row[Any] | None, settings: Settings, *, language: str | None = None) -> Profile:
+def profile_of(
+    project: sa.Row[Any] | None, settings: Settings, *, language: str | None = None, asked: str | None = None
+) -> Profile:
     """The profile of a project row; of the settings alone when there is no project.
 
-    `language` is that of the recording's company number (`languages.of_number`).
+    `language` is that of the recording's company number (`languages.of_number`). `asked` is what somebody who listened
+    to it asked for: it goes before everything else.
     """
     decoding = decoding_of(project, settings, language=languages.spoken(language))
+    if asked:
+        decoding = replace(decoding, language=languages.spoken(asked), languages=())
     if project is None:
         return Profile(decoding)
     wishes = parameters.read(project.extra_params)
@@ -53,7 +58,8 @@ def profile_for(
     connection: Connection, recording: sa.Row[Any], project: sa.Row[Any] | None, settings: Settings
 ) -> Profile:
     """The profile a recording is decoded under for a project."""
-    return profile_of(project, settings, language=languages.of_number(connection, recording))
+    number = languages.of_number(connection, recording)
+    return profile_of(project, settings, language=number, asked=recording.language_asked)
 
 
 def detecting(settings: Settings) -> Profile:

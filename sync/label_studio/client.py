@@ -193,6 +193,10 @@ class LabelStudioClient:
         """One annotation as it is now; PermanentError `http-missing` when it is gone."""
         return dict(self.call("GET", f"/api/annotations/{annotation_id}/"))
 
+    def delete_annotation(self, annotation_id: int) -> None:
+        """Remove one annotation; its task is open again. PermanentError `http-missing` when it is gone."""
+        self.call("DELETE", f"/api/annotations/{annotation_id}/")
+
     def annotations(self, task_id: int) -> list[dict[str, Any]]:
         """All annotations of a task, skips included."""
         return list(self.call("GET", f"/api/tasks/{task_id}/annotations/"))

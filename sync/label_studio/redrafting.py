@@ -182,14 +182,14 @@ def _draft_open_tasks(context: Context, project: sa.Row[Any], routes: Routes, *,
 
 def _lacking(project: sa.Row[Any]) -> sa.Select[Any]:
     """Open tasks with a draft that people see and none under the next label. One that cannot be transcribed holds
-    nobody up."""
+    nobody up. Blind ones too: Label Studio shows their empty regions under the label in force only."""
     drafted = sa.exists().where(
         predictions.c.task_id == tasks.c.id, predictions.c.draft_label == project.next_draft_label
     )
     seen = sa.exists().where(predictions.c.task_id == tasks.c.id, predictions.c.draft_label == project.draft_label)
     return (
         sa.select(tasks)
-        .where(tasks.c.project_id == project.id, tasks.c.state.in_(drafts.OPEN), tasks.c.blind.is_(False))
+        .where(tasks.c.project_id == project.id, tasks.c.state.in_(drafts.OPEN))
         .where(tasks.c.reason_code.is_(None), seen, ~drafted)
         .order_by(tasks.c.id)
     )

@@ -9,10 +9,14 @@ no locks, so two people who start at the same moment in it may be given the same
 
 from __future__ import annotations
 
-from sync.label_studio.client import LabelStudioClient
+from ml_backend.context import JobContext
+from ml_backend.tables import projects
+from sync.label_studio import missing
+from sync.label_studio.client import LabelStudioClient, client_of
 
 TAB = "Most useful first"
 USEFULNESS = "usefulness"  # a task's field in projects of ours: text with three decimals sorts the same as a number
+DURATION, LANGUAGE, UNSURE_WORDS = "duration", "language", "unsure_words"  # further fields of those tasks
 ORDERING = [f"-tasks:data.{USEFULNESS}"]
 _COLUMN = ORDERING[0].removeprefix("-")
 _HIDDEN = [
@@ -25,6 +29,10 @@ _HIDDEN = [
 ]  # fmt: skip
 
 
+# What is finished leaves the tab. A task that wants two people is finished when both are: Label Studio says so here.
+_UNFINISHED = {"filter": "filter:tasks:completed_at", "operator": "empty", "type": "Datetime", "value": "true"}
+
+
 def add_tab(client: LabelStudioClient, ls_project_id: int) -> bool:
     """Make the tab unless one of this title is there; whether it was made. People may change or delete it."""
     tabs = client.call("GET", "/api/dm/views/", params={"project": ls_project_id})
@@ -35,9 +43,22 @@ def add_tab(client: LabelStudioClient, ls_project_id: int) -> bool:
         "type": "list",
         "target": "tasks",
         "ordering": ORDERING,
-        "columnsDisplayType": {_COLUMN: "Number"},
+        "columnsDisplayType": {_COLUMN: "Number", f"tasks:data.{UNSURE_WORDS}": "Number"},
         "hiddenColumns": {"explore": _HIDDEN, "labeling": [*_HIDDEN, _COLUMN, "tasks:id", "tasks:annotators"]},
-        "filters": {"conjunction": "and", "items": []},
+        "filters": {"conjunction": "and", "items": [_UNFINISHED]},
     }
     client.call("POST", "/api/dm/views/", json={"project": ls_project_id, "data": data})
     return True
+
+
+@missing.noticed
+def close_instructions(context: JobContext, project_id: int) -> None:
+    """Label Studio opens the instructions over every entry into the label stream, and remembers for nobody that they
+    were read. They open until the project has its first annotation; from then on its button *Instructions* shows them.
+
+    Somebody who turns that on again keeps it: this runs once in a project.
+    """
+    project = context.db.row(projects, project_id)
+    client = client_of(context)
+    if client.project(project.ls_project_id).get("show_instruction"):
+        client.change_project(project.ls_project_id, show_instruction=False)

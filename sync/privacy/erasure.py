@@ -277,7 +277,7 @@ def _hide_names(connection: Connection, recording: Any, key: bytes) -> None:
 
 def _put_down(connection: Connection, recording_id: int) -> None:
     """A recording nobody works on any more. Its place is kept until what lies there was removed."""
-    values = {"state": "erased", "reason_code": "erased", "reason": WHY, "known_text": None}
+    values = {"state": "erased", "reason_code": "erased", "reason": WHY, "known_text": None, "speech": None}
     db.update(connection, recordings, recording_id, **values)
 
 

@@ -1,6 +1,7 @@
 """Recording -> the language spoken in it, and who says so.
 
     confirmed   an annotator chose it; of several the one chosen most often, the latest among equals
+    asked       an annotator had the recording drafted again in it (`sync.again`)
     given       a person set it: for the company number (`calls numbers set --language`), for the project that the
                 recording is decoded for, or by the folder that the audio lies in
     detected    the first version that transcribed it, when nobody told it the language
@@ -24,7 +25,7 @@ from ml_backend.context import Context
 from ml_backend.tables import annotations as written
 from ml_backend.tables import calls, company_numbers, projects, recordings, tasks, transcriptions
 
-CONFIRMED, GIVEN, DETECTED = "confirmed", "given", "detected"
+CONFIRMED, ASKED, GIVEN, DETECTED = "confirmed", "asked", "given", "detected"
 MAX_CHARS = 10
 TOGETHER = 50  # rows in one transaction
 
@@ -32,7 +33,10 @@ TOGETHER = 50  # rows in one transaction
 def settle(connection: Connection, recording_id: int) -> sa.Row[Any]:
     """Bring a recording's language up to what is known of it; gives its row as it is then. Safe to repeat."""
     row = connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
-    language, by = _confirmed(connection, row) or _given(connection, row) or _detected(connection, row) or (None, None)
+    asked = (str(row.language_asked), ASKED) if row.language_asked else None
+    language, by = (
+        _confirmed(connection, row) or asked or _given(connection, row) or _detected(connection, row) or (None, None)
+    )
     if by is None and row.language_by == GIVEN:  # by the folder it lies in
         return row
     if (language, by) == (row.language, row.language_by):

@@ -54,6 +54,22 @@ def _restored_counts() -> None:
     reconcile._restored = restored
 
 
+@guard("a-listener-knows-the-language")
+def _listener_knows() -> None:
+    """A draft that was asked for again is made in the project's language, as the one before."""
+    profiles = module("sync.drafting.profiles")
+    real = profiles.profile_of
+    profiles.profile_of = lambda project, settings, *, language=None, asked=None: real(
+        project, settings, language=language
+    )
+
+
+@guard("who-asks-again-is-no-reference")
+def _who_asks_again() -> None:
+    """What was written under a draft in the wrong language is learnt from."""
+    module("training.sampling.job")._Maker._asks_again = lambda self, row: False
+
+
 @guard("who-waited-longest-comes-first")
 def _longest_first() -> None:
     """A schedule takes the first fifty there are."""

@@ -322,6 +322,7 @@ ROUTES: tuple[tuple[str, str, Callable[..., Any]], ...] = (
     ("DELETE", r"/api/tasks/(\d+)", _delete("tasks")), ("GET", r"/api/tasks/(\d+)/annotations", _annotations),
     ("GET", "/api/predictions", _predictions), ("DELETE", r"/api/predictions/(\d+)", _delete("predictions")),
     ("GET", r"/api/annotations/(\d+)", _get("annotations")),
+    ("DELETE", r"/api/annotations/(\d+)", _delete("annotations")),
     ("GET", "/api/ml", _of_project("backends")), ("POST", "/api/ml", _add("backends", extra_params={})),
     ("PATCH", r"/api/ml/(\d+)", _change("backends")), ("DELETE", r"/api/ml/(\d+)", _delete("backends")),
     ("GET", "/api/webhooks", _of_project("webhooks")), ("POST", "/api/webhooks", _add("webhooks")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 REFUSALS, REDRAFTS = "tests/sync/test_refusals.py::", "tests/sync/label_studio/test_redrafting.py::"
+AGAIN = "tests/sync/test_again.py::"
 LANGUAGES = "tests/sync/review/test_language_routes.py::"
 
 SYNC: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
@@ -36,6 +37,15 @@ SYNC: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
         (
             (f"{LANGUAGES}test_a_call_waits_for_the_detection_and_does_not_fall_to_the_next_project",),
             "a-rule-waits-for-the-language",
+        ),
+        (
+            (f"{AGAIN}test_the_task_is_open_again_with_a_draft_in_that_language_and_nothing_written_is_lost",),
+            "a-listener-knows-the-language",
+        ),
+        (
+            ("tests/training/sampling/test_job.py::"
+             "test_who_asks_for_another_language_leaves_no_reference_and_the_others_decide",),
+            "who-asks-again-is-no-reference",
         ),
     ),
     67: (

@@ -120,7 +120,8 @@ def test_f51_after_a_restore_the_listing_fills_the_gap_and_objects_without_rows_
     whole.run_jobs()
     before = {row.call_sid: row.state for row in whole.rows(tables.calls)}
     assert len(before) == 2
-    tasks = {whole.studio.tasks[row.ls_task_id]["data"]["call"]: row.ls_task_id for row in whole.rows(tables.tasks)}
+    named = {row.id: row.call_sid for row in whole.rows(tables.recordings)}
+    tasks = {named[row.recording_id]: row.ls_task_id for row in whole.rows(tables.tasks)}
     for call_sid, task_id in tasks.items():
         whole.studio.annotate(task_id, f"what was said in {call_sid}")
 

@@ -13,6 +13,7 @@ from label_studio_sdk.label_interface import LabelInterface
 from ml_backend import rendering
 from ml_backend.errors import ConfigurationError
 from ml_backend.labelling import configs, labelconfig, validation
+from ml_backend.labelling.reference import to_reference
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "label-studio"
 README = resources.files("ml_backend.labelling").joinpath("README.md").read_text(encoding="utf-8")
@@ -50,17 +51,74 @@ def prediction(items: list[dict]) -> dict:
     return {"model_version": "draft-1", "score": 0.5, "result": items}
 
 
-def test_original_is_the_config_label_studio_sent_us() -> None:
-    sent = json.loads((FIXTURES / "ml-setup.json").read_text())["request"]["body"]["schema"]
-    ours = ElementTree.canonicalize(configs.read("original"), strip_text=True)
-    assert ours == ElementTree.canonicalize(sent, strip_text=True)
+def test_original_has_every_control_of_the_config_label_studio_sent_us() -> None:
+    """What people annotated with that one reads the same with ours."""
+    schema = json.loads((FIXTURES / "ml-setup.json").read_text())["request"]["body"]["schema"]
+    sent = ElementTree.fromstring(schema)  # noqa: S314 - our own fixture
+    ours = {tag.get("name"): tag for tag in tags("original")}
+    named = [tag for tag in sent.iter() if tag.get("name")]
+    assert named
+    for tag in named:
+        mine = ours[tag.get("name")]
+        assert (mine.tag, mine.get("toName"), mine.get("choice")) == (tag.tag, tag.get("toName"), tag.get("choice"))
+        chosen = [[o.get("value") for o in one if o.tag == "Choice"] for one in (mine, tag)]
+        assert chosen[0] == chosen[1]
+
+
+def test_original_is_as_finished_as_calls() -> None:
+    """Keys, a status line, reasons to reject, an emotion, a draft in another language, a key for [unclear]."""
+    mine, theirs = (labelconfig.parse(configs.read(name)) for name in ("original", "calls"))
+    assert mine.status_key == theirs.status_key
+    assert set(theirs.choices) - set(mine.choices) == {"language", "script"}
+    for role in mine.choices:
+        assert (mine.choices[role].options, mine.choices[role].keys) == (
+            theirs.choices[role].options,
+            theirs.choices[role].keys,
+        )
+
+
+@pytest.mark.parametrize("name", TRANSCRIPTS)
+def test_an_emotion_can_be_chosen_and_need_not_be(name: str) -> None:
+    choices = labelconfig.parse(configs.read(name)).choices["emotion"]
+    assert (choices.options, choices.multiple) == (("calm", "happy", "urgent", "angry"), False)
+    assert all(tag.get("required") is None for tag in tags(name) if tag.tag == "Choices")
+
+
+@pytest.mark.parametrize("name", TRANSCRIPTS)
+def test_a_draft_in_each_language_can_be_asked_for(name: str) -> None:
+    controls = labelconfig.parse(configs.read(name))
+    asked = {
+        option: to_reference(
+            [
+                {
+                    "id": "r",
+                    "from_name": "redraft",
+                    "to_name": "audio",
+                    "type": "choices",
+                    "value": {"choices": [option]},
+                }
+            ],
+            controls,
+        ).redraft
+        for option in controls.choices["redraft"].options
+    }
+    assert asked == {"hi": "hi", "en": "en", "mr": "mr"}
+
+
+def test_unclear_has_a_key_where_label_studio_can_have_one_and_the_speed_a_default() -> None:
+    [shortcut] = [tag for tag in tags("original") if tag.tag == "Shortcut"]
+    assert (shortcut.get("value"), shortcut.get("hotkey")) == ("[unclear]", "alt+u")
+    for name in TRANSCRIPTS:
+        assert [tag.get("defaultspeed") for tag in tags(name) if tag.tag == "Audio"] == ["1"]
 
 
 def test_calls_offers_every_control_a_call_needs() -> None:
     controls = labelconfig.parse(configs.read("calls"))
     assert controls.problems == ()
     assert controls.by_regions
-    assert set(controls.choices) == {"language", "script", "quality", "accent", "reject"}
+    assert set(controls.choices) == {
+        "language", "script", "quality", "accent", "emotion", "reject", "redraft",
+    }  # fmt: skip
     assert controls.choices["reject"].multiple
     assert controls.check is not None
     assert controls.labels is not None
@@ -97,9 +155,10 @@ def test_no_letter_typed_beside_the_text_changes_a_choice_of_calls() -> None:
     assert [o.get("hotkey") for o in options("calls") if re.fullmatch("[a-z]", o.get("hotkey") or "")] == []
 
 
-def test_the_key_shown_on_a_choice_is_the_key_that_works() -> None:
-    for choice in (tag for tag in tags("calls") if tag.tag == "Choice"):
-        shown = re.search("<kbd>(.)</kbd>", choice.get("html") or "")
+@pytest.mark.parametrize("name", TRANSCRIPTS)
+def test_the_keys_shown_on_a_choice_are_those_that_are_pressed(name: str) -> None:
+    for choice in (tag for tag in tags(name) if tag.tag == "Choice"):
+        shown = re.search("<kbd>⇧(.)</kbd>", choice.get("html") or "")
         assert shown, choice.get("value")
         assert choice.get("hotkey") == f"shift+{shown[1].lower()}"
 
@@ -184,8 +243,18 @@ def test_the_instructions_say_what_every_reject_reason_means() -> None:
             assert f"<li><b>{words}</b>:" in configs.instructions(configs.read("calls"))
 
 
-COMMON = ["Script", "Numbers", "Fillers", "[unclear]", "Two people at once", "Quality"]
-CALLS_ONLY = ["region", "Reject", "Keys", "<kbd>"]
+COMMON = [
+    "Script",
+    "Numbers",
+    "Fillers",
+    "[unclear]",
+    "Two people at once",
+    "Quality",
+    "emotion",
+    "Reject",
+    "Draft again",
+]
+CALLS_ONLY = ["region", "Keys", "<kbd>"]
 
 
 @pytest.mark.parametrize("name", TRANSCRIPTS)

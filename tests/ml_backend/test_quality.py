@@ -113,3 +113,21 @@ def test_a_call_is_as_good_as_its_worst_leg_that_speaks(spoken):
     with_silent_leg = quality.measure(np.stack([good, np.zeros_like(good)]), 16000, source_rate_hz=8000)
     assert both.score == both.parts["leg_1"]["score"] < one.score
     assert with_silent_leg.score == one.score
+
+
+def spans_of(legs, folder):
+    path = sounds.write_wav(folder / "legs.wav", legs.astype(np.float32))
+    return quality.measure_wav(path, source_rate_hz=8000).spans()
+
+
+def test_speech_is_a_few_stretches_of_each_leg_and_silence_is_none(tmp_path):
+    rate, rng = 16000, np.random.default_rng(5)
+    legs = rng.normal(0, 1e-4, (2, 10 * rate))
+    for channel, begin_s, end_s in ((0, 1.0, 2.0), (0, 2.2, 3.0), (0, 5.0, 5.1), (1, 6.0, 8.0)):
+        part = slice(int(begin_s * rate), int(end_s * rate))
+        legs[channel, part] += rng.normal(0, 0.1, part.stop - part.start)
+    found = spans_of(legs, tmp_path)
+    assert [channel for *_, channel in found] == [0, 1], "a short pause joins, a click is no speech"
+    assert found[0][:2] == pytest.approx([0.85, 3.15], abs=0.05)
+    assert found[1][:2] == pytest.approx([5.85, 8.15], abs=0.05)
+    assert spans_of(np.zeros((1, 5 * rate)), tmp_path) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ml_backend.errors import PermanentError
 from ml_backend.labelling import labelconfig, validation
 from ml_backend.labelling.controls import Controls
 from ml_backend.labelling.labelconfig import parse
-from ml_backend.transcript import Segment, Transcript
+from ml_backend.transcript import Segment, Transcript, Word
 
 LABELLING = Path(labelconfig.__file__).parent
 REGIONS = """<View><Labels name="labels" toName="audio"><Label value="Speech"/><Label value="Noise"/></Labels>
@@ -160,14 +161,17 @@ def test_speech_that_nobody_wrote_down_is_a_marked_region_without_a_text() -> No
     assert controls.check is not None
     marked = [i for i in prediction["result"] if controls.check.option in i["value"].get(i["type"], ())]
     assert {item["value"]["start"] for item in marked} == {3}
-    assert rendering.status_line(heard) == "unsure: listen at 0:03"
+    assert rendering.status_line(heard) == "1 unsure region: listen at 0:03"
     assert rendering.to_reference(prediction["result"], controls).text == "order the milk"
 
 
 def test_a_call_of_which_nothing_was_written_down_is_not_one_without_speech() -> None:
     heard = transcript(Segment(3, 9, "", 0, 0.0, flags=("no-text",)))
-    assert rendering.status_line(heard) == "unsure: listen at 0:03"
-    assert rendering.status_line(transcript()) == "no speech"
+    assert rendering.status_line(heard) == "1 unsure region: listen at 0:03"
+    assert rendering.status_line(transcript()) == "silent: submit without text if so"
+    for name in ("calls", "original"):
+        prediction = render(heard, parse(CONFIGS[name]), quality_label="good")
+        assert rendering.to_reference(prediction["result"], parse(CONFIGS[name])).reject == ()
 
 
 def test_text_below_the_minimum_confidence_is_marked_where_the_config_can_and_left_out_where_it_cannot() -> None:
@@ -202,10 +206,34 @@ def test_an_option_the_config_does_not_have_is_left_to_the_person() -> None:
     assert items(prediction, "choices") == []
 
 
-def test_silence_drafts_no_text_but_the_quality() -> None:
-    prediction = render(transcript(), parse(CONFIGS["original"]), quality_label="poor")
-    assert items(prediction, "textarea") == []
-    assert [i["value"] for i in items(prediction, "choices")] == [{"choices": ["poor"]}]
+@pytest.mark.parametrize("name", ["original", "calls"])
+def test_silence_drafts_no_text_but_the_quality_and_the_reason_to_reject_it(name: str) -> None:
+    controls = parse(CONFIGS[name])
+    prediction = render(transcript(), controls, quality_label="poor")
+    assert items(prediction, "textarea") == items(prediction, "labels") == []
+    assert [i["value"] for i in items(prediction, "choices")] == [{"choices": ["poor"]}, {"choices": ["no-speech"]}]
+    read = rendering.to_reference(prediction["result"], controls)
+    assert (read.text, read.reject) == ("", ("no-speech",))
+
+
+def test_empty_regions_are_places_without_a_word_of_any_model() -> None:
+    controls = parse(CONFIGS["calls"])
+    speech = [[0.5, 2.0, 0], [1.0, 3.0, 1], [9.0, 12.0, 0], [11.0, 12.0, 1]]
+    made = rendering.to_empty_regions(speech, controls, draft_label="draft-1", duration_s=10.0)
+    assert made is not None
+    assert validation.check(made, controls) == []
+    read = rendering.to_reference(made["result"], controls)
+    assert read.text == ""
+    places = [(r.start_s, r.end_s, r.channel, r.labels) for r in read.segments]
+    assert places == [(0.5, 2.0, 0, ("Speech",)), (1.0, 3.0, 1, ("Speech",)), (9.0, 10.0, 0, ("Speech",))]
+    for config, where in (("original", speech), ("calls", [])):
+        assert rendering.to_empty_regions(where, parse(CONFIGS[config]), draft_label="d", duration_s=10.0) is None
+
+
+def test_a_word_of_low_probability_is_counted_as_unsure_and_others_are_not() -> None:
+    words = tuple(Word(n, n + 1, "x", p) for n, p in enumerate((0.1, 0.49, 0.5, 0.99)))
+    assert rendering.unsure_words(transcript(Segment(0, 4, "x x x x", words=words))) == 2
+    assert rendering.unsure_words(transcript()) == 0
 
 
 def test_silence_in_a_config_of_text_alone_is_nothing_to_draft() -> None:
@@ -347,19 +375,29 @@ def test_whatever_is_submitted_is_read_without_an_exception(result: list[Any], c
     ("line", "wanted"),
     [
         (rendering.status_line(None), "draft coming"),
-        (rendering.status_line(transcript()), "no speech"),
-        (rendering.status_line(transcript(Segment(0, 1, "x"))), "draft ready"),
-        (rendering.status_line(transcript(Segment(0, 1, "x")), cut_at_s=34.2), "audio cut at 34 s, draft ready"),
-        (rendering.status_line(transcript(), cut_at_s=0.0), "audio cut at 0 s, no speech"),
-        (rendering.status_line(transcript(), damaged=True), "parts of the audio are damaged, no speech"),
+        (rendering.status_line(transcript()), "silent: submit without text if so"),
+        (
+            rendering.status_line(transcript(), silent_key=rendering.silent_key(parse(CONFIGS["calls"]))),
+            "silent: submit if so, press Shift+5 if somebody speaks",
+        ),
+        (rendering.status_line(transcript(Segment(0, 1, "x"))), ""),
+        (rendering.status_line(transcript(Segment(0, 1, "x")), detected=True), ""),
+        (
+            rendering.status_line(replace(transcript(Segment(0, 1, "x")), language_probability=0.6), detected=True),
+            "check the language: Hindi is a guess",
+        ),
+        (rendering.status_line(replace(transcript(Segment(0, 1, "x")), language_probability=0.6)), ""),
+        (rendering.status_line(transcript(Segment(0, 1, "x")), cut_at_s=34.2), "audio cut at 34 s"),
+        (rendering.status_line(transcript(), cut_at_s=0.0), "audio cut at 0 s, silent: submit without text if so"),
+        (rendering.status_line(transcript(Segment(0, 1, "x")), damaged=True), "parts of the audio are damaged"),
         (rendering.status_line(None, refused="The audio is empty."), "The audio is empty"),
         (
             rendering.status_line(transcript(*(Segment(t, t + 1, "x", flags=("rate",)) for t in (5, 65, 70, 80, 90)))),
-            "unsure: listen at 0:05, 1:05, 1:10 and 2 more",
+            "5 unsure regions: listen at 0:05, 1:05, 1:10 and 2 more",
         ),
     ],
 )
-def test_the_status_line_is_plain_words(line: str, wanted: str) -> None:
+def test_the_status_line_says_what_to_do_and_is_empty_when_all_is_as_usual(line: str, wanted: str) -> None:
     assert line == wanted
 
 

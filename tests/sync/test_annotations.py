@@ -55,6 +55,32 @@ def test_each_change_is_kept_and_a_deletion_opens_the_task_again(service: Servic
     assert [row.state for row in service.rows(tables.tasks)] == ["open"]
 
 
+def test_a_draft_in_the_wrong_language_is_replaced_without_a_command(service: Service) -> None:
+    project = service.project("calls")
+    service.bring(project, "hi-refund-sum.wav")
+    service.run_jobs()
+    [task] = service.there(project)
+    asked = {"id": "r", "from_name": "redraft", "to_name": "audio", "type": "choices", "value": {"choices": ["mr"]}}
+    body = {"result": [*task["predictions"][0]["result"], asked], "parent_prediction": task["predictions"][0]["id"]}
+    service.client.call("POST", f"/api/tasks/{task['id']}/annotations/", json=body)
+    service.run_jobs()
+
+    [after] = service.there(project)
+    assert after["id"] == task["id"]
+    assert service.client.annotations(task["id"]) == []
+    [drafted] = after["predictions"]
+    assert drafted["id"] != task["predictions"][0]["id"]
+    language = [item["value"]["choices"] for item in drafted["result"] if item["from_name"] == "language"]
+    assert language == [["mr"]]
+    assert drafted["model_version"] == service.client.project(project.ls_project_id)["model_version"]
+    [kept] = service.rows(tables.annotations)
+    assert kept.deleted_at is not None
+    assert kept.text
+    [row] = service.rows(tables.tasks)
+    assert (row.state, after["data"]["status"]) == ("open", row.status_line)
+    assert "coming" not in after["data"]["status"]
+
+
 def test_an_annotation_whose_webhook_was_lost_is_found_by_reading_the_list(service: Service) -> None:
     project = service.project()
     service.bring(project, "en-delivery-noisy.wav")

@@ -124,9 +124,71 @@ def test_every_control_is_pre_filled_and_fits_a_laptop_screen(person: Annotator,
     assert all(map(person.is_reachable, (SUBMIT, ".kaan-fact >> nth=-1", ".lsf-outliner-item >> nth=2")))
 
 
-def test_silence_leaves_no_text_and_says_so(person: Annotator, task: Any) -> None:
-    person.open_task(*task(heard(), status="no speech"))
-    assert (person.texts(), person.status(), person.chosen()) == ([], "no speech", ["Fair"])
+def test_silence_leaves_no_text_and_has_its_reject_reason_set(person: Annotator, task: Any) -> None:
+    person.open_task(*task(heard(), status="silent: submit if so"))
+    assert (person.texts(), person.status(), person.chosen()) == ([], "silent: submit if so", ["Fair", "No speech"])
+    person.press("Shift+5")
+    assert until(lambda: person.chosen() == ["Fair"])
+
+
+def test_original_has_a_status_line_choices_with_keys_and_a_key_for_unclear(
+    person: Annotator, uploaded: tuple[int, dict[str, Any]], client: LabelStudioClient
+) -> None:
+    xml = configs.read("original")
+    project_id = client.create_project(title=f"screen {secrets.token_hex(4)}", label_config=xml)
+    data = {"audio": uploaded[1]["data"]["audio"], "status": "1 unsure region: listen at 0:03"}
+    (task_id,) = client.import_tasks(project_id, [{"data": data}])
+    controls = labelconfig.parse(xml)
+    draft = rendering.to_prediction(
+        heard("हाँ जी", "पाँच"), controls, draft_label="draft-1", duration_s=DURATION_S, quality_label="fair"
+    )
+    assert client.import_predictions(project_id, [{"task": task_id, **draft}]) == 1
+    person.open_task(project_id, task_id)
+    person.wait_for_text()
+    assert (person.status(), person.chosen()) == ("1 unsure region: listen at 0:03", ["Fair"])
+    person.page.locator("[data-testid=htx-textbox-edit-button]").first.click()
+    box = person.page.locator("[data-testid=htx-textbox-input]")
+    box.press("End")
+    box.press("Alt+u")
+    assert until(lambda: box.input_value() == "हाँ जी पाँच[unclear]")
+    box.press("Shift+Enter")
+    box.wait_for(state="detached")
+    person.press("Shift+Z", "Shift+K")
+    assert until(lambda: person.chosen() == ["Fair", "Angry", "as Marathi"])
+    reference = rendering.to_reference(person.submit()["result"], controls)
+    assert (reference.text, reference.emotion, reference.redraft) == ("हाँ जी पाँच[unclear]", "angry", "mr")
+
+
+def test_a_wrong_language_and_an_emotion_are_a_key_each(person: Annotator, task: Any) -> None:
+    person.open_task(*task(heard("हाँ जी")))
+    person.wait_for_text()
+    person.press("Shift+U", "Shift+K")
+    assert until(lambda: person.chosen() == ["Hindi", "Devanagari", "Fair", "Urgent", "as Marathi"])
+    reference = rendering.to_reference(person.submit_with_keys()["result"], CONTROLS)
+    assert (reference.emotion, reference.redraft) == ("urgent", "mr")
+
+
+def test_who_writes_from_nothing_gets_empty_regions_to_fill(
+    person: Annotator, uploaded: tuple[int, dict[str, Any]], client: LabelStudioClient
+) -> None:
+    project_id, upload = uploaded
+    data = {"audio": upload["data"]["audio"], "status": "write what you hear"}
+    (task_id,) = client.import_tasks(project_id, [{"data": data}])
+    speech = [[0.5, 2.0, 0], [3.0, 5.0, 1]]
+    made = rendering.to_empty_regions(speech, CONTROLS, draft_label="draft-1", duration_s=DURATION_S)
+    assert made is not None
+    assert client.import_predictions(project_id, [{"task": task_id, **made}]) == 1
+    person.open_task(project_id, task_id)
+    assert until(lambda: person.region_labels() == ["Speech", "Speech"])
+    assert person.texts() == []
+    person.press("Alt+Period", "Enter")
+    person.page.locator("textarea:focus").wait_for()
+    person.page.keyboard.type("नमस्ते")
+    assert until(lambda: person.focused_text() == "नमस्ते")
+    person.press("Enter")
+    person.page.locator("textarea:focus").wait_for(state="detached")
+    reference = rendering.to_reference(person.submit_with_keys()["result"], CONTROLS)
+    assert [(region.start_s, region.text) for region in reference.segments] == [(0.5, "नमस्ते"), (3.0, "")]
 
 
 def test_a_draft_submitted_unchanged_reads_back_as_the_same_text(person: Annotator, task: Any) -> None:

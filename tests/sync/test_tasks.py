@@ -101,10 +101,10 @@ def test_silence_leaves_the_text_empty_and_says_so(service: Service) -> None:
     service.run_jobs()
 
     [task] = service.there(project)
-    assert task["data"]["status"] == "no speech"
-    drafted = [item["type"] for prediction in task["predictions"] for item in prediction["result"]]
-    assert "textarea" not in drafted
-    assert "labels" not in drafted
+    assert task["data"]["status"] == "silent: submit if so, press Shift+5 if somebody speaks"
+    drafted = [item for prediction in task["predictions"] for item in prediction["result"]]
+    assert {item["type"] for item in drafted} == {"choices"}
+    assert [item["value"]["choices"] for item in drafted if item["from_name"] == "reject"] == [["no-speech"]]
 
 
 def test_a_recording_in_two_projects_of_different_languages_is_heard_once_for_each(service: Service) -> None:

@@ -33,6 +33,7 @@ _COLUMNS = (  # name in the file, name in the manifest, type, type as Hugging Fa
     ("script", "script", pa.string(), "string"),
     ("speaker_id", "speaker_id", pa.string(), "string"),
     ("accent", "accent", pa.string(), "string"),
+    ("emotion", "emotion", pa.string(), "string"),
     ("quality", "quality", pa.string(), "string"),
     ("quality_score", "quality_score", pa.float64(), "float64"),
     ("snr_db", "snr_db", pa.float64(), "float64"),
@@ -52,7 +53,7 @@ _COLUMNS = (  # name in the file, name in the manifest, type, type as Hugging Fa
     ("selection_probability", "selection_probability", pa.float64(), "float64"),
 )
 _REPEATED = (
-    "language", "script", "speaker_id", "accent", "quality", "call_id", "date", "source", "audio_sha256",
+    "language", "script", "speaker_id", "accent", "emotion", "quality", "call_id", "date", "source", "audio_sha256",
     "model_version", "consent_purpose", "selection_reason",
 )  # fmt: skip
 
@@ -163,7 +164,7 @@ class _Parts:
             self._close()
 
     def _columns(self, lines: list[dict[str, Any]]) -> pa.RecordBatch:
-        columns = [pa.array([line[name] for line in lines], kind) for _, name, kind, _ in _COLUMNS]
+        columns = [pa.array([line.get(name) for line in lines], kind) for _, name, kind, _ in _COLUMNS]
         if self._audio:
             names = pa.array([f"{line['id']}.wav" for line in lines], pa.string())
             pieces = self._sound.column() if self._sound is not None else pa.array([], pa.binary())

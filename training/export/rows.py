@@ -176,6 +176,7 @@ def _line(row: Any, facts: _Recording, split: str) -> dict[str, Any]:
         "script": row.script,
         "speaker_id": facts.parties.agent if by_agent else facts.parties.caller,
         "accent": row.accent,
+        **({"emotion": row.emotion} if row.emotion else {}),  # older manifests stay the same, byte for byte
         "quality": row.quality,
         "quality_score": row.quality_score,
         "snr_db": facts.snr_db.get(f"leg_{row.channel}"),
@@ -215,9 +216,10 @@ def statement(filters: Filters) -> sa.Select[Any]:
     found = (
         sa.select(
             sample.digest, sample.recording_id, sample.annotation_id, sample.start_s, sample.end_s, sample.channel,
-            sample.text, sample.language, sample.script, sample.quality, sample.accent, sample.blind, sample.state,
-            sample.reason_code, audio.sha256.label("audio_sha256"), audio.duration_s, audio.channels, audio.synthetic,
-            audio.agent_channel, audio.derived_key, audio.quality_score, audio.created_at.label("recorded_at"),
+            sample.text, sample.language, sample.script, sample.quality, sample.accent, sample.emotion, sample.blind,
+            sample.state, sample.reason_code, audio.sha256.label("audio_sha256"), audio.duration_s, audio.channels,
+            audio.synthetic, audio.agent_channel,
+            audio.derived_key, audio.quality_score, audio.created_at.label("recorded_at"),
             audio.state.label("recording_state"), sa.cast(audio.quality, sa.Text).label("measured"),
             sa.func.coalesce(calls.c.call_sid, audio.call_sid).label("call_sid"), calls.c.from_pseudonym,
             calls.c.to_pseudonym, calls.c.direction, calls.c.company_number, calls.c.started_at,

@@ -75,12 +75,19 @@ class _Maker:
         if not found or self._config.rates:
             return []
         by_id = {row.ls_annotation_id: row for row in found}
+        asking = [] if self._task.blind else [row for row in found if self._asks_again(row)]
+        if asking and len(asking) == len(found):
+            return [self._row(row, Chosen(row.ls_annotation_id, self._whole("redraft-asked"), "")) for row in asking]
+        found = [row for row in found if row not in asking]
         working = _one_per_person([row for row in found if not row.skipped])
         if not working:
             last = max(found, key=lambda row: (row.ls_updated_at, row.ls_annotation_id))
             return [self._row(last, Chosen(last.ls_annotation_id, self._whole("skipped"), ""))]
         chosen = choose([self._work(row) for row in working], rules.selection(self._project.selection).reviewers)
         return [self._row(by_id[one.annotation_id], one) for one in chosen]
+
+    def _asks_again(self, row: Any) -> bool:
+        return not row.skipped and rendering.to_reference(row.result, self._config).redraft is not None
 
     def _work(self, row: Any) -> Work:
         pieces = spans.pieces_of(row.text or "", row.segments or [], self._audio(row), self._language_of(row))
@@ -115,6 +122,7 @@ class _Maker:
             "annotator": row.annotator,
             "quality": row.quality,
             "accent": row.accent,
+            "emotion": row.emotion,
             "chosen_by": chosen.by or None,
             "blind": bool(self._task.blind),
             "before_attach": bool(row.before_attach),
@@ -125,7 +133,7 @@ class _Maker:
         }
 
     def _objection(self, piece: Piece, language: str | None) -> str:
-        if piece.reason in ("skipped", "rejected"):
+        if piece.reason in ("skipped", "rejected", "redraft-asked"):
             return piece.reason
         if self._task.gold_text is not None:
             return "gold"

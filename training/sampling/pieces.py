@@ -17,6 +17,7 @@ REASONS = MappingProxyType(
         "too-short": f"The piece is shorter than {MIN_S} seconds.",
         "too-long": f"The piece is longer than {MAX_S:.0f} seconds and cannot be cut at a pause.",
         "rejected": "The call was rejected by the person who listened.",
+        "redraft-asked": "The person who listened asked for a draft in another language.",
         "skipped": "Everybody skipped the task.",
         "low-agreement": "Two people wrote very different texts, and nobody has decided.",
         "overlap": "Two regions with words lie over each other on one channel: in each, both are heard.",

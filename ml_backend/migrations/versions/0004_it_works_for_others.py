@@ -14,6 +14,11 @@ depends_on = None
 def upgrade() -> None:
     with op.batch_alter_table("recordings", schema=None) as batch_op:
         batch_op.add_column(sa.Column("language_by", sa.String(length=10), nullable=True))
+        batch_op.add_column(sa.Column("language_asked", sa.String(length=10), nullable=True))
+        batch_op.add_column(sa.Column("speech", sa.JSON(), nullable=True))
+    for said in ("annotations", "samples"):
+        with op.batch_alter_table(said, schema=None) as batch_op:
+            batch_op.add_column(sa.Column("emotion", sa.String(length=60), nullable=True))
     with op.batch_alter_table("company_numbers", schema=None) as batch_op:
         batch_op.add_column(sa.Column("language", sa.String(length=10), nullable=True))
     with op.batch_alter_table("projects", schema=None) as batch_op:
@@ -57,3 +62,8 @@ def downgrade() -> None:
         batch_op.drop_column("language")
     with op.batch_alter_table("recordings", schema=None) as batch_op:
         batch_op.drop_column("language_by")
+        batch_op.drop_column("language_asked")
+        batch_op.drop_column("speech")
+    for said in ("annotations", "samples"):
+        with op.batch_alter_table(said, schema=None) as batch_op:
+            batch_op.drop_column("emotion")

@@ -100,6 +100,16 @@ def test_whatever_a_person_has_in_hand_leads_to_the_call(context: Context, what:
     assert calls.resolve(context.db, what, key=KEY) == [call_id]
 
 
+def test_the_short_id_that_a_task_shows_leads_to_its_call_and_only_a_long_random_id_has_one(context: Context) -> None:
+    sid = "4f6c2a9be0d14c7f8a554f6c2a9be0d1"
+    found = record(context, replace(EVENT, call_sid=sid))
+    record(context, replace(EVENT, call_sid="4f6c2a9b-2"))
+    for what in ("4f6c2a9b", "call:4f6c2a9b", sid):
+        assert calls.resolve(context.db, what, key=KEY) == [found]
+    with pytest.raises(InvalidInput):
+        calls.resolve(context.db, "4f6c2a9", key=KEY)
+
+
 @pytest.mark.parametrize(
     "what", ["", "nope", "call:nope", "recording:99", "task:x", "number:00000000999", "object:a/b", "s3://", "number:",
              "*", "' OR 1=1", "%", "x" * 5000, "http://[", "00000000034", "masked-01", "\x00"]

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from ml_backend import legs, tables
 from ml_backend.schedules import projects_being_redrafted
+from sync.drafting import drafts
 from tests.sync.redrafts import NEXT, Drafted, drafted
 
 
@@ -143,3 +144,22 @@ def test_a_leg_that_becomes_known_is_a_change(world: Drafted) -> None:
         world.run("redraft-project")
     assert [statement for statement in sent if "FROM tasks" in statement], "drafts are compared"
     assert world.project().next_draft_label is None, "and are the same: there is one leg"
+
+
+def test_a_blind_task_shows_its_empty_regions_under_the_next_label_too(world: Drafted) -> None:
+    """Label Studio shows what is under the label in force only."""
+    world.context.db.update(tables.recordings, 1, speech=[[0.5, 2.0, 0], [3.0, 4.0, 0]])
+    with world.context.db.transaction() as connection:
+        connection.execute(sa.delete(tables.predictions).where(tables.predictions.c.task_id == 1))
+        connection.execute(sa.update(tables.tasks).where(tables.tasks.c.id == 1).values(blind=True))
+        drafts.draft_recording(connection, world.context.settings, 1, world.first.version)
+    world.transcribe(*range(1, 61))
+    world.promote()
+    for _ in range(4):
+        world.run("redraft-project", "push-predictions")
+    assert (world.project().draft_label, world.project().next_draft_label) == ("draft-2", None)
+    task = world.row(tables.tasks, 1)
+    shown = [one for one in world.studio.predictions.values() if one["task"] == task.ls_task_id]
+    places = {one["model_version"]: [item["value"]["start"] for item in one["result"]] for one in shown}
+    assert places["draft-2"] == [0.5, 3.0]
+    assert {item["type"] for one in shown for item in one["result"]} == {"labels"}

@@ -136,6 +136,55 @@ def test_in_our_tab_a_later_more_useful_import_comes_before_earlier_less_useful_
     assert seen == [ids[CALLS[2]], ids[CALLS[1]], ids[CALLS[0]]]
 
 
+def test_what_is_finished_leaves_the_tab_and_what_wants_a_second_person_stays(service: Service) -> None:
+    project = service.project()
+    bring(service, project, (CALLS[0], Wish("review")), (CALLS[1], Wish("review", overlap=2)))
+    bring(service, project, (CALLS[2], Wish("review")))
+    ids = by_call(service, project)
+    [tab] = service.client.call("GET", "/api/dm/views/", params={"project": project.ls_project_id})
+
+    def shown() -> set[int]:
+        found = service.client.call("GET", "/api/tasks/", params={"view": tab["id"], "page_size": 100})
+        return {int(task["id"]) for task in found["tasks"]}
+
+    assert shown() == set(ids.values())
+    submit(service.client, ids[CALLS[0]])
+    submit(service.client, ids[CALLS[1]])
+    assert shown() == {ids[CALLS[1]], ids[CALLS[2]]}
+    submit(annotator(service), ids[CALLS[1]])
+    assert shown() == {ids[CALLS[2]]}
+
+
+def test_the_task_list_shows_how_long_in_which_language_and_how_many_words_are_unsure(service: Service) -> None:
+    project = service.project("calls")
+    bring(service, project, (CALLS[1], Wish("review")), (CALLS[2], Wish("blind", blind=True)))
+    recordings = {row.source_identity.rpartition("/")[2]: row for row in service.rows(tables.recordings)}
+    data = {task["data"]["call"]: task["data"] for task in service.client.tasks(project.ls_project_id)}
+    drafted, blind = data[CALLS[1]], data[CALLS[2]]
+    for call, found in ((CALLS[1], drafted), (CALLS[2], blind)):
+        minutes, seconds = divmod(round(recordings[call].duration_s), 60)
+        assert found["duration"] == f"{minutes:02d}:{seconds:02d}"
+    assert drafted["language"] == recordings[CALLS[1]].language
+    assert isinstance(drafted["unsure_words"], int)
+    assert {"language", "unsure_words"}.isdisjoint(blind)
+
+
+def test_a_blind_task_has_empty_regions_where_somebody_speaks_and_never_a_word(service: Service) -> None:
+    project = service.project("calls")
+    bring(service, project, (CALLS[0], Wish("blind", blind=True)))
+    [task] = service.there(project)
+    [recording] = service.rows(tables.recordings)
+    [prediction] = task["predictions"]
+    places = [(item["value"]["start"], item["value"]["end"]) for item in prediction["result"]]
+    assert places == [(start_s, min(end_s, recording.duration_s)) for start_s, end_s, _ in recording.speech]
+    assert {item["type"] for item in prediction["result"]} == {"labels"}
+    body = {"result": prediction["result"], "lead_time": 1.0, "parent_prediction": prediction["id"]}
+    service.client.call("POST", f"/api/tasks/{task['id']}/annotations/", json=body)
+    service.run_jobs()
+    [annotation] = service.rows(tables.annotations)
+    assert (annotation.edited, annotation.draft, annotation.model_version) == ("manual", None, None)
+
+
 def test_the_tab_is_made_once_and_everybody_has_it(service: Service) -> None:
     project = service.project()
     assert not streams.add_tab(service.client, project.ls_project_id)

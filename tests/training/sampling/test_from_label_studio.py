@@ -74,3 +74,25 @@ def test_a_corrected_draft_becomes_samples_that_say_what_the_person_wrote(world:
     assert all(0 < row.end_s - row.start_s <= 30 for row in rows)
     [kept] = world.context.db.rows(sa.select(annotations))
     assert (kept.measures["words"], kept.measures["word_edits"], kept.measures["unchanged"]) == (21, 1, False)
+
+
+def test_what_is_written_into_the_empty_regions_of_a_blind_task_was_written_from_nothing(world: World) -> None:
+    world.project(config_sha256="")
+    task_id = world.task(length_s=20.0, blind=True)
+    body = rendering.to_empty_regions(
+        [[0.5, 4.0, 0]], labelconfig.parse(configs.read("calls")), draft_label="draft-1", duration_s=20.0
+    )
+    assert body is not None
+    world._insert(
+        predictions, task_id=task_id, project_id=world.project_id, draft_label="draft-1", model_version="none",
+        config_sha256="", body=json.dumps(body), reason_code="blind", delivered_by="push", ls_prediction_id=9,
+    )  # fmt: skip
+    [region] = body["result"]
+    said = {**region, "from_name": "transcription", "type": "textarea"}
+    said["value"] = {**{k: region["value"][k] for k in ("start", "end", "channel")}, "text": ["नमस्ते जी"]}
+    language = {"id": "l", "from_name": "language", "to_name": "audio", "type": "choices", "value": {"choices": ["hi"]}}
+    submitted(world, task_id, [region, said, language])
+    [kept] = world.context.db.rows(sa.select(annotations))
+    assert (kept.edited, kept.draft, kept.prediction_id) == ("manual", None, None)
+    [sample] = world.context.db.rows(sa.select(tables.samples))
+    assert (sample.text, sample.start_s, sample.blind, sample.state) == ("नमस्ते जी", 0.5, True, "accepted")

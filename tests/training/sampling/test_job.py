@@ -295,3 +295,25 @@ def test_annotations_from_before_we_were_attached_are_used_and_marked(world: Wor
 
 def test_a_task_that_is_not_there_is_no_error(world: World) -> None:
     assert world.sample(4711) == []
+
+
+def test_who_asks_for_another_language_leaves_no_reference_and_the_others_decide(world: World) -> None:
+    def asks(language: str) -> list[dict[str, Any]]:
+        return [
+            {"id": "r", "from_name": "redraft", "to_name": "audio", "type": "choices", "value": {"choices": [language]}}
+        ]
+
+    task = world.task()
+    world.annotate(task, "गलत भाषा", annotator=1, result=asks("mr"))
+    assert said(world.sample(task)) == [("excluded", "redraft-asked", "")]
+    world.annotate(task, "यही कहा गया", annotator=2)
+    assert said(world.sample(task)) == [("accepted", None, "यही कहा गया")]
+    blind = world.task(blind=True)
+    world.annotate(blind, "यही कहा गया", annotator=1, result=asks("mr"))
+    assert said(world.sample(blind)) == [("accepted", None, "यही कहा गया")]
+
+
+def test_the_emotion_somebody_chose_goes_with_the_sample(world: World) -> None:
+    task = world.task()
+    world.annotate(task, "यही कहा गया", emotion="urgent")
+    assert [row.emotion for row in world.sample(task)] == ["urgent"]
