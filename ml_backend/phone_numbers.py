@@ -17,7 +17,7 @@ _BETWEEN = r"(?:[\s().\-_+]|%(?:20|2[89BDEbde]))"  # what stands between the dig
 _RUN = re.compile(rf"(?<!\d)\+?\d(?:{_BETWEEN}*\d){{6,}}")
 _MOBILE = re.compile(rf"(?<!\d)(?:(?:0{{0,2}}91|0){_BETWEEN}*)?[6-9](?:{_BETWEEN}*\d){{9}}(?!\d)")
 _IDS = re.compile(  # digits by chance: hashes, ids of calls
-    r"(?<![0-9A-Za-z])(?:(?=[0-9a-f]*[a-f])[0-9a-f]{24,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?![0-9A-Za-z])"
+    r"(?<![0-9A-Za-z])(?:(?=[0-9a-f]*[a-z])[0-9a-f]{24,}[g-z]?|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?![0-9A-Za-z])"
 )
 
 

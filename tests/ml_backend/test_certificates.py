@@ -8,6 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from ml_backend.context import Context
+from ml_backend import db
 from ml_backend.errors import ConfigurationError, KaanError, RetryableError
 from ml_backend.running import transport
 from ml_backend.settings import Settings
@@ -35,6 +36,7 @@ def label_studio(url: str, tmp_path: Path, **values: str) -> list[doctor.Finding
         _env_file=None, data_dir=tmp_path, label_studio_url=url, label_studio_api_key="0" * 40,
         redis_url="redis://127.0.0.1:1/0", **values,
     )  # fmt: skip
+    db.upgrade(settings.database)
     return [finding for finding in doctor.examine(settings) if finding.world == "label studio"]
 
 

@@ -23,7 +23,7 @@ def settings(**values: Any) -> Settings:
 
 
 def s3(**values: Any) -> Settings:
-    keys = {"minio_access_key": SecretStr("a"), "minio_secret_key": SecretStr("b")}
+    keys = {"minio_access_key": SecretStr("key-of-a-test"), "minio_secret_key": SecretStr("word-of-a-test")}
     return settings(object_store="s3://", minio_endpoint="store.example:9000", **keys, **values)
 
 
