@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from ml_backend.context import Context
 from ml_backend import db
+from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, KaanError, RetryableError
 from ml_backend.running import transport
 from ml_backend.settings import Settings
