@@ -193,6 +193,9 @@ def test_start_training_is_accepted_and_becomes_a_job_row(stack, database):
     before = _training_jobs(database)
     stack.label_studio.call("POST", f"/api/ml/{backend['id']}/train", json={})
     until(lambda: len(_training_jobs(database)) == len(before) + 1, "the training job is a row")
+    said = "No training worker is running"  # a demo trains nothing by itself
+    until(lambda: said in stack.cli("status", check=False).stdout, "status says who is missing", within_s=60, every_s=2)
+    stack.cli("jobs", "cancel", str(_training_jobs(database)[-1].id))
 
 
 def test_the_label_stream_stays_pre_filled_while_the_backend_is_down(stack, calls):
