@@ -156,7 +156,7 @@ def _bare(context: Context, path: Path, target: Path, places: dict[str, Any] | N
                     begin, end = round(line["start_s"] * 16_000), round(line["end_s"] * 16_000)
                     stream.seek(44 + 2 * begin)
                     line["audio"] = {"bytes": audio.wav(stream.read(2 * (end - begin))), "path": f"{line['id']}.wav"}
-            columns = [pa.array([line[name] for line in lines], kind) for name, kind in kinds]
+            columns = [pa.array([line.get(name) for line in lines], kind) for name, kind in kinds]
             writer.write_batch(pa.record_batch(columns, schema=schema))
     context.store.put_file(context.settings.audio_bucket, "bare.parquet", target)
     context.store.delete(context.settings.audio_bucket, "bare.parquet")
