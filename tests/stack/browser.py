@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Page, Response, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 LAPTOP = {"width": 1366, "height": 768}
 PATIENCE_MS = 60_000  # two busy cores: the editor's first load parses 10 MB of JavaScript
@@ -40,6 +41,12 @@ _REGION_TEXT = "[data-testid=textarea-region-textarea], [data-testid=textarea-re
 _WHOLE_TEXT = "[data-testid=htx-textbox-content]"
 _NEW_TEXT = "[data-testid=textarea-input]"
 _CHOSEN = ".lsf-choice .ant-checkbox-wrapper-checked, .lsf-choice .ant-radio-wrapper-checked"
+
+_WATCH_PLAYING = """() => {
+    window.kaanPlayed = false;
+    const look = () => { window.kaanPlayed ||= !!document.querySelector("[data-testid='playback-button:pause']"); };
+    new MutationObserver(look).observe(document.body, {childList: true, subtree: true, attributes: true});
+}"""
 
 
 def chromium() -> Path | None:
@@ -150,8 +157,15 @@ class Annotator:
         box = self.page.locator("textarea:focus, input:focus")
         return box.input_value() if box.count() else ""
 
-    def is_playing(self) -> bool:
-        return self.page.locator("[data-testid='playback-button:pause']").count() > 0
+    def plays_at(self, key: str) -> bool:
+        """Press a key; whether sound plays after it, be it for the quarter of a second that a short region takes."""
+        self.page.evaluate(_WATCH_PLAYING)
+        self.page.keyboard.press(key)
+        try:
+            self.page.wait_for_function("() => window.kaanPlayed", timeout=10_000)
+        except PlaywrightTimeout:
+            return False
+        return True
 
     def submit(self) -> dict[str, Any]:
         """Click Submit (or Update); Label Studio's answer: the annotation as stored."""

@@ -310,6 +310,7 @@ def test_what_a_full_comparison_cannot_bring_in_is_trouble(team: Team, monkeypat
 
 def test_a_quiet_project_is_not_read_again_and_again(team: Team) -> None:
     service = team.service
+    team.submit(team.task_ids[0], "the first, after which the project's instructions are closed")
     team.compare()
     with service.context.db.transaction() as connection:
         position = connection.execute(sa.select(tables.checkpoints.c.position)).scalar_one()
