@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 import time
@@ -225,8 +226,21 @@ def _words(text: str) -> list[str]:
 
 def _wer(prompts: Sequence[Prompt], texts: Sequence[str]) -> tuple[float, int]:
     pairs = [(_words(prompt.text), _words(text)) for prompt, text in zip(prompts, texts, strict=True)]
+    pairs = [(wanted, _as_written(found, wanted)) for wanted, found in pairs]
     words = sum(len(wanted) for wanted, _ in pairs)
     return sum(Levenshtein.distance(wanted, found) for wanted, found in pairs) / words, words
+
+
+def _as_written(found: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """A compound is the same word in one piece or in two (`uppercase`, `upper case`): as the reference writes it."""
+    halves = {one + other: [one, other] for one, other in itertools.pairwise(wanted)}
+    made: list[str] = []
+    for word in found:
+        if made and made[-1] + word in wanted and word not in wanted:
+            made[-1] += word
+        else:
+            made += halves.get(word, [word])
+    return made
 
 
 def _compared(said: Sequence[Said], segments: Sequence[Segment]) -> tuple[list[float], list[bool]]:

@@ -27,6 +27,7 @@ from ml_backend.transcript import Word
 
 LADDER = (0.2, 0.4, 0.6, 0.8, 1.0)  # temperatures for the few windows that fail the quality test, as in Whisper
 _BEST_OF = 5
+_GOES_ON_S = 0.15  # a word that reaches this far into a phrase was said in it
 _LEAST_TRY = 48  # tokens another try may have at least
 _FRAMES_PER_S, _STEPS_PER_S = 100, 50  # of the input, and of the encoder's output
 _FRAMES_AT_ONCE = 3000
@@ -163,9 +164,18 @@ class Decoder:
     # --- decoder
 
     def decode(
-        self, encoded: Encoded, prompts: Sequence[Prompt], *, beam_size: int, again: bool = True
+        self,
+        encoded: Encoded,
+        prompts: Sequence[Prompt],
+        *,
+        beam_size: int,
+        again: bool = True,
+        begins_s: Sequence[Sequence[float]] = (),
     ) -> list[Decoded]:
-        """Beam search for all members, warmer tries for those that fail (where wanted), word times for all."""
+        """Beam search for all members, warmer tries for those that fail (where wanted), word times for all.
+
+        `begins_s` are the seconds at which the phrases of each member begin: no word goes on over such a place.
+        """
         results = self._generate(encoded.output, [list(p.tokens) for p in prompts], beam_size=beam_size, patience=1.0)
         answers = []
         for index, (result, prompt) in enumerate(zip(results, prompts, strict=True)):
@@ -173,7 +183,8 @@ class Decoder:
             if again and guards.failed(best.text, best.avg_logprob, best.no_speech_probability):
                 best = self._again(encoded.row(index), prompt, best)
             answers.append(best)
-        return self._aligned(encoded, prompts, answers) if self.word_times else answers
+        begins_s = begins_s or [()] * len(prompts)
+        return self._aligned(encoded, prompts, answers, begins_s) if self.word_times else answers
 
     def _again(self, alone: ctranslate2.StorageView, prompt: Prompt, first: Decoded) -> Decoded:
         """The ladder: warmer until the test passes, else the most probable one that does not repeat itself.
@@ -236,7 +247,13 @@ class Decoder:
             full=len(tokens) >= min(limit, longest or limit),
         )
 
-    def _aligned(self, encoded: Encoded, prompts: Sequence[Prompt], answers: list[Decoded]) -> list[Decoded]:
+    def _aligned(
+        self,
+        encoded: Encoded,
+        prompts: Sequence[Prompt],
+        answers: list[Decoded],
+        begins_s: Sequence[Sequence[float]],
+    ) -> list[Decoded]:
         """Word times by cross-attention; members of one language go together, as they share the start tokens."""
         for language in sorted({p.language for p in prompts}):
             chosen = [i for i, p in enumerate(prompts) if p.language == language and answers[i].text]
@@ -249,7 +266,7 @@ class Decoder:
             )
             for index, tokens, one in zip(chosen, texts, found, strict=True):
                 pieces = _pieces(tokenizer, tokens, one)
-                words = _whole(pieces, spaced=language not in _UNSPACED)
+                words = whole(pieces, spaced=language not in _UNSPACED, begins_s=begins_s[index])
                 answers[index] = replace(
                     answers[index],
                     words=tuple(word for word, _ in words),
@@ -295,12 +312,22 @@ def _word(found: dict[str, Any]) -> Word:
     return Word(round(start, 2), round(max(start, end), 2), str(found["word"]), found["probability"])
 
 
-def _whole(pieces: Sequence[_Piece], *, spaced: bool) -> list[_Piece]:
-    """Pieces that follow without a space belong to the word before: `50` and `%`, `24` and `/7`."""
+def whole(pieces: Sequence[_Piece], *, spaced: bool, begins_s: Sequence[float] = ()) -> list[_Piece]:
+    """Pieces that follow without a space belong to the word before: `50` and `%`, `24` and `/7`.
+
+    Not where somebody paused between them: numbers said one by one, seconds apart, are written `15.16.14.`, and as one
+    word they would all stand where the last was said. What stands between them stays with the one before.
+    """
     whole: list[_Piece] = []
     for word, tokens in pieces:
         if whole and spaced and not word.text.startswith(" "):
             last, others = whole[-1]
+            said = word.text.lstrip("".join(mark for mark in word.text if not _has_letters(mark)))
+            if said and any(last.end_s <= begin_s < word.end_s - _GOES_ON_S for begin_s in begins_s):
+                mark = word.text[: len(word.text) - len(said)]
+                whole[-1] = replace(last, text=last.text + mark), others
+                whole.append((replace(word, text=f" {said}"), tokens))
+                continue
             probability = min(last.probability, word.probability)
             longer = Word(last.start_s, max(last.end_s, word.end_s), last.text + word.text, probability)
             whole[-1] = longer, (*others, *tokens)

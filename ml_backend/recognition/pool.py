@@ -20,7 +20,7 @@ from ml_backend import amounts, manifest
 from ml_backend.errors import KaanError, PermanentError, RetryableError
 from ml_backend.recognition import guards, timing
 from ml_backend.recognition.decoding import Decoded, Decoder, Encoded, Prompt, level_dbfs
-from ml_backend.recognition.windows import Probabilities, Samples, Window, find_speech, halves, windows_of
+from ml_backend.recognition.windows import Probabilities, Samples, Window, find_speech, halves, second_look, windows_of
 
 if TYPE_CHECKING:
     from ml_backend.engine import Request
@@ -104,6 +104,10 @@ class Pool:
             for channel, leg in enumerate(legs):
                 known = request.speech[channel] if request.speech else None
                 recording.work += self._windows(index, channel, leg, known)
+            if not recording.work:  # the first word of a recording is easily missed
+                for channel, leg in enumerate(legs):
+                    known = second_look(leg)
+                    recording.work += self._windows(index, channel, leg, known) if known is not None else []
             if not recording.work:  # a voice too soft for the voice-activity model is a voice all the same
                 recording.gains = tuple(map(_gain, legs))
                 for channel, (leg, gain) in enumerate(zip(legs, recording.gains, strict=True)):
@@ -242,7 +246,10 @@ class Pool:
         try:
             encoded = batch.encoded or self.decoder.encode([work.features for work in batch.work])
             prompts = [work.prompt for work in batch.work if work.prompt is not None]
-            found = self.decoder.decode(encoded, prompts, beam_size=batch.beam_size, again=batch.again)
+            begins_s = [[phrase.first_s for phrase in work.window.phrases()] for work in batch.work]
+            found = self.decoder.decode(
+                encoded, prompts, beam_size=batch.beam_size, again=batch.again, begins_s=begins_s
+            )
         except RuntimeError as error:
             if len(batch.work) == 1:
                 recordings[batch.work[0].request].error = _failed(error)

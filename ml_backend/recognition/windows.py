@@ -28,6 +28,7 @@ _MIN_UNCERTAIN_S = 0.5
 _MIN_PAUSE_S = 0.3  # shorter gaps do not end a stretch
 _PHRASE_PAUSE_S = 0.6  # a pause of this length inside a window still ends a segment
 _PAD_S = 0.3  # kept before and after a stretch, so that soft first and last sounds survive
+_SHORT_S, _WARM_S = 5.0, 2.0  # of a leg that may get a second look, and of the sound that goes before it
 
 Samples = npt.NDArray[np.float32]
 Probabilities = npt.NDArray[np.float32]
@@ -191,6 +192,19 @@ def speech_probabilities(leg: Samples) -> Probabilities:
     return np.asarray(get_vad_model()(padded), dtype=np.float32).reshape(-1)
 
 
+def second_look(leg: Samples) -> Probabilities | None:
+    """Speech probabilities of a short leg in which none was found; None for a longer one.
+
+    The voice-activity model begins with an empty memory, so a word that starts with the first sample may be missed. Its
+    own sound, backwards, fills that memory first. Silence in its place would find as many words, and much music too.
+    """
+    if not _STEP <= leg.size <= _SHORT_S * RATE_HZ:
+        return None
+    whole = np.pad(leg, (0, -leg.size % _STEP))
+    before = whole[: int(_WARM_S * RATE_HZ) // _STEP * _STEP][::-1]
+    return speech_probabilities(np.concatenate([before, whole]))[before.size // _STEP :]
+
+
 def _runs(probabilities: Probabilities) -> list[tuple[int, int]]:
     """Runs of speech as step numbers: entered at _ENTER, left after a pause below _LEAVE."""
     runs: list[tuple[int, int]] = []
@@ -233,7 +247,8 @@ def _padded(runs: list[tuple[int, int]], probabilities: Probabilities, size: int
         first, last = begin * _STEP, min(stop * _STEP, size)
         before = runs[index - 1][1] * _STEP if index else -2 * size
         after = runs[index + 1][0] * _STEP if index + 1 < len(runs) else 3 * size
-        start = max(0, first - pad, (before + first) // 2)
+        # the model finds the first word of a recording late, so nothing short is cut off before it
+        start = 0 if not index and first <= 2 * pad else max(0, first - pad, (before + first) // 2)
         end = min(size, last + pad, (last + after) // 2)
         stretches.append(Stretch(start, end, float(probabilities[begin:stop].mean()), first, last))
     return stretches

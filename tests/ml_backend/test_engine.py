@@ -252,14 +252,14 @@ def test_phrases_with_a_pause_between_them_are_segments_of_their_own(calls):
 
 
 def test_pieces_of_a_word_that_follow_without_a_space_stay_with_it():
-    from ml_backend.recognition.decoding import _whole
+    from ml_backend.recognition.decoding import whole
     from ml_backend.transcript import Word
 
     pieces = [Word(i, i + 1, text, 0.9) for i, text in enumerate([" about", " 50", "%", " of", " 24", "/7"])]
     pairs = [(word, (word.probability,)) for word in pieces]
-    assert [word.text for word, _ in _whole(pairs, spaced=True)] == [" about", " 50%", " of", " 24/7"]
-    assert [len(tokens) for _, tokens in _whole(pairs, spaced=True)] == [1, 2, 1, 2]
-    assert "".join(word.text for word, _ in _whole(pairs, spaced=False)) == " about 50% of 24/7"
+    assert [word.text for word, _ in whole(pairs, spaced=True)] == [" about", " 50%", " of", " 24/7"]
+    assert [len(tokens) for _, tokens in whole(pairs, spaced=True)] == [1, 2, 1, 2]
+    assert "".join(word.text for word, _ in whole(pairs, spaced=False)) == " about 50% of 24/7"
 
 
 def test_a_transcript_is_plain_json_with_times_inside_the_recording(transcriber, calls):

@@ -75,3 +75,10 @@ def test_clear_speech_is_transcribed_however_soft_it_is_and_marked(whisper: Tran
     [answer] = whisper.transcribe([Request(soft.astype(np.float32)[None], DecodingProfile(language="en"))])
     assert "leisure to consider" in answer.text
     assert "quiet" in answer.flags
+
+
+@pytest.mark.parametrize(("name", "text"), [("digits/pound", "pound"), ("digits/h-8", "8"), ("digits/4", "4")])
+def test_a_recording_of_one_word_that_begins_at_once_is_transcribed(whisper: Transcriber, name: str, text: str) -> None:
+    samples = voices.read(parts.voice("en") / f"{name}.wav")
+    [answer] = whisper.transcribe([Request(samples[None], recognition.ENGLISH)])
+    assert text in answer.text.lower(), answer

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_backend.manifest import Window as Policy
-from ml_backend.recognition.windows import RATE_HZ, Stretch, Window, find_speech, halves, windows_of
+from ml_backend.recognition.windows import RATE_HZ, Stretch, Window, find_speech, halves, second_look, windows_of
 from tests import sounds
 
 STOCK = Policy.stock()
@@ -118,3 +118,30 @@ SOUNDS_WITHOUT_SPEECH = {
 def test_no_window_is_made_of_silence_noise_tones_or_hold_music(name):
     leg = SOUNDS_WITHOUT_SPEECH[name]().astype(np.float32)
     assert windows_of(find_speech(leg, STOCK), channel=0, policy=STOCK) == []
+
+
+def test_nothing_short_is_cut_off_before_the_first_word_of_a_recording():
+    leg = np.zeros(10 * RATE_HZ, np.float32)
+    probabilities = np.zeros(leg.size // 512, np.float32)
+    probabilities[16:60] = 0.9
+    assert find_speech(leg, STOCK, probabilities)[0].start == 0
+    later = np.roll(probabilities, 40)
+    assert find_speech(leg, STOCK, later)[0].start > RATE_HZ
+
+
+def test_a_short_leg_gets_a_second_look_of_its_own_length_and_a_long_one_none():
+    random = np.random.default_rng(1)
+    for samples in (512, 10_000, 5 * RATE_HZ):
+        found = second_look(random.normal(0, 0.01, samples).astype(np.float32))
+        assert found is not None
+        assert len(found) == -(-samples // 512)
+    assert second_look(np.zeros(5 * RATE_HZ + 1, np.float32)) is None
+    assert second_look(np.zeros(100, np.float32)) is None
+
+
+def test_a_second_look_finds_no_speech_in_short_silence_tones_and_noise():
+    random = np.random.default_rng(1)
+    seconds = np.arange(2 * RATE_HZ) / RATE_HZ
+    for leg in (0 * seconds, 0.2 * np.sin(2 * np.pi * 440 * seconds), random.normal(0, 0.05, seconds.size)):
+        found = second_look(leg.astype(np.float32))
+        assert find_speech(leg.astype(np.float32), STOCK, found) == []
