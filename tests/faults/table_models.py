@@ -89,13 +89,8 @@ MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
         ),
     ),
     72: (
-        (
-            (
-                f"{RUNS}test_bad_data_is_refused_with_counts_and_row_ids",
-                f"{RUNS}test_audio_that_is_gone_refuses_the_run_and_names_the_rows",
-            ),
-            "bad-data-is-refused",
-        ),
+        ((f"{RUNS}test_bad_data_is_refused_with_counts_and_row_ids",), "bad-data-is-refused"),
+        ((f"{RUNS}test_audio_that_is_gone_refuses_the_run_and_names_the_rows",), "many-bad-rows-refuse-the-run"),
         ((f"{RUNS}test_one_bad_row_never_ends_a_run_it_is_left_out_by_name",), "single-bad-rows-are-left-out"),
     ),
     73: (

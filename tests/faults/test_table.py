@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import importlib
 import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from tests.faults import guards, table
 
@@ -47,3 +52,42 @@ def test_every_fail_point_of_the_product_is_used_by_a_test():
     }
     used = "\n".join(file.read_text() for file in (table.ROOT / "tests").rglob("*.py"))
     assert not [name for name in sorted(there) if f'"{name}"' not in used]
+
+
+def test_every_removal_replaces_something_that_is_there():
+    """A guard that moved would stay, and its removal would remove nothing."""
+    gone = [
+        f"{file.name}: {place}"
+        for file in sorted(Path(guards.__file__).parent.glob("guards*.py"))
+        for function in ast.parse(file.read_text()).body
+        if isinstance(function, ast.FunctionDef)
+        for place in _not_there(function)
+    ]
+    assert gone == []
+
+
+def _not_there(function: ast.FunctionDef) -> Iterator[str]:
+    """What a removal sets, and no module or class has."""
+    known: dict[str, Any] = {}
+
+    def value_of(node: ast.expr) -> Any:
+        if isinstance(node, ast.Attribute):
+            return getattr(value_of(node.value), node.attr, None)
+        if isinstance(node, ast.Name):
+            return known.get(node.id)
+        named = isinstance(node, ast.Call) and ast.unparse(node.func) == "module"
+        return importlib.import_module(ast.literal_eval(node.args[0])) if named else None  # type: ignore[attr-defined]
+
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name | ast.Tuple):
+            targets, values = ([getattr(each, "elts", [each])] for each in (node.targets[0], node.value))
+            known |= {ast.unparse(name): value_of(value) for name, value in zip(*targets, *values, strict=False)}
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "_set":
+            path, name = (ast.literal_eval(each) for each in node.args[:2])
+            if not hasattr(importlib.import_module(path), name):
+                yield f"{path}.{name}"
+        for target in node.targets if isinstance(node, ast.Assign) else ():
+            owner = value_of(target.value) if isinstance(target, ast.Attribute) else None
+            if owner is not None and not any(hasattr(each, target.attr) for each in (owner, builtins)):
+                yield ast.unparse(target)

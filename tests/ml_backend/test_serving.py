@@ -104,7 +104,8 @@ def test_who_works_with_the_old_model_ends_with_it(
     here = fixed(context, 2)
     with serving.using(here) as old:
         registry.move_alias(here, two, expected_revision=1, who="ravi", why="better")
-        until(lambda: serves(here) == two.version, "the new version serves others")
+        until(lambda: set(serving.of(here)._loaded) == {two.version}, "nobody new gets the old model")
+        assert serves(here) == two.version
         [heard] = old.transcribe([REQUEST])
     assert heard.model_version == one.version
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import devices, failpoints, jobs, registry, tables
+from ml_backend import devices, failpoints, jobs, manifest, registry, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import InvalidInput, KaanError, PermanentError, RetryableError
 from ml_backend.registry import Version
@@ -279,10 +279,16 @@ def test_force_needs_a_reason_and_is_told_in_the_history(gate):
     assert candidates.history(gate.context)[-1].numbers["forced"] is True
 
 
-def test_a_candidate_whose_files_changed_is_not_promoted(gate):
+@pytest.mark.parametrize("described_anew", [False, True])
+def test_a_candidate_whose_files_changed_is_not_promoted(gate, described_anew):
     good = gate.candidate("good", Ear(0.05))
     (Path(good.location) / "weights.txt").write_text("other")
-    with pytest.raises(PermanentError, match="differs"):
+    if described_anew:
+        told = manifest.read(Path(good.location))
+        manifest.write(
+            Path(good.location), name="good", languages=told.languages, window=told.window, trained_on=told.trained_on
+        )
+    with pytest.raises(PermanentError, match="not those that were registered" if described_anew else "differs"):
         gate.promote(good)
     assert gate.serves == gate.champion.version
 

@@ -101,13 +101,14 @@ def test_real_calls_go_to_the_project_of_the_language_that_was_detected(world: W
 
 
 def test_a_call_waits_for_the_detection_and_does_not_fall_to_the_next_project(world: World) -> None:
-    hindi, _ = world.projects({"language": ["hi"]}, None)
+    [hindi] = world.projects({"language": ["hi"]})
     recording = world.recording(world.call(), state="ready", sha256="a" * 64, quality_score=0.9)
     world.run(jobs.SELECT_RECORDING, recording_id=recording.id)
     assert world.rows(tables.tasks) == []
     assert [job.arguments for job in world.waiting("transcribe-recording")] == [{"recording_id": recording.id}]
     assert world.row(tables.recordings, recording.id).reason_code is None
     world.update(recording, state="lost")
+    world.projects(None)
     found = world.bring(HINDI)
     assert world.homes() == {found: hindi}
 
