@@ -137,7 +137,7 @@ class Outbound:
             for _ in range(MAX_HOPS + 1):
                 with self._ask(address, origin, {**headers, **given}, cut) as response:
                     if response.status_code not in _REDIRECTS:
-                        if checked and response.status_code == 401 and not given:
+                        if response.status_code == 401 and not given and (checked or basic is not None):
                             raise origins.wants_credentials(self.name)
                         if checked and response.status_code != 200:
                             raise http.refused(

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from ml_backend import metrics, tables
 from ml_backend.calls.states import LADDER
 from sync.commands import status
-from sync.exotel import overdue
+from sync.exotel import overdue, stops
 from tests.servers import exotel
 from tests.sync.provider import SPEECH, Beside, beside
 
@@ -127,6 +127,17 @@ def test_a_refused_key_stops_look_ups_too(here: Beside) -> None:
     here.settings(exotel_api_token=SecretStr(exotel.TOKEN))
     here.later(minutes=6)
     assert len(here.provider.asked("api")) == 4
+    here.sound()
+
+
+def test_a_redirect_that_loses_the_key_says_nothing_about_the_key(here: Beside) -> None:
+    """The key never follows a redirect, so what the redirect leads to refuses a request without one."""
+    own = f"{here.provider.api_url}/v1/Accounts/{here.provider.account}/Calls/another.json"
+    here.provider.script("call", [f"redirect:{own}"])
+    here.told(here.provider.add(1, audio=None))
+    [outcome] = until_due(here)
+    assert (outcome.state, outcome.error_code) == ("waiting", "exotel-strange-answer")  # type: ignore[attr-defined]
+    assert stops.until(here.context) is None
     here.sound()
 
 
