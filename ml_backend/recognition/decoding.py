@@ -209,7 +209,7 @@ class Decoder:
                 sampling_temperature=temperature,
                 max_length=min(self.model.max_length, max(2 * longest, longest + len(prompt.tokens))),
             )[0]
-            spent += max(map(len, result.sequences_ids))
+            spent += _length(result)
             tried.append(replace(self._read(result, prompt, longest=longest), temperature=temperature))
             if not guards.failed(tried[-1].text, tried[-1].avg_logprob, tried[-1].no_speech_probability):
                 return tried[-1]
@@ -273,6 +273,11 @@ class Decoder:
                     word_tokens=tuple(probabilities for _, probabilities in words),
                 )
         return answers
+
+
+def _length(result: Any) -> int:
+    """What a generation cost: the tokens of its longest hypothesis."""
+    return max(map(len, result.sequences_ids))
 
 
 def level_dbfs(samples: Samples) -> float:

@@ -19,6 +19,7 @@ OTHERS = (
     "guards_keeping",
     "guards_listing",
     "guards_models",
+    "guards_settings",
     "guards_sync",
 )
 

@@ -127,3 +127,34 @@ def _text_needs_a_voice() -> None:
 def _energy_alone() -> None:
     """Every frame is speech."""
     module("ml_backend.quality")._speech = lambda powers: powers >= 0
+
+
+@guard("first-words-are-not-early")
+def _first_words() -> None:
+    """A word begins where attention says."""
+    module("ml_backend.recognition.timing")._fitted = lambda words, phrase, longest_s: tuple(words)
+
+
+@guard("passed-over-speech-is-found")
+def _passed_over() -> None:
+    """What no word covers is taken for silence."""
+    module("ml_backend.recognition.timing").untold = lambda spoken, window: []
+
+
+@guard("speech-without-text-is-marked")
+def _marks() -> None:
+    """Speech that nobody wrote down looks like silence."""
+    module("ml_backend.recognition.segments")._marks = lambda work, told, flags: []
+
+
+@guard("prompt-and-hotwords-share-the-room")
+def _shared_room() -> None:
+    """Both are told whole, however long they are together."""
+    prompting = module("ml_backend.recognition.prompting")
+    prompting._most = lambda count, fits: count
+
+
+@guard("more-tries-cost-no-more-than-the-first")
+def _budget() -> None:
+    """The whole ladder is climbed in each window."""
+    module("ml_backend.recognition.decoding")._length = lambda result: 0

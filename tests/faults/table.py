@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tests.faults.table_hostile import HOSTILE
 from tests.faults.table_models import MODELS
+from tests.faults.table_operators import OPERATORS
 from tests.faults.table_sync import SYNC
 
 ROOT = Path(__file__).parents[2]
@@ -267,10 +268,7 @@ TABLE: dict[int, tuple[Elsewhere, ...]] = {
         _one(f"{LISTING}test_the_window_is_asked_for_in_india_time", guard="the-provider-has-a-zone"),
     ),
 }
-for _number, _rows in HOSTILE.items():
-    TABLE[_number] = (*TABLE.get(_number, ()), *(_one(*tests, guard=guard) for tests, guard in _rows))
-TABLE |= {number: tuple(_one(*tests, guard=guard) for tests, guard in rows) for number, rows in MODELS.items()}
-for _number, _rows in SYNC.items():
+for _number, _rows in (row for rows in (HOSTILE, MODELS, OPERATORS, SYNC) for row in rows.items()):
     TABLE[_number] = (*TABLE.get(_number, ()), *(_one(*tests, guard=guard) for tests, guard in _rows))
 
 # Faults that nothing here meets, each with the reason. Shrink this list.

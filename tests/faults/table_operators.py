@@ -1,0 +1,102 @@
+"""Rows of the table for what is transcribed, set, installed, exported and restored: F number -> (tests, guard)."""
+
+from __future__ import annotations
+
+ENGINE, RECOGNITION = "tests/ml_backend/test_engine.py::", "tests/ml_backend/recognition/test_"
+SETTINGS, GROUPS = "tests/ml_backend/test_settings.py::", "tests/ml_backend/api/test_groupcommit.py::"
+DATASETS, TRAIN = "tests/training/test_dataset.py::", "tests/training/commands/test_train.py::"
+
+OPERATORS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
+    20: (
+        (
+            (
+                "tests/sync/commands/test_status.py::"
+                "test_a_job_that_nobody_will_run_is_named_with_the_worker_that_is_missing",
+            ),
+            "work-that-nobody-takes-is-named",
+        ),
+    ),
+    26: (
+        (
+            (
+                "tests/ml_backend/test_storage.py::"
+                "test_of_writers_at_once_in_many_processes_one_stores_and_its_bytes_stay[local-whole]",
+                "tests/ml_backend/test_storage.py::"
+                "TestEveryStore::test_the_same_bytes_again_are_accepted_and_other_bytes_are_not[local]",
+            ),
+            "a-file-is-made-once",
+        ),
+    ),
+    46: (
+        (
+            (
+                f"{RECOGNITION}timing.py::test_a_first_word_that_takes_a_pause_inside_a_stretch_begins_after_it",
+            ),
+            "first-words-are-not-early",
+        ),
+        (
+            (f"{RECOGNITION}timing.py::test_speech_that_no_word_covers_is_found_and_breath_is_not",),
+            "passed-over-speech-is-found",
+        ),
+        (
+            (
+                f"{RECOGNITION}segments.py::test_speech_that_the_text_passes_over_is_a_marked_segment_without_text",
+                f"{RECOGNITION}segments.py::test_clear_speech_whose_text_was_dropped_is_marked_and_says_why",
+            ),
+            "speech-without-text-is-marked",
+        ),
+        (
+            (f"{RECOGNITION}prompting.py::test_whatever_is_asked_for_fits_and_hotwords_are_kept_first",),
+            "prompt-and-hotwords-share-the-room",
+        ),
+        (
+            (f"{ENGINE}test_windows_that_fail_the_quality_test_are_tried_again_alone_without_encoding_again",),
+            "more-tries-cost-no-more-than-the-first",
+        ),
+    ),
+    47: (
+        (
+            (
+                f"{GROUPS}test_a_burst_is_kept_with_few_commits[sqlite]",
+                f"{GROUPS}test_label_studios_webhooks_share_their_commits",
+            ),
+            "requests-share-their-commits",
+        ),
+    ),
+    51: (
+        (
+            (
+                "tests/sync/commands/test_backup.py::"
+                "test_links_long_and_conflicting_names_are_a_sentence_and_nothing_is_left_behind[change0]",
+            ),
+            "a-backup-is-judged-member-by-member",
+        ),
+    ),
+    59: (
+        ((f"{SETTINGS}TestFiles::test_every_secret_can_lie_in_a_file",), "secrets-lie-in-files"),
+        ((f"{SETTINGS}TestSecrets::test_a_sample_value_is_refused[ChangeMe123]",), "sample-secrets-are-refused"),
+        (
+            (
+                f"{SETTINGS}TestMisspelt::"
+                "test_a_slip_is_refused_with_the_nearest_name[environment-ASR_MODLE-ASR_MODEL]",
+            ),
+            "misspelt-settings-are-refused",
+        ),
+    ),
+    72: (
+        ((f"{DATASETS}test_two_exports_of_one_name_do_not_write_at_once",), "one-export-of-a-name-at-once"),
+        (
+            (f"{DATASETS}test_a_version_left_half_written_is_taken_over_by_an_export_that_finds_other_samples",),
+            "unfinished-exports-are-taken-over",
+        ),
+    ),
+    73: (
+        (
+            (
+                f"{TRAIN}test_nothing_begins_where_torch_is_missing",
+                f"{DATASETS}test_what_cannot_be_rendered_here_is_refused_before_anything_is_written",
+            ),
+            "what-is-missing-is-said-first",
+        ),
+    ),
+}  # fmt: skip
