@@ -141,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Ended.", file=sys.stderr)
         return INTERRUPTED
-    except Exception as error:
+    except Exception as error:  # what nobody foresaw is told in a sentence, and its traceback is kept in a file
         from ml_backend import unforeseen
 
         return _complain(unforeseen.explained(error), FAILED)

@@ -13,7 +13,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, TextIO
 
 import structlog
@@ -78,6 +78,27 @@ def configure(settings: Settings, role: str, *, stream: TextIO | None = None, qu
 def say_seldom(name: str, words: str, *, every_s: float = 60.0) -> None:
     """Let a library's logger say these words once a minute at most."""
     logging.getLogger(name).addFilter(_Seldom(words, every_s))
+
+
+class Lasting:
+    """Trouble that may last, met again and again by a loop: said when it begins and once a minute after."""
+
+    def __init__(self, every_s: float = 60.0, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._every_s, self._clock = every_s, clock
+        self._said_at: float | None = None
+
+    def is_news(self) -> bool:
+        """Whether it should be said now; asked each time that it is met."""
+        now = self._clock()
+        if self._said_at is not None and now - self._said_at < self._every_s:
+            return False
+        self._said_at = now
+        return True
+
+    def is_over(self) -> bool:
+        """True once after it was met: this turn went well."""
+        met, self._said_at = self._said_at is not None, None
+        return met
 
 
 def masked(text: str, *, secrets: tuple[str, ...] = ()) -> str:

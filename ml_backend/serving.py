@@ -174,6 +174,7 @@ class Serving:
 
 def _follow_on(found: weakref.ref[Serving]) -> None:
     """As long as the models are there."""
+    trouble = log.Lasting()
     while True:
         time.sleep(POLL_S)
         serving = found()
@@ -181,8 +182,12 @@ def _follow_on(found: weakref.ref[Serving]) -> None:
             return
         try:
             serving.follow()
-        except Exception as error:  # the database is away for a moment: what serves goes on
-            _log.warning("aliases_not_read", reason=str(error)[:200])
+        except Exception as error:  # the database is away, or a version brings an error nobody knows: what serves stays
+            if trouble.is_news():
+                _log.warning("aliases_not_read", reason=str(error)[:200])
+        else:
+            if trouble.is_over():
+                _log.info("aliases_read_again")
         del serving
 
 

@@ -100,7 +100,7 @@ def _only(*items: PooledItem) -> Iterator[None]:
     """Whatever is raised inside fails these members, and no others."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # whatever it is, it is these members' outcome, as it would be a job's of its own
         for item in items:
             item.failed(error)
 

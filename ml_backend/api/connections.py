@@ -26,6 +26,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
+from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 HEAD_S = 3.0  # from the first look at a connection, or the first byte of its next request, to the end of its headers
@@ -307,7 +308,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         conn.stream.ends_at = time.monotonic() if conn.streams else None
         try:
             return bool(conn.parser.finish_body(deadline=time.monotonic())) and not conn.stream.late
-        except Exception:  # badly chunked: its request was answered all the same
+        except (ParseException, OSError):  # badly chunked, or gone: its request was answered all the same
             return False
 
     # --- answers

@@ -73,7 +73,7 @@ class GroupCommit(Generic[Item]):
         """All in one transaction; when an item spoils it, each in its own, so that the others are kept."""
         try:
             self._transaction(batch)
-        except Exception as error:
+        except Exception as error:  # whoever waits gets it raised, so it must reach each of them
             if len(batch) > 1 and not isinstance(error, RetryableError):
                 for each in batch:
                     self._commit([each])

@@ -66,7 +66,7 @@ class Worker(BufferingWorker):
                     break
             with contextlib.suppress(KaanError):
                 processes.gone(database, name)
-        except Exception:
+        except Exception:  # a sign of life is no reason to end; the process serves on
             _log.exception("this process is no longer shown in `status`")
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:

@@ -70,7 +70,7 @@ class Attempt:
             error = RetryableError(
                 "interrupted", "The process was told to end while this job ran.", "Nothing: it is tried again."
             )
-        except Exception as raised:
+        except Exception as raised:  # whatever a job raises is its outcome: `settle` says what becomes of it
             error = raised
         for lease in list(self.held.values()):
             self.settle(lease, error)
@@ -156,6 +156,7 @@ class Pulse:
         self._thread.join(timeout=self.timing.lease_s)
 
     def _beat(self) -> None:
+        trouble = log.Lasting()
         while not self._stop.wait(max(0.0, min(self.timing.beat_s, self._ends_at - time.monotonic()))):
             if time.monotonic() >= self._ends_at:
                 self._time_out()
@@ -163,8 +164,11 @@ class Pulse:
             try:
                 self._extend()
                 self.attempt.on_beat()
-            except Exception as error:
-                _log.warning("heartbeat failed, will try again", error=type(error).__name__)
+            except Exception as error:  # this thread also ends a job at its limit, so nothing may end the thread
+                if trouble.is_news():
+                    _log.warning("heartbeat failed, will try again", error=type(error).__name__)
+            else:
+                trouble.is_over()
 
     def _extend(self) -> None:
         with self.attempt.lock:

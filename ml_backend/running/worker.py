@@ -235,6 +235,7 @@ def serve(
     os.nice(NICENESS.get(queue, 0))
     _import_functions(queue, jobs.KINDS if kinds is None else kinds)
     _log.info("worker started", queue=queue, pid=os.getpid())
+    trouble = log.Lasting()
     try:
         while not stop.is_set():
             if not _redis_is_there(settings, service, stop):
@@ -248,7 +249,8 @@ def serve(
                     asked = worker._shutdown_requested_date is not None
             if asked or burst:
                 return
-            _log.warning("the connection to Redis was lost, starting over")
+            if trouble.is_news():  # a Redis that answers the look and fails at work brings us here every second
+                _log.warning("the connection to Redis was lost, starting over")
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: stop.set())
             stop.wait(1.0)
@@ -294,15 +296,14 @@ def _make(service: _Service) -> Worker | SimpleWorker:
 
 def _redis_is_there(settings: Settings, service: _Service, stop: threading.Event) -> bool:
     """Wait for Redis; False when told to stop meanwhile. ConfigurationError when it evicts."""
-    connection, said_at = transport.connect(settings.redis_url, ca_file=settings.ca_file), float("-inf")
+    connection, trouble = transport.connect(settings.redis_url, ca_file=settings.ca_file), log.Lasting()
     while not stop.is_set():
         try:
             transport.check(connection)
             service.seen()
             return True
         except RetryableError as error:
-            if time.monotonic() - said_at > 60:
-                said_at = time.monotonic()
+            if trouble.is_news():
                 _log.warning(error.sentence, code=error.code, next_step=error.next_step)
             stop.wait(1.0)
     return False

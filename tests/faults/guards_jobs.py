@@ -77,6 +77,12 @@ def _said_once() -> None:
     relay.Relay._complain = complain
 
 
+@guard("lasting-trouble-is-said-seldom")
+def _said_seldom() -> None:
+    """Each turn of a loop says what is wrong."""
+    module("ml_backend.log").Lasting.is_news = lambda self: True
+
+
 @guard("redis-is-waited-out")
 def _redis_is_waited_out() -> None:
     """A worker ends with its Redis: neither RQ nor we wait for another."""

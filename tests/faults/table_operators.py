@@ -7,6 +7,13 @@ SETTINGS, GROUPS = "tests/ml_backend/test_settings.py::", "tests/ml_backend/api/
 DATASETS, TRAIN = "tests/training/test_dataset.py::", "tests/training/commands/test_train.py::"
 
 OPERATORS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
+    14: (
+        (
+            ("tests/ml_backend/test_serving.py::"
+             "test_while_the_database_is_away_it_is_said_once_and_what_serves_goes_on",),
+            "lasting-trouble-is-said-seldom",
+        ),
+    ),
     20: (
         (
             (

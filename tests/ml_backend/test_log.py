@@ -103,3 +103,16 @@ def test_before_logging_is_set_up_lines_are_clean_too(capfd: pytest.CaptureFixtu
     assert "ValueError" in output
     assert PHONE not in output
     assert "abcdefgh12" not in output
+
+
+def test_trouble_that_lasts_is_said_when_it_begins_and_once_a_minute_after():
+    now = [100.0]
+    trouble = log.Lasting(60.0, clock=lambda: now[0])
+    assert not trouble.is_over(), "there was none"
+    said = []
+    for second in range(121):
+        now[0] = 100.0 + second
+        said += [second] if trouble.is_news() else []
+    assert said == [0, 60, 120]
+    assert [trouble.is_over(), trouble.is_over()] == [True, False]
+    assert trouble.is_news(), "what begins anew is said at once"

@@ -98,6 +98,34 @@ def test_a_moved_alias_is_served_within_a_second_though_nobody_asks(
     assert set(serving.of(here)._loaded) == {two.version}, "the old model is let go"
 
 
+def test_while_the_database_is_away_it_is_said_once_and_what_serves_goes_on(
+    context: Context,
+    one: registry.Version,
+    two: registry.Version,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here, looks, real = fixed(context, 2), list[int](), routing.champion
+    assert serves(here) == one.version
+
+    def away(_: Context) -> registry.Version:
+        looks.append(1)
+        raise RetryableError("database-busy", "The database is away.", "It is tried again.")
+
+    def said(event: str) -> int:
+        return sum(event in str(record.msg) for record in caplog.records)
+
+    with caplog.at_level("INFO"):
+        monkeypatch.setattr(routing, "champion", away)
+        until(lambda: len(looks) > 10, "it looks again and again")
+        assert said("aliases_not_read") == 1
+        assert serves(here) == one.version
+        monkeypatch.setattr(routing, "champion", real)
+        until(lambda: said("aliases_read_again") == 1, "the trouble is over")
+        registry.move_alias(here, two, expected_revision=1, who="ravi", why="better")
+        until(lambda: serves(here) == two.version, "and the aliases are followed")
+
+
 def test_who_works_with_the_old_model_ends_with_it(
     context: Context, one: registry.Version, two: registry.Version
 ) -> None:

@@ -39,11 +39,9 @@ def push(context: Context, row: Any, repository: str, *, api: Any = None) -> str
             if status in (401, 403):
                 raise _refused() from error
             raise RetryableError("hub-unavailable", f"The hub answered {status}.", "Try again later.") from error
-        except Exception as error:
+        except Exception as error:  # of the client's HTTP library, which is not ours to import
             what = type(error).__name__
-            if not any(
-                base.__name__ == "TransportError" for base in type(error).__mro__
-            ):  # of the client's HTTP library
+            if not any(base.__name__ == "TransportError" for base in type(error).__mro__):
                 raise
             raise RetryableError(
                 "hub-unavailable", f"The hub did not answer ({what}).", "Check the network."

@@ -35,7 +35,7 @@ def main(folder: Path, job: int = 0) -> int:
         return _failed(workspace, error)
     except MemoryError:
         return _failed(workspace, _too_large(workspace))
-    except Exception as error:
+    except Exception as error:  # a full disk and a full memory come as any kind of error of any library
         found = _of_machine(workspace, error)
         if found is None:
             raise
