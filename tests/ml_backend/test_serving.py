@@ -108,20 +108,22 @@ def test_while_the_database_is_away_it_is_said_once_and_what_serves_goes_on(
     here, looks, real = fixed(context, 2), list[int](), routing.champion
     assert serves(here) == one.version
 
-    def away(_: Context) -> registry.Version:
+    def away(asked: Context) -> registry.Version:
+        if asked is not here:  # the thread of another test, which ends when its models are collected
+            return real(asked)
         looks.append(1)
         raise RetryableError("database-busy", "The database is away.", "It is tried again.")
 
-    def said(event: str) -> int:
-        return sum(event in str(record.msg) for record in caplog.records)
+    def said(what: str) -> int:
+        return sum(what in str(record.msg) for record in caplog.records)
 
     with caplog.at_level("INFO"):
         monkeypatch.setattr(routing, "champion", away)
         until(lambda: len(looks) > 10, "it looks again and again")
-        assert said("aliases_not_read") == 1
+        assert said("The database is away.") == 1
         assert serves(here) == one.version
         monkeypatch.setattr(routing, "champion", real)
-        until(lambda: said("aliases_read_again") == 1, "the trouble is over")
+        until(lambda: said("aliases_read_again"), "the trouble is over")
         registry.move_alias(here, two, expected_revision=1, who="ravi", why="better")
         until(lambda: serves(here) == two.version, "and the aliases are followed")
 
