@@ -11,7 +11,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,12 +55,14 @@ def main() -> int:
     """Write `bench/gpu.json` part by part; what there is no time for is named."""
     parser = argparse.ArgumentParser(prog="python -m bench.gpu", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cpu", action="store_true", help="a tiny shape on the processor: to try the script")
+    parser.add_argument("--only", metavar="PART", action="append", help="only this part (may be given several times)")
     parser.add_argument("--limit", type=float, default=LIMIT_S, help="seconds for everything")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where to write the results")
     given = parser.parse_args()
     found: dict[str, Any] = {"parts": {}, "cpu": given.cpu}
     with tempfile.TemporaryDirectory(prefix="kaan-gpu-") as name:
-        for part, measured in run(TINY if given.cpu else TURBO, Path(name), limit_s=given.limit):
+        plan = TINY if given.cpu else TURBO
+        for part, measured in run(plan, Path(name), limit_s=given.limit, only=given.only):
             found["parts"][part] = measured
             given.results.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
             print(part, json.dumps(measured), flush=True)
@@ -68,7 +70,9 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def run(plan: Plan, folder: Path, *, limit_s: float) -> Iterator[tuple[str, dict[str, Any]]]:
+def run(
+    plan: Plan, folder: Path, *, limit_s: float, only: Collection[str] | None = None
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """(part, figures) one after the other; a part that fails does not take the others with it."""
     deadline = time.monotonic() + limit_s
     base = random_whisper(plan, folder / "base")
@@ -93,7 +97,11 @@ def run(plan: Plan, folder: Path, *, limit_s: float) -> Iterator[tuple[str, dict
         "conversion and parity": training("parity", SHORT, precision="auto", quantization=plan.quantization),
         "swap": lambda: swap(plan, served),
     }
+    if unknown := set(only or ()) - set(parts):
+        raise SystemExit(f"There is no part {min(unknown)!r}; there are {', '.join(parts)}.")
     for name, part in parts.items():
+        if only and name not in only:
+            continue
         if time.monotonic() > deadline:
             yield name, {"skipped": "no time was left"}
             continue

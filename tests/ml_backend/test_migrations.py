@@ -65,3 +65,15 @@ def test_the_migrations_end_at_the_tables_the_code_speaks_of(database_url: str) 
     with database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
     database.dispose()
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "postgresql://"])
+def test_an_index_over_some_rows_is_made_with_its_condition_on_both_databases(url: str) -> None:
+    said: list[str] = []
+    engine = sa.create_mock_engine(url, lambda ddl, *_: said.append(str(ddl.compile(dialect=engine.dialect))))
+
+    tables.metadata.create_all(engine, checkfirst=False)
+
+    conditions = {line.partition(" ON ")[0].split()[-1]: line.partition(" WHERE ")[2] for line in said}
+    assert conditions["ix_predictions_unconfirmed"] == "confirmed_at IS NULL"
+    assert conditions["uq_jobs_waiting_key"] == "state IN ('waiting','queued')"

@@ -52,7 +52,8 @@ for name in names:
         continue
     result[name] = list(deeds)
 result["heavy"] = [name for name in ("torch", "transformers", "datasets", "pandas", "scipy", "matplotlib",
-    "faster_whisper", "ctranslate2", "av", "label_studio_sdk", "alembic") if name in sys.modules]
+    "faster_whisper", "ctranslate2", "av", "label_studio_sdk", "alembic",
+    "sqlalchemy.dialects.postgresql") if name in sys.modules]
 print(json.dumps(result))
 """
 
