@@ -8,7 +8,7 @@ torch=$(sed -n 's/^TORCH = "\(.*\)"  #.*/\1/p' scripts/environment.py)
 if [ "${1:-}" = wheels ]; then
     "$python" -m pip download --only-binary :all: -d build/gpu-wheels "$torch"
     for wheel in build/gpu-wheels/torch-*+cpu-*.whl; do
-        [ ! -e "$wheel" ] || { echo "gpu: this package index gave a torch without CUDA ($wheel). Delete it, set PIP_INDEX_URL to one that has CUDA builds, as pypi.org, and repeat."; exit 2; }
+        [ ! -e "$wheel" ] || { echo "gpu: this package index gave a torch without CUDA ($wheel). Delete it, set PIP_INDEX_URL to one that has CUDA builds, and repeat."; exit 2; }
     done
     exec "$python" -m pip download --only-binary :all: --no-deps -d build/gpu-wheels -r requirements/training.lock
 fi
