@@ -1,9 +1,11 @@
 """Fixtures every test may use: settings in an empty folder, a database, a store. Real parts, no mocks."""
 
+import gc
 import logging
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,3 +57,11 @@ def _logging() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(levels[0])
     ours.setLevel(levels[1])
+
+
+@pytest.fixture(autouse=True)
+def _models() -> Iterator[None]:
+    """A test's loaded models go with it, and so does the thread that follows their aliases in its database."""
+    yield
+    if any(thread.name == "follow-aliases" for thread in threading.enumerate()):
+        gc.collect()  # a context and what it keeps name each other
