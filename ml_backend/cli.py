@@ -90,6 +90,7 @@ def load(name: str) -> Any:
         single = typer.Typer(add_completion=False)
         single.command(name)(found)
         found = single
+    found.rich_markup_mode = None  # frames cut the names of options where the terminal is narrow
     command = typer.main.get_command(found)
     command.name = name
     return command

@@ -436,6 +436,14 @@ def secret_names() -> list[str]:
     return [name.upper() for name, info in kinds if info.annotation is SecretStr or name in _ADDRESSES_WITH_PASSWORDS]
 
 
+def environment_with(prefix: str, chosen: Settings) -> dict[str, str]:
+    """The environment with no settings but those that begin so: for a program that needs no secret of ours."""
+    ours = {*_names(), *setting_names.COMPOSE}
+    others = {name: value for name, value in os.environ.items() if name.upper().removesuffix("_FILE") not in ours}
+    kept = (name for name in Settings.model_fields if name.startswith(prefix))
+    return others | {name.upper(): str(getattr(chosen, name)) for name in kept}
+
+
 def describe() -> list[tuple[str, str, str]]:
     """(NAME, default, description) of every setting, in order; secrets have no default to show."""
     rows = []

@@ -17,7 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import amounts, tables
+from ml_backend import amounts, settings, tables
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
 from ml_backend.tables import runs
@@ -48,7 +48,13 @@ def train(
     began_at = log.stat().st_size if log.is_file() else 0
     with log.open("ab") as out:
         trainer = subprocess.Popen(
-            _command(workspace), cwd=ROOT, stdout=out, stderr=out, stdin=subprocess.DEVNULL, pass_fds=(lock,)
+            _command(workspace),
+            cwd=ROOT,
+            stdout=out,
+            stderr=out,
+            stdin=subprocess.DEVNULL,
+            pass_fds=(lock,),
+            env=settings.environment_with("asr_", context.settings),
         )
         try:
             _follow(context, run_id, workspace, trainer, report)

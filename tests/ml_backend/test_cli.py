@@ -27,6 +27,19 @@ def test_every_command_can_be_loaded_and_says_what_it_does_with_an_example(name)
         assert f"Example: python -m ml_backend {called}" in command.help.replace("\n", " "), called
 
 
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_cuts_no_option_where_the_terminal_is_narrow(name, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERMINAL_WIDTH", "40")
+    for called, command in leaves(name):
+        assert cli.main([*called.split(), "--help"]) == 0
+        shown = capsys.readouterr().out
+        told = [each for each in command.params if not getattr(each, "hidden", False)]
+        options = [each for parameter in told for each in parameter.opts if each.startswith("-")]
+        assert [each for each in options if each not in shown] == [], called
+        assert "…" not in shown, called
+
+
 def test_help_names_every_command_without_loading_any(capsys):
     assert cli.main(["--help"]) == 0
     shown = capsys.readouterr().out

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
+from ml_backend import settings
 from ml_backend.errors import PermanentError, RetryableError
 from tests.training import spoken
 from tests.training.spoken import Line
@@ -77,3 +79,28 @@ def test_a_killed_trainer_ran_out_of_memory_only_where_the_kernel_says_so(tmp_pa
         context.db.dispose()
     assert error.value.code == code
     assert code == "trainer-died" or "--batch-s 120" in error.value.next_step
+
+
+def test_the_trainer_gets_how_a_model_is_heard_and_no_secret(tmp_path, monkeypatch):
+    """Two settings that need a secret beside them are left out with it: the trainer must still read its settings."""
+    chosen = settings.Settings(_env_file=None, data_dir=tmp_path, asr_threads=3)
+    context = spoken.opened(tmp_path / "data")
+    dataset_id = spoken.dataset_of(context, "calls", [Line("a", spoken.tone(1), "x")], tmp_path / "scratch")
+    run_id = runs.create(context, dataset_id, Arguments(), who="a test", why="to see")
+    workspace = Workspace(tmp_path / "run")
+    workspace.folder.mkdir()
+    workspace.write_plan({"arguments": Arguments().to_json(), "window": {"pad_to_s": 30.0}})
+    context = dataclasses.replace(context, settings=chosen)
+    monkeypatch.setenv("EXOTEL_API_TOKEN", "a-token-of-exotel")
+    monkeypatch.setenv("MINIO_SECRET_KEY_FILE", "/run/secrets/s3")
+    monkeypatch.setenv("POSTGRES_PASSWORD", "one-of-compose")
+    monkeypatch.setenv("OBJECT_STORE", "s3://")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example")
+    monkeypatch.setenv("ASR_THREADS", "7")
+    monkeypatch.setattr(following, "_command", lambda workspace: ["/usr/bin/env"])
+    with (tmp_path / "lock").open("w") as lock, pytest.raises(RetryableError):  # `env` leaves no result
+        following.train(context, run_id, workspace, lock=lock.fileno(), report=lambda *said: None)
+    context.db.dispose()
+    given = dict(line.partition("=")[::2] for line in (workspace.folder / "trainer.log").read_text().splitlines())
+    names = {*given} & {"EXOTEL_API_TOKEN", "MINIO_SECRET_KEY_FILE", "POSTGRES_PASSWORD", "OBJECT_STORE"}
+    assert (names, given["ASR_THREADS"], given["MLFLOW_TRACKING_URI"]) == (set(), "3", "http://mlflow.example")

@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ml_backend import amounts
 from ml_backend.context import Context
 from ml_backend.tables import projects
 from training.export import splits
@@ -63,11 +64,15 @@ def _summary(row: Any, counts: dict[str, Any]) -> list[str]:
     return [
         f"# {row.name}, version {row.version}",
         "",
-        f"{counts.get('rows', 0):,} utterances, {counts.get('hours', 0):.2f} hours{days}.",
+        f"{counts.get('rows', 0):,} utterances, {_long(counts)}{days}.",
         "",
         f"Manifest SHA-256 `{row.manifest_sha256}`; test set `{row.test_sha256}`.",
         f"Filters: {_filters(row.filters)}.",
     ]
+
+
+def _long(entry: dict[str, Any]) -> str:
+    return amounts.duration(3600 * entry.get("hours", 0))
 
 
 def _filters(filters: dict[str, Any] | None) -> str:
@@ -75,20 +80,20 @@ def _filters(filters: dict[str, Any] | None) -> str:
 
 
 def _splits(counts: dict[str, Any]) -> list[str]:
-    lines = ["| split | utterances | hours | speakers |", "| --- | ---: | ---: | ---: |"]
+    lines = ["| split | utterances | length | speakers |", "| --- | ---: | ---: | ---: |"]
     for split in splits.SPLITS:
         entry = counts.get("splits", {}).get(split, {"rows": 0, "hours": 0, "speakers": 0})
-        lines.append(f"| {split} | {entry['rows']:,} | {entry['hours']:.2f} | {entry['speakers']:,} |")
+        lines.append(f"| {split} | {entry['rows']:,} | {_long(entry)} | {entry['speakers']:,} |")
     return lines
 
 
 def _table(title: str, entries: dict[str, Any], names: dict[str, str]) -> list[str]:
     if not entries:
         return []
-    lines = [f"## {title}", "", "| | utterances | hours |", "| --- | ---: | ---: |"]
+    lines = [f"## {title}", "", "| | utterances | length |", "| --- | ---: | ---: |"]
     for name, entry in sorted(entries.items(), key=lambda each: -each[1]["hours"]):
         shown = names.get(name, name).replace("|", "/").replace("\n", " ")[:80]
-        lines.append(f"| {shown} | {entry['rows']:,} | {entry['hours']:.2f} |")
+        lines.append(f"| {shown} | {entry['rows']:,} | {_long(entry)} |")
     return [*lines, ""]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -83,10 +84,12 @@ class Screen:
         table.add_row("password", password)
         table.add_row("then", "choose [bold]Kaan calls[/] or [bold]Kaan original[/], click [bold]Label All Tasks[/]:")
         table.add_row("", "the transcript is already there; listen, correct it, and press [bold]Submit[/].")
-        table.add_row("look", f".venv/bin/python -m ml_backend --env-file {home.env_file} status")
         table.add_row("logs", str(home.logs))
         table.add_row("stop", "Ctrl-C; the next start keeps everything")
         if self.plain:
             self.console.print(table)
         else:
             self.console.print(Panel(table, title="Kaan is running", border_style="green", expand=False))
+        # Below the frame and never wrapped by us: a command must come out whole when it is copied.
+        look = f".venv/bin/python -m ml_backend --env-file {shlex.quote(str(home.env_file))} status"
+        self.console.print(f"look:  {look}", soft_wrap=True, markup=False)

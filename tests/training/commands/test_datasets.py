@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,7 +94,10 @@ def test_versions_are_listed_shown_and_compared(service: Service, capsys: pytest
     assert [(each["name"], each["version"]) for each in listed] == [("calls", 2), ("calls", 1)]
     assert "calls@2" in run(capsys, "datasets", "list")
     assert "test-caller" in run(capsys, "datasets", "show", "calls@1")
-    assert "| test-caller | 1 |" in run(capsys, "datasets", "show", "calls", "--card")
+    card = run(capsys, "datasets", "show", "calls", "--card")
+    assert "| test-caller | 1 |" in card
+    assert re.search(r"\d utterances, [1-9][\d.]* (s|min)[,.]", card)  # not 0.00 hours
+    assert "hours" not in card
 
     said = run(capsys, "datasets", "diff", "calls@1", "calls@2")
     assert "1 changed in validation" in said

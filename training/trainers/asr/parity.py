@@ -67,7 +67,7 @@ def compare(
 ) -> dict[str, Any]:
     """Counts of both forms, computed in the type that `quantization` claims, and the `verdict`."""
     model, tokenizer = export.load_twin(weights)
-    base = settings.load()
+    base = settings.load(_env_file=None)  # whoever starts the trainer has read that file: it holds secrets
     kind = computed_in(quantization, base.asr_device)
     served = Transcriber.load(folder, settings=base.model_copy(update={"asr_compute_type": kind}), temperatures=())
     mels, languages = [clip.mel for clip in clips], [clip.language for clip in clips]
