@@ -15,11 +15,11 @@ import threading
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from ml_backend import jobs, projects
 from ml_backend.context import Context, open_context
-from ml_backend.delivery import Deliveries
-from ml_backend.labelling import parameters
-from ml_backend.projects import Project
+from ml_backend.jobs import enqueueing, job_kinds
+from ml_backend.labelling import parameters, project_rows
+from ml_backend.labelling.prediction_lookup import Deliveries
+from ml_backend.labelling.project_rows import Project
 
 
 class _Plain:
@@ -95,7 +95,7 @@ class SpeechModel(_upstream_base()):  # type: ignore[misc]
             return {"status": "ok"}
         project = self._project()
         with self._context().db.transaction() as connection:
-            job_id = jobs.enqueue(connection, jobs.TRAIN, key=str(project.id), project_id=project.id)
+            job_id = enqueueing.enqueue(connection, job_kinds.TRAIN, key=str(project.id), project_id=project.id)
         return {"status": "ok", "job": str(job_id)}
 
     def get(self, key: str) -> str | None:
@@ -124,9 +124,9 @@ class SpeechModel(_upstream_base()):  # type: ignore[misc]
 
     def _project(self) -> Project:
         if self._met is None:
-            self._met = projects.meet(
+            self._met = project_rows.meet(
                 self._context(),
-                projects.id_of(self.project_id),
+                project_rows.id_of(self.project_id),
                 label_config=self._label_config,
                 extra_params=self._extra_params,
             )

@@ -27,8 +27,8 @@ from ml_backend import db, tables
 from ml_backend.context import JobContext, open_context
 from ml_backend.labelling import configs
 from ml_backend.settings import Settings
-from sync import comparison, pipeline
-from sync.annotating import differences
+from sync.annotations import differences
+from sync.projects import annotation_comparison, attachment
 from tests.faults import label_studio
 
 SECRET = "bench-hook-secret-0000"  # noqa: S105 - of a server that lives for a minute on this machine
@@ -80,7 +80,7 @@ _ids = itertools.count(1)
 READER = """
 from ml_backend import settings
 from ml_backend.context import open_context
-from ml_backend.running import runner
+from ml_backend.jobs import runner
 context = open_context(settings.load())
 while True:
     runner.run_due(context, wait_s=0.1)
@@ -129,18 +129,18 @@ def full_comparison(*, quick: bool) -> dict[str, Any]:
         )  # fmt: skip
         db.upgrade(settings.database)
         context = open_context(settings)
-        project_id = pipeline.create(context, config=configs.read("original"), title="bench")
+        project_id = attachment.create(context, config=configs.read("original"), title="bench")
         project = context.db.row(tables.projects, project_id)
         for each in range(number):
             task_id = studio.add_task(project.ls_project_id, {"audio": f"ftp://nowhere/{each}.wav"})
             if each % 10 == 0:
                 studio.annotate(task_id, f"said {each}")
         job = JobContext(settings, context.db, context.store, context.kept)
-        comparison.compare_annotations(job, project_id, full=1)
+        annotation_comparison.compare_annotations(job, project_id, full=1)
         victim = sorted(studio.annotations)[number // 20]
         del studio.annotations[victim]
         before, at = len(studio.requests), time.monotonic()
-        comparison.compare_annotations(job, project_id, full=1)
+        annotation_comparison.compare_annotations(job, project_id, full=1)
         took, asked = time.monotonic() - at, len(studio.requests) - before
         found = differences.read(context, project_id) or {}
         context.db.dispose()

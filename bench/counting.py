@@ -17,7 +17,7 @@ from rapidfuzz.process import cpdist
 
 from bench import ratios
 from bench.ratios import alternate, own_cpu_s
-from training.scoring import counts
+from training.scoring import error_counts
 
 PAIRS, ORACLE, ROUNDS = 1_000_000, 20_000, 3
 _LATIN = [
@@ -36,7 +36,7 @@ def rows(*, quick: bool = False) -> Iterator[dict[str, Any]]:
         return own_cpu_s(lambda: _floor(pairs))
 
     def ours() -> float:
-        return own_cpu_s(lambda: counts.totals(pairs))
+        return own_cpu_s(lambda: error_counts.totals(pairs))
 
     floor(), ours()
     found = ratios.row(
@@ -63,8 +63,8 @@ def _equal_to_jiwer(pairs: Pairs) -> bool:
         "chars": chars.hits + chars.substitutions + chars.deletions,
         "char_edits": chars.substitutions + chars.deletions + chars.insertions,
     }
-    kinds = sum((counts.compare(*pair) for pair in pairs), counts.Counts()).word_edits
-    return counts.totals(pairs) == theirs and (kinds.substitutions, kinds.deletions, kinds.insertions) == (
+    kinds = sum((error_counts.compare(*pair) for pair in pairs), error_counts.Counts()).word_edits
+    return error_counts.totals(pairs) == theirs and (kinds.substitutions, kinds.deletions, kinds.insertions) == (
         words.substitutions, words.deletions, words.insertions,
     )  # fmt: skip
 

@@ -34,10 +34,9 @@ from bench.ratios import alternate, own_cpu_s
 from ml_backend import db, tables
 from ml_backend.context import Context, open_context
 from ml_backend.settings import Settings
-from training import dataset
-from training.export import audio, parquet, renderings
-from training.export import rows as samples_in_order
-from training.export.filters import Filters
+from training.datasets import clip_audio, dataset, parquet, renderings
+from training.datasets import dataset_rows as samples_in_order
+from training.datasets.filters import Filters
 
 FEW, MANY = 100_000, 1_000_000
 PER_RECORDING, CALLERS_PER, ROUNDS, PIECE_S, WITH_AUDIO = 20, 3, 5, 2.5, 1600
@@ -155,7 +154,10 @@ def _bare(context: Context, path: Path, target: Path, places: dict[str, Any] | N
                         stream = places[opened].open("rb")
                     begin, end = round(line["start_s"] * 16_000), round(line["end_s"] * 16_000)
                     stream.seek(44 + 2 * begin)
-                    line["audio"] = {"bytes": audio.wav(stream.read(2 * (end - begin))), "path": f"{line['id']}.wav"}
+                    line["audio"] = {
+                        "bytes": clip_audio.wav(stream.read(2 * (end - begin))),
+                        "path": f"{line['id']}.wav",
+                    }
             columns = [pa.array([line.get(name) for line in lines], kind) for name, kind in kinds]
             writer.write_batch(pa.record_batch(columns, schema=schema))
     context.store.put_file(context.settings.audio_bucket, "bare.parquet", target)

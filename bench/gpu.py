@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 
 from bench import training_memory
-from ml_backend import audio, manifest
-from ml_backend.engine import CHECK, Request, Transcriber
-from ml_backend.manifest import Window
+from ml_backend.asr.engine import CHECK, Request, Transcriber
+from ml_backend.asr.transcript import DecodingProfile
+from ml_backend.audio import decoding
+from ml_backend.models import manifest
+from ml_backend.models.manifest import Window
 from ml_backend.settings import Settings
-from ml_backend.transcript import DecodingProfile
 from tests import models
 
 RESULTS = Path(__file__).parent / "gpu.json"
@@ -118,7 +119,7 @@ def transcription(plan: Plan, served: Path) -> dict[str, Any]:
     from faster_whisper import BatchedInferencePipeline, WhisperModel
 
     calls = _calls(plan)
-    audio_s = sum(len(call) for call in calls) / audio.RATE_HZ
+    audio_s = sum(len(call) for call in calls) / decoding.RATE_HZ
     ours = Transcriber.load(served, settings=_settings(plan), temperatures=())
     profile = DecodingProfile(language="en", beam_size=1)
     requests = [Request(call[None], profile) for call in calls]
@@ -157,7 +158,7 @@ def random_whisper(plan: Plan, folder: Path) -> Path:
     import torch
     import transformers
 
-    from training.trainers.asr import export
+    from training.trainers.asr import artefacts
 
     shape = models.Shape(plan.width, plan.decoder_layers, max(1, plan.width // 64), tokens=80)
     if plan.device == "cuda":
@@ -191,15 +192,15 @@ def random_whisper(plan: Plan, folder: Path) -> Path:
     tokenizer.save(str(folder / "tokenizer.json"))
     fast = transformers.WhisperTokenizer.from_pretrained(folder)
     fast.add_special_tokens({"pad_token": "<|endoftext|>", "eos_token": "<|endoftext|>"})
-    export.save_twin(model, fast, folder, half=True)
+    artefacts.save_twin(model, fast, folder, half=True)
     return folder
 
 
 def convert(base: Path, folder: Path, plan: Plan) -> Path:
-    from training.trainers.asr import export
+    from training.trainers.asr import artefacts
 
     quantization = "float16" if plan.device == "cuda" else "int8_float32"
-    export.convert(
+    artefacts.convert(
         base, folder, name="random", languages=("en",), window=Window.stock(), trained_on="nothing",
         quantization=quantization,
     )  # fmt: skip
@@ -213,10 +214,10 @@ def _settings(plan: Plan) -> Settings:
 
 def _calls(plan: Plan) -> list[Any]:
     """Speech of the self-check, again and again, in calls of many lengths."""
-    speech = audio.read_wav(CHECK)[0][0]
+    speech = decoding.read_wav(CHECK)[0][0]
     draw = np.random.default_rng(1)
     seconds = draw.uniform(*plan.call_s, plan.calls)
-    return [np.resize(speech, int(length * audio.RATE_HZ)).astype(np.float32) for length in seconds]
+    return [np.resize(speech, int(length * decoding.RATE_HZ)).astype(np.float32) for length in seconds]
 
 
 def _timed(work: Callable[[], Any], warm: Callable[[], Any] = lambda: None) -> float:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend import audio
+from ml_backend.audio import decoding
 
 RATE_HZ = 8000
 LONG_S, SHORT_S, QUICK_S = 4 * 3600 - 60, 20 * 60, 40 * 60
@@ -101,7 +101,7 @@ def _write(path: Path, duration_s: float) -> None:
 
 def _sound(call: Path, decoded: Path) -> npt.NDArray[np.int16]:
     """One bundled call at 8 kHz."""
-    audio.decode(call, decoded)
-    samples = audio.read_wav(decoded)[0].reshape(-1)[::2]
+    decoding.decode(call, decoded)
+    samples = decoding.read_wav(decoded)[0].reshape(-1)[::2]
     decoded.unlink()
     return (samples * 32767).astype(np.int16)

@@ -27,7 +27,7 @@ from bench.ratios import alternate, own_cpu_s
 from ml_backend import db, tables
 from ml_backend.context import Context, open_context
 from ml_backend.settings import Settings
-from ml_backend.storage_s3 import S3Store
+from ml_backend.storage.s3_store import S3Store
 from sync.objects import scan
 
 BUCKET, KEYS, PER_DAY, PAGE, ROUNDS = "call-recordings", 100_000, 274, 1000, 5

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from training.trainers.asr import export
+from training.trainers.asr import artefacts
 
 _TYPES = ("<f4", "i1", "<i2", "<i4", "<f2")
 _HEAD = 64  # width of one attention head, in every published Whisper
@@ -41,7 +41,7 @@ def to_transformers(served: Path, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     model.half().save_pretrained(folder)
     shutil.copy(served / "tokenizer.json", folder)
-    export.name_special_tokens(WhisperTokenizer.from_pretrained(folder)).save_pretrained(folder)
+    artefacts.name_special_tokens(WhisperTokenizer.from_pretrained(folder)).save_pretrained(folder)
     WhisperFeatureExtractor(feature_size=config.num_mel_bins).save_pretrained(folder)  # type: ignore[no-untyped-call]
     return folder
 

@@ -25,10 +25,11 @@ import sqlalchemy as sa
 
 from bench import ratios
 from bench.servers import ROOT, serving
-from ml_backend import audio, audio_child, db, tables
+from ml_backend import db, tables
+from ml_backend.audio import decoder_pool, decoding
 from ml_backend.context import JobContext, open_context
 from ml_backend.settings import Settings
-from sync.ingest import ingest_recording
+from sync.recordings.ingest import ingest_recording
 
 SECRET = "bench-webhook-secret-0000"  # noqa: S105 - of a server that lives for a minute on this machine
 CONNECTIONS, A_SECOND = 8, 50
@@ -144,14 +145,14 @@ def ingest(*, quick: bool) -> dict[str, Any]:
         db.upgrade(settings.database)
         context = open_context(settings)
         context.store.ensure_bucket("call-recordings")
-        audio.decode(call, folder / "warm.wav")  # starts the decoder's process
+        decoding.decode(call, folder / "warm.wav")  # starts the decoder's process
         numbers = itertools.count()
 
         job = JobContext(context.settings, context.db, context.store, context.kept)
 
         def ours() -> float:
             ids = [_stored(context, call, next(numbers)) for _ in range(TOGETHER)]
-            audio.decode(call, folder / "warm.wav")  # a fork's CPU is counted when the next one begins
+            decoding.decode(call, folder / "warm.wav")  # a fork's CPU is counted when the next one begins
             took = _cpu_s(lambda: [ingest_recording(job, one) for one in ids])
             for one in ids:
                 row = context.db.row(tables.recordings, one)
@@ -180,7 +181,7 @@ def ingest(*, quick: bool) -> dict[str, Any]:
 
 def _cpu_s(work: Callable[[], Any]) -> float:
     """With the decoder's process, by the kernel's accounting; several times, because its clock is coarse."""
-    return ratios.own_cpu_s(work, child=audio_child.process_id())
+    return ratios.own_cpu_s(work, child=decoder_pool.process_id())
 
 
 def _stored(context: Any, call: Path, number: int) -> int:

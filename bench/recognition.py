@@ -25,12 +25,12 @@ from faster_whisper import BatchedInferencePipeline, WhisperModel, decode_audio
 from faster_whisper.vad import get_speech_timestamps
 
 from bench import ratios
-from ml_backend import audio, audio_child
-from ml_backend.engine import Request, Transcriber
-from ml_backend.manifest import Window
-from ml_backend.recognition.windows import RATE_HZ, find_speech, windows_of
+from ml_backend.asr.engine import Request, Transcriber
+from ml_backend.asr.transcript import DecodingProfile, Transcript
+from ml_backend.asr.windows import RATE_HZ, find_speech, windows_of
+from ml_backend.audio import decoder_pool, decoding
+from ml_backend.models.manifest import Window
 from ml_backend.settings import Settings
-from ml_backend.transcript import DecodingProfile, Transcript
 from tests import models, sounds
 
 BUNDLED_CALLS = Path(__file__).parents[1] / "ml_backend" / "bundled" / "calls"
@@ -77,8 +77,8 @@ class Bench:
         profile = DecodingProfile(language=language, beam_size=beam_size)
         requests = []
         for call in calls:
-            audio.decode(call.path, self.wav)
-            requests.append(Request(audio.read_wav(self.wav)[0], profile, key=call.path.name))
+            decoding.decode(call.path, self.wav)
+            requests.append(Request(decoding.read_wav(self.wav)[0], profile, key=call.path.name))
         answers = self.ours.transcribe(requests)
         heard = [answer for answer in answers if isinstance(answer, Transcript)]
         if len(heard) != len(calls):
@@ -133,7 +133,7 @@ class Bench:
 
 def bulk(bench: Bench, calls: list[Call], *, rounds: int, beam_size: int, note: str = "") -> Iterator[dict[str, Any]]:
     """Audio-seconds per CPU-second, ours over bare: sequential, and per-file batches at their best size."""
-    child = audio_child.process_id()
+    child = decoder_pool.process_id()
 
     def ours(words: bool) -> float:
         return ratios.own_cpu_s(partial(bench.run_ours, calls, beam_size=beam_size, words=words), child=child)
@@ -171,7 +171,7 @@ def bulk(bench: Bench, calls: list[Call], *, rounds: int, beam_size: int, note: 
 
 def auto_language(bench: Bench, calls: list[Call], *, rounds: int) -> dict[str, Any]:
     """CPU of calls without a language over the same calls with one."""
-    child = audio_child.process_id()
+    child = decoder_pool.process_id()
     fixed = partial(ratios.own_cpu_s, partial(bench.run_ours, calls, beam_size=1), child=child)
     auto = partial(ratios.own_cpu_s, partial(bench.run_ours, calls, beam_size=1, language=None), child=child)
     fixed(), auto()
@@ -190,8 +190,8 @@ def make_calls(folder: Path, *, count: int, between_s: tuple[float, float] = (5,
     random = np.random.default_rng(seed)
     spoken = []
     for path in sorted(BUNDLED_CALLS.glob("*.wav")):
-        audio.decode(path, folder / "one.wav")
-        for leg in audio.read_wav(folder / "one.wav")[0]:
+        decoding.decode(path, folder / "one.wav")
+        for leg in decoding.read_wav(folder / "one.wav")[0]:
             spoken += [leg[s.start : s.end] for s in find_speech(leg, Window.stock())]
     calls = []
     for number, wanted_s in enumerate(random.uniform(*between_s, size=count)):
@@ -203,8 +203,8 @@ def make_calls(folder: Path, *, count: int, between_s: tuple[float, float] = (5,
         path = folder / f"call-{number:03d}.mp3"
         narrow = leg[: leg.size // 2 * 2].reshape(-1, 2).mean(axis=1)
         sounds.encode(path, narrow, container="mp3", codec="libmp3lame", rate_hz=8000)
-        decoded = audio.decode(path, folder / "one.wav")
-        samples = audio.read_wav(folder / "one.wav")[0]
+        decoded = decoding.decode(path, folder / "one.wav")
+        samples = decoding.read_wav(folder / "one.wav")[0]
         stock = Window.stock()
         windows = windows_of(find_speech(samples[0], stock), channel=0, policy=stock)
         # A clip of over 30 s, pauses included, makes the library's alignment write past its memory.

@@ -28,10 +28,10 @@ import sqlalchemy as sa
 from bench import ratios
 from bench.ratios import alternate
 from bench.servers import ROOT, children, cpu_s_of, environment, free_port, serving, wait_for
-from ml_backend import db, rendering, tables
+from ml_backend import db, tables
+from ml_backend.asr.transcript import Segment, Transcript
 from ml_backend.db import Database
-from ml_backend.labelling import labelconfig
-from ml_backend.transcript import Segment, Transcript
+from ml_backend.labelling import labelconfig, rendering
 
 CONFIG = (ROOT / "ml_backend" / "labelling" / "original.xml").read_text()
 TASKS, ROUNDS, REQUESTS = 100, 9, 200
@@ -302,7 +302,7 @@ def hold(port: int, body: bytes, stop: threading.Event) -> None:
 
 def burn() -> None:
     """A transcription worker's appetite, at its priority."""
-    from ml_backend.running.worker import NICENESS
+    from ml_backend.jobs.worker_process import NICENESS
 
     os.nice(NICENESS["transcribe"])
     while True:

@@ -22,10 +22,11 @@ from faster_whisper import WhisperModel
 
 from bench import ratios, recognition
 from bench.recognition import Bench, Call
-from ml_backend import audio_child, manifest
-from ml_backend.engine import Transcriber
-from ml_backend.manifest import Window
-from ml_backend.recognition.windows import RATE_HZ
+from ml_backend.asr.engine import Transcriber
+from ml_backend.asr.windows import RATE_HZ
+from ml_backend.audio import decoder_pool
+from ml_backend.models import manifest
+from ml_backend.models.manifest import Window
 from ml_backend.settings import Settings
 from tests import models
 
@@ -62,7 +63,7 @@ class _Sides(Bench):
 
     def row(self, name: str, calls: list[Call], *, rounds: int, target: float) -> dict[str, Any]:
         ours = partial(
-            ratios.own_cpu_s, partial(self.run_ours, calls, beam_size=1, words=False), child=audio_child.process_id()
+            ratios.own_cpu_s, partial(self.run_ours, calls, beam_size=1, words=False), child=decoder_pool.process_id()
         )
         bare = partial(ratios.own_cpu_s, partial(self._sequential, calls))
         ours()

@@ -1,6 +1,6 @@
 """Transcribing while the model is swapped once a second, beside transcribing in peace: the 99th percentile of both.
 
-Four clients in one process ask for the same window through `ml_backend.serving`, as a worker does: in all twenty times
+Four clients in one process ask for the same window through `loaded_models`, as a worker does: in all twenty times
 a second, at random moments; an answer's time counts from the moment it was due. The new model is loaded and checks
 itself in a thread beside the one that serves. Both versions are the bundled model, under two names, so that every
 answer costs the same. Rounds in peace and rounds with swaps alternate; the control is the other half of the peace.
@@ -19,10 +19,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ml_backend import audio, db, engine, manifest, registry, serving
+from ml_backend import db
+from ml_backend.asr import engine
+from ml_backend.asr.transcript import DecodingProfile
+from ml_backend.audio import decoding
 from ml_backend.context import Context, open_context
+from ml_backend.models import manifest, registry
+from ml_backend.serving import loaded_models
 from ml_backend.settings import Settings
-from ml_backend.transcript import DecodingProfile
 
 CLIENTS, A_SECOND = 4, 20
 TARGET = 1.15
@@ -38,10 +42,10 @@ def rows(*, quick: bool = False) -> Iterator[dict[str, Any]]:
         context = open_context(settings)
         versions = itertools.cycle([_version(context, Path(folder), name) for name in ("one", "two")])
         revision = registry.move_alias(context, next(versions), expected_revision=0, who="bench", why="first")
-        request = engine.Request(audio.read_wav(engine.CHECK)[0], DecodingProfile(language="en", beam_size=1))
+        request = engine.Request(decoding.read_wav(engine.CHECK)[0], DecodingProfile(language="en", beam_size=1))
         times: dict[str, list[float]] = {"peace": [], "control": [], "swaps": []}
         moved = 0
-        with serving.using(context):
+        with loaded_models.using(context):
             pass
         for number, side in enumerate(("peace", "swaps", "control") * rounds):
             ends_at = time.monotonic() + round_s
@@ -79,7 +83,7 @@ def _ask(context: Context, request: engine.Request, ends_at: float, chance: rand
     due = time.monotonic()
     while (due := due + chance.expovariate(A_SECOND / CLIENTS)) < ends_at:
         time.sleep(max(0.0, due - time.monotonic()))
-        with serving.using(context) as transcriber:
+        with loaded_models.using(context) as transcriber:
             [answer] = transcriber.transcribe([request])
         taken.append(time.monotonic() - due)
         if getattr(answer, "model_version", None) != transcriber.model_version:

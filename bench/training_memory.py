@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.manifest import Window
-from training import bases, estimates
-from training.arguments import Arguments
-from training.workspace import RATE_HZ, Row, Workspace
+from ml_backend.models.manifest import Window
+from training.runs import bases, estimates
+from training.runs.arguments import Arguments
+from training.runs.workspace import RATE_HZ, Row, Workspace
 
 ROOT = Path(__file__).parents[1]
 _WORDS = "the parcel did not arrive please send another order to my address".split()  # noqa: SIM905

@@ -11,7 +11,7 @@ from typing import Any
 
 from ml_backend.db import Database
 from ml_backend.settings import Settings
-from ml_backend.storage import ObjectStore
+from ml_backend.storage.object_store import ObjectStore
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,13 @@ class Context:
 
 def open_context(settings: Settings) -> Context:
     """The context of this process. Refuses a database of another schema version; opens no network connection else."""
-    from ml_backend import private, storage
+    from ml_backend import private
+    from ml_backend.storage import object_store
 
     private.folder(settings.data_dir)
     database = Database(settings.database)
     database.check_schema()
-    return Context(settings, database, storage.open_store(settings))
+    return Context(settings, database, object_store.open_store(settings))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from ml_backend import tables
 from ml_backend.db import Database
-from ml_backend.running import leases, refusals
+from ml_backend.jobs import leases, refusals
 from ml_backend.tables import calls, jobs, processes
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST

@@ -22,7 +22,7 @@ OURS = ("ml_backend", "sync", "training")
 # Transactions that may write more, and why nobody waits for them longer than for a short one.
 LARGER = {
     "sync/commands/privacy.py:import_consent": "a file of consents is imported whole or not at all, by a person",
-    "sync/bundled_calls.py:bring_in": "the demo's few calls, once, before anything else runs",
+    "sync/demo/bundled_calls.py:bring_in": "the demo's few calls, once, before anything else runs",
 }
 _found: list[str] = []
 

@@ -14,12 +14,14 @@ from typing import Any
 
 from bench import published
 from bench.real import parts
-from ml_backend import audio, registry
+from ml_backend.audio import decoding
+from ml_backend.models import registry
 from tests.training import spoken
 from tests.training.spoken import Line
-from training import evaluation, promotion
-from training import runs as training_runs
-from training.arguments import Arguments
+from training.evaluation import evaluation
+from training.promotion import promotion
+from training.runs import execution as training_runs
+from training.runs.arguments import Arguments
 
 WITHIN = 1.3
 LANGUAGES = 99
@@ -91,8 +93,8 @@ def _spread(paths: list[Path], count: int) -> list[Path]:
 
 def _wave(path: Path, folder: Path) -> Any:
     out = folder / "one.wav"
-    audio.decode(path, out)
-    return audio.read_wav(out)[0][0]
+    decoding.decode(path, out)
+    return decoding.read_wav(out)[0][0]
 
 
 if __name__ == "__main__":

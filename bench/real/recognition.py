@@ -16,10 +16,10 @@ from rapidfuzz.distance import Levenshtein
 
 from bench.real import parts, voices
 from bench.real.voices import RATE_HZ, Prompt
-from ml_backend.engine import Request, Transcriber
+from ml_backend.asr.engine import Request, Transcriber
+from ml_backend.asr.transcript import DecodingProfile, Segment, Transcript
 from ml_backend.settings import Settings
-from ml_backend.transcript import DecodingProfile, Segment, Transcript
-from training.normalisation.numbers import in_digits
+from training.text.numbers import in_digits
 
 ENGLISH = DecodingProfile(language="en")
 _SAME = {word: str(number) for number, word in enumerate(voices.ORDINALS, 1)}

@@ -8,19 +8,19 @@ from typing import Any
 from flask import Flask
 
 from ml_backend.api import requests
-from ml_backend.api.annotations import Annotations
+from ml_backend.api.annotation_routes import Annotations
 from ml_backend.api.auth import Gate
-from ml_backend.api.calls import Calls
-from ml_backend.api.datasets import Datasets
-from ml_backend.api.exotel import Exotel
-from ml_backend.api.experiments import Experiments
-from ml_backend.api.jobs import Jobs
-from ml_backend.api.models import Models
-from ml_backend.api.objects import Objects
-from ml_backend.api.ops import Operations, count_requests
-from ml_backend.api.predict import Protocol
-from ml_backend.api.training import Training
-from ml_backend.api.webhooks import Webhooks
+from ml_backend.api.call_routes import Calls
+from ml_backend.api.dataset_routes import Datasets
+from ml_backend.api.experiment_routes import Experiments
+from ml_backend.api.job_routes import Jobs
+from ml_backend.api.model_routes import Models
+from ml_backend.api.operator_routes import Operations, count_requests
+from ml_backend.api.protocol import Protocol
+from ml_backend.api.training_routes import Training
+from ml_backend.api.webhooks.exotel_webhook import Exotel
+from ml_backend.api.webhooks.label_studio_webhook import Webhooks
+from ml_backend.api.webhooks.object_webhook import Objects
 from ml_backend.context import Context, open_context
 from ml_backend.errors import ConfigurationError
 from ml_backend.settings import Settings

@@ -24,7 +24,7 @@ from ml_backend import tables
 from ml_backend.api.connections import MAX_LINE, BufferingWorker, refusal
 from ml_backend.context import Context, open_context
 from ml_backend.errors import KaanError
-from ml_backend.running import processes
+from ml_backend.jobs import processes
 from ml_backend.settings import Settings
 
 GRACEFUL_TIMEOUT_S = 20

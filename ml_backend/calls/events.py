@@ -17,8 +17,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ml_backend.calls.fields import Fields, fields_of, of_object
+from ml_backend.calls.phone_numbers import carries_mobile
 from ml_backend.errors import ConfigurationError, InvalidInput
-from ml_backend.phone_numbers import carries_mobile
 
 INDIA = "Asia/Kolkata"
 NO_CONVERSATION = ("busy", "canceled", "failed", "no-answer")  # these calls are over and have no recording

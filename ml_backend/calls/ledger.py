@@ -14,10 +14,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, jobs, phone_numbers, tables, tombstones
-from ml_backend.calls import merging, pseudonyms, states
+from ml_backend import db, tables
+from ml_backend.calls import merging, phone_numbers, pseudonyms, states, tombstones
 from ml_backend.calls.events import CallEvent, recording_identity
 from ml_backend.calls.states import ENDED, FETCH, LADDER, LONGEST_CALL, LOOK_UP, OPEN, STATES, WAIT, Heard
+from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.tables import calls, company_numbers, objects, recordings, tasks, transcriptions
 
 PROVIDER = "exotel"
@@ -25,7 +26,7 @@ GONE = ("refused", "lost", "erased", "expired")  # recordings that nobody will h
 NEEDED = ("found", "spooled", "stored")  # recordings whose address may be asked again
 
 
-def record(connection: Connection, event: CallEvent, *, key: bytes, priority: int = jobs.LIVE) -> sa.Row[Any]:
+def record(connection: Connection, event: CallEvent, *, key: bytes, priority: int = job_kinds.LIVE) -> sa.Row[Any]:
     """Merge an event into its call, make its recording's row, decide what is next and enqueue that; gives the row.
 
     Safe to repeat. A call that was erased or has expired stays so, and nothing of the event is kept.
@@ -77,7 +78,7 @@ def move(
     next_action: str | None = None,
     due_at: datetime | None = None,
     tries: int | None = None,
-    priority: int = jobs.LIVE,
+    priority: int = job_kinds.LIVE,
 ) -> bool:
     """Put a call into a state; False, and nothing changes, when it was erased or has expired.
 
@@ -109,14 +110,19 @@ def move(
     }
     db.update(connection, calls, call_id, **values)
     if next_action in (LOOK_UP, WAIT):
-        jobs.enqueue(
-            connection, jobs.LOOK_UP_CALL, key=str(call_id), priority=priority, due_at=values["due_at"], call_id=call_id
+        enqueueing.enqueue(
+            connection,
+            job_kinds.LOOK_UP_CALL,
+            key=str(call_id),
+            priority=priority,
+            due_at=values["due_at"],
+            call_id=call_id,
         )
     return True
 
 
 def look_up_later(
-    connection: Connection, call_id: int, *, reason_code: str, reason: str, priority: int = jobs.LIVE
+    connection: Connection, call_id: int, *, reason_code: str, reason: str, priority: int = job_kinds.LIVE
 ) -> bool:
     """The next rung of the ladder; False at its end: the caller then moves the call to where it ends."""
     call = _locked(connection, call_id)
@@ -179,7 +185,7 @@ def _follow(
     found: Sequence[sa.Row[Any]],
     *,
     is_new: bool,
-    priority: int = jobs.LIVE,
+    priority: int = job_kinds.LIVE,
 ) -> None:
     """Let the state follow from what is known. What was decided with a reason is not undone by a repetition."""
     if found:
@@ -213,8 +219,8 @@ def _follow(
     if decision.next_action == FETCH:
         for each in found:
             if each.state == "found" and not each.object_key:
-                jobs.enqueue(
-                    connection, jobs.FETCH_RECORDING, key=str(each.id), priority=priority, recording_id=each.id
+                enqueueing.enqueue(
+                    connection, job_kinds.FETCH_RECORDING, key=str(each.id), priority=priority, recording_id=each.id
                 )
 
 
@@ -254,7 +260,9 @@ def _add_recording(
         if there.state not in ("refused", "lost") or there.object_key or old == new:
             return False
         db.update(connection, recordings, recording_id, state="found", reason_code=None, reason=None)
-    jobs.enqueue(connection, jobs.FETCH_RECORDING, key=str(recording_id), priority=priority, recording_id=recording_id)
+    enqueueing.enqueue(
+        connection, job_kinds.FETCH_RECORDING, key=str(recording_id), priority=priority, recording_id=recording_id
+    )
     return True
 
 

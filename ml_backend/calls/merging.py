@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from ml_backend import phone_numbers
-from ml_backend.calls import pseudonyms
+from ml_backend.calls import phone_numbers, pseudonyms
 from ml_backend.calls.events import NO_CONVERSATION, OVER, CallEvent, recording_identity
 from ml_backend.log import masked
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import phone_numbers
+from ml_backend.calls import phone_numbers
 from ml_backend.db import Database
 from ml_backend.errors import ConfigurationError
 from ml_backend.settings import MIN_SECRET_CHARS, Settings

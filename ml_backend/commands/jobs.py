@@ -9,11 +9,11 @@ import sqlalchemy as sa
 import typer
 
 from ml_backend import amounts, log, settings
-from ml_backend import jobs as job_table
 from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
-from ml_backend.running.leases import Settled
+from ml_backend.jobs import enqueueing, job_kinds
+from ml_backend.jobs.leases import Settled
 from ml_backend.tables import now
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="List, show, retry, cancel and run background jobs.")
@@ -38,10 +38,10 @@ def list_jobs(
     """
     states = _known(state or [], STATES, "state") + (list(TROUBLE) if trouble else [])
     context = _open()
-    rows = job_table.find(
-        context.db, states=states, names=_known(name or [], tuple(job_table.KINDS), "kind"), limit=limit
+    rows = enqueueing.find(
+        context.db, states=states, names=_known(name or [], tuple(job_kinds.KINDS), "kind"), limit=limit
     )
-    counts = job_table.counts(context.db)
+    counts = enqueueing.counts(context.db)
     if as_json:
         typer.echo(json.dumps({"counts": counts, "jobs": [_as_dict(row) for row in rows]}, default=str))
         return
@@ -61,11 +61,11 @@ def show(job_id: JobId, as_json: AsJson = False) -> None:
 
     Example: python -m ml_backend jobs show 12
     """
-    row = job_table.show(_open().db, job_id)
+    row = enqueueing.show(_open().db, job_id)
     if as_json:
         typer.echo(json.dumps(_as_dict(row), default=str))
         return
-    kind = job_table.KINDS.get(row.name)
+    kind = job_kinds.KINDS.get(row.name)
     lines = {
         "job": f"{row.id} {row.name}",
         "state": _state(row),
@@ -102,12 +102,12 @@ def retry(
     context = _open()
     chosen = list(job_ids or [])
     if trouble or needs_setting:
-        rows = job_table.find(context.db, states=TROUBLE, limit=100_000)
+        rows = enqueueing.find(context.db, states=TROUBLE, limit=100_000)
         chosen += [row.id for row in rows if trouble or row.error_branch == "configuration"]
     if not chosen and not (trouble or needs_setting):
         raise InvalidInput("no-job-named", "Say which job.", "e.g. `python -m ml_backend jobs retry 12`.")
     for job_id in dict.fromkeys(chosen):
-        typer.echo(job_table.retry(context.db, job_id))
+        typer.echo(enqueueing.retry(context.db, job_id))
     if not chosen:
         typer.echo("No job needs it.")
 
@@ -120,7 +120,7 @@ def cancel(job_ids: Annotated[list[int], typer.Argument(help="Numbers of the job
     """
     context = _open()
     for job_id in job_ids:
-        typer.echo(job_table.cancel(context.db, job_id))
+        typer.echo(enqueueing.cancel(context.db, job_id))
 
 
 @app.command()
@@ -133,7 +133,7 @@ def run(
 
     Example: python -m ml_backend jobs run
     """
-    from ml_backend.running import runner
+    from ml_backend.jobs import runner
 
     context = _open("jobs")
 
@@ -146,7 +146,7 @@ def run(
             text += f" Tried again in {max(0, (outcome.due_at - now()).total_seconds()):.0f} s."
         printing.say(text, stderr=as_json)
 
-    chosen = _known(queue or [], job_table.QUEUES, "queue")
+    chosen = _known(queue or [], job_kinds.QUEUES, "queue")
     summary = runner.run_due(context, queues=chosen, wait_s=wait, on_start=started, on_settled=settled)
     report = {state: len(summary.of(state)) for state in STATES if summary.of(state)}
     if as_json:

@@ -21,7 +21,7 @@ def relay() -> None:
 
     Example: python -m ml_backend relay
     """
-    from ml_backend.relay import Relay
+    from ml_backend.jobs.relay import Relay
 
     chosen = settings.load()
     log.configure(chosen, "relay")

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ml_backend import settings as settings_of
+from ml_backend.asr.transcript import NO_TEXT, DecodingProfile, Transcript
 from ml_backend.errors import KaanError
-from ml_backend.labelling import decoding
+from ml_backend.labelling import decoding_profile
 from ml_backend.settings import Settings
-from ml_backend.transcript import NO_TEXT, DecodingProfile, Transcript
 
 if TYPE_CHECKING:
-    from ml_backend.engine import Request, Transcriber
+    from ml_backend.asr.engine import Request, Transcriber
 
 app = typer.Typer(add_completion=False)
 
@@ -60,10 +60,11 @@ def transcribe(
 
     Example: python -m ml_backend transcribe call.wav --language hi --json
     """
-    from ml_backend import default_model, engine
+    from ml_backend.asr import engine
+    from ml_backend.serving import default_model
 
     settings = settings_of.load()
-    profile = replace(decoding.of_settings(settings, language=language), prompt=prompt)
+    profile = replace(decoding_profile.of_settings(settings, language=language), prompt=prompt)
     transcriber = engine.Transcriber.load(default_model.location_of(settings).removeprefix("hub:"), settings=settings)
     refused = 0
     for heard in _progress(_hear(files, transcriber, profile, settings), total=len(files)):
@@ -103,18 +104,21 @@ class _Ready:
 
 def _prepared(path: Path, profile: DecodingProfile, settings: Settings, transcriber: Transcriber) -> Heard | _Ready:
     """A file that is ready to be heard; one of many minutes is heard here and now, span by span."""
-    from ml_backend import audio, engine, hearing, pauses, quality
+    from ml_backend.asr import engine, long_audio
+    from ml_backend.audio import decoding as audio
+    from ml_backend.audio import quality
+    from ml_backend.audio import spans as pauses
 
     try:
         with tempfile.TemporaryDirectory(prefix="kaan-transcribe-") as folder:
             wav = Path(folder) / "audio.wav"
             decoded = audio.decode(path, wav, limits=audio.Limits(max_duration_s=settings.max_recording_s))
-            if decoded.duration_s > hearing.AT_ONCE_S:
+            if decoded.duration_s > long_audio.AT_ONCE_S:
                 found = quality.measure_wav(wav, source_rate_hz=decoded.rate_hz)
                 spans = pauses.spans(
-                    found.speech, found.powers, duration_s=decoded.duration_s, most_s=hearing.AT_ONCE_S
+                    found.speech, found.powers, duration_s=decoded.duration_s, most_s=long_audio.AT_ONCE_S
                 )
-                answer = hearing.hear(transcriber, wav, profile, spans=spans)
+                answer = long_audio.hear(transcriber, wav, profile, spans=spans)
                 return _heard(str(path), answer, decoded.duration_s, cut=decoded.cut)
             samples, _ = audio.read_wav(wav)
     except KaanError as error:

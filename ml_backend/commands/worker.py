@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from ml_backend import jobs, log, packages, settings
+from ml_backend import log, packages, settings
 from ml_backend.errors import InvalidInput
+from ml_backend.jobs import job_kinds
 
 app = typer.Typer(add_completion=False)
 
@@ -24,10 +25,12 @@ def worker(
 
     Example: python -m ml_backend worker transcribe
     """
-    from ml_backend.running import worker as workers
+    from ml_backend.jobs import worker_process as workers
 
-    if queue not in jobs.QUEUES:
-        raise InvalidInput("unknown-queue", f"There is no queue {queue[:40]!r}.", f"Known: {', '.join(jobs.QUEUES)}.")
+    if queue not in job_kinds.QUEUES:
+        raise InvalidInput(
+            "unknown-queue", f"There is no queue {queue[:40]!r}.", f"Known: {', '.join(job_kinds.QUEUES)}."
+        )
     chosen = settings.load()
     log.configure(chosen, f"worker:{queue}")
     if queue == "training" and (lacking := packages.missing(*packages.TRAINER)):

@@ -27,7 +27,7 @@ from ml_backend import db, private, settings, tables
 from ml_backend.calls.pseudonyms import KEY_FILE
 from ml_backend.errors import ConfigurationError, InvalidInput, PermanentError, RetryableError
 from ml_backend.settings import Settings
-from ml_backend.storage import need_space, valid_bucket, valid_key
+from ml_backend.storage.object_store import need_space, valid_bucket, valid_key
 
 MANIFEST, DATABASE, OBJECTS = "manifest.json", "kaan.db", "objects"
 FORM = 1

@@ -10,12 +10,13 @@ import typer
 from rich.text import Text
 
 from ml_backend import log, settings, tables
-from ml_backend.calls import balance, elsewhere, pseudonyms
-from ml_backend.calls import reading as calls
+from ml_backend.calls import pseudonyms
 from ml_backend.calls.states import STATES
 from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
+from ml_backend.views import call_views as calls
+from ml_backend.views import ledger_balance, recording_views
 from sync.commands import numbers, privacy
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="List and explain calls; the daily balance.")
@@ -66,7 +67,7 @@ def show(
     Example: python -m ml_backend calls show task:34
     """
     context = _open()
-    found = elsewhere.look_up(context.db, what, key=pseudonyms.key_in(context.settings, context.db))
+    found = recording_views.look_up(context.db, what, key=pseudonyms.key_in(context.settings, context.db))
     if as_json:
         typer.echo(json.dumps(found[0] if len(found) == 1 else {"calls": found}, ensure_ascii=False, default=str))
         return
@@ -89,19 +90,19 @@ def summary(
     """
     context = _open()
     zone = context.settings.exotel_time_zone
-    found = balance.of_days(context.db, days=days, zone=zone, last=_date(last) if last else None)
+    found = ledger_balance.of_days(context.db, days=days, zone=zone, last=_date(last) if last else None)
     counts = calls.counts(context.db)
     if as_json:
-        warning = balance.clock_warning(context.db)
+        warning = ledger_balance.clock_warning(context.db)
         typer.echo(json.dumps({"states": counts, "days": [day.told() for day in found], "warning": warning}))
     else:
         _print_balance(found, counts, zone)
-        if warning := balance.clock_warning(context.db):
+        if warning := ledger_balance.clock_warning(context.db):
             printing.say(warning, style="yellow")
     raise typer.Exit(0 if all(day.balanced and not day.unexplained for day in found) else 1)
 
 
-def _print_balance(found: list[balance.Balance], counts: dict[str, int], zone: str) -> None:
+def _print_balance(found: list[ledger_balance.Balance], counts: dict[str, int], zone: str) -> None:
     titles = ("day", "reported", "listed", "stored", "explained", "waiting", "tasks", "balance")
     rows = []
     for day in found:

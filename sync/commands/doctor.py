@@ -20,21 +20,24 @@ import sqlalchemy as sa
 import typer
 from rich.text import Text
 
-from ml_backend import certificates, private, serving, settings, storage
+from ml_backend import certificates, private, settings
 from ml_backend.commands import printing
 from ml_backend.context import Context
 from ml_backend.db import Database
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError
-from ml_backend.labelling.decoding import decoding_of
-from ml_backend.running import transport
+from ml_backend.jobs import transport
+from ml_backend.labelling.decoding_profile import decoding_of
+from ml_backend.serving import loaded_models
 from ml_backend.settings import Settings
+from ml_backend.storage import object_store
 from ml_backend.tables import predictions, projects
-from sync import http, pipeline
-from sync.annotating import differences
+from sync.annotations import differences
 from sync.exotel import account
 from sync.exotel import client as exotel
-from sync.label_studio import changes
+from sync.label_studio import attached_changes
 from sync.label_studio.client import LabelStudioClient, client_of
+from sync.outbound import http
+from sync.projects import attachment
 
 app = typer.Typer(add_completion=False)
 
@@ -84,7 +87,7 @@ def examine(found: Settings) -> Iterator[Finding]:
     """
     database, failed = Database(found.database), set[str]()
     try:
-        context = Context(found, database, storage.open_store(found))
+        context = Context(found, database, object_store.open_store(found))
         for world, look in (
             ("database", _database),
             ("redis", _redis),
@@ -199,7 +202,7 @@ def _disk(context: Context) -> Iterator[Finding]:
 
 
 def _model(context: Context) -> Iterator[Finding]:
-    with serving.using(context) as transcriber:
+    with loaded_models.using(context) as transcriber:
         yield Finding("model", OK, f"{transcriber.model_version} loads.")
         for row in context.db.rows(sa.select(projects).where(projects.c.state == "attached")):
             left_out = transcriber.left_out(decoding_of(row, context.settings))
@@ -292,13 +295,13 @@ def _project(context: Context, *, client: LabelStudioClient, row: sa.Row[Any]) -
         step = f"It was deleted: `python -m ml_backend project detach {row.ls_project_id}`."
         yield Finding(world, FAIL, "Label Studio has no such project for this user.", step)
         return
-    planned = pipeline.plan(context, row.ls_project_id)
+    planned = attachment.plan(context, row.ls_project_id)
     missing = {change.what: change for change in planned.changes if change.needed}
     faults = 0
-    if changes.BACKEND in missing:
+    if attached_changes.BACKEND in missing:
         faults += 1
         yield Finding(world, FAIL, "Our ML backend is not connected.", again)
-    elif changes.WEBHOOK in missing:
+    elif attached_changes.WEBHOOK in missing:
         faults += 1
         step = (
             f"{again} If Label Studio answers 403 then, it refuses private addresses: start it with "
@@ -306,7 +309,7 @@ def _project(context: Context, *, client: LabelStudioClient, row: sa.Row[Any]) -
         )
         sentence = "The ML backend is half made: its webhook is missing, off, or lacks the secret header."
         yield Finding(world, FAIL, sentence, step)
-    if changes.STORAGE in missing:
+    if attached_changes.STORAGE in missing:
         faults += 1
         yield Finding(world, FAIL, "No source storage plays our audio bucket.", again)
     for finding in _label(context, client, row, there):

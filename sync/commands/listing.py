@@ -17,13 +17,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ml_backend import jobs, log, settings, tables
+from ml_backend import log, settings, tables
 from ml_backend.calls.events import zone_of
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput, RetryableError
+from ml_backend.jobs import job_kinds
 from ml_backend.settings import Settings
 from sync.exotel import client as provider
-from sync.exotel import listing, pace, stops
+from sync.exotel import listing, rate_limiter, stops
 from sync.objects import estimate
 
 TRIES = 20  # in a row without a page
@@ -53,7 +54,9 @@ def exotel(
         facts = look(context, begin, end, speed=speed)
         typer.echo(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(facts["sentences"]))
         return
-    walk = listing.begin(context, NAME.format(since=begin.astimezone(UTC)), since=begin, until=end, priority=jobs.BULK)
+    walk = listing.begin(
+        context, NAME.format(since=begin.astimezone(UTC)), since=begin, until=end, priority=job_kinds.BULK
+    )
     if walk is None:
         raise InvalidInput("back-fill-running", "Another back-fill is running.", "Wait until it is done, or end it.")
     went_on = walk.at > walk.since
@@ -141,7 +144,7 @@ def _read(context: Context, walk: listing.Walk, *, quiet: bool) -> None:
                 tries += 1
                 if tries >= TRIES or error.code == "lease-lost":
                     raise
-                _wait(pace.pause_s(error, tries), error, lambda text: bar.update(line, description=text))
+                _wait(rate_limiter.pause_s(error, tries), error, lambda text: bar.update(line, description=text))
 
 
 def _wait(seconds: float, error: RetryableError, say: Callable[[str], None]) -> None:

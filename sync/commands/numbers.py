@@ -8,13 +8,14 @@ from typing import Annotated
 import sqlalchemy as sa
 import typer
 
-from ml_backend import legs, settings
+from ml_backend import settings
 from ml_backend.calls import pseudonyms
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
+from ml_backend.labelling import agent_channel as legs
 from ml_backend.labelling import parameters
 from ml_backend.tables import company_numbers
-from sync.recordings import languages
+from sync.recordings import recording_language
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="What is known of the company's own numbers.")
 
@@ -75,7 +76,7 @@ def set_number(
         with context.db.transaction() as connection:
             legs.set_agent_channel(connection, name, None if agent_channel == "unknown" else int(agent_channel))
     if language is not None:
-        languages.set_of_number(context, name, code)
+        recording_language.set_of_number(context, name, code)
     row = context.db.rows(sa.select(company_numbers).where(company_numbers.c.pseudonym == name))[0]
     facts = {"number": name, "agent_channel": row.agent_channel, "language": row.language}
     said = f"{name}: {_said(row.agent_channel)}, {_spoken(row.language)}. Open drafts follow."

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from ml_backend import log, settings, tables
 from ml_backend.context import Context, open_context
 from ml_backend.errors import ConfigurationError, InvalidInput
-from ml_backend.storage import ObjectInfo
+from ml_backend.storage.object_store import ObjectInfo
 from sync.objects import estimate, scan
 from sync.recordings import layouts
 

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from ml_backend import amounts, settings, tombstones
-from ml_backend.calls import pseudonyms
+from ml_backend import amounts, settings
+from ml_backend.calls import pseudonyms, tombstones
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
-from ml_backend.storage import valid_bucket
+from ml_backend.storage.object_store import valid_bucket
 from sync.privacy import consents, subjects
 from sync.privacy import erasure as privacy
 from sync.privacy import retention as periods

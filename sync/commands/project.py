@@ -10,21 +10,21 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 import typer
 
-from ml_backend import db, jobs, settings, tables
+from ml_backend import db, settings, tables
 from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
-from ml_backend.labelling import configs
-from ml_backend.labelling import rules as project_rules
+from ml_backend.jobs import enqueueing, job_kinds
+from ml_backend.labelling import configs, project_rules
 from ml_backend.tables import projects, recordings, tasks
-from sync import pipeline
-from sync.drafting.profiles import problems_of
-from sync.label_studio.connections import TITLE
-from sync.label_studio.projects import project_of
+from sync.drafts.decoding_choice import problems_of
+from sync.projects import attachment
+from sync.projects.connections import TITLE
+from sync.projects.project_sync import project_of
 from sync.recordings import layouts
 from sync.recordings.sources import Source, add_recording
-from sync.review import choices
-from sync.tasks import Wish, want_task
+from sync.tasks import choices
+from sync.tasks.task_creation import Wish, want_task
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Create, attach or detach a Label Studio project.")
 
@@ -49,7 +49,7 @@ def create(
     """
     context = _open()
     name = Path(config).stem if config not in configs.NAMES else config
-    row_id = pipeline.create(
+    row_id = attachment.create(
         context, config=_config(config), title=title or f"{TITLE} {name}", extra_params=_params(extra_params)
     )
     _say_row(context, row_id, "is ready", as_json=as_json)
@@ -67,7 +67,7 @@ def attach(
     Example: python -m ml_backend project attach 12 --dry-run
     """
     context = _open()
-    planned = pipeline.plan(context, project_id)
+    planned = attachment.plan(context, project_id)
     changes = [change.sentence for change in planned.changes if change.needed]
     if not as_json:
         printing.say(f"Project {project_id}, {planned.project.get('title')}:")
@@ -82,7 +82,7 @@ def attach(
         else:
             typer.echo("Nothing was changed.")
         return
-    row_id = pipeline.attach(context, project_id, extra_params=_params(extra_params))
+    row_id = attachment.attach(context, project_id, extra_params=_params(extra_params))
     _say_row(context, row_id, "is attached", as_json=as_json, **facts)
 
 
@@ -92,7 +92,7 @@ def detach(project_id: ProjectId, as_json: AsJson = False) -> None:
 
     Example: python -m ml_backend project detach 12
     """
-    said = pipeline.detach(_open(), project_id)
+    said = attachment.detach(_open(), project_id)
     if as_json:
         typer.echo(json.dumps({"project": project_id, "undone": said}, ensure_ascii=False))
         return
@@ -160,7 +160,7 @@ def rules(
     if values:
         with context.db.transaction() as connection:
             db.update(connection, projects, row.id, **values)
-            jobs.enqueue(connection, jobs.SAMPLE_PROJECT, key=f"{row.id}:1", project_id=row.id, everything=1)
+            enqueueing.enqueue(connection, job_kinds.SAMPLE_PROJECT, key=f"{row.id}:1", project_id=row.id, everything=1)
     row = context.db.row(projects, row.id)
     in_force = asdict(choices.policy_of(row.selection, context.settings))
     in_force["reviewers"] = list(project_rules.selection(row.selection).reviewers)
@@ -260,11 +260,11 @@ def _add(context: Context, project: sa.Row[Any], bucket: str, keys: list[str], b
             _, new = want_task(connection, project, recording, wish=_wish(f"{bucket}/{key}", blind_share))
             if new:
                 added += 1
-                jobs.enqueue(
+                enqueueing.enqueue(
                     connection,
-                    jobs.INGEST_RECORDING,
+                    job_kinds.INGEST_RECORDING,
                     key=str(recording_id),
-                    priority=jobs.BULK,
+                    priority=job_kinds.BULK,
                     recording_id=recording_id,
                 )
     return added, len(keys) - added

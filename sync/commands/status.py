@@ -10,14 +10,14 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 import typer
 
-from ml_backend import jobs, settings, tables
+from ml_backend import settings, tables
 from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import KaanError
-from ml_backend.running import processes, transport
+from ml_backend.jobs import enqueueing, job_kinds, processes, transport
 from ml_backend.tables import jobs as job_rows
 from ml_backend.tables import projects, recordings
-from sync.annotating import differences
+from sync.annotations import differences
 from sync.commands.project import as_dict
 
 app = typer.Typer(add_completion=False)
@@ -52,7 +52,7 @@ def read(context: Context) -> dict[str, Any]:
     waiting = _waiting(context)
     facts: dict[str, Any] = {
         "processes": running,
-        "jobs": jobs.counts(context.db),
+        "jobs": enqueueing.counts(context.db),
         "waiting": waiting,
         "oldest_due_s": max((entry["oldest_due_s"] for entry in waiting), default=0),
         "ended_badly": _ended_badly(context),
@@ -88,7 +88,9 @@ def _waiting(context: Context) -> list[dict[str, Any]]:
     for row in context.db.rows(statement):
         oldest = tables.UtcTime().process_result_value(row.oldest, None)
         late_s = (now - oldest).total_seconds() if oldest else 0.0
-        for_whom = "a person" if row.priority == jobs.WAITED_FOR else "new calls" if row.priority < 100 else "back-fill"
+        for_whom = (
+            "a person" if row.priority == job_kinds.WAITED_FOR else "new calls" if row.priority < 100 else "back-fill"
+        )
         entry = {"name": row.name, "number": row.number, "for": for_whom, "oldest_due_s": max(0, round(late_s))}
         found.append({**entry, "due": late_s >= 0})
     return found
@@ -177,7 +179,7 @@ def _redis(context: Context) -> list[str]:
 def _nobody_for(context: Context, waiting: list[dict[str, Any]], alive: set[str]) -> list[str]:
     """Work that is due and that no process takes, by queue: those of NEEDED are named already."""
     found = []
-    for queue in jobs.QUEUES:
+    for queue in job_kinds.QUEUES:
         role = f"worker-{queue}"
         due = [each for each in waiting if each["due"] and _queue_of(each) == queue]
         if due and role not in NEEDED and not any(_is_role(other, role) for other in alive):
@@ -187,7 +189,7 @@ def _nobody_for(context: Context, waiting: list[dict[str, Any]], alive: set[str]
 
 
 def _queue_of(waiting: dict[str, Any]) -> str:
-    return jobs.KINDS[waiting["name"]].queue if waiting["name"] in jobs.KINDS else ""
+    return job_kinds.KINDS[waiting["name"]].queue if waiting["name"] in job_kinds.KINDS else ""
 
 
 def _who_runs(waiting: dict[str, Any], alive: set[str]) -> str:

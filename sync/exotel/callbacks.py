@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ml_backend import db
-from ml_backend.calls import balance, ledger, pseudonyms
 from ml_backend.calls import events as callevents
+from ml_backend.calls import ledger, pseudonyms
 from ml_backend.context import JobContext
 from ml_backend.errors import InvalidInput
 from ml_backend.tables import events
+from ml_backend.views import ledger_balance
 from sync.privacy import raw_events
 
 
@@ -29,8 +30,8 @@ def read_call_event(context: JobContext, event_id: int) -> None:
     with context.db.transaction() as connection:
         call = ledger.record(connection, found, key=key) if found is not None else None
         values: dict[str, Any] = {"state": "read" if found else "ignored"}
-        if found is not None and (words := balance.clock_differs(event.created_at, found.sent_at_utc)):
-            values |= {"reason_code": balance.CLOCK, "reason": words}
+        if found is not None and (words := ledger_balance.clock_differs(event.created_at, found.sent_at_utc)):
+            values |= {"reason_code": ledger_balance.CLOCK, "reason": words}
         if call is not None and call.state == "erased":  # the last place that would still hold the number
             reason = {"reason_code": "erased", "reason": "Erased with its call."}
             values = {"state": "erased", "body": b"", "query": None, "call_sid": call.call_sid, **reason}

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend import tables
-from ml_backend.running import leases
+from ml_backend.jobs import leases
 from ml_backend.tables import checkpoints
 
 LEASE = timedelta(seconds=120)

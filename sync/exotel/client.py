@@ -16,9 +16,8 @@ from urllib.parse import quote
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
 from ml_backend.settings import Settings
-from sync import http
-from sync.exotel.pace import Pace
-from sync.outbound import origins
+from sync.exotel.rate_limiter import Pace
+from sync.outbound import http, origins
 from sync.outbound.fetching import Basic, Outbound
 
 NAME = "Exotel"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from ml_backend import legs, log
+from ml_backend import log
 from ml_backend.context import JobContext
+from ml_backend.labelling import agent_channel
 from ml_backend.tables import company_numbers
 
 _log = log.get("company-numbers")
@@ -16,7 +17,7 @@ def learn_legs(context: JobContext) -> None:
     unknown = sa.select(company_numbers.c.pseudonym).where(company_numbers.c.agent_channel.is_(None))
     for row in context.db.rows(unknown.order_by(company_numbers.c.id)):
         with context.db.transaction() as connection:
-            channel = legs.learnt(connection, row.pseudonym)
+            channel = agent_channel.learnt(connection, row.pseudonym)
             if channel is not None:
-                legs.set_agent_channel(connection, row.pseudonym, channel)
+                agent_channel.set_agent_channel(connection, row.pseudonym, channel)
                 _log.info("learnt which leg is the agent", company_number=row.pseudonym, channel=channel)

@@ -18,15 +18,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import db, failpoints, jobs, log, tables, tombstones
-from ml_backend.calls import ledger, pseudonyms
+from ml_backend import db, log, tables
+from ml_backend.calls import ledger, pseudonyms, tombstones
 from ml_backend.calls.events import of_call, recording_identity
 from ml_backend.calls.states import LADDER
 from ml_backend.context import JobContext
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
+from ml_backend.jobs import enqueueing, failpoints, job_kinds
 from ml_backend.tables import calls, recordings
 from sync.exotel import client as exotel
-from sync.exotel import pace, stops
+from sync.exotel import rate_limiter, stops
 from sync.outbound.fetching import Fetched, outbound_of
 from sync.recordings import originals, refetching, spool
 
@@ -132,8 +133,8 @@ def _kept(context: JobContext, recording_id: int, values: dict[str, Any]) -> Non
             db.update(connection, recordings, recording_id, **values)
             ledger.recording_moved(connection, recording_id)
             if values["state"] == "stored":
-                jobs.enqueue(
-                    connection, jobs.INGEST_RECORDING, key=str(recording_id), priority=now.priority,
+                enqueueing.enqueue(
+                    connection, job_kinds.INGEST_RECORDING, key=str(recording_id), priority=now.priority,
                     recording_id=recording_id,
                 )  # fmt: skip
     if gone:
@@ -144,12 +145,12 @@ def _kept(context: JobContext, recording_id: int, values: dict[str, Any]) -> Non
 
 def _pause(context: JobContext, recording: sa.Row[Any], error: RetryableError) -> None:
     """Trouble that passes: the runner tries again. When it has tried long enough, the ladder goes on."""
-    wait_s = pace.pause_s(error, context.attempt)
+    wait_s = rate_limiter.pause_s(error, context.attempt)
     at = tables.now() + timedelta(seconds=wait_s)
-    if context.attempt < jobs.FETCH_RECORDING.max_attempts:
+    if context.attempt < job_kinds.FETCH_RECORDING.max_attempts:
         _plan(context, recording, error, due_at=at)
         raise RetryableError(error.code, error.sentence, error.next_step, after_s=wait_s)
-    if error.code in pace.THEIRS:
+    if error.code in rate_limiter.THEIRS:
         _step(context, recording, error)
     else:
         _plan(context, recording, error, due_at=at)
@@ -166,8 +167,8 @@ def _step(context: JobContext, recording: sa.Row[Any], error: KaanError) -> None
     at = tables.now() + LADDER[tries]
     with context.db.transaction() as connection:
         if _move(connection, recording, error, due_at=at, tries=tries + 1):
-            jobs.enqueue(
-                connection, jobs.FETCH_RECORDING, key=str(recording.id), priority=recording.priority, due_at=at,
+            enqueueing.enqueue(
+                connection, job_kinds.FETCH_RECORDING, key=str(recording.id), priority=recording.priority, due_at=at,
                 recording_id=recording.id,
             )  # fmt: skip
 
@@ -204,7 +205,7 @@ def _end(context: JobContext, recording_id: int, state: str, code: str, sentence
 def _again(context: JobContext, recording: sa.Row[Any], at: Any) -> None:
     """The account's queue stands still: this was no attempt."""
     arguments = {"key": recording.id, "priority": recording.priority, "recording_id": recording.id}
-    stops.again(context, jobs.FETCH_RECORDING, at, **arguments)
+    stops.again(context, job_kinds.FETCH_RECORDING, at, **arguments)
 
 
 def _extension(found: Fetched, path: Path) -> str:

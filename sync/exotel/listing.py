@@ -14,14 +14,15 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.engine import Connection
 
-from ml_backend import failpoints, jobs, log, tables
+from ml_backend import log, tables
 from ml_backend.calls.events import zone_of
 from ml_backend.calls.states import LONGEST_CALL
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import ConfigurationError, InvalidInput, RetryableError
-from ml_backend.running.runner import new_owner
+from ml_backend.jobs import failpoints, job_kinds
+from ml_backend.jobs.runner import new_owner
 from ml_backend.settings import Settings
-from sync.exotel import checkpoints, overdue, pace, stops
+from sync.exotel import checkpoints, overdue, rate_limiter, stops
 from sync.exotel import client as exotel
 from sync.exotel.listed_rows import Kept, created, keep
 
@@ -42,7 +43,7 @@ class Walk:
     since: datetime
     until: datetime
     at: datetime
-    priority: int = jobs.LIVE
+    priority: int = job_kinds.LIVE
     owner: str = field(default_factory=lambda: new_owner("listing"))
     pages: int = 0
     kept: Kept = field(default_factory=Kept)
@@ -50,7 +51,7 @@ class Walk:
     @property
     def lease(self) -> str:
         """Back-fill and reconciling go side by side; two of a kind do not."""
-        kind = "back-fill" if self.priority == jobs.BULK else "reconcile"
+        kind = "back-fill" if self.priority == job_kinds.BULK else "reconcile"
         return f"listing-lease:{kind}"
 
     @property
@@ -83,13 +84,15 @@ def reconcile_calls(context: JobContext, hours: int) -> None:
             stops.stop(context, error)
         raise
     except RetryableError as error:
-        wait_s = pace.pause_s(error, context.attempt)
+        wait_s = rate_limiter.pause_s(error, context.attempt)
         raise RetryableError(error.code, error.sentence, error.next_step, after_s=wait_s) from error
     finally:
         leave(context, walk)
 
 
-def begin(context: Context, label: str, *, since: datetime, until: datetime, priority: int = jobs.LIVE) -> Walk | None:
+def begin(
+    context: Context, label: str, *, since: datetime, until: datetime, priority: int = job_kinds.LIVE
+) -> Walk | None:
     """Take the lease and go on where this walk stopped; None while another process has the lease."""
     name = f"listing:{context.settings.exotel_account_sid}:{label}"[:200]
     walk = Walk(name, since, until, since, priority=priority)
@@ -101,7 +104,7 @@ def begin(context: Context, label: str, *, since: datetime, until: datetime, pri
             stopped_at = datetime.fromisoformat(before.position["at"])
             floor = earliest(context.settings, tables.now())
             lately = tables.now() - before.updated_at < GOES_ON
-            if floor <= stopped_at < until and (priority == jobs.BULK or lately or stopped_at < since):
+            if floor <= stopped_at < until and (priority == job_kinds.BULK or lately or stopped_at < since):
                 walk.at = stopped_at
                 walk.since = min(since, stopped_at)
                 walk.pages = int(before.position.get("pages", 0))
@@ -189,7 +192,7 @@ def _finish(context: Context, walk: Walk, since: datetime) -> None:
         before = checkpoints.read(connection, name)
         reached = datetime.fromisoformat(before.position["final_until"]) if before is not None else None
         begun = datetime.fromisoformat(before.position["since"]) if before is not None else since
-        if before is None and walk.priority == jobs.BULK:
+        if before is None and walk.priority == job_kinds.BULK:
             return
         if final <= since or (reached is not None and not (since <= reached < final)):
             return

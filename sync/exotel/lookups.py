@@ -11,16 +11,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import jobs, tables
+from ml_backend import tables
 from ml_backend.calls import ledger, pseudonyms
 from ml_backend.calls.events import of_call
 from ml_backend.calls.states import LOOK_UP, WAIT
 from ml_backend.context import JobContext
 from ml_backend.errors import ConfigurationError, PermanentError, RetryableError
-from ml_backend.jobs import urgency
+from ml_backend.jobs import job_kinds
+from ml_backend.jobs.enqueueing import urgency
 from ml_backend.tables import calls
 from sync.exotel import client as exotel
-from sync.exotel import pace, stops
+from sync.exotel import rate_limiter, stops
 
 
 def look_up_call(context: JobContext, call_id: int) -> None:
@@ -44,10 +45,10 @@ def look_up_call(context: JobContext, call_id: int) -> None:
         _later(context, call, code, sentence)
         return
     except RetryableError as error:
-        wait_s = pace.pause_s(error, context.attempt)
-        if context.attempt < jobs.LOOK_UP_CALL.max_attempts:
+        wait_s = rate_limiter.pause_s(error, context.attempt)
+        if context.attempt < job_kinds.LOOK_UP_CALL.max_attempts:
             raise RetryableError(error.code, error.sentence, error.next_step, after_s=wait_s) from error
-        if error.code in pace.THEIRS:
+        if error.code in rate_limiter.THEIRS:
             _later(context, call, error.code, error.sentence)
         else:
             _again(context, call_id, tables.now() + timedelta(seconds=wait_s))
@@ -63,7 +64,7 @@ def look_up_call(context: JobContext, call_id: int) -> None:
 
 def _again(context: JobContext, call_id: int, at: datetime) -> None:
     """The same look-up at that time: this was no attempt."""
-    stops.again(context, jobs.LOOK_UP_CALL, at, key=call_id, priority=urgency(context), call_id=call_id)
+    stops.again(context, job_kinds.LOOK_UP_CALL, at, key=call_id, priority=urgency(context), call_id=call_id)
 
 
 def _later(context: JobContext, call: sa.Row[Any], code: str, sentence: str) -> None:

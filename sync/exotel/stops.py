@@ -12,9 +12,10 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
-from ml_backend import jobs, log, tables
+from ml_backend import log, tables
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError
+from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.settings import Settings
 from ml_backend.tables import jobs as job_rows
 from sync.exotel import checkpoints
@@ -67,10 +68,12 @@ def accepted(context: Context) -> None:
     _log.info("credentials accepted again")
 
 
-def again(context: Context, kind: jobs.JobKind, at: datetime, *, key: int, priority: int, **arguments: int) -> None:
+def again(
+    context: Context, kind: job_kinds.JobKind, at: datetime, *, key: int, priority: int, **arguments: int
+) -> None:
     """The running job comes back at that time, as new: this was no attempt."""
     with context.db.transaction() as connection:
-        jobs.enqueue(connection, kind, key=str(key), priority=priority, due_at=at, **arguments)
+        enqueueing.enqueue(connection, kind, key=str(key), priority=priority, due_at=at, **arguments)
 
 
 def _name(settings: Settings) -> str:

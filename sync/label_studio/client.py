@@ -21,9 +21,9 @@ import httpx
 from ml_backend import amounts
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, PermanentError
-from sync import http
 from sync.label_studio import queries
 from sync.label_studio.tokens import TokenAuth
+from sync.outbound import http
 
 NAME = "Label Studio"
 IMPORT_READ_S = 300.0  # 5000 tasks with predictions took 11 s; a busy server takes longer

@@ -13,9 +13,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import db, jobs, log
+from ml_backend import db, log
 from ml_backend.context import JobContext
 from ml_backend.errors import PermanentError
+from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.tables import projects
 from sync.label_studio.client import client_of
 
@@ -75,5 +76,5 @@ def back(context: JobContext, project: sa.Row[Any]) -> None:
         db.update(connection, projects, project.id, state=state, reason_code=None, reason=None)
         if attached:
             key = f"{project.id}:1"
-            jobs.enqueue(connection, jobs.COMPARE_ANNOTATIONS, key=key, project_id=project.id, full=1)
+            enqueueing.enqueue(connection, job_kinds.COMPARE_ANNOTATIONS, key=key, project_id=project.id, full=1)
     _log.info("project_back", project=project.ls_project_id)

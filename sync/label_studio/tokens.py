@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from sync import http
+from sync.outbound import http
 
 _ACCESS_S = 240.0  # of the 300 s an access token lives
 

@@ -13,11 +13,12 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from ml_backend import jobs, tables
-from ml_backend.calls import found as foundcalls
-from ml_backend.storage import ObjectInfo
+from ml_backend import tables
+from ml_backend.calls import object_calls as foundcalls
+from ml_backend.jobs import enqueueing, job_kinds
+from ml_backend.storage.object_store import ObjectInfo
 from ml_backend.tables import objects, recordings
-from sync.recordings import languages
+from sync.recordings import recording_language
 from sync.recordings.layouts import Name
 
 LIVE_FOR = timedelta(days=2)  # audio of the last two days goes before back-fill
@@ -35,7 +36,7 @@ def take(connection: Connection, found: Sequence[tuple[ObjectInfo, Name]]) -> li
     taken = [(info, name, ids[identity(info)]) for info, name in there if identity(info) in ids]
     for priority in sorted({priority_of(info, name) for info, name, _ in taken}):
         same = [recording_id for info, name, recording_id in taken if priority_of(info, name) == priority]
-        jobs.enqueue_many(connection, jobs.INGEST_RECORDING, "recording_id", same, priority=priority)
+        enqueueing.enqueue_many(connection, job_kinds.INGEST_RECORDING, "recording_id", same, priority=priority)
     seen = [{**facts(info, name), "state": "taken", "recording_id": at} for info, name, at in taken]
     _insert(connection, objects, seen)
     done = {info.key for info, _, _ in taken}
@@ -53,7 +54,7 @@ def values(info: ObjectInfo, name: Name, *, call_id: int | None = None) -> dict[
         "call_sid": name.call_sid or None,
         "synthetic": name.synthetic,
         "language": name.language,
-        "language_by": languages.GIVEN if name.language else None,
+        "language_by": recording_language.GIVEN if name.language else None,
         "etag": info.etag[:MAX_ETAG_CHARS],
         "object_seen_at": tables.now(),
         "priority": priority_of(info, name),
@@ -88,7 +89,7 @@ def priority_of(info: ObjectInfo, name: Name) -> int:
     """Live calls before back-fill, and before our own voice. The day in a name counts: old audio is copied today."""
     began_at = beginning(name) if name.day is not None else info.modified_at
     fresh = tables.now() - began_at < LIVE_FOR
-    return jobs.LIVE if fresh and not name.synthetic else jobs.BULK
+    return job_kinds.LIVE if fresh and not name.synthetic else job_kinds.BULK
 
 
 def _insert(

@@ -13,8 +13,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import amounts, jobs
+from ml_backend import amounts
 from ml_backend.context import Context
+from ml_backend.jobs import job_kinds
 from ml_backend.tables import jobs as job_rows
 from ml_backend.tables import recordings, tasks
 
@@ -100,7 +101,7 @@ def _speed(context: Context) -> tuple[float, str]:
     """Seconds of audio heard per second in which at least one transcribing job ran."""
     done = (
         sa.select(job_rows.c.arguments, job_rows.c.started_at, job_rows.c.finished_at)
-        .where(job_rows.c.name == jobs.TRANSCRIBE_RECORDING.name, job_rows.c.state == "done")
+        .where(job_rows.c.name == job_kinds.TRANSCRIBE_RECORDING.name, job_rows.c.state == "done")
         .where(job_rows.c.started_at.is_not(None), job_rows.c.finished_at.is_not(None))
     )
     rows = context.db.rows(done.order_by(job_rows.c.id.desc()).limit(LATEST))

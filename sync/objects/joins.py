@@ -19,9 +19,9 @@ from ml_backend import db, tables
 from ml_backend.calls import ledger
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput, PermanentError
-from ml_backend.storage import sha256_of
+from ml_backend.storage.object_store import sha256_of
 from ml_backend.tables import calls, objects, recordings, tasks
-from sync.objects import rows as found_objects
+from sync.objects import object_rows as found_objects
 from sync.recordings import layouts
 
 BATCH = 200  # rows read at once

@@ -21,13 +21,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import failpoints, jobs, log, tables
+from ml_backend import log, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import ConfigurationError
-from ml_backend.storage import ObjectInfo
+from ml_backend.jobs import enqueueing, failpoints, job_kinds
+from ml_backend.storage.object_store import ObjectInfo
 from ml_backend.tables import checkpoints, objects
-from sync.objects import differences, joins, pairs
-from sync.objects import rows as found_objects
+from sync.objects import joins, listing_differences, pairs
+from sync.objects import object_rows as found_objects
 from sync.recordings import layouts
 
 EVERYTHING = "*"
@@ -100,8 +101,9 @@ def enqueue(
 ) -> int:
     """Ask for a scan; gives the job's id."""
     what = "full" if full else prefix or "quick"
-    return jobs.enqueue(
-        connection, jobs.SCAN_BUCKET, key=f"{bucket}:{what}", due_at=due_at, priority=jobs.BULK if full else jobs.LIVE,
+    return enqueueing.enqueue(
+        connection, job_kinds.SCAN_BUCKET, key=f"{bucket}:{what}", due_at=due_at,
+        priority=job_kinds.BULK if full else job_kinds.LIVE,
         bucket=bucket, full=int(full), prefix=prefix,
     )  # fmt: skip
 
@@ -145,7 +147,7 @@ def preview(context: Context, bucket: str, *, full: bool) -> Iterator[tuple[int,
     for stretch in [_Stretch()] if full else _stretches(context, bucket, "", _position(context, bucket)):
         after, known = stretch.after, _known(context, bucket, stretch)
         for page, last in _pages(context.store.list(bucket, prefix=stretch.prefix, start_after=after)):
-            found = list(differences.of_page(page, known, after=after, last=last, at_most=2 * PAGE))
+            found = list(listing_differences.of_page(page, known, after=after, last=last, at_most=2 * PAGE))
             yield len(page), [info for each in found for info in each.appeared]
             after = page[-1].key if page else after
 
@@ -165,7 +167,7 @@ class _Walk:
         listing = self.context.store.list(self.report.bucket, prefix=stretch.prefix, start_after=after)
         for page, last in _pages(listing):
             news = False
-            for found in differences.of_page(page, known, after=after, last=last, at_most=2 * PAGE):
+            for found in listing_differences.of_page(page, known, after=after, last=last, at_most=2 * PAGE):
                 news |= self._take(found)
             self._learn(page)
             after = page[-1].key if page else after
@@ -178,7 +180,7 @@ class _Walk:
                 self.report.finished = False
                 return
 
-    def _take(self, found: differences.Differences) -> bool:
+    def _take(self, found: listing_differences.Differences) -> bool:
         for begin in range(0, len(found.appeared), found_objects.CHUNK):
             some = found.appeared[begin : begin + found_objects.CHUNK]
             self.report.counts += found_objects.appeared(self.context, self.report.bucket, some)
@@ -196,7 +198,7 @@ class _Walk:
                 self.roots.add(root)
 
 
-def _known(context: Context, bucket: str, stretch: _Stretch) -> differences.Known:
+def _known(context: Context, bucket: str, stretch: _Stretch) -> listing_differences.Known:
     """Our rows of a bucket, in the order a listing has; read in pieces."""
     columns = (objects.c.object_key, objects.c.etag, objects.c.size_bytes, objects.c.state)
     base = sa.select(*columns).where(objects.c.bucket == bucket).order_by(objects.c.object_key)
@@ -240,7 +242,9 @@ def expected(context: Context, bucket: str) -> int | None:
 
 
 def _knows(context: Context, bucket: str) -> bool:
-    known = sa.select(objects.c.object_key).where(objects.c.bucket == bucket, objects.c.state != differences.LOST)
+    known = sa.select(objects.c.object_key).where(
+        objects.c.bucket == bucket, objects.c.state != listing_differences.LOST
+    )
     return bool(context.db.rows(known.limit(1)))
 
 

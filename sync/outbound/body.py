@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 
 from ml_backend.errors import PermanentError, RetryableError
-from sync import http
+from sync.outbound import http
 from sync.outbound.deadline import Deadline
 
 PEEK_BYTES = 2048

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ml_backend.errors import KaanError, RetryableError
-from sync import http
+from sync.outbound import http
 
 AT_ONCE_S = 0.05  # the library's own timeout ends with the deadline, and may be heard a moment before the timer
 

@@ -23,8 +23,7 @@ import httpx
 
 from ml_backend.context import Context
 from ml_backend.errors import PermanentError, RetryableError
-from sync import http
-from sync.outbound import origins
+from sync.outbound import http, origins
 from sync.outbound.body import PEEK_BYTES, pieces, refuse_pages, stated_length, too_large
 from sync.outbound.deadline import Deadline
 from sync.outbound.origins import Address, Home, Origin

@@ -14,14 +14,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, failpoints, jobs, phone_numbers, tables, tombstones
-from ml_backend.calls import ledger, pseudonyms
+from ml_backend import db, tables
+from ml_backend.calls import ledger, phone_numbers, pseudonyms, tombstones
 from ml_backend.context import Context
 from ml_backend.errors import PermanentError, RetryableError
+from ml_backend.jobs import enqueueing, failpoints, job_kinds
 from ml_backend.tables import annotations as annotation_rows
 from ml_backend.tables import erasures, objects, predictions, projects, recordings, tasks, transcriptions
 from ml_backend.tables import jobs as job_rows
-from sync.drafting import drafts
+from sync.drafts import drafts
 from sync.label_studio.client import LabelStudioClient, client_of
 from sync.privacy import raw_events, usage
 from sync.privacy.subjects import Found, Subject, find, refuse_held
@@ -29,7 +30,12 @@ from sync.recordings.removal import Removed, remove_audio
 
 TOGETHER = 12  # calls, recordings or tasks in one transaction, each with what hangs on it
 BUSY_S = 120.0  # how long running jobs about the subject are waited for
-_OF_RECORDING = (jobs.FETCH_RECORDING, jobs.INGEST_RECORDING, jobs.TRANSCRIBE_RECORDING, jobs.SELECT_RECORDING)
+_OF_RECORDING = (
+    job_kinds.FETCH_RECORDING,
+    job_kinds.INGEST_RECORDING,
+    job_kinds.TRANSCRIBE_RECORDING,
+    job_kinds.SELECT_RECORDING,
+)
 WHY = "Erased at the person's request."
 _EMPTY: dict[str, Any] = {
     "segments": [], "language": None, "language_probability": 0.0, "duration_s": 0.0, "confidence": 0.0,
@@ -83,7 +89,7 @@ def erase(context: Context, subject: Subject, *, who: str, busy_s: float = BUSY_
         done = {"counts": counts, "report": kept, "pseudonym": name, "state": "done", "finished_at": tables.now()}
         db.update(connection, erasures, erasure_id, **done)
         if report["audio_sha256"] and connection.execute(sa.select(tables.datasets.c.id).limit(1)).first():
-            jobs.enqueue(connection, jobs.RENEW_DATASETS, key=str(erasure_id), erasure_id=erasure_id)
+            enqueueing.enqueue(connection, job_kinds.RENEW_DATASETS, key=str(erasure_id), erasure_id=erasure_id)
     return {"erasure": erasure_id, "subject": subject.name, **values}
 
 
@@ -157,7 +163,7 @@ def _wait_for_jobs(context: Context, found: Found, busy_s: float) -> None:
 
 def _keys(found: Found) -> list[str]:
     return [f"{kind.name}:{r.id}" for r in found.recordings for kind in _OF_RECORDING] + [
-        f"{jobs.LOOK_UP_CALL.name}:{call.id}" for call in found.calls
+        f"{job_kinds.LOOK_UP_CALL.name}:{call.id}" for call in found.calls
     ]
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import phone_numbers, tables
-from ml_backend.calls import pseudonyms
+from ml_backend import tables
+from ml_backend.calls import phone_numbers, pseudonyms
 from ml_backend.context import Context, JobContext
 from ml_backend.tables import checkpoints, events
 from sync.privacy.subjects import Found

@@ -14,10 +14,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, failpoints, tables, tombstones
-from ml_backend.calls import ledger, pseudonyms
+from ml_backend import db, tables
+from ml_backend.calls import ledger, pseudonyms, tombstones
 from ml_backend.context import JobContext
 from ml_backend.errors import InvalidInput
+from ml_backend.jobs import failpoints
 from ml_backend.tables import calls, holds, recordings, retention, tasks
 from sync.recordings.removal import Removed, remove_audio
 

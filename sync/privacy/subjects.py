@@ -9,8 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import phone_numbers, tombstones
-from ml_backend.calls import pseudonyms
+from ml_backend.calls import phone_numbers, pseudonyms, tombstones
 from ml_backend.errors import InvalidInput, PermanentError
 from ml_backend.settings import Settings
 from ml_backend.tables import calls, company_numbers, erasures, recordings, tasks

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ml_backend import audio, pauses, quality
+from ml_backend.audio import decoding, quality, spans
 from ml_backend.context import Context
 from ml_backend.errors import PermanentError
 
@@ -24,12 +24,12 @@ def cut(
     most_s = context.settings.max_task_s
     if duration_s <= most_s:
         return None
-    found = pauses.spans(measured.speech, measured.powers, duration_s=duration_s, most_s=most_s)
+    found = spans.spans(measured.speech, measured.powers, duration_s=duration_s, most_s=most_s)
     made: Spans = []
     for start_s, end_s in found:
         key = PIECE.format(sha256=sha256, start_ms=round(start_s * 1000), end_ms=round(end_s * 1000))
         piece = folder / "piece.wav"
-        audio.copy_part(wav, piece, start_s=start_s, end_s=end_s)
+        decoding.copy_part(wav, piece, start_s=start_s, end_s=end_s)
         try:
             context.store.put_file(context.settings.audio_bucket, key, piece)
         except PermanentError as error:

@@ -12,10 +12,10 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from ml_backend import phone_numbers
+from ml_backend.calls import phone_numbers
 from ml_backend.errors import KaanError
 from ml_backend.settings import Settings
-from ml_backend.storage import valid_key
+from ml_backend.storage.object_store import valid_key
 
 AUDIO_SUFFIXES = (
     ".wav", ".mp3", ".ogg", ".oga", ".opus", ".flac", ".m4a", ".mp4", ".aac", ".amr", ".gsm", ".webm", ".weba", ".mka",

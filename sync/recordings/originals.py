@@ -13,10 +13,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import db, failpoints, jobs, log
+from ml_backend import db, log
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import PermanentError, RetryableError
-from ml_backend.storage import need_space, sha256_of
+from ml_backend.jobs import enqueueing, failpoints, job_kinds
+from ml_backend.storage.object_store import need_space, sha256_of
 from ml_backend.tables import calls, recordings
 from sync.recordings import spool
 
@@ -129,9 +130,9 @@ def store_spooled(context: JobContext) -> None:
                 context.store.delete(context.settings.recordings_bucket, key)  # erased meanwhile
                 continue
             db.update(connection, recordings, recording_id, sha256=sha256, size_bytes=path.stat().st_size, **values)
-            jobs.enqueue(
+            enqueueing.enqueue(
                 connection,
-                jobs.INGEST_RECORDING,
+                job_kinds.INGEST_RECORDING,
                 key=str(recording_id),
                 priority=rows[0].priority,
                 recording_id=recording_id,

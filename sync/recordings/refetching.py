@@ -13,9 +13,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, jobs, tables
+from ml_backend import db, tables
 from ml_backend.calls import ledger
 from ml_backend.context import Context
+from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.tables import recordings
 
 KEPT = ("earlier", "fetched_again")  # of `recordings.quality`, over a new measurement
@@ -48,9 +49,9 @@ def once(
         if not is_wanted(connection, recording.id):
             return True  # and nothing else is to be done either
         db.update(connection, recordings, recording.id, **values)
-        jobs.enqueue(
+        enqueueing.enqueue(
             connection,
-            jobs.FETCH_RECORDING,
+            job_kinds.FETCH_RECORDING,
             key=str(recording.id),
             priority=recording.priority,
             due_at=tables.now() + _AGAIN_AFTER,
@@ -108,9 +109,9 @@ def _ingest(connection: Connection, recording: sa.Row[Any], **values: Any) -> No
     if not is_wanted(connection, recording.id):
         return
     db.update(connection, recordings, recording.id, **values)
-    jobs.enqueue(
+    enqueueing.enqueue(
         connection,
-        jobs.INGEST_RECORDING,
+        job_kinds.INGEST_RECORDING,
         key=str(recording.id),
         priority=recording.priority,
         recording_id=recording.id,

@@ -21,10 +21,9 @@ from sqlalchemy.engine import Connection
 from ml_backend import db
 from ml_backend.errors import KaanError, PermanentError
 from ml_backend.settings import Settings
-from ml_backend.storage import valid_bucket, valid_key
+from ml_backend.storage.object_store import valid_bucket, valid_key
 from ml_backend.tables import recordings
-from sync import http
-from sync.outbound import origins
+from sync.outbound import http, origins
 
 LOCAL_FILES = "/data/local-files/"
 UPLOAD = "/data/upload/"

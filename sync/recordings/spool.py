@@ -10,10 +10,11 @@ import os
 import shutil
 from pathlib import Path
 
-from ml_backend import failpoints, log
+from ml_backend import log
 from ml_backend.context import Context
 from ml_backend.errors import RetryableError
-from ml_backend.storage import need_space
+from ml_backend.jobs import failpoints
+from ml_backend.storage.object_store import need_space
 
 _FULL_AFTER_S = 300.0
 _log = log.get("spool")

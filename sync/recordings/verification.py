@@ -20,10 +20,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, jobs, log, tables
+from ml_backend import db, log, tables
 from ml_backend.calls import ledger
 from ml_backend.context import Context, JobContext
-from ml_backend.storage import ObjectInfo, sha256_of
+from ml_backend.jobs import enqueueing, job_kinds
+from ml_backend.storage.object_store import ObjectInfo, sha256_of
 from ml_backend.tables import recordings, tasks
 from sync.recordings import lengths, refetching
 
@@ -54,7 +55,7 @@ def verify_objects(context: JobContext, after_id: int = 0) -> None:
             break
     if rows:
         with context.db.transaction() as connection:
-            jobs.enqueue(connection, jobs.VERIFY_OBJECTS, key=str(after_id), after_id=after_id)
+            enqueueing.enqueue(connection, job_kinds.VERIFY_OBJECTS, key=str(after_id), after_id=after_id)
 
 
 def verify(context: Context, recording: sa.Row[Any], *, read_again: bool) -> str:
@@ -71,7 +72,7 @@ def verify(context: Context, recording: sa.Row[Any], *, read_again: bool) -> str
         derived = [str(recording.derived_key), *(str(span[2]) for span in recording.spans or [])]
         if any(context.store.stat(context.settings.audio_bucket, name) is None for name in derived):
             with context.db.transaction() as connection:
-                _again(connection, recording, jobs.INGEST_RECORDING, state="stored")
+                _again(connection, recording, job_kinds.INGEST_RECORDING, state="stored")
             _log.warning("normalised audio is gone and is made again", recording=recording.id)
             return "rebuilt"
         return _late_length(context, recording)
@@ -102,7 +103,7 @@ def _gone(context: Context, recording: sa.Row[Any], what: str, sentence: str) ->
     with context.db.transaction() as connection:
         if from_provider:
             values |= {"state": "found", "bucket": None, "object_key": None}
-            _again(connection, recording, jobs.FETCH_RECORDING, **values)
+            _again(connection, recording, job_kinds.FETCH_RECORDING, **values)
         else:
             db.update(connection, recordings, recording.id, state="lost", **values)
             ledger.recording_moved(connection, recording.id)
@@ -125,9 +126,9 @@ def _late_length(context: Context, recording: sa.Row[Any]) -> str:
     return "short"
 
 
-def _again(connection: Connection, recording: sa.Row[Any], kind: jobs.JobKind, **values: Any) -> None:
+def _again(connection: Connection, recording: sa.Row[Any], kind: job_kinds.JobKind, **values: Any) -> None:
     db.update(connection, recordings, recording.id, **values)
-    jobs.enqueue(connection, kind, key=str(recording.id), priority=recording.priority, recording_id=recording.id)
+    enqueueing.enqueue(connection, kind, key=str(recording.id), priority=recording.priority, recording_id=recording.id)
     ledger.recording_moved(connection, recording.id)
 
 

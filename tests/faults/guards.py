@@ -55,7 +55,7 @@ def _set(path: str, name: str, value: Any) -> None:
 @guard("fencing")
 def _fencing() -> None:
     """An attempt may write whoever holds the lease now."""
-    leases, sa = module("ml_backend.running.leases"), module("sqlalchemy")
+    leases, sa = module("ml_backend.jobs.leases"), module("sqlalchemy")
 
     def write(connection: Any, lease: Any, **values: Any) -> bool:
         changed = connection.execute(sa.update(leases.jobs).where(leases.jobs.c.id == lease.job_id).values(**values))
@@ -67,24 +67,24 @@ def _fencing() -> None:
 @guard("leases-run-out")
 def _leases_run_out() -> None:
     """Nobody takes back what a dead process held."""
-    _set("ml_backend.running.leases", "take_back", lambda connection, *, lease_s: [])
-    _set("ml_backend.running.leases", "take_back_from", lambda connection, owner: [])
+    _set("ml_backend.jobs.leases", "take_back", lambda connection, *, lease_s: [])
+    _set("ml_backend.jobs.leases", "take_back_from", lambda connection, owner: [])
 
 
 @guard("deaths-are-counted")
 def _deaths_are_counted() -> None:
-    _set("ml_backend.running.leases", "MAX_DEATHS", 10**9)
+    _set("ml_backend.jobs.leases", "MAX_DEATHS", 10**9)
 
 
 @guard("lost-messages-are-sent-again")
 def _lost_messages() -> None:
-    module("ml_backend.relay").Relay._send_again = lambda self: None
+    module("ml_backend.jobs.relay").Relay._send_again = lambda self: None
 
 
 @guard("one-attempt-per-message")
 def _one_attempt_per_message() -> None:
     """A repeated message starts its job again, whatever became of it."""
-    leases, sa = module("ml_backend.running.leases"), module("sqlalchemy")
+    leases, sa = module("ml_backend.jobs.leases"), module("sqlalchemy")
     real = leases.take
 
     def take(connection: Any, job_id: int, *, after_attempt: int | None = None, **options: Any) -> Any:
@@ -100,25 +100,25 @@ def _one_attempt_per_message() -> None:
 def _redis_calls_end() -> None:
     """redis-py's own patience."""
     redis = module("redis")
-    _set("ml_backend.running.transport", "connect", lambda url, timeout_s=1.0: redis.Redis.from_url(url))
+    _set("ml_backend.jobs.transport", "connect", lambda url, timeout_s=1.0: redis.Redis.from_url(url))
 
 
 @guard("evicting-redis-is-refused")
 def _evicting_redis() -> None:
-    _set("ml_backend.running.transport", "check", lambda connection: None)
+    _set("ml_backend.jobs.transport", "check", lambda connection: None)
 
 
 @guard("own-messages-only")
 def _own_messages_only() -> None:
     """RQ runs what a message names, and unpickles it."""
-    messages, rq = module("ml_backend.running.messages"), module("rq")
+    messages, rq = module("ml_backend.jobs.messages"), module("rq")
     messages.Messages, messages.Message = rq.Queue, module("rq.job").Job
 
 
 @guard("no-redis-in-the-request")
 def _redis_in_the_request() -> None:
     """The request hands its job to Redis itself."""
-    jobs, transport = module("ml_backend.jobs"), module("ml_backend.running.transport")
+    jobs, transport = module("ml_backend.jobs.enqueueing"), module("ml_backend.jobs.transport")
     settings = module("ml_backend.settings")
     real = jobs.enqueue
 
@@ -192,7 +192,7 @@ def _lost_database() -> None:
 @guard("one-row-per-event")
 def _one_row_per_event() -> None:
     """Every copy of a callback is an event of its own."""
-    exotel, uuid = module("ml_backend.api.exotel"), module("uuid")
+    exotel, uuid = module("ml_backend.api.webhooks.exotel_webhook"), module("uuid")
     real = exotel.Exotel._commit
 
     def commit(self: Any, values: Any) -> None:
@@ -204,14 +204,14 @@ def _one_row_per_event() -> None:
 @guard("short-patience-in-the-request")
 def _short_patience() -> None:
     """A callback waits for the database as long as a job would."""
-    exotel = module("ml_backend.api.exotel")
+    exotel = module("ml_backend.api.webhooks.exotel_webhook")
     exotel.WAIT_S = 30.0
 
 
 @guard("objects-are-never-overwritten")
 def _objects_are_never_overwritten() -> None:
     """An upload takes the place of whatever is there."""
-    s3 = module("ml_backend.storage_s3")
+    s3 = module("ml_backend.storage.s3_store")
 
     def put(self: Any, bucket: str, key: str, stream: Any, size: int, digest: str, content_type: str) -> str:
         self._client.put_object(bucket, key, stream, size, content_type=content_type, metadata={"sha256": digest})

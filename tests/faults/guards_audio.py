@@ -16,14 +16,14 @@ _UNLOCKED = ("    lock_in()\n", "")
 @guard("lengths-are-compared")
 def _lengths_are_compared() -> None:
     """What could be decoded is the recording."""
-    audio = module("ml_backend.audio")
+    audio = module("ml_backend.audio.decoding")
     real = audio.decode
     audio.decode = lambda *arguments, **options: dataclasses.replace(real(*arguments, **options), cut=False)
 
 
 def _decoder(*changes: tuple[str, str]) -> None:
     """The decoder's program with something replaced."""
-    decoder = module("ml_backend.decoder")
+    decoder = module("ml_backend.audio.decoder_process")
     text = Path(decoder.__file__).read_text()
     for old, new in changes:
         assert old in text, old
@@ -67,7 +67,7 @@ def _locked_in() -> None:
 @guard("decoder-limits")
 def _decoder_limits() -> None:
     """Any length, any time, any memory."""
-    audio = module("ml_backend.audio")
+    audio = module("ml_backend.audio.decoding")
     real = audio.decode
     endless = {"max_duration_s": 1e9, "memory_mb": 16_000, "cpu_s": 10_000, "wall_s": 10_000}
 
@@ -94,7 +94,7 @@ def _decoder_errors() -> None:
             "except ZeroDivisionError:",
         )
     )
-    module("ml_backend.audio")._answer = json.loads
+    module("ml_backend.audio.decoding")._answer = json.loads
 
 
 @guard("decoded-in-pieces")
@@ -106,14 +106,14 @@ def _decoded_in_pieces() -> None:
 @guard("times-count-from-the-first-second")
 def _times_count() -> None:
     """Each span of a long call has a clock of its own."""
-    module("ml_backend.hearing")._moved = lambda segment, by_s: segment
+    module("ml_backend.asr.long_audio")._moved = lambda segment, by_s: segment
 
 
 @guard("text-needs-a-voice")
 def _text_needs_a_voice() -> None:
     """The model is asked about everything, and what it says is believed."""
-    believed, np = module("ml_backend.recognition.guards"), module("numpy")
-    windows, voice = module("ml_backend.recognition.windows"), module("ml_backend.recognition.voice")
+    believed, np = module("ml_backend.asr.guards"), module("numpy")
+    windows, voice = module("ml_backend.asr.windows"), module("ml_backend.asr.voice_activity")
 
     def sure(samples: Any) -> Any:
         return np.ones(-(-samples.size // voice.STEP), np.float32)
@@ -126,35 +126,35 @@ def _text_needs_a_voice() -> None:
 @guard("energy-alone-is-no-speech")
 def _energy_alone() -> None:
     """Every frame is speech."""
-    module("ml_backend.quality")._speech = lambda powers: powers >= 0
+    module("ml_backend.audio.quality")._speech = lambda powers: powers >= 0
 
 
 @guard("first-words-are-not-early")
 def _first_words() -> None:
     """A word begins where attention says."""
-    module("ml_backend.recognition.timing")._fitted = lambda words, phrase, longest_s: tuple(words)
+    module("ml_backend.asr.timing")._fitted = lambda words, phrase, longest_s: tuple(words)
 
 
 @guard("passed-over-speech-is-found")
 def _passed_over() -> None:
     """What no word covers is taken for silence."""
-    module("ml_backend.recognition.timing").untold = lambda spoken, window: []
+    module("ml_backend.asr.timing").untold = lambda spoken, window: []
 
 
 @guard("speech-without-text-is-marked")
 def _marks() -> None:
     """Speech that nobody wrote down looks like silence."""
-    module("ml_backend.recognition.segments")._marks = lambda work, told, flags: []
+    module("ml_backend.asr.segments")._marks = lambda work, told, flags: []
 
 
 @guard("prompt-and-hotwords-share-the-room")
 def _shared_room() -> None:
     """Both are told whole, however long they are together."""
-    prompting = module("ml_backend.recognition.prompting")
+    prompting = module("ml_backend.asr.prompting")
     prompting._most = lambda count, fits: count
 
 
 @guard("more-tries-cost-no-more-than-the-first")
 def _budget() -> None:
     """The whole ladder is climbed in each window."""
-    module("ml_backend.recognition.decoding")._length = lambda result: 0
+    module("ml_backend.asr.window_decoding")._length = lambda result: 0

@@ -27,13 +27,13 @@ def _a_tasks_address() -> None:
         )
         return way
 
-    module("sync.ingest").outbound_of = outbound_of
+    module("sync.recordings.ingest").outbound_of = outbound_of
 
 
 @guard("no-proxy-of-the-environment")
 def _no_proxy() -> None:
     """The HTTP library does as the environment says."""
-    http, httpx = module("sync.http"), module("httpx")
+    http, httpx = module("sync.outbound.http"), module("httpx")
 
     def client(base_url: str = "", *, read_s: float = 60.0, transport: Any = None, **options: Any) -> Any:
         return httpx.Client(base_url=base_url, timeout=read_s, transport=transport, follow_redirects=False, **options)
@@ -45,7 +45,7 @@ def _no_proxy() -> None:
 def _the_token_stays() -> None:
     """Whatever address is asked for gets the token."""
     tokens = module("sync.label_studio.tokens")
-    real = module("sync.http")
+    real = module("sync.outbound.http")
     tokens.http = type(
         "Http", (), {"origin": staticmethod(lambda url: ""), "checked": real.checked, "json_of": real.json_of}
     )
@@ -54,7 +54,7 @@ def _the_token_stays() -> None:
 @guard("the-store-is-not-redirected")
 def _the_store_is_not_redirected() -> None:
     """A store may send us elsewhere, with the audio."""
-    storage = module("ml_backend.storage_s3")
+    storage = module("ml_backend.storage.s3_store")
     real = storage.urllib3.Retry
     storage.urllib3 = type("U", (), {**vars(storage.urllib3)})
     storage.urllib3.Retry = lambda **options: real(**{**options, "redirect": 2})

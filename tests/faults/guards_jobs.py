@@ -17,7 +17,7 @@ from tests.faults.guards import guard, module
 @guard("answered-after-the-commit")
 def _answered_after() -> None:
     """The answer goes out first, and the commit comes a moment later."""
-    groups = module("ml_backend.api.groupcommit").GroupCommit
+    groups = module("ml_backend.api.webhooks.group_commit").GroupCommit
     real = groups.put
 
     def put(self: Any, item: Any) -> None:
@@ -45,13 +45,17 @@ def _downloads_lie_aside() -> None:
 @guard("the-same-bytes-are-no-conflict")
 def _same_bytes() -> None:
     """An object that is there is in the way, whatever it holds."""
-    module("ml_backend.storage_s3").S3Store._digest_of = lambda self, bucket, key, head: ""
+    module("ml_backend.storage.s3_store").S3Store._digest_of = lambda self, bucket, key, head: ""
 
 
 @guard("heard-once")
 def _heard_once() -> None:
     """Every hearing is kept, and nobody looks whether there is one."""
-    transcribe, db, tables = module("sync.transcribe"), module("ml_backend.db"), module("ml_backend.tables")
+    transcribe, db, tables = (
+        module("sync.transcription.transcription"),
+        module("ml_backend.db"),
+        module("ml_backend.tables"),
+    )
     transcribe._missing = lambda context, recording, version: transcribe.profiles_for(context, recording.id)
     real = db.insert_once
 
@@ -67,7 +71,7 @@ def _heard_once() -> None:
 @guard("trouble-is-said-once-a-minute")
 def _said_once() -> None:
     """Every round of the relay says what is wrong."""
-    relay = module("ml_backend.relay")
+    relay = module("ml_backend.jobs.relay")
     real = relay.Relay._complain
 
     def complain(self: Any, error: Any) -> None:
@@ -88,13 +92,13 @@ def _redis_is_waited_out() -> None:
     """A worker ends with its Redis: neither RQ nor we wait for another."""
     base = module("rq.worker.base")
     base.time = _With(base.time, sleep=lambda seconds: os._exit(1))
-    module("ml_backend.running.worker")._redis_is_there = lambda settings, service, stop: True
+    module("ml_backend.jobs.worker_process")._redis_is_there = lambda settings, service, stop: True
 
 
 @guard("stopping-is-noticed")
 def _stopping_is_noticed() -> None:
     """Who was asked to stop goes on with whatever is due."""
-    worker = module("ml_backend.running.worker")
+    worker = module("ml_backend.jobs.worker_process")
     worker.processes.is_stopping = lambda database, name: False
     worker.GO_ON_S = 60.0
 
@@ -102,7 +106,7 @@ def _stopping_is_noticed() -> None:
 @guard("jobs-end-at-their-limit")
 def _jobs_end() -> None:
     """A job may take as long as it likes."""
-    pulse = module("ml_backend.running.attempt").Pulse
+    pulse = module("ml_backend.jobs.attempt").Pulse
     real = pulse.__init__
     pulse.__init__ = lambda self, attempt, *, time_limit_s: real(self, attempt, time_limit_s=1e6)
 
@@ -110,7 +114,7 @@ def _jobs_end() -> None:
 @guard("failures-are-tried-again")
 def _tried_again() -> None:
     """The first failure of a job is its last."""
-    leases = module("ml_backend.running.leases")
+    leases = module("ml_backend.jobs.leases")
     real = leases.failed
     leases.failed = lambda *arguments, **options: real(*arguments, **{**options, "max_attempts": 0})
 
@@ -118,7 +122,7 @@ def _tried_again() -> None:
 @guard("whole-objects-only")
 def _whole_objects() -> None:
     """What the store sent before it broke off is the object."""
-    store, urllib3 = module("ml_backend.storage_s3"), module("urllib3")
+    store, urllib3 = module("ml_backend.storage.s3_store"), module("urllib3")
     real = store.Minio.get_object
 
     def get_object(self: Any, *arguments: Any, **options: Any) -> Any:
@@ -140,7 +144,7 @@ def _busy_store() -> None:
     """The client asks until it is answered, or fifty times."""
     urllib3 = module("urllib3")
     real = urllib3.Retry
-    module("ml_backend.storage_s3").urllib3 = _With(
+    module("ml_backend.storage.s3_store").urllib3 = _With(
         urllib3, Retry=lambda **options: real(**{**options, "total": 50, "backoff_factor": 0})
     )
 
@@ -159,20 +163,20 @@ class _With:
 @guard("a-refusing-store-is-a-setting")
 def _refusing_store() -> None:
     """Wrong keys and missing buckets are trouble that passes."""
-    store, errors = module("ml_backend.storage_s3"), module("ml_backend.errors")
+    store, errors = module("ml_backend.storage.s3_store"), module("ml_backend.errors")
     store._translated = lambda error, what: errors.RetryableError("store-unavailable", str(error.code), "It is tried.")
 
 
 @guard("a-lost-lease-ends-the-process")
 def _lost_lease() -> None:
     """Who has lost the lease works on."""
-    module("ml_backend.running.attempt")._end = lambda code, why: None
+    module("ml_backend.jobs.attempt")._end = lambda code, why: None
 
 
 @guard("leases-too-far-ahead-are-over")
 def _too_far_ahead() -> None:
     """A lease runs as long as it says, whatever the clock was when it said so."""
-    leases = module("ml_backend.running.leases")
+    leases = module("ml_backend.jobs.leases")
     real = leases.ran_out
     leases.ran_out = lambda connection, *, lease_s: real(connection, lease_s=1e6)
 
@@ -180,13 +184,13 @@ def _too_far_ahead() -> None:
 @guard("a-full-redis-is-noticed")
 def _full_redis() -> None:
     """A message that Redis refused was sent."""
-    module("ml_backend.running.transport").errors = lambda: suppress(module("redis").RedisError)
+    module("ml_backend.jobs.transport").errors = lambda: suppress(module("redis").RedisError)
 
 
 @guard("after-a-death-alone")
 def _alone() -> None:
     """A job whose process died is heard together with the others again."""
-    runner = module("ml_backend.running.runner")
+    runner = module("ml_backend.jobs.runner")
     real = runner.Runner._take
 
     def take(self: Any, job_id: int, after_attempt: int | None) -> Any:

@@ -12,7 +12,7 @@ from tests.faults.guards import guard, module
 @guard("a-full-disk-is-said-with-503")
 def _full_disk() -> None:
     """What the database raises is answered like any mistake of ours."""
-    exotel = module("ml_backend.api.exotel").Exotel
+    exotel = module("ml_backend.api.webhooks.exotel_webhook").Exotel
     exotel.call_event = lambda self, secret="": self._receive()
     module("ml_backend.db")._errors = contextlib.nullcontext
 
@@ -44,7 +44,7 @@ def _numbers() -> None:
 @guard("names-that-carry-numbers-are-hashed")
 def _names_with_numbers() -> None:
     """What an erasure leaves of a call is named as before."""
-    module("ml_backend.phone_numbers").hidden = lambda name, key: name
+    module("ml_backend.calls.phone_numbers").hidden = lambda name, key: name
 
 
 @guard("addresses-lose-their-numbers")
@@ -62,7 +62,7 @@ def _raw_events() -> None:
 @guard("a-refused-token-is-a-setting")
 def _refused_token() -> None:
     """401 is trouble that passes."""
-    http = module("sync.http")
+    http = module("sync.outbound.http")
     real = http.refused
     http.refused = lambda name, status, **options: real(name, 503 if status == 401 else status, **options)
 
@@ -85,7 +85,7 @@ def _expired_token() -> None:
 @guard("few-wait-for-a-draft")
 def _few_wait() -> None:
     """Whoever opens a task waits for its draft, however many there are."""
-    delivery = module("ml_backend.delivery").Deliveries
+    delivery = module("ml_backend.labelling.prediction_lookup").Deliveries
     real = delivery.__init__
 
     def opened(self: Any, context: Any) -> None:
@@ -98,10 +98,10 @@ def _few_wait() -> None:
 @guard("the-first-of-two-writers-stays")
 def _first_stays() -> None:
     """Objects are written to S3 unconditionally: the later of two writers wins."""
-    module("ml_backend.storage_s3")._only_first = lambda on: contextlib.nullcontext()
+    module("ml_backend.storage.s3_store")._only_first = lambda on: contextlib.nullcontext()
 
 
 @guard("redis-is-written-to-in-a-look")
 def _redis_is_written_to() -> None:
     """A Redis that answers is taken for one that works."""
-    module("ml_backend.running.transport")._write_something = lambda connection: None
+    module("ml_backend.jobs.transport")._write_something = lambda connection: None

@@ -11,7 +11,7 @@ from tests.faults.guards import _set, guard, module
 @guard("checkpoints-are-gone-on-from")
 def _checkpoints() -> None:
     """A run that is started again begins at the beginning."""
-    workspaces = module("training.workspace")
+    workspaces = module("training.runs.workspace")
     real = workspaces.Workspace.allow
 
     def allow(self: Any) -> None:
@@ -24,7 +24,7 @@ def _checkpoints() -> None:
 @guard("one-order-of-the-data")
 def _order() -> None:
     """A resumed run reads from the first batch on."""
-    windows = module("training.trainers.asr.windows")
+    windows = module("training.trainers.asr.training_windows")
     windows.PlannedBatches.__iter__ = lambda self: self._all()
 
 
@@ -37,8 +37,8 @@ def _seals() -> None:
 @guard("the-alias-moves-last")
 def _alias_last() -> None:
     """The candidate serves while it is still being judged."""
-    judgements, promotion = module("training.judgements"), module("training.promotion")
-    registry = module("ml_backend.registry")
+    judgements, promotion = module("training.promotion.judgements"), module("training.promotion.promotion")
+    registry = module("ml_backend.models.registry")
     real = judgements.judge
 
     def judge(context: Any, champion: Any, candidate: Any, *given: Any, **named: Any) -> Any:
@@ -53,7 +53,7 @@ def _alias_last() -> None:
 @guard("compare-and-set")
 def _compare_and_set() -> None:
     """Whoever comes last has the alias, whatever he decided upon."""
-    registry = module("ml_backend.registry")
+    registry = module("ml_backend.models.registry")
     real = registry.move
 
     def move(connection: Any, version: Any, *, expected_revision: int, **named: Any) -> int:
@@ -66,47 +66,47 @@ def _compare_and_set() -> None:
 
 @guard("the-gate-decides")
 def _gate() -> None:
-    module("training.scoring.verdict").Verdict.passed = property(lambda self: True)
+    module("training.evaluation.verdict").Verdict.passed = property(lambda self: True)
 
 
 @guard("how-it-serves-counts")
 def _fitness() -> None:
     """Words alone decide, whatever it writes for silence, however slow it is."""
-    _set("training.scoring.fitness", "objections", lambda *given, **named: [])
+    _set("training.evaluation.fitness", "objections", lambda *given, **named: [])
 
 
 @guard("files-are-held-against-their-row")
 def _files_of_a_version() -> None:
     """A folder is what it was when it was registered."""
-    _set("ml_backend.registry", "_require_same", lambda context, version: None)
+    _set("ml_backend.models.registry", "_require_same", lambda context, version: None)
 
 
 @guard("files-are-held-against-their-manifest")
 def _files_of_a_folder() -> None:
-    manifest = module("ml_backend.manifest")
+    manifest = module("ml_backend.models.manifest")
     manifest.verify = manifest.read
 
 
 @guard("pickles-are-refused")
 def _pickles() -> None:
-    _set("ml_backend.manifest", "refuse_pickle", lambda path: None)
+    _set("ml_backend.models.manifest", "refuse_pickle", lambda path: None)
 
 
 @guard("models-check-themselves")
 def _self_check() -> None:
-    module("ml_backend.engine").Transcriber.self_check = lambda self: None
+    module("ml_backend.asr.engine").Transcriber.self_check = lambda self: None
 
 
 @guard("aliases-are-followed")
 def _followed() -> None:
     """A process serves what it loaded first."""
-    module("ml_backend.serving").Serving._begin = lambda self: None
+    module("ml_backend.serving.loaded_models").Serving._begin = lambda self: None
 
 
 @guard("users-keep-their-model")
 def _kept_for_users() -> None:
     """An old model is freed under whoever works with it."""
-    serving = module("ml_backend.serving")
+    serving = module("ml_backend.serving.loaded_models")
     real = serving.Serving._free
 
     def free(self: Any) -> None:
@@ -121,7 +121,7 @@ def _kept_for_users() -> None:
 @guard("what-serves-is-not-what-the-alias-names")
 def _alias_ahead() -> None:
     """Who asks during a swap tries what the alias names."""
-    serving = module("ml_backend.serving")
+    serving = module("ml_backend.serving.loaded_models")
     real = serving.Serving._load
 
     def load(self: Any, version: Any, *, serve: bool = False) -> None:
@@ -132,20 +132,20 @@ def _alias_ahead() -> None:
 
 @guard("what-was-rolled-back-is-marked")
 def _rolled_back() -> None:
-    registry, dataclasses = module("ml_backend.registry"), module("dataclasses")
+    registry, dataclasses = module("ml_backend.models.registry"), module("dataclasses")
     real = registry._version
     registry._version = lambda row, **named: dataclasses.replace(real(row, **named), rolled_back=False)
 
 
 @guard("bad-data-is-refused")
 def _bad_data() -> None:
-    _set("training.checks", "objections", lambda lines: [])
+    _set("training.runs.data_checks", "objections", lambda lines: [])
 
 
 @guard("many-bad-rows-refuse-the-run")
 def _many_bad_rows() -> None:
     """However many rows are left out, something is learnt from the rest."""
-    _set("training.material", "_bearable", lambda rows, most_left_out: rows)
+    _set("training.runs.workspace_rows", "_bearable", lambda rows, most_left_out: rows)
 
 
 @guard("the-machine-is-asked-first")
@@ -161,7 +161,7 @@ def _trainer_disk() -> None:
 @guard("a-batch-counts-what-it-is-padded-to")
 def _padded_batches() -> None:
     """Windows of a published Whisper count with what was said in them."""
-    module("training.trainers.asr.batches").Order.padded_s = lambda self, pick: pick.duration_s
+    module("training.runs.batches").Order.padded_s = lambda self, pick: pick.duration_s
 
 
 @guard("out-of-memory-is-known-in-all-its-words")
@@ -171,36 +171,36 @@ def _out_of_memory() -> None:
 
 @guard("the-kernel-is-asked-whether-it-killed")
 def _killed_for_memory() -> None:
-    _set("training.following", "_killed_for_memory", lambda: 0)
+    _set("training.runs.trainer_process", "_killed_for_memory", lambda: 0)
 
 
 @guard("what-was-learnt-is-kept")
 def _kept_weights() -> None:
     """A run that fails after its training is over, and its folder empty."""
-    module("training.workspace").Workspace.learnt = lambda self: None
+    module("training.runs.workspace").Workspace.learnt = lambda self: None
 
 
 @guard("a-gone-process-is-not-running")
 def _gone_process() -> None:
-    _set("ml_backend.material", "state_of", lambda connection, row: row.state)
+    _set("ml_backend.views.training_progress", "state_of", lambda connection, row: row.state)
 
 
 @guard("single-bad-rows-are-left-out")
 def _bad_rows() -> None:
-    _set("training.checks", "fault", lambda line, **named: None)
+    _set("training.runs.data_checks", "fault", lambda line, **named: None)
 
 
 @guard("no-race-once-the-answer-is-no")
 def _no_race() -> None:
     """Every candidate is raced, whatever is known already."""
-    verdict = module("training.scoring.verdict")
+    verdict = module("training.evaluation.verdict")
     verdict.Verdict.passed = property(lambda self: True)
 
 
 @guard("a-taken-device-is-no-failure")
 def _busy() -> None:
     """Who finds the device taken has failed."""
-    devices, errors = module("ml_backend.devices"), module("ml_backend.errors")
+    devices, errors = module("ml_backend.jobs.devices"), module("ml_backend.errors")
     devices.Busy = type("Busy", (Exception,), {})
 
     def held(*_: Any, **__: Any) -> Any:

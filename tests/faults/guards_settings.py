@@ -43,14 +43,14 @@ def _packages() -> None:
 @guard("one-export-of-a-name-at-once")
 def _one_export() -> None:
     """Nobody asks whether the name is being written."""
-    dataset = module("training.dataset")
+    dataset = module("training.datasets.dataset")
     dataset.devices = _With(dataset.devices, held=lambda *_, **__: contextlib.nullcontext())
 
 
 @guard("unfinished-exports-are-taken-over")
 def _taken_over() -> None:
     """What a killed export left stays as it is, and a new version is begun beside it."""
-    dataset, sa = module("training.dataset"), module("sqlalchemy")
+    dataset, sa = module("training.datasets.dataset"), module("sqlalchemy")
     real = dataset._version
 
     def version(connection: Any, name: str, *given: Any) -> Any:
@@ -84,7 +84,7 @@ def _nobody() -> None:
 @guard("requests-share-their-commits")
 def _own_commits() -> None:
     """Every request has a transaction of its own."""
-    groups = module("ml_backend.api.groupcommit").GroupCommit
+    groups = module("ml_backend.api.webhooks.group_commit").GroupCommit
     real = groups._commit
     groups._commit = lambda self, batch: [real(self, [each]) for each in batch]
 
@@ -98,4 +98,4 @@ def _made_once() -> None:
         shutil.copyfile(source, aside)
         aside.replace(target)
 
-    module("ml_backend.storage_local").os = _With(os, link=link)
+    module("ml_backend.storage.local_store").os = _With(os, link=link)

@@ -12,13 +12,13 @@ from tests.faults.guards import guard, module
 @guard("redrafts-go-in-pages")
 def _redrafts_go_in_pages() -> None:
     """All open tasks of a project are drafted again in one transaction."""
-    module("sync.label_studio.redrafting").PAGE = 1_000_000
+    module("sync.projects.redrafting").PAGE = 1_000_000
 
 
 @guard("a-redraft-asks-what-changed")
 def _a_redraft_asks() -> None:
     """Every look at a project compares every draft."""
-    redrafting = module("sync.label_studio.redrafting")
+    redrafting = module("sync.projects.redrafting")
     numbers = iter(range(10**9))
     redrafting._wishes = lambda context, project: f"another {next(numbers)}"
 
@@ -26,7 +26,7 @@ def _a_redraft_asks() -> None:
 @guard("a-refused-task-is-found-by-halves")
 def _by_halves() -> None:
     """An import is refused whole, and its job with it."""
-    tasks = module("sync.tasks")
+    tasks = module("sync.tasks.task_creation")
 
     def whole(context: Any, client: Any, project: Any, rows: Any, keys: Any, refused: Any) -> dict[str, int]:
         body = [{"data": tasks._data(context, project, row) | {tasks.KEY: keys[row.id]}} for row in rows]
@@ -45,7 +45,7 @@ def _missing_is_noticed() -> None:
 @guard("a-restored-task-counts-at-once")
 def _restored_counts() -> None:
     """What this look goes on with is the row as it was before the task came back."""
-    reconcile, db = module("sync.reconcile"), module("ml_backend.db")
+    reconcile, db = module("sync.projects.task_reconciliation"), module("ml_backend.db")
 
     def restored(connection: Any, row: Any) -> Any:
         db.update(connection, reconcile.tasks, row.id, state="open")
@@ -57,7 +57,7 @@ def _restored_counts() -> None:
 @guard("a-listener-knows-the-language")
 def _listener_knows() -> None:
     """A draft that was asked for again is made in the project's language, as the one before."""
-    profiles = module("sync.drafting.profiles")
+    profiles = module("sync.drafts.decoding_choice")
     real = profiles.profile_of
     profiles.profile_of = lambda project, settings, *, language=None, asked=None: real(
         project, settings, language=language
@@ -67,13 +67,13 @@ def _listener_knows() -> None:
 @guard("who-asks-again-is-no-reference")
 def _who_asks_again() -> None:
     """What was written under a draft in the wrong language is learnt from."""
-    module("training.sampling.job")._Maker._asks_again = lambda self, row: False
+    module("training.samples.sampling")._Maker._asks_again = lambda self, row: False
 
 
 @guard("who-waited-longest-comes-first")
 def _longest_first() -> None:
     """A schedule takes the first fifty there are."""
-    module("ml_backend.schedules").last_ended = lambda kind, row_id: row_id
+    module("ml_backend.jobs.schedules").last_ended = lambda kind, row_id: row_id
 
 
 @guard("a-version-fails-alone")
@@ -84,10 +84,10 @@ def _fails_alone() -> None:
     def only(*items: Any) -> Iterator[None]:
         yield
 
-    module("sync.transcribe")._only = only
+    module("sync.transcription.transcription")._only = only
 
 
 @guard("a-rule-waits-for-the-language")
 def _waits_for_the_language() -> None:
     """A language that nobody has looked for counts as none."""
-    module("sync.recordings.languages").known = lambda connection, recording: (recording.language, True)
+    module("sync.recordings.recording_language").known = lambda connection, recording: (recording.language, True)

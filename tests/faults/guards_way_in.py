@@ -119,7 +119,7 @@ def _refused_key_stops() -> None:
 
 @guard("clock-jumps-are-noticed")
 def _clock_jumps() -> None:
-    module("ml_backend.relay").Relay._watch_the_clock = lambda self: None
+    module("ml_backend.jobs.relay").Relay._watch_the_clock = lambda self: None
 
 
 @guard("spool")
@@ -148,7 +148,7 @@ def _nightly_check() -> None:
 @guard("list-of-tasks-is-read")
 def _list_of_tasks_is_read() -> None:
     """Webhooks are all there is."""
-    module("sync.reconcile").find_tasks = lambda context, project_id, task_ids=None: None
+    module("sync.projects.task_reconciliation").find_tasks = lambda context, project_id, task_ids=None: None
 
 
 @guard("byte-cap")

@@ -108,7 +108,7 @@ def prepare(text: str | None = None) -> Plan | None:
     if not text:
         return None
     plan = Plan.of(text)
-    from ml_backend import failpoints
+    from ml_backend.jobs import failpoints
     from tests.faults import guards
 
     armed = Armed(plan)
@@ -124,10 +124,10 @@ def prepare(text: str | None = None) -> Plan | None:
     if plan.quick:
         quicken()
     if plan.limits:
-        from ml_backend import jobs
+        from ml_backend.jobs import job_kinds
 
         for name, limit_s in plan.limits.items():
-            object.__setattr__(jobs.KINDS[name], "time_limit_s", limit_s)
+            object.__setattr__(job_kinds.KINDS[name], "time_limit_s", limit_s)
     if plan.offline:
         stay_on_this_machine()
     return plan
@@ -172,8 +172,7 @@ def shift_clock(file: Path) -> None:
 
 def quicken() -> None:
     """Leases and intervals short enough to wait for."""
-    from ml_backend import relay
-    from ml_backend.running import leases
+    from ml_backend.jobs import leases, relay
 
     _defaults(leases.Timing, lease_s=3.0, beat_s=0.5, backoff_s=0.05, report_s=0.0, exit_grace_s=2.0)
     _defaults(relay.RelayTiming, poll_s=0.05, housekeep_s=0.3, missing_s=1.0, seen_s=1.0, schedule_s=1.0)

@@ -13,9 +13,9 @@ from typing import Any
 import sqlalchemy as sa
 from flask.testing import FlaskClient
 
-from ml_backend import jobs, tables
+from ml_backend import tables
 from ml_backend.api.app import create_app, load_plugin
-from ml_backend.running import runner
+from ml_backend.jobs import enqueueing, job_kinds, runner
 from tests.faults import checker, wholes
 from tests.faults.full import Figure, Run
 from tests.faults.wholes import CALL, Whole
@@ -177,7 +177,7 @@ class Entries:
     def _listed_once(self, *, change: Callable[[dict[str, Any]], Any]) -> None:
         self.whole.provider.change_page = change
         _enqueue_listing(self.whole)
-        _bring_forward(self.whole, tables.jobs.c.name == jobs.RECONCILE_CALLS.name)
+        _bring_forward(self.whole, tables.jobs.c.name == job_kinds.RECONCILE_CALLS.name)
         runner.run_due(self.whole.context, queues=("sync",))
         self.whole.provider.change_page = lambda page: page
 
@@ -191,7 +191,7 @@ ENTRIES: Sequence[Callable[[Entries, str], None]] = (
 
 def _enqueue_listing(whole: Whole) -> None:
     with whole.context.db.transaction() as connection:
-        jobs.enqueue(connection, jobs.RECONCILE_CALLS, key="2", hours=2)
+        enqueueing.enqueue(connection, job_kinds.RECONCILE_CALLS, key="2", hours=2)
 
 
 def _work(whole: Whole) -> None:
@@ -200,7 +200,7 @@ def _work(whole: Whole) -> None:
         _enqueue_listing(whole)
         with whole.context.db.transaction() as connection:
             [project] = connection.execute(sa.select(tables.projects.c.id)).scalars()
-            jobs.enqueue(connection, jobs.FIND_TASKS, key=str(project), project_id=project)
+            enqueueing.enqueue(connection, job_kinds.FIND_TASKS, key=str(project), project_id=project)
         _bring_forward(whole)
         runner.run_due(whole.context, queues=("sync",))
 

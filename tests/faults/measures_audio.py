@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ml_backend import audio, audio_child
+from ml_backend.audio import decoder_pool, decoding
 from ml_backend.errors import KaanError, PermanentError
 from tests import sounds
 from tests.faults.full import Figure, Run
@@ -56,7 +56,7 @@ def cuts(run: Run) -> list[Figure]:
 def _silently_short(path: Path, content: bytes) -> bool:
     path.write_bytes(content)
     try:
-        found = audio.decode(path, path.with_suffix(".out"))
+        found = decoding.decode(path, path.with_suffix(".out"))
     except PermanentError:
         return False
     # the call's own length, which ingest compares with, is the third witness
@@ -71,7 +71,7 @@ def bombs(run: Run) -> list[Figure]:
         for path in files:
             began = time.monotonic()
             try:
-                audio.decode(path, run.folder / "out.wav", limits=audio.Limits(max_duration_s=4 * 3600))
+                decoding.decode(path, run.folder / "out.wav", limits=decoding.Limits(max_duration_s=4 * 3600))
                 print("not refused:", path.name)
             except KaanError as error:
                 refused += isinstance(error, PermanentError)
@@ -136,7 +136,7 @@ def _wav(rate_hz: int, channels: int, bits: int, data: bytes, *, claims: int | N
 def _peak_mb() -> float:
     """The most memory the decoder's process ever had; 0 when it is gone."""
     try:
-        status = Path(f"/proc/{audio_child.process_id()}/status").read_text()
+        status = Path(f"/proc/{decoder_pool.process_id()}/status").read_text()
     except OSError:
         return 0.0
     return float(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) / 1024

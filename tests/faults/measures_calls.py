@@ -14,8 +14,9 @@ import httpx
 import psutil
 import pytest
 
-from ml_backend import jobs, schedules, tables
+from ml_backend import tables
 from ml_backend.calls import ledger
+from ml_backend.jobs import enqueueing, job_kinds, schedules
 from tests.faults import canaries, checker, wholes
 from tests.faults.full import Figure, Run
 from tests.faults.wholes import BUCKET, CALL, Whole
@@ -63,7 +64,7 @@ def dropped(run: Run) -> list[Figure]:
             for every, hours in schedule:
                 if minute % every == phase:
                     with here.context.db.transaction() as connection:
-                        jobs.enqueue(connection, jobs.RECONCILE_CALLS, key=str(hours), hours=hours)
+                        enqueueing.enqueue(connection, job_kinds.RECONCILE_CALLS, key=str(hours), hours=hours)
             here.later(minutes=1)
             run.say(f"{len(listed_at)} of {total} calls, {minute} of {minutes} simulated minutes")
             there = {call.call_sid for call in here.rows(tables.calls)}
@@ -95,7 +96,7 @@ def canaries_hunt(run: Run) -> list[Figure]:
 def _listing_schedule() -> Iterator[tuple[int, int]]:
     """(every so many minutes, over so many hours), as the relay has it; its clock is the rows' own, which is real."""
     for one in schedules.SCHEDULES:
-        if one.kind is jobs.RECONCILE_CALLS:
+        if one.kind is job_kinds.RECONCILE_CALLS:
             yield int(one.every_s // 60), int(one.wanted(None)[0]["hours"])  # type: ignore[arg-type]
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import db, jobs, tables
+from ml_backend import db, tables
 from ml_backend.context import Context, open_context
+from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.settings import Settings
 from tests.faults import checker, wholes, world
 from tests.faults.full import Figure, Run
@@ -33,7 +34,7 @@ def served(run: Run) -> Iterator[tuple[World, redis.RedisServer]]:
 
 
 # The bundled model hears a call in a moment; a big one does not. So each is held up before and after its commit.
-HEARD = ("before:sync.transcribe._store", "transcribe.before-drafts")
+HEARD = ("before:sync.transcription.transcription._store", "transcribe.before-drafts")
 SLOW_HEARING = tuple(At(name, do="sleep", seconds=0.3, every=True) for name in HEARD)
 
 
@@ -136,7 +137,7 @@ def again(run: Run) -> list[Figure]:
         for number, place in enumerate(places[: run.count(len(places))]):
             doomed = there.start("worker", "sync", quick=False, at=(At(place, do="sleep", seconds=600),))
             with there.context.db.transaction() as connection:
-                jobs.enqueue(connection, jobs.SCAN_BUCKET, key=f"x{number}", bucket="nothing-here", full=0)
+                enqueueing.enqueue(connection, job_kinds.SCAN_BUCKET, key=f"x{number}", bucket="nothing-here", full=0)
             until(lambda wanted=place: there.hits().get(wanted) and there.count(tables.jobs, state="running"))
             job_id = there.rows(tables.jobs, state="running")[0].id
             began = time.monotonic()
@@ -159,14 +160,16 @@ def redis_emptied(run: Run) -> list[Figure]:
         context = _context(run, server.url)
         with context.db.transaction() as connection:
             for number in range(pending):
-                jobs.enqueue(connection, WORK, n=number)
+                enqueueing.enqueue(connection, WORK, n=number)
         with serve.processes(context, redis_url=server.url) as start:
             start("relay"), start("worker:sync")
-            until(lambda: jobs.counts(context.db).get("done", 0) > pending // 10)
+            until(lambda: enqueueing.counts(context.db).get("done", 0) > pending // 10)
             server.client().flushall()
             began = time.monotonic()
             until(
-                lambda: jobs.counts(context.db) == {"done": pending}, within_s=300, say=lambda: jobs.counts(context.db)
+                lambda: enqueueing.counts(context.db) == {"done": pending},
+                within_s=300,
+                say=lambda: enqueueing.counts(context.db),
             )
             took = time.monotonic() - began
         ends = Counter(line.split()[1] for line in diary(context) if line.startswith("end"))

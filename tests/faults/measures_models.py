@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 from statistics import median
 
-from ml_backend import db, manifest, registry
+from ml_backend import db
 from ml_backend.context import Context, open_context
+from ml_backend.models import manifest, registry
 from ml_backend.settings import Settings
 from tests import models
 from tests.faults.full import Figure, Run

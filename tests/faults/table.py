@@ -22,12 +22,12 @@ from tests.faults.table_sync import SYNC
 
 ROOT = Path(__file__).parents[2]
 NUMBERS = range(1, 74)
-WORKER, RUNNER = (f"tests/ml_backend/running/test_{name}.py::" for name in ("worker", "runner"))
-RELAY = "tests/ml_backend/test_relay.py::"
+WORKER, RUNNER = (f"tests/ml_backend/jobs/test_{name}.py::" for name in ("worker_process", "runner"))
+RELAY = "tests/ml_backend/jobs/test_relay.py::"
 OUTBOUND, DOWNLOADS = "tests/sync/outbound/test_fetching.py::", "tests/sync/exotel/test_downloads.py::"
 LISTING, LEDGER = "tests/sync/exotel/test_listing.py::", "tests/ml_backend/calls/test_ledger.py::"
-AUDIO, STORAGE = "tests/ml_backend/test_audio.py::", "tests/ml_backend/test_storage.py::"
-CONTAINERS = "tests/ml_backend/test_containers.py::"
+AUDIO, STORAGE = "tests/ml_backend/audio/test_decoding.py::", "tests/ml_backend/storage/test_object_store.py::"
+CONTAINERS = "tests/ml_backend/audio/test_containers.py::"
 JAIL = "tests/ml_backend/test_decoder_jail.py::"
 AGAIN, TOKENS = "tests/sync/recordings/test_refetching.py::", "tests/sync/label_studio/test_tokens.py::"
 
@@ -208,7 +208,7 @@ TABLE: dict[int, tuple[Elsewhere, ...]] = {
     42: (
         _one(f"{AUDIO}test_memory_does_not_grow_with_the_call", guard="decoded-in-pieces"),
         _one(
-            "tests/sync/recordings/test_long_calls.py::test_text_and_times_are_those_of_the_whole_file",
+            "tests/sync/transcription/test_long_calls.py::test_text_and_times_are_those_of_the_whole_file",
             guard="times-count-from-the-first-second",
         ),
     ),
@@ -224,12 +224,12 @@ TABLE: dict[int, tuple[Elsewhere, ...]] = {
     45: (_one(f"{AUDIO}test_a_decoder_that_dies_or_hangs_leaves_its_caller_alive", guard="decoder-limits"),),
     46: (
         _one(
-            "tests/ml_backend/test_quality.py::test_without_speech_the_score_is_0_and_nothing_divides_by_it",
+            "tests/ml_backend/audio/test_quality.py::test_without_speech_the_score_is_0_and_nothing_divides_by_it",
             guard="energy-alone-is-no-speech",
         ),
         _one(
-            "tests/ml_backend/recognition/test_guards.py::test_invented_text_is_dropped_with_its_reason",
-            "tests/sync/recordings/test_long_calls.py::test_where_nobody_speaks_no_text_is_invented_and_the_call_goes_on",
+            "tests/ml_backend/asr/test_guards.py::test_invented_text_is_dropped_with_its_reason",
+            "tests/sync/transcription/test_long_calls.py::test_where_nobody_speaks_no_text_is_invented_and_the_call_goes_on",
             guard="text-needs-a-voice",
         ),
     ),

@@ -9,7 +9,7 @@ ADDRESSES = "tests/ml_backend/api/test_addresses.py::"
 SLOW = "tests/ml_backend/commands/test_slow_clients.py::"
 
 REDIS = "tests/ml_backend/test_redis_refusals.py::"
-WORKER = "tests/ml_backend/running/test_worker.py::"
+WORKER = "tests/ml_backend/jobs/test_worker_process.py::"
 
 HOSTILE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
     19: (((f"{WORKER}test_what_a_message_brings_along_is_dropped[sync-sqlite]",), "own-messages-only"),),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-SERVING, ADOPTION = "tests/ml_backend/test_serving.py::", "tests/ml_backend/test_adoption.py::"
-RUNS, PROMOTION = "tests/training/test_runs.py::", "tests/training/test_promotion.py::"
+SERVING, ADOPTION = "tests/ml_backend/serving/test_loaded_models.py::", "tests/ml_backend/serving/test_adoption.py::"
+RUNS, PROMOTION = "tests/training/runs/test_execution.py::", "tests/training/promotion/test_promotion.py::"
 TRAINER = "tests/training/trainers/asr/test_"
 
 MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
@@ -13,7 +13,7 @@ MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
             "checkpoints-are-gone-on-from",
         ),
         (
-            (f"{TRAINER}batches.py::test_a_run_that_goes_on_reads_what_an_unbroken_one_would_read",),
+            ("tests/training/runs/test_batches.py::test_a_run_that_goes_on_reads_what_an_unbroken_one_would_read",),
             "one-order-of-the-data",
         ),
     ),
@@ -103,12 +103,14 @@ MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
             "out-of-memory-is-known-in-all-its-words",
         ),
         (
-            (f"{TRAINER}batches.py::test_windows_of_a_published_whisper_count_with_the_30_s_they_are_padded_to",),
+            (
+                "tests/training/runs/test_batches.py::test_windows_of_a_published_whisper_count_with_the_30_s_they_are_padded_to",
+            ),
             "a-batch-counts-what-it-is-padded-to",
         ),
         (
             (
-                "tests/training/test_following.py::"
+                "tests/training/runs/test_trainer_process.py::"
                 "test_a_killed_trainer_ran_out_of_memory_only_where_the_kernel_says_so",
             ),
             "the-kernel-is-asked-whether-it-killed",
@@ -126,11 +128,13 @@ MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
             "no-race-once-the-answer-is-no",
         ),
         (
-            ("tests/training/test_bases.py::test_what_this_machine_cannot_do_is_said_before_anything_is_loaded",),
+            ("tests/training/runs/test_bases.py::test_what_this_machine_cannot_do_is_said_before_anything_is_loaded",),
             "the-machine-is-asked-first",
         ),
         (
-            ("tests/training/test_pipeline.py::test_a_device_that_is_taken_is_asked_for_again_as_long_as_it_takes",),
+            (
+                "tests/training/schedule/test_training_request.py::test_a_device_that_is_taken_is_asked_for_again_as_long_as_it_takes",
+            ),
             "a-taken-device-is-no-failure",
         ),
     ),

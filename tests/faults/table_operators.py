@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-ENGINE, RECOGNITION = "tests/ml_backend/test_engine.py::", "tests/ml_backend/recognition/test_"
-SETTINGS, GROUPS = "tests/ml_backend/test_settings.py::", "tests/ml_backend/api/test_groupcommit.py::"
-DATASETS, TRAIN = "tests/training/test_dataset.py::", "tests/training/commands/test_train.py::"
+ENGINE, RECOGNITION = "tests/ml_backend/asr/test_engine.py::", "tests/ml_backend/asr/test_"
+SETTINGS, GROUPS = "tests/ml_backend/test_settings.py::", "tests/ml_backend/api/webhooks/test_group_commit.py::"
+DATASETS, TRAIN = "tests/training/datasets/test_dataset.py::", "tests/training/commands/test_train.py::"
 
 OPERATORS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
     14: (
         (
-            ("tests/ml_backend/test_serving.py::"
+            ("tests/ml_backend/serving/test_loaded_models.py::"
              "test_while_the_database_is_away_it_is_said_once_and_what_serves_goes_on",),
             "lasting-trouble-is-said-seldom",
         ),
@@ -26,9 +26,9 @@ OPERATORS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
     26: (
         (
             (
-                "tests/ml_backend/test_storage.py::"
+                "tests/ml_backend/storage/test_object_store.py::"
                 "test_of_writers_at_once_in_many_processes_one_stores_and_its_bytes_stay[local-whole]",
-                "tests/ml_backend/test_storage.py::"
+                "tests/ml_backend/storage/test_object_store.py::"
                 "TestEveryStore::test_the_same_bytes_again_are_accepted_and_other_bytes_are_not[local]",
             ),
             "a-file-is-made-once",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-REFUSALS, REDRAFTS = "tests/sync/test_refusals.py::", "tests/sync/label_studio/test_redrafting.py::"
-AGAIN = "tests/sync/test_again.py::"
-LANGUAGES = "tests/sync/review/test_language_routes.py::"
+REFUSALS, REDRAFTS = "tests/sync/test_refusals.py::", "tests/sync/projects/test_redrafting.py::"
+AGAIN = "tests/sync/annotations/test_redraft_requests.py::"
+LANGUAGES = "tests/sync/tasks/test_language_routes.py::"
 
 SYNC: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
     47: (
@@ -43,7 +43,7 @@ SYNC: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
             "a-listener-knows-the-language",
         ),
         (
-            ("tests/training/sampling/test_job.py::"
+            ("tests/training/samples/test_sampling.py::"
              "test_who_asks_for_another_language_leaves_no_reference_and_the_others_decide",),
             "who-asks-again-is-no-reference",
         ),

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from ml_backend import tables
-from ml_backend.running import runner
+from ml_backend.jobs import runner
 from tests.faults import checker
 from tests.faults.launch import At
 from tests.faults.storms import callbacks_under_kills, supervised

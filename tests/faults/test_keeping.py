@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from minio import Minio
 
-from ml_backend import cli, jobs, tables
-from ml_backend.running import runner
+from ml_backend import cli, tables
+from ml_backend.jobs import enqueueing, job_kinds, runner
 from tests.faults import canaries, checker
 from tests.faults.launch import At
 from tests.faults.wholes import BUCKET, CALL, Whole
@@ -30,7 +30,7 @@ def test_f21_calls_that_are_too_much_together_are_heard_one_by_one_after_the_dea
     runner.run_due(whole.context, queues=("sync",))
     assert len(whole.rows(tables.jobs, name="transcribe-recording", state="waiting")) == 2
     whole.start("relay")
-    pooled = whole.start("worker", "transcribe", at=(At("before:ml_backend.engine.Transcriber.transcribe"),))
+    pooled = whole.start("worker", "transcribe", at=(At("before:ml_backend.asr.engine.Transcriber.transcribe"),))
     until(lambda: not pooled.alive, say=whole.jobs)
     assert [row.attempt for row in whole.rows(tables.jobs, name="transcribe-recording")] == [1, 1]
     alone = whole.start("worker", "transcribe")
@@ -82,7 +82,7 @@ def test_f27_a_stored_object_that_vanishes_or_changes_is_found_at_night_and_fetc
         _damage(whole, row.object_key, damage)
     whole.provider.recordings.pop(doomed.source_identity.rpartition(":")[2])  # the provider has one of them still
     with whole.context.db.transaction() as connection:
-        jobs.enqueue(connection, jobs.VERIFY_OBJECTS, key="0", after_id=0)
+        enqueueing.enqueue(connection, job_kinds.VERIFY_OBJECTS, key="0", after_id=0)
     whole.run_jobs(wait_s=0)
     again, gone = whole.rows(tables.recordings)
     assert again.state == "ready"
@@ -134,9 +134,9 @@ def test_f51_after_a_restore_the_listing_fills_the_gap_and_objects_without_rows_
     assert {row.call_sid for row in whole.rows(tables.calls)} < before.keys()
     unheard = whole.call(3, audio=(ROOT / "ml_backend/bundled/calls/hi-refund-sum.wav").read_bytes())["CallSid"]
     works = {
-        "listing": lambda c: jobs.enqueue(c, jobs.RECONCILE_CALLS, key="2", hours=2),
-        "store": lambda c: jobs.enqueue(c, jobs.SCAN_BUCKET, key=f"{BUCKET}:1", bucket=BUCKET, full=1),
-        "annotations": lambda c: jobs.enqueue(c, jobs.COMPARE_ANNOTATIONS, key="1:1", project_id=1, full=1),
+        "listing": lambda c: enqueueing.enqueue(c, job_kinds.RECONCILE_CALLS, key="2", hours=2),
+        "store": lambda c: enqueueing.enqueue(c, job_kinds.SCAN_BUCKET, key=f"{BUCKET}:1", bucket=BUCKET, full=1),
+        "annotations": lambda c: enqueueing.enqueue(c, job_kinds.COMPARE_ANNOTATIONS, key="1:1", project_id=1, full=1),
     }
     for name in (first, "listing", "store", "annotations"):
         with whole.context.db.transaction() as connection:

@@ -9,7 +9,8 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import jobs, tables
+from ml_backend import tables
+from ml_backend.jobs import enqueueing, job_kinds
 from tests.faults import checker
 from tests.faults.wholes import Whole
 from tests.faults.world import PLAIN, until
@@ -65,7 +66,7 @@ def test_f55_changes_whose_webhook_was_lost_are_found_by_reading_the_list(whole:
 
     def read_the_list() -> None:
         with whole.context.db.transaction() as connection:
-            jobs.enqueue(connection, jobs.FIND_TASKS, key=str(project.id), project_id=project.id)
+            enqueueing.enqueue(connection, job_kinds.FIND_TASKS, key=str(project.id), project_id=project.id)
         whole.run_jobs(wait_s=0)
 
     read_the_list()
@@ -94,7 +95,7 @@ def test_f56_a_refused_token_is_one_plain_failure_that_a_person_can_undo(whole: 
     whole.studio.token_ok = True
     whole.context.kept.clear()
     for row in whole.rows(tables.jobs, state="failed"):
-        jobs.retry(whole.context.db, row.id)
+        enqueueing.retry(whole.context.db, row.id)
     whole.run_jobs()
     assert [row.state for row in whole.rows(tables.tasks)] == ["open"]
     sound(whole)

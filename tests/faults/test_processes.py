@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend import db, jobs, tables
-from ml_backend.running import transport
+from ml_backend import db, tables
+from ml_backend.jobs import enqueueing, job_kinds, transport
 from tests.faults import checker
 from tests.faults.launch import At
 from tests.faults.world import ROOT, World, sid, until
@@ -33,7 +33,7 @@ def bring(there: World, *, name: str = "recordings/2026/11/22/one.mp3", call: Pa
             "state": "found",
         }
         recording_id, _ = db.insert_once(connection, tables.recordings, values, key=("source", "source_identity"))
-        jobs.enqueue(connection, jobs.INGEST_RECORDING, key=str(recording_id), recording_id=recording_id)
+        enqueueing.enqueue(connection, job_kinds.INGEST_RECORDING, key=str(recording_id), recording_id=recording_id)
     return recording_id
 
 
@@ -59,7 +59,11 @@ def test_f8_a_worker_killed_between_taking_a_job_and_its_outcome_is_replaced(the
 @pytest.mark.guard("heard-once")
 @pytest.mark.parametrize(
     "place",
-    ["before:sync.transcribe._store", "after:sync.transcribe._store", "runner.before-settle"],
+    [
+        "before:sync.transcription.transcription._store",
+        "after:sync.transcription.transcription._store",
+        "runner.before-settle",
+    ],
 )
 def test_f11_a_worker_killed_around_a_transcription_leaves_one(there: World, place: str) -> None:
     bring(there)

@@ -13,8 +13,8 @@ import pytest
 
 from ml_backend import tables
 from ml_backend.errors import RetryableError
-from ml_backend.running import runner
-from ml_backend.storage_s3 import S3Store
+from ml_backend.jobs import runner
+from ml_backend.storage.s3_store import S3Store
 from tests.faults import checker
 from tests.faults.launch import At
 from tests.faults.wholes import BUCKET, CALL, Whole

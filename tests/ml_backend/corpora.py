@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ml_backend import audio
+from ml_backend.audio import decoding
 from ml_backend.errors import KaanError
 from sync.recordings import lengths
 from tests import sounds
@@ -63,7 +63,7 @@ def accepted_bombs(folder: Path, *, names: Iterable[str] = (), within_s: float |
     for path in bombs.corpus(folder, neighbour, names=chosen):
         began = time.monotonic()
         try:
-            audio.decode(path, folder / "decoded.wav", limits=audio.Limits(memory_mb=1024))
+            decoding.decode(path, folder / "decoded.wav", limits=decoding.Limits(memory_mb=1024))
             wrong.append(f"{path.name} was decoded")
         except KaanError:
             took_s = time.monotonic() - began
@@ -84,7 +84,7 @@ def accepted_noise(folder: Path, *, seeds: Iterable[int] = range(200)) -> list[s
         path = folder / f"random.{('mp3', 'wav', 'ogg', 'm4a', 'gsm', 'bin')[seed % 6]}"
         path.write_bytes(random.bytes(int(random.integers(1, 50_000))))
         try:
-            audio.decode(path, folder / "decoded.wav")
+            decoding.decode(path, folder / "decoded.wav")
             wrong.append(f"random bytes with seed {seed}")
         except KaanError as error:
             if not error.code.startswith("audio-") or not error.next_step:
@@ -96,7 +96,7 @@ def _noticed(path: Path, *, may_be_whole: bool = False) -> bool:
     """Whether a file is refused, has a fault with a reason, or (where it may) still holds every second."""
     with tempfile.TemporaryDirectory() as folder:
         try:
-            decoded = audio.decode(path, Path(folder) / "decoded.wav")
+            decoded = decoding.decode(path, Path(folder) / "decoded.wav")
         except KaanError as error:
             return error.code in HONEST
     code, reason = lengths.fault(decoded, call_s=SECONDS)

@@ -16,7 +16,7 @@ from pathlib import Path
 from ml_backend import tables
 from ml_backend.context import Context, JobContext, PooledItem
 from ml_backend.errors import ConfigurationError, PermanentError, RetryableError
-from ml_backend.jobs import JobKind
+from ml_backend.jobs.job_kinds import JobKind
 
 HERE = "tests.ml_backend.job_functions"
 

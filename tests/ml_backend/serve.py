@@ -17,9 +17,9 @@ from pathlib import Path
 
 from ml_backend import log, settings
 from ml_backend.context import Context, open_context
-from ml_backend.relay import Relay, RelayTiming
-from ml_backend.running import runner, worker
-from ml_backend.running.leases import Timing
+from ml_backend.jobs import runner, worker_process
+from ml_backend.jobs.leases import Timing
+from ml_backend.jobs.relay import Relay, RelayTiming
 from tests.faults import launch
 from tests.ml_backend.job_functions import KINDS
 
@@ -118,7 +118,7 @@ def main(role: str) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit it ignored
         runner.run_due(open_context(chosen), kinds=KINDS, timing=QUICK)
     else:
-        worker.serve(chosen, role.removeprefix("worker:"), kinds=KINDS, timing=QUICK)
+        worker_process.serve(chosen, role.removeprefix("worker:"), kinds=KINDS, timing=QUICK)
 
 
 if __name__ == "__main__":

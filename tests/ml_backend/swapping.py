@@ -11,23 +11,26 @@ import sys
 import threading
 import time
 
-from ml_backend import audio, context, engine, serving
+from ml_backend import context
+from ml_backend.asr import engine
+from ml_backend.asr.transcript import DecodingProfile
+from ml_backend.audio import decoding
+from ml_backend.serving import loaded_models
 from ml_backend.settings import Settings
-from ml_backend.transcript import DecodingProfile
 
 
 def main(folder: str, rate: float) -> None:
     settings = Settings(_env_file=None, data_dir=folder, asr_device="cpu", asr_threads=1)
     opened = context.open_context(settings)
-    request = engine.Request(audio.read_wav(engine.CHECK)[0], DecodingProfile(language="en", beam_size=1))
-    with serving.using(opened):
+    request = engine.Request(decoding.read_wav(engine.CHECK)[0], DecodingProfile(language="en", beam_size=1))
+    with loaded_models.using(opened):
         sys.stdout.write('"ready"\n')
         sys.stdout.flush()
     listening = threading.Thread(target=sys.stdin.read, daemon=True)
     listening.start()
     while listening.is_alive():
         began = time.monotonic()
-        with serving.using(opened) as transcriber:
+        with loaded_models.using(opened) as transcriber:
             [answer] = transcriber.transcribe([request])
         row = {"version": getattr(answer, "model_version", None), "text": getattr(answer, "text", None)}
         sys.stdout.write(json.dumps({**row, "by": transcriber.model_version, "s": time.monotonic() - began}) + "\n")

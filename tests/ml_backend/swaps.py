@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ml_backend import registry
 from ml_backend.context import Context
+from ml_backend.models import registry
 from tests.patience import until
 
 ROOT = Path(__file__).parents[2]

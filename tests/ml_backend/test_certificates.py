@@ -10,13 +10,12 @@ from pydantic import SecretStr
 from ml_backend import db
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, KaanError, RetryableError
-from ml_backend.running import transport
+from ml_backend.jobs import transport
 from ml_backend.settings import Settings
-from ml_backend.storage_s3 import S3Store
-from sync import http
+from ml_backend.storage.s3_store import S3Store
 from sync.commands import doctor
 from sync.label_studio.client import client_of
-from sync.outbound import origins
+from sync.outbound import http, origins
 from sync.outbound.fetching import Outbound, outbound_of
 from tests.servers import tls
 

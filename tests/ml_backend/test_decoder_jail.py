@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend import audio, audio_child, decoder
+from ml_backend.audio import decoder_pool, decoder_process, decoding
 from tests import sounds
 
 # What the taken-over decoder tries, in place of decoding; each gives "done" or the error's name.
@@ -56,7 +56,7 @@ def _tried():
 
 def attempts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     secret = ctypes.create_string_buffer(b"a secret of ours")
-    text = Path(decoder.__file__).read_text(encoding="utf-8")
+    text = Path(decoder_process.__file__).read_text(encoding="utf-8")
     call = 'return decode(source, target, limits=limits, hint=order["hint"])'
     assert call in text
     tried = _ATTEMPTS.replace("OWNER", str(os.getpid())).replace("ADDRESS", str(ctypes.addressof(secret)))
@@ -66,10 +66,12 @@ def attempts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     )
     script = folder / "decoder.py"
     script.write_text(text, encoding="utf-8")
-    monkeypatch.setattr(decoder, "__file__", str(script))
+    monkeypatch.setattr(decoder_process, "__file__", str(script))
     (folder / "there").touch()
     with (folder / "source").open("w+b") as source, (folder / "target").open("w+b") as target:
-        answer = audio_child.run(source.fileno(), target.fileno(), limits=asdict(audio.Limits()), hint="", wall_s=60)
+        answer = decoder_pool.run(
+            source.fileno(), target.fileno(), limits=asdict(decoding.Limits()), hint="", wall_s=60
+        )
     assert answer
     return dict(json.loads(answer))
 
@@ -86,19 +88,19 @@ def test_a_decoder_that_was_taken_over_reaches_nothing(tmp_path, monkeypatch):
 @pytest.mark.skipif(sys.platform != "linux", reason="the filter of system calls is Linux's")
 def test_whoever_decodes_cannot_be_looked_into_by_others_of_its_user(tmp_path):
     wav = sounds.write_wav(tmp_path / "a.wav", sounds.tone(1, hz=300, rate_hz=8000), rate_hz=8000)
-    audio.decode(wav, tmp_path / "out.wav")
+    decoding.decode(wav, tmp_path / "out.wav")
     assert ctypes.CDLL(None).prctl(3, 0, 0, 0, 0) == 0  # PR_GET_DUMPABLE
 
 
 def test_the_filter_names_every_call_once_on_each_machine():
     for column in (0, 1):
-        numbers = [both[column] for both in decoder._FORBIDDEN.values() if both[column] is not None]
+        numbers = [both[column] for both in decoder_process._FORBIDDEN.values() if both[column] is not None]
         assert len(numbers) == len(set(numbers))
         assert len(numbers) < 250  # a jump of the filter reaches so far
 
 
 def test_the_decoder_gives_up_well_before_its_job_does():
-    from ml_backend import jobs
+    from ml_backend.jobs import job_kinds
 
-    for kind in (jobs.INGEST_RECORDING,):
-        assert audio.Limits().wall_s * 2 <= kind.time_limit_s
+    for kind in (job_kinds.INGEST_RECORDING,):
+        assert decoding.Limits().wall_s * 2 <= kind.time_limit_s

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml_backend import audio
+from ml_backend.audio import decoding
 from ml_backend.errors import PermanentError
 from tests import sounds
 from tests.ml_backend import bombs, corpora
@@ -36,7 +36,7 @@ def test_sound_that_claims_to_lie_in_another_file_does_not_lead_there(tmp_path: 
     neighbour = sounds.write_wav(tmp_path / "neighbour.wav", sounds.tone(2, hz=700, rate_hz=8000), rate_hz=8000)
     source = tmp_path / "call.m4a"
     source.write_bytes(bombs.mov(8000, outside=f"file://{neighbour}\0".encode()))
-    found = audio.decode(source, tmp_path / "out.wav")
+    found = decoding.decode(source, tmp_path / "out.wav")
     assert found.cut
     assert found.duration_s < 0.1
 
@@ -54,7 +54,7 @@ def test_a_file_too_small_for_its_sound_is_refused_while_long_silence_with_its_b
     quiet = sounds.encode(
         tmp_path / "quiet.mp3", np.zeros(8000 * 900, np.float32), container="mp3", codec="libmp3lame", rate_hz=8000
     )
-    assert audio.decode(quiet, tmp_path / "out.wav").duration_s == pytest.approx(900, abs=0.2)
+    assert decoding.decode(quiet, tmp_path / "out.wav").duration_s == pytest.approx(900, abs=0.2)
 
 
 def test_sound_whose_sample_rate_changes_in_the_middle_keeps_its_length(tmp_path: Path) -> None:
@@ -66,12 +66,12 @@ def test_sound_whose_sample_rate_changes_in_the_middle_keeps_its_length(tmp_path
         parts.append(raw[raw.index(b"\xff") :])
     joined = tmp_path / "joined.mp3"
     joined.write_bytes(b"".join(parts))
-    found = audio.decode(joined, tmp_path / "out.wav")
+    found = decoding.decode(joined, tmp_path / "out.wav")
     assert "format-changes" in found.warnings
     assert found.duration_s == pytest.approx(10, abs=0.4)
 
 
-def _decode(folder: Path, name: str) -> audio.Decoded:
+def _decode(folder: Path, name: str) -> decoding.Decoded:
     neighbour = sounds.write_wav(folder / "n.wav", sounds.tone(1))
     [path] = bombs.corpus(folder, neighbour, names={name})
-    return audio.decode(path, folder / "out.wav")
+    return decoding.decode(path, folder / "out.wav")

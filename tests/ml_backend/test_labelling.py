@@ -10,9 +10,8 @@ from xml.etree import ElementTree
 import pytest
 from label_studio_sdk.label_interface import LabelInterface
 
-from ml_backend import rendering
 from ml_backend.errors import ConfigurationError
-from ml_backend.labelling import configs, labelconfig, validation
+from ml_backend.labelling import configs, labelconfig, rendering, validation
 from ml_backend.labelling.reference import to_reference
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "label-studio"

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from ml_backend import jobs, tables
+from ml_backend import tables
 from ml_backend.context import Context
+from ml_backend.jobs import enqueueing, processes
 from ml_backend.metrics import Metrics
-from ml_backend.running import processes
 from tests.ml_backend.job_functions import POOLED, WORK
 
 
 def test_work_is_counted_in_the_database_when_somebody_asks(context: Context) -> None:
     metrics = Metrics(context.db)
     with context.db.transaction() as tx:
-        jobs.enqueue(tx, WORK, due_at=tables.now() - timedelta(seconds=90))
-        jobs.enqueue(tx, POOLED, due_at=tables.now() + timedelta(hours=1))
+        enqueueing.enqueue(tx, WORK, due_at=tables.now() - timedelta(seconds=90))
+        enqueueing.enqueue(tx, POOLED, due_at=tables.now() + timedelta(hours=1))
     processes.seen(context.db, "relay@here", "relay", started_at=tables.now())
     text = metrics.text().decode()
     assert 'kaan_jobs{queue="sync",state="waiting"} 1.0' in text

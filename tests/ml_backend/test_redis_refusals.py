@@ -12,7 +12,7 @@ import redis
 from ml_backend import db
 from ml_backend.context import Context, open_context
 from ml_backend.errors import RetryableError
-from ml_backend.running import transport
+from ml_backend.jobs import transport
 from ml_backend.settings import Settings
 from sync.commands import doctor, status
 from tests.ml_backend.serve import until

@@ -9,7 +9,7 @@ import pytest
 
 from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.settings import Settings
-from ml_backend.storage_s3 import S3Store
+from ml_backend.storage.s3_store import S3Store
 from sync.commands import doctor
 from tests.servers import moto
 

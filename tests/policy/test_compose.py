@@ -12,8 +12,8 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from ml_backend import cli, db, jobs, schedules, settings, tables
-from ml_backend.running import processes
+from ml_backend import cli, db, settings, tables
+from ml_backend.jobs import job_kinds, processes, schedules
 from tests.policy.source import ROOT
 
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -98,11 +98,11 @@ def test_every_command_exists(service):
     words = OURS[service]["command"]
     assert words[0] in cli.COMMANDS
     if words[0] == "worker":
-        assert words[1] in jobs.QUEUES
+        assert words[1] in job_kinds.QUEUES
 
 
 def test_every_queue_has_a_worker():
-    assert {each["command"][1] for each in OURS.values() if each["command"][0] == "worker"} == set(jobs.QUEUES)
+    assert {each["command"][1] for each in OURS.values() if each["command"][0] == "worker"} == set(job_kinds.QUEUES)
 
 
 @pytest.mark.parametrize("service", OURS)

@@ -125,8 +125,8 @@ def test_every_job_of_the_image_can_be_imported(image):
     """Jobs of the training queue need torch; the others, whichever package they are in, only what serving has."""
     name, folder = image
     code = (
-        "import importlib; from ml_backend import jobs; "
-        f"paths = [k.path for k in jobs.KINDS.values() if {name == 'training'} or k.queue != 'training']; "
+        "import importlib; from ml_backend.jobs import job_kinds; "
+        f"paths = [k.path for k in job_kinds.KINDS.values() if {name == 'training'} or k.queue != 'training']; "
         "[getattr(importlib.import_module(p.rpartition('.')[0]), p.rpartition('.')[2]) for p in paths]; "
         "import ml_backend.api, model, ml_backend.commands.web, ml_backend.commands.worker, ml_backend.commands.relay"
     )

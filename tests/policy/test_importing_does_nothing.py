@@ -70,7 +70,7 @@ def _import(names, folder):
 
 def test_importing_every_module_leaves_no_trace(tmp_path):
     """One process for the kernel and `sync`; one for `training`, whose libraries have habits of their own."""
-    for top in ("ml_backend", "sync", "model", "training.pipeline"):
+    for top in ("ml_backend", "sync", "model", "training.schedule.training_request"):
         names = [name for name in modules() if name == top or name.startswith(top + ".")]
         found = _import(names, tmp_path)
         deeds = {name: done for name, done in found.items() if done and name != "heavy"}
@@ -84,6 +84,8 @@ def test_the_web_application_leaves_heavy_libraries_out(tmp_path):
     assert not [name for name in found["heavy"] if name != "av"], found["heavy"]
 
 
-@pytest.mark.parametrize("name", ["ml_backend.cli", "ml_backend.settings", "ml_backend.jobs", "ml_backend.db"])
+@pytest.mark.parametrize(
+    "name", ["ml_backend.cli", "ml_backend.settings", "ml_backend.jobs.enqueueing", "ml_backend.db"]
+)
 def test_the_kernel_starts_light(name, tmp_path):
     assert not _import([name], tmp_path)["heavy"]

@@ -1,14 +1,14 @@
-"""`ml_backend/jobs.py` names functions by dotted path, the kernel's one upward reference: each leads somewhere."""
+"""`ml_backend/jobs/job_kinds.py` names functions by dotted path, the one upward reference: each leads somewhere."""
 
 import importlib
 import inspect
 
 import pytest
 
-from ml_backend import jobs
+from ml_backend.jobs import job_kinds
 
 
-@pytest.mark.parametrize("kind", jobs.KINDS.values(), ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", job_kinds.KINDS.values(), ids=lambda kind: kind.name)
 def test_every_job_path_is_a_function_with_the_right_arguments(kind):
     module, _, name = kind.path.rpartition(".")
     function = getattr(importlib.import_module(module), name)
@@ -26,15 +26,15 @@ def test_every_job_path_is_a_function_with_the_right_arguments(kind):
             )
 
 
-@pytest.mark.parametrize("kind", jobs.KINDS.values(), ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", job_kinds.KINDS.values(), ids=lambda kind: kind.name)
 def test_every_kind_of_job_is_consistent(kind):
-    assert jobs.KINDS[kind.name] is kind
-    assert kind.queue in jobs.QUEUES
+    assert job_kinds.KINDS[kind.name] is kind
+    assert kind.queue in job_kinds.QUEUES
     assert kind.time_limit_s > 0
     assert kind.max_attempts >= 1
     assert kind.path.partition(".")[0] in (("training",) if kind.queue == "training" else ("sync", "training"))
 
 
 def test_every_kind_defined_in_the_module_is_in_the_table():
-    defined = {value for value in vars(jobs).values() if isinstance(value, jobs.JobKind)}
-    assert defined == set(jobs.KINDS.values())
+    defined = {value for value in vars(job_kinds).values() if isinstance(value, job_kinds.JobKind)}
+    assert defined == set(job_kinds.KINDS.values())

@@ -9,32 +9,32 @@ from tests.policy.source import imports, product, tree
 
 # What is behind each door, and the files that are the door.
 DOORS = {
-    "minio": ["ml_backend/storage_s3.py"],
-    "urllib3": ["ml_backend/storage_s3.py"],
+    "minio": ["ml_backend/storage/s3_store.py"],
+    "urllib3": ["ml_backend/storage/s3_store.py"],
     "boto3": [],
-    "rq": ["ml_backend/relay.py", "ml_backend/running/*.py"],
-    "redis": ["ml_backend/relay.py", "ml_backend/running/*.py"],
-    "faster_whisper": ["ml_backend/engine.py", "ml_backend/recognition/*", "training/trainers/*"],
-    "ctranslate2": ["ml_backend/engine.py", "ml_backend/recognition/*", "training/trainers/*"],
-    "av": ["ml_backend/audio*.py", "ml_backend/decoder.py"],
-    "soundfile": ["training/bundled/*", "training/trainers/*"],
-    "httpx": ["sync/http.py", "sync/label_studio/client.py", "sync/label_studio/tokens.py", "sync/outbound/*"],
+    "rq": ["ml_backend/jobs/*.py"],
+    "redis": ["ml_backend/jobs/*.py"],
+    "faster_whisper": ["ml_backend/asr/*", "training/trainers/*"],
+    "ctranslate2": ["ml_backend/asr/*", "training/trainers/*"],
+    "av": ["ml_backend/audio/*.py"],
+    "soundfile": ["training/demo_model/*", "training/trainers/*"],
+    "httpx": ["sync/outbound/http.py", "sync/label_studio/client.py", "sync/label_studio/tokens.py", "sync/outbound/*"],
     "requests": [],
     "label_studio_sdk": ["sync/label_studio/client.py"],
     "prometheus_client": ["ml_backend/metrics.py"],
     "structlog": ["ml_backend/log.py"],
-    "torch": ["training/trainers/*", "training/bundled/*"],
-    "transformers": ["training/trainers/*", "training/bundled/*"],
-    "datasets": ["training/trainers/*", "training/export/public.py"],
-    "huggingface_hub": ["training/trainers/*", "training/export/hub.py"],
-    "pyarrow": ["training/export/parquet.py", "training/export/public.py"],
+    "torch": ["training/trainers/*", "training/demo_model/*"],
+    "transformers": ["training/trainers/*", "training/demo_model/*"],
+    "datasets": ["training/trainers/*", "training/datasets/public_speech.py"],
+    "huggingface_hub": ["training/trainers/*", "training/datasets/hub.py"],
+    "pyarrow": ["training/datasets/parquet.py", "training/datasets/public_speech.py"],
     "accelerate": ["training/trainers/*"],
     "peft": ["training/trainers/*"],
-    "scipy": ["training/trainers/*", "training/bundled/*"],
+    "scipy": ["training/trainers/*", "training/demo_model/*"],
     "pandas": [],
-    "rapidfuzz": ["training/normalisation/distance.py", "training/scoring/*"],
+    "rapidfuzz": ["training/text/distance.py", "training/scoring/*"],
     "jiwer": [],  # an oracle of the tests
-    "matplotlib": ["training/reports/plot.py"],
+    "matplotlib": ["training/evaluation/report_plot.py"],
     "krippendorff": ["training/quality/alpha.py"],
     "flask": ["ml_backend/api/*"],
     "werkzeug": ["ml_backend/api/*"],
@@ -51,7 +51,7 @@ DOORS = {
 
 # Files that pass the environment on to a program they start, or set a library's own switch before it is loaded.
 # None of them reads a setting of ours.
-PASS_THE_ENVIRONMENT_ON = ["ml_backend/commands/demo/*", "training/bundled/make.py"]
+PASS_THE_ENVIRONMENT_ON = ["ml_backend/commands/demo/*", "training/demo_model/make.py"]
 
 
 @pytest.mark.parametrize("library", sorted(DOORS))

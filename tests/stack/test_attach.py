@@ -15,7 +15,7 @@ import pytest
 
 from ml_backend.commands.demo import ports
 from ml_backend.commands.demo.services import command
-from sync import bundled_calls
+from sync.demo import bundled_calls
 from tests.patience import until
 from tests.servers import redis
 from tests.stack import running

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from ml_backend import tables
 from ml_backend.db import Database
-from sync import bundled_calls
+from sync.demo import bundled_calls
 from tests.patience import until
 from tests.stack import running
 from tests.stack.running import CALLS

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from ml_backend import tables
 from ml_backend.db import Database
-from ml_backend.material import BLIND_AUDIT
-from sync import bundled_calls
+from ml_backend.views.training_progress import BLIND_AUDIT
+from sync.demo import bundled_calls
 from tests.patience import until
 from tests.stack import wer
 from tests.stack.running import CALLS, choices, texts

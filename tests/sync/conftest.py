@@ -17,17 +17,18 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from werkzeug.serving import make_server
 
-from ml_backend import db, default_model, jobs, tables
+from ml_backend import db, tables
 from ml_backend.api.app import create_app, load_plugin
 from ml_backend.context import Context, open_context
+from ml_backend.jobs import enqueueing, job_kinds, runner
+from ml_backend.jobs.leases import Settled
 from ml_backend.labelling import configs
-from ml_backend.running import runner
-from ml_backend.running.leases import Settled
+from ml_backend.serving import default_model
 from ml_backend.settings import Settings
-from sync import pipeline
 from sync.label_studio.client import LabelStudioClient, client_of
+from sync.projects import attachment
 from sync.recordings.sources import Source, add_recording
-from sync.tasks import want_task
+from sync.tasks.task_creation import want_task
 from tests.servers import label_studio, moto
 
 CALLS = Path(__file__).resolve().parents[2] / "ml_backend" / "bundled" / "calls"
@@ -61,7 +62,7 @@ class Service:
     def project(self, config: str = "original", **options: Any) -> sa.Row[Any]:
         """A new project of ours, as our row."""
         xml = configs.read(config) if config in configs.NAMES else config
-        row_id = pipeline.create(self.context, config=xml, title=f"test {secrets.token_hex(4)}", **options)
+        row_id = attachment.create(self.context, config=xml, title=f"test {secrets.token_hex(4)}", **options)
         return self.context.db.row(tables.projects, row_id)
 
     def bring(self, project: sa.Row[Any], *calls: str, bucket: str = "call-recordings", **options: Any) -> list[int]:
@@ -78,7 +79,9 @@ class Service:
                     sa.select(tables.recordings).where(tables.recordings.c.id == recording_id)
                 ).one()
                 made.append(want_task(connection, project, recording, **options)[0])
-                jobs.enqueue(connection, jobs.INGEST_RECORDING, key=str(recording_id), recording_id=recording_id)
+                enqueueing.enqueue(
+                    connection, job_kinds.INGEST_RECORDING, key=str(recording_id), recording_id=recording_id
+                )
         return made
 
     def rows(self, table: sa.Table, **wanted: Any) -> list[Any]:

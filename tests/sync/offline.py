@@ -10,10 +10,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import db, jobs, tables
+from ml_backend import db, tables
 from ml_backend.context import Context, open_context
-from ml_backend.running import runner
-from ml_backend.running.leases import Settled
+from ml_backend.jobs import enqueueing, job_kinds, runner
+from ml_backend.jobs.leases import Settled
 from ml_backend.settings import Settings
 
 STARTED = datetime(2026, 3, 4, 22, 10, tzinfo=UTC)
@@ -49,11 +49,11 @@ class Offline:
         self.context.db.update(tables.recordings, recording.id, **values)
         return self.row(tables.recordings, recording.id)
 
-    def run(self, kind: jobs.JobKind, **arguments: Any) -> list[Settled]:
+    def run(self, kind: job_kinds.JobKind, **arguments: Any) -> list[Settled]:
         """Enqueue one job and run it, and nothing else."""
         key = str(next(iter(arguments.values()), "all"))
         with self.context.db.transaction() as connection:
-            job_id = jobs.enqueue(connection, kind, key=key, **arguments)
+            job_id = enqueueing.enqueue(connection, kind, key=key, **arguments)
         return runner.Runner(self.context).run(job_id)
 
     def waiting(self, kind: str) -> list[sa.Row[Any]]:

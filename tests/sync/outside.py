@@ -11,8 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from ml_backend.context import Context
-from ml_backend.storage_local import LocalStore
-from ml_backend.storage_s3 import S3Store
+from ml_backend.storage.local_store import LocalStore
+from ml_backend.storage.s3_store import S3Store
 from sync.objects import scan
 
 CALLS = Path(__file__).resolve().parents[2] / "ml_backend" / "bundled" / "calls"

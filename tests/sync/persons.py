@@ -9,13 +9,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import db, default_model, jobs, tables
+from ml_backend import db, tables
 from ml_backend.calls import ledger, pseudonyms
 from ml_backend.context import JobContext, open_context
+from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.labelling import configs
+from ml_backend.serving import default_model
 from ml_backend.settings import Settings
 from sync.exotel import callbacks as calls
-from sync.review import selection
+from sync.tasks import selection
 
 ELSEWHERE = "http://label-studio.example"
 ANNA, BERT, COMPANY = "00000000101", "00000000202", "00000000001"
@@ -124,9 +126,9 @@ class People:
     def jobs(self, *states: str) -> list[Any]:
         return [row for row in self.rows(tables.jobs) if row.state in states]
 
-    def enqueue(self, kind: jobs.JobKind, recording_id: int) -> int:
+    def enqueue(self, kind: job_kinds.JobKind, recording_id: int) -> int:
         with self.context.db.transaction() as connection:
-            return jobs.enqueue(connection, kind, key=str(recording_id), recording_id=recording_id)
+            return enqueueing.enqueue(connection, kind, key=str(recording_id), recording_id=recording_id)
 
     def _insert(self, table: sa.Table, values: dict[str, Any]) -> int:
         with self.context.db.transaction() as connection:

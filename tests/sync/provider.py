@@ -14,11 +14,11 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from ml_backend import db, jobs, tables
+from ml_backend import db, tables
 from ml_backend.calls import ledger, pseudonyms
 from ml_backend.calls.events import of_call, parse_request
 from ml_backend.context import Context, open_context
-from ml_backend.running import leases, runner
+from ml_backend.jobs import job_kinds, leases, runner
 from ml_backend.settings import Settings
 from tests.servers import exotel
 
@@ -58,7 +58,7 @@ class Beside:
 
     def run(self) -> list[Any]:
         """Everything of ours that is due now, once."""
-        only = {name: kind for name, kind in jobs.KINDS.items() if name in KINDS}
+        only = {name: kind for name, kind in job_kinds.KINDS.items() if name in KINDS}
         outcomes = []
         while due := self._due():
             ran = [one for job_id in due for one in runner.Runner(self.context, kinds=only).run(job_id)]

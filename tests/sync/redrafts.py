@@ -9,15 +9,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import db, default_model, jobs, registry, tables
+from ml_backend import db, tables
+from ml_backend.asr.transcript import Segment, Transcript, Word
 from ml_backend.context import Context, JobContext, open_context
+from ml_backend.jobs import enqueueing, job_kinds, runner
 from ml_backend.labelling import configs
-from ml_backend.running import runner
+from ml_backend.models import registry
+from ml_backend.serving import default_model
 from ml_backend.settings import Settings
-from ml_backend.transcript import Segment, Transcript, Word
-from sync import pipeline
-from sync.drafting import drafts
-from sync.drafting.profiles import profile_of
+from sync.drafts import drafts
+from sync.drafts.decoding_choice import profile_of
+from sync.projects import attachment
 from tests.faults import label_studio
 
 NEXT = "the-next-one"
@@ -30,7 +32,7 @@ class Drafted:
         self.context, self.studio, self.number = context, studio, number
         default_model.ensure(context)
         self.first = registry.champion(context)
-        self.project_id = pipeline.create(context, config=configs.read("calls"), title="many")
+        self.project_id = attachment.create(context, config=configs.read("calls"), title="many")
         self._fill()
         row = self.row(tables.model_versions, self.first.id)
         values = {"version": NEXT, "kind": "asr", "languages": list(self.first.languages)}
@@ -67,7 +69,9 @@ class Drafted:
     def redraft(self) -> None:
         """One look of the job, as if it had just been asked for."""
         with self.context.db.transaction() as connection:
-            jobs.enqueue(connection, jobs.REDRAFT_PROJECT, key=str(self.project_id), project_id=self.project_id)
+            enqueueing.enqueue(
+                connection, job_kinds.REDRAFT_PROJECT, key=str(self.project_id), project_id=self.project_id
+            )
         self.run("redraft-project")
 
     def row(self, table: sa.Table, row_id: int) -> Any:

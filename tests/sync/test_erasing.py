@@ -5,10 +5,11 @@ from __future__ import annotations
 import httpx
 import sqlalchemy as sa
 
-from ml_backend import jobs, tables
+from ml_backend import tables
+from ml_backend.jobs import enqueueing, job_kinds
 from sync.privacy import erasure as privacy
 from sync.privacy.subjects import subject_of
-from sync.tasks import Wish
+from sync.tasks.task_creation import Wish
 from tests.sync.conftest import CALLS as BUNDLED
 from tests.sync.conftest import Service
 
@@ -52,7 +53,7 @@ def test_an_erased_calls_task_drafts_and_annotations_are_gone_in_label_studio_an
     assert len(kept["predictions"]) == 1
 
     with service.context.db.transaction() as connection:
-        jobs.enqueue(connection, jobs.FIND_TASKS, project_id=project.id)
+        enqueueing.enqueue(connection, job_kinds.FIND_TASKS, project_id=project.id)
     service.run_jobs()
     assert service.rows(tables.tasks, id=task.id)[0].state == "deleted"
     assert len(service.there(project)) == 1

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ml_backend import jobs, tables
+from ml_backend import tables
 from ml_backend.calls import ledger
 from ml_backend.calls.events import CallEvent
+from ml_backend.jobs import enqueueing, job_kinds
 from tests.sync.conftest import CALLS, Service
 from tests.sync.outside import Outside
 
@@ -23,7 +24,7 @@ def test_an_object_becomes_the_one_task_of_its_call(request: pytest.FixtureReque
     outside.put("call-recordings", f"export/{SID}.mp3", (CALLS / "en-short-price.mp3").read_bytes())
     outside.put("call-recordings", f"recordings/2026/11/20/{SID}.wav", (CALLS / "en-delivery-noisy.wav").read_bytes())
     with service.context.db.transaction() as connection:
-        jobs.enqueue(connection, jobs.SCAN_BUCKET, key="*:1", bucket="*", full=1)
+        enqueueing.enqueue(connection, job_kinds.SCAN_BUCKET, key="*:1", bucket="*", full=1)
     service.run_jobs()
     event = CallEvent(
         call_sid=SID, source="status_callback", status="completed",

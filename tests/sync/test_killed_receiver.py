@@ -15,10 +15,10 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import jobs, tables
+from ml_backend import tables
+from ml_backend.jobs import enqueueing, job_kinds, runner
 from ml_backend.labelling import configs
-from ml_backend.running import runner
-from sync import pipeline
+from sync.projects import attachment
 from tests.faults import label_studio, world
 from tests.faults.label_studio import FakeLabelStudio
 from tests.faults.storms import supervised
@@ -60,7 +60,7 @@ def there(request: pytest.FixtureRequest, tmp_path: Path, studio: FakeLabelStudi
 def test_a_receiver_killed_under_load_loses_nothing_that_the_next_look_does_not_find(
     there: world.World, studio: FakeLabelStudio
 ) -> None:
-    row_id = pipeline.create(there.context, config=configs.read("original"), title="kills")
+    row_id = attachment.create(there.context, config=configs.read("original"), title="kills")
     project = there.context.db.row(tables.projects, row_id)
     tasks = [studio.add_task(project.ls_project_id, {"audio": f"ftp://nowhere/{n}.wav"}) for n in range(TASKS)]
     settle(there, row_id)
@@ -122,7 +122,9 @@ def act(studio: FakeLabelStudio, chance: random.Random, tasks: list[int], number
 def settle(there: world.World, project_id: int) -> None:
     """All events are read, and one look at what changed."""
     with there.context.db.transaction() as connection:
-        jobs.enqueue(connection, jobs.COMPARE_ANNOTATIONS, key=f"{project_id}:0", project_id=project_id, full=0)
+        enqueueing.enqueue(
+            connection, job_kinds.COMPARE_ANNOTATIONS, key=f"{project_id}:0", project_id=project_id, full=0
+        )
     while (ran := runner.run_due(there.context, wait_s=0)).outcomes:
         assert not ran.failed, ran.failed
 

@@ -12,9 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from ml_backend import rendering
-from ml_backend.labelling import configs, labelconfig
-from ml_backend.transcript import Segment, Transcript
+from ml_backend.asr.transcript import Segment, Transcript
+from ml_backend.labelling import configs, labelconfig, rendering
 from sync.label_studio.client import LabelStudioClient
 from tests.servers.label_studio import EMAIL, LabelStudioServer
 from tests.stack.browser import Annotator, annotator, chromium

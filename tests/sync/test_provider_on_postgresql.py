@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from ml_backend import db, jobs, tables
+from ml_backend import db, tables
+from ml_backend.jobs import enqueueing, job_kinds
 from sync.exotel import account, checkpoints, overdue
 from tests.servers import exotel, postgres
 from tests.sync.provider import SPEECH, beside
@@ -25,7 +26,7 @@ def test_the_whole_story_on_postgresql(tmp_path: Path, monkeypatch: pytest.Monke
             here.provider.add(3, audio=SPEECH + b"3", created=here.now() - timedelta(minutes=30))
             for hours in (2, 24):
                 with here.context.db.transaction() as connection:
-                    jobs.enqueue(connection, jobs.RECONCILE_CALLS, key=str(hours), hours=hours)
+                    enqueueing.enqueue(connection, job_kinds.RECONCILE_CALLS, key=str(hours), hours=hours)
             here.run()
             here.later(minutes=3)
             assert sorted(call.state for call in here.rows(tables.calls)) == ["expected", "fetched", "fetched"]

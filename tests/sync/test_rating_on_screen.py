@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend import jobs, tables
+from ml_backend import tables
+from ml_backend.jobs import enqueueing, job_kinds
 from tests.servers.label_studio import EMAIL, LabelStudioServer
 from tests.stack.browser import Annotator, annotator, chromium
 from tests.sync.conftest import Service
@@ -37,7 +38,7 @@ def test_a_voice_is_rated_with_one_key_for_each_question(service: Service, perso
     outside.scan("training-data")
     service.run_jobs()
     with service.context.db.transaction() as connection:
-        jobs.enqueue(connection, jobs.FEED_RATINGS, key=str(rating.id), project_id=rating.id)
+        enqueueing.enqueue(connection, job_kinds.FEED_RATINGS, key=str(rating.id), project_id=rating.id)
     service.run_jobs()
     [row] = service.rows(tables.tasks)
 

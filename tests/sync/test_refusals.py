@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import db, jobs, tables
-from ml_backend.schedules import SCHEDULES, make_due
+from ml_backend import db, tables
+from ml_backend.jobs import enqueueing, job_kinds
+from ml_backend.jobs.schedules import SCHEDULES, make_due
 from sync.commands import status
-from sync.label_studio.projects import sync_project
-from sync.reconcile import find_tasks
+from sync.projects.project_sync import sync_project
+from sync.projects.task_reconciliation import find_tasks
 from tests.sync.redrafts import Drafted, drafted
 
 NUMBER = 12
@@ -33,7 +34,7 @@ def wanted(world: Drafted) -> None:
         connection.execute(sa.update(tables.recordings).values(derived_key="derived/x/audio.wav"))
         undone = {"delivered_by": None, "delivered_at": None, "confirmed_at": None}
         connection.execute(sa.update(tables.predictions).values(**undone))
-        jobs.enqueue(connection, jobs.CREATE_TASKS, key=str(world.project_id), project_id=world.project_id)
+        enqueueing.enqueue(connection, job_kinds.CREATE_TASKS, key=str(world.project_id), project_id=world.project_id)
     world.studio.tasks.clear()
     world.studio.predictions.clear()
 
@@ -131,22 +132,23 @@ def test_what_was_erased_is_not_opened_again(world: Drafted) -> None:
 
 
 PROJECT_JOBS = (
-    jobs.PUSH_PREDICTIONS, jobs.CREATE_TASKS, jobs.CONFIRM_ANSWERS, jobs.FIND_TASKS, jobs.SYNC_PROJECT,
-    jobs.REDRAFT_PROJECT,
+    job_kinds.PUSH_PREDICTIONS, job_kinds.CREATE_TASKS, job_kinds.CONFIRM_ANSWERS,
+    job_kinds.FIND_TASKS, job_kinds.SYNC_PROJECT,
+    job_kinds.REDRAFT_PROJECT,
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", PROJECT_JOBS, ids=lambda kind: kind.name)
-def test_a_project_that_was_deleted_ends_in_its_row_whoever_notices(world: Drafted, kind: jobs.JobKind) -> None:
+def test_a_project_that_was_deleted_ends_in_its_row_whoever_notices(world: Drafted, kind: job_kinds.JobKind) -> None:
     wanted(world)
-    if kind is jobs.REDRAFT_PROJECT:
+    if kind is job_kinds.REDRAFT_PROJECT:
         with world.context.db.transaction() as connection:
             connection.execute(sa.update(tables.tasks).values(state="annotated"))
             connection.execute(sa.update(tables.projects).values(next_draft_label="draft-2"))
-    if kind is jobs.PUSH_PREDICTIONS:
+    if kind is job_kinds.PUSH_PREDICTIONS:
         with world.context.db.transaction() as connection:
             connection.execute(sa.update(tables.tasks).values(state="open", ls_task_id=tables.tasks.c.id))
-    if kind is jobs.CONFIRM_ANSWERS:
+    if kind is job_kinds.CONFIRM_ANSWERS:
         with world.context.db.transaction() as connection:
             connection.execute(sa.update(tables.tasks).values(state="open", ls_task_id=tables.tasks.c.id))
             answered = {"delivered_by": "answer", "delivered_at": label_studio_time()}
@@ -154,12 +156,14 @@ def test_a_project_that_was_deleted_ends_in_its_row_whoever_notices(world: Draft
     world.studio.projects.clear()
     world.studio.tasks.clear()
     with world.context.db.transaction() as connection:
-        jobs.enqueue(connection, kind, key="x", project_id=world.project_id)
+        enqueueing.enqueue(connection, kind, key="x", project_id=world.project_id)
     world.run(kind.name)
     row = world.project()
-    if kind is not jobs.CONFIRM_ANSWERS:  # a task's predictions are an empty list whether there is a project or not
+    if (
+        kind is not job_kinds.CONFIRM_ANSWERS
+    ):  # a task's predictions are an empty list whether there is a project or not
         assert (row.state, row.reason_code) == ("missing", "project-missing")
-    world.run(*jobs.KINDS)
+    world.run(*job_kinds.KINDS)
     ended = {job.state for job in rows(world, tables.jobs) if job.name in {each.name for each in PROJECT_JOBS}}
     assert "failed" not in ended
 
@@ -197,7 +201,7 @@ def test_a_project_that_never_was_ends_in_its_row_too(world: Drafted) -> None:
     values = {"instance_url": world.studio.url, "ls_project_id": 987_654}
     with world.context.db.transaction() as connection:
         made, _ = db.insert_once(connection, tables.projects, values, key=("instance_url", "ls_project_id"))
-        jobs.enqueue(connection, jobs.SYNC_PROJECT, key=str(made), project_id=made)
+        enqueueing.enqueue(connection, job_kinds.SYNC_PROJECT, key=str(made), project_id=made)
     world.run("sync-project")
     assert world.row(tables.projects, made).state == "missing"
     assert {job.state for job in rows(world, tables.jobs) if job.name == "sync-project"} == {"done"}
@@ -209,14 +213,14 @@ def _about(world: Drafted, job_id: int, project_id: int) -> bool:
 
 
 def test_a_missing_project_is_let_go_without_an_error(world: Drafted) -> None:
-    from sync import pipeline
+    from sync.projects import attachment
 
     number = world.project().ls_project_id
     world.studio.projects.clear()
     for table in (world.studio.backends, world.studio.webhooks, world.studio.storages):
         table.clear()
     sync_project(world.context, world.project_id)
-    assert pipeline.detach(world.context, number)
+    assert attachment.detach(world.context, number)
     assert world.project().state == "detached"
 
 
@@ -229,7 +233,7 @@ def test_fifty_that_fail_for_ever_keep_nobody_from_its_turn(world: Drafted) -> N
     with world.context.db.transaction() as connection:
         for _ in range(30):
             failed(connection, next(numbers))
-    [schedule] = [each for each in SCHEDULES if each.kind is jobs.INGEST_RECORDING]
+    [schedule] = [each for each in SCHEDULES if each.kind is job_kinds.INGEST_RECORDING]
     seen: set[int] = set()
     for _ in range(2):
         made = make_due(world.context.db, schedule)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from sync.label_studio.streams import TAB
-from sync.tasks import Wish
+from sync.tasks.task_creation import Wish
 from tests.servers.label_studio import EMAIL, LabelStudioServer
 from tests.stack.browser import Annotator, annotator, chromium
 from tests.sync.conftest import Service

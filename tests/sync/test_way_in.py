@@ -79,7 +79,7 @@ def test_a_call_that_ends_becomes_a_task_with_its_transcript_and_its_audio_is_ke
 def test_a_call_nobody_reported_is_found_in_the_listing_and_goes_the_same_way(
     taking_calls: Service, provider: exotel.Exotel
 ) -> None:
-    from ml_backend import jobs
+    from ml_backend.jobs import enqueueing, job_kinds
 
     service = taking_calls
     project = service.project()
@@ -89,7 +89,7 @@ def test_a_call_nobody_reported_is_found_in_the_listing_and_goes_the_same_way(
     provider.add(9, created=an_hour_ago, status="no-answer")
 
     with service.context.db.transaction() as connection:
-        jobs.enqueue(connection, jobs.RECONCILE_CALLS, hours=2)
+        enqueueing.enqueue(connection, job_kinds.RECONCILE_CALLS, hours=2)
     service.run_jobs()
 
     assert [len(task["predictions"]) for task in service.there(project)] == [1]

@@ -10,15 +10,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import manifest, registry, tables
+from ml_backend import tables
+from ml_backend.asr.transcript import Segment, Transcript
 from ml_backend.context import Context
-from ml_backend.manifest import Window
-from ml_backend.registry import Version
-from ml_backend.transcript import Segment, Transcript
+from ml_backend.models import manifest, registry
+from ml_backend.models.manifest import Window
+from ml_backend.models.registry import Version
 from tests.training import spoken
 from tests.training.spoken import Line
-from training import evaluation, listening
-from training.evaluation import Evaluation
+from training.evaluation import evaluation, test_transcription
+from training.evaluation.evaluation import Evaluation
 from training.scoring.scores import scores
 
 LANGUAGES = ("hi", "hi", "hi", "mr", "mr", "en")
@@ -70,14 +71,16 @@ def crown(context: Context, champion: Version) -> None:
 def heard(context: Context, by: Version, dataset_id: int, ear: Ear, *, seed: int = 1) -> Evaluation:
     """As an evaluation would have left it."""
     draw, every = random.Random(seed), []
-    from training import dataset
+    from training.datasets import dataset
 
     for line in dataset.read(context, dataset_id, "test"):
         rate = ear.by_language.get(line["language"], ear.wrong)
         words = [word if draw.random() >= rate else f"x{word}" for word in line["text"].split()]
         text = "" if draw.random() < ear.empty else " ".join(words)
         # a line stands for a minute of a call, so that words and seconds are in proportion
-        every.append(listening.utterance({**line, "end_s": line["start_s"] + 8.0}, transcript(text, line["language"])))
+        every.append(
+            test_transcription.utterance({**line, "end_s": line["start_s"] + 8.0}, transcript(text, line["language"]))
+        )
     clips = [{**one, "words": count} for one, count in zip(SILENT, ear.silence, strict=True)]
     found = {
         **scores(every), "self_check": ear.self_check, "left_out": {"learnt_from": 0, "audio_missing": 0},

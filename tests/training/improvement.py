@@ -11,18 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml_backend import registry
+from ml_backend.asr.engine import Request, Transcriber
+from ml_backend.asr.transcript import DecodingProfile, Transcript
 from ml_backend.context import Context
-from ml_backend.engine import Request, Transcriber
-from ml_backend.transcript import DecodingProfile, Transcript
+from ml_backend.models import registry
 from tests.training import spoken
 from tests.training.spoken import Line
-from training import normalize, runs
-from training.arguments import Arguments
-from training.bundled import new_domain
-from training.bundled.new_domain import Clip
-from training.scoring import bootstrap, counts
+from training.demo_model import new_domain
+from training.demo_model.new_domain import Clip
+from training.runs import execution
+from training.runs.arguments import Arguments
+from training.scoring import bootstrap, error_counts
 from training.scoring.bootstrap import Interval
+from training.text import readings
 
 OLD_TEST = 200  # clips: a rise of three points is told from luck
 OPTIONS: dict[str, Any] = {
@@ -69,8 +70,8 @@ def measured(
     new_id = spoken.dataset_of(context, "new", _lines(new), scratch / "new")
     old_id = spoken.dataset_of(context, "old", _lines(old), scratch / "old")
     arguments = Arguments(**{**OPTIONS, "replay_dataset_id": old_id, "seed": seed, **changed})
-    run_id = runs.create(context, new_id, arguments, who="a test", why="does it learn")
-    version = runs.execute(context, run_id)
+    run_id = execution.create(context, new_id, arguments, who="a test", why="does it learn")
+    version = execution.execute(context, run_id)
     assert version is not None
     tested = [
         list(new_domain.new_calls("test", test, seed=seed)), list(new_domain.old_calls("test", OLD_TEST, seed=seed))
@@ -92,7 +93,8 @@ def _compared(clips: list[Clip], before: list[str], after: list[str]) -> tuple[f
     rows = []
     for clip, old, new in zip(clips, before, after, strict=True):
         was, now = (
-            counts.count(clip.text, text, normaliser=normalize.INDIC, language=clip.language) for text in (old, new)
+            error_counts.count(clip.text, text, normaliser=readings.INDIC, language=clip.language)
+            for text in (old, new)
         )
         rows.append((clip.call, (was.word_edits.total, now.word_edits.total, was.words)))
     sums = bootstrap.by_call(rows)

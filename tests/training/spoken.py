@@ -13,8 +13,7 @@ import numpy as np
 from ml_backend import db, tables
 from ml_backend.context import Context, open_context
 from ml_backend.settings import Settings
-from training import dataset
-from training.export import audio, manifest
+from training.datasets import clip_audio, dataset, dataset_manifest
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,10 @@ def dataset_of(context: Context, name: str, lines: Iterable[Line], scratch: Path
     context.store.ensure_bucket(bucket)
     bodies = []
     for line in lines:
-        wav = audio.wav((np.clip(line.wave, -1, 1) * 32767).astype("<i2").tobytes())
+        wav = clip_audio.wav((np.clip(line.wave, -1, 1) * 32767).astype("<i2").tobytes())
         sha = hashlib.sha256(wav).hexdigest()
-        if context.store.stat(bucket, audio.public_key(sha)) is None:
-            context.store.put_bytes(bucket, audio.public_key(sha), wav)
+        if context.store.stat(bucket, clip_audio.public_key(sha)) is None:
+            context.store.put_bytes(bucket, clip_audio.public_key(sha), wav)
         digest = hashlib.sha256(f"{sha}{line.text}{line.language}".encode()).hexdigest()
         bodies.append(
             {
@@ -59,7 +58,7 @@ def dataset_of(context: Context, name: str, lines: Iterable[Line], scratch: Path
                 "selection_reason": None, "selection_probability": None, **changed,
             }
         )  # fmt: skip
-    with manifest.Writer(scratch) as writer:
+    with dataset_manifest.Writer(scratch) as writer:
         for body in sorted(bodies, key=lambda one: (one["audio_sha256"], one["start_s"], one["digest"])):
             writer.add(body)
         written = writer.close()

@@ -14,20 +14,23 @@ from typing import Any
 
 import pytest
 
-from ml_backend import cli, devices, material, registry
+from ml_backend import cli
 from ml_backend.context import Context
 from ml_backend.errors import PermanentError, RetryableError
+from ml_backend.jobs import devices
+from ml_backend.models import registry
 from ml_backend.tables import model_versions, runs
+from ml_backend.views import training_progress
 from tests.training import spoken
 from tests.training.spoken import Line
-from training import following
-from training import runs as training_runs
-from training.arguments import Arguments
-from training.bundled.places import MODEL_FOLDER, TWIN_FOLDER
-from training.scoring import fitness
-from training.scoring.rules import Rules
-from training.trainers.asr import export, parity
-from training.workspace import Workspace
+from training.evaluation import fitness
+from training.evaluation.gate_rules import Rules
+from training.runs import execution as training_runs
+from training.runs import trainer_process
+from training.runs.arguments import Arguments
+from training.runs.bundled_places import MODEL_FOLDER, TWIN_FOLDER
+from training.runs.workspace import Workspace
+from training.trainers.asr import artefacts, parity
 
 PARITY = {
     "clips": 60, "words": 400, "word_edits": 40, "difference": 0.1, "bound": 0.03, "wer_trained": 0.2,
@@ -63,17 +66,17 @@ def trainer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **result: Any) -> N
                 "name": plan["name"], "languages": tuple(plan["languages"]), "trained_on": plan["trained_on"],
                 "window": training_runs._base_of(plan).window,
             }  # fmt: skip
-            export.describe(workspace.weights, **described)
+            artefacts.describe(workspace.weights, **described)
             shutil.copytree(MODEL_FOLDER, workspace.model)
             (workspace.model / "manifest.json").unlink()
-            made = export.describe(workspace.model, **described)
+            made = artefacts.describe(workspace.model, **described)
             told = json.loads((tmp_path / "result.json").read_text())
             (tmp_path / "result.json").write_text(json.dumps({"model_version": made.model_version, **told}))
             workspace.write_learnt(LEARNT)
         copy = f"import shutil; shutil.copy({str(tmp_path / 'result.json')!r}, {str(workspace.folder)!r})"
         return [sys.executable, "-c", copy]
 
-    monkeypatch.setattr(following, "_command", command)
+    monkeypatch.setattr(trainer_process, "_command", command)
 
 
 def again(tmp_path: Path, **changed: Any) -> None:
@@ -154,7 +157,7 @@ def test_a_failure_that_stays_keeps_a_whole_checkpoint_and_says_how_to_go_on(con
         )
         return ["/bin/sh", "-c", f"mv {workspace.folder}/kept.json {workspace.folder}/result.json"]
 
-    monkeypatch.setattr(following, "_command", lambda workspace: _after_unlink(workspace, command))
+    monkeypatch.setattr(trainer_process, "_command", lambda workspace: _after_unlink(workspace, command))
     with pytest.raises(PermanentError):
         training_runs.execute(context, run_id)
     row = context.db.row(runs, run_id)
@@ -182,12 +185,12 @@ def test_a_run_whose_process_is_gone_is_not_shown_as_running(context, run_id, tm
     with devices.held(context, devices.here("cpu"), f"run-{run_id}"):  # its lease outlives a killed process
         assert training_runs.state_of(context, row) == "interrupted"
     with context.db.reading() as connection:
-        [shown] = material.facts(connection, threshold=10)["running"]
+        [shown] = training_progress.facts(connection, threshold=10)["running"]
     assert shown["state"] == "interrupted"
 
 
 def test_a_run_that_a_passing_trouble_ends_is_interrupted_and_says_so(context, run_id, monkeypatch):
-    monkeypatch.setattr(following, "_command", lambda workspace: ["/bin/sh", "-c", "exit 3"])
+    monkeypatch.setattr(trainer_process, "_command", lambda workspace: ["/bin/sh", "-c", "exit 3"])
     with pytest.raises(RetryableError):
         training_runs.execute(context, run_id)
     row = context.db.row(runs, run_id)

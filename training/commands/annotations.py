@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from ml_backend import annotations as reading
-from ml_backend import log, projects, settings, tables
+from ml_backend import log, settings, tables
 from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
+from ml_backend.labelling import project_rows
+from ml_backend.views import annotation_views as reading
 from training.commands import annotation_summary, gold
-from training.quality.reading import Scope
+from training.quality.reviews import Scope
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="What people wrote, and how good it is.")
 app.add_typer(gold.app, name="gold")
@@ -148,7 +149,7 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _row_of(context: Context, ls_project_id: int | None) -> int | None:
-    return None if ls_project_id is None else projects.row_of(context, ls_project_id)
+    return None if ls_project_id is None else project_rows.row_of(context, ls_project_id)
 
 
 def _since(days: int | None) -> datetime | None:

@@ -16,9 +16,8 @@ from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
 from ml_backend.tables import datasets
-from training import dataset
 from training.commands.export import told
-from training.export import manifest
+from training.datasets import dataset, dataset_manifest
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Datasets: list, show, compare.")
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -113,7 +112,7 @@ def diff(
     shown: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="kaan-diff-") as folder:
         files = [dataset.manifest_file(context, row, Path(folder)) for row in (first, second)]
-        for what, line in manifest.difference(manifest.read(files[0]), manifest.read(files[1])):
+        for what, line in dataset_manifest.difference(dataset_manifest.read(files[0]), dataset_manifest.read(files[1])):
             numbers[f"{what} in {line['split']}"] += 1
             if len(shown) < _MOST_SHOWN:
                 names = ("id", "audio_sha256", "start_s", "end_s", "split", "text")

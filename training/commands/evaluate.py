@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
-from ml_backend import amounts, default_model, registry, settings
+from ml_backend import amounts, settings
 from ml_backend.commands import printing
 from ml_backend.context import open_context
-from training import dataset as datasets
-from training import evaluation, promotion
+from ml_backend.models import registry
+from ml_backend.serving import default_model
+from training.datasets import dataset as datasets
+from training.evaluation import evaluation
+from training.promotion import promotion
 
 
 def evaluate(

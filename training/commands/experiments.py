@@ -9,12 +9,13 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 import typer
 
-from ml_backend import amounts, registry, routing, settings, tables
+from ml_backend import amounts, settings, tables
 from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput, PermanentError
+from ml_backend.models import registry, routing
 from ml_backend.tables import experiments
-from training.experiments import watching
+from training.experiments import experiment_watch
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Compare two model versions on real calls.")
 
@@ -49,8 +50,8 @@ def start(
             "rolled-back", f"{challenger} was rolled back.", "Train a new version; this one was found wanting."
         )
     registry.verified(context, version)
-    watching.watch_experiments(context)  # one whose champion serves no more ends now
-    if watching.is_running(context, language):
+    experiment_watch.watch_experiments(context)  # one whose champion serves no more ends now
+    if experiment_watch.is_running(context, language):
         raise PermanentError(
             "experiment-running", "Another experiment is running.", "`experiments list`, then `experiments stop NAME`."
         )
@@ -60,10 +61,10 @@ def start(
     if context.db.rows(sa.select(experiments.c.id).where(experiments.c.name == name)):
         raise PermanentError("experiment-known", f"There was an experiment {name!r}.", "Give another --name.")
     kind = routing.SHADOW if shadow else routing.AB
-    planned = watching.plan(
+    planned = experiment_watch.plan(
         context, version, name=name, share=share, who="command", kind=kind, language=language, days=days
     )
-    watching.begin(context, planned)
+    experiment_watch.begin(context, planned)
     _say(context, name, as_json=as_json)
 
 
@@ -96,8 +97,8 @@ def show(name: Name, as_json: AsJson = False) -> None:
     """
     context = open_context(settings.load())
     row = _find(context, name)
-    if row.state == watching.RUNNING:
-        watching.look(context, row)
+    if row.state == experiment_watch.RUNNING:
+        experiment_watch.look(context, row)
     _say(context, name, as_json=as_json)
 
 
@@ -109,10 +110,10 @@ def stop(name: Name, as_json: AsJson = False) -> None:
     """
     context = open_context(settings.load())
     row = _find(context, name)
-    if row.state == watching.RUNNING:
-        watching.look(context, row)
+    if row.state == experiment_watch.RUNNING:
+        experiment_watch.look(context, row)
         with context.db.transaction() as connection:
-            watching.stop(connection, row, who="command")
+            experiment_watch.stop(connection, row, who="command")
     _say(context, name, as_json=as_json)
 
 

@@ -10,13 +10,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ml_backend import amounts, jobs, settings
+from ml_backend import amounts, settings
 from ml_backend.context import Context, open_context
-from ml_backend.running import processes
+from ml_backend.jobs import enqueueing, job_kinds, processes
 from ml_backend.tables import datasets
-from training import dataset
-from training.export import folders, hub, renderings
-from training.export.filters import CONSENT, Filters
+from training.datasets import dataset, folders, hub, renderings
+from training.datasets.filters import CONSENT, Filters
 
 
 def export(
@@ -48,8 +47,8 @@ def export(
     if later:
         with context.db.transaction() as connection:
             chosen = {"name": name, "forms": form, **filters.to_json()}
-            job_id = jobs.enqueue(connection, jobs.EXPORT_DATASET, key=name, **chosen)
-        waits = processes.waits_for(context.db, jobs.EXPORT_DATASET.queue)
+            job_id = enqueueing.enqueue(connection, job_kinds.EXPORT_DATASET, key=name, **chosen)
+        waits = processes.waits_for(context.db, job_kinds.EXPORT_DATASET.queue)
         typer.echo(json.dumps({"job": job_id}) if as_json else f"Job {job_id} exports {name}. {waits}".rstrip())
         return
     dataset_id = _run(context, name, filters, tuple(form.split(",")), quiet=as_json)

@@ -11,7 +11,7 @@ from ml_backend import log, settings
 from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
-from training.quality import gold, reading
+from training.quality import gold_tasks, reviews
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Tasks whose answer is known.")
 
@@ -34,9 +34,9 @@ def add(
     if (text is None) == (annotation is None):
         raise InvalidInput("one-answer", "Give the answer in one way.", "Give either --text or --annotation.")
     with _open().db.transaction() as connection:
-        task_id = gold.task_of(connection, task, project)
-        known = text if text is not None else gold.text_of(connection, annotation or 0, task_id)
-        row = gold.plant(connection, task_id, known, people=people)
+        task_id = gold_tasks.task_of(connection, task, project)
+        known = text if text is not None else gold_tasks.text_of(connection, annotation or 0, task_id)
+        row = gold_tasks.plant(connection, task_id, known, people=people)
     typer.echo(f"Task {task} is a gold task, to be answered by {row.overlap}: {row.gold_text}")
 
 
@@ -47,7 +47,7 @@ def remove(task: Task, project: Project = None) -> None:
     Example: python -m ml_backend annotations gold remove 34
     """
     with _open().db.transaction() as connection:
-        gold.remove(connection, gold.task_of(connection, task, project))
+        gold_tasks.remove(connection, gold_tasks.task_of(connection, task, project))
     typer.echo(f"Task {task} is no gold task any more.")
 
 
@@ -58,7 +58,7 @@ def list_gold(as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
     Example: python -m ml_backend annotations gold list
     """
     with _open().db.reading() as connection:
-        found = gold.tasks_of(connection, reading.reviews(connection))
+        found = gold_tasks.tasks_of(connection, reviews.reviews(connection))
     if as_json:
         typer.echo(json.dumps({"gold": found}, ensure_ascii=False))
         return

@@ -10,12 +10,13 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 import typer
 
-from ml_backend import jobs as job_kinds
-from ml_backend import projects, settings, tables
+from ml_backend import settings, tables
 from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
-from training.hotwords import job, reading, words
+from ml_backend.jobs import enqueueing
+from ml_backend.labelling import project_rows
+from training.hotwords import draft_pairs, hotword_jobs, hotword_rows
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Words that people correct again and again.")
 
@@ -41,9 +42,9 @@ def list_words(
     Example: python -m ml_backend hotwords list --language hi --state suggested
     """
     for one in state or ():
-        if one not in words.STATES:
+        if one not in hotword_rows.STATES:
             raise InvalidInput(
-                "unknown-state", f"There is no state {one[:20]!r}.", f"Known: {', '.join(words.STATES)}."
+                "unknown-state", f"There is no state {one[:20]!r}.", f"Known: {', '.join(hotword_rows.STATES)}."
             )
     context = open_context(settings.load())
     row_id = _row_of(context, project)
@@ -51,8 +52,8 @@ def list_words(
         every = sa.select(tables.projects.c.id)
         every = every if row_id is None else every.where(tables.projects.c.id == row_id)
         for row in context.db.rows(every.order_by(tables.projects.c.id)):
-            job.collect(context, row.id)
-    found = reading.listed(context, states=tuple(state or ()), project_id=row_id, language=language)
+            hotword_jobs.collect(context, row.id)
+    found = draft_pairs.listed(context, states=tuple(state or ()), project_id=row_id, language=language)
     if as_json:
         typer.echo(json.dumps({"hotwords": found}, ensure_ascii=False))
         return
@@ -63,7 +64,7 @@ def list_words(
             "No word is on the list: it takes corrections of the same word in three recordings, by two callers."
         )
         printing.say("Corrections are counted every 15 minutes; `hotwords list --refresh` does it now.")
-    elif any(one["state"] == words.SUGGESTED for one in found):
+    elif any(one["state"] == hotword_rows.SUGGESTED for one in found):
         printing.say("Next: `hotwords approve ID --wait` hears recent calls with the word, and uses it if that helps.")
 
 
@@ -84,22 +85,22 @@ def approve(
     row_id = _row_of(context, project)
     with context.db.transaction() as connection:
         if row_id is not None and language is not None and not word.isdigit():
-            row = words.add(connection, word, project_id=row_id, language=language)
+            row = hotword_rows.add(connection, word, project_id=row_id, language=language)
         else:
-            row = words.find(connection, word, project_id=row_id, language=language)
-        job_id = words.approve(connection, row, who=who)
+            row = hotword_rows.find(connection, word, project_id=row_id, language=language)
+        job_id = hotword_rows.approve(connection, row, who=who)
     if wait:
         _wait(context, job_id)
-    told = reading.shown(context, row.id)
+    told = draft_pairs.shown(context, row.id)
     if as_json:
         typer.echo(json.dumps({**told, "job": job_id}, ensure_ascii=False))
-    elif told["state"] == words.CHECKING:
+    elif told["state"] == hotword_rows.CHECKING:
         typer.echo(
             f"{told['word']} is being checked on recent calls (job {job_id}); `hotwords list` says what came of it."
         )
     else:
         _print(told)
-    if told["state"] == words.REFUSED:
+    if told["state"] == hotword_rows.REFUSED:
         raise typer.Exit(1)
 
 
@@ -112,24 +113,24 @@ def remove(word: Word, who: Who, project: Project = None, language: Language = N
     context = open_context(settings.load())
     row_id = _row_of(context, project)
     with context.db.transaction() as connection:
-        row = words.find(connection, word, project_id=row_id, language=language)
-        words.remove(connection, row, who=who)
-    told = reading.shown(context, row.id)
-    in_use = row.state == words.APPROVED
+        row = hotword_rows.find(connection, word, project_id=row_id, language=language)
+        hotword_rows.remove(connection, row, who=who)
+    told = draft_pairs.shown(context, row.id)
+    in_use = row.state == hotword_rows.APPROVED
     sentence = f"{row.word} is out of use. Open drafts follow." if in_use else f"{row.word} is off the list."
     typer.echo(json.dumps(told, ensure_ascii=False) if as_json else sentence)
 
 
 def _wait(context: Context, job_id: int) -> None:
     """Until the check has ended: a transcribe worker runs it."""
-    while (row := job_kinds.show(context.db, job_id)).state != "done":
+    while (row := enqueueing.show(context.db, job_id)).state != "done":
         if row.state in ("failed", "quarantined", "cancelled"):
             raise InvalidInput("check-failed", f"The check failed: {row.error}", row.next_step or "See `jobs show`.")
         time.sleep(POLL_S)
 
 
 def _row_of(context: Context, ls_project_id: int | None) -> int | None:
-    return None if ls_project_id is None else projects.row_of(context, ls_project_id)
+    return None if ls_project_id is None else project_rows.row_of(context, ls_project_id)
 
 
 def _print(one: dict[str, Any]) -> None:

@@ -10,13 +10,16 @@ from typing import Annotated, Any
 
 import typer
 
-from ml_backend import adoption, default_model, registry, settings, versions
+from ml_backend import settings
 from ml_backend.commands import printing
 from ml_backend.context import open_context
 from ml_backend.errors import InvalidInput
-from training import dataset as datasets
-from training import judgements, promotion
-from training import runs as training_runs
+from ml_backend.models import registry
+from ml_backend.serving import adoption, default_model
+from ml_backend.views import version_views
+from training.datasets import dataset as datasets
+from training.promotion import judgements, promotion
+from training.runs import execution as training_runs
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Model versions, and what is known of them.")
 
@@ -35,7 +38,7 @@ def list_(
     """
     context = open_context(settings.load())
     default_model.ensure(context)
-    found = versions.every(context, limit=limit)
+    found = version_views.every(context, limit=limit)
     if as_json:
         typer.echo(json.dumps({"models": found}, ensure_ascii=False, default=str))
         return
@@ -58,7 +61,7 @@ def show(version: Name, as_json: AsJson = False) -> None:
     Example: python -m ml_backend models show kaan-tiny-44e83820
     """
     context = open_context(settings.load())
-    found = versions.one(context, version)
+    found = version_views.one(context, version)
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False, default=str))
         return

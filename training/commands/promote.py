@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from ml_backend import registry, settings
+from ml_backend import settings
 from ml_backend.commands import printing
 from ml_backend.context import open_context
 from ml_backend.errors import InvalidInput, PermanentError
-from training import dataset as datasets
-from training import promotion
-from training.judgements import PAGE, REPORT
+from ml_backend.models import registry
+from training.datasets import dataset as datasets
+from training.promotion import promotion
+from training.promotion.judgements import PAGE, REPORT
 
 REFUSED = 3
 WHO = "command line"

@@ -9,16 +9,18 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 import typer
 
-from ml_backend import devices, settings
+from ml_backend import settings
 from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput, RetryableError
-from ml_backend.running import processes as alive
+from ml_backend.jobs import devices
+from ml_backend.jobs import processes as alive
 from ml_backend.tables import runs
-from training import dataset as datasets
-from training import following, threshold
-from training import runs as training_runs
-from training.arguments import METHODS, PRECISIONS, QUANTIZATIONS, TRACKERS, Arguments
+from training.datasets import dataset as datasets
+from training.runs import execution as training_runs
+from training.runs import trainer_process
+from training.runs.arguments import METHODS, PRECISIONS, QUANTIZATIONS, TRACKERS, Arguments
+from training.schedule import threshold
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Fine-tune models on datasets.")
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -48,7 +50,9 @@ def asr(
     quantization: Annotated[str, typer.Option(help=f"{', '.join(QUANTIZATIONS)}.")] = _USUAL.quantization,
     report_to: Annotated[str, typer.Option(help=f"{', '.join(TRACKERS)}.")] = _USUAL.report_to,
     seed: Annotated[int, typer.Option(help="Same seed, same order of the data.")] = _USUAL.seed,
-    option: Annotated[list[str] | None, typer.Option(help="Any other of training/arguments.py: name=value.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="Any other of training/runs/arguments.py: name=value.")
+    ] = None,
     why: Annotated[str, typer.Option(help="Kept with the run.")] = "asked on the command line",
     job: Annotated[bool, typer.Option("--job", help="Leave it to the training worker.")] = False,
     as_json: AsJson = False,
@@ -86,7 +90,9 @@ def resume(
     accumulation: Annotated[int | None, typer.Option(help="Batches added up before each step.")] = None,
     gradient_checkpointing: Annotated[bool, typer.Option(help="Less memory, a third more time.")] = False,
     quantization: Annotated[str | None, typer.Option(help="Another form to serve, where that one failed.")] = None,
-    option: Annotated[list[str] | None, typer.Option(help="Any other of training/arguments.py: name=value.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="Any other of training/runs/arguments.py: name=value.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Go on with a run that was killed, did not fit or is not served: nothing it has learnt is learnt again.
@@ -131,7 +137,8 @@ def list_(
     lines = [
         (
             str(row.id), row.kind, training_runs.state_of(context, row), row.base_version or "",
-            following.sentence(row.progress) if row.progress else "", training_runs.version_of(context, row.id) or "",
+            trainer_process.sentence(row.progress) if row.progress else "",
+            training_runs.version_of(context, row.id) or "",
             row.reason or row.why or "",
         )
         for row in found

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from ml_backend import amounts, material, settings
+from ml_backend import amounts, settings
 from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
+from ml_backend.views import training_progress
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="When models are trained, and what for.")
 
@@ -38,7 +39,9 @@ def read(context: Context) -> dict[str, Any]:
     """What the screen shows."""
     with context.db.reading() as connection:
         settings = context.settings
-        return material.facts(connection, threshold=settings.training_threshold, weekly=settings.training_weekly)
+        return training_progress.facts(
+            connection, threshold=settings.training_threshold, weekly=settings.training_weekly
+        )
 
 
 def _plain(value: Any) -> str:

@@ -15,11 +15,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import routing
+from ml_backend.models import routing
 from ml_backend.tables import annotations as annotation_rows
 from ml_backend.tables import calls, experiments, predictions, recordings, tasks, transcriptions
-from training.quality.reading import Review, reviews
-from training.scoring import counts
+from training.quality.reviews import Review, reviews
+from training.scoring import error_counts
 
 NORMALISER = "indic@1"  # as in annotations.measures
 CHAMPION, CHALLENGER = routing.CHAMPION, routing.CHALLENGER
@@ -146,7 +146,7 @@ def _shadow_edits(connection: Connection, experiment: sa.Row[Any], task: sa.Row[
     text = connection.execute(sa.select(annotation_rows.c.text).where(annotation_rows.c.id == review.id)).scalar()
     if heard is None:
         return None
-    said = counts.count(
+    said = error_counts.count(
         str(text or ""), _within(heard, task.start_s, task.end_s), normaliser=NORMALISER, language=review.language
     )
     return said.word_edits.total

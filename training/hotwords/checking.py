@@ -19,15 +19,16 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from ml_backend import audio, corrections
+from ml_backend.asr import corrections
+from ml_backend.asr.corrections import fold
+from ml_backend.asr.engine import Request, Transcriber
+from ml_backend.asr.transcript import DecodingProfile, Transcript
+from ml_backend.audio import decoding
 from ml_backend.context import Context
-from ml_backend.corrections import fold
-from ml_backend.engine import Request, Transcriber
 from ml_backend.tables import recordings, samples
-from ml_backend.transcript import DecodingProfile, Transcript
-from training import normalize
-from training.hotwords.words import BOTH, CORRECTION, PROMPT
-from training.scoring.counts import Counts, count
+from training.hotwords.hotword_rows import BOTH, CORRECTION, PROMPT
+from training.scoring.error_counts import Counts, count
+from training.text import readings
 
 MOST_S = 300.0  # of audio: a check is done in minutes on a CPU with a large model
 SHARE_WITH_WORD = 0.5  # of that time, at most, for places where the word is said
@@ -115,7 +116,7 @@ def judge(
         "forms": list(forms),
         "seconds": round(sum(place.end_s - place.start_s for place in chosen), 1),
         "places": len(chosen),
-        "normaliser": normalize.INDIC,
+        "normaliser": readings.INDIC,
         "ways": {name: _numbers(*scores) for name, scores in told_of.items()},
     }
     return decide(word, numbers)
@@ -167,7 +168,7 @@ def _clips(context: Context, chosen: Sequence[Place]) -> Iterator[npt.NDArray[np
     bucket = context.settings.audio_bucket
     for place in chosen:
         with _local(context, bucket, place.derived_key) as path:
-            samples_, _ = audio.read_wav(path, start_s=place.start_s, end_s=place.end_s)
+            samples_, _ = decoding.read_wav(path, start_s=place.start_s, end_s=place.end_s)
         yield samples_[min(place.channel, len(samples_) - 1)][None, :]
 
 
@@ -196,7 +197,7 @@ def _scored(chosen: Sequence[Place], heard: Sequence[str], language: str) -> tup
     """Pooled counts (where the word is said, elsewhere)."""
     here, elsewhere = Counts(), Counts()
     for place, text in zip(chosen, heard, strict=True):
-        found = count(place.text, text, normaliser=normalize.INDIC, language=language)
+        found = count(place.text, text, normaliser=readings.INDIC, language=language)
         if place.has_word:
             here += found
         else:

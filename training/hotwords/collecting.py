@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from ml_backend.corrections import MOST_WORDS, fold
-from training.normalisation.writing import strict
+from ml_backend.asr.corrections import MOST_WORDS, fold
 from training.scoring.blocks import Block, blocks
+from training.text.writing import strict
 
 LEAST_RECORDINGS = 3
 LEAST_CALLERS = 2  # what one person alone says, such as their own name, is nobody else's word

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from training.quality.figures import rate, share
-from training.quality.reading import Pair
+from training.quality.reviews import Pair
 
 
 def measure(pairs: Sequence[Pair]) -> dict[str, Any]:

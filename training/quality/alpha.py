@@ -13,7 +13,7 @@ from typing import Any
 import krippendorff
 
 from training.quality.figures import TOO_FEW
-from training.quality.reading import Review
+from training.quality.reviews import Review
 
 LEAST_TASKS = 10  # with at least two answers
 

@@ -25,9 +25,9 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import material
 from ml_backend.tables import recordings, samples
-from training.normalisation import writing
+from ml_backend.views import training_progress
+from training.text import writing
 
 MINIMA = 96
 LEAST_TRIPLES = 6  # that few other calls have; a call of fewer cannot be told from others
@@ -234,7 +234,7 @@ def _spoken(project_id: int | None) -> sa.Select[Any]:
         sa.select(samples.c.id)
         .select_from(samples)
         .join(recordings, recordings.c.id == samples.c.recording_id)
-        .where(samples.c.state == "accepted", recordings.c.state.not_in(material.GONE))
+        .where(samples.c.state == "accepted", recordings.c.state.not_in(training_progress.GONE))
     )
     return statement if project_id is None else statement.where(samples.c.project_id == project_id)
 

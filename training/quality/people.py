@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from training.quality import agreement, drafts, gold, rejection, review_time
-from training.quality.reading import Pair, Review
+from training.quality import agreement, draft_quality, gold_tasks, rejection, review_time
+from training.quality.reviews import Pair, Review
 from training.quality.stamping import Findings
 
 
@@ -23,8 +23,8 @@ def table(reviews: Sequence[Review], pairs: Sequence[Pair], found: Findings) -> 
 def _line(who: int | None, mine: Sequence[Review], pairs: Sequence[Pair], found: Findings) -> dict[str, Any]:
     answered = [each for each in mine if each.answered]
     between = agreement.measure(agreement.of_person(pairs, who))
-    against = gold.measure(mine)
-    work = drafts.measure(drafts.judged(mine))
+    against = gold_tasks.measure(mine)
+    work = draft_quality.measure(draft_quality.judged(mine))
     return {
         "annotator": who,
         "annotations": len(mine),

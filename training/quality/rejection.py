@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from training.quality.figures import share
-from training.quality.reading import Review
+from training.quality.reviews import Review
 
 
 def measure(reviews: Sequence[Review]) -> dict[str, Any]:

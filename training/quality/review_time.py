@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from training.quality.figures import LEAST_ITEMS, TOO_FEW
-from training.quality.reading import Review
+from training.quality.reviews import Review
 
 LEFT_OPEN_TIMES, LEFT_OPEN_LEAST_S = 20, 600.0  # from nothing, an expert needs about 4 h per hour
 

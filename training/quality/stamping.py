@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from training.quality.reading import Pair, Review
-from training.quality.signs import Confidences, Sign, Team, against, eligible, hurried, unheard
+from training.quality.reviews import Pair, Review
+from training.quality.unread_drafts import Confidences, Sign, Team, against, eligible, hurried, unheard
 
 ROUNDS = 6
 BULK, BULK_GAP_S = 5, 1.0  # so many in a row, each this soon after the one before: no person is so quick

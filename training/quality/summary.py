@@ -21,21 +21,21 @@ from ml_backend import tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import KaanError
 from ml_backend.tables import datasets, summaries
-from training.quality import (
+from training.quality import (  # fmt: skip
     agreement,
     alpha,
-    drafts,
+    draft_quality,
     duplicates,
-    gold,
+    exclusions,
+    gold_tasks,
     leakage,
     people,
-    reading,
     rejection,
     review_time,
     stamping,
-    verdicts,
-)  # fmt: skip
-from training.quality.reading import Review, Scope
+)
+from training.quality import reviews as reading
+from training.quality.reviews import Review, Scope
 
 NAME = "annotations"
 
@@ -45,7 +45,7 @@ def summarise_annotations(context: JobContext) -> None:
     body, left_out = make(context)
     with context.db.transaction() as connection:
         keep(connection, NAME, body)
-        keep(connection, verdicts.NAME, left_out)
+        keep(connection, exclusions.NAME, left_out)
 
 
 def renew_verdicts(context: Context) -> None:
@@ -53,7 +53,7 @@ def renew_verdicts(context: Context) -> None:
     with context.db.reading() as connection:
         left_out = _left_out(_stamped(connection), duplicates.find(duplicates.heard(connection)).surplus())
     with context.db.transaction() as connection:
-        keep(connection, verdicts.NAME, left_out)
+        keep(connection, exclusions.NAME, left_out)
 
 
 def _stamped(connection: Connection) -> Mapping[int, str]:
@@ -83,8 +83,8 @@ def make(context: Context, scope: Scope | None = None) -> tuple[dict[str, Any], 
         "alpha": {"all": alpha.alphas(reviews), "blind": alpha.alphas([each for each in reviews if each.blind])},
         "review_time": review_time.by_start(reviews),
         "rejection": rejection.measure(reviews),
-        "drafts": drafts.by_version(reviews, found.people),
-        "gold": gold.measure(reviews),
+        "drafts": draft_quality.by_version(reviews, found.people),
+        "gold": gold_tasks.measure(reviews),
         "people": people.table(reviews, pairs, found),
         "stamping": found.told(reviews),
         "duplicates": twins.told(),

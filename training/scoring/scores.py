@@ -10,10 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from training.normalize import CURRENT, INDIC
 from training.scoring import bootstrap
 from training.scoring.bootstrap import Interval
 from training.scoring.utterances import Utterance
+from training.text.readings import CURRENT, INDIC
 
 MAIN = INDIC  # the reading that decides
 EDITS = ("replaced", "left_out", "put_in")

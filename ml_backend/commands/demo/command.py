@@ -132,12 +132,12 @@ def _fill(home: Home, supervisor: Supervisor, screen: Screen, *, api_key: str, c
     context = open_context(settings.load(**_as_fields(home.settings(api_key=api_key))))
     try:
         with screen.step("Projects"):
-            project_ids = _upper("sync.bundled_calls", "ensure_projects")(context)
+            project_ids = _upper("sync.demo.bundled_calls", "ensure_projects")(context)
         with screen.step("Bundled calls"):
-            recording_ids = _upper("sync.bundled_calls", "bring_in")(context, calls, project_ids)
+            recording_ids = _upper("sync.demo.bundled_calls", "bring_in")(context, calls, project_ids)
         with screen.step("Transcripts"):
             _wait_heard(context, recording_ids, supervisor)
-            _upper("sync.bundled_calls", "choose")(context, calls, project_ids)
+            _upper("sync.demo.bundled_calls", "choose")(context, calls, project_ids)
             _wait(context.db, recording_ids, supervisor, screen)
     finally:
         context.db.dispose()
@@ -146,7 +146,7 @@ def _fill(home: Home, supervisor: Supervisor, screen: Screen, *, api_key: str, c
 def _wait_heard(context: Context, recording_ids: Sequence[int], supervisor: Supervisor) -> None:
     """Until every call was heard or cannot be: what was heard decides which is worth looking at first."""
     since = tables.now()
-    while _upper("sync.bundled_calls", "heard")(context, recording_ids) < len(recording_ids):
+    while _upper("sync.demo.bundled_calls", "heard")(context, recording_ids) < len(recording_ids):
         supervisor.watch()
         if supervisor.stopping():
             raise KeyboardInterrupt

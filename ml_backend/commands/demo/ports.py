@@ -47,7 +47,7 @@ def require_free(port: int, what: str, option: str) -> None:
 def answers(port: int, path: str, contains: str = "") -> bool:
     """Whether GET `path` on loopback gives a 2xx whose body has `contains`.
 
-    Written on a socket because `sync.http` is the one place that knows the HTTP library, and lies above us.
+    Written on a socket because `sync.outbound.http` is the one place that knows the HTTP library, and lies above us.
     """
     request = f"GET {path} HTTP/1.0\r\nHost: {LOOPBACK}:{port}\r\nConnection: close\r\n\r\n"
     try:

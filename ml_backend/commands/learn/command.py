@@ -2,7 +2,7 @@
 
 Every step is a documented command, shown before it is run, or a wait for the workers of the demo. A step asks the
 rows first what there is: a run that was stopped or killed anywhere goes on, and one that is done says what came of it.
-People are the one part that is played (`sync.simulated_annotators`).
+People are the one part that is played (`sync.demo.simulated_annotators`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ml_backend import devices, settings, tables
+from ml_backend import settings, tables
 from ml_backend.commands.demo.home import USER
 from ml_backend.commands.learn import ending, new_calls, reached, stack
 from ml_backend.commands.learn.new_calls import NewCall
@@ -28,6 +28,7 @@ from ml_backend.commands.learn.stack import Stack
 from ml_backend.commands.learn.tutor import Tutor
 from ml_backend.context import Context, open_context
 from ml_backend.errors import ConfigurationError, PermanentError
+from ml_backend.jobs import devices
 
 TITLE, DATASET = "Kaan learn", "learn"
 BLIND_SHARE = 0.35  # so that the test set is enough for a verdict under the usual rules
@@ -183,7 +184,7 @@ class _Loop:
             open_keys = {row.object_key for row in self._open_rows(project)}
             work = [call.row for call in self._calls if call.key not in open_keys]
             counted: dict[str, int] = {}
-            for done in _upper("sync.simulated_annotators", "annotate")(self._context, project.id, work):
+            for done in _upper("sync.demo.simulated_annotators", "annotate")(self._context, project.id, work):
                 if done.what:
                     counted[done.what] = counted.get(done.what, 0) + 1
                 self._tutor.now(f"{done.number} of {done.of} calls annotated")

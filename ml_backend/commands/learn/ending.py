@@ -89,8 +89,8 @@ def changes(
     context: Context, rows: Sequence[Any], calls: Mapping[str, NewCall], *, before: str, after: str
 ) -> list[Change]:
     """Every sentence of these calls as both versions wrote it."""
-    count = importlib.import_module("training.scoring.counts").count
-    reading = importlib.import_module("training.normalize").INDIC
+    count = importlib.import_module("training.scoring.error_counts").count
+    reading = importlib.import_module("training.text.readings").INDIC
     sha256s = [row.sha256 for row in rows]
     was, now = reached.heard(context, sha256s, before), reached.heard(context, sha256s, after)
     found = []

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import cli, db, jobs, tables
+from ml_backend import cli, db, tables
 from ml_backend.context import Context, open_context
+from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.settings import Settings
 
 Run = Callable[..., tuple[int, str]]
@@ -42,7 +43,7 @@ def run(context: Context, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 def _failed(context: Context, *, branch: str = "permanent", state: str = "failed") -> int:
     with context.db.transaction() as tx:
-        job_id = jobs.enqueue(tx, jobs.INGEST_RECORDING, recording_id=7)
+        job_id = enqueueing.enqueue(tx, job_kinds.INGEST_RECORDING, recording_id=7)
         reason = {"error_code": "not-audio", "error": "This is not audio.", "next_step": "Look at the file."}
         values = {"state": state, "error_branch": branch, "attempt": 1, "failures": 1, **reason}
         tx.execute(sa.update(tables.jobs).where(tables.jobs.c.id == job_id).values(**values))
@@ -97,15 +98,15 @@ def test_retry_names_jobs_or_takes_all_that_waited_for_a_setting(context: Contex
 
 def test_cancel_takes_a_waiting_job_out(context: Context, run: Run) -> None:
     with context.db.transaction() as tx:
-        job_id = jobs.enqueue(tx, jobs.READ_EVENT, event_id=1)
+        job_id = enqueueing.enqueue(tx, job_kinds.READ_EVENT, event_id=1)
     assert "cancelled" in run("cancel", str(job_id))[1]
-    assert jobs.counts(context.db) == {"cancelled": 1}
+    assert enqueueing.counts(context.db) == {"cancelled": 1}
 
 
 def test_run_works_without_redis_and_its_exit_code_tells_of_failure(context: Context, run: Run) -> None:
     assert run("run") == (0, "Nothing was due.\n")
     with context.db.transaction() as tx:
-        job_id = jobs.enqueue(tx, jobs.JobKind("from-tomorrow", "x.y", "sync", 1))
+        job_id = enqueueing.enqueue(tx, job_kinds.JobKind("from-tomorrow", "x.y", "sync", 1))
     code, text = run("run", "--json")
     assert code == 1
     assert context.db.row(tables.jobs, job_id).error_code == "unknown-job-kind"

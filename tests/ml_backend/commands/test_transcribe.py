@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from ml_backend import cli, hearing
+from ml_backend import cli
+from ml_backend.asr import long_audio
 from tests import models, sounds
 
 
@@ -83,7 +84,7 @@ def test_a_long_file_is_heard_in_spans_and_its_text_is_in_order(folder, capsys, 
     phrase = sounds.speech("hello this is a call")
     name = wav(folder / "long.wav", np.concatenate([phrase, sounds.silence(1)] * 8))
     short = wav(folder / "short.wav", phrase)
-    monkeypatch.setattr(hearing, "AT_ONCE_S", 8.0)
+    monkeypatch.setattr(long_audio, "AT_ONCE_S", 8.0)
     assert cli.main(["transcribe", "--json", "--language", "en", name, short]) == 0
     long, _ = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     starts = [segment["start_s"] for segment in long["segments"]]

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend import db, default_model, registry, tables
+from ml_backend import db, tables
 from ml_backend.calls import pseudonyms
 from ml_backend.context import open_context
 from ml_backend.errors import ConfigurationError, KaanError
+from ml_backend.models import registry
+from ml_backend.serving import default_model
 from ml_backend.settings import Settings
 from sync.commands import backup
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import cli, db, jobs, tables
+from ml_backend import cli, db, tables
 from ml_backend.context import open_context
+from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.settings import Settings
 from sync.objects import estimate, scan
 from tests.sync.outside import OTHER_SPEECH, SPEECH, Outside
@@ -99,7 +100,7 @@ def test_the_speed_is_measured_where_calls_were_heard(outside: Outside) -> None:
             }
             made = sa.insert(tables.recordings).values(**recording).returning(tables.recordings.c.id)
             recording_id = connection.execute(made).scalar_one()
-            job_id = jobs.enqueue(connection, jobs.TRANSCRIBE_RECORDING, recording_id=recording_id)
+            job_id = enqueueing.enqueue(connection, job_kinds.TRANSCRIBE_RECORDING, recording_id=recording_id)
             start = began + timedelta(seconds=number // 2)  # two at once
             times = {"started_at": start, "finished_at": start + timedelta(seconds=1), "state": "done"}
             connection.execute(sa.update(tables.jobs).where(tables.jobs.c.id == job_id).values(**times))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend import jobs, tables
+from ml_backend import tables
 from ml_backend.context import Context
+from ml_backend.jobs import enqueueing, job_kinds
 from sync.commands import status
 from tests.training import spoken
 
@@ -24,7 +25,7 @@ def context(tmp_path: Path) -> Iterator[Context]:
 def late_export(context: Context) -> None:
     with context.db.transaction() as connection:
         hour_ago = tables.now() - timedelta(hours=1)
-        jobs.enqueue(connection, jobs.EXPORT_DATASET, key="calls", name="calls", due_at=hour_ago)
+        enqueueing.enqueue(connection, job_kinds.EXPORT_DATASET, key="calls", name="calls", due_at=hour_ago)
 
 
 def runs(context: Context, role: str) -> None:
@@ -36,9 +37,13 @@ def runs(context: Context, role: str) -> None:
 
 def test_a_job_that_nobody_will_run_is_named_with_the_worker_that_is_missing(context: Context) -> None:
     with context.db.transaction() as connection:
-        jobs.enqueue(connection, jobs.EXPORT_DATASET, key="calls", name="calls")  # now: nobody waits ten minutes for it
+        enqueueing.enqueue(
+            connection, job_kinds.EXPORT_DATASET, key="calls", name="calls"
+        )  # now: nobody waits ten minutes for it
         later = tables.now() + timedelta(hours=1)
-        jobs.enqueue(connection, jobs.RENEW_DATASETS, key="1", erasure_id=1, due_at=later)  # not due: no trouble yet
+        enqueueing.enqueue(
+            connection, job_kinds.RENEW_DATASETS, key="1", erasure_id=1, due_at=later
+        )  # not due: no trouble yet
     [said] = [one for one in status.read(context)["trouble"] if "training" in one]
     assert "1 export-dataset" in said
     assert "renew-datasets" not in said

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend import jobs, tables
+from ml_backend import tables
+from ml_backend.jobs import job_kinds
 from tests.patience import until
 from tests.sync.provider import SPEECH, Beside, beside
 
@@ -69,7 +70,7 @@ def test_a_back_fill_killed_in_the_middle_goes_on_where_it_was(here: Beside) -> 
     pages = len(here.provider.asked("api"))
     assert pages - before < 5, "it did not begin anew"
     [fetch] = here.waiting("fetch-recording")
-    assert fetch.priority == jobs.BULK
+    assert fetch.priority == job_kinds.BULK
     here.sound()
 
 

@@ -13,10 +13,11 @@ import sqlalchemy as sa
 
 from ml_backend import db, tables
 from ml_backend.api.app import create_app, load_plugin
-from ml_backend.calls import balance, ledger
+from ml_backend.calls import ledger
 from ml_backend.calls.pseudonyms import key_of, pseudonym
 from ml_backend.context import JobContext, open_context
 from ml_backend.settings import Settings
+from ml_backend.views import ledger_balance
 from sync.exotel.callbacks import read_call_event
 from tests.exotel_messages import INDEX, message
 
@@ -153,5 +154,5 @@ def test_a_message_from_another_time_zone_is_noticed(context: JobContext, minute
     run(context)
     (event,) = rows(context, tables.events)
     assert (event.state, event.reason_code) == ("read", "clock-differs" if odd else None)
-    warning = balance.clock_warning(context.db, days=10_000)
+    warning = ledger_balance.clock_warning(context.db, days=10_000)
     assert (warning is not None and "EXOTEL_TIME_ZONE" in warning) == odd

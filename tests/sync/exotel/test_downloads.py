@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from ml_backend import jobs, tables, tombstones
+from ml_backend import tables
+from ml_backend.calls import tombstones
 from ml_backend.calls.states import LADDER
-from ml_backend.running import runner
+from ml_backend.jobs import enqueueing, job_kinds, runner
 from sync.recordings.sources import Source, add_recording
 from tests.servers import capture, exotel
 from tests.sync.hostile import HOSTILE
@@ -41,7 +42,7 @@ def test_a_recording_named_by_a_callback_is_stored_and_goes_on_to_its_ingest(her
     call = here.one(tables.calls)
     assert (call.state, call.next_action) == ("fetched", "ingest")
     [ingest] = here.waiting("ingest-recording")
-    assert ingest.priority == jobs.LIVE
+    assert ingest.priority == job_kinds.LIVE
     here.sound()
 
 
@@ -184,7 +185,7 @@ def test_a_refused_recording_is_fetched_when_a_person_lists_its_origin_and_asks_
     assert here.provider.asked() == []
 
     here.settings(exotel_recording_origins=whole)
-    jobs.retry(here.context.db, outcome.job_id)
+    enqueueing.retry(here.context.db, outcome.job_id)
     here.run()
     assert held(here) == SPEECH
 
@@ -209,7 +210,7 @@ def test_no_hostile_address_of_a_callback_or_a_listing_makes_a_connection(here: 
 
 
 def test_audio_of_a_call_erased_meanwhile_is_not_kept(here: Beside, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ml_backend import failpoints
+    from ml_backend.jobs import failpoints
 
     here.told(here.provider.add(1, audio=SPEECH))
 
@@ -256,7 +257,9 @@ def of_a_task(here: Beside, address: str) -> None:
 
 def _enqueue_ingest(here: Beside, recording_id: int) -> int:
     with here.context.db.transaction() as connection:
-        return jobs.enqueue(connection, jobs.INGEST_RECORDING, key=str(recording_id), recording_id=recording_id)
+        return enqueueing.enqueue(
+            connection, job_kinds.INGEST_RECORDING, key=str(recording_id), recording_id=recording_id
+        )
 
 
 def test_a_web_address_of_a_task_is_fetched_through_the_same_door_without_our_key(here: Beside) -> None:
@@ -302,7 +305,7 @@ def test_a_host_that_refuses_a_key_the_api_takes_is_passed_by_a_signed_link(here
 
 def retry_until_it_changes(here: Beside) -> str:
     """Run the fetch job over and over, as long as it waits for its next try; gives what became of it."""
-    for _ in range(jobs.FETCH_RECORDING.max_attempts + 1):
+    for _ in range(job_kinds.FETCH_RECORDING.max_attempts + 1):
         outcomes = here.later(hours=1, seconds=1)
         if [outcome.state for outcome in outcomes] != ["waiting"]:
             return str(outcomes[-1].state) if outcomes else "none"

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from ml_backend import failpoints, jobs, tables
+from ml_backend import tables
 from ml_backend.errors import ConfigurationError, InvalidInput, KaanError, RetryableError
+from ml_backend.jobs import enqueueing, failpoints, job_kinds
 from sync.exotel import checkpoints, listing
 from sync.exotel import client as exotel
 from tests.servers.exotel import FIXTURES
@@ -39,13 +40,13 @@ def at(here: Beside, text: str) -> datetime:
 
 def reconcile(here: Beside, hours: int = 2) -> list[Any]:
     with here.context.db.transaction() as connection:
-        jobs.enqueue(connection, jobs.RECONCILE_CALLS, key=str(hours), hours=hours)
+        enqueueing.enqueue(connection, job_kinds.RECONCILE_CALLS, key=str(hours), hours=hours)
     return [outcome for outcome in here.run() if outcome.name == "reconcile-calls"]
 
 
 def read(here: Beside, since: datetime, until: datetime | None = None, label: str = "since") -> listing.Walk:
     """A back-fill, as the command does it."""
-    walk = listing.begin(here.context, label, since=since, until=until or here.now(), priority=jobs.BULK)
+    walk = listing.begin(here.context, label, since=since, until=until or here.now(), priority=job_kinds.BULK)
     assert walk is not None
     try:
         listing.go(here.context, walk)
@@ -376,7 +377,7 @@ def test_two_readers_one_lease(here: Beside) -> None:
     assert listing.begin(here.context, "b", since=here.now() - MINUTE, until=here.now()) is None
     assert reconcile(here)[0].state == "done"
     assert here.provider.asked() == [], "the other left without asking"
-    back_fill = listing.begin(here.context, "c", since=here.now() - MINUTE, until=here.now(), priority=jobs.BULK)
+    back_fill = listing.begin(here.context, "c", since=here.now() - MINUTE, until=here.now(), priority=job_kinds.BULK)
     assert back_fill is not None, "back-fill and reconciling do not wait for each other"
     listing.leave(here.context, first)
     assert listing.begin(here.context, "b", since=here.now() - MINUTE, until=here.now()) is not None
@@ -455,13 +456,13 @@ def test_live_calls_go_before_back_fill(here: Beside) -> None:
     read(here, here.now() - timedelta(days=4), here.now() - timedelta(days=2))
     here.provider.add(3, created=here.now() - timedelta(days=3))
     read(here, here.now() - timedelta(days=4), here.now() - timedelta(days=2), label="again")
-    assert [job.priority for job in here.waiting("look-up-call")] == [jobs.BULK]
+    assert [job.priority for job in here.waiting("look-up-call")] == [job_kinds.BULK]
     live = here.provider.add(2, audio=SPEECH)
     here.told(live)
     found = {job.priority: job.arguments for job in here.waiting("fetch-recording")}
-    assert sorted(found) == [jobs.LIVE, jobs.BULK]
+    assert sorted(found) == [job_kinds.LIVE, job_kinds.BULK]
     priorities = {row.call_sid: row.priority for row in here.rows(tables.recordings)}
-    assert priorities == {here.provider.calls[0]["Sid"]: jobs.BULK, live["Sid"]: jobs.LIVE}
+    assert priorities == {here.provider.calls[0]["Sid"]: job_kinds.BULK, live["Sid"]: job_kinds.LIVE}
 
 
 def test_without_an_account_nothing_is_asked(here: Beside) -> None:
@@ -474,7 +475,7 @@ def test_without_an_account_nothing_is_asked(here: Beside) -> None:
 
 def test_the_account_is_asked_at_its_pace_by_all_processes_together(here: Beside) -> None:
     """Two clients of one database share the places in time; 60 a minute are a second apart."""
-    from sync.exotel.pace import Pace
+    from sync.exotel.rate_limiter import Pace
 
     slept: list[float] = []
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ml_backend import tables
+from tests.sync.annotations.test_redraft_requests import annotate
 from tests.sync.redrafts import drafted
-from tests.sync.test_again import annotate
 
 
 @pytest.mark.parametrize("made", [True, False])

@@ -10,16 +10,17 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import jobs, tables
+from ml_backend import tables
 from ml_backend.errors import PermanentError
+from ml_backend.jobs import enqueueing, job_kinds
 from sync.label_studio import streams
 from sync.label_studio.client import LabelStudioClient
 from sync.label_studio.streams import ORDERING, TAB
 from sync.recordings.sources import Source, add_recording
-from sync.tasks import Wish, create_tasks
+from sync.tasks.task_creation import Wish, create_tasks
 from tests.sync.conftest import CALLS as BUNDLED
 from tests.sync.conftest import Service
-from tests.sync.test_tasks import lossy
+from tests.sync.tasks.test_task_creation import lossy
 
 CALLS = ("en-short-price.mp3", "hi-refund-sum.wav", "hi-late-fan.wav")
 
@@ -245,7 +246,7 @@ def test_a_recording_nobody_asked_for_is_selected_and_appears_with_its_draft_and
     with service.context.db.transaction() as connection:
         source = Source("object", f"s3://call-recordings/recordings/2026/11/02/{CALLS[0]}")
         recording_id, _ = add_recording(connection, source)
-        jobs.enqueue(connection, jobs.INGEST_RECORDING, key=str(recording_id), recording_id=recording_id)
+        enqueueing.enqueue(connection, job_kinds.INGEST_RECORDING, key=str(recording_id), recording_id=recording_id)
     service.run_jobs()
     [task] = service.there(project)
     [row] = service.rows(tables.tasks)

@@ -10,16 +10,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import db, default_model
+from ml_backend import db
 from ml_backend.calls import ledger
 from ml_backend.calls.events import CallEvent
 from ml_backend.context import JobContext, open_context
+from ml_backend.serving import default_model
 from ml_backend.settings import Settings
 from ml_backend.tables import calls, objects, projects, recordings, tasks
 from sync.objects import joins
-from sync.objects import rows as found_objects
+from sync.objects import object_rows as found_objects
 from sync.recordings import removal
-from sync.review import selection
+from sync.tasks import selection
 from tests.sync.outside import OTHER_SPEECH, SPEECH, Outside
 
 SID = "4f6c2a9be0d14c7f8a55"

@@ -15,15 +15,16 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from ml_backend import db, jobs, tables
+from ml_backend import db, tables
 from ml_backend.calls import ledger
 from ml_backend.calls.events import CallEvent
 from ml_backend.context import JobContext, open_context
+from ml_backend.jobs import job_kinds
 from ml_backend.settings import Settings
-from ml_backend.storage import ObjectInfo, sha256_of
+from ml_backend.storage.object_store import ObjectInfo, sha256_of
 from ml_backend.tables import checkpoints, objects, recordings
-from sync.objects import differences, scan
-from sync.objects import rows as found_objects
+from sync.objects import listing_differences, scan
+from sync.objects import object_rows as found_objects
 from sync.recordings import layouts
 from tests.servers import moto, postgres, swift
 from tests.sync.outside import OTHER_SPEECH, SPEECH, Outside
@@ -117,7 +118,7 @@ def test_new_objects_become_recordings_with_an_ingest_job_once(outside: Outside)
 
     keys = [row.object_key for row in outside.rows(recordings)]
     assert keys == [f"{DAY}/c-1.mp3", "voice/one.wav"]
-    assert len(outside.rows(tables.jobs, name=jobs.INGEST_RECORDING.name)) == 2
+    assert len(outside.rows(tables.jobs, name=job_kinds.INGEST_RECORDING.name)) == 2
     assert outside.one(tables.calls).call_sid == "c-1"
     assert outside.one(tables.calls).state == "fetched"
 
@@ -218,7 +219,7 @@ def test_our_own_synthetic_voice_is_marked_with_its_language(here: Outside) -> N
     here.scan("training-data")
 
     voice, other = here.rows(recordings)
-    assert (voice.synthetic, voice.language, voice.priority) == (True, "mr", jobs.BULK)
+    assert (voice.synthetic, voice.language, voice.priority) == (True, "mr", job_kinds.BULK)
     assert (other.synthetic, other.language) == (False, None)
     assert here.rows(tables.calls) == [], "a synthetic voice is no call"
 
@@ -363,7 +364,7 @@ def test_a_job_that_runs_out_of_time_asks_for_its_successor(here: Outside, monke
         scan.scan_bucket(context, "call-recordings", full=1)
 
     assert len(here.rows(recordings)) == 12
-    [job] = here.rows(tables.jobs, name=jobs.SCAN_BUCKET.name)
+    [job] = here.rows(tables.jobs, name=job_kinds.SCAN_BUCKET.name)
     assert (job.state, job.arguments["full"]) == ("waiting", 1)
 
 
@@ -409,7 +410,7 @@ def test_one_job_asks_for_every_bucket(here: Outside) -> None:
     scan.scan_bucket(context, scan.EVERYTHING, full=1)
     scan.scan_bucket(context, scan.EVERYTHING, full=1)
 
-    waiting = here.rows(tables.jobs, name=jobs.SCAN_BUCKET.name)
+    waiting = here.rows(tables.jobs, name=job_kinds.SCAN_BUCKET.name)
     assert [job.arguments["bucket"] for job in waiting] == scan.buckets(here.context)
 
 
@@ -422,7 +423,7 @@ def test_a_page_against_more_rows_than_fit_is_compared_in_pieces() -> None:
         return [row for row in rows if row[0] > after and (end is None or row[0] <= end)][:at_most]
 
     for last in (True, False):
-        found = list(differences.of_page(page, known, after="", last=last, at_most=7))
+        found = list(listing_differences.of_page(page, known, after="", last=last, at_most=7))
         gone = [key for each in found for key in each.gone]
         missing = [row[0] for row in rows if row[0] not in kept and (last or row[0] < "0090")]
         assert gone == missing
@@ -461,7 +462,7 @@ def test_calls_found_by_the_hundred_are_what_the_ledger_makes_of_one(here: Outsi
         assert {name: value for name, value in call._asdict().items() if name not in own} == {
             name: value for name, value in alone._asdict().items() if name not in own
         }
-    waiting = here.rows(tables.jobs, name=jobs.INGEST_RECORDING.name)
+    waiting = here.rows(tables.jobs, name=job_kinds.INGEST_RECORDING.name)
     assert [job.unique_key for job in waiting] == [f"ingest-recording:{row.id}" for row in here.rows(recordings)[:3]]
 
 
@@ -478,7 +479,7 @@ def test_two_scans_at_once_take_everything_once(request: pytest.FixtureRequest, 
         assert all(report.finished for report in reports)
         assert len(found.rows(recordings)) == len(found.rows(objects)) == 500
         assert len(found.rows(tables.calls)) == 250
-        assert len(found.rows(tables.jobs, name=jobs.INGEST_RECORDING.name)) == 500
+        assert len(found.rows(tables.jobs, name=job_kinds.INGEST_RECORDING.name)) == 500
         with found.context.db.reading() as connection:
             assert ledger.violations(connection) == []
         found.delete("call-recordings", "voice/v-7.wav")
@@ -499,7 +500,7 @@ def test_a_scan_that_is_killed_anywhere_takes_everything_once(here: Outside) -> 
     here.scan()
 
     assert len(here.rows(recordings)) == len(here.rows(tables.calls)) == 900
-    assert len(here.rows(tables.jobs, name=jobs.INGEST_RECORDING.name)) == 900
+    assert len(here.rows(tables.jobs, name=job_kinds.INGEST_RECORDING.name)) == 900
     with here.context.db.reading() as connection:
         assert ledger.violations(connection) == []
 
@@ -510,11 +511,11 @@ def test_live_calls_go_before_old_ones_that_were_copied_in_today(here: Outside) 
     here.put("call-recordings", "recordings/2019/03/04/old.wav", SPEECH)
     here.scan()
 
-    waiting = here.rows(tables.jobs, name=jobs.INGEST_RECORDING.name)
+    waiting = here.rows(tables.jobs, name=job_kinds.INGEST_RECORDING.name)
     by_id = {row.id: row.call_sid for row in here.rows(recordings)}
     assert {by_id[job.arguments["recording_id"]]: job.priority for job in waiting} == {
-        "live": jobs.LIVE,
-        "old": jobs.BULK,
+        "live": job_kinds.LIVE,
+        "old": job_kinds.BULK,
     }
 
 

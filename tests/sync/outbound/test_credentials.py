@@ -15,12 +15,11 @@ import pytest
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError
 from ml_backend.settings import Settings
 from ml_backend.settings import load as load_settings
-from ml_backend.storage_s3 import S3Store
-from sync import http
+from ml_backend.storage.s3_store import S3Store
 from sync.commands import doctor
 from sync.exotel import client as exotel
 from sync.label_studio.client import LabelStudioClient
-from sync.outbound import origins
+from sync.outbound import http, origins
 from sync.outbound.fetching import Outbound
 from tests.servers import capture
 from tests.servers.capture import Capture

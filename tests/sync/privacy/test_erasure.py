@@ -15,17 +15,17 @@ import pytest
 import sqlalchemy as sa
 from werkzeug.wrappers import Response
 
-from ml_backend import failpoints, jobs, tables, tombstones
-from ml_backend.calls import ledger
+from ml_backend import tables
+from ml_backend.calls import ledger, tombstones
 from ml_backend.calls.events import CallEvent
 from ml_backend.errors import PermanentError, RetryableError
-from sync import ingest
+from ml_backend.jobs import failpoints, job_kinds
 from sync.exotel import callbacks as calls
 from sync.privacy import erasure as privacy
 from sync.privacy.subjects import subject_of
-from sync.recordings import removal
+from sync.recordings import ingest, removal
 from sync.recordings.sources import Source, add_recording
-from sync.review import selection
+from sync.tasks import selection
 from tests.sync.persons import ANNA, BERT, COMPANY, People
 from tests.sync.web import serving
 
@@ -175,8 +175,8 @@ def test_an_original_the_store_does_not_let_us_remove_is_named(people: People, m
 
 def test_waiting_work_is_stopped_and_running_work_is_waited_for(people: People) -> None:
     recording = next(r for r in people.rows(tables.recordings) if r.call_sid == "anna1")
-    waiting = people.enqueue(jobs.INGEST_RECORDING, recording.id)
-    running = people.enqueue(jobs.TRANSCRIBE_RECORDING, recording.id)
+    waiting = people.enqueue(job_kinds.INGEST_RECORDING, recording.id)
+    running = people.enqueue(job_kinds.TRANSCRIBE_RECORDING, recording.id)
     people.context.db.update(tables.jobs, running, state="running")
     with pytest.raises(RetryableError) as refused:
         erase(people, caller=ANNA)

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import jobs, schedules, tables, tombstones
-from ml_backend.calls import ledger
+from ml_backend import tables
+from ml_backend.calls import ledger, tombstones
 from ml_backend.calls.events import CallEvent
+from ml_backend.jobs import job_kinds, schedules
 from sync.exotel import callbacks
-from sync.objects import rows as objectrows
+from sync.objects import object_rows as objectrows
 from sync.privacy import erasure, raw_events
 from sync.privacy.subjects import subject_of
 from tests.sync.persons import ANNA, BERT, COMPANY, People
@@ -197,6 +198,6 @@ def test_an_erasure_reads_only_events_that_still_have_content(people: People, mo
 
 
 def test_the_schedule_reduces_events_once_a_day(people: People) -> None:
-    ours = [each for each in schedules.SCHEDULES if each.kind is jobs.REDUCE_EVENTS]
+    ours = [each for each in schedules.SCHEDULES if each.kind is job_kinds.REDUCE_EVENTS]
     assert len(schedules.make_due(people.context.db, *ours)) == 1
     assert schedules.make_due(people.context.db, *ours) == []

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend import failpoints, jobs, schedules, tables, tombstones
+from ml_backend import tables
+from ml_backend.calls import tombstones
 from ml_backend.errors import InvalidInput
-from sync import ingest
+from ml_backend.jobs import failpoints, job_kinds, schedules
 from sync.privacy import retention
+from sync.recordings import ingest
 from sync.recordings.sources import Source, add_recording
 from tests.sync.persons import ANNA, BERT, People
 
@@ -154,6 +156,6 @@ def test_what_expired_is_not_taken_in_again(people: People) -> None:
 def test_the_schedule_makes_one_job_a_day_for_each_confirmed_bucket(people: People) -> None:
     period(people, 30)
     confirm(people, 30)
-    ours = [each for each in schedules.SCHEDULES if each.kind is jobs.EXPIRE_RECORDINGS]
+    ours = [each for each in schedules.SCHEDULES if each.kind is job_kinds.EXPIRE_RECORDINGS]
     assert len(schedules.make_due(people.context.db, *ours)) == 1
     assert schedules.make_due(people.context.db, *ours) == []

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend import failpoints, jobs, tables
+from ml_backend import tables
 from ml_backend.context import Context
 from ml_backend.errors import RetryableError
-from ml_backend.storage_s3 import S3Store
+from ml_backend.jobs import failpoints, job_kinds
+from ml_backend.storage.s3_store import S3Store
 from sync.recordings import originals, removal, spool
 from sync.recordings.originals import keep_original
 from tests import sounds
@@ -92,15 +93,15 @@ def test_an_s3_store_keeps_originals_and_their_copies_as_a_directory_does(servic
         values = keep_original(service.context, recording, path, extension="wav")
         assert values["object_key"].startswith("recordings/2026/03/04/abc-")
         service.update(recording, **values)
-        service.run(jobs.INGEST_RECORDING, recording_id=recording.id)
+        service.run(job_kinds.INGEST_RECORDING, recording_id=recording.id)
         found = service.row(tables.recordings, recording.id)
         assert (found.state, found.duration_s) == ("ready", 5.0)
         for _, _, key in found.spans:
             assert service.context.store.stat("kaan-audio", key) is not None
-        service.run(jobs.VERIFY_OBJECTS, after_id=0)
+        service.run(job_kinds.VERIFY_OBJECTS, after_id=0)
         assert service.row(tables.recordings, recording.id).state == "ready"
         service.context.store.delete(BUCKET, found.object_key)
-        service.run(jobs.VERIFY_OBJECTS, after_id=0)
+        service.run(job_kinds.VERIFY_OBJECTS, after_id=0)
         assert service.row(tables.recordings, recording.id).reason_code == "object-missing"
 
 
@@ -146,12 +147,12 @@ def test_while_the_store_is_down_recordings_wait_on_disk_and_reach_it_in_order(
     assert [int(path.stem) for path in spool.waiting(down)] == [row.id for row in kept]
 
     dead = Offline(down)
-    assert dead.run(jobs.STORE_SPOOLED)[0].state == "done"
+    assert dead.run(job_kinds.STORE_SPOOLED)[0].state == "done"
     assert [service.row(tables.recordings, row.id).state for row in kept] == ["spooled"] * 3
 
     order = []
     failpoints.arm(lambda name: order.append(len(spool.waiting(down))) if name == "spool.after-stored" else None)
-    service.run(jobs.STORE_SPOOLED)
+    service.run(job_kinds.STORE_SPOOLED)
     failpoints.arm(None)
     assert order == [3, 2, 1]
     for row in kept:
@@ -168,9 +169,9 @@ def test_a_worker_killed_between_store_and_row_brings_it_again_without_harm(serv
     service.update(recording, **keep_original(down, recording, audio(tmp_path), extension="wav"))
     [path] = spool.waiting(down)
     content = path.read_bytes()
-    service.run(jobs.STORE_SPOOLED)
+    service.run(job_kinds.STORE_SPOOLED)
     path.write_bytes(content)  # as if it had died before it could forget the file
-    service.run(jobs.STORE_SPOOLED)
+    service.run(job_kinds.STORE_SPOOLED)
     assert spool.waiting(down) == []
     assert len(list(service.context.store.list(BUCKET))) == 1
 
@@ -211,7 +212,7 @@ def test_an_erased_recording_leaves_the_spool_and_never_reaches_the_store(servic
     recording = service.recording(service.call())
     values = keep_original(without_store(service.context), recording, audio(tmp_path), extension="wav")
     service.update(recording, **{**values, "state": "erased"})
-    service.run(jobs.STORE_SPOOLED)
+    service.run(job_kinds.STORE_SPOOLED)
     assert spool.waiting(service.context) == []
     service.context.store.ensure_bucket(BUCKET)
     assert list(service.context.store.list(BUCKET)) == []
@@ -224,7 +225,7 @@ def test_everything_kept_for_a_recording_is_known_and_can_be_removed(service: Of
     recording = service.recording(service.call())
     path = sounds.write_wav(tmp_path / "long.wav", sounds.noise(6))
     recording = service.update(recording, **keep_original(service.context, recording, path, extension="wav"))
-    service.run(jobs.INGEST_RECORDING, recording_id=recording.id)
+    service.run(job_kinds.INGEST_RECORDING, recording_id=recording.id)
     other = service.recording(service.call(started_at=datetime(2026, 5, 1, tzinfo=UTC)))
     service.update(other, **keep_original(service.context, other, audio(tmp_path), extension="wav"))
 
@@ -242,7 +243,7 @@ def test_a_recording_erased_while_it_is_ingested_leaves_nothing_behind(service: 
     service.update(recording, **keep_original(service.context, recording, audio(tmp_path), extension="wav"))
     erased = {"state": "erased", "sha256": None, "object_key": None, "bucket": None}
     failpoints.arm(lambda name: service.update(recording, **erased) if name == "ingest.before-commit" else None)
-    service.run(jobs.INGEST_RECORDING, recording_id=recording.id)
+    service.run(job_kinds.INGEST_RECORDING, recording_id=recording.id)
     failpoints.arm(None)
     assert service.row(tables.recordings, recording.id).state == "erased"
     assert service.waiting("transcribe-recording") == []

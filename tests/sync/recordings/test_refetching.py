@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml_backend import jobs, tables
+from ml_backend import tables
 from ml_backend.calls import ledger
+from ml_backend.jobs import job_kinds
 from sync.recordings import refetching
 from sync.recordings.originals import keep_original
 from tests import sounds
@@ -26,7 +27,7 @@ def fetched(service: Offline, recording, content: bytes, folder: Path, *, extens
     path = folder / "downloaded"
     path.write_bytes(content)
     recording = service.update(recording, **keep_original(service.context, recording, path, extension=extension))
-    service.run(jobs.INGEST_RECORDING, recording_id=recording.id)
+    service.run(job_kinds.INGEST_RECORDING, recording_id=recording.id)
     return service.row(tables.recordings, recording.id)
 
 
@@ -77,7 +78,7 @@ def test_a_worse_second_fetch_does_not_replace_the_first(service: Offline, tmp_p
         first_key = recording.object_key
         recording = fetched(service, recording, worse, tmp_path)
         assert (recording.state, recording.object_key) == ("stored", first_key)
-        service.run(jobs.INGEST_RECORDING, recording_id=recording.id)
+        service.run(job_kinds.INGEST_RECORDING, recording_id=recording.id)
         recording = service.row(tables.recordings, recording.id)
         assert (recording.state, recording.reason_code) == ("ready", "audio-cut")
         assert recording.duration_s == pytest.approx(7.5, abs=0.01)
@@ -132,7 +133,7 @@ def test_when_the_provider_has_it_no_more_the_first_fetch_is_used(service: Offli
     recording = fetched(service, service.recording(service.call()), cut, tmp_path)
     with service.context.db.transaction() as connection:
         assert refetching.give_up(connection, recording)
-    service.run(jobs.INGEST_RECORDING, recording_id=recording.id)
+    service.run(job_kinds.INGEST_RECORDING, recording_id=recording.id)
     recording = service.row(tables.recordings, recording.id)
     assert (recording.state, recording.reason_code) == ("ready", "audio-cut")
     never = service.recording(service.call())

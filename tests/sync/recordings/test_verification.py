@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from ml_backend import jobs, tables
+from ml_backend import tables
 from ml_backend.calls import ledger
+from ml_backend.jobs import job_kinds
 from sync.recordings import verification
 from sync.recordings.originals import keep_original
 from tests import sounds
@@ -27,12 +28,12 @@ def ready(service: Offline, folder: Path, **known: Any) -> Any:
     path = sounds.write_wav(folder / "made.wav", sounds.noise(5))
     recording = service.recording(None if "source" in known else service.call(), **known)
     service.update(recording, **keep_original(service.context, recording, path, extension="wav"))
-    service.run(jobs.INGEST_RECORDING, recording_id=recording.id)
+    service.run(job_kinds.INGEST_RECORDING, recording_id=recording.id)
     return service.row(tables.recordings, recording.id)
 
 
 def after_the_night(service: Offline, recording: Any) -> Any:
-    outcomes = service.run(jobs.VERIFY_OBJECTS, after_id=0)
+    outcomes = service.run(job_kinds.VERIFY_OBJECTS, after_id=0)
     assert [outcome.state for outcome in outcomes] == ["done"]
     with service.context.db.reading() as connection:
         assert ledger.violations(connection) == []
@@ -69,7 +70,7 @@ def test_a_damaged_original_is_fetched_again_from_its_provider(service: Offline,
     assert len(service.waiting("fetch-recording")) == 1
     whole = tmp_path / "made.wav"
     service.update(found, **keep_original(service.context, found, whole, extension="wav"))
-    service.run(jobs.INGEST_RECORDING, recording_id=recording.id)
+    service.run(job_kinds.INGEST_RECORDING, recording_id=recording.id)
     again = service.row(tables.recordings, recording.id)
     assert (again.state, again.reason_code, again.sha256) == ("ready", None, recording.sha256)
 
@@ -90,7 +91,7 @@ def test_normalised_audio_that_is_gone_is_made_again(service: Offline, tmp_path:
     service.context.store.delete("kaan-audio", piece)
     found = after_the_night(service, recording)
     assert found.state == "stored"
-    service.run(jobs.INGEST_RECORDING, recording_id=recording.id)
+    service.run(job_kinds.INGEST_RECORDING, recording_id=recording.id)
     assert service.context.store.stat("kaan-audio", piece) is not None
     assert service.row(tables.recordings, recording.id).spans == recording.spans
 
@@ -109,10 +110,10 @@ def test_a_night_goes_on_in_slices_until_all_were_seen(
     rows = [ready(service, tmp_path) for _ in range(3)]
     on_disk(service, rows[2]).unlink()
     monkeypatch.setattr(verification, "SLICE_ROWS", 2)
-    service.run(jobs.VERIFY_OBJECTS, after_id=0)
+    service.run(job_kinds.VERIFY_OBJECTS, after_id=0)
     assert service.row(tables.recordings, rows[2].id).state == "ready"
     [job] = service.waiting("verify-objects")
-    service.run(jobs.VERIFY_OBJECTS, **job.arguments)
+    service.run(job_kinds.VERIFY_OBJECTS, **job.arguments)
     assert service.row(tables.recordings, rows[2].id).state == "found"
 
 
@@ -129,5 +130,5 @@ def test_what_killed_workers_left_in_the_temporary_folder_goes_after_a_day(
         (folder / "audio.wav").write_bytes(b"x")
         if name != "recent":
             os.utime(folder, (1, 1))
-    service.run(jobs.VERIFY_OBJECTS, after_id=0)
+    service.run(job_kinds.VERIFY_OBJECTS, after_id=0)
     assert [name for name, folder in made.items() if not folder.exists()] == ["kaan-ingest-", "kaan-render-", "kaan-"]

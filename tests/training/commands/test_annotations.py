@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from ml_backend import cli, db, tables
 from ml_backend.context import Context, open_context
-from ml_backend.running import runner
+from ml_backend.jobs import runner
 from ml_backend.settings import Settings
 from tests.training.quality import team
 from tests.training.quality.rows import Rows, measures
@@ -98,14 +98,14 @@ def test_the_summary_shows_planted_stampers_and_no_text(context: Context, capsys
 
 
 def test_the_job_keeps_the_summary_and_what_a_dataset_leaves_out(context: Context) -> None:
-    from ml_backend import jobs
+    from ml_backend.jobs import enqueueing, job_kinds
 
     draw = random.Random(4)
     people = [team.honest(number, draw) for number in range(1, 9)] + [team.Person(100, stamps=0.95)]
     made = team.fill(context.db, people, seed=4, tasks=700)
     for _ in range(2):  # the second takes the place of the first
         with context.db.transaction() as connection:
-            jobs.enqueue(connection, jobs.SUMMARISE_ANNOTATIONS, key="all")
+            enqueueing.enqueue(connection, job_kinds.SUMMARISE_ANNOTATIONS, key="all")
         assert not runner.run_due(context).failed
     kept = {row.name: row.body for row in context.db.rows(sa.select(tables.summaries))}
     assert kept["annotations"]["annotations"]["all"] == made.annotations

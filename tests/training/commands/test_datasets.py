@@ -12,9 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from ml_backend import cli, tables
-from tests.training.export import speech
-from tests.training.export.speech import Service
-from tests.training.test_dataset import fill
+from tests.training.datasets import speech
+from tests.training.datasets.speech import Service
+from tests.training.datasets.test_dataset import fill
 
 
 @pytest.fixture

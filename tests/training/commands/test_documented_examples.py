@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import cli, manifest, packages, tables
+from ml_backend import cli, packages, tables
+from ml_backend.models import manifest
 from tests.ml_backend.test_packages import Without
-from tests.training.export import speech
+from tests.training.datasets import speech
 
 ROOT = Path(__file__).parents[3]
 PROGRAM = "python -m ml_backend "

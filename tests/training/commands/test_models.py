@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend import cli, registry
+from ml_backend import cli
 from ml_backend.context import Context
+from ml_backend.models import registry
 from tests.training import candidates, spoken
 from tests.training.candidates import Ear
 

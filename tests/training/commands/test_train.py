@@ -3,9 +3,10 @@
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import cli, jobs, packages, tables
-from tests.training.export import speech
-from training import dataset
+from ml_backend import cli, packages, tables
+from ml_backend.jobs import job_kinds
+from tests.training.datasets import speech
+from training.datasets import dataset
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_a_worker_without_torch_ends_the_job_as_one_that_needs_a_setting_and_the
     service, capsys, monkeypatch
 ):
     assert cli.main(["train", "asr", "--dataset", "calls", "--job"]) == 0
-    (job,) = service.context.db.rows(sa.select(tables.jobs).where(tables.jobs.c.name == jobs.RUN_TRAINING.name))
+    (job,) = service.context.db.rows(sa.select(tables.jobs).where(tables.jobs.c.name == job_kinds.RUN_TRAINING.name))
     assert cli.main(["jobs", "run", "--queue", "training"]) == 1
     capsys.readouterr()
     row = service.context.db.row(tables.jobs, job.id)

@@ -15,12 +15,15 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
-from ml_backend import audio, db, default_model, jobs, registry, schedules, tables
+from ml_backend import db, tables
+from ml_backend.audio import decoding
 from ml_backend.context import Context, open_context
-from ml_backend.running import runner
+from ml_backend.jobs import enqueueing, job_kinds, runner, schedules
+from ml_backend.models import registry
+from ml_backend.serving import default_model
 from ml_backend.settings import Settings
 from training.commands import hotwords
-from training.hotwords import checking, reading, words
+from training.hotwords import checking, draft_pairs, hotword_rows
 
 CALLS = registry.BUNDLED.parent / "calls"
 WORD, HEARD = "Zylofen", "order"  # "order" is said in several of the bundled Hindi calls
@@ -51,7 +54,7 @@ def project_id(context: Context, tmp_path: Path) -> int:
         if call["language"] != "hi" or call["channels"] != 1:
             continue
         normal = tmp_path / "normal.wav"
-        audio.decode(CALLS / call["file"], normal)
+        decoding.decode(CALLS / call["file"], normal)
         key = f"derived/{number}/audio.wav"
         context.store.put_file(bucket, key, normal)
         normal.unlink()
@@ -84,9 +87,9 @@ def row_of(context: Context, **wanted: Any) -> Any:
 
 def approved(context: Context, word: str, project_id: int, heard: list[dict[str, Any]]) -> Any:
     with context.db.transaction() as connection:
-        row = words.add(connection, word, project_id=project_id, language="hi")
+        row = hotword_rows.add(connection, word, project_id=project_id, language="hi")
         db.update(connection, tables.hotwords, row.id, heard=heard)
-        words.approve(connection, row, who="anna")
+        hotword_rows.approve(connection, row, who="anna")
     assert not runner.run_due(context, queues=("transcribe",)).failed
     return row_of(context, word=word)
 
@@ -99,7 +102,7 @@ def test_a_word_that_repairs_its_places_and_harms_nothing_is_used_at_once(contex
     assert ways["correction"]["elsewhere"] == ways["now"]["elsewhere"]
     project = context.db.row(tables.projects, project_id)
     assert project.learnt == {"words": [], "corrections": [["hi", HEARD, WORD]]}
-    assert [job.name for job in jobs.find(context.db, names=["redraft-project"])] == ["redraft-project"]
+    assert [job.name for job in enqueueing.find(context.db, names=["redraft-project"])] == ["redraft-project"]
 
 
 def test_a_word_that_makes_other_calls_worse_is_refused_with_the_numbers(context, project_id):
@@ -129,22 +132,22 @@ def test_a_word_nobody_said_lately_cannot_be_checked(context, project_id):
 def test_removing_a_word_undoes_it_and_a_removed_word_is_not_suggested_again(context, project_id):
     row = approved(context, WORD, project_id, [{"form": HEARD, "times": 4, "said": 4}])
     with context.db.transaction() as connection:
-        words.remove(connection, row, who="anna")
+        hotword_rows.remove(connection, row, who="anna")
     assert context.db.row(tables.projects, project_id).learnt is None
     with context.db.transaction() as connection:
-        jobs.enqueue(connection, jobs.COLLECT_HOTWORDS, key=str(project_id), project_id=project_id)
+        enqueueing.enqueue(connection, job_kinds.COLLECT_HOTWORDS, key=str(project_id), project_id=project_id)
     assert not runner.run_due(context, queues=("sync",)).failed
     assert row_of(context, word=WORD).state == "removed"
 
 
 def test_a_check_that_ends_after_the_word_was_removed_changes_nothing(context, project_id):
     with context.db.transaction() as connection:
-        row = words.add(connection, WORD, project_id=project_id, language="hi")
-        words.approve(connection, row, who="anna")
-        row = words.find(connection, WORD, project_id=None, language=None)
-        words.remove(connection, row, who="anna")
+        row = hotword_rows.add(connection, WORD, project_id=project_id, language="hi")
+        hotword_rows.approve(connection, row, who="anna")
+        row = hotword_rows.find(connection, WORD, project_id=None, language=None)
+        hotword_rows.remove(connection, row, who="anna")
         check = {"way": "correction", "forms": [HEARD]}
-        assert not words.decide(connection, row, state=words.APPROVED, check=check)
+        assert not hotword_rows.decide(connection, row, state=hotword_rows.APPROVED, check=check)
     assert row_of(context, word=WORD).state == "removed"
     assert context.db.row(tables.projects, project_id).learnt is None
 
@@ -164,7 +167,7 @@ def test_corrections_are_collected_listed_and_approved_by_command(context, proje
     assert "applied as correction" in shown.stdout
     gone = command.invoke(hotwords.app, ["remove", str(found["id"])], catch_exceptions=False)
     assert "out of use" in gone.stdout
-    assert reading.listed(context, states=("approved",)) == []
+    assert draft_pairs.listed(context, states=("approved",)) == []
 
 
 def test_an_approved_word_is_checked_again_when_another_model_serves(context, project_id):
@@ -210,7 +213,7 @@ def test_an_approved_word_stays_when_there_is_nothing_to_check_it_on_and_goes_wh
     with context.db.transaction() as connection:
         connection.execute(sa.update(tables.samples).where(said).values(state="excluded"))
         db.update(connection, tables.hotwords, row.id, check={**row.check, "model_version": "older"})
-        jobs.enqueue(connection, jobs.CHECK_HOTWORD, key=str(row.id), hotword_id=row.id)
+        enqueueing.enqueue(connection, job_kinds.CHECK_HOTWORD, key=str(row.id), hotword_id=row.id)
     assert not runner.run_due(context, queues=("transcribe",)).failed
     again = row_of(context, word=WORD)
     assert (again.state, again.reason_code, again.check["way"]) == ("approved", "not-in-recent-calls", "correction")
@@ -220,7 +223,7 @@ def test_an_approved_word_stays_when_there_is_nothing_to_check_it_on_and_goes_wh
         heard = sa.func.replace(tables.samples.c.text, WORD, HEARD)
         connection.execute(sa.update(tables.samples).where(said).values(state="accepted", text=heard))
         db.update(connection, tables.hotwords, row.id, word=HEARD, heard=[])
-        jobs.enqueue(connection, jobs.CHECK_HOTWORD, key=str(row.id), hotword_id=row.id)
+        enqueueing.enqueue(connection, job_kinds.CHECK_HOTWORD, key=str(row.id), hotword_id=row.id)
     assert not runner.run_due(context, queues=("transcribe",)).failed
     assert row_of(context, word=HEARD).state == "refused"
     assert context.db.row(tables.projects, project_id).learnt is None

@@ -10,8 +10,8 @@ from itertools import product
 import pytest
 
 from tests.training.quality import team
-from training.quality import agreement, alpha, drafts, figures, rejection, review_time
-from training.quality.reading import Pair, Review
+from training.quality import agreement, alpha, draft_quality, figures, rejection, review_time
+from training.quality.reviews import Pair, Review
 
 
 def review(number: int = 1, **values: object) -> Review:
@@ -151,7 +151,7 @@ def test_a_models_drafts_are_judged_by_what_began_from_them() -> None:
         {"word_edits": None}, {"model_version": None},
     ]  # fmt: skip
     strangers = [review(100 + n, **{"word_edits": 10, **values}) for n, values in enumerate(out)]
-    (found,) = drafts.by_version([*kept, *strangers])
+    (found,) = draft_quality.by_version([*kept, *strangers])
     assert (found["annotations"], found["edit_rate"]["part"], found["edit_rate"]["of"]) == (40, 60, 400)
     assert found["accepted_unchanged"]["value"] == 0.25
 
@@ -160,7 +160,7 @@ def test_versions_come_latest_first_and_suspects_are_left_out_beside() -> None:
     old = [review(n, model_version="old") for n in range(30)]
     new = [review(100 + n, model_version="new", created_at=team.BEGAN + timedelta(days=9)) for n in range(30)]
     lazy = [replace(each, id=each.id + 500, annotator=7, unchanged=True, word_edits=0) for each in new]
-    found = drafts.by_version([*old, *new, *lazy], {7})
+    found = draft_quality.by_version([*old, *new, *lazy], {7})
     assert [one["model_version"] for one in found] == ["new", "old"]
     assert [found[0][name]["value"] for name in ("edit_rate",)] == [0.05]
     assert found[0]["without_suspects"]["edit_rate"]["value"] == 0.1

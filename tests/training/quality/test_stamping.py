@@ -13,9 +13,10 @@ import sqlalchemy as sa
 from ml_backend import tables
 from ml_backend.db import Database
 from tests.training.quality import team
-from training.quality import reading, stamping
-from training.quality.reading import Review
-from training.quality.signs import Confidences, Sign
+from training.quality import reviews as reading
+from training.quality import stamping
+from training.quality.reviews import Review
+from training.quality.unread_drafts import Confidences, Sign
 
 SEEDS = range(6)
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from ml_backend.asr.transcript import Segment, Transcript
 from ml_backend.errors import ConfigurationError
 from ml_backend.settings import Settings
-from ml_backend.transcript import Segment, Transcript
-from training import listening
-from training.scoring import scores, utterances, verdict
-from training.scoring.rules import Rules
+from training.evaluation import test_transcription, verdict
+from training.evaluation.gate_rules import Rules
+from training.scoring import scores, utterances
 from training.scoring.utterances import Utterance
 
 
@@ -24,7 +24,7 @@ def line(**changed: Any) -> dict[str, Any]:
 
 def heard(answer: str, spoken: str = "hi", **changed: Any) -> Utterance:
     segments = (Segment(0.0, 1.0, answer),) if answer else ()
-    return listening.utterance(line(**changed), Transcript(segments, spoken, 1.0, 4.0, 1.0, "v"))
+    return test_transcription.utterance(line(**changed), Transcript(segments, spoken, 1.0, 4.0, 1.0, "v"))
 
 
 def test_a_rate_is_pooled_over_words_and_counts_are_what_was_heard():
@@ -44,7 +44,7 @@ def test_a_call_drawn_with_a_small_chance_stands_for_many():
 
 
 def test_slices_say_language_leg_noise_length_and_whose_reference():
-    one = listening.utterance(line(), Transcript((), None, 0.0, 4.0, 0.0, "v"), annotators="reviewers")
+    one = test_transcription.utterance(line(), Transcript((), None, 0.0, 4.0, 0.0, "v"), annotators="reviewers")
     assert one.slices == {
         "language": "hi", "channel": "channel 1", "snr": "10-20 dB", "duration": "3-10 s", "annotators": "reviewers",
     }  # fmt: skip

@@ -14,9 +14,9 @@ import traceback
 from pathlib import Path
 
 from ml_backend.errors import KaanError, PermanentError, RetryableError
-from training import reductions
+from training.runs import reductions
+from training.runs.workspace import Workspace
 from training.trainers.asr import checkpoints
-from training.workspace import Workspace
 
 _FIRST_TO_GO = "700"  # of 1000, for the kernel when memory is short: a run goes on later, a call does not
 _NO_MEMORY = (

@@ -11,7 +11,7 @@ import os
 import shutil
 from pathlib import Path
 
-from training.workspace import read_json, write_json
+from training.runs.workspace import read_json, write_json
 
 SEAL = "seal.json"
 

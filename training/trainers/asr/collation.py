@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
-from ml_backend.manifest import Window
+from ml_backend.models.manifest import Window
 from training.trainers.asr.features import FRAMES_PER_S, Array
 from training.trainers.asr.targets import IGNORED, Example, Targets
 

@@ -17,17 +17,17 @@ import numpy as np
 import torch
 from accelerate import PartialState
 
-from ml_backend.manifest import Window
-from training import checks, workload
-from training.arguments import Arguments
-from training.trainers.asr import checkpoints, export, hearing, loop, machine, noises, parity, weights
+from ml_backend.models.manifest import Window
+from training.runs import data_checks, workload
+from training.runs.arguments import Arguments
+from training.runs.batches import Order
+from training.runs.workspace import NEW, REPLAY, Workspace
+from training.trainers.asr import artefacts, checkpoints, greedy_decoding, loop, machine, noises, parity, weights
 from training.trainers.asr.augmentation import Strength
-from training.trainers.asr.batches import Order
-from training.trainers.asr.material import Material, open_material
+from training.trainers.asr.frame_cache import Material, open_material
+from training.trainers.asr.run_monitor import Heard, Watch
 from training.trainers.asr.targets import Targets
-from training.trainers.asr.watching import Heard, Watch
-from training.trainers.asr.windows import PlannedBatches, WindowCollator, Windows
-from training.workspace import NEW, REPLAY, Workspace
+from training.trainers.asr.training_windows import PlannedBatches, WindowCollator, Windows
 
 _AVERAGES = (0.0, 0.1, 0.2, 0.3, 0.4)
 FAITHFUL = "float16"
@@ -59,7 +59,9 @@ class Validation:
             return None
         rows = [self.material.rows[n] for n in numbers]
         mels = [self.material.mel(n) for n in numbers]
-        heard = hearing.texts(weights.plain(model), self.tokenizer, mels, [r.language for r in rows], self.window)
+        heard = greedy_decoding.texts(
+            weights.plain(model), self.tokenizer, mels, [r.language for r in rows], self.window
+        )
         return parity.word_error_rate([r.text for r in rows], heard)
 
 
@@ -161,8 +163,8 @@ def _material(
     if left_out:
         unfit = sum(len(ids) for ids in left_out.values())
         if unfit > max(1.0, arguments.most_left_out * len(rows)) or not any(row.split == "train" for row in rows):
-            raise checks.refusal(
-                [checks.of_reason(reason, ids, len(rows), base.most_labels) for reason, ids in left_out.items()]
+            raise data_checks.refusal(
+                [data_checks.of_reason(reason, ids, len(rows), base.most_labels) for reason, ids in left_out.items()]
             )
         if not any(line["phase"] == "left-out" for line in workspace.progress()):
             workspace.say(phase="left-out", left_out=left_out)
@@ -204,8 +206,8 @@ def _keep(workspace: Workspace, arguments: Arguments, model: Any, validation: Va
     after = validation.hear(model)
     wer, before = after.wer if validation.new else None, _before(workspace)
     workspace.say(phase="saving", wer=wer, old_wer=after.old_wer)
-    export.save_twin(model, validation.tokenizer, workspace.weights, half=True)
-    export.describe(workspace.weights, **_described(workspace))
+    artefacts.save_twin(model, validation.tokenizer, workspace.weights, half=True)
+    artefacts.describe(workspace.weights, **_described(workspace))
     if wer is not None and before is not None and before.against(before) < after.against(before):
         told = {**told, "best_step": 0}  # the base itself was better than all that was learnt
     told = {**told, "average": share, "wer": wer, "old_wer": after.old_wer}
@@ -240,7 +242,7 @@ def _served(workspace: Workspace, arguments: Arguments, report: Callable[[str], 
     tried: list[dict[str, Any]] = []
     for quantization in dict.fromkeys((arguments.quantization, FAITHFUL)):
         workspace.say(phase="conversion", quantization=quantization)
-        written = export.convert(workspace.weights, workspace.model, quantization=quantization, **described)
+        written = artefacts.convert(workspace.weights, workspace.model, quantization=quantization, **described)
         compared = parity.compare(
             workspace.weights, workspace.model, clips, window, bound=arguments.parity_bound, quantization=quantization
         )

@@ -7,7 +7,7 @@ import importlib.util
 import torch
 
 from ml_backend.errors import ConfigurationError
-from training.arguments import Arguments
+from training.runs.arguments import Arguments
 from training.trainers.asr import loop
 
 _TRACKERS = {"tensorboard": ("tensorboard", "tensorboardX"), "mlflow": ("mlflow",)}

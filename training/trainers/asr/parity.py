@@ -22,12 +22,12 @@ import ctranslate2
 import numpy as np
 
 from ml_backend import settings
-from ml_backend.engine import Transcriber
-from ml_backend.manifest import Window
-from training.normalisation import distance
-from training.trainers.asr import export, hearing
+from ml_backend.asr.engine import Transcriber
+from ml_backend.models.manifest import Window
+from training.text import distance
+from training.trainers.asr import artefacts, greedy_decoding
 from training.trainers.asr.features import FRAMES_PER_S, Array
-from training.trainers.asr.material import Material
+from training.trainers.asr.frame_cache import Material
 from training.trainers.asr.short_windows import accept_short_windows
 
 CLIPS, MOST_CLIPS = 60, 240
@@ -66,19 +66,19 @@ def compare(
     weights: Path, folder: Path, clips: list[Clip], window: Window, *, bound: float, quantization: str
 ) -> dict[str, Any]:
     """Counts of both forms, computed in the type that `quantization` claims, and the `verdict`."""
-    model, tokenizer = export.load_twin(weights)
+    model, tokenizer = artefacts.load_twin(weights)
     base = settings.load(_env_file=None)  # whoever starts the trainer has read that file: it holds secrets
     kind = computed_in(quantization, base.asr_device)
     served = Transcriber.load(folder, settings=base.model_copy(update={"asr_compute_type": kind}), temperatures=())
     mels, languages = [clip.mel for clip in clips], [clip.language for clip in clips]
     began = time.process_time()
     heard = [""] * len(clips)
-    for batch in hearing.batches(mels, window):
+    for batch in greedy_decoding.batches(mels, window):
         texts = served.hear([mels[n].T for n in batch], [languages[n] for n in batch])
         for number, text in zip(batch, texts, strict=True):
             heard[number] = text
     cpu_s = time.process_time() - began
-    expected = hearing.texts(
+    expected = greedy_decoding.texts(
         accept_short_windows(model), tokenizer, mels, languages, window, suppressed=served.suppressed
     )
     references = [clip.text for clip in clips]

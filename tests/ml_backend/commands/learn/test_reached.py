@@ -9,8 +9,8 @@ from ml_backend import db, tables
 from ml_backend.commands.learn import reached
 from ml_backend.context import open_context
 from ml_backend.settings import Settings
-from training import runs
-from training.arguments import Arguments
+from training.runs import execution
+from training.runs.arguments import Arguments
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def context(tmp_path):
     context.db.dispose()
 
 
-@pytest.mark.parametrize("state", ["waiting", "running", runs.INTERRUPTED, runs.TRAINED, "done"])
+@pytest.mark.parametrize("state", ["waiting", "running", execution.INTERRUPTED, execution.TRAINED, "done"])
 def test_a_run_that_may_still_come_to_something_is_gone_on_with(context, state):
     run_id = run_of(context, state)
     assert reached.run(context, 1).id == run_id
@@ -38,6 +38,6 @@ def run_of(context, state):
     values = {"name": "learn", "version": 1, "state": "ready", "manifest_sha256": "0" * 64, "filters": {}, "counts": {}}
     with context.db.transaction() as connection:
         connection.execute(sa.insert(tables.datasets).values(**values))
-    run_id = runs.create(context, 1, Arguments(), who="a test", why="")
+    run_id = execution.create(context, 1, Arguments(), who="a test", why="")
     context.db.update(tables.runs, run_id, state=state)
     return run_id

@@ -6,8 +6,8 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from ml_backend.manifest import Window
-from training.bundled import tokenizer
+from ml_backend.models.manifest import Window
+from training.demo_model import tokenizer
 from training.trainers.asr.collation import Collator, LengthBatches, padded
 from training.trainers.asr.targets import IGNORED, Example, Phrase, Targets
 

@@ -6,11 +6,11 @@ import json
 import pytest
 
 from tests.training.trainers.asr.test_checkpoints import made
-from training import reductions
-from training.arguments import Arguments
+from training.runs import reductions
+from training.runs.arguments import Arguments
+from training.runs.workspace import Workspace
 from training.trainers.asr import __main__ as trainer
 from training.trainers.asr import checkpoints
-from training.workspace import Workspace
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.bundled import tokenizer
+from training.demo_model import tokenizer
 from training.trainers.asr.targets import IGNORED, Example, Phrase, Targets
 
 MEL = np.zeros((100, 80), dtype=np.float32)

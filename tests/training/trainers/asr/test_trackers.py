@@ -7,9 +7,9 @@ import pytest
 
 from ml_backend.errors import ConfigurationError
 from tests.training import spoken
-from tests.training.test_runs import lines, run_of
-from training import runs as training_runs
-from training.bundled import new_domain
+from tests.training.runs.test_execution import lines, run_of
+from training.demo_model import new_domain
+from training.runs import execution as training_runs
 
 WRITER = """
 import json, os

@@ -1,0 +1,1 @@
+"""Requests from outside -> rows in `events`: Label Studio, Exotel, the object store."""

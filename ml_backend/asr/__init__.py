@@ -1,0 +1,1 @@
+"""Speech recognition: samples -> windows -> words with times, confidences and flags."""

@@ -1,0 +1,247 @@
+"""Requests -> Transcripts. faster-whisper behind one class, pooled across calls.
+
+`transcribe` takes many recordings at once: speech is found per leg, cut into windows, and the windows of all recordings
+share batches, sorted by length, because batching inside one call brings nothing for calls of one window. Each window is
+encoded once; no window sees the text of another, so one invented sentence cannot breed the next.
+
+A CTranslate2 model that was loaded before a fork hangs for ever in the child, so a Transcriber refuses to work in any
+process but the one that loaded it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ml_backend import amounts
+from ml_backend.asr import corrections
+from ml_backend.asr.transcript import DecodingProfile, Transcript
+from ml_backend.asr.windows import RATE_HZ
+from ml_backend.audio import decoding
+from ml_backend.errors import ConfigurationError, KaanError, PermanentError
+from ml_backend.models import manifest
+from ml_backend.settings import Settings
+
+if TYPE_CHECKING:
+    from ml_backend.asr.pool import Pool, Recording
+
+CHECK = Path(__file__).parents[1] / "bundled" / "checks" / "speech.wav"
+SMALL_BYTES = 20_000_000  # in whatever type it is stored: the smallest published Whisper has 39 MB in int8
+_ROUND_S = 1800.0  # recordings pooled at once; bounds the memory of features and kept encoder outputs
+
+
+@dataclass(frozen=True)
+class Request:
+    """One recording: samples [channels, n] at 16 kHz, float32 in -1..1; `key` is the caller's own.
+
+    `speech` are the speech probabilities of each leg, where the caller has them (`voice`, for parts of a call).
+    """
+
+    samples: npt.NDArray[np.float32]
+    profile: DecodingProfile
+    key: str = ""
+    speech: tuple[npt.NDArray[np.float32], ...] = ()
+
+
+class Transcriber:
+    """A loaded model version. Thread-safe (one caller at a time); not fork-safe, and it says so."""
+
+    def __init__(self, pool: Pool, *, model_version: str) -> None:
+        self.model_version = model_version
+        self._pool = pool
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(
+        cls,
+        location: Path | str,
+        *,
+        settings: Settings,
+        model_version: str = "",
+        temperatures: tuple[float, ...] | None = None,
+    ) -> Transcriber:
+        """Load a CTranslate2 folder, or a hub name (`large-v3-turbo`, `hub:owner/name`).
+
+        A folder with a manifest is verified file by file first; one without is taken for a stock Whisper (30 s).
+        `temperatures` is the ladder for windows that fail the quality test; empty switches re-runs off.
+        """
+        import ctranslate2
+        from faster_whisper import WhisperModel
+
+        from ml_backend.asr.pool import Pool, first_line
+        from ml_backend.asr.window_decoding import LADDER, Decoder
+
+        ctranslate2.set_log_level(logging.ERROR)  # it warns of each float16 model on a processor, which is as meant
+        folder = folder_of(location)
+        described = manifest.verify(folder) if (folder / manifest.FILE).is_file() else None
+        try:
+            model = WhisperModel(
+                str(folder),
+                device=settings.asr_device,
+                compute_type=settings.asr_compute_type,
+                cpu_threads=settings.asr_threads or threads_for(folder, settings),
+                num_workers=settings.asr_workers,
+                local_files_only=True,
+            )
+        except (RuntimeError, ValueError, OSError) as error:
+            raise ConfigurationError(
+                "model-not-loadable",
+                f"The model in {folder.name} cannot be loaded ({first_line(error)}).",
+                "Check ASR_MODEL, ASR_DEVICE and ASR_COMPUTE_TYPE; the folder must be a CTranslate2 Whisper.",
+            ) from error
+        decoder = Decoder(
+            model,
+            described.window if described else manifest.Window.stock(),
+            temperatures=LADDER if temperatures is None else temperatures,
+            confidence=described.confidence if described else manifest.WEAKEST,
+        )
+        pool = Pool(
+            decoder,
+            languages=described.languages if described else (),
+            batch_size=settings.asr_batch_size,
+            workers=settings.asr_workers,
+        )
+        name = described.model_version if described else str(location).removeprefix("hub:").rstrip("/").split("/")[-1]
+        return cls(pool, model_version=model_version or name)
+
+    def transcribe(self, requests: Sequence[Request]) -> list[Transcript | KaanError]:
+        """One answer per request, in order; a bad recording is an error in its own place."""
+        if os.getpid() != self._pid:
+            raise after_fork()
+        answers: list[Transcript | KaanError] = []
+        with self._lock:
+            for some in _rounds(requests):
+                for recording in self._pool.run(some):
+                    answers.append(recording.error or self._transcript(recording))
+        return answers
+
+    def _transcript(self, recording: Recording) -> Transcript:
+        from ml_backend.asr.segments import transcript_of
+
+        heard = transcript_of(recording, model_version=self.model_version)
+        return corrections.apply(heard, recording.request.profile.corrections)
+
+    def hear(self, features: Sequence[npt.NDArray[np.float32]], languages: Sequence[str]) -> list[str]:
+        """The texts of windows given as log-mel frames [mels, frames], greedily: what a parity check compares."""
+        decoder = self._pool.decoder
+        prompts = [decoder.prompt(language, prompt=None, hotwords=()) for language in languages]
+        with self._lock:
+            return [decoded.text for decoded in decoder.decode(decoder.encode(features), prompts, beam_size=1)]
+
+    def left_out(self, profile: DecodingProfile) -> str | None:
+        """What of a profile's prompt and hotwords this model cannot hold, as a sentence; None where all of it fits."""
+        decoder = self._pool.decoder
+        known = self._pool.languages or decoder.model.supported_languages
+        wanted = (profile.language, *profile.languages, *(language for language, _ in profile.learnt_words), known[0])
+        for language in dict.fromkeys(one for one in wanted if one and one in known):
+            words = profile.words_for(language)
+            found = decoder.context(language, prompt=profile.prompt, hotwords=words).sentence
+            if found:
+                return found
+        return None
+
+    @property
+    def suppressed(self) -> tuple[int, ...]:
+        """Tokens that are never written."""
+        return self._pool.decoder.suppressed()
+
+    def self_check(self) -> None:
+        """Decode fixed clips before serving: one of noise must pass, speech must give words, silence must give none."""
+        from ml_backend.asr.pool import Work
+        from ml_backend.asr.windows import Stretch, Window
+
+        noise = np.random.default_rng(0).normal(0, 0.05, RATE_HZ).astype(np.float32)
+        decoder = self._pool.decoder
+        work = Work(0, Window(0, (Stretch(0, RATE_HZ, 1.0),)), decoder.features(noise), 0.0)
+        prompt = decoder.prompt("en", prompt=None, hotwords=())
+        decoder.decode(decoder.encode([work.features]), [prompt], beam_size=1)
+        speech, silence = self.transcribe(list(_check_clips()))
+        if isinstance(speech, KaanError) or not speech.text.strip():
+            raise _unfit(self.model_version, "hears no words in a clip of speech")
+        if isinstance(silence, KaanError) or silence.text.strip():
+            raise _unfit(self.model_version, "hears words in silence")
+
+    def unload(self) -> None:
+        """Free the model's memory now; it cannot be used any more."""
+        self._pool.decoder.model.model.unload_model()
+
+
+def threads_for(folder: Path, settings: Settings) -> int:
+    """Threads of one worker where nobody chose: all cores shared by the workers, but one for a small model.
+
+    What a small model computes at a time is so little that waiting for each other costs its threads more than they
+    gain, several times over where a second model is in memory (OpenMP spins no more once threads outnumber cores).
+    """
+    if sum(path.stat().st_size for path in folder.glob("*.bin")) < SMALL_BYTES:
+        return 1
+    return max(1, len(os.sched_getaffinity(0)) // settings.asr_workers)
+
+
+@lru_cache(maxsize=1)
+def _check_clips() -> tuple[Request, Request]:
+    """Speech and silence, with where speech is: that never changes, and calls in progress need the processor."""
+    from ml_backend.asr.windows import speech_probabilities
+
+    profile = DecodingProfile(beam_size=1)
+    clips = (decoding.read_wav(CHECK)[0], np.zeros((1, 3 * RATE_HZ), np.float32))
+    speech, silence = (
+        Request(samples, profile, speech=tuple(speech_probabilities(leg) for leg in samples)) for samples in clips
+    )
+    return speech, silence
+
+
+def _unfit(model_version: str, what: str) -> PermanentError:
+    return PermanentError(
+        "model-self-check", f"Model version {model_version} {what}.", "Do not serve it; look at its evaluation."
+    )
+
+
+def folder_of(location: Path | str) -> Path:
+    """A local folder; a hub name is fetched, from its cache where it is there already."""
+    name = str(location).removeprefix("hub:")
+    if Path(name).is_dir():
+        return Path(name)
+    from faster_whisper import download_model
+
+    try:
+        return Path(download_model(name))
+    except Exception as error:  # the hub library raises many kinds
+        reason = amounts.shortened((str(error).splitlines() or [""])[0], 80) or type(error).__name__
+        raise ConfigurationError(
+            "model-not-found",
+            f"The model {name[:80]!r} is not a folder and could not be fetched from the hub ({reason}).",
+            "Set ASR_MODEL to bundled, to a CTranslate2 Whisper folder, or to a hub name this machine can reach.",
+        ) from error
+
+
+def after_fork() -> ConfigurationError:
+    """For whoever uses a model in another process than the one that loaded it."""
+    return ConfigurationError(
+        "model-after-fork",
+        "The model was loaded in another process and would hang in this one.",
+        "Load the model after forking: in the worker, not in its parent.",
+    )
+
+
+def _rounds(requests: Sequence[Request]) -> Iterable[list[Request]]:
+    some: list[Request] = []
+    total_s = 0.0
+    for request in requests:
+        length_s = np.size(request.samples) / RATE_HZ
+        if some and total_s + length_s > _ROUND_S:
+            yield some
+            some, total_s = [], 0.0
+        some.append(request)
+        total_s += length_s
+    if some:
+        yield some

@@ -1,0 +1,94 @@
+"""A WAV of any length -> Transcript: heard span by span, a few minutes of samples in memory.
+
+Away from the seams, which lie in pauses, the text is that of the whole file heard in one go: the voice-activity model
+keeps its memory from span to span, and the language is that of the first span in which somebody speaks. (A model that
+packs several sentences into one window packs anew after each seam.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ml_backend.asr.engine import Request, Transcriber
+from ml_backend.asr.transcript import DecodingProfile, Segment, Transcript, Word
+from ml_backend.asr.voice_activity import Voice
+from ml_backend.asr.windows import Probabilities
+from ml_backend.audio import decoding
+from ml_backend.errors import KaanError
+
+AT_ONCE_S = 300.0  # longer audio is heard in spans
+
+
+class Listener:
+    """Hears the spans of one recording, which must come in order: it remembers voices and the language."""
+
+    def __init__(self, transcriber: Transcriber, wav: Path, profile: DecodingProfile, *, key: str = "") -> None:
+        self.heard: list[tuple[float, Transcript]] = []
+        self._transcriber, self._wav, self._profile, self._key = transcriber, wav, profile, key
+        self._voices: list[Voice] = []
+
+    def hear(self, start_s: float, end_s: float) -> Transcript | KaanError:
+        """What is said between two seconds of the WAV, told from the first."""
+        samples, speech = self._read(start_s, end_s)
+        profile = self._profile
+        if profile.language is None:
+            profile = replace(profile, language=next((one.language for _, one in self.heard if one.segments), None))
+        [answer] = self._transcriber.transcribe([Request(samples, profile, key=self._key, speech=speech)])
+        if isinstance(answer, Transcript):
+            self.heard.append((start_s, answer))
+        return answer
+
+    def skip(self, start_s: float, end_s: float, known: Transcript) -> None:
+        """A span that was heard before."""
+        self._read(start_s, end_s)
+        self.heard.append((start_s, known))
+
+    def _read(self, start_s: float, end_s: float) -> tuple[npt.NDArray[np.float32], tuple[Probabilities, ...]]:
+        samples, _ = decoding.read_wav(self._wav, start_s=start_s, end_s=end_s)
+        self._voices = self._voices or [Voice() for _ in samples]
+        speech = [voice.probabilities(samples[channel, :]) for channel, voice in enumerate(self._voices)]
+        return samples, tuple(speech)
+
+
+def hear(
+    transcriber: Transcriber, wav: Path, profile: DecodingProfile, *, spans: Sequence[tuple[float, float]]
+) -> Transcript | KaanError:
+    """What is said in a WAV as `audio.decode` writes it. `spans` lie end to end over its whole length, in seconds."""
+    listener = Listener(transcriber, wav, profile)
+    for start_s, end_s in spans:
+        answer = listener.hear(start_s, end_s)
+        if isinstance(answer, KaanError):
+            return answer
+    return merged(listener.heard)
+
+
+def merged(heard: Sequence[tuple[float, Transcript]]) -> Transcript:
+    """Transcripts of spans, each with the second it begins at, as one: times from the start of the first."""
+    segments = [_moved(segment, start_s) for start_s, one in heard for segment in one.segments]
+    segments.sort(key=lambda segment: (segment.start_s, segment.channel))
+    weight = sum(segment.end_s - segment.start_s for segment in segments)
+    total = sum(segment.confidence * (segment.end_s - segment.start_s) for segment in segments)
+    first = next((one for _, one in heard if one.segments), heard[0][1])
+    last_start_s, last = heard[-1]
+    return Transcript(
+        segments=tuple(segments),
+        language=first.language,
+        language_probability=first.language_probability,
+        duration_s=round(last_start_s + last.duration_s, 3),
+        confidence=round(total / weight, 4) if weight else 0.0,
+        model_version=first.model_version,
+        flags=tuple(sorted({flag for _, one in heard for flag in one.flags})),
+    )
+
+
+def _moved(segment: Segment, by_s: float) -> Segment:
+    words = tuple(
+        Word(round(word.start_s + by_s, 2), round(word.end_s + by_s, 2), word.text, word.probability)
+        for word in segment.words
+    )
+    return replace(segment, start_s=round(segment.start_s + by_s, 2), end_s=round(segment.end_s + by_s, 2), words=words)

@@ -1,0 +1,116 @@
+"""Words of a window as attention places them -> words by phrase, at times that fit where speech was found.
+
+Attention places a word's end well and its start badly after a pause: a pause is nobody's, and the alignment gives it to
+the token that follows. Where that is a full stop nothing is lost; where it is the first word of the next stretch, the
+word begins seconds early, and in a window packed with several stretches it falls into the stretch before. Voice
+activity knows better where speech begins. So a word that ends inside a stretch was said there, wherever it begins; one
+that ends just where a stretch begins goes to the side where it covers as much speech as such a word takes. And no first
+word begins long before its stretch or lasts more than twice the median word (the limit of faster-whisper's own
+clean-up).
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ml_backend.asr.transcript import Word
+from ml_backend.asr.windows import Phrase, Window
+
+_INSIDE_S = 0.15
+_EARLY_S = 0.1  # attention leads, and voice activity trails, by about this much
+_BEFORE_SPEECH_S = 0.2  # soft first sounds lie before the place where speech is found
+_AFTER_SPEECH_S = 0.3
+_SHORTEST_S, _LONGEST_S = 0.05, 0.6  # a first word may always last the second, however short the others are
+_S_PER_LETTER = 0.07  # where a window has too few words to tell
+_CERTAIN = 0.5  # mean voice activity of speech that ought to have words
+_UNTOLD_S, _UNTOLD_PHRASE_S = 1.5, 0.8  # shorter pieces without words are breath, laughter, or loosely placed words
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A phrase and its words, still in seconds from the start of the window."""
+
+    phrase: Phrase
+    words: tuple[Word, ...]
+
+
+def by_phrase(words: Sequence[Word], window: Window) -> list[Spoken]:
+    """Every word in order, in the phrase where it was said."""
+    phrases = window.phrases()
+    pace = _s_per_letter(words)
+    durations = [word.end_s - word.start_s for word in words if word.end_s > word.start_s]
+    longest_s = max(_LONGEST_S, 2 * statistics.median(durations)) if durations else _LONGEST_S
+    groups: list[list[Word]] = [[] for _ in phrases]
+    place = 0
+    for word in words:
+        place = max(place, _place(word, phrases, pace))
+        groups[place].append(word)
+    return [
+        Spoken(phrase, _fitted(group, phrase, longest_s))
+        for phrase, group in zip(phrases, groups, strict=True)
+        if group
+    ]
+
+
+def _place(word: Word, phrases: Sequence[Phrase], pace: float) -> int:
+    touched = [number for number, phrase in enumerate(phrases) if phrase.start_s < word.end_s > word.start_s]
+    touched = [number for number in touched if word.start_s < phrases[number].end_s]
+    if len(touched) < 2:
+        middle_s = (word.start_s + word.end_s) / 2
+        return sum(phrase.end_s <= middle_s for phrase in phrases[:-1])
+    if word.end_s - phrases[touched[-1]].first_s > _INSIDE_S:
+        return touched[-1]
+    wanted_s = min(max(len(word.text.strip()) * pace, 0.1), 0.8)
+
+    def misfit(number: int) -> float:
+        phrase = phrases[number]
+        begins_s, ends_s = phrase.first_s - _EARLY_S, phrase.last_s - _EARLY_S
+        covered_s = min(word.end_s, ends_s) - max(word.start_s, begins_s)
+        return abs(math.log(max(covered_s, 0.02) / wanted_s))
+
+    return min(touched, key=lambda number: (misfit(number), -number))
+
+
+def _fitted(words: list[Word], phrase: Phrase, longest_s: float) -> tuple[Word, ...]:
+    def inside(seconds: float) -> float:
+        return min(max(seconds, phrase.start_s), phrase.end_s)
+
+    fitted = [replace(word, start_s=inside(word.start_s), end_s=inside(word.end_s)) for word in words]
+    first = fitted[0]
+    floor_s = min(phrase.first_s - _BEFORE_SPEECH_S, first.end_s - _SHORTEST_S)
+    start_s = max(first.start_s, floor_s, first.end_s - longest_s)
+    fitted[0] = replace(first, start_s=min(start_s, first.end_s))
+    last = fitted[-1]
+    ceiling_s = max(phrase.last_s + _AFTER_SPEECH_S, last.start_s + _SHORTEST_S)
+    fitted[-1] = replace(last, end_s=min(last.end_s, ceiling_s))
+    return tuple(fitted)
+
+
+def _s_per_letter(words: Sequence[Word]) -> float:
+    paces = [
+        (word.end_s - word.start_s) / len(word.text.strip())
+        for word in words
+        if word.end_s > word.start_s and word.text.strip()
+    ]
+    return statistics.median(paces) if len(paces) > 2 else _S_PER_LETTER
+
+
+def untold(spoken: Sequence[Spoken], window: Window) -> list[tuple[Phrase, float, float]]:
+    """Stretches of certain speech that no word covers, in seconds from the start of the window."""
+    words = {one.phrase: one.words for one in spoken}
+    found = []
+    for phrase in window.phrases():
+        if phrase.probability < _CERTAIN:
+            continue
+        told = words.get(phrase, ())
+        edges = [phrase.first_s, *(s for word in told for s in (word.start_s, word.end_s)), phrase.last_s]
+        least_s = _UNTOLD_S if told else _UNTOLD_PHRASE_S
+        found += [
+            (phrase, start_s, end_s)
+            for start_s, end_s in zip(edges[::2], edges[1::2], strict=True)
+            if end_s - start_s >= least_s
+        ]
+    return found

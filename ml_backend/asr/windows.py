@@ -1,0 +1,261 @@
+"""Samples of one leg -> Windows: the stretches of speech, cut and packed the way the model version was trained.
+
+Silero's voice-activity model (it ships with faster-whisper) gives a speech probability per 32 ms; hysteresis turns
+that into stretches, and the manifest's window policy turns stretches into windows. Silence of `split_pause_s` or more
+never reaches the model: a model that pads to a fixed length gets several stretches in one window with the silence
+taken out (every window costs the same, so fewer is cheaper), any other gets one window per stretch group. Each window
+remembers where its pieces came from, so times lead back to the recording.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from ml_backend.models.manifest import Window as Policy
+
+RATE_HZ = 16000
+_STEP = 512  # samples per probability: what the voice-activity model works on
+# Speech begins above the first and ends below the second. Lower than usual (0.5, 0.35): narrow-band voices were cut at
+# those, while hold music, tones, ringing and noise stay below 0.25. A stretch needs _CERTAIN once, or to last.
+_ENTER, _LEAVE, _CERTAIN = 0.3, 0.15, 0.5
+_MIN_SPEECH_S = 0.1
+_MIN_UNCERTAIN_S = 0.5
+_MIN_PAUSE_S = 0.3  # shorter gaps do not end a stretch
+_PHRASE_PAUSE_S = 0.6  # a pause of this length inside a window still ends a segment
+_PAD_S = 0.3  # kept before and after a stretch, so that soft first and last sounds survive
+_SHORT_S, _WARM_S = 5.0, 2.0  # of a leg that may get a second look, and of the sound that goes before it
+
+Samples = npt.NDArray[np.float32]
+Probabilities = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Speech with padding, from `start` to `end` in samples; `first` and `last` bound the speech itself.
+
+    `pauses` are those inside that end a phrase: where speech stops and where it goes on.
+    """
+
+    start: int
+    end: int
+    probability: float  # mean probability that it is speech
+    first: int = 0
+    last: int = 0
+    pauses: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def breaks(self) -> tuple[int, ...]:
+        """The middles of the pauses, where one phrase ends and the next begins."""
+        return tuple((stop + resume) // 2 for stop, resume in self.pauses)
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """Speech between two pauses, in seconds from the start of its window; `first_s` and `last_s` bound the speech."""
+
+    piece: int
+    start_s: float
+    end_s: float
+    first_s: float
+    last_s: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class Window:
+    """What the encoder sees at once: the samples of the pieces, one after the other."""
+
+    channel: int
+    pieces: tuple[Stretch, ...]
+
+    @property
+    def samples(self) -> int:
+        return sum(piece.end - piece.start for piece in self.pieces)
+
+    @property
+    def duration_s(self) -> float:
+        return self.samples / RATE_HZ
+
+    @property
+    def start_s(self) -> float:
+        return self.pieces[0].start / RATE_HZ
+
+    @property
+    def end_s(self) -> float:
+        return self.pieces[-1].end / RATE_HZ
+
+    @property
+    def speech_probability(self) -> float:
+        return sum(p.probability * (p.end - p.start) for p in self.pieces) / max(1, self.samples)
+
+    def cut_from(self, leg: Samples) -> Samples:
+        """The window's own samples out of its leg."""
+        if len(self.pieces) == 1:
+            return leg[self.pieces[0].start : self.pieces[0].end]
+        return np.concatenate([leg[piece.start : piece.end] for piece in self.pieces])
+
+    def phrases(self) -> list[Phrase]:
+        """The phrases of all pieces, in order, end to end."""
+        found: list[Phrase] = []
+        before = 0
+        for number, piece in enumerate(self.pieces):
+            edges = (piece.start, *piece.breaks, piece.end)
+            firsts = (piece.first, *(resume for _, resume in piece.pauses))
+            lasts = (*(stop for stop, _ in piece.pauses), piece.last)
+            for start, end, first, last in zip(edges, edges[1:], firsts, lasts, strict=False):
+                times = [(place - piece.start + before) / RATE_HZ for place in (start, end, first, last)]
+                found.append(Phrase(number, times[0], times[1], times[2], times[3], piece.probability))
+            before += piece.end - piece.start
+        return found
+
+    def part(self, phrase: Phrase, start_s: float, end_s: float) -> Stretch:
+        """Some speech of a phrase by itself; at the phrase's own edges with the padding that it has."""
+        piece = self.pieces[phrase.piece]
+        before = sum(p.end - p.start for p in self.pieces[: phrase.piece])
+
+        def place(seconds: float) -> int:
+            return piece.start + int(seconds * RATE_HZ) - before
+
+        first, last = place(start_s), place(end_s)
+        start = place(phrase.start_s) if start_s <= phrase.first_s else first
+        end = place(phrase.end_s) if end_s >= phrase.last_s else last
+        return Stretch(start, end, piece.probability, first, last)
+
+    def in_recording_s(self, time_s: float, piece: int) -> float:
+        """A time within the window as a time in the recording, kept inside the given piece."""
+        before = sum(p.end - p.start for p in self.pieces[:piece])
+        chosen = self.pieces[piece]
+        return min(max(chosen.start + time_s * RATE_HZ - before, chosen.start), chosen.end) / RATE_HZ
+
+
+def find_speech(leg: Samples, policy: Policy, probabilities: Probabilities | None = None) -> list[Stretch]:
+    """The stretches of speech of one leg: padded, in order, not overlapping, none longer than `policy.max_s`."""
+    if leg.size < _STEP:
+        return []
+    probabilities = speech_probabilities(leg) if probabilities is None else probabilities
+    most = int((policy.max_s - 2 * _PAD_S) * RATE_HZ / _STEP)
+    runs = [part for run in _runs(probabilities) for part in _at_most(run, probabilities, max(1, most))]
+    return _padded(runs, probabilities, leg.size)
+
+
+def windows_of(stretches: list[Stretch], *, channel: int, policy: Policy) -> list[Window]:
+    """Pack stretches into windows of at most `policy.max_s`."""
+    most = int(policy.max_s * RATE_HZ)
+    pause = int(policy.split_pause_s * RATE_HZ)
+    groups: list[Stretch] = []  # stretches joined over pauses too short to split at
+    for stretch in stretches:
+        if groups and stretch.first - groups[-1].last < pause and stretch.end - groups[-1].start <= most:
+            groups[-1] = _joined(groups[-1], stretch)
+        else:
+            groups.append(stretch)
+    if policy.pad_to_s is None:
+        return [Window(channel, (group,)) for group in groups]
+    packed: list[Window] = []
+    for group in groups:
+        if packed and packed[-1].samples + group.end - group.start <= most:
+            packed[-1] = Window(channel, (*packed[-1].pieces, group))
+        else:
+            packed.append(Window(channel, (group,)))
+    return packed
+
+
+def halves(window: Window) -> list[Window]:
+    """Two windows in place of one whose text did not fit: cut between pieces where there are several."""
+    if len(window.pieces) > 1:
+        middle = len(window.pieces) // 2
+        return [Window(window.channel, window.pieces[:middle]), Window(window.channel, window.pieces[middle:])]
+    piece = window.pieces[0]
+    middle = (piece.start + piece.end) // 2
+    left, right = split(piece, middle)
+    return [Window(window.channel, (left,)), Window(window.channel, (right,))]
+
+
+def split(piece: Stretch, place: int) -> tuple[Stretch, Stretch]:
+    """What lies before and after a place inside."""
+    before = tuple(pause for pause in piece.pauses if pause[1] <= place)
+    after = tuple(pause for pause in piece.pauses if pause[0] >= place)
+    cut = next((pause for pause in piece.pauses if pause[0] < place < pause[1]), (place, place))
+    left = replace(piece, end=place, last=min(cut[0], piece.last), pauses=before)
+    return left, replace(piece, start=place, first=max(cut[1], piece.first), pauses=after)
+
+
+def speech_probabilities(leg: Samples) -> Probabilities:
+    """How likely it is that somebody speaks, 0..1, for each 32 ms of a leg."""
+    from faster_whisper.vad import get_vad_model
+
+    padded = np.pad(leg, (0, -leg.size % _STEP))
+    return np.asarray(get_vad_model()(padded), dtype=np.float32).reshape(-1)
+
+
+def second_look(leg: Samples) -> Probabilities | None:
+    """Speech probabilities of a short leg in which none was found; None for a longer one.
+
+    The voice-activity model begins with an empty memory, so a word that starts with the first sample may be missed. Its
+    own sound, backwards, fills that memory first. Silence in its place would find as many words, and much music too.
+    """
+    if not _STEP <= leg.size <= _SHORT_S * RATE_HZ:
+        return None
+    whole = np.pad(leg, (0, -leg.size % _STEP))
+    before = whole[: int(_WARM_S * RATE_HZ) // _STEP * _STEP][::-1]
+    return speech_probabilities(np.concatenate([before, whole]))[before.size // _STEP :]
+
+
+def _runs(probabilities: Probabilities) -> list[tuple[int, int]]:
+    """Runs of speech as step numbers: entered at _ENTER, left after a pause below _LEAVE."""
+    runs: list[tuple[int, int]] = []
+    begin = quiet = -1
+    patience = int(_MIN_PAUSE_S * RATE_HZ / _STEP)
+    for step, probability in enumerate(probabilities.tolist()):
+        if begin >= 0 and probability < _LEAVE:
+            quiet = step if quiet < 0 else quiet
+            if step - quiet >= patience:
+                runs.append((begin, quiet))
+                begin = quiet = -1
+        elif probability >= _ENTER:
+            begin, quiet = (step if begin < 0 else begin), -1
+    if begin >= 0:
+        runs.append((begin, quiet if quiet >= 0 else len(probabilities)))
+    return [run for run in runs if _is_speech(probabilities[run[0] : run[1]])]
+
+
+def _is_speech(probabilities: Probabilities) -> bool:
+    lasts_s = len(probabilities) * _STEP / RATE_HZ
+    return lasts_s >= (_MIN_SPEECH_S if probabilities.max() >= _CERTAIN else _MIN_UNCERTAIN_S)
+
+
+def _at_most(run: tuple[int, int], probabilities: Probabilities, most: int) -> list[tuple[int, int]]:
+    """Speech that outlasts the model's window is cut where it is least like speech, in the second half of what fits."""
+    first, last = run
+    parts = []
+    while last - first > most:
+        low, high = first + most // 2, first + most
+        cut = low + int(np.argmin(np.convolve(probabilities[low:high], np.ones(3), "same"))) if high - low > 2 else high
+        parts.append((first, cut))
+        first = cut
+    return [*parts, (first, last)]
+
+
+def _padded(runs: list[tuple[int, int]], probabilities: Probabilities, size: int) -> list[Stretch]:
+    pad = int(_PAD_S * RATE_HZ)
+    stretches = []
+    for index, (begin, stop) in enumerate(runs):
+        first, last = begin * _STEP, min(stop * _STEP, size)
+        before = runs[index - 1][1] * _STEP if index else -2 * size
+        after = runs[index + 1][0] * _STEP if index + 1 < len(runs) else 3 * size
+        # the model finds the first word of a recording late, so nothing short is cut off before it
+        start = 0 if not index and first <= 2 * pad else max(0, first - pad, (before + first) // 2)
+        end = min(size, last + pad, (last + after) // 2)
+        stretches.append(Stretch(start, end, float(probabilities[begin:stop].mean()), first, last))
+    return stretches
+
+
+def _joined(one: Stretch, other: Stretch) -> Stretch:
+    long, short = one.end - one.start, other.end - other.start
+    probability = (one.probability * long + other.probability * short) / (long + short)
+    pause = ((one.last, other.first),) if other.first - one.last >= _PHRASE_PAUSE_S * RATE_HZ else ()
+    return Stretch(one.start, other.end, probability, one.first, other.last, (*one.pauses, *pause, *other.pauses))

@@ -1,0 +1,176 @@
+"""Job rows: inserted, found, shown, retried, cancelled.
+
+A job is a row; arguments are ids and short words. `enqueue` only inserts the row, in the caller's transaction, so
+a web request never talks to Redis. `relay` hands due rows to RQ, `runner` executes them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend import tables
+from ml_backend.db import Database
+from ml_backend.errors import InvalidInput
+from ml_backend.jobs.job_kinds import LIVE, JobKind
+from ml_backend.tables import jobs
+
+if TYPE_CHECKING:
+    from ml_backend.context import JobContext
+
+MAX_ARGUMENT_CHARS, MAX_ARGUMENT_IDS = 200, 1000
+
+
+def enqueue(
+    connection: Connection,
+    kind: JobKind,
+    *,
+    key: str | None = None,
+    priority: int | None = None,
+    due_at: datetime | None = None,
+    **arguments: Any,
+) -> int:
+    """Insert a job row; gives its id.
+
+    With `key`, at most one job of that key is waiting: the existing one's id comes back, made as urgent as this
+    caller wants it. A job already running does not count: news that arrives while it runs gets a run of its own,
+    after it (the runner never runs two of one key at once). Safe when raced.
+    """
+    values = {
+        "name": kind.name,
+        "queue": kind.queue,
+        "arguments": _plain(arguments),
+        "unique_key": f"{kind.name}:{key}"[:200] if key is not None else None,
+        "priority": kind.priority if priority is None else priority,
+        "due_at": due_at or tables.now(),
+        "state": "waiting",
+    }
+    if key is None:
+        return int(connection.execute(sa.insert(jobs).values(**values).returning(jobs.c.id)).scalar_one())
+    return _enqueue_once(connection, values)
+
+
+def urgency(context: JobContext) -> int:
+    """The running job's priority, for the jobs that follow from it: a person who waits, waits for all of them."""
+    rows = context.db.rows(sa.select(jobs.c.priority).where(jobs.c.id == context.job_id))
+    return int(rows[0].priority) if rows else LIVE
+
+
+def enqueue_many(connection: Connection, kind: JobKind, argument: str, ids: Sequence[int], *, priority: int) -> None:
+    """One job for each id, keyed by it, due now; those that wait already are left alone. For back-fill."""
+    if not ids:
+        return
+    common = {"name": kind.name, "queue": kind.queue, "priority": priority, "due_at": tables.now(), "state": "waiting"}
+    rows = [{**common, "unique_key": f"{kind.name}:{one}", "arguments": {argument: int(one)}} for one in ids]
+    dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
+    connection.execute(dialect.insert(jobs).on_conflict_do_nothing(), rows)
+
+
+def _enqueue_once(connection: Connection, values: dict[str, Any]) -> int:
+    """One statement on the partial unique index, so that two callers at once cannot both insert.
+
+    More urgent news goes through the relay again, which puts it in front. A job that failed before keeps its
+    back-off unless a person waits for it now.
+    """
+    dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
+    statement = dialect.insert(jobs).values(**values)
+    new, more_urgent = statement.excluded, statement.excluded.priority < jobs.c.priority
+    sooner = sa.and_(new.due_at < jobs.c.due_at, sa.or_(jobs.c.attempt == 0, more_urgent))
+    statement = statement.on_conflict_do_update(
+        index_elements=["unique_key"],
+        index_where=sa.text("state IN ('waiting','queued')"),
+        set_={
+            "state": sa.case((more_urgent, "waiting"), else_=jobs.c.state),
+            "priority": sa.case((more_urgent, new.priority), else_=jobs.c.priority),
+            "due_at": sa.case((sooner, new.due_at), else_=jobs.c.due_at),
+        },
+    )
+    return int(connection.execute(statement.returning(jobs.c.id)).scalar_one())
+
+
+def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Ids and short words only: rows are shown to people, logged by id, and must never carry a call's content."""
+    for name, value in arguments.items():
+        if isinstance(value, list) and len(value) <= MAX_ARGUMENT_IDS and all(type(entry) is int for entry in value):
+            continue
+        if value is not None and not isinstance(value, int | float | str):
+            raise TypeError(
+                f"job argument {name} must be an id, a list of ids or a short word, not {type(value).__name__}"
+            )
+        if isinstance(value, str) and len(value) > MAX_ARGUMENT_CHARS:
+            raise ValueError(
+                f"job argument {name} is longer than {MAX_ARGUMENT_CHARS} characters: store it, pass its id"
+            )
+    return dict(arguments)
+
+
+def find(
+    database: Database, *, states: Sequence[str] = (), names: Sequence[str] = (), limit: int = 50
+) -> Sequence[sa.Row[Any]]:
+    """Job rows, most telling first: running, then what waits in the order it will run, then the latest ended."""
+    order = sa.case({"running": 0, "queued": 1, "waiting": 1}, value=jobs.c.state, else_=2)
+    waits = jobs.c.state.in_(("queued", "waiting"))
+    statement = sa.select(jobs).order_by(
+        order, sa.case((waits, jobs.c.priority)), sa.case((waits, jobs.c.due_at)), jobs.c.id.desc()
+    )
+    if states:
+        statement = statement.where(jobs.c.state.in_(states))
+    if names:
+        statement = statement.where(jobs.c.name.in_(names))
+    return database.rows(statement.limit(limit))
+
+
+def counts(database: Database) -> dict[str, int]:
+    """How many jobs are in each state."""
+    rows = database.rows(sa.select(jobs.c.state, sa.func.count().label("number")).group_by(jobs.c.state))
+    return {row.state: int(row.number) for row in rows}
+
+
+def show(database: Database, job_id: int) -> sa.Row[Any]:
+    """One job row, or InvalidInput with status 404."""
+    rows = database.rows(sa.select(jobs).where(jobs.c.id == job_id))
+    if not rows:
+        raise _no_such_job(job_id)
+    return rows[0]
+
+
+def retry(database: Database, job_id: int) -> str:
+    """Let an ended job run again from a clean count; gives what happened, in one sentence. Safe to repeat.
+
+    A job that waits for its next try runs at once. A running one is left alone.
+    """
+    with database.transaction() as connection:
+        row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id).with_for_update()).first()
+        if row is None:
+            raise _no_such_job(job_id)
+        if row.state == "running":
+            raise InvalidInput("job-running", f"Job {job_id} is running now.", "Wait for it, or cancel it.", status=409)
+        fresh = {"due_at": tables.now(), "finished_at": None, "queued_at": None, "failures": 0, "deaths": 0}
+        try:
+            with connection.begin_nested():
+                again = sa.update(jobs).where(jobs.c.id == job_id, jobs.c.state != "running")
+                connection.execute(again.values(state="waiting", **fresh))
+        except sa.exc.IntegrityError:
+            return f"Job {job_id} is not needed: another job for the same thing is waiting."
+    return f"Job {job_id} ({row.name}) will run as soon as a worker is free."
+
+
+def cancel(database: Database, job_id: int) -> str:
+    """Take a job out; a running one is ended by its own heartbeat within seconds. Gives one sentence."""
+    row = show(database, job_id)
+    ended = {"state": "cancelled", "finished_at": tables.now(), "lease_owner": None, "lease_until": None}
+    with database.transaction() as connection:
+        live = sa.and_(jobs.c.id == job_id, jobs.c.state.in_(("waiting", "queued", "running")))
+        if connection.execute(sa.update(jobs).where(live).values(**ended)).rowcount:
+            return f"Job {job_id} ({row.name}) is cancelled."
+    return f"Job {job_id} ({row.name}) has ended already: it is {show(database, job_id).state}."
+
+
+def _no_such_job(job_id: int) -> InvalidInput:
+    next_step = "List them with `python -m ml_backend jobs list`."
+    return InvalidInput("no-such-job", f"There is no job {job_id}.", next_step, status=404)

@@ -1,0 +1,308 @@
+"""What happens at intervals: each schedule becomes job rows, made by `relay`.
+
+A schedule says how often, and for which arguments right now (one job per attached project, say). Its rows have
+keys, so a slow job is never started twice and two relays make one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend import tables
+from ml_backend.db import Database
+from ml_backend.jobs import enqueueing, job_kinds, leases
+from ml_backend.jobs.job_kinds import BULK, LIVE, JobKind
+
+Arguments = dict[str, Any]
+TOGETHER = 25  # jobs in one transaction
+
+CHECK_TRAINING_EVERY_S = 300.0  # how often it is asked whether the next run is due
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Every `every_s` seconds, one job of `kind` for each set of arguments `wanted` gives."""
+
+    kind: JobKind
+    every_s: float
+    wanted: Callable[[Connection], list[Arguments]]
+    priority: int = BULK
+
+
+def attached_projects(connection: Connection) -> list[Arguments]:
+    """One job per attached project."""
+    found = sa.select(tables.projects.c.id).where(tables.projects.c.state == "attached")
+    return [{"project_id": row.id} for row in connection.execute(found.order_by(tables.projects.c.id))]
+
+
+def changes_of_projects(connection: Connection) -> list[Arguments]:
+    """One look at what changed in each attached project."""
+    return [{**found, "full": 0} for found in attached_projects(connection)]
+
+
+def all_of_projects(connection: Connection) -> list[Arguments]:
+    """One comparison of everything in each attached project."""
+    return [{**found, "full": 1} for found in attached_projects(connection)]
+
+
+def projects_with_unconfirmed_answers(connection: Connection) -> list[Arguments]:
+    """Projects where a prediction was answered to Label Studio and nobody has seen it arrive."""
+    answered = tables.predictions
+    found = (
+        sa.select(answered.c.project_id)
+        .join(tables.projects, tables.projects.c.id == answered.c.project_id)
+        .where(answered.c.delivered_by == "answer", answered.c.confirmed_at.is_(None))
+        .where(tables.projects.c.state == "attached", answered.c.draft_label == tables.projects.c.draft_label)
+        .distinct()
+    )
+    return [{"project_id": row.project_id} for row in connection.execute(found.order_by(answered.c.project_id))]
+
+
+def projects_with_undelivered_predictions(connection: Connection) -> list[Arguments]:
+    """Projects where a prediction has waited for its delivery for over a minute: its push was lost."""
+    waiting = tables.predictions
+    old = leases.clock(connection) - timedelta(seconds=60)
+    found = (
+        sa.select(waiting.c.project_id)
+        .join(tables.projects, tables.projects.c.id == waiting.c.project_id)
+        .where(waiting.c.delivered_by.is_(None), waiting.c.reason_code.is_(None), waiting.c.created_at < old)
+        .where(tables.projects.c.state == "attached", waiting.c.draft_label == tables.projects.c.draft_label)
+        .distinct()
+    )
+    return [{"project_id": row.project_id} for row in connection.execute(found.order_by(waiting.c.project_id))]
+
+
+def projects_being_redrafted(connection: Connection) -> list[Arguments]:
+    """Attached projects whose open tasks have waited for their next draft: a transcription may have been lost."""
+    project = tables.projects
+    found = sa.select(project.c.id).where(project.c.state == "attached", project.c.next_draft_label.is_not(None))
+    return [{"project_id": row.id, "again": 1} for row in connection.execute(found.order_by(project.c.id))]
+
+
+def projects_with_tasks_to_make(connection: Connection) -> list[Arguments]:
+    """Projects where a drafted task is not in Label Studio after two minutes: it was down for longer than a job tries.
+
+    A blind task has a prediction row too, an empty one.
+    """
+    task, drafted = tables.tasks, tables.predictions
+    old = leases.clock(connection) - timedelta(seconds=120)
+    found = (
+        sa.select(task.c.project_id)
+        .join(tables.projects, tables.projects.c.id == task.c.project_id)
+        .join(tables.recordings, tables.recordings.c.id == task.c.recording_id)
+        .join(drafted, sa.and_(drafted.c.task_id == task.c.id, drafted.c.draft_label == tables.projects.c.draft_label))
+        .where(tables.projects.c.state == "attached", tables.recordings.c.state == "ready")
+        .where(task.c.state == "wanted", drafted.c.created_at < old)
+        .distinct()
+    )
+    return [{"project_id": row.project_id} for row in connection.execute(found.order_by(task.c.project_id))]
+
+
+def projects_with_waiting_work(connection: Connection) -> list[Arguments]:
+    """Attached projects with tasks that wait for room; all of them when calls wait for a project, or were forgotten."""
+    waiting = sa.select(tables.tasks.c.project_id).where(tables.tasks.c.state == "waiting").distinct()
+    homeless = sa.select(tables.recordings.c.id).where(
+        tables.recordings.c.reason_code == "no-project", tables.recordings.c.state == "ready"
+    )
+    late = leases.clock(connection) - timedelta(minutes=15)
+    forgotten = sa.select(tables.calls.c.id).where(tables.calls.c.state == "heard", tables.calls.c.due_at < late)
+    concerned = {int(row.project_id) for row in connection.execute(waiting)}
+    every = any(connection.execute(some.limit(1)).first() is not None for some in (homeless, forgotten))
+    return [found for found in attached_projects(connection) if every or found["project_id"] in concerned]
+
+
+def every_bucket(connection: Connection) -> list[Arguments]:
+    """One job that asks for a quick look at each of SCAN_BUCKETS."""
+    return [{"bucket": "*", "full": 0}]
+
+
+def every_bucket_fully(connection: Connection) -> list[Arguments]:
+    """One job that asks for a full comparison of each of SCAN_BUCKETS."""
+    return [{"bucket": "*", "full": 1}]
+
+
+def waiting_spool(connection: Connection) -> list[Arguments]:
+    """One job while recordings wait on our own disk for the object store."""
+    waits = sa.select(tables.recordings.c.id).where(tables.recordings.c.state == "spooled")
+    return [{}] if connection.execute(waits.limit(1)).first() else []
+
+
+def every_original(connection: Connection) -> list[Arguments]:
+    """One job that begins with the first original; it goes on by itself."""
+    return [{"after_id": 0}]
+
+
+def numbers_without_a_leg(connection: Connection) -> list[Arguments]:
+    """One job while it is not known of some company number which leg its agents speak on."""
+    number = tables.company_numbers
+    unknown = sa.select(number.c.id).where(number.c.agent_channel.is_(None)).limit(1)
+    return [{}] if connection.execute(unknown).first() else []
+
+
+def last_ended(kind: JobKind, row_id: sa.ColumnElement[int]) -> sa.ScalarSelect[Any]:
+    """When the last job of a kind that is keyed by a row ended.
+
+    Whoever takes up some rows at a time orders them by this, those that never were first: what fails again and again
+    goes to the end of the line each time, and keeps nobody from its turn.
+    """
+    job = tables.jobs.alias()
+    mine = job.c.unique_key == sa.literal(f"{kind.name}:") + sa.cast(row_id, sa.String)
+    return sa.select(sa.func.max(job.c.finished_at)).where(mine).scalar_subquery()
+
+
+def ingests_given_up(connection: Connection) -> list[Arguments]:
+    """Recordings whose ingest failed as often as it may for a reason that passes, such as a store that was down."""
+    recording, job = tables.recordings, tables.jobs
+    mine = sa.and_(
+        job.c.unique_key == sa.literal("ingest-recording:") + sa.cast(recording.c.id, sa.String),
+        job.c.state == "failed",
+        job.c.error_branch == "retryable",
+    )
+    found = sa.select(recording.c.id).where(recording.c.state.in_(("stored", "found")), sa.exists().where(mine))
+    oldest = found.order_by(last_ended(job_kinds.INGEST_RECORDING, recording.c.id).asc(), recording.c.id)
+    return [{"recording_id": row.id} for row in connection.execute(oldest.limit(50))]
+
+
+def projects_that_are_missing(connection: Connection) -> list[Arguments]:
+    """Projects that Label Studio showed no more: a restored backup or a right given back brings them back."""
+    project = tables.projects
+    found = sa.select(project.c.id).where(project.c.state == "missing", project.c.checked_at.is_not(None))  # was here
+    return [{"project_id": row.id} for row in connection.execute(found.order_by(project.c.id))]
+
+
+def listing_of(hours: int) -> Callable[[Connection], list[Arguments]]:
+    """One job that reads the last hours of the provider's listing (which does nothing without an account)."""
+    return lambda connection: [{"hours": hours}]
+
+
+def attached_rating_projects(connection: Connection) -> list[Arguments]:
+    """One job per attached project that takes synthetic voice."""
+    found = sa.select(tables.projects.c.id, tables.projects.c.routing).where(tables.projects.c.state == "attached")
+    rows = connection.execute(found.order_by(tables.projects.c.id)).all()
+    return [{"project_id": row.id} for row in rows if isinstance(row.routing, dict) and row.routing.get("synthetic")]
+
+
+def buckets_with_a_period(connection: Connection) -> list[Arguments]:
+    """Buckets whose retention period was confirmed."""
+    row = tables.retention
+    found = sa.select(row.c.bucket).where(row.c.state == "confirmed", row.c.days.is_not(None))
+    return [{"bucket": name} for name in connection.execute(found.order_by(row.c.bucket)).scalars()]
+
+
+def hotwords_of_another_model(connection: Connection) -> list[Arguments]:
+    """Approved words that were checked with a model that no longer serves."""
+    row, alias, version = tables.hotwords, tables.aliases, tables.model_versions
+    serves = (
+        sa.select(version.c.version)
+        .join(alias, alias.c.model_version_id == version.c.id)
+        .where(alias.c.kind == "asr", alias.c.alias == "champion", alias.c.language.in_((row.c.language, "*")))
+        .order_by(sa.case((alias.c.language == "*", 1), else_=0))
+        .limit(1)
+        .scalar_subquery()
+    )
+    found = connection.execute(sa.select(row.c.id, row.c.check, serves).where(row.c.state == "approved")).all()
+    return [{"hotword_id": one.id} for one in found if one[2] and (one.check or {}).get("model_version") != one[2]]
+
+
+def not_sampled() -> sa.ColumnElement[bool]:
+    """Annotations, in their newest version, whose sampling has not run: it is what fills the measures."""
+    row, later = tables.annotations, tables.annotations.alias("later")
+    newer = sa.exists().where(
+        later.c.project_id == row.c.project_id,
+        later.c.ls_annotation_id == row.c.ls_annotation_id,
+        later.c.ls_updated_at > row.c.ls_updated_at,
+        later.c.deleted_at.is_(None),
+    )
+    empty = sa.func.coalesce(sa.cast(row.c.measures, sa.Text), "null") == "null"
+    return sa.and_(row.c.task_id.is_not(None), row.c.deleted_at.is_(None), empty, ~newer)
+
+
+def projects_with_annotations_not_sampled(connection: Connection) -> list[Arguments]:
+    """Projects with an annotation that was not sampled for ten minutes: its job was lost, or is older than jobs."""
+    row, old = tables.annotations, leases.clock(connection) - timedelta(minutes=10)
+    found = sa.select(row.c.project_id).where(not_sampled(), row.c.created_at < old)
+    ids = connection.execute(found.distinct().order_by(row.c.project_id)).scalars()
+    return [{"project_id": project_id, "everything": 0} for project_id in ids]
+
+
+def once(connection: Connection) -> list[Arguments]:
+    """One job, whatever the rows say."""
+    return [{}]
+
+
+def running_experiments(connection: Connection) -> list[Arguments]:
+    """One job while a comparison of two versions is running."""
+    row = tables.experiments
+    return [{}] if connection.execute(sa.select(row.c.id).where(row.c.state == "running").limit(1)).first() else []
+
+
+SCHEDULES: tuple[Schedule, ...] = (
+    Schedule(job_kinds.WATCH_EXPERIMENTS, 600, running_experiments),
+    Schedule(job_kinds.CHECK_WEEKLY, 600, once),
+    Schedule(job_kinds.COLLECT_HOTWORDS, 15 * 60, attached_projects),
+    Schedule(job_kinds.CHECK_HOTWORD, 3600, hotwords_of_another_model),
+    Schedule(job_kinds.SAMPLE_PROJECT, 3600, projects_with_annotations_not_sampled),
+    Schedule(job_kinds.SUMMARISE_ANNOTATIONS, 3600, once),
+    Schedule(job_kinds.CHECK_TRAINING, CHECK_TRAINING_EVERY_S, once),
+    Schedule(job_kinds.STORE_SPOOLED, 60, waiting_spool, priority=LIVE),
+    Schedule(job_kinds.VERIFY_OBJECTS, 24 * 3600, every_original),
+    Schedule(job_kinds.LEARN_LEGS, 6 * 3600, numbers_without_a_leg),
+    Schedule(job_kinds.INGEST_RECORDING, 600, ingests_given_up),
+    Schedule(job_kinds.COMPARE_ANNOTATIONS, 300, changes_of_projects),
+    Schedule(job_kinds.COMPARE_ANNOTATIONS, 24 * 3600, all_of_projects),
+    Schedule(job_kinds.CONFIRM_ANSWERS, 60, projects_with_unconfirmed_answers, priority=LIVE),
+    Schedule(job_kinds.PUSH_PREDICTIONS, 60, projects_with_undelivered_predictions, priority=LIVE),
+    Schedule(job_kinds.REDRAFT_PROJECT, 30 * 60, projects_being_redrafted),
+    Schedule(job_kinds.SYNC_PROJECT, 3600, projects_that_are_missing),
+    Schedule(job_kinds.SCAN_BUCKET, 300, every_bucket, priority=LIVE),
+    Schedule(job_kinds.SCAN_BUCKET, 24 * 3600, every_bucket_fully),
+    Schedule(job_kinds.FEED_RATINGS, 300, attached_rating_projects),
+    Schedule(job_kinds.CREATE_TASKS, 120, projects_with_tasks_to_make, priority=LIVE),
+    Schedule(job_kinds.TAKE_UP_WAITING, 300, projects_with_waiting_work),
+    Schedule(job_kinds.EXPIRE_RECORDINGS, 24 * 3600, buckets_with_a_period),
+    Schedule(job_kinds.REDUCE_EVENTS, 24 * 3600, once),
+    Schedule(job_kinds.RECONCILE_CALLS, 15 * 60, listing_of(2), priority=LIVE),
+    Schedule(job_kinds.RECONCILE_CALLS, 3600, listing_of(24)),
+    Schedule(job_kinds.RECONCILE_CALLS, 24 * 3600, listing_of(7 * 24)),
+)
+
+
+def make_due(database: Database, *schedules: Schedule) -> list[int]:
+    """Job rows for everything whose interval has passed; gives their ids. Safe to call as often as one likes.
+
+    What is wanted is looked up before anybody is kept waiting, and few rows are made at a time.
+    """
+    made: list[int] = []
+    for schedule in schedules:
+        with database.reading() as connection:
+            since = leases.clock(connection) - timedelta(seconds=schedule.every_s)
+            found = [(_key_of(arguments), arguments) for arguments in schedule.wanted(connection)]
+            due = [each for each in found if not _made_since(connection, f"{schedule.kind.name}:{each[0]}", since)]
+        for begin in range(0, len(due), TOGETHER):
+            with database.transaction() as connection:
+                for key, arguments in due[begin : begin + TOGETHER]:
+                    if not _made_since(connection, f"{schedule.kind.name}:{key}", since):  # by another relay
+                        made.append(
+                            enqueueing.enqueue(
+                                connection, schedule.kind, key=key, priority=schedule.priority, **arguments
+                            )
+                        )
+    return made
+
+
+def _key_of(arguments: Arguments) -> str:
+    return ":".join(str(value) for value in arguments.values()) or "all"
+
+
+def _made_since(connection: Connection, unique_key: str, since: Any) -> bool:
+    """Whether a job of this key was made lately, whoever made it, or is still under way."""
+    row = tables.jobs
+    recent = sa.or_(row.c.created_at > since, row.c.state.in_(("waiting", "queued", "running")))
+    found = sa.select(row.c.id).where(row.c.unique_key == unique_key, recent)
+    return connection.execute(found.limit(1)).first() is not None

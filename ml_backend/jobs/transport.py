@@ -1,0 +1,125 @@
+"""RQ messages over Redis: hints that a job is due, never the record of it.
+
+A message holds a job's id and the number of attempts made so far; everything else is read from the row, so an old
+or repeated message does nothing, and emptying Redis loses nothing. JSON, never pickle. Calls end within a second
+or so: a Redis that is silent must not hold up the relay.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+import rq
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from ml_backend.errors import ConfigurationError, RetryableError
+from ml_backend.jobs.messages import FAILED_MESSAGE_TTL_S, PERFORM, numbers_of
+
+_NOT_LOST = "Nothing is lost: jobs wait in the database."
+_REFUSALS: tuple[tuple[type[redis.RedisError], str, str, str, str], ...] = (
+    (redis.exceptions.ReadOnlyError, "", "redis-read-only", "it is a read-only replica",
+     "Set REDIS_URL to the primary."),
+    (redis.exceptions.OutOfMemoryError, "", "redis-full", "its memory is full",
+     "Raise its `maxmemory`, or find what else fills it."),
+    (redis.exceptions.NoPermissionError, "", "redis-no-permission", "the user of REDIS_URL may not write there",
+     "Give that user `+@all` on the keys `rq:*` and the channels `rq:*`, or use another."),
+    (redis.exceptions.AuthenticationError, "", "redis-password", "it refused the password, or wants one",
+     "Correct the user name and password in REDIS_URL."),
+    (redis.exceptions.BusyLoadingError, "", "redis-loading", "it is still reading its data from disk",
+     "Wait until it is done."),
+    (redis.exceptions.ResponseError, "MISCONF", "redis-cannot-save", "it cannot save to its disk",
+     "Free its disk or mend the folder's rights; its log says more."),
+    (redis.exceptions.ResponseError, "NOREPLICAS", "redis-no-replicas", "too few of its replicas are there",
+     "Start them, or lower `min-replicas-to-write`."),
+    (redis.exceptions.ResponseError, "NOAUTH", "redis-password", "it wants a password",
+     "Put the password into REDIS_URL."),
+    (redis.exceptions.ResponseError, "DB index", "redis-no-database", "it has no database of the number in REDIS_URL",
+     "Correct the number behind the last slash."),
+)  # fmt: skip
+
+
+def queue_name(queue: str) -> str:
+    """The RQ queue of one of our queues."""
+    return f"kaan-{queue}"
+
+
+def connect(url: str, *, timeout_s: float = 1.0, ca_file: str = "") -> redis.Redis:
+    """A client that gives up soon and does not retry by itself. Connects when first used."""
+    options = {**trust(url, ca_file), "retry": Retry(NoBackoff(), 0)}
+    return redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, **options)
+
+
+def trust(url: str, ca_file: str) -> dict[str, Any]:
+    """What a client of a `rediss://` address needs to trust CA_FILE besides the usual certificates."""
+    return {"ssl_ca_certs": ca_file} if ca_file and url.startswith("rediss://") else {}
+
+
+@contextmanager
+def errors() -> Iterator[None]:
+    """Redis being away, full or silent is a RetryableError; one that answers and takes nothing says why."""
+    try:
+        yield
+    except redis.RedisError as error:
+        said = str(error)  # names users and keys: looked at, never repeated
+        for kind, mark, code, sentence, next_step in _REFUSALS:
+            if isinstance(error, kind) and mark in said:
+                raise RetryableError(
+                    code, f"Redis takes no messages: {sentence}.", f"{next_step} {_NOT_LOST}"
+                ) from error
+        raise RetryableError(
+            "redis-unavailable",
+            f"Redis does not take messages ({type(error).__name__}).",
+            f"Check that it runs at REDIS_URL and has memory left. {_NOT_LOST}",
+        ) from error
+
+
+def check(connection: redis.Redis) -> None:
+    """Refuse a Redis that may drop messages to make room, and one that takes none: both answer PING."""
+    with errors():
+        _write_something(connection)
+        policy = str(connection.info("memory").get("maxmemory_policy", "noeviction"))
+    if policy != "noeviction":
+        raise ConfigurationError(
+            "redis-evicts",
+            f"Redis may drop queued jobs when its memory is full: its maxmemory-policy is {policy}.",
+            "Set it with `redis-cli config set maxmemory-policy noeviction` and in redis.conf, or use another Redis.",
+        )
+
+
+def _write_something(connection: redis.Redis) -> None:
+    """What a message needs, under a key of its own that goes away by itself."""
+    key = f"rq:kaan-check:{uuid.uuid4().hex}"
+    steps = connection.pipeline(transaction=True)
+    steps.hset(key, "a", "1")
+    steps.expire(key, 10)
+    steps.rpush(f"{key}:list", "1")
+    steps.expire(f"{key}:list", 10)
+    steps.delete(key, f"{key}:list")
+    steps.execute()
+
+
+def put(connection: redis.Redis, queue: str, job_id: int, *, attempt: int, in_front: bool = False) -> None:
+    """Send one message. Time limits and retries are the runner's, so RQ's are off."""
+    with errors():
+        rq.Queue(queue_name(queue), connection=connection, serializer="json").enqueue_call(
+            PERFORM,
+            args=(job_id, attempt),
+            job_id=f"job-{job_id}-{attempt}-{uuid.uuid4().hex[:8]}",
+            timeout=-1,
+            result_ttl=0,
+            failure_ttl=FAILED_MESSAGE_TTL_S,
+            description=f"job {job_id}",
+            at_front=in_front,
+        )
+
+
+def lying(connection: redis.Redis, queue: str) -> set[tuple[int, int]]:
+    """(job id, attempts made) of every message nobody has taken yet."""
+    with errors():
+        ids: list[bytes] = connection.lrange(rq.Queue(queue_name(queue), connection=connection).key, 0, -1)  # type: ignore[assignment]
+    return {found for message_id in ids if (found := numbers_of(message_id))}

@@ -1,0 +1,62 @@
+"""A project row -> DecodingProfile: what a project's audio is decoded with, besides the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ml_backend.asr.transcript import DecodingProfile
+from ml_backend.labelling import parameters, project_rules
+from ml_backend.settings import Settings
+
+CONTEXT_CUT = "context-cut"  # reason code of a project whose prompt and hotwords are longer than its model can hold
+
+
+def decoding_of(project: Any, settings: Settings, *, language: str | None = None) -> DecodingProfile:
+    """The wishes of its `extra_params`, and the words that people approved for it; of the settings alone for None.
+
+    `language` is what a person set for this audio: it goes before the deployment's, after the project's own. The
+    deployment's does not count in a project that takes calls by their language: that was detected.
+    """
+    if project is None:
+        return of_settings(settings, language=language)
+    rule = project_rules.routing(project.routing)
+    usual = "" if rule is not None and rule.language else settings.default_language
+    wishes = parameters.read(project.extra_params)
+    told, among = spoken(wishes.language or language, wishes.languages, usual, settings.spoken)
+    return DecodingProfile(
+        language=told,
+        languages=among,
+        prompt=wishes.prompt or None,
+        hotwords=wishes.hotwords,
+        beam_size=wishes.beam_size or settings.asr_beam_size,
+        learnt_words=_tuples(project.learnt, "words", 2),
+        corrections=_tuples(project.learnt, "corrections", 3),
+    )
+
+
+def of_settings(settings: Settings, *, language: str | None = None) -> DecodingProfile:
+    """How audio is decoded that belongs to no project."""
+    told, among = spoken(language, (), settings.default_language, settings.spoken)
+    return DecodingProfile(language=told, languages=among, beam_size=settings.asr_beam_size)
+
+
+def spoken(
+    language: str | None, languages: tuple[str, ...], usual: str, usually: tuple[str, ...]
+) -> tuple[str | None, tuple[str, ...]]:
+    """(the language, or None where it is detected; those to choose among, () for all that the model knows).
+
+    The first two are the project's or the person's, who know better than the deployment. One to choose from needs no
+    choosing, and no model has a code for Hinglish.
+    """
+    language = language or (usual if not languages else None)
+    among = () if language else tuple(dict.fromkeys(code.partition("-")[0] for code in languages or usually))
+    if len(among) == 1:
+        return among[0], ()
+    return (language or "").partition("-")[0] or None, among
+
+
+def _tuples(learnt: Any, name: str, size: int) -> tuple[Any, ...]:
+    """What `hotwords approve` left in the row."""
+    rows = learnt.get(name) if isinstance(learnt, Mapping) else None
+    return tuple(sorted(tuple(map(str, row)) for row in rows or () if len(row) == size))

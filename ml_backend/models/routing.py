@@ -1,0 +1,102 @@
+"""Recording -> the model version that transcribes it: the champion, or the challenger of a running experiment.
+
+Which side of an experiment a call is on depends on the experiment's salt and the call alone (SHA-256, never Python's
+`hash`, which differs from process to process), so all of a call's recordings, and every repetition, are on one side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from ml_backend import tables
+from ml_backend.context import Context
+from ml_backend.errors import KaanError
+from ml_backend.models import registry
+from ml_backend.models.registry import ANY_LANGUAGE, Version
+from ml_backend.tables import experiments
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+AB, SHADOW = "ab", "shadow"
+
+
+@dataclass(frozen=True)
+class Route:
+    """The version whose text people see; with an experiment, its id and side, and in shadow who else listens."""
+
+    version: Version
+    experiment_id: int | None = None
+    arm: str | None = None
+    shadow: Version | None = None
+
+
+def champion(context: Context, kind: str = "asr", *, language: str = ANY_LANGUAGE) -> Version:
+    """What serves a language."""
+    return registry.champion(context, kind, language=language)
+
+
+class Routes:
+    """The aliases and running experiments as they are now, for any number of recordings."""
+
+    def __init__(self, context: Context, kind: str = "asr") -> None:
+        self._context, self._kind = context, kind
+        self._experiments = _running(context)
+        self._champions: dict[str, Version] = {}
+        self._others: dict[str, Version | None] = {}
+
+    def choose(self, key: str, *, language: str | None = None) -> Route:
+        """The route of one recording; `key` is its call's id, or its audio's digest when no call is known."""
+        serving = self._champion(language or ANY_LANGUAGE)
+        for experiment in self._experiments:
+            if experiment.language not in (ANY_LANGUAGE, language) or experiment.champion != serving.version:
+                continue
+            other = self._find(experiment.challenger)
+            if other is None:
+                continue  # the version is gone: nobody is held up by an experiment
+            within = share_of(str(experiment.salt or experiment.name), key) < float(experiment.traffic_share)
+            if experiment.kind == SHADOW:
+                return Route(serving, experiment.id, CHAMPION, other if within else None)
+            return Route(other if within else serving, experiment.id, CHALLENGER if within else CHAMPION)
+        return Route(serving)
+
+    def _champion(self, language: str) -> Version:
+        if language not in self._champions:
+            self._champions[language] = champion(self._context, self._kind, language=language)
+        return self._champions[language]
+
+    def _find(self, name: str) -> Version | None:
+        if name not in self._others:
+            try:
+                self._others[name] = registry.find(self._context, name)
+            except KaanError:
+                self._others[name] = None
+        return self._others[name]
+
+
+def share_of(salt: str, key: str) -> float:
+    """Where a call falls in 0..1, the same on every machine and in every process."""
+    digest = hashlib.sha256(f"{salt}\0{key}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def challengers(context: Context) -> set[str]:
+    """Versions that running experiments compare with the champion."""
+    return {str(experiment.challenger) for experiment in _running(context)}
+
+
+def withdraw(context: Context, version: Version, *, reason: str) -> bool:
+    """End the experiments in which a version cannot even be served; whether there was one."""
+    mine = sa.and_(experiments.c.challenger == version.version, experiments.c.state == "running")
+    values = {"state": "withdrawn", "reason_code": "withdrawn", "reason": reason[:400], "ended_at": tables.now()}
+    with context.db.transaction() as connection:
+        ended = bool(connection.execute(sa.update(experiments).where(mine).values(**values)).rowcount)
+        if ended:
+            registry.draft_anew(connection)
+    return ended
+
+
+def _running(context: Context) -> list[sa.Row[tuple[object, ...]]]:
+    statement = sa.select(experiments).where(experiments.c.state == "running").order_by(experiments.c.id)
+    return list(context.db.rows(statement))

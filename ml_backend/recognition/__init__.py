@@ -1,1 +1,0 @@
-"""Windows of speech -> texts: the parts of the engine."""

@@ -1,1 +1,0 @@
-"""Job rows at work: leases, attempts, workers, and their transport."""

@@ -1,0 +1,76 @@
+"""ASR_MODEL -> the champion of a deployment in which nobody chose another yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from ml_backend import tables
+from ml_backend.context import Context
+from ml_backend.errors import RetryableError
+from ml_backend.models import manifest, model_files, registry
+from ml_backend.models.registry import ANY_LANGUAGE, BUNDLED, CHAMPION, Version
+from ml_backend.settings import Settings
+
+_OURSELVES = "kaan"  # in the history: set at start from ASR_MODEL, not by a decision
+
+
+def ensure(context: Context) -> None:
+    """Make what ASR_MODEL names the champion, as long as no person or promotion chose another.
+
+    Safe to race and to repeat. An upgrade that ships another bundled model, or a changed ASR_MODEL, moves the alias it
+    once set itself; an alias that somebody else moved is left alone.
+    """
+    serving = registry.aliased(context)
+    if serving is not None and _moved_by(context) != _OURSELVES:
+        return
+    version = _default(context)
+    if serving is not None and serving.id == version.id:
+        return
+    try:
+        revision = serving.revision if serving else 0
+        registry.move_alias(context, version, expected_revision=revision, who=_OURSELVES, why="ASR_MODEL names it")
+    except RetryableError:
+        if registry.aliased(context) is None:
+            raise
+
+
+def _moved_by(context: Context) -> str | None:
+    """Who moved the champion for every language last."""
+    history = tables.alias_history
+    where = (history.c.kind == "asr", history.c.language == ANY_LANGUAGE, history.c.alias == CHAMPION)
+    with context.db.reading() as connection:
+        return connection.execute(
+            sa.select(history.c.who).where(*where).order_by(history.c.id.desc()).limit(1)
+        ).scalar()
+
+
+def _default(context: Context) -> Version:
+    name = context.settings.asr_model
+    if (version := registry.named(context, name)) is not None:
+        return version
+    return _bundled(context) if name == "bundled" else registry.register(context, location_of(context.settings))
+
+
+def _bundled(context: Context) -> Version:
+    """The model that came with this release, put into the store: the next release may bring another.
+
+    Put there again where it is gone, as after a change of the store.
+    """
+    name = manifest.read(BUNDLED).model_version
+    version = registry.named(context, name)
+    stored = version is not None and version.location.startswith(model_files.STORED)
+    if version and stored and model_files.present(context, version.location, version.manifest["files"]) is None:
+        return version
+    return registry.register(context, model_files.publish(context, BUNDLED, f"{model_files.FOLDER}/{name}"))
+
+
+def location_of(settings: Settings) -> str:
+    """ASR_MODEL as what an engine loads: the bundled folder, a folder, or `hub:` and a name."""
+    name = settings.asr_model
+    if name == "bundled":
+        return str(BUNDLED)
+    return (
+        str(Path(name).absolute()) if Path(name).is_dir() else f"{model_files.HUB}{name.removeprefix(model_files.HUB)}"
+    )

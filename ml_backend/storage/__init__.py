@@ -1,0 +1,1 @@
+"""Objects behind one door: a directory, or any S3 server."""

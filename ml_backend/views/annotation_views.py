@@ -1,0 +1,188 @@
+"""Annotations as people ask for them: newest state of each, one with all it came from, the kept summary. Reads only.
+
+An annotation is known by its number in Label Studio; `row` is ours, and what pages go by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend import tables
+from ml_backend.db import Database
+from ml_backend.errors import InvalidInput
+from ml_backend.tables import agreements, projects, samples, summaries, tasks
+from ml_backend.tables import annotations as rows
+from ml_backend.views.call_views import text_of
+
+EDITED = ("untouched", "edited", "manual")
+SUMMARY = "annotations"
+_COLUMNS = (
+    rows, tasks.c.blind, tasks.c.selection_reason, tasks.c.gold_text, tasks.c.recording_id, tasks.c.start_s,
+    tasks.c.end_s, projects.c.title, projects.c.ls_project_id, projects.c.instance_url,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which annotations; `project` and `task` are Label Studio's numbers, `before` a row of ours."""
+
+    project: int | None = None
+    task: int | None = None
+    annotator: int | None = None
+    language: str | None = None
+    edited: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    before: int | None = None
+
+
+def find(database: Database, filters: Filters, *, limit: int = 50) -> list[dict[str, Any]]:
+    """The newest state of each that is not deleted, the latest row first."""
+    later = tables.annotations.alias("later")
+    newer = sa.exists().where(
+        later.c.project_id == rows.c.project_id,
+        later.c.ls_annotation_id == rows.c.ls_annotation_id,
+        later.c.ls_updated_at > rows.c.ls_updated_at,
+        later.c.deleted_at.is_(None),
+    )
+    made = sa.func.coalesce(rows.c.ls_created_at, rows.c.created_at)
+    wanted = (
+        (projects.c.ls_project_id, filters.project),
+        (rows.c.ls_task_id, filters.task),
+        (rows.c.annotator, filters.annotator),
+        (rows.c.language, filters.language),
+        (rows.c.edited, filters.edited),
+    )
+    statement = _joined().where(rows.c.deleted_at.is_(None), ~newer)
+    for column, value in wanted:
+        statement = statement if value is None else statement.where(column == value)
+    if filters.since:
+        statement = statement.where(made >= filters.since)
+    if filters.until:
+        statement = statement.where(made < filters.until)
+    if filters.before:
+        statement = statement.where(rows.c.id < filters.before)
+    return [told(row) for row in database.rows(statement.order_by(rows.c.id.desc()).limit(limit))]
+
+
+def show(database: Database, ls_annotation_id: int) -> dict[str, Any]:
+    """One annotation: its newest state, its draft, how it changed, who agreed with it, what became of it."""
+    mine = _joined().where(rows.c.ls_annotation_id == ls_annotation_id)
+    versions = database.rows(mine.order_by(rows.c.ls_updated_at.desc(), rows.c.id.desc()))
+    if not versions:
+        raise InvalidInput(
+            "no-such-annotation",
+            f"There is no annotation {ls_annotation_id} here.",
+            "List them with `python -m ml_backend annotations list`.",
+            status=404,
+        )
+    newest = versions[0]
+    draft = newest.draft if isinstance(newest.draft, Mapping) else {}
+    return told(newest) | {
+        "draft": {name: draft.get(name) for name in ("text", "confidence", "language", "label")} if draft else None,
+        "segments": newest.segments,
+        "found_by": newest.found_by,
+        "deleted_at": text_of(newest.deleted_at),
+        "versions": [_version(row) for row in versions],
+        "agreements": _agreements(database, [row.id for row in versions]),
+        "samples": _samples(database, [row.id for row in versions]),
+    }
+
+
+def kept_summary(database: Database) -> dict[str, Any]:
+    """The report a job made last; `made_at` says when. Without one, None in its place."""
+    found = database.rows(sa.select(summaries).where(summaries.c.name == SUMMARY))
+    return (
+        {"summary": found[0].body, "made_at": text_of(found[0].made_at)}
+        if found
+        else {"summary": None, "made_at": None}
+    )
+
+
+def told(row: Any) -> dict[str, Any]:
+    """An annotation as lists show it."""
+    measures = row.measures if isinstance(row.measures, Mapping) else {}
+    draft = row.draft if isinstance(row.draft, Mapping) else {}
+    address = f"{row.instance_url}/projects/{row.ls_project_id}/data?task={row.ls_task_id}"
+    return {
+        "id": row.ls_annotation_id,
+        "row": row.id,
+        "project": row.title,
+        "ls_project_id": row.ls_project_id,
+        "ls_task_id": row.ls_task_id,
+        "url": address if row.ls_task_id else None,
+        "annotator": row.annotator,
+        "created_at": text_of(row.ls_created_at or row.created_at),
+        "updated_at": text_of(row.ls_updated_at),
+        "text": row.text,
+        "language": row.language,
+        "script": row.script,
+        "quality": row.quality,
+        "accent": row.accent,
+        "emotion": row.emotion,
+        "reject": list(row.reject or ()),
+        "skipped": row.skipped,
+        "ground_truth": row.ground_truth,
+        "gold": row.gold_text is not None,
+        "blind": bool(row.blind),
+        "before_attach": row.before_attach,
+        "lead_time_s": row.lead_time_s,
+        "edited": row.edited,
+        "measures": dict(measures) or None,
+        "confidence": draft.get("confidence"),
+        "model_version": row.model_version,
+        "recording_id": row.recording_id,
+        "start_s": row.start_s,
+        "end_s": row.end_s,
+        "selection_reason": row.selection_reason,
+    }
+
+
+def _joined() -> sa.Select[Any]:
+    return (
+        sa.select(*_COLUMNS)
+        .join(projects, projects.c.id == rows.c.project_id)
+        .outerjoin(tasks, tasks.c.id == rows.c.task_id)
+    )
+
+
+def _version(row: Any) -> dict[str, Any]:
+    return {
+        "row": row.id,
+        "updated_at": text_of(row.ls_updated_at),
+        "annotator": row.annotator,
+        "lead_time_s": row.lead_time_s,
+        "edited": row.edited,
+        "deleted": row.deleted_at is not None,
+    }
+
+
+def _agreements(database: Database, ids: list[int]) -> list[dict[str, Any]]:
+    """With whom, and how far."""
+    other = tables.annotations.alias("other")
+    mine = sa.or_(agreements.c.first_id.in_(ids), agreements.c.second_id.in_(ids))
+    theirs = sa.or_(other.c.id == agreements.c.first_id, other.c.id == agreements.c.second_id)
+    statement = (
+        sa.select(agreements.c.counts, other.c.ls_annotation_id, other.c.annotator)
+        .join(other, sa.and_(theirs, other.c.id.not_in(ids)))
+        .where(mine)
+        .order_by(agreements.c.id)
+    )
+    return [
+        {"annotation": row.ls_annotation_id, "annotator": row.annotator, "counts": row.counts}
+        for row in database.rows(statement)
+    ]
+
+
+def _samples(database: Database, ids: list[int]) -> list[dict[str, Any]]:
+    mine = sa.select(samples).where(samples.c.annotation_id.in_(ids)).order_by(samples.c.number)
+    return [
+        {"number": row.number, "start_s": row.start_s, "end_s": row.end_s, "channel": row.channel, "text": row.text}
+        | {"state": row.state, "reason_code": row.reason_code, "reason": row.reason, "chosen_by": row.chosen_by}
+        for row in database.rows(mine)
+    ]

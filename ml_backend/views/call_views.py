@@ -1,0 +1,270 @@
+"""The ledger as people ask for it: one call and all that came of it, many calls, and a day's balance. Only reads.
+
+Whatever a person has in hand leads to the call: its id, a recording's, a task's in Label Studio, an object's name, or
+a phone number, which is turned into its pseudonym before anything is looked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend.calls import phone_numbers
+from ml_backend.calls import states as callstates
+from ml_backend.calls.pseudonyms import SHAPE, is_masked, pseudonym
+from ml_backend.db import Database
+from ml_backend.errors import InvalidInput
+from ml_backend.tables import calls, events, objects, projects, recordings, tasks
+from ml_backend.views import call_explanations, draft_explanations
+
+KINDS = ("call", "number", "object", "task", "recording")  # in this order where only the shape tells
+MAX_FOUND = 200
+SHORT_SID, LONG_SID = 8, 16  # what tasks show of a call's id, where it is as long and as random as Exotel's
+_SHORT = re.compile(rf"[0-9a-f]{{{SHORT_SID}}}", re.ASCII)
+_SID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_NUMBER = re.compile(r"\+?[\d\s()\-]{8,20}", re.ASCII)
+_RECORDING = (
+    "id", "source", "source_identity", "state", "reason_code", "reason", "bucket", "object_key", "duration_s",
+    "header_duration_s", "call_duration_s", "channels", "quality_score", "synthetic",
+)  # fmt: skip
+_TASK = (
+    "id", "recording_id", "state", "reason_code", "reason", "selection_reason", "selection_probability", "usefulness",
+    "overlap", "blind", "start_s", "end_s", "ls_task_id",
+)  # fmt: skip
+
+
+def find(
+    database: Database,
+    *,
+    states: Sequence[str] = (),
+    sources: Sequence[str] = (),
+    reason_codes: Sequence[str] = (),
+    person: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    before: int | None = None,
+    limit: int = 50,
+) -> list[dict[str, Any]]:
+    """Calls, newest row first. `person` is a pseudonym; `since` and `until` are about when the call began."""
+    began = sa.func.coalesce(calls.c.started_at, calls.c.created_at)
+    statement = sa.select(calls).order_by(calls.c.id.desc()).limit(limit)
+    if states:
+        statement = statement.where(calls.c.state.in_(states))
+    if sources:
+        statement = statement.where(calls.c.source.in_(sources))
+    if reason_codes:
+        statement = statement.where(calls.c.reason_code.in_(reason_codes))
+    if person:
+        statement = statement.where(sa.or_(calls.c.from_pseudonym == person, calls.c.to_pseudonym == person))
+    if since:
+        statement = statement.where(began >= since)
+    if until:
+        statement = statement.where(began < until)
+    if before:
+        statement = statement.where(calls.c.id < before)
+    return [told(row) for row in database.rows(statement)]
+
+
+def resolve(database: Database, what: str, *, key: bytes) -> list[int]:
+    """The ids of the calls that a person means by `what`, newest first; InvalidInput when there are none.
+
+    `call:`, `recording:`, `task:`, `object:` or `number:` before it says which; otherwise the shape tells: a call's
+    own id, a phone number, an object, then a number of a Label Studio task, then of a recording.
+    """
+    what = what.replace("\x00", "\ufffd")  # no database could look for it
+    kind, _, rest = what.strip().partition(":")
+    if kind in KINDS and rest:
+        found = _of(database, kind, rest.strip(), key)
+    else:
+        found = next((ids for kind in KINDS if (ids := _of(database, kind, what.strip(), key))), [])
+    if not found:
+        raise InvalidInput(
+            "no-such-call",
+            "Nothing here has that name.",
+            "Give a call's id, recording:12, task:34, object:bucket/key, or a phone number. Tasks are known once their "
+            "project is attached (`project list`), objects once a scan has found them (`sync objects`).",
+            status=404,
+        )
+    return found
+
+
+def show(database: Database, call_id: int) -> dict[str, Any]:
+    """Everything known about a call but the numbers: its recordings, its tasks, its messages, and why it is so."""
+    (call,) = database.rows(sa.select(calls).where(calls.c.id == call_id))
+    mine = sa.select(recordings).where(recordings.c.call_id == call_id).order_by(recordings.c.id)
+    heard = database.rows(mine)
+    made = database.rows(
+        sa.select(tasks, projects.c.title, projects.c.ls_project_id, projects.c.instance_url)
+        .join(projects, projects.c.id == tasks.c.project_id)
+        .where(tasks.c.recording_id.in_([row.id for row in heard]))
+        .order_by(tasks.c.id)
+    )
+    sent = database.rows(
+        sa.select(events.c.id, events.c.action, events.c.method, events.c.copies, events.c.state, events.c.created_at)
+        .where(events.c.call_sid == call.call_sid, events.c.source == "exotel")
+        .order_by(events.c.id)
+    )
+    jobs = call_explanations.jobs_of(database, call.id, [row.id for row in heard])
+    return told(call) | {
+        "recordings": [recording_as_dict(row) for row in heard],
+        "tasks": [task_as_dict(row) for row in made],
+        "messages": [
+            {"id": row.id, "source": row.action, "method": row.method, "copies": row.copies, "state": row.state}
+            | {"received_at": text_of(row.created_at)}
+            for row in sent
+        ],
+        "explanation": [
+            *call_explanations.explain(call, heard, made, jobs),
+            *draft_explanations.sentences(database, made, heard),
+        ],
+    }
+
+
+def told(call: sa.Row[Any]) -> dict[str, Any]:
+    """A call under the names its messages have; `from` and `to` are pseudonyms."""
+    return {
+        "id": call.id,
+        "call_sid": call.call_sid,
+        "source": call.source,
+        "seen_by": list(call.seen_by or ()),
+        "status": call.status,
+        "recording_url": call.recording_url,
+        "from": call.from_pseudonym,
+        "to": call.to_pseudonym,
+        "direction": call.direction,
+        "talk_seconds": call.talk_seconds,
+        "started_at_utc": text_of(call.started_at),
+        "ended_at_utc": text_of(call.ended_at),
+        "custom_field": call.custom_field,
+        "wants_download": call.recording_url is not None,
+        "wants_details_poll": call.status == "completed" and call.recording_url is None,
+        "company_number": call.company_number,
+        "consent_purpose": call.consent_purpose,
+        "listed_at": text_of(call.listed_at),
+        "state": call.state,
+        "reason_code": call.reason_code,
+        "reason": call.reason,
+        "next_action": call.next_action,
+        "due_at": text_of(call.due_at),
+        "tries": call.tries,
+        "warnings": list((call.merged or {}).get("odd", ())),
+        "created_at": text_of(call.created_at),
+        "updated_at": text_of(call.updated_at),
+    }
+
+
+def counts(database: Database) -> dict[str, int]:
+    """How many calls are in each state, in the order a call goes through them."""
+    rows = database.rows(sa.select(calls.c.state, sa.func.count().label("number")).group_by(calls.c.state))
+    found = {row.state: int(row.number) for row in rows}
+    return {state: found[state] for state in callstates.STATES if state in found}
+
+
+def text_of(at: datetime | None) -> str | None:
+    """A time as the API writes it."""
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}" if at else None
+
+
+def _of(database: Database, kind: str, what: str, key: bytes) -> list[int]:
+    """The calls by one kind of name."""
+    condition = _CONDITIONS[kind](what, key)
+    if condition is None:
+        return []
+    statement = sa.select(calls.c.id).where(condition).order_by(calls.c.id.desc()).limit(MAX_FOUND)
+    return [int(row.id) for row in database.rows(statement)]
+
+
+def _by_call(what: str, key: bytes) -> Any:
+    if not _SID.fullmatch(what):
+        return None
+    named: Any = calls.c.call_sid.in_((what, phone_numbers.hidden(what, key)))
+    if _SHORT.fullmatch(what):  # as a task shows it
+        named = sa.or_(named, sa.and_(calls.c.call_sid.startswith(what), sa.func.length(calls.c.call_sid) >= LONG_SID))
+    return named
+
+
+def _by_recording(what: str, key: bytes) -> Any:
+    if (number := number_of(what)) is not None:
+        condition = recordings.c.id == number
+    elif what.startswith("exotel:"):
+        condition = recordings.c.source_identity == what
+    else:
+        return None
+    return calls.c.id.in_(sa.select(recordings.c.call_id).where(condition))
+
+
+def task_number(what: str) -> int | None:
+    """Label Studio's number of a task, written alone or as the task's address."""
+    if what.startswith(("http://", "https://")):
+        found = re.search(r"(?:[?&]task=|/tasks/)(\d{1,12})(?:\D|$)", what)
+        what = found[1] if found else ""
+    return number_of(what)
+
+
+def _by_task(what: str, key: bytes) -> Any:
+    if (number := task_number(what)) is None:
+        return None
+    theirs = sa.select(tasks.c.recording_id).where(tasks.c.ls_task_id == number)
+    return calls.c.id.in_(sa.select(recordings.c.call_id).where(recordings.c.id.in_(theirs)))
+
+
+def _by_object(what: str, key: bytes) -> Any:
+    bucket, _, name = what.removeprefix("s3://").partition("/")
+    if not name and "." not in bucket:
+        return None
+    same = sa.and_(
+        recordings.c.bucket == bucket, sa.or_(recordings.c.object_key == name, recordings.c.derived_key == name)
+    )
+    seen = sa.select(objects.c.recording_id).where(objects.c.bucket == bucket, objects.c.object_key == name)
+    same = sa.or_(same, recordings.c.id.in_(seen))  # a copy of it that a scan has found
+    stem, _, ending = (name or bucket).rpartition("/")[2].rpartition(".")
+    named = calls.c.call_sid == stem if ending and _SID.fullmatch(stem) else sa.false()
+    return sa.or_(calls.c.id.in_(sa.select(recordings.c.call_id).where(same)), named)
+
+
+def _by_number(what: str, key: bytes) -> Any:
+    if SHAPE.fullmatch(what):
+        person = what
+    elif _NUMBER.fullmatch(what) or what.startswith(("sip:", "tel:")):
+        person = pseudonym(what, key)
+    else:
+        return None
+    if is_masked(person):
+        return None
+    return sa.or_(calls.c.from_pseudonym == person, calls.c.to_pseudonym == person)
+
+
+_CONDITIONS = {
+    "call": _by_call,
+    "recording": _by_recording,
+    "task": _by_task,
+    "object": _by_object,
+    "number": _by_number,
+}
+
+
+def number_of(text: str) -> int | None:
+    """A row's number, or None."""
+    return int(text) if re.fullmatch(r"[1-9][0-9]{0,11}", text) else None
+
+
+def recording_as_dict(row: sa.Row[Any]) -> dict[str, Any]:
+    return _named(row, _RECORDING)
+
+
+def task_as_dict(row: sa.Row[Any]) -> dict[str, Any]:
+    return _named(row, _TASK) | _place(row)
+
+
+def _named(row: sa.Row[Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in names}
+
+
+def _place(task: sa.Row[Any]) -> dict[str, Any]:
+    """Where people find the task."""
+    address = f"{task.instance_url}/projects/{task.ls_project_id}/data?task={task.ls_task_id}"
+    return {"project": task.title, "ls_project_id": task.ls_project_id, "url": address if task.ls_task_id else None}

@@ -1,0 +1,107 @@
+"""Recordings, tasks and objects that belong to no call: an upload in somebody's own project, a file in a bucket.
+
+They are asked about in the same words as calls (`recording:12`, `task:34`, `object:bucket/key`), and the answer has
+the same shape: what is known, and why there is, or is not, a draft. Only reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend.db import Database
+from ml_backend.errors import InvalidInput
+from ml_backend.tables import objects, projects, recordings, tasks
+from ml_backend.views import call_explanations, call_views, draft_explanations
+
+_MOST = 50
+
+
+def look_up(database: Database, what: str, *, key: bytes, most: int = call_views.MAX_FOUND) -> list[dict[str, Any]]:
+    """Everything known about what a person means: the calls of it, else the recordings, tasks and objects.
+
+    InvalidInput `no-such-call` when nothing here has that name.
+    """
+    try:
+        return [call_views.show(database, call_id) for call_id in call_views.resolve(database, what, key=key)[:most]]
+    except InvalidInput as nothing:
+        found = _others(database, what.strip().replace("\x00", "\ufffd"))
+        if found is None:
+            raise nothing
+        return [found]
+
+
+def _others(database: Database, what: str) -> dict[str, Any] | None:
+    kind, _, rest = what.partition(":")
+    kind, name = (kind, rest.strip()) if kind in call_views.KINDS and rest else ("", what)
+    if kind in ("", "object") and (found := _object(database, name)):
+        return found
+    if kind in ("", "task") and (number := call_views.task_number(name)) is not None:
+        mine = _tasks(database, tasks.c.ls_task_id == number)
+        if mine:
+            return _told(database, f"task {number}", _recordings(database, [row.recording_id for row in mine]), mine)
+    if kind in ("", "recording") and (number := call_views.number_of(name)) is not None:
+        heard = _recordings(database, [number])
+        if heard:
+            return _told(database, f"recording {number}", heard, _tasks(database, tasks.c.recording_id == number))
+    if kind in ("", "call"):  # named after a call that no provider has reported: only its audio is here
+        ids = [row.id for row in database.rows(sa.select(recordings.c.id).where(recordings.c.call_sid == name))]
+        if ids:
+            heard, mine = _recordings(database, ids), _tasks(database, tasks.c.recording_id.in_(ids))
+            return _told(database, f"call {name}", heard, mine)
+    return None
+
+
+def _object(database: Database, what: str) -> dict[str, Any] | None:
+    bucket, _, name = what.removeprefix("s3://").partition("/")
+    if not name:
+        return None
+    same = sa.or_(recordings.c.object_key == name, recordings.c.derived_key == name)
+    mine = database.rows(sa.select(recordings.c.id).where(recordings.c.bucket == bucket, same).limit(_MOST))
+    derived = database.rows(sa.select(recordings.c.id).where(recordings.c.derived_key == name).limit(_MOST))
+    seen = database.rows(sa.select(objects).where(objects.c.bucket == bucket, objects.c.object_key == name))
+    ids = [row.id for row in [*mine, *derived]] + [row.recording_id for row in seen if row.recording_id is not None]
+    if not ids and not seen:
+        return None
+    heard = _recordings(database, ids)
+    found = _told(database, f"object {bucket}/{name}", heard, _tasks(database, tasks.c.recording_id.in_(ids)))
+    for row in seen:
+        if row.reason or not ids:
+            found["explanation"].insert(0, f"The object is {row.state}: {row.reason or 'nothing was made of it yet.'}")
+    return found
+
+
+def _told(database: Database, name: str, heard: Sequence[sa.Row[Any]], made: Sequence[sa.Row[Any]]) -> dict[str, Any]:
+    jobs = call_explanations.jobs_of(database, None, [row.id for row in heard])
+    said = draft_explanations.sentences(database, made, heard)
+    told = " ".join(said)
+    if not made:
+        said.append("It is in no project: `python -m ml_backend project add ID BUCKET/PREFIX` makes it a task.")
+    said += [
+        f"Recording {row.id} is {row.state}: {row.reason}" for row in heard if row.reason and row.reason not in told
+    ]
+    said += [each for each in call_explanations.trouble_of(jobs) if each not in told]
+    return {
+        "name": name,
+        "call_sid": None,
+        "recordings": [call_views.recording_as_dict(row) for row in heard],
+        "tasks": [call_views.task_as_dict(row) for row in made],
+        "explanation": ["It belongs to no call that a provider reported.", *said],
+    }
+
+
+def _recordings(database: Database, ids: Sequence[int | None]) -> Sequence[sa.Row[Any]]:
+    wanted = [number for number in dict.fromkeys(ids) if number is not None]
+    return database.rows(sa.select(recordings).where(recordings.c.id.in_(wanted)).order_by(recordings.c.id))
+
+
+def _tasks(database: Database, condition: sa.ColumnElement[bool]) -> Sequence[sa.Row[Any]]:
+    return database.rows(
+        sa.select(tasks, projects.c.title, projects.c.ls_project_id, projects.c.instance_url)
+        .join(projects, projects.c.id == tasks.c.project_id)
+        .where(condition)
+        .order_by(tasks.c.id)
+        .limit(_MOST)
+    )

@@ -1,0 +1,273 @@
+"""Samples -> how much there is to learn from, and how far the next training run is.
+
+Counted from rows each time, never summed up from events: an import of five thousand annotations, a job that ran
+twice or a message that never came change nothing about what the rows say. A sample is new when it was accepted after
+the newest one that the last run had counted. Synthetic voice is never new material: it is ours already. Where the
+sound is gone (expired, lost), there is nothing to learn from any more, whatever the sample says.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend import tables
+from ml_backend.jobs import schedules
+from ml_backend.tables import checkpoints, device_leases, recordings, runs, samples, tasks
+from ml_backend.tables import jobs as job_rows
+
+BLIND_AUDIT = "blind"  # the selection reason of a random sample of all speech, written down without a draft
+RATE_DAYS = 14  # the recent past that the expected date is told from
+UNDER_WAY = ("waiting", "running")
+ENDED = ("done", "failed", "cancelled", "trained", "interrupted")
+GONE = ("lost", "refused", "expired", "erased")  # states of a recording without sound
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Where the counting begins: what the last run had counted. `until` is when its newest sample was accepted."""
+
+    run_id: int | None = None
+    until: datetime | None = None
+    looked_at: datetime | None = None
+
+
+def mark_name(kind: str) -> str:
+    """The row of `checkpoints` that holds a kind's mark."""
+    return f"training:{kind}"
+
+
+def read_mark(connection: Connection, kind: str) -> Mark:
+    """The mark of a kind; an empty one before its first run."""
+    row = connection.execute(sa.select(checkpoints).where(checkpoints.c.name == mark_name(kind))).first()
+    position = dict(row.position) if row is not None else {}
+    return Mark(position.get("run_id"), _time(position.get("until")), _time(position.get("looked_at")))
+
+
+def count(connection: Connection, mark: Mark) -> tuple[int, datetime | None]:
+    """(accepted samples since the mark, when the newest of them was accepted)."""
+    found = sa.select(sa.func.count(), sa.func.max(samples.c.accepted_at)).select_from(_real()).where(_new(mark))
+    number, newest = connection.execute(found).one()
+    return int(number), _aware(newest)
+
+
+def by_language(connection: Connection, mark: Mark) -> dict[str, dict[str, Any]]:
+    """Per language: accepted samples, hours of them, how many are new, how many are for testing only."""
+    seconds = sa.func.sum(samples.c.end_s - samples.c.start_s)
+    new = sa.func.sum(sa.case((_new(mark), 1), else_=0))
+    tests = sa.func.sum(sa.case((sa.and_(samples.c.blind, tasks.c.selection_reason == BLIND_AUDIT), 1), else_=0))
+    found = (
+        sa.select(samples.c.language, sa.func.count(), seconds, new, tests)
+        .select_from(_real().outerjoin(tasks, tasks.c.id == samples.c.task_id))
+        .where(_usable())
+        .group_by(samples.c.language)
+        .order_by(sa.func.count().desc())
+    )
+    return {
+        str(language or "unknown"): {
+            "accepted": int(number),
+            "hours": round(float(length or 0) / 3600, 4),
+            "new": int(fresh or 0),
+            "blind": int(blind or 0),
+        }
+        for language, number, length, fresh, blind in connection.execute(found)
+    }
+
+
+def excluded(connection: Connection) -> dict[str, int]:
+    """Samples that are not used, by reason."""
+    gone = sa.and_(samples.c.state == "accepted", ~_audible())
+    why = sa.case((gone, "audio-missing"), else_=sa.func.coalesce(samples.c.reason_code, "unknown")).label("why")
+    found = sa.select(why, sa.func.count()).select_from(_real()).where(sa.or_(samples.c.state == "excluded", gone))
+    rows = connection.execute(found.group_by("why").order_by(sa.func.count().desc()))
+    return {str(code): int(number) for code, number in rows}
+
+
+def synthetic(connection: Connection) -> int:
+    """Accepted samples that are never counted, because the voice is our own."""
+    wanted = sa.and_(samples.c.state == "accepted", _synthetic())
+    return int(connection.execute(sa.select(sa.func.count()).select_from(_real()).where(wanted)).scalar_one())
+
+
+def why_none(connection: Connection) -> str:
+    """The real reason why nothing new counts, as a sentence."""
+    real = sa.select(sa.func.count()).select_from(_real()).where(_usable())
+    if connection.execute(real).scalar_one():
+        return "No sample was accepted since the last run: it would give the same model."
+    if number := synthetic(connection):
+        return f"{_are(number)} not counted: synthetic voice."
+    if left_out := excluded(connection):
+        why = ", ".join(f"{number:,} {code}" for code, number in left_out.items())
+        return f"{_are(sum(left_out.values()))} not used: {why}."
+    return "No annotation has become a sample yet: submit some in Label Studio."
+
+
+def _are(number: int) -> str:
+    return f"{number:,} sample is" if number == 1 else f"{number:,} samples are"
+
+
+def per_day(connection: Connection, now: datetime) -> float:
+    """Samples accepted per day lately; a younger history is not stretched to the whole period."""
+    since = now - timedelta(days=RATE_DAYS)
+    recent = sa.select(sa.func.count(), sa.func.min(samples.c.accepted_at)).select_from(_real())
+    number, first = connection.execute(recent.where(_new(Mark(until=since)))).one()
+    if not number:
+        return 0.0
+    begun = _aware(first) or since
+    return float(number) / max(1.0, (now - begun) / timedelta(days=1))
+
+
+def facts(connection: Connection, *, threshold: int, weekly: str = "", kind: str = "asr") -> dict[str, Any]:
+    """Where training stands: what `training status` and `/api/training` show."""
+    now, mark = tables.now(), read_mark(connection, kind)
+    new, _ = count(connection, mark)
+    languages, rate = by_language(connection, mark), per_day(connection, now)
+    missing = max(0, threshold - new)
+    expected = now + timedelta(days=missing / rate) if rate and missing else None
+    return {
+        "kind": kind,
+        "threshold": threshold,
+        "new": new,
+        "said": f"{new:,} of {threshold:,}",
+        "accepted": sum(entry["accepted"] for entry in languages.values()),
+        "languages": languages,
+        "excluded": excluded(connection),
+        "synthetic": synthetic(connection),
+        "why_none": why_none(connection),
+        "per_day": round(rate, 1),
+        "expected_at": now if not missing and new else expected,
+        "looked_at": mark.looked_at,
+        "weekly": weekly or None,
+        "next_check_at": _next_check(connection, mark, now),
+        "running": [_run(row, state_of(connection, row)) for row in _runs(connection, kind, UNDER_WAY, 5)],
+        "jobs": [_job(row) for row in _jobs(connection)],
+        "last_run": next((_run(row) for row in _runs(connection, kind, ENDED, 1)), None),
+        "last_refusal": next((_run(row) for row in _runs(connection, kind, ("refused",), 1)), None),
+    }
+
+
+def alive(database: Any, row: Any) -> bool:
+    """Whether somebody works on a run now: its job has a living lease, or its process holds the lease of its kind.
+
+    A process that was killed leaves its lease behind for a minute; here the lock of its folder tells at once.
+    """
+    with database.reading() as connection:
+        return _alive(connection, row)
+
+
+def _alive(connection: Connection, row: Any) -> bool:
+    held = sa.select(device_leases.c.device).where(
+        device_leases.c.owner == f"run-{row.id}", device_leases.c.until > tables.now()
+    )
+    devices = list(connection.execute(held).scalars())
+    here = socket.gethostname()[:40]
+    if any(device.rpartition(":")[0] == here for device in devices):
+        return _locked(row.folder)
+    if devices:
+        return True
+    job = job_rows
+    mine = job.c.unique_key.in_((f"train:run:{row.id}", f"run-training:{row.id}"))
+    working = sa.and_(mine, job.c.state == "running", job.c.lease_until > tables.now())
+    return connection.execute(sa.select(job.c.id).where(working).limit(1)).first() is not None
+
+
+def state_of(connection: Connection, row: Any) -> str:
+    """A run's state as it is: one whose process is gone is not running, whatever its row still says."""
+    if row.state != "running" or _alive(connection, row):
+        return str(row.state)
+    job = job_rows
+    mine = job.c.unique_key.in_((f"train:run:{row.id}", f"run-training:{row.id}"))
+    later = sa.and_(mine, job.c.state.in_(("waiting", "queued", "running")))
+    return "waiting" if connection.execute(sa.select(job.c.id).where(later).limit(1)).first() else "interrupted"
+
+
+def _locked(folder: str | None) -> bool:
+    """Whether a process has the lock of a run's folder; True where this machine cannot tell."""
+    try:
+        with (Path(folder or "") / "lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return True  # it is about to be made, or lies elsewhere
+    return False
+
+
+def _next_check(connection: Connection, mark: Mark, now: datetime) -> datetime:
+    """The check that waits already, else when the schedule makes the next one."""
+    row = job_rows
+    waits = sa.select(sa.func.min(row.c.due_at)).where(
+        row.c.name == "check-training", row.c.state.in_(("waiting", "queued", "running"))
+    )
+    due = _aware(connection.execute(waits).scalar())
+    return max(now, due or (mark.looked_at or now) + timedelta(seconds=schedules.CHECK_TRAINING_EVERY_S))
+
+
+def _runs(connection: Connection, kind: str, states: tuple[str, ...], limit: int) -> list[sa.Row[Any]]:
+    found = sa.select(runs).where(runs.c.kind == kind, runs.c.state.in_(states)).order_by(runs.c.id.desc())
+    return list(connection.execute(found.limit(limit)))
+
+
+def _jobs(connection: Connection) -> list[sa.Row[Any]]:
+    found = sa.select(job_rows).where(
+        job_rows.c.name == "train", job_rows.c.state.in_(("waiting", "queued", "running"))
+    )
+    return list(connection.execute(found.order_by(job_rows.c.id).limit(5)))
+
+
+def _run(row: Any, state: str = "") -> dict[str, Any]:
+    return {
+        "run": row.id,
+        "state": state or row.state,
+        "step": row.step,
+        "project": row.project_id,
+        "asked_by": row.who,
+        "why": row.why,
+        "samples": (row.arguments or {}).get("samples"),
+        "progress": row.progress,
+        "at": row.finished_at or row.started_at or row.created_at,
+        "code": row.reason_code,
+        "reason": row.reason,
+    }
+
+
+def _job(row: Any) -> dict[str, Any]:
+    return {"job": row.id, "state": row.state, "since": row.started_at or row.created_at, "progress": row.progress}
+
+
+def _real() -> sa.FromClause:
+    return samples.outerjoin(recordings, recordings.c.id == samples.c.recording_id)
+
+
+def _synthetic() -> sa.ColumnElement[bool]:
+    return sa.func.coalesce(recordings.c.synthetic, sa.false())
+
+
+def _audible() -> sa.ColumnElement[bool]:
+    return sa.func.coalesce(recordings.c.state, "").not_in(GONE)
+
+
+def _usable() -> sa.ColumnElement[bool]:
+    return sa.and_(samples.c.state == "accepted", ~_synthetic(), _audible())
+
+
+def _new(mark: Mark) -> sa.ColumnElement[bool]:
+    """Accepted after the mark, from people's voices. Annotations older than our arrival count like all others."""
+    wanted = sa.and_(_usable(), samples.c.accepted_at.is_not(None))
+    return wanted if mark.until is None else sa.and_(wanted, samples.c.accepted_at > mark.until)
+
+
+def _time(value: Any) -> datetime | None:
+    return datetime.fromisoformat(value) if isinstance(value, str) else None
+
+
+def _aware(value: datetime | None) -> datetime | None:
+    """An aggregate keeps its column's type, or not, depending on the database."""
+    return tables.UtcTime().process_result_value(value, None) if value is not None else None

@@ -1,0 +1,129 @@
+"""Annotations in Label Studio minus annotations accounted for here: counted on both sides, kept as a summary.
+
+Label Studio's side is its own count of the project, which no listing of ours takes part in.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend import tables
+from ml_backend.context import Context
+from ml_backend.tables import annotations as rows
+from ml_backend.tables import summaries, tasks
+from sync.annotations.annotation_rows import time_of
+
+LATE_S = 2 * 3600.0  # a look is due every five minutes
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Skipped annotations count on both sides; deleted ones, and former versions, on neither."""
+
+    there: int
+    here: int
+    tasks_there: int
+    tasks_here: int
+
+    @property
+    def annotations(self) -> int:
+        """Zero, or somebody's work is not here (or is here and no more there)."""
+        return self.there - self.here
+
+    @property
+    def any(self) -> bool:
+        """Whether a full comparison is due."""
+        return bool(self.annotations or self.tasks_there != self.tasks_here)
+
+    def left(self, before: Mapping[str, Any]) -> int:
+        """What nobody who annotates meanwhile explains; `before` is the project as it was when a look at all began.
+
+        What was there then has been read, and what is here must be there now: ours lies between the two counts.
+        """
+        least, most = sorted((self.there, _annotations_of(before)))
+        return least - self.here if self.here < least else min(0, most - self.here)
+
+
+def count(context: Context, project: sa.Row[Any], there: Mapping[str, Any]) -> Difference:
+    """`there` is the project as Label Studio's API gives it."""
+    alive = sa.and_(rows.c.project_id == project.id, rows.c.deleted_at.is_(None))
+    known = sa.and_(tasks.c.project_id == project.id, tasks.c.ls_task_id.is_not(None), tasks.c.state != "deleted")
+    with context.db.reading() as connection:
+        kept = connection.execute(sa.select(sa.func.count(sa.distinct(rows.c.ls_annotation_id))).where(alive))
+        here = int(kept.scalar_one())
+        tasks_here = int(connection.execute(sa.select(sa.func.count()).select_from(tasks).where(known)).scalar_one())
+    return Difference(_annotations_of(there), here, int(there.get("task_number") or 0), tasks_here)
+
+
+def _annotations_of(there: Mapping[str, Any]) -> int:
+    return int(there.get("total_annotations_number") or 0) + int(there.get("skipped_annotations_number") or 0)
+
+
+def name_of(project_id: int) -> str:
+    """The summary's name."""
+    return f"difference:{project_id}"
+
+
+def read(context: Context, project_id: int) -> dict[str, Any] | None:
+    """What was last written down about a project."""
+    found = context.db.rows(sa.select(summaries.c.body).where(summaries.c.name == name_of(project_id)))
+    return dict(found[0].body) if found else None
+
+
+def judged(body: Mapping[str, Any]) -> dict[str, Any]:
+    """How old a summary is, and what in it needs a person: {"age_s", "trouble"}.
+
+    A difference right after somebody submitted is not trouble; one that a full comparison left is.
+    """
+    age_s = (tables.now() - (time_of(body.get("at")) or tables.now())).total_seconds()
+    trouble = None
+    if body["difference"] and body.get("left_by_full"):
+        trouble = (
+            f"{body['there']} annotations in Label Studio, {body['here']} accounted for here, and comparing all "
+            "of them did not help. `jobs list --trouble` may say why."
+        )
+    elif body.get("webhook"):
+        trouble = f"The webhook cannot be put back, so annotations arrive up to five minutes late: {body['webhook']}"
+    elif age_s > LATE_S:
+        trouble = f"Annotations were last compared {age_s / 3600:.0f} hours ago. Is a relay and a worker sync running?"
+    return {"age_s": round(age_s), "trouble": trouble}
+
+
+def look(context: Context, project: sa.Row[Any], there: Mapping[str, Any]) -> tuple[bool, str, str]:
+    """(well, sentence, next step) for `doctor`, counted now. `there` is the project as Label Studio's API gives it."""
+    found = count(context, project, there)
+    sentence = (
+        f"Annotations: {found.there} in Label Studio, {found.here} accounted for here, difference {found.annotations}."
+    )
+    step = (
+        "What changed is read every five minutes; "
+        f"`python -m ml_backend project attach {project.ls_project_id}` compares everything at once."
+    )
+    return not found.annotations, sentence, step
+
+
+def write(connection: Connection, project: sa.Row[Any], difference: Difference, **more: Any) -> None:
+    """Write the summary; `more` replaces single values and leaves the others."""
+    name, now = name_of(project.id), tables.now()
+    old = connection.execute(sa.select(summaries.c.body).where(summaries.c.name == name)).scalar() or {}
+    body = {
+        **old,
+        "project": project.ls_project_id,
+        "there": difference.there,
+        "here": difference.here,
+        "difference": difference.annotations,
+        "tasks_there": difference.tasks_there,
+        "tasks_here": difference.tasks_here,
+        "at": now.isoformat(),
+        **more,
+    }
+    dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
+    values = {"body": body, "made_at": now}
+    insert = dialect.insert(summaries).values(name=name, **values)
+    connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=values))

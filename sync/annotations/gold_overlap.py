@@ -1,0 +1,36 @@
+"""Gold task -> as many people as shall answer it: what was planted here, told to Label Studio.
+
+Label Studio looks whether a task is done only when one of its annotations changes: for a task that was done before, one
+of them is saved again as it is. Nobody gets a task twice.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from ml_backend.context import JobContext
+from ml_backend.tables import annotations as rows
+from ml_backend.tables import tasks
+from sync.annotations.annotation_rows import people_done
+from sync.label_studio.client import client_of
+
+
+def share_task(context: JobContext, task_id: int) -> None:
+    """Put a task's number of people into Label Studio. Safe to repeat."""
+    task = context.db.row(tasks, task_id)
+    if task.ls_task_id is None or task.state not in ("open", "annotated"):
+        return  # a wanted one is made with it
+    client = client_of(context)
+    client.change_task(task.ls_task_id, overlap=task.overlap)
+    with context.db.transaction() as connection:
+        done = people_done(connection, task_id)
+        if not 0 < done < task.overlap:
+            return
+        again = sa.and_(tasks.c.id == task_id, tasks.c.state == "annotated")
+        connection.execute(sa.update(tasks).where(again).values(state="open"))
+        mine = sa.and_(rows.c.task_id == task_id, rows.c.deleted_at.is_(None), ~rows.c.skipped)
+        newest = (
+            sa.select(rows.c.ls_annotation_id, rows.c.ground_truth).where(mine).order_by(rows.c.ls_updated_at.desc())
+        )
+        one = connection.execute(newest.limit(1)).one()
+    client.call("PATCH", f"/api/annotations/{one.ls_annotation_id}/", json={"ground_truth": bool(one.ground_truth)})

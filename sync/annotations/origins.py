@@ -1,0 +1,159 @@
+"""Annotation -> Origin: the draft the person began from, as it was, and which model version really made it.
+
+Label Studio keeps a copy of a prediction inside an annotation in static mode only, and predictions can be deleted
+there. So the snapshot is made here, from our own rows, in every mode. What somebody else's model had drafted is
+copied from Label Studio's list of predictions. Times are seconds from the start of the task's audio.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend.asr.transcript import Segment, Transcript
+from ml_backend.labelling import labelconfig, rendering
+from ml_backend.labelling.rendering import Reference
+from ml_backend.tables import predictions, recordings, transcriptions
+from sync.drafts import recording_pieces
+
+UNTOUCHED, EDITED, MANUAL = "untouched", "edited", "manual"
+_MADE_BY = frozenset({"prediction", "prediction-changed"})
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an annotation began. `draft` is what `annotations.draft` holds; `shown` is what the editor showed."""
+
+    prediction_id: int | None
+    model_version: str | None
+    draft: dict[str, Any]
+    shown: Reference
+
+
+def origin_of(
+    connection: Connection,
+    project: sa.Row[Any],
+    task: sa.Row[Any],
+    annotation: Mapping[str, Any],
+    listed: Sequence[Mapping[str, Any]] | None,
+) -> Origin | None:
+    """The draft of an annotation, None when it was written from nothing.
+
+    `listed` are Label Studio's predictions of the task where they were read: they tell which of ours an id stands for.
+    """
+    mine = sa.select(predictions).where(predictions.c.task_id == task.id).order_by(predictions.c.id.desc())
+    ours = connection.execute(mine).all()
+    parent = annotation.get("parent_prediction")
+    if not parent:
+        found = _latest(ours) if _was_drafted(annotation) else None
+        return _ours(connection, project, task, found) if found is not None else None
+    known = next((row for row in ours if row.ls_prediction_id == parent), None)
+    if known is not None:
+        return _ours(connection, project, task, known)
+    there = next((entry for entry in listed or () if entry.get("id") == parent), None)
+    if there is None:
+        found = _latest(ours)
+        return _ours(connection, project, task, found) if found is not None else None
+    known = next((row for row in ours if row.draft_label == there.get("model_version")), None)
+    if known is None:
+        return _foreign(project, there)
+    if known.ls_prediction_id is None:
+        now = sa.update(predictions).where(predictions.c.id == known.id)
+        connection.execute(now.values(ls_prediction_id=int(parent)))
+    return _ours(connection, project, task, known)
+
+
+def needs_list(connection: Connection, task: sa.Row[Any] | None, annotation: Mapping[str, Any]) -> bool:
+    """Whether only Label Studio can say which prediction an annotation began from."""
+    parent = annotation.get("parent_prediction")
+    if task is None or not parent:
+        return False
+    mine = sa.and_(predictions.c.task_id == task.id, predictions.c.ls_prediction_id == int(parent))
+    return connection.execute(sa.select(predictions.c.id).where(mine)).first() is None
+
+
+def edited(reference: Reference, origin: Origin | None) -> str:
+    """What became of the draft: the same words at the same places are untouched, whatever choices were made."""
+    if origin is None:
+        return MANUAL
+    same = reference.text == origin.shown.text and _places(reference) == _places(origin.shown)
+    return UNTOUCHED if same else EDITED
+
+
+def _places(reference: Reference) -> list[tuple[float, float, int, str]]:
+    return [(round(r.start_s, 2), round(r.end_s, 2), r.channel, r.text) for r in reference.segments]
+
+
+def _was_drafted(annotation: Mapping[str, Any]) -> bool:
+    """Whether an item says that a prediction was its source; the editor writes it into each."""
+    result = annotation.get("result")
+    return any(isinstance(item, Mapping) and item.get("origin") in _MADE_BY for item in result or ())
+
+
+def _latest(ours: Sequence[sa.Row[Any]]) -> sa.Row[Any] | None:
+    """The newest that reached Label Studio."""
+    return next((row for row in ours if row.delivered_by in ("push", "answer") and not _withdrawn(row)), None)
+
+
+def _withdrawn(row: sa.Row[Any]) -> bool:
+    return str(row.draft_label).startswith("withdrawn-")
+
+
+def _ours(connection: Connection, project: sa.Row[Any], task: sa.Row[Any], row: sa.Row[Any]) -> Origin | None:
+    """A row of ours; None when it drafted nothing (a blind task, silence)."""
+    body = json.loads(row.body)
+    result = body.get("result") if isinstance(body, dict) else None
+    if not result or row.reason_code == "blind":
+        return None
+    shown = rendering.to_reference(result, labelconfig.parse(project.label_config))
+    draft: dict[str, Any] = {"text": shown.text, "label": row.draft_label, "confidence": row.score}
+    heard = _heard(connection, task, row)
+    if heard is not None:
+        draft |= {
+            "confidence": round(heard.confidence, 4),
+            "language": heard.language,
+            "language_probability": round(heard.language_probability, 4),
+            "segments": [_segment(segment) for segment in heard.segments],
+            "words": [
+                {"start_s": w.start_s, "end_s": w.end_s, "text": w.text, "probability": round(w.probability, 3),
+                 "channel": segment.channel}
+                for segment in heard.segments for w in segment.words
+            ],
+        }  # fmt: skip
+        if row.config_sha256 != (project.config_sha256 or "") and not shown.text:
+            draft["text"] = heard.text  # the labelling interface has other names by now
+    return Origin(row.id, row.model_version if row.model_version != "none" else None, draft, shown)
+
+
+def _heard(connection: Connection, task: sa.Row[Any], row: sa.Row[Any]) -> Transcript | None:
+    """What was heard in the task's piece of audio."""
+    if row.transcription_id is None or task.recording_id is None:
+        return None
+    found = connection.execute(
+        sa.select(transcriptions.c.transcript).where(transcriptions.c.id == row.transcription_id)
+    ).scalar()
+    recording = connection.execute(sa.select(recordings).where(recordings.c.id == task.recording_id)).first()
+    if found is None or recording is None:
+        return None
+    return recording_pieces.part(Transcript.from_json(found), recording_pieces.piece_of(recording, task))
+
+
+def _segment(segment: Segment) -> dict[str, Any]:
+    return {
+        "start_s": segment.start_s, "end_s": segment.end_s, "channel": segment.channel, "text": segment.text.strip(),
+        "confidence": round(segment.confidence, 4),
+    }  # fmt: skip
+
+
+def _foreign(project: sa.Row[Any], there: Mapping[str, Any]) -> Origin:
+    """A prediction that is not ours, as Label Studio has it; its version is whatever its maker wrote."""
+    shown = rendering.to_reference(there.get("result"), labelconfig.parse(project.label_config))
+    version = str(there.get("model_version") or "")[:120] or None
+    score = there.get("score")
+    draft = {"text": shown.text, "label": version, "confidence": score if isinstance(score, int | float) else None}
+    return Origin(None, version, draft, shown)

@@ -1,1 +1,0 @@
-"""Transcription -> what a task shows."""

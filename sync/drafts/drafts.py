@@ -1,0 +1,312 @@
+"""Transcription -> Prediction row: one rendering per task and draft label, waiting for exactly one deliverer.
+
+Pure database work, done in the transaction that stores the transcription, so that a person who waits in `/predict`
+sees the draft at once. Where there is nothing to draft (silence in a config without choices, a blind task) the row's
+body is `[]`: Label Studio stores nothing for an empty list, and the question does not come again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend import db, tables
+from ml_backend.asr import corrections
+from ml_backend.asr.transcript import Transcript
+from ml_backend.errors import PermanentError
+from ml_backend.jobs import enqueueing, job_kinds
+from ml_backend.labelling import agent_channel as legs
+from ml_backend.labelling import labelconfig, rendering
+from ml_backend.settings import Settings
+from ml_backend.tables import predictions, projects, recordings, tasks, transcriptions
+from sync.drafts import recording_pieces
+from sync.drafts.decoding_choice import Profile, profile_for
+
+NOTHING = "[]"
+BLIND_LINE = "write what you hear"
+COALESCE = timedelta(seconds=2)  # lets a waiting /predict answer first, and many drafts travel in one request
+OPEN = ("wanted", "open")
+_KEY = ("audio_sha256", "model_version", "decoding_hash")
+
+
+def draft_recording(connection: Connection, settings: Settings, recording_id: int, model_version: str) -> None:
+    """Render every task of a recording whose transcription is there, and wake the jobs that deliver."""
+    recording = connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
+    recording_pieces.split_tasks(connection, recording)
+    mine = sa.select(tasks).where(tasks.c.recording_id == recording_id, tasks.c.state.in_((*OPEN, "annotated")))
+    touched: dict[int, sa.Row[Any]] = {}
+    for task in connection.execute(mine).all():
+        if task.project_id not in touched:
+            statement = sa.select(projects).where(projects.c.id == task.project_id)
+            touched[task.project_id] = connection.execute(statement).one()
+        draft_task(connection, settings, touched[task.project_id], task, recording, model_version=model_version)
+    for project in touched.values():
+        bump(connection, project.id)
+        deliver(connection, project)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What `render` made of one task: rows of `predictions`, the task's status line, and a corrected transcription."""
+
+    task_id: int
+    rows: tuple[dict[str, Any], ...]
+    status_line: str | None
+    corrected: Mapping[str, Any] | None = None
+
+
+def draft_task(
+    connection: Connection,
+    settings: Settings,
+    project: sa.Row[Any],
+    task: sa.Row[Any],
+    recording: sa.Row[Any],
+    *,
+    model_version: str,
+) -> bool:
+    """Render one task under the labels in force; False while its transcription is not there.
+
+    While a project is being re-drafted a task gets its drafts under both labels: what people see now, and next.
+    """
+    labels = [project.draft_label]
+    if project.next_draft_label and task.state != "annotated":
+        labels.append(project.next_draft_label)
+    made = render(connection, settings, project, task, recording, model_version=model_version, labels=labels)
+    if made is None:
+        return False
+    store(connection, made)
+    return True
+
+
+def render(
+    connection: Connection,
+    settings: Settings,
+    project: sa.Row[Any],
+    task: sa.Row[Any],
+    recording: sa.Row[Any],
+    *,
+    model_version: str,
+    labels: Sequence[str],
+) -> Draft | None:
+    """One task's draft under each label; None while its transcription is not there. Writes nothing."""
+    profile = profile_for(connection, recording, project, settings)
+    found: Any = find_transcription(connection, recording, profile, model_version)
+    corrected = None
+    if found is None and (plain := uncorrected(connection, recording, profile, model_version)) is not None:
+        corrected = _corrected(plain, profile)
+        found = SimpleNamespace(**{**plain._mapping, **corrected, "id": None})
+    if found is None and not task.blind:
+        return None
+    drafted = [_row(connection, project, task, recording, found, profile, label) for label in labels]
+    return Draft(task.id, tuple(values for values, _ in drafted), drafted[-1][1], corrected)
+
+
+def store(connection: Connection, draft: Draft, **of_task: Any) -> None:
+    """Keep what was rendered, unless a prediction is there already; `of_task` are more values of the task's row."""
+    rows: Sequence[dict[str, Any]] = draft.rows
+    if draft.corrected is not None:
+        found, _ = db.insert_once(connection, transcriptions, draft.corrected, key=_KEY)
+        rows = [{**values, "transcription_id": found} for values in rows]
+    for values in rows:
+        db.insert_once(connection, predictions, values, key=("task_id", "draft_label"))
+    common = {"status_line": draft.status_line, "reason_code": None, "reason": None}
+    db.update(connection, tasks, draft.task_id, **common, **of_task)
+
+
+def give_up(connection: Connection, recording_id: int, error: PermanentError) -> None:
+    """A recording that cannot be transcribed: its open tasks say so, and stop waiting."""
+    mine = sa.and_(tasks.c.recording_id == recording_id, tasks.c.state.in_(OPEN))
+    line = rendering.status_line(None, refused=f"no draft: {error.sentence}")
+    values = {"reason_code": error.code, "reason": error.sentence, "status_line": line, "updated_at": tables.now()}
+    touched = connection.execute(sa.update(tasks).where(mine).values(**values).returning(tasks.c.project_id))
+    for project_id in {row.project_id for row in touched.all()}:
+        bump(connection, project_id)
+        enqueueing.enqueue(connection, job_kinds.PUSH_PREDICTIONS, key=str(project_id), project_id=project_id)
+
+
+def find_transcription(
+    connection: Connection, recording: sa.Row[Any], profile: Profile, model_version: str
+) -> sa.Row[Any] | None:
+    """What this model version heard in this audio under this profile, when it did."""
+    statement = sa.select(transcriptions).where(
+        transcriptions.c.audio_sha256 == recording.sha256,
+        transcriptions.c.model_version == model_version,
+        transcriptions.c.decoding_hash == profile.decoding.digest(),
+    )
+    return connection.execute(statement).first()
+
+
+def uncorrected(
+    connection: Connection, recording: sa.Row[Any], profile: Profile, model_version: str
+) -> sa.Row[Any] | None:
+    """What was heard, where only the approved corrections are missing: no model has to be asked for those."""
+    if not profile.decoding.corrections:
+        return None
+    plain = replace(profile, decoding=replace(profile.decoding, corrections=()))
+    return find_transcription(connection, recording, plain, model_version)
+
+
+def transcription_of(
+    connection: Connection, recording: sa.Row[Any], profile: Profile, model_version: str
+) -> sa.Row[Any] | None:
+    """What was heard under this profile; made here and now when only its corrections are new."""
+    found = find_transcription(connection, recording, profile, model_version)
+    if found is not None:
+        return found
+    plain = uncorrected(connection, recording, profile, model_version)
+    if plain is None:
+        return None
+    db.insert_once(connection, transcriptions, _corrected(plain, profile), key=_KEY)
+    return find_transcription(connection, recording, profile, model_version)
+
+
+def _corrected(plain: sa.Row[Any], profile: Profile) -> dict[str, Any]:
+    """The row of a transcription to which the approved corrections were applied."""
+    transcript = corrections.apply(Transcript.from_json(plain.transcript), profile.decoding.corrections)
+    return {
+        **{name: plain._mapping[name] for name in plain._mapping if name not in ("id", "created_at")},
+        "decoding_hash": profile.decoding.digest(),
+        "decoding": asdict(profile.decoding),
+        "text": transcript.text,
+        "transcript": transcript.to_json(),
+    }
+
+
+def _row(
+    connection: Connection,
+    project: sa.Row[Any],
+    task: sa.Row[Any],
+    recording: sa.Row[Any],
+    found: Any,
+    profile: Profile,
+    label: str,
+) -> tuple[dict[str, Any], str]:
+    """(the prediction's row, the task's status line)."""
+    body: str = NOTHING
+    score: float | None = None
+    reason: tuple[str | None, str | None] = (None, None)
+    if task.blind or found is None:
+        reason, line = ("blind", "This task is annotated without a draft."), BLIND_LINE
+        body = _empty_regions(project, task, recording, label)
+    else:
+        piece = recording_pieces.piece_of(recording, task)
+        transcript = recording_pieces.part(Transcript.from_json(found.transcript), piece)
+        controls = labelconfig.parse(project.label_config)
+        length_s = recording_pieces.length_s(recording, piece)
+        last = piece.end_s is None or piece.end_s >= (recording.duration_s or 0.0) - 0.01
+        cut_at_s = length_s if recording.reason_code == "audio-cut" and last else None
+        line = rendering.status_line(
+            transcript,
+            cut_at_s=cut_at_s,
+            damaged=recording.reason_code == "audio-damaged",
+            minimum_confidence=profile.minimum_confidence,
+            detected=profile.decoding.language is None,
+            silent_key=rendering.silent_key(controls),
+        )
+        try:
+            agent = legs.agent_channel(connection, recording)
+            body, score = _rendered(
+                project, recording, transcript, profile, label, length_s=length_s, agent_channel=agent
+            )
+        except PermanentError as error:
+            reason = (error.code, error.sentence)
+    nothing = body == NOTHING
+    values = {
+        "task_id": task.id,
+        "project_id": project.id,
+        "transcription_id": found.id if found is not None else None,
+        "draft_label": label,
+        "model_version": found.model_version if found is not None else "none",
+        "config_sha256": project.config_sha256 or "",
+        "body": body,
+        "score": score,
+        "reason_code": reason[0],
+        "reason": reason[1],
+        "delivered_by": "nobody" if nothing else None,
+        "delivered_at": tables.now() if nothing else None,
+        "confirmed_at": tables.now() if nothing else None,
+    }
+    return values, line
+
+
+def _empty_regions(project: sa.Row[Any], task: sa.Row[Any], recording: sa.Row[Any], label: str) -> str:
+    """A blind task's regions, told from the start of its piece; `[]` where an older release measured its sound."""
+    piece = recording_pieces.piece_of(recording, task)
+    end_s = piece.start_s + recording_pieces.length_s(recording, piece)
+    inside = [
+        (max(start_s - piece.start_s, 0.0), min(until_s, end_s) - piece.start_s, channel)
+        for start_s, until_s, channel in recording.speech or ()
+        if start_s < end_s and until_s > piece.start_s
+    ]
+    controls = labelconfig.parse(project.label_config)
+    made = rendering.to_empty_regions(inside, controls, draft_label=label, duration_s=end_s - piece.start_s)
+    return NOTHING if made is None else json.dumps(made, ensure_ascii=False, separators=(",", ":"))
+
+
+def body_of(
+    connection: Connection,
+    settings: Settings,
+    project: sa.Row[Any],
+    task: sa.Row[Any],
+    recording: sa.Row[Any],
+    *,
+    model_version: str,
+    label: str,
+) -> str | None:
+    """What a task's prediction row would hold if it were made now by this model; None while it was not transcribed.
+
+    Writes nothing.
+    """
+    labels = (label,)
+    made = render(connection, settings, project, task, recording, model_version=model_version, labels=labels)
+    return None if made is None else str(made.rows[0]["body"])
+
+
+def _rendered(
+    project: sa.Row[Any],
+    recording: sa.Row[Any],
+    transcript: Transcript,
+    profile: Profile,
+    label: str,
+    *,
+    length_s: float,
+    agent_channel: int | None,
+) -> tuple[str, float]:
+    """(JSON text, score) of a prediction."""
+    drafted = rendering.to_prediction(
+        transcript,
+        labelconfig.parse(project.label_config),
+        draft_label=label,
+        duration_s=length_s,
+        quality_label=(recording.quality or {}).get("label"),
+        script=profile.script(transcript.language),
+        minimum_confidence=profile.minimum_confidence,
+        agent_channel=agent_channel,
+    )
+    return json.dumps(drafted, ensure_ascii=False, separators=(",", ":")), drafted["score"]
+
+
+def deliver(connection: Connection, project: sa.Row[Any]) -> None:
+    """Wake what brings this project's drafts to Label Studio: new tasks with theirs, and the bulk push."""
+    due = tables.now() + COALESCE
+    state = sa.select(tasks.c.id).where(tasks.c.project_id == project.id, tasks.c.state == "wanted").limit(1)
+    if connection.execute(state).first():
+        enqueueing.enqueue(connection, job_kinds.CREATE_TASKS, key=str(project.id), due_at=due, project_id=project.id)
+    enqueueing.enqueue(connection, job_kinds.PUSH_PREDICTIONS, key=str(project.id), due_at=due, project_id=project.id)
+    if project.next_draft_label:
+        enqueueing.enqueue(
+            connection, job_kinds.REDRAFT_PROJECT, key=str(project.id), due_at=due, project_id=project.id
+        )
+
+
+def bump(connection: Connection, project_id: int) -> None:
+    """Tell `/predict`, which may cache, that something it must see has changed."""
+    changed = {"revision": projects.c.revision + 1, "updated_at": tables.now()}
+    connection.execute(sa.update(projects).where(projects.c.id == project_id).values(**changed))

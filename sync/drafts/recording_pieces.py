@@ -1,0 +1,112 @@
+"""Recording -> its pieces: what one task plays. A whole recording is one piece; a long call has several.
+
+A call longer than a task may be is cut at pauses when it is ingested (`recordings.spans`). Each piece has audio of its
+own that begins at 0, so transcripts, which tell time from the start of the recording, are cut and shifted to fit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend import db
+from ml_backend.asr.transcript import Segment, Transcript, Word
+from ml_backend.tables import projects, tasks
+
+
+@dataclass(frozen=True)
+class Piece:
+    """From `start_s` to `end_s` of a recording (None: to its end), played from the object `key` of our bucket."""
+
+    start_s: float = 0.0
+    end_s: float | None = None
+    key: str | None = None
+
+
+def pieces_of(recording: Any) -> list[Piece]:
+    """The pieces of a recording's row, in order; one of the whole when it was not cut."""
+    spans = recording.spans or []
+    if not spans:
+        return [Piece(key=recording.derived_key)]
+    return [Piece(float(start_s), float(end_s), str(key)) for start_s, end_s, key in spans]
+
+
+def piece_of(recording: Any, task: Any) -> Piece:
+    """The piece a task is over; the whole for a task somebody made from a whole file."""
+    for piece in pieces_of(recording):
+        if (piece.start_s, piece.end_s) == (task.start_s, task.end_s):
+            return piece
+    return Piece(task.start_s or 0.0, task.end_s, recording.derived_key)
+
+
+def audio_identity(recording: Any) -> str:
+    """What a recording is called for ever. A call's by its bytes: it may come from the provider or lie in the store."""
+    if recording.call_sid and recording.sha256:
+        return f"call {recording.call_sid} {recording.sha256}"
+    return str(recording.source_identity)
+
+
+def external_key(project: Any, identity: str, piece: Piece | None = None) -> str:
+    """The same for the same audio in the same project for ever, even after our database was lost."""
+    piece = piece or Piece()
+    span = f"{piece.start_s:.3f}" + (f"-{piece.end_s:.3f}" if piece.end_s is not None else "")
+    text = f"{project.instance_url}|{project.ls_project_id}|{identity}|{span}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def length_s(recording: Any, piece: Piece) -> float:
+    """How long a piece plays."""
+    return round(float((recording.duration_s if piece.end_s is None else piece.end_s) or 0.0) - piece.start_s, 6)
+
+
+def part(transcript: Transcript, piece: Piece) -> Transcript:
+    """What is said in a piece, told from its start. A segment belongs to the piece its middle lies in.
+
+    Confidence is the mean of the segments', weighted by their length in characters.
+    """
+    if piece.end_s is None and not piece.start_s:
+        return transcript
+    end_s = transcript.duration_s if piece.end_s is None else piece.end_s
+    inside = [s for s in transcript.segments if piece.start_s <= (s.start_s + s.end_s) / 2 < end_s]
+    weights = [max(1, len(s.text.strip())) for s in inside]
+    mean = sum(s.confidence * w for s, w in zip(inside, weights, strict=True)) / sum(weights) if inside else 0.0
+    segments = tuple(_shifted(s, piece.start_s, end_s) for s in inside)
+    return replace(transcript, segments=segments, duration_s=end_s - piece.start_s, confidence=mean)
+
+
+def split_tasks(connection: Connection, recording: Any) -> int:
+    """Tasks wanted over a whole recording before it was cut become one per piece; gives how many are new.
+
+    A task that is in Label Studio already stays as it is. Safe to repeat.
+    """
+    if not recording.spans:
+        return 0
+    whole = sa.and_(tasks.c.recording_id == recording.id, tasks.c.end_s.is_(None), tasks.c.ls_task_id.is_(None))
+    made = 0
+    for row in connection.execute(sa.select(tasks).where(whole, tasks.c.state.in_(("wanted", "waiting")))).all():
+        project = connection.execute(sa.select(projects).where(projects.c.id == row.project_id)).one()
+        kept = {name: getattr(row, name) for name in _CARRIED}
+        for piece in pieces_of(recording):
+            key = external_key(project, audio_identity(recording), piece)
+            values = {**kept, "start_s": piece.start_s, "end_s": piece.end_s, "external_key": key}
+            made += db.insert_once(connection, tasks, values, key=("external_key",))[1]
+        db.update(connection, tasks, row.id, state="deleted", reason_code="cut-into-pieces")
+    return made
+
+
+_CARRIED = (
+    "project_id", "recording_id", "origin", "blind", "selection_reason", "selection_probability", "usefulness",
+    "overlap", "state", "reason_code", "reason",
+)  # fmt: skip
+
+
+def _shifted(segment: Segment, start_s: float, end_s: float) -> Segment:
+    def move(at_s: float) -> float:
+        return round(min(max(at_s, start_s), end_s) - start_s, 3)
+
+    words = tuple(Word(move(w.start_s), move(w.end_s), w.text, w.probability) for w in segment.words)
+    return replace(segment, start_s=move(segment.start_s), end_s=move(segment.end_s), words=words)

@@ -1,0 +1,255 @@
+"""A Label Studio project <-> this service: made, adopted, let go.
+
+Attaching keeps what is there (config, tasks, annotations) and changes four things: a source storage for our audio,
+the ML backend, its webhook with the secret header, and `model_version`, which puts the label stream into static mode.
+Each change is written down before it is made and again when it is done, with the value it replaced; a run that is cut
+anywhere is simply repeated, and detaching walks the list backwards.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend import db, tables
+from ml_backend.context import Context
+from ml_backend.errors import ConfigurationError, PermanentError
+from ml_backend.jobs import enqueueing, job_kinds
+from ml_backend.labelling import configs, labelconfig
+from ml_backend.settings import Settings
+from ml_backend.tables import projects
+from sync.label_studio import streams
+from sync.label_studio.attached_changes import BACKEND, MODEL_VERSION, STORAGE, WEBHOOK, note, show_label, step_of
+from sync.label_studio.client import LabelStudioClient, client_of
+from sync.projects import connections
+from sync.projects.connections import TITLE, hook_url, our_storage, same
+from sync.projects.project_sync import project_of
+from sync.tasks import ratings
+
+# Of a project we make: each language in its own script, so English words in a Hindi call are in Roman letters, as the
+# bundled model and most annotators write them; Hindi words in Roman letters are left out of datasets.
+SCRIPT_POLICY = {"hi": "Mixed", "mr": "Mixed", "hi-en": "Mixed", "en": "Latn"}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change to a Label Studio project. `needed` is False when things are as they should be already."""
+
+    what: str
+    sentence: str
+    needed: bool = True
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What attaching will change, in order; what it means; and what is not as it should be, now or later."""
+
+    project: dict[str, Any]
+    changes: tuple[Change, ...]
+    notices: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def create(context: Context, *, config: str, title: str, extra_params: Mapping[str, Any] | None = None) -> int:
+    """A new Label Studio project with this labelling config, attached; gives our row's id.
+
+    Safe to repeat: a project of ours with the same title and config is taken up again, also one whose creation was
+    never answered.
+    """
+    _require(context.settings)
+    if problems := labelconfig.parse(config).problems:
+        raise ConfigurationError("config-unusable", " ".join(problems), "Correct the labelling config.")
+    client = client_of(context)
+    ls_id = _made_before(context, client, title, config)
+    if ls_id is None:
+        ls_id = client.create_project(
+            title=title,
+            description="Calls transcribed by Kaan.",
+            label_config=config,
+            expert_instruction=configs.instructions(config),
+            show_instruction=True,
+            show_skip_button=True,
+            enable_empty_annotation=True,
+            show_collab_predictions=True,
+        )
+    row_id = _row(context, client.project(ls_id), made=True)
+    attach(context, ls_id, extra_params=extra_params)
+    streams.add_tab(client, ls_id)
+    return row_id
+
+
+def ensure(context: Context, config_name: str, extra_params: Mapping[str, Any] | None = None) -> int:
+    """The project of a ready-made config, made with `extra_params` when it is not there; gives our row's id."""
+    title = f"{TITLE} {config_name}"
+    mine = sa.and_(projects.c.instance_url == context.settings.label_studio_url, projects.c.title == title)
+    if context.db.rows(sa.select(projects.c.id).where(mine, projects.c.state == "attached")):
+        extra_params = None  # somebody may have changed them
+    return create(context, config=configs.read(config_name), title=title, extra_params=extra_params)
+
+
+def plan(context: Context, ls_project_id: int) -> Plan:
+    """What `attach` would do, without doing any of it."""
+    _require(context.settings)
+    client = client_of(context)
+    there = client.project(ls_project_id)
+    with context.db.reading() as connection:
+        row = project_of(connection, context.settings.label_studio_url, ls_project_id)
+    label = _label(row, there)
+    changes, notices, warnings = [], [], []
+    storage = our_storage(client, context.settings, ls_project_id)
+    changes.append(
+        Change(STORAGE, f"Add a source storage for our audio bucket {context.settings.audio_bucket}.", storage is None)
+    )
+    backends = client.ml_backends(ls_project_id)
+    mine = [b for b in backends if same(b["url"], context.settings.public_url)]
+    changes.append(Change(BACKEND, f"Add the ML backend {context.settings.public_url}.", not mine))
+    if backends and not (mine and backends[0]["id"] == mine[0]["id"]):
+        warnings.append(
+            f"Another ML backend ({backends[0]['title'] or backends[0]['url']}) is first, and Label Studio always asks "
+            "the first: opening a task and Retrieve predictions go to it. The label stream shows our drafts anyway."
+        )
+    right = connections.working_webhook(client, context.settings, ls_project_id)
+    changes.append(Change(WEBHOOK, f"Add a webhook to {hook_url(context.settings)} with a secret header.", not right))
+    old = there.get("model_version") or "empty"
+    changes.append(
+        Change(MODEL_VERSION, f"Set model_version from {old} to {label}.", there.get("model_version") != label)
+    )
+    if row is None or row.routing is None:
+        notices.append(
+            f"Calls, and recordings found in {context.settings.scan_buckets}, become tasks of the first attached "
+            f"project, at most {context.settings.max_open_tasks} open at a time; `project rules` narrows that."
+        )
+    for problem in labelconfig.parse(str(there.get("label_config") or "")).problems:
+        warnings.append(f"The labelling config: {problem}")
+    if there.get("evaluate_predictions_automatically"):
+        warnings.append("The project asks for predictions on every page of its task list: that is slow, turn it off.")
+    return Plan(there, tuple(changes), tuple(notices), tuple(warnings))
+
+
+def attach(context: Context, ls_project_id: int, *, extra_params: Mapping[str, Any] | None = None) -> int:
+    """Adopt a Label Studio project; gives our row's id. Safe to repeat, also after a run that was cut."""
+    _require(context.settings)
+    client = client_of(context)
+    there = client.project(ls_project_id)
+    row_id = _row(context, there, made=False)
+    row = context.db.row(projects, row_id)
+    label = _label(row, there)
+    with context.db.transaction() as connection:
+        db.update(connection, projects, row_id, draft_label=label)
+    if step_of(context, row_id, MODEL_VERSION) is None:
+        note(context, row_id, MODEL_VERSION, "making", old=there.get("model_version") or "")
+    connections.connect_storage(context, client, row)
+    connections.connect_backend(context, client, row, extra_params)
+    connections.connect_webhook(context, client, row)
+    show_label(context, client, context.db.row(projects, row_id), label)
+    with context.db.transaction() as connection:
+        well = {"state": "attached", "reason_code": None, "reason": None}
+        db.update(connection, projects, row_id, **well, checked_at=tables.now())
+        enqueueing.enqueue(connection, job_kinds.SYNC_PROJECT, key=str(row_id), project_id=row_id)
+        enqueueing.enqueue(connection, job_kinds.FIND_TASKS, key=str(row_id), project_id=row_id)
+    return row_id
+
+
+def detach(context: Context, ls_project_id: int) -> list[str]:
+    """Undo what attaching changed; gives a sentence for each thing. Safe to repeat. Tasks and annotations stay."""
+    client = client_of(context)
+    with context.db.reading() as connection:
+        row = project_of(connection, context.settings.label_studio_url, ls_project_id)
+    if row is None or not row.attached_changes:
+        raise PermanentError(
+            "not-attached", f"Project {ls_project_id} is not attached.", "See `python -m ml_backend project list`."
+        )
+    context.db.update(projects, row.id, state="detached")
+    said = []
+    for step in reversed(row.attached_changes.get("steps", [])):
+        if step["state"] == "undone":
+            continue
+        said.append(_undone(context, client, row, step))
+        note(context, row.id, step["what"], "undone")
+    with context.db.transaction() as connection:
+        values = {"ml_backend_id": None, "webhook_id": None, "next_draft_label": None}
+        db.update(connection, projects, row.id, **values)
+    return said
+
+
+def _undone(context: Context, client: LabelStudioClient, row: sa.Row[Any], step: Mapping[str, Any]) -> str:
+    """Undo one step; of a project that is no more there is nothing to undo."""
+    try:
+        return connections.undo(context, client, row, step)
+    except PermanentError as error:
+        if error.code not in ("http-missing", "http-forbidden", "project-missing"):
+            raise
+        return f"The {step['what']} went with the project."
+
+
+def _row(context: Context, there: Mapping[str, Any], *, made: bool) -> int:
+    """Our row of a project; the record begins with when, and whether we made the project."""
+    config = str(there.get("label_config") or "")
+    values = {
+        "instance_url": context.settings.label_studio_url,
+        "ls_project_id": int(there["id"]),
+        "title": str(there.get("title") or "")[:500],
+        "label_config": config,
+        "config_sha256": labelconfig.digest(config),
+    }
+    with context.db.transaction() as connection:
+        row_id, _ = db.insert_once(connection, projects, values, key=("instance_url", "ls_project_id"))
+        row = connection.execute(sa.select(projects).where(projects.c.id == row_id)).one()
+        if row.state == "detached" or not row.attached_changes:
+            was_made = made or bool((row.attached_changes or {}).get("made"))
+            record = {"at": tables.now().isoformat(), "made": was_made, "steps": []}
+            db.update(connection, projects, row_id, attached_changes=record, state="seen")
+        if made and row.script_policy is None:
+            db.update(connection, projects, row_id, script_policy=SCRIPT_POLICY)
+        if row.routing is None and labelconfig.parse(config).rates:
+            db.update(connection, projects, row_id, routing=ratings.ROUTING)
+        db.update(connection, projects, row_id, title=values["title"], label_config=config)
+        db.update(connection, projects, row_id, config_sha256=values["config_sha256"])
+    return row_id
+
+
+def _label(row: sa.Row[Any] | None, there: Mapping[str, Any]) -> str:
+    """The draft label in force; for a project we have no drafts in, one above any that Label Studio shows already."""
+    if row is not None and row.state != "seen":
+        return str(row.draft_label)
+    shown = re.fullmatch(r"draft-(\d+)", str(there.get("model_version") or ""))
+    known = re.fullmatch(r"draft-(\d+)", str(row.draft_label)) if row is not None else None
+    number = int(known[1]) if known else 1
+    if shown and not (row is not None and row.attached_changes):
+        number = max(number, int(shown[1]) + 1)
+    return f"draft-{number}"
+
+
+def _made_before(context: Context, client: LabelStudioClient, title: str, config: str) -> int | None:
+    """A project of ours with this title, or one that an unanswered creation left behind: same config, no task."""
+    statement = sa.select(projects).where(
+        projects.c.instance_url == context.settings.label_studio_url, projects.c.title == title
+    )
+    mine = {row.ls_project_id for row in context.db.rows(statement) if (row.attached_changes or {}).get("made")}
+    for found in client.projects_titled(title):
+        left = not found.get("task_number") and _squeezed(found.get("label_config")) == _squeezed(config)
+        if found["id"] in mine or left:
+            return int(found["id"])
+    return None
+
+
+def _squeezed(text: Any) -> str:
+    return re.sub(r"\s+", "", str(text or ""))
+
+
+def _require(settings: Settings) -> None:
+    """Everything attaching needs, named at once."""
+    needed = {
+        "LABEL_STUDIO_URL": settings.label_studio_url,
+        "LABEL_STUDIO_API_KEY": settings.label_studio_api_key.get_secret_value(),
+        "LABEL_STUDIO_WEBHOOK_SECRET": settings.label_studio_webhook_secret.get_secret_value(),
+        "PUBLIC_URL": settings.public_url,
+    }
+    if missing := [name for name, value in needed.items() if not value]:
+        raise ConfigurationError(
+            "settings-missing", f"These settings are empty: {', '.join(missing)}.", "Set them; .env.example says how."
+        )

@@ -1,0 +1,228 @@
+"""Open tasks of a project -> the same tasks with new drafts, when what decides a draft has changed.
+
+Drafts are never changed in place, because Label Studio keeps every prediction it was given: all open tasks are drafted
+again under the next draft label, pushed, and only when each has its new prediction does the label move, in Label Studio
+first and then here. Until then people see the old drafts.
+
+The job is started by whatever may have changed something, and by each transcription that arrives meanwhile; so it must
+cost nothing when nothing is new, and a project with ten thousand open tasks must keep no writer waiting:
+
+- what decides a draft is a digest of a few rows (`_wishes`); only when that changed are drafts compared,
+- every open task is looked at once: how far that went stands in the project's row (`redraft`),
+- texts are rendered outside the transaction that stores them, `PAGE` tasks in each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend import db
+from ml_backend.context import Context, JobContext
+from ml_backend.jobs import enqueueing, job_kinds
+from ml_backend.models.routing import Routes
+from ml_backend.tables import aliases, company_numbers, experiments, predictions, projects, recordings, tasks
+from sync.drafts import drafts
+from sync.drafts.decoding_choice import profile_of
+from sync.drafts.model_choice import route_of
+from sync.label_studio import missing
+from sync.label_studio.attached_changes import show_label
+from sync.label_studio.client import client_of
+
+PAGE = 25
+
+
+@missing.noticed
+def redraft_project(context: JobContext, project_id: int, again: int = 0) -> None:
+    """Draft stale open tasks again under the next label, and move the label when all are there. Safe to repeat.
+
+    `again` asks once more for transcriptions that did not come.
+    """
+    project = context.db.row(projects, project_id)
+    routes = Routes(context)
+    project = _begun(context, project, routes)
+    if not project.next_draft_label:
+        return
+    _draft_open_tasks(context, project, routes, again=bool(again))
+    if _waits(context, project_id) or not _delivered(context, project):
+        return
+    label = project.next_draft_label
+    if project.state == "attached":
+        show_label(context, client_of(context), project, label)
+    with context.db.transaction() as connection:
+        moved = sa.and_(projects.c.id == project_id, projects.c.next_draft_label == label)
+        values = {"draft_label": label, "next_draft_label": None}
+        connection.execute(sa.update(projects).where(moved).values(**values))
+        drafts.bump(connection, project_id)
+        enqueueing.enqueue(connection, job_kinds.PUSH_PREDICTIONS, key=str(project_id), project_id=project_id)
+
+
+def _begun(context: Context, project: sa.Row[Any], routes: Routes) -> sa.Row[Any]:
+    """The project's row, with a next label when its open tasks would be drafted differently now."""
+    wishes = _wishes(context, project)
+    if (project.redraft or {}).get("wishes") == wishes:
+        return project
+    stale = any(_stale(context, project, routes, page) for page in _pages(context, project, _shown(project)))
+    with context.db.transaction() as connection:
+        now = connection.execute(sa.select(projects).where(projects.c.id == project.id).with_for_update()).one()
+        values: dict[str, Any] = {"redraft": {"wishes": wishes, "asked": 0, "done": 0}}
+        if stale:
+            values["next_draft_label"] = _label_after(_shown(now))
+        db.update(connection, projects, project.id, **values)
+    return context.db.row(projects, project.id)
+
+
+def _shown(project: sa.Row[Any]) -> str:
+    """The label whose drafts count: the next one while there is one."""
+    return str(project.next_draft_label or project.draft_label)
+
+
+def _label_after(label: str) -> str:
+    """draft-2 after draft-1; a label of another form begins a series of its own."""
+    stem, _, number = label.rpartition("-")
+    return f"{stem}-{int(number) + 1}" if stem and number.isdigit() else f"{label}-2"
+
+
+def _wishes(context: Context, project: sa.Row[Any]) -> str:
+    """A digest of all that decides a draft besides the audio: the project's wishes, the models, the legs."""
+    profile = profile_of(project, context.settings)
+    models = sa.select(aliases.c.language, aliases.c.alias, aliases.c.model_version_id).where(aliases.c.kind == "asr")
+    compared = sa.select(
+        experiments.c.id, experiments.c.champion, experiments.c.challenger, experiments.c.language, experiments.c.kind,
+        experiments.c.salt, experiments.c.traffic_share,
+    ).where(experiments.c.state == "running")  # fmt: skip
+    numbers = sa.select(company_numbers.c.pseudonym, company_numbers.c.agent_channel, company_numbers.c.language).where(
+        sa.or_(company_numbers.c.agent_channel.is_not(None), company_numbers.c.language.is_not(None))
+    )
+    rows = [sorted(list(map(str, row)) for row in context.db.rows(each)) for each in (models, compared, numbers)]
+    rendering = (project.config_sha256, profile.minimum_confidence, sorted(profile.script_policy.items()))
+    said = json.dumps([profile.decoding.digest(), rendering, rows], ensure_ascii=False)
+    return hashlib.sha256(said.encode()).hexdigest()[:32]
+
+
+def _open(project: sa.Row[Any], label: str) -> sa.Select[Any]:
+    """Open tasks drafted under a label: what people see or will see."""
+    return (
+        sa.select(tasks, predictions.c.body, predictions.c.config_sha256, predictions.c.model_version)
+        .join(predictions, sa.and_(predictions.c.task_id == tasks.c.id, predictions.c.draft_label == label))
+        .where(tasks.c.project_id == project.id, tasks.c.state.in_(drafts.OPEN), tasks.c.blind.is_(False))
+        .order_by(tasks.c.id)
+    )
+
+
+def _pages(context: Context, project: sa.Row[Any], label: str) -> Iterator[Sequence[sa.Row[Any]]]:
+    last = 0
+    while page := context.db.rows(_open(project, label).where(tasks.c.id > last).limit(PAGE)):
+        yield page
+        last = page[-1].id
+
+
+def _stale(context: Context, project: sa.Row[Any], routes: Routes, page: Sequence[sa.Row[Any]]) -> bool:
+    """Whether one of these tasks would be drafted differently now: by another model, or otherwise by the same one."""
+    if any(task.config_sha256 != (project.config_sha256 or "") for task in page):
+        return True
+    with context.db.reading() as connection:
+        for task in page:
+            recording = _recording(connection, task)
+            version = route_of(connection, routes, context.settings, recording, project).version.version
+            if version != task.model_version or task.body != drafts.body_of(
+                connection, context.settings, project, task, recording, model_version=version, label=_shown(project)
+            ):
+                return True
+    return False
+
+
+def _draft_open_tasks(context: Context, project: sa.Row[Any], routes: Routes, *, again: bool) -> None:
+    """Draft what can be drafted under the next label and ask for the rest: once for each task.
+
+    Those whose transcription comes later are drafted when it comes (`drafts.draft_recording`).
+    """
+    label = project.next_draft_label
+    after = 0 if again else (project.redraft or {}).get("asked")
+    while after is not None:
+        page = context.db.rows(_lacking(project).where(tasks.c.id > after).limit(PAGE))
+        ready: list[tuple[drafts.Draft, dict[str, Any]]] = []
+        missing: list[int] = []
+        with context.db.reading() as connection:
+            for task in page:
+                recording = _recording(connection, task)
+                route = route_of(connection, routes, context.settings, recording, project)
+                made = drafts.render(
+                    connection, context.settings, project, task, recording,
+                    model_version=route.version.version, labels=(label,),
+                )  # fmt: skip
+                if made is None:
+                    missing.append(recording.id)
+                else:
+                    ready.append((made, {"experiment_id": route.experiment_id, "arm": route.arm}))
+        after = page[-1].id if len(page) == PAGE else None
+        with context.db.transaction() as connection:
+            now = connection.execute(sa.select(projects).where(projects.c.id == project.id).with_for_update()).one()
+            if now.next_draft_label != label:
+                return  # something changed meanwhile: that job draws up the next label
+            mine = sa.select(tasks.c.id).where(tasks.c.id.in_([row.id for row in page]), tasks.c.state.in_(drafts.OPEN))
+            still = set(connection.execute(mine).scalars())
+            for made, side in ready:
+                if made.task_id in still:
+                    drafts.store(connection, made, **side)
+            for recording_id in dict.fromkeys(missing):
+                enqueueing.enqueue(
+                    connection,
+                    job_kinds.TRANSCRIBE_RECORDING,
+                    key=str(recording_id),
+                    priority=job_kinds.BULK,
+                    recording_id=recording_id,
+                )
+            db.update(connection, projects, project.id, redraft={**(now.redraft or {}), "asked": after})
+
+
+def _lacking(project: sa.Row[Any]) -> sa.Select[Any]:
+    """Open tasks with a draft that people see and none under the next label. One that cannot be transcribed holds
+    nobody up. Blind ones too: Label Studio shows their empty regions under the label in force only."""
+    drafted = sa.exists().where(
+        predictions.c.task_id == tasks.c.id, predictions.c.draft_label == project.next_draft_label
+    )
+    seen = sa.exists().where(predictions.c.task_id == tasks.c.id, predictions.c.draft_label == project.draft_label)
+    return (
+        sa.select(tasks)
+        .where(tasks.c.project_id == project.id, tasks.c.state.in_(drafts.OPEN))
+        .where(tasks.c.reason_code.is_(None), seen, ~drafted)
+        .order_by(tasks.c.id)
+    )
+
+
+def _waits(context: Context, project_id: int) -> bool:
+    """Whether an open task lacks its next draft. Those before the first that did are not looked at again."""
+    project = context.db.row(projects, project_id)
+    known = project.redraft or {}
+    done = int(known.get("done") or 0)
+    first = context.db.rows(_lacking(project).with_only_columns(tasks.c.id).where(tasks.c.id > done).limit(1))
+    if first and first[0].id - 1 > done:
+        with context.db.transaction() as connection:
+            now = connection.execute(sa.select(projects.c.redraft).where(projects.c.id == project_id)).scalar_one()
+            db.update(connection, projects, project_id, redraft={**(now or {}), "done": first[0].id - 1})
+    return bool(first)
+
+
+def _recording(connection: Connection, task: sa.Row[Any]) -> sa.Row[Any]:
+    return connection.execute(sa.select(recordings).where(recordings.c.id == task.recording_id)).one()
+
+
+def _delivered(context: Context, project: sa.Row[Any]) -> bool:
+    """Whether Label Studio has everything under the next label; wakes the push when not."""
+    statement = (
+        sa.select(predictions.c.id)
+        .join(tasks, tasks.c.id == predictions.c.task_id)
+        .where(predictions.c.project_id == project.id, predictions.c.draft_label == project.next_draft_label)
+        .where(predictions.c.confirmed_at.is_(None), tasks.c.state == "open")
+    )
+    if not context.db.rows(statement.limit(1)):
+        return True
+    with context.db.transaction() as connection:
+        enqueueing.enqueue(connection, job_kinds.PUSH_PREDICTIONS, key=str(project.id), project_id=project.id)
+    return False

@@ -1,0 +1,243 @@
+"""Recording -> Object: the original found or fetched, and one normalised WAV in our own bucket.
+
+Objects in buckets that exist already are only read. What arrives by upload or web address is kept as an original in
+our bucket, because its owner may delete it. The WAV that people hear and the model reads lies at
+`derived/{sha256 of the original}/audio.wav`, its pieces beside it when the call is longer than a task may be; both can
+be rebuilt at any time. Everything here reads and writes a few seconds at a time: a call may last four hours.
+
+Audio that is missing, forbidden, empty, no audio or too long becomes state `refused` with a reason; audio that is cut
+or damaged goes on as `ready` with the reason `audio-cut` or `audio-damaged` (`lengths`). Before either, a call's
+recording is fetched once more. A recording that was refused is tried again when its job is retried.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend import db
+from ml_backend.audio import decoding, quality
+from ml_backend.calls import ledger, pseudonyms, tombstones
+from ml_backend.context import Context, JobContext
+from ml_backend.errors import ConfigurationError, PermanentError
+from ml_backend.jobs import enqueueing, failpoints, job_kinds
+from ml_backend.storage.object_store import sha256_of
+from ml_backend.tables import annotations as written
+from ml_backend.tables import recordings, tasks
+from sync.label_studio import client as label_studio
+from sync.outbound.fetching import outbound_of
+from sync.recordings import cutting, layouts, lengths, refetching, removal
+from sync.recordings.originals import need_room
+
+DERIVED = "derived/{sha256}/audio.wav"
+ORIGINAL = "originals/{sha256}{suffix}"
+_LEFT_ALONE = ("erased", "expired", "spooled", "lost")
+
+
+@dataclass(frozen=True)
+class _Original:
+    """The original's bytes at hand for a moment, and the object they are kept as."""
+
+    path: Path
+    bucket: str
+    key: str
+    sha256: str
+    size_bytes: int
+
+
+def ingest_recording(context: JobContext, recording_id: int, transcribe: int = 1) -> None:
+    """Recording -> Object; then its transcription. Safe to repeat: a ready recording only moves on.
+
+    Without `transcribe` it is heard only if a task waits for it: what was annotated before needs its sound alone.
+    """
+    recording = context.db.row(recordings, recording_id)
+    if recording.state in _LEFT_ALONE or refetching.waits(recording):
+        return
+    values: dict[str, Any] = {}
+    if recording.state != "ready":
+        need_room(context)
+        try:
+            with tempfile.TemporaryDirectory(prefix="kaan-ingest-") as folder:
+                values = _normalised(context, recording, Path(folder))
+        except PermanentError as error:
+            again = refetching.once(context, recording, error.code, error.sentence)
+            if not again and not refetching.fall_back(context, recording):
+                _refuse(context, recording_id, error.code, error.sentence)
+            return
+        except ConfigurationError as error:  # the store or Label Studio lets nobody in: shown, and tried by hand
+            _refuse(context, recording_id, error.code, error.sentence)
+            raise
+        if _has_another_way(context, recording, values):
+            return
+        failpoints.hit("ingest.before-commit")
+    if (
+        not _go_on(context, recording, values, transcribe=bool(transcribe)) and values
+    ):  # erased meanwhile: what was just made goes too
+        removal.remove_audio(context, SimpleNamespace(**{**recording._asdict(), **values}), removal.Removed())
+
+
+def _go_on(context: JobContext, recording: sa.Row[Any], values: dict[str, Any], *, transcribe: bool) -> bool:
+    """Write down what was found, and wake what follows; False when the recording is not wanted any more."""
+    with context.db.transaction() as connection:
+        if not refetching.is_wanted(connection, recording.id):
+            return False
+        if values:
+            db.update(connection, recordings, recording.id, **values)
+        voice = recording.synthetic and layouts.is_voice(recording.bucket, recording.object_key, context.settings)
+        following = (
+            job_kinds.SELECT_RECORDING if voice else job_kinds.TRANSCRIBE_RECORDING
+        )  # nobody need hear what we made
+        mine, alive = tasks.c.recording_id == recording.id, written.c.deleted_at.is_(None)
+        waits = sa.select(tasks.c.id).where(mine, tasks.c.state.in_(("open", "wanted", "waiting"))).limit(1)
+        if transcribe or connection.execute(waits).first():
+            enqueueing.enqueue(
+                connection,
+                following,
+                key=str(recording.id),
+                priority=enqueueing.urgency(context),
+                recording_id=recording.id,
+            )
+        done = sa.exists().where(written.c.task_id == tasks.c.id, alive)  # by its sound they are decided anew
+        for task_id in connection.execute(sa.select(tasks.c.id).where(mine, done)).scalars().all() if values else ():
+            enqueueing.enqueue(connection, job_kinds.SAMPLE_TASK, key=str(task_id), task_id=task_id)
+        ledger.recording_moved(connection, recording.id)
+    return True
+
+
+def _has_another_way(context: Context, recording: sa.Row[Any], values: dict[str, Any]) -> bool:
+    """Whether faulty audio is fetched once more, or an earlier original is better; its ingest comes then."""
+    duration_s = float(values["duration_s"])
+    code, reason = values["reason_code"], values["reason"]
+    if code and refetching.once(context, recording, code, reason, duration_s=duration_s):
+        return True
+    return refetching.fall_back(context, recording, duration_s=duration_s)
+
+
+def _normalised(context: Context, recording: sa.Row[Any], folder: Path) -> dict[str, Any]:
+    """Fetch, decode, measure, cut, store; gives the row's new values."""
+    limits = decoding.Limits(max_duration_s=context.settings.max_recording_s)
+    wav = folder / "audio.wav"
+    with _original(context, recording, folder) as original:
+        decoded = decoding.decode(original.path, wav, limits=limits)
+        measured = quality.measure_wav(wav, source_rate_hz=decoded.rate_hz)
+        bucket, key = context.settings.audio_bucket, DERIVED.format(sha256=original.sha256)
+        context.store.ensure_bucket(bucket)
+        derived_sha256 = _keep(context, bucket, key, wav)
+        spans = cutting.cut(
+            context, wav, measured, sha256=original.sha256, duration_s=decoded.duration_s, folder=folder
+        )
+    call_s = lengths.of_call(context, recording)
+    code, reason = lengths.fault(decoded, call_s=call_s)
+    found = measured.quality
+    return {
+        "bucket": original.bucket,
+        "object_key": original.key,
+        "sha256": original.sha256,
+        "size_bytes": original.size_bytes,
+        "container": decoded.container[:40],
+        "derived_key": key,
+        "derived_sha256": derived_sha256,
+        "duration_s": decoded.duration_s,
+        "header_duration_s": decoded.header_duration_s,
+        "call_duration_s": call_s,
+        "rate_hz": decoded.rate_hz,
+        "channels": decoded.channels,
+        "quality": {
+            **{name: value for name, value in (recording.quality or {}).items() if name in refetching.KEPT},
+            "label": found.label,
+            "parts": found.parts,
+            "warnings": list(decoded.warnings),
+        },
+        "quality_score": found.score,
+        "spans": spans,
+        "speech": measured.spans(),
+        "state": "ready",
+        "reason_code": code,
+        "reason": reason,
+    }
+
+
+@contextmanager
+def _original(context: Context, recording: sa.Row[Any], folder: Path) -> Iterator[_Original]:
+    """The original as a local file, from whichever of the three permitted places it comes."""
+    with context.db.reading() as connection:
+        place = f"s3://{recording.bucket}/{recording.object_key}"
+        hidden_by = pseudonyms.key_of(context.settings)
+        tombstones.refuse_buried(connection, recording.source_identity, recording.call_sid, place, key=hidden_by)
+    limit_bytes = int(context.settings.max_recording_mb * 1_000_000)
+    if recording.object_key and recording.bucket:
+        kept = _from_store(context, recording.bucket, recording.object_key, folder, limit_bytes=limit_bytes)
+        _not_buried(context, kept.sha256)
+        yield kept
+        return
+    identity = str(recording.source_identity)
+    suffix = Path(identity.partition("?")[0]).suffix.lower()[:8]
+    path = folder / f"original{suffix if suffix[1:].isalnum() else ''}"
+    if recording.source == "upload":
+        client = label_studio.client_of(context)
+        client.fetch_upload(identity.removeprefix(client.url), path, limit_bytes=limit_bytes)
+    else:  # a web address: refused there unless its origin is listed
+        outbound_of(context).fetch(identity, path, limit_bytes=limit_bytes)  # a task's address: no credentials
+    sha256 = sha256_of(path)
+    if not path.stat().st_size:
+        raise PermanentError("audio-empty", "The recording has no bytes.", "Upload it again.")
+    _not_buried(context, sha256)
+    bucket, key = context.settings.audio_bucket, ORIGINAL.format(sha256=sha256, suffix=path.suffix)
+    context.store.ensure_bucket(bucket)
+    _keep(context, bucket, key, path)
+    yield _Original(path, bucket, key, sha256, path.stat().st_size)
+
+
+def _not_buried(context: Context, sha256: str) -> None:
+    """Audio that was erased does not come back under another name."""
+    with context.db.reading() as connection:
+        identity = tombstones.audio_identity(sha256)
+        tombstones.refuse_buried(connection, identity, key=pseudonyms.key_of(context.settings))
+
+
+def _from_store(context: Context, bucket: str, key: str, folder: Path, *, limit_bytes: int) -> _Original:
+    found = context.store.stat(bucket, key)
+    if found is None:
+        raise PermanentError("audio-missing", "The recording is not in the object store.", "Check its bucket and key.")
+    if found.size_bytes > limit_bytes:
+        raise PermanentError(
+            "audio-too-large",
+            f"The recording is larger than {limit_bytes // 1_000_000} MB.",
+            "Raise MAX_RECORDING_MB, or split the recording.",
+        )
+    path = context.store.open_local(bucket, key)
+    if path is None:
+        path = folder / f"original{Path(key).suffix.lower()[:8]}"
+        sha256 = context.store.fetch(bucket, key, path)
+    else:
+        sha256 = sha256_of(path)
+    return _Original(path, bucket, key, sha256, path.stat().st_size)
+
+
+def _keep(context: Context, bucket: str, key: str, path: Path) -> str:
+    """Store a file under a name made from its original's hash; what is there already is as good."""
+    try:
+        return context.store.put_file(bucket, key, path)
+    except PermanentError as error:
+        if error.code != "object-exists":
+            raise
+        return sha256_of(path)
+
+
+def _refuse(context: Context, recording_id: int, code: str, sentence: str) -> None:
+    """Keep the reason and let the recording's tasks show it."""
+    with context.db.transaction() as connection:
+        if not refetching.is_wanted(connection, recording_id):
+            return
+        db.update(connection, recordings, recording_id, state="refused", reason_code=code, reason=sentence)
+        concerned = sa.select(tasks.c.project_id).where(tasks.c.recording_id == recording_id).distinct()
+        for (project_id,) in connection.execute(concerned).all():
+            enqueueing.enqueue(connection, job_kinds.CREATE_TASKS, key=str(project_id), project_id=project_id)
+        ledger.recording_moved(connection, recording_id)

@@ -1,0 +1,134 @@
+"""Recording -> the language spoken in it, and who says so.
+
+    confirmed   an annotator chose it; of several the one chosen most often, the latest among equals
+    asked       an annotator had the recording drafted again in it (`sync.annotations.redraft_requests`)
+    given       a person set it: for the company number (`calls numbers set --language`), for the project that the
+                recording is decoded for, or by the folder that the audio lies in
+    detected    the first version that transcribed it, when nobody told it the language
+
+The row is worked out from these, in this order, whenever one of them changes; routing rules, aliases and experiments
+read the row. `language_by` is null while nobody has looked, so that a rule on language waits for the detection instead
+of refusing the call. What was detected first stays: a second version that guesses otherwise would send the call to
+another project or model, and the third back again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend import db
+from ml_backend.context import Context
+from ml_backend.jobs import enqueueing, job_kinds
+from ml_backend.tables import annotations as written
+from ml_backend.tables import calls, company_numbers, projects, recordings, tasks, transcriptions
+
+CONFIRMED, ASKED, GIVEN, DETECTED = "confirmed", "asked", "given", "detected"
+MAX_CHARS = 10
+TOGETHER = 50  # rows in one transaction
+
+
+def settle(connection: Connection, recording_id: int) -> sa.Row[Any]:
+    """Bring a recording's language up to what is known of it; gives its row as it is then. Safe to repeat."""
+    row = connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
+    asked = (str(row.language_asked), ASKED) if row.language_asked else None
+    language, by = (
+        _confirmed(connection, row) or asked or _given(connection, row) or _detected(connection, row) or (None, None)
+    )
+    if by is None and row.language_by == GIVEN:  # by the folder it lies in
+        return row
+    if (language, by) == (row.language, row.language_by):
+        return row
+    db.update(connection, recordings, recording_id, language=language, language_by=by)
+    return connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
+
+
+def known(connection: Connection, recording: Any) -> tuple[str | None, bool]:
+    """(language, whether somebody has looked): nobody has before the first transcription, unless it was given."""
+    if recording.language_by is not None:
+        return recording.language, True
+    given = of_number(connection, recording)
+    return given, given is not None
+
+
+def of_number(connection: Connection, recording: Any) -> str | None:
+    """The language of the calls through a recording's company number, where somebody set it."""
+    if recording.call_id is None:
+        return None
+    mine = (
+        sa.select(company_numbers.c.language)
+        .join(calls, calls.c.company_number == company_numbers.c.pseudonym)
+        .where(calls.c.id == recording.call_id)
+    )
+    found = connection.execute(mine).scalar()
+    return None if found is None else str(found)
+
+
+def set_of_number(context: Context, pseudonym: str, language: str | None) -> None:
+    """Set the language of a company number's calls (None: it is detected); recordings and open drafts follow."""
+    with context.db.transaction() as connection:
+        row_id, _ = db.insert_once(connection, company_numbers, {"pseudonym": pseudonym}, key=("pseudonym",))
+        db.update(connection, company_numbers, row_id, language=language)
+    mine = sa.select(recordings.c.id).join(calls, calls.c.id == recordings.c.call_id)
+    mine = mine.where(calls.c.company_number == pseudonym).order_by(recordings.c.id).limit(TOGETHER)
+    last = 0
+    while ids := [row.id for row in context.db.rows(mine.where(recordings.c.id > last))]:
+        last = ids[-1]
+        with context.db.transaction() as connection:
+            for recording_id in ids:
+                settle(connection, recording_id)
+    with context.db.transaction() as connection:
+        attached = sa.select(projects.c.id).where(projects.c.state == "attached")
+        for project_id in connection.execute(attached).scalars().all():
+            enqueueing.enqueue(connection, job_kinds.REDRAFT_PROJECT, key=str(project_id), project_id=project_id)
+
+
+def spoken(language: str | None) -> str | None:
+    """The language a model knows it by: Hinglish is transcribed as Hindi."""
+    return language.partition("-")[0] if language else None
+
+
+def _confirmed(connection: Connection, row: sa.Row[Any]) -> tuple[str, str] | None:
+    later = written.alias("later")
+    newer = sa.exists().where(
+        later.c.project_id == written.c.project_id,
+        later.c.ls_annotation_id == written.c.ls_annotation_id,
+        later.c.ls_updated_at > written.c.ls_updated_at,
+        later.c.deleted_at.is_(None),
+    )
+    chosen = (
+        sa.select(written.c.language)
+        .join(tasks, tasks.c.id == written.c.task_id)
+        .where(tasks.c.recording_id == row.id, written.c.language.is_not(None))
+        .where(written.c.deleted_at.is_(None), ~written.c.skipped, ~newer)
+        .order_by(written.c.ls_updated_at.desc(), written.c.id.desc())
+    )
+    votes = Counter(connection.execute(chosen).scalars())  # counts keep the order of first sight: the latest wins
+    return (str(votes.most_common(1)[0][0])[:MAX_CHARS], CONFIRMED) if votes else None
+
+
+def _given(connection: Connection, row: sa.Row[Any]) -> tuple[str, str] | None:
+    number = of_number(connection, row)
+    if number is not None:
+        return number, GIVEN
+    told = (one["decoding"].get("language") for one in reversed(_transcriptions(connection, row)))
+    language = next(filter(None, told), None)
+    return (str(language)[:MAX_CHARS], GIVEN) if language else None
+
+
+def _detected(connection: Connection, row: sa.Row[Any]) -> tuple[str | None, str] | None:
+    """(None, detected) where nothing was said, so nobody waits for it again."""
+    heard = _transcriptions(connection, row)
+    if not heard:
+        return None
+    language = next((one["language"] for one in heard if one["language"]), None)
+    return str(language)[:MAX_CHARS] if language else None, DETECTED
+
+
+def _transcriptions(connection: Connection, row: sa.Row[Any]) -> list[dict[str, Any]]:
+    columns = (transcriptions.c.decoding, transcriptions.c.language)
+    mine = sa.select(*columns).where(transcriptions.c.audio_sha256 == row.sha256).order_by(transcriptions.c.id)
+    return [{"decoding": one.decoding or {}, "language": one.language} for one in connection.execute(mine)]

@@ -1,1 +1,0 @@
-"""Which recordings become work, for whom, and in which order."""

@@ -1,0 +1,146 @@
+"""What is known of a piece of audio -> whether a person should hear it, why, and with what probability. Pure.
+
+Every piece with speech has exactly one reason, drawn by hash, so that repeating the draw gives the same answer:
+
+    blind   probability AUDIT_SHARE x BLIND_SHARE, whatever its quality and confidence: a simple random sample of all
+            speech, annotated without a draft. Test sets and accuracy figures come from these.
+    review  quality above REVIEW_MIN_QUALITY and confidence below REVIEW_MAX_CONFIDENCE, not drawn for blind:
+            probability 1 - AUDIT_SHARE x BLIND_SHARE
+    audit   all other speech: probability AUDIT_SHARE x (1 - BLIND_SHARE)
+    all     everything else of a project whose `selection` says {"review": "all"}; there is no audit then, but blind is
+    by-hand what a person put into a project, less the share of it that they asked to be drawn for blind
+
+`selection_probability` is the probability of being selected for the stored reason. An estimate over all speech weighs
+each task of one reason by its inverse (Horvitz-Thompson): the error rate over all calls is
+
+    sum(errors_i / p_i) / sum(words_i / p_i)   over the tasks with reason blind
+
+and over the speech that is not fit for review, with drafts, the same sum over the tasks with reason audit. Never mix
+reasons: `review` says nothing about other calls.
+
+Usefulness, 0..1, orders the work. For review it is quality x (1 - confidence / REVIEW_MAX_CONFIDENCE): clear audio
+the model is unsure of; where nothing was heard there is nothing to correct, and it comes last. Blind and audit tasks
+get 0.5..1 by hash: ahead of most review, since an unfinished yardstick measures nothing, and in an order that does not
+depend on what is in them, so that the finished part stays random.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from ml_backend.labelling import project_rules
+from ml_backend.settings import Settings
+from ml_backend.views.training_progress import BLIND_AUDIT
+
+LEAST_SPEECH_SHARE = 0.05  # of a leg's frames: the model may have missed speech, so its silence is audited too
+
+ALL = "The project reviews every call."
+BY_HAND = "by-hand"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The settings in force for one project: its own `selection` over ours."""
+
+    review: str = "some"  # or "all"
+    min_quality: float = 0.7
+    max_confidence: float = 0.9
+    audit_share: float = 0.05
+    blind_share: float = 0.5
+    overlap_share: float = 0.05
+    max_open: int = 2000
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a piece. `name` identifies it for the draw: audio SHA-256, project and start.
+
+    `confidence` is 0 where nothing was heard.
+    """
+
+    name: str
+    quality: float
+    confidence: float
+    speech: bool
+
+
+@dataclass(frozen=True)
+class Choice:
+    """`reason` review, audit, blind, all or by-hand; None: kept, and `sentence` says why in plain words."""
+
+    reason: str | None
+    sentence: str
+    code: str = "selected"
+    probability: float = 1.0
+    usefulness: float = 0.0
+    blind: bool = False
+    overlap: int = 1
+
+
+def policy_of(selection: Any, settings: Settings) -> Policy:
+    """The policy of a project's `selection` JSON; values that are none of ours or out of range are left aside."""
+    policy = Policy(
+        min_quality=settings.review_min_quality,
+        max_confidence=settings.review_max_confidence,
+        audit_share=settings.audit_share,
+        blind_share=settings.blind_share,
+        overlap_share=settings.overlap_share,
+        max_open=settings.max_open_tasks,
+    )
+    own = project_rules.selection(selection)
+    stated = {field.name: getattr(own, field.name) for field in fields(Policy)}
+    return replace(policy, **{name: value for name, value in stated.items() if value is not None})
+
+
+def choose(policy: Policy, facts: Facts) -> Choice:
+    """The decision about one piece."""
+    overlap = 2 if draw(facts.name, "overlap") < policy.overlap_share else 1
+    review = _usefulness(policy, facts)
+    everything = policy.review == "all"
+    if not facts.speech:
+        if everything:
+            return Choice("all", ALL, usefulness=0.0, overlap=overlap)  # last: there is nothing to correct
+        return Choice(None, "Nobody speaks in it.", code="no-speech")
+    drawn = draw(facts.name, "audit")
+    blind_to = policy.audit_share * policy.blind_share
+    yardstick = 0.5 + 0.5 * draw(facts.name, "order")
+    if drawn < blind_to:
+        why = "Drawn at random from all calls with speech, to be written down without a draft."
+        return Choice(BLIND_AUDIT, why, "selected", blind_to, yardstick, True, overlap)
+    if everything:
+        return Choice("all", ALL, "selected", 1 - blind_to, review, False, overlap)
+    fit = facts.quality > policy.min_quality and facts.confidence < policy.max_confidence
+    if fit:
+        why = f"Clear audio (quality {facts.quality:.2f}) the model is unsure of (confidence {facts.confidence:.2f})."
+        return Choice("review", why, "selected", 1 - blind_to, review, False, overlap)
+    if drawn < policy.audit_share:
+        why = "Drawn at random from the calls that are not reviewed."
+        return Choice("audit", why, "selected", policy.audit_share - blind_to, yardstick, False, overlap)
+    if facts.quality <= policy.min_quality:
+        why = f"Hard to hear (quality {facts.quality:.2f}, review needs more than {policy.min_quality:g})"
+        return Choice(None, f"{why}, and not drawn for the audit.", code="low-quality")
+    why = f"The model is sure of it (confidence {facts.confidence:.2f}, review is below {policy.max_confidence:g})"
+    return Choice(None, f"{why}, and not drawn for the audit.", code="confident")
+
+
+def choose_by_hand(name: str, blind_share: float) -> Choice:
+    """The decision about a recording that a person put into a project; `blind_share` of them are the yardstick."""
+    if draw(name, "by hand") < blind_share:
+        why = "Drawn at random from recordings that were added by hand, to be written down without a draft."
+        return Choice(BLIND_AUDIT, why, "selected", blind_share, 0.5 + 0.5 * draw(name, "order"), blind=True)
+    return Choice(BY_HAND, "Added by hand.", "selected", 1 - blind_share, usefulness=1.0)
+
+
+def draw(name: str, purpose: str) -> float:
+    """A number in [0, 1) that is always the same for the same piece and purpose, and independent between purposes."""
+    digest = hashlib.sha256(f"{purpose}|{name}".encode()).digest()
+    return int.from_bytes(digest[:7], "big") / 2**56
+
+
+def _usefulness(policy: Policy, facts: Facts) -> float:
+    if not facts.confidence:  # nothing was heard: hold music, mostly; it comes after what can be corrected
+        return 0.0
+    unsure = 1 - min(1.0, facts.confidence / policy.max_confidence) if policy.max_confidence else 0.0
+    return round(min(1.0, max(0.0, facts.quality * unsure)), 4)

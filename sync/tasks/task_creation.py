@@ -1,0 +1,339 @@
+"""Transcription -> Task with Prediction: our recordings appear in Label Studio with their drafts.
+
+A task is wanted first, as a row; it is imported together with its prediction once that is rendered. Importing is the
+one call that must not be repeated blindly, so before every import the project is asked for our external key, which
+travels in the task's data: after a lost answer the tasks are found instead of made twice.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend import db, tables
+from ml_backend.asr.transcript import Transcript
+from ml_backend.context import Context, JobContext
+from ml_backend.errors import PermanentError
+from ml_backend.jobs import enqueueing, job_kinds
+from ml_backend.labelling import labelconfig, rendering
+from ml_backend.tables import predictions, projects, recordings, tasks, transcriptions
+from ml_backend.views.call_views import LONG_SID, SHORT_SID
+from sync.drafts import drafts, ownership, recording_pieces
+from sync.drafts.recording_pieces import Piece, audio_identity, external_key
+from sync.label_studio import missing
+from sync.label_studio.client import LabelStudioClient, client_of
+from sync.label_studio.streams import DURATION, LANGUAGE, UNSURE_WORDS, USEFULNESS
+from sync.recordings.sources import playable
+
+__all__ = ["KEY", "Wish", "create_tasks", "external_key", "refused_line", "want_task"]
+
+KEY = "kaan_key"  # in the data of every task we make
+WAITS = "project-full"
+REFUSED = "import-refused"
+ALL_REFUSED = 8  # single tasks refused before any was made: then it is about the project
+_RANDOM = re.compile(rf"[0-9a-f]{{{LONG_SID},}}")
+BATCH = 100  # tasks in one request
+TOGETHER = 25  # tasks in one transaction, each with its prediction
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Why a task is wanted, and how. `waits` is the plain reason why it is not made yet."""
+
+    reason: str = ""
+    probability: float | None = None
+    usefulness: float | None = None
+    blind: bool = False
+    overlap: int = 1
+    waits: str | None = None
+
+
+def want_task(
+    connection: Connection,
+    project: sa.Row[Any],
+    recording: sa.Row[Any],
+    *,
+    blind: bool = False,
+    reason: str = "",
+    piece: Piece | None = None,
+    wish: Wish | None = None,
+) -> tuple[int, bool]:
+    """A task over a recording, or over one of its pieces, is to appear in a project; gives (id, whether it is new)."""
+    wish = wish or Wish(reason, blind=blind)
+    piece = piece or Piece()
+    if (there := _wanted_before(connection, project, recording, piece)) is not None:
+        return there, False
+    values = {
+        "project_id": project.id,
+        "recording_id": recording.id,
+        "start_s": piece.start_s,
+        "end_s": piece.end_s,
+        "external_key": external_key(project, audio_identity(recording), piece),
+        "origin": "ours",
+        "blind": wish.blind,
+        "selection_reason": wish.reason or None,
+        "selection_probability": wish.probability,
+        "usefulness": wish.usefulness,
+        "overlap": wish.overlap,
+        "state": "waiting" if wish.waits else "wanted",
+        "reason_code": WAITS if wish.waits else None,
+        "reason": wish.waits,
+    }
+    return db.insert_once(connection, tasks, values, key=("external_key",))
+
+
+def _wanted_before(connection: Connection, project: sa.Row[Any], recording: sa.Row[Any], piece: Piece) -> int | None:
+    same = sa.select(tasks.c.id).where(
+        tasks.c.project_id == project.id,
+        tasks.c.recording_id == recording.id,
+        tasks.c.start_s == piece.start_s,
+        tasks.c.end_s.is_(None) if piece.end_s is None else tasks.c.end_s == piece.end_s,
+    )
+    found = connection.execute(same.where(tasks.c.origin == "ours").order_by(tasks.c.id).limit(1)).scalar()
+    return int(found) if found is not None else None
+
+
+@missing.noticed
+def create_tasks(context: JobContext, project_id: int) -> None:
+    """Import every wanted task of a project whose draft is ready; refuse those whose audio is. Safe to repeat.
+
+    Label Studio hands tasks out in the order they were made, so the most useful are made first.
+    """
+    project = context.db.row(projects, project_id)
+    _refuse_tasks(context, project)
+    client = client_of(context)
+    while batch := _ready(context, project):
+        keys = ownership.keyed(context, project, batch)
+        there = client.task_ids_by_key(project.ls_project_id, list(keys.values()))
+        missing = [row for row in batch if row.id in keys and keys[row.id] not in there]
+        made = _import(context, client, project, missing, keys) if missing else {}
+        ids = {key: min(found) for key, found in there.items()} | made
+        found = [(row, ids[keys[row.id]]) for row in batch if keys.get(row.id) in ids]
+        for row, ls_task_id in found:
+            if row.overlap > 1:  # the one way of the open edition: imports and later imports leave it alone
+                _share(client, ls_task_id, row.overlap)
+        for begin in range(0, len(found), TOGETHER):
+            with context.db.transaction() as connection:
+                for row, ls_task_id in found[begin : begin + TOGETHER]:
+                    _opened(connection, context, project, row, ls_task_id, fresh=keys[row.id] in made)
+                drafts.bump(connection, project.id)
+    with context.db.transaction() as connection:
+        enqueueing.enqueue(connection, job_kinds.PUSH_PREDICTIONS, key=str(project.id), project_id=project.id)
+
+
+def _share(client: LabelStudioClient, ls_task_id: int, overlap: int) -> None:
+    """Ask for several people. A task that was deleted just now is found missing by the next look."""
+    try:
+        client.change_task(ls_task_id, overlap=overlap)
+    except PermanentError as error:
+        if error.code != "http-missing":
+            raise
+
+
+def _ready(context: Context, project: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
+    """Wanted tasks with audio and a prediction row under the label people see."""
+    statement = (
+        sa.select(
+            tasks.c.id,
+            tasks.c.external_key,
+            tasks.c.status_line,
+            tasks.c.start_s,
+            tasks.c.end_s,
+            tasks.c.usefulness,
+            tasks.c.overlap,
+            predictions.c.id.label("prediction_id"),
+            predictions.c.body,
+            tasks.c.blind,
+            transcriptions.c.transcript,
+            transcriptions.c.language.label("heard_language"),
+            recordings.c.language,
+            recordings.c.duration_s,
+            recordings.c.derived_key,
+            recordings.c.spans,
+            recordings.c.source_identity,
+            recordings.c.call_sid,
+            recordings.c.sha256,
+            recordings.c.known_text,
+        )
+        .join(recordings, recordings.c.id == tasks.c.recording_id)
+        .join(predictions, predictions.c.task_id == tasks.c.id)
+        .outerjoin(transcriptions, transcriptions.c.id == predictions.c.transcription_id)
+        .where(
+            tasks.c.project_id == project.id,
+            tasks.c.state == "wanted",
+            recordings.c.state == "ready",
+            predictions.c.draft_label == project.draft_label,
+        )
+        .order_by(sa.func.coalesce(tasks.c.usefulness, 1.0).desc(), tasks.c.id)
+        .limit(BATCH)
+    )
+    return context.db.rows(statement)
+
+
+def _import(
+    context: Context,
+    client: LabelStudioClient,
+    project: sa.Row[Any],
+    rows: Sequence[sa.Row[Any]],
+    keys: Mapping[int, str],
+) -> dict[str, int]:
+    """Import tasks with their predictions; gives external key -> Label Studio's id."""
+    refused: list[tuple[sa.Row[Any], PermanentError]] = []
+    made = _import_some(context, client, project, list(rows), keys, refused)
+    if refused and not made and len(refused) >= ALL_REFUSED:  # it is not about this task or that
+        error = refused[0][1]
+        context.db.update(projects, project.id, reason_code=REFUSED, reason=f"Tasks are refused: {error.sentence}")
+        raise error
+    for row, error in refused:
+        line = refused_line(f"Label Studio refused the task: {error.sentence}")
+        context.db.update(tasks, row.id, state="refused", reason_code=REFUSED, reason=error.sentence, status_line=line)
+    if made and project.reason_code == REFUSED:
+        context.db.update(projects, project.id, reason_code=None, reason=None)
+    return made
+
+
+def _import_some(
+    context: Context,
+    client: LabelStudioClient,
+    project: sa.Row[Any],
+    rows: list[sa.Row[Any]],
+    keys: Mapping[int, str],
+    refused: list[tuple[sa.Row[Any], PermanentError]],
+) -> dict[str, int]:
+    """Label Studio refuses a request for one bad task in it: halves are tried until that one is alone.
+
+    Nothing more is asked when so many in a row were refused that it cannot be about single tasks.
+    """
+    body = []
+    for row in rows:
+        drafted, data = json.loads(row.body), _data(context, project, row) | {KEY: keys[row.id]}
+        body.append({"data": data, **({"predictions": [drafted]} if drafted else {})})
+    try:
+        ids = client.import_tasks(project.ls_project_id, body)
+    except PermanentError as error:
+        if error.status not in (400, 413, 422):  # no such project, no right to it: about no task
+            raise
+        if len(rows) == 1:
+            refused.append((rows[0], error))
+            return {}
+        made: dict[str, int] = {}
+        for some in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
+            if made or len(refused) < ALL_REFUSED:
+                made |= _import_some(context, client, project, some, keys, refused)
+        return made
+    if len(ids) == len(rows):
+        return {keys[row.id]: task_id for row, task_id in zip(rows, ids, strict=True)}
+    # An edition that imports in the background gives no ids: the next run finds the tasks by their keys.
+    there = client.task_ids_by_key(project.ls_project_id, [keys[row.id] for row in rows])
+    if len(there) < len(rows):
+        raise PermanentError(
+            "import-incomplete",
+            f"Label Studio made {len(there)} of {len(rows)} tasks.",
+            "Run the job again with `jobs retry`: the tasks that are there are found.",
+        )
+    return {key: min(found) for key, found in there.items()}
+
+
+def _data(context: Context, project: sa.Row[Any], row: sa.Row[Any]) -> dict[str, Any]:
+    """The task's data: what plays, our key, and in projects of ours the status line and what the task list shows."""
+    controls = labelconfig.parse(project.label_config)
+    data: dict[str, Any] = {controls.audio_key or "audio": _plays(context, row)}
+    if controls.status_key:
+        data[controls.status_key] = row.status_line or ""
+    if controls.rates and controls.spoken_key:
+        data[controls.spoken_key] = row.known_text or ""
+    if is_ours(project):
+        data.setdefault("status", row.status_line or "")
+        data["call"] = short_name(row)
+        data |= _columns(row)
+        data[USEFULNESS] = f"{1.0 if row.usefulness is None else row.usefulness:.3f}"
+    return data
+
+
+def _columns(row: sa.Row[Any]) -> dict[str, Any]:
+    """How long, in which language, and how many words to listen to twice; of a blind task only what no model said."""
+    piece = recording_pieces.piece_of(row, row)
+    whole_s = round(recording_pieces.length_s(row, piece))
+    columns: dict[str, Any] = {DURATION: f"{whole_s // 60:02d}:{whole_s % 60:02d}"}  # as text it sorts as a number does
+    if row.blind or row.transcript is None:
+        return columns
+    columns[LANGUAGE] = row.heard_language or row.language or ""
+    columns[UNSURE_WORDS] = rendering.unsure_words(recording_pieces.part(Transcript.from_json(row.transcript), piece))
+    return columns
+
+
+def _plays(context: Context, row: Any) -> str:
+    """What Label Studio plays: the normalised recording, or its piece."""
+    key = recording_pieces.piece_of(row, row).key or row.derived_key
+    return playable(context.settings.audio_bucket, key, context.settings)
+
+
+def is_ours(project: sa.Row[Any]) -> bool:
+    """Whether we made the project, rather than adopted it."""
+    return bool(((project.attached_changes or {}) if isinstance(project.attached_changes, Mapping) else {}).get("made"))
+
+
+def short_name(row: Any) -> str:
+    """What people call a recording: the first characters of the call's id, as `calls show` takes them; else the file's
+    name."""
+    if row.call_sid:
+        return str(row.call_sid)[: SHORT_SID if _RANDOM.fullmatch(row.call_sid) else 60]
+    return str(row.source_identity).rstrip("/").rpartition("/")[2][:60]
+
+
+def _opened(
+    connection: Connection, context: Context, project: sa.Row[Any], row: sa.Row[Any], ls_task_id: int, *, fresh: bool
+) -> None:
+    """The task is in Label Studio. A prediction that went with it is delivered; one that may have is looked up."""
+    taken = sa.select(tasks).where(tasks.c.project_id == project.id, tasks.c.ls_task_id == ls_task_id)
+    other, state = connection.execute(taken.where(tasks.c.id != row.id)).first(), "open"
+    if other is not None and other.origin == "ours":
+        db.update(connection, tasks, row.id, state="deleted", reason_code=ownership.DUPLICATE)
+        return
+    if other is not None:
+        state = ownership.take_over(connection, row, other)
+    shown = row.status_line if fresh else None
+    db.update(
+        connection,
+        tasks,
+        row.id,
+        ls_task_id=ls_task_id,
+        data_value=_plays(context, row),
+        state=state,
+        status_shown=shown,
+    )
+    delivered = {"delivered_by": "push", "delivered_at": tables.now()}
+    if fresh:
+        delivered["confirmed_at"] = tables.now()
+    mine = sa.and_(predictions.c.id == row.prediction_id, predictions.c.delivered_by.is_(None))
+    connection.execute(sa.update(predictions).where(mine).values(**delivered))
+
+
+def _refuse_tasks(context: Context, project: sa.Row[Any]) -> None:
+    """Tasks over audio that cannot be used: never made when wanted, with the reason in their status line when open."""
+    statement = (
+        sa.select(tasks.c.id, tasks.c.state, recordings.c.reason_code, recordings.c.reason)
+        .join(recordings, recordings.c.id == tasks.c.recording_id)
+        .where(tasks.c.project_id == project.id, tasks.c.state.in_(drafts.OPEN), recordings.c.state == "refused")
+        .where(sa.or_(tasks.c.reason_code.is_(None), tasks.c.reason_code != recordings.c.reason_code))
+    )
+    rows = context.db.rows(statement)
+    for begin in range(0, len(rows), TOGETHER):
+        with context.db.transaction() as connection:
+            for row in rows[begin : begin + TOGETHER]:
+                values = {"reason_code": row.reason_code, "reason": row.reason}
+                values["status_line"] = refused_line(row.reason)
+                if row.state == "wanted":
+                    values["state"] = "refused"
+                db.update(connection, tasks, row.id, **values)
+
+
+def refused_line(reason: str | None) -> str:
+    """The status line of a task whose audio cannot be used."""
+    return rendering.status_line(None, refused=reason or "The audio cannot be used")

@@ -1,0 +1,1 @@
+"""Object -> Transcription, in pooled jobs; long calls over several jobs."""

@@ -1,0 +1,326 @@
+"""Object -> Transcription: what the serving model hears, once per audio, model version and decoding profile.
+
+Runs in the worker that holds the model. Recordings of one batch are pooled into one call of the engine, because
+windows of different calls decode together at the price of one; each member settles for itself. A recording that
+belongs to projects with different languages or prompts is heard once per profile. A long one is heard alone, span by
+span (`sync.transcription.long_calls`), so that a few minutes of samples are all that is ever in memory.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend import db
+from ml_backend.asr import engine, long_audio
+from ml_backend.asr.engine import Transcriber
+from ml_backend.asr.transcript import Transcript
+from ml_backend.audio import decoding as audio
+from ml_backend.calls import ledger
+from ml_backend.context import Context, JobContext, PooledItem
+from ml_backend.errors import KaanError, PermanentError
+from ml_backend.jobs import enqueueing, failpoints, job_kinds
+from ml_backend.jobs.enqueueing import urgency
+from ml_backend.labelling.decoding_profile import CONTEXT_CUT, decoding_of
+from ml_backend.models.routing import Route, Routes
+from ml_backend.serving import default_model, loaded_models
+from ml_backend.tables import projects, recordings, tasks, transcriptions
+from sync.drafts import drafts
+from sync.drafts.decoding_choice import Profile, detecting, profile_for
+from sync.drafts.model_choice import route_of
+from sync.drafts.project_choice import destination
+from sync.recordings import recording_language, refetching
+from sync.transcription import long_calls
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One recording of a batch, and the route it takes."""
+
+    item: PooledItem
+    recording: sa.Row[Any]
+    route: Route
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """One hearing that is missing: the engine's request, and whose it is."""
+
+    item: PooledItem
+    recording: sa.Row[Any]
+    profile: Profile
+    request: engine.Request
+
+
+def transcribe_recordings(context: JobContext, items: list[PooledItem]) -> None:
+    """Objects -> Transcriptions, and the prediction rows of their tasks. Safe to repeat: found again by key.
+
+    What goes wrong stays where it happens: with one recording, or with those that one version was to transcribe.
+    """
+    context.keep("default-model", lambda: default_model.ensure(context))  # a new deployment has no champion
+    now, members = Routes(context), dict[str, list[_Member]]()
+    for item in items:
+        with _only(item):
+            recording = context.db.row(recordings, int(item.arguments["recording_id"]))
+            if recording.state != "ready":
+                item.done()
+                continue
+            route = _route(context, now, recording)
+            members.setdefault(route.version.version, []).append(_Member(item, recording, route))
+    for some in members.values():
+        with _only(*(member.item for member in some)):
+            with loaded_models.using(context, some[0].route.version) as transcriber:
+                heard = _hear(context, transcriber, some)
+                _tell_what_is_left_out(context, transcriber)
+            for member in some:
+                if member.item.job_id in heard and not member.item.settled:
+                    with _only(member.item):
+                        failpoints.hit("transcribe.before-drafts")
+                        _go_on(context, member.recording, member.route, now)
+                        member.item.done()
+
+
+def _tell_what_is_left_out(context: Context, transcriber: Transcriber) -> None:
+    """Prompts and hotwords that this model cannot hold become the reason their projects show; where they fit, it goes.
+
+    Only a process that has the model's tokenizer can tell, so it is told here and not where they are typed.
+    """
+    for project in context.db.rows(sa.select(projects).where(projects.c.state == "attached")):
+        decoding = decoding_of(project, context.settings)
+        asked = decoding.prompt or decoding.hotwords or decoding.learnt_words
+        left_out = transcriber.left_out(decoding) if asked else None
+        if project.reason_code in (None, CONTEXT_CUT) and left_out != project.reason:
+            code = CONTEXT_CUT if left_out else None
+            context.db.update(projects, project.id, reason_code=code, reason=left_out)
+
+
+@contextmanager
+def _only(*items: PooledItem) -> Iterator[None]:
+    """Whatever is raised inside fails these members, and no others."""
+    try:
+        yield
+    except Exception as error:  # whatever it is, it is these members' outcome, as it would be a job's of its own
+        for item in items:
+            item.failed(error)
+
+
+def _hear(context: JobContext, transcriber: Transcriber, members: Sequence[_Member]) -> set[int]:
+    """Hear what this version has not heard yet; gives the jobs whose recordings are heard now."""
+    wanted: list[_Wanted] = []
+    heard: set[int] = set()
+    for item, recording in ((member.item, member.recording) for member in members):
+        try:
+            missing = _missing(context, recording, transcriber.model_version)
+            if long_calls.is_long(recording):
+                if not _hear_long(context, transcriber, item, recording, missing):
+                    continue
+            elif missing:
+                with _wav(context, str(recording.derived_key)) as wav:
+                    samples = audio.read_wav(wav)[0]
+                wanted += [
+                    _Wanted(item, recording, profile, engine.Request(samples, profile.decoding, key=str(recording.id)))
+                    for profile in missing
+                ]
+            heard.add(item.job_id)
+        except KaanError as error:
+            _fail(context, item, recording.id, error)
+    answers = transcriber.transcribe([w.request for w in wanted]) if wanted else []
+    for want, answer in zip(wanted, answers, strict=True):
+        if isinstance(answer, Transcript):
+            _store(context, want.recording, want.profile, answer)
+        else:
+            _fail(context, want.item, want.recording.id, answer)
+    return heard
+
+
+def shadow_recording(context: JobContext, recording_id: int) -> None:
+    """What a version that nobody sees would have heard, for its comparison with the champion. Safe to repeat."""
+    recording = context.db.row(recordings, recording_id)
+    route = _route(context, Routes(context), recording)
+    if route.shadow is None or recording.state != "ready" or long_calls.is_long(recording):
+        return
+    with loaded_models.using(context, route.shadow) as transcriber:
+        for profile in _missing(context, recording, transcriber.model_version):
+            with _wav(context, str(recording.derived_key)) as wav:
+                request = engine.Request(audio.read_wav(wav)[0], profile.decoding, key=str(recording.id))
+            [answer] = transcriber.transcribe([request])
+            if isinstance(answer, KaanError):
+                raise answer
+            _store(context, recording, profile, answer)
+
+
+def _go_on(context: JobContext, recording: sa.Row[Any], route: Route, routes: Routes) -> None:
+    """It was heard: drafts for its tasks, and where it has none the question whether it becomes one.
+
+    Its language is known now. Where that is another model's, that one transcribes it, and its text is the draft.
+    """
+    with context.db.transaction() as connection:
+        if not refetching.is_wanted(connection, recording.id):
+            return
+        recording = recording_language.settle(connection, recording.id)
+    if (now := _route(context, routes, recording)).version.version != route.version.version:
+        with context.db.transaction() as connection:
+            enqueueing.enqueue(
+                connection,
+                job_kinds.TRANSCRIBE_RECORDING,
+                key=str(recording.id),
+                priority=urgency(context),
+                recording_id=recording.id,
+            )
+        return
+    route = now
+    with context.db.transaction() as connection:
+        if not refetching.is_wanted(connection, recording.id):
+            return
+        drafts.draft_recording(connection, context.settings, recording.id, route.version.version)
+        if route.experiment_id is not None:
+            mine = sa.and_(tasks.c.recording_id == recording.id, tasks.c.state.in_(drafts.OPEN))
+            side = {"experiment_id": route.experiment_id, "arm": route.arm}
+            connection.execute(sa.update(tasks).where(mine).values(**side))
+        if route.shadow is not None:
+            enqueueing.enqueue(connection, job_kinds.SHADOW_RECORDING, key=str(recording.id), recording_id=recording.id)
+        ledger.recording_moved(connection, recording.id)
+        has_task = sa.select(tasks.c.id).where(tasks.c.recording_id == recording.id).limit(1)
+        if connection.execute(has_task).first() is None:
+            enqueueing.enqueue(
+                connection,
+                job_kinds.SELECT_RECORDING,
+                key=str(recording.id),
+                priority=urgency(context),
+                recording_id=recording.id,
+            )
+
+
+def _hear_long(
+    context: JobContext,
+    transcriber: Transcriber,
+    item: PooledItem,
+    recording: sa.Row[Any],
+    missing: Sequence[Profile],
+) -> bool:
+    """Hear a long recording under each profile; False when the rest of it is left to another job, or failed."""
+    for profile in missing:
+        parts = long_calls.Parts.of(context, recording, transcriber.model_version, profile.decoding)
+        with _wav(context, str(recording.derived_key)) as wav:
+            listener = long_audio.Listener(transcriber, wav, profile.decoding, key=str(recording.id))
+            answer = long_calls.hear(listener, long_calls.spans_of(recording), parts)
+        if answer is None:
+            with context.db.transaction() as connection:
+                enqueueing.enqueue(
+                    connection,
+                    job_kinds.TRANSCRIBE_RECORDING,
+                    key=str(recording.id),
+                    priority=max(urgency(context), recording.priority),
+                    recording_id=recording.id,
+                )
+            item.done()
+            return False
+        if isinstance(answer, KaanError):
+            _fail(context, item, recording.id, answer)
+            return False
+        _store(context, recording, profile, answer)
+        parts.forget()
+    return True
+
+
+def _route(context: Context, routes: Routes, recording: sa.Row[Any]) -> Route:
+    """By the project it has tasks in, else the one it would go to."""
+    mine = sa.select(tasks.c.project_id).where(tasks.c.recording_id == recording.id)
+    statement = sa.select(projects).where(projects.c.id.in_(mine), projects.c.state != "detached")
+    with context.db.reading() as connection:
+        project = connection.execute(statement.order_by(projects.c.id).limit(1)).first()
+        if project is None:
+            project = destination(connection, recording).project
+        return route_of(connection, routes, context.settings, recording, project)
+
+
+def profiles_for(context: Context, recording: sa.Row[Any]) -> list[Profile]:
+    """The different profiles of the projects this recording has tasks in; with none, of the one it would go to.
+
+    While a rule on language keeps it from going anywhere, it is transcribed to detect that.
+    """
+    statement = (
+        sa.select(projects)
+        .where(projects.c.id.in_(sa.select(tasks.c.project_id).where(tasks.c.recording_id == recording.id)))
+        .where(projects.c.state != "detached")
+    )
+    with context.db.reading() as connection:
+        found = [
+            profile_for(connection, recording, project, context.settings)
+            for project in connection.execute(statement).all()
+        ]
+        if not found:
+            goes = destination(connection, recording)
+            found = [
+                detecting(context.settings)
+                if goes.undecided
+                else profile_for(connection, recording, goes.project, context.settings)
+            ]
+    different = {profile.decoding.digest(): profile for profile in found}
+    return list(different.values())
+
+
+def _missing(context: Context, recording: sa.Row[Any], model_version: str) -> list[Profile]:
+    """The profiles under which this model version has not heard a recording yet."""
+    with context.db.reading() as connection:
+        return [
+            profile
+            for profile in profiles_for(context, recording)
+            if drafts.find_transcription(connection, recording, profile, model_version) is None
+            and drafts.uncorrected(connection, recording, profile, model_version) is None
+        ]
+
+
+@contextmanager
+def _wav(context: Context, key: str) -> Iterator[Path]:
+    """Normalised audio as a local file; PermanentError `audio-missing` when somebody removed it."""
+    bucket = context.settings.audio_bucket
+    if context.store.stat(bucket, key) is None:
+        raise PermanentError(
+            "audio-missing", "The normalised audio is gone.", "Run the recording's ingest job again: `jobs retry`."
+        )
+    path = context.store.open_local(bucket, key)
+    if path is not None:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="kaan-hear-") as folder:
+        path = Path(folder) / "audio.wav"
+        context.store.fetch(bucket, key, path)
+        yield path
+
+
+def _fail(context: Context, item: PooledItem, recording_id: int, error: KaanError) -> None:
+    """This member failed; when trying again cannot help, its tasks say so."""
+    if isinstance(error, PermanentError):
+        with context.db.transaction() as connection:
+            drafts.give_up(connection, recording_id, error)
+    item.failed(error)
+
+
+def _store(context: Context, recording: sa.Row[Any], profile: Profile, transcript: Transcript) -> None:
+    """Keep a transcription; the one that is there already wins, so that a repeat changes nothing.
+
+    Of a recording that was erased while it was heard nothing is kept.
+    """
+    values = {
+        "recording_id": recording.id,
+        "audio_sha256": recording.sha256,
+        "model_version": transcript.model_version,
+        "decoding_hash": profile.decoding.digest(),
+        "decoding": asdict(profile.decoding),
+        "language": transcript.language,
+        "language_probability": transcript.language_probability,
+        "text": transcript.text,
+        "transcript": transcript.to_json(),
+        "confidence": transcript.confidence,
+        "duration_s": transcript.duration_s,
+    }
+    with context.db.transaction() as connection:
+        if refetching.is_wanted(connection, recording.id):
+            db.insert_once(connection, transcriptions, values, key=("audio_sha256", "model_version", "decoding_hash"))

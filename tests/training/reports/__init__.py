@@ -1,1 +1,0 @@
-"""Verdicts as people read them."""

@@ -1,1 +1,0 @@
-"""How the small demonstration model and its telephone calls are made, from text and a speech synthesiser."""

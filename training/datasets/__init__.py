@@ -1,0 +1,1 @@
+"""Samples -> a dataset: the manifest that never changes, and its renderings."""

@@ -1,0 +1,289 @@
+"""Annotations -> Dataset: a version whose manifest never changes, and its renderings.
+
+The manifest is made from the samples in one reading transaction, hashed, and only then is there a version: exporting
+the same annotations again gives the version there is. Renderings are made from the manifest and can be deleted and
+made anew. An erasure takes the person's rows out of every dataset: the next version is the same manifest without them,
+and the old one's files are deleted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend import db, tables
+from ml_backend.context import Context, JobContext
+from ml_backend.errors import InvalidInput, PermanentError, RetryableError
+from ml_backend.jobs import devices, enqueueing, failpoints, job_kinds
+from ml_backend.tables import datasets, erasures
+from training.datasets import dataset_card, dataset_manifest, mixed, renderings
+from training.datasets import dataset_rows as rows
+from training.datasets.filters import Filters
+from training.quality import summary
+
+DEFAULT = "calls"
+AUDIO_LIST = "audio.txt"  # what stays of a version after an erasure: the hashes of its recordings
+WRITING, READY, SUPERSEDED = "writing", "ready", "superseded"
+UNFINISHED = "unfinished"  # what people are told of a version in `writing` that nobody writes
+Report = Callable[[float, str], None]
+
+
+def export(
+    context: Context,
+    *,
+    name: str = DEFAULT,
+    filters: Filters | None = None,
+    forms: tuple[str, ...] = (renderings.PARQUET,),
+    report: Report = lambda fraction, note: None,
+) -> int:
+    """The id of the dataset these samples are: a new version, or the last one when nothing has changed.
+
+    Raises PermanentError `dataset-empty` when no sample is left.
+    """
+    filters, begun = filters or Filters(), tables.now()
+    check(name, forms)
+    mixed.require(filters)
+    with tempfile.TemporaryDirectory(prefix="kaan-dataset-") as folder:
+        report(0.0, "looking for drafts that nobody read, and for calls that are there twice")
+        summary.renew_verdicts(context)
+        report(0.0, "reading samples")
+        written = _gather(context, filters, Path(folder), report)
+        return keep(context, name, written, filters.to_json(), forms=forms, begun=begun, report=report)
+
+
+def check(name: str, forms: tuple[str, ...]) -> None:
+    """InvalidInput for a name or a form that cannot be, before anything is read or written."""
+    letters = name.replace("-", "").replace("_", "")
+    if not (0 < len(name) <= 60 and name.isascii() and letters.isalnum()) or name.isdigit():
+        raise InvalidInput("bad-dataset-name", "The dataset's name is not valid.", "Use letters, digits, - and _.")
+    renderings.check(forms)
+
+
+def export_dataset(context: JobContext, name: str = DEFAULT, forms: str = renderings.PARQUET, **chosen: Any) -> None:
+    """The job: filters as `Filters` names them. Safe to repeat."""
+    filters = Filters.from_json(chosen)
+    try:
+        export(context, name=name, filters=filters, forms=tuple(forms.split(",")), report=context.report)
+    except devices.Busy as busy:
+        devices.ask_again(context, job_kinds.EXPORT_DATASET, name, name=name, forms=forms, **chosen)
+        context.report(0.0, busy.sentence)
+
+
+def keep(
+    context: Context,
+    name: str,
+    written: dataset_manifest.Written,
+    filters: dict[str, Any],
+    *,
+    forms: tuple[str, ...],
+    begun: datetime,
+    report: Report = lambda fraction, note: None,
+) -> int:
+    """A manifest on disk -> its version, with its files in the object store. Safe to repeat after a crash.
+
+    One at a time under a name; a version that somebody else left unfinished is taken over. `Busy` meanwhile.
+    """
+    if not written.counts.rows:
+        left_out = ", ".join(f"{number:,} {why}" for why, number in written.counts.to_json()["excluded"].items())
+        said = f" Left out: {left_out}." if left_out else ""
+        step = "Change the filters, or see `training status` for what is missing."
+        raise PermanentError("dataset-empty", f"No accepted sample passes the filters.{said}", step)
+    with devices.held(context, _right(name), f"export-{uuid4().hex}", purpose=devices.EXPORTING):
+        return _kept(context, name, written, filters, forms=forms, begun=begun, report=report)
+
+
+def _kept(
+    context: Context,
+    name: str,
+    written: dataset_manifest.Written,
+    filters: dict[str, Any],
+    *,
+    forms: tuple[str, ...],
+    begun: datetime,
+    report: Report,
+) -> int:
+    with context.db.transaction() as connection:
+        row = _version(connection, name, written, filters)
+    for left in _unfinished_before(context, row):
+        renderings.remove(context, f"datasets/{name}/{left.version}")
+    folder = f"datasets/{name}/{row.version}"
+    bucket, store = context.settings.audio_bucket, context.store
+    store.ensure_bucket(bucket)
+    if row.state == WRITING:
+        renderings.remove(context, folder)  # of an attempt that was killed, perhaps with another manifest
+        store.put_file(bucket, f"{folder}/{dataset_manifest.MANIFEST}", written.path, content_type="application/jsonl")
+        renderings.replace(context, f"{folder}/{dataset_manifest.EXCLUSIONS}", written.exclusions)
+    failpoints.hit("dataset.before-renderings")
+    made = dict(row.renderings or {})
+    for form in forms:
+        if form not in made:
+            made[form] = renderings.make(context, form, written.path, folder, rows=written.counts.rows, report=report)
+    text = dataset_card.text(context, row, made)
+    renderings.replace_text(context, f"{folder}/{dataset_manifest.CARD}", text)
+    with context.db.transaction() as connection:
+        values = {"renderings": made, "card_key": f"{folder}/{dataset_manifest.CARD}", "state": READY}
+        mine = sa.and_(datasets.c.id == row.id, datasets.c.state != SUPERSEDED)
+        kept = connection.execute(sa.update(datasets).where(mine).values(**values)).rowcount
+        since = sa.select(erasures.c.id).where(erasures.c.state == "done", erasures.c.finished_at >= begun)
+        for erasure_id in connection.execute(since).scalars().all():  # it may have looked before our row was there
+            enqueueing.enqueue(connection, job_kinds.RENEW_DATASETS, key=str(erasure_id), erasure_id=int(erasure_id))
+    if not kept:
+        renderings.remove(context, folder, but=(AUDIO_LIST,))
+        raise RetryableError("erased-meanwhile", "Somebody in it was erased meanwhile.", "It is exported anew.")
+    report(1.0, f"{name} version {row.version}: {written.counts.rows:,} rows")
+    return int(row.id)
+
+
+def find(context: Context, named: str) -> sa.Row[Any]:
+    """The dataset `name` (its latest version), `name@version`, or an id. InvalidInput 404 when there is none."""
+    name, _, version = named.partition("@")
+    statement = sa.select(datasets).order_by(datasets.c.version.desc()).limit(1)
+    if named.isascii() and named.isdigit() and len(named) <= 18:
+        statement = statement.where(datasets.c.id == int(named))
+    elif version:
+        statement = statement.where(
+            datasets.c.name == name,
+            datasets.c.version == int(version) if version.isdecimal() and len(version) <= 18 else sa.false(),
+        )
+    else:
+        statement = statement.where(datasets.c.name == name, datasets.c.state == READY)
+    found = context.db.rows(statement)
+    return found[0] if found else _not_found(context, named, name)
+
+
+def find_whole(context: Context, named: str) -> sa.Row[Any]:
+    """The same, for whoever reads what is in it: InvalidInput `dataset-unfinished` where it is not whole."""
+    row = find(context, named)
+    if row.state == WRITING:
+        raise unfinished(context, row)
+    return row
+
+
+def state_of(context: Context, row: Any) -> str:
+    """The row's state, but `unfinished` for a version that nobody writes any more."""
+    if row.state != WRITING:
+        return str(row.state)
+    with context.db.reading() as connection:
+        return WRITING if devices.is_held(connection, _right(row.name)) else UNFINISHED
+
+
+def _not_found(context: Context, named: str, name: str) -> Any:
+    """Raises: what there is, and what became of a version that is not there yet."""
+    begun = context.db.rows(
+        sa.select(datasets).where(datasets.c.name == name, datasets.c.state == WRITING).order_by(datasets.c.id.desc())
+    )
+    if begun and "@" not in named:
+        raise unfinished(context, begun[0])
+    ready = sa.select(datasets.c.name, datasets.c.version).where(datasets.c.state == READY)
+    rows = context.db.rows(ready.order_by(datasets.c.id.desc()).limit(20))
+    names = [f"{row.name}@{row.version}" for row in rows]
+    step = (
+        f"Known: {', '.join(sorted(names))}."
+        if names
+        else "There is none yet: `python -m ml_backend export` makes one."
+    )
+    raise InvalidInput("no-such-dataset", f"There is no dataset {named[:60]!r}.", step, status=404)
+
+
+def unfinished(context: Context, row: Any) -> InvalidInput:
+    """The error of whoever wants to use a version that is not whole."""
+    if state_of(context, row) == WRITING:
+        return InvalidInput(
+            "dataset-unfinished", f"{row.name}@{row.version} is being written now.",
+            "Wait for it: `python -m ml_backend datasets list` shows its state.", status=409,
+        )  # fmt: skip
+    return InvalidInput(
+        "dataset-unfinished", f"The export of {row.name}@{row.version} was not finished.",
+        f"`python -m ml_backend export {row.name}` finishes it.", status=409,
+    )  # fmt: skip
+
+
+def read(context: Context, dataset_id: int, split: str | None = None) -> Iterator[dict[str, Any]]:
+    """The lines of a dataset's manifest, of one split or all."""
+    row = context.db.row(datasets, dataset_id)
+    with tempfile.TemporaryDirectory(prefix="kaan-dataset-") as folder:
+        for line in dataset_manifest.read(manifest_file(context, row, Path(folder))):
+            if split is None or line["split"] == split:
+                yield line
+
+
+def manifest_file(context: Context, row: Any, folder: Path) -> Path:
+    """The manifest as a local file, proven to be what the row says."""
+    if row.state == SUPERSEDED or not row.manifest_key:
+        raise PermanentError(
+            "dataset-superseded",
+            f"{row.name} version {row.version} has no files any more. {row.reason or ''}".strip(),
+            f"Use the latest version: `datasets show {row.name}`.",
+        )
+    path = folder / f"{row.id}-{dataset_manifest.MANIFEST}"
+    found = context.store.fetch(context.settings.audio_bucket, row.manifest_key, path)
+    if found != row.manifest_sha256:
+        raise PermanentError(
+            "dataset-damaged",
+            f"The manifest of {row.name} version {row.version} is not the one that was stored.",
+            "Restore the object from a backup, or export anew.",
+        )
+    return path
+
+
+def _gather(context: Context, filters: Filters, folder: Path, report: Report) -> dataset_manifest.Written:
+    with dataset_manifest.Writer(folder) as writer, context.db.reading() as connection:
+        for number, found in enumerate(rows.lines(connection, filters)):
+            if found.kind == rows.LINE:
+                writer.add(found.body)
+            else:
+                writer.exclude(found.body, found.reason)
+            if number % 20_000 == 0:
+                report(0.05, f"{number:,} samples read")
+        written = writer.close()
+    return mixed.with_public(context, written, filters, folder) if filters.public else written
+
+
+def _version(
+    connection: Connection, name: str, written: dataset_manifest.Written, filters: dict[str, Any]
+) -> sa.Row[Any]:
+    """The row of this manifest: the latest version when it is the same or was never finished, else a new one."""
+    latest = connection.execute(
+        sa.select(datasets).where(datasets.c.name == name).order_by(datasets.c.version.desc()).limit(1)
+    ).first()
+    if latest is not None and latest.manifest_sha256 == written.sha256 and latest.state != SUPERSEDED:
+        return latest
+    facts = {
+        "manifest_sha256": written.sha256, "test_sha256": written.test_sha256, "filters": filters,
+        "counts": written.counts.to_json(), "state": WRITING,
+    }  # fmt: skip
+    if latest is not None and latest.state == WRITING:  # nobody else writes under this name: it was left behind
+        connection.execute(
+            sa.update(datasets).where(datasets.c.id == latest.id).values(**facts, created_at=tables.now())
+        )
+        return connection.execute(sa.select(datasets).where(datasets.c.id == latest.id)).one()
+    version = latest.version + 1 if latest is not None else 1
+    values = {
+        "name": name, "version": version, "manifest_key": f"datasets/{name}/{version}/{dataset_manifest.MANIFEST}",
+        "parent_id": latest.id if latest is not None else None, **facts,
+    }  # fmt: skip
+    row_id, _ = db.insert_once(connection, datasets, values, key=("name", "version"))
+    return connection.execute(sa.select(datasets).where(datasets.c.id == row_id)).one()
+
+
+def _unfinished_before(context: Context, row: Any) -> Sequence[Any]:
+    """Earlier versions of the name that were never finished; they are marked as such."""
+    left = sa.and_(datasets.c.name == row.name, datasets.c.version < row.version, datasets.c.state == WRITING)
+    values = {"state": SUPERSEDED, "reason_code": "unfinished", "reason": "Its export was not finished."}
+    with context.db.transaction() as connection:
+        found = connection.execute(sa.select(datasets.c.version).where(left)).all()
+        connection.execute(sa.update(datasets).where(left).values(**values))
+    return found
+
+
+def _right(name: str) -> str:
+    """What whoever writes a version of a dataset holds."""
+    return f"export:{name if len(name) <= 50 else hashlib.sha256(name.encode()).hexdigest()[:40]}"

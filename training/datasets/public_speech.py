@@ -1,0 +1,260 @@
+"""Public speech -> lines of the same form, for training only. Never for validation and never for the test set.
+
+`layout:place[:language]`: the layout says how texts and sound lie together; the place is a folder with a copy, or a
+name on the Hugging Face hub.
+
+    fleurs     {language}_{region}/train.tsv (id, file, text as written, …, gender) and audio/train/*.wav
+    rasa       Parquet files with audio, text, language, gender, style, filename
+    indictts   Parquet files with audio, text, gender; or txt.done.data, ( name "text" ) per line, beside wav/
+
+Of each source only its own training part is taken. Which rows follows from a hash of their names, so that the same
+share of the same source is the same rows. Their sound is normalised as a call's is and kept under its hash in our
+bucket.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import heapq
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ml_backend import amounts, packages
+from ml_backend.audio import decoding
+from ml_backend.context import Context
+from ml_backend.errors import ConfigurationError, InvalidInput, PermanentError
+from training.datasets import splits
+from training.datasets.clip_audio import public_key, wav
+from training.datasets.dataset_rows import MAX_S
+from training.text.writing import strict
+
+LAYOUTS = ("fleurs", "rasa", "indictts")
+_NAMES = {
+    "hi": "Hindi", "mr": "Marathi", "bn": "Bengali", "ta": "Tamil", "te": "Telugu", "kn": "Kannada", "ml": "Malayalam",
+    "gu": "Gujarati", "pa": "Punjabi", "or": "Odia", "as": "Assamese", "en": "English", "ur": "Urdu", "ne": "Nepali",
+}  # fmt: skip
+_FESTIVAL = re.compile(r'\(\s*(\S+)\s+"(.*)"\s*\)')
+_SCRIPTS = (("Deva", "\u0900", "\u097f"), ("Latn", "A", "z"))
+
+
+@dataclass(frozen=True)
+class Source:
+    """One public source, as the filters name it."""
+
+    layout: str
+    place: str
+    language: str = ""
+
+    @classmethod
+    def of(cls, text: str) -> Source:
+        layout, _, rest = text.partition(":")
+        place, _, language = rest.partition(":")
+        if layout not in LAYOUTS or not place:
+            raise InvalidInput(
+                "bad-public-source", f"{text[:60]!r} names no public source.",
+                f"Write layout:place[:language]; layouts: {', '.join(LAYOUTS)}.",
+            )  # fmt: skip
+        return cls(layout, place, language)
+
+    def require(self) -> None:
+        """ConfigurationError when what it takes to read it is not installed here."""
+        if self.folder is None:
+            packages.require("Public speech from the hub", "datasets")
+        elif self.layout != "fleurs":
+            packages.require("Public speech in Parquet", "pyarrow")
+
+    @property
+    def folder(self) -> Path | None:
+        path = Path(self.place).expanduser()
+        return path if path.is_dir() else None
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """`name` tells it from all others of its source; `read` gives the bytes of its sound."""
+
+    name: str
+    text: str
+    language: str
+    speaker: str
+    read: Callable[[], bytes]
+
+
+def lines(context: Context, sources: list[Source], wanted: int) -> Iterator[tuple[dict[str, Any], str]]:
+    """(line, reason why it is left out or nothing) of `wanted` utterances, spread over the sources by hash."""
+    chosen = _chosen(sources, wanted)
+    with tempfile.TemporaryDirectory(prefix="kaan-public-") as folder:
+        for source in sources:
+            for utterance in utterances(source):
+                if (key := _key(source, utterance)) in chosen:
+                    chosen.discard(key)  # of two rows with one name the first counts
+                    yield _line(context, source, utterance, Path(folder))
+
+
+def utterances(source: Source) -> Iterator[Utterance]:
+    """Everything in the training part of a source. ConfigurationError where a copy is damaged."""
+    try:
+        yield from _everything(source)
+    except (ValueError, OSError, csv.Error) as error:  # not UTF-8, not Parquet, cut short
+        raise ConfigurationError(
+            "public-source-damaged",
+            f"{source.place[:60]} cannot be read: {amounts.shortened(str(error), 120)}.",
+            "Copy it anew.",
+        ) from error
+
+
+def _everything(source: Source) -> Iterator[Utterance]:
+    folder = source.folder
+    if folder is None:
+        yield from _from_hub(source)
+    elif source.layout == "fleurs":
+        yield from _fleurs(source, folder)
+    elif source.layout == "indictts" and (lists := sorted(folder.rglob("txt.done.data"))):
+        for path in lists:
+            yield from _festival(source, folder, path)
+    else:
+        yield from _parquet(source, folder)
+
+
+def _fleurs(source: Source, folder: Path) -> Iterator[Utterance]:
+    found = sorted(path for path in folder.rglob("train.tsv") if path.parent.name.startswith(f"{source.language}_"))
+    if not source.language or not found:
+        raise _nothing(source, "a folder such as hi_in with train.tsv, and a language")
+    for listed in found:
+        wavs = next(
+            (each for each in (listed.parent / "audio" / "train", listed.parent / "train") if each.is_dir()), None
+        )
+        if wavs is None:
+            raise _nothing(source, "audio/train beside train.tsv")
+        with listed.open(encoding="utf-8", newline="") as stream:
+            for row in csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE):
+                if not row:
+                    continue
+                row += [""] * (7 - len(row))  # a line that was cut has no text, and is left out with that reason
+                path = wavs / (Path(row[1]).name or "unnamed")
+                yield Utterance(path.name, row[2], source.language, f"sentence-{row[0]}-{row[6]}", path.read_bytes)
+
+
+def _festival(source: Source, folder: Path, listed: Path) -> Iterator[Utterance]:
+    wavs = next((each / "wav" for each in (listed.parent, listed.parent.parent) if (each / "wav").is_dir()), None)
+    if wavs is None or not source.language:
+        raise _nothing(source, "wav/ beside txt.done.data, and a language")
+    voice = str(listed.parent.relative_to(folder))
+    for line in listed.read_text(encoding="utf-8").splitlines():
+        if match := _FESTIVAL.search(line):
+            path = wavs / f"{Path(match[1]).name}.wav"
+            yield Utterance(f"{voice}/{match[1]}", match[2], source.language, voice, path.read_bytes)
+
+
+def _parquet(source: Source, folder: Path) -> Iterator[Utterance]:
+    import pyarrow.parquet as pq
+
+    files = sorted(path for path in folder.rglob("*.parquet") if "train" in path.name or path.parent.name == "train")
+    files = [path for path in files if _of_language(source, path.relative_to(folder))]
+    if not files:
+        raise _nothing(source, "Parquet files whose names begin with train")
+    for path in files:
+        with pq.ParquetFile(path) as opened:
+            place = 0
+            for batch in opened.iter_batches(batch_size=64):
+                for row in batch.to_pylist():
+                    yield _utterance(source, row, f"{path.relative_to(folder)}:{place}")
+                    place += 1
+
+
+def _from_hub(source: Source) -> Iterator[Utterance]:
+    import datasets
+
+    named = {"fleurs": f"{source.language}_in" if source.language else None, "rasa": _NAMES.get(source.language)}
+    try:
+        found = datasets.load_dataset(source.place, named.get(source.layout), split="train", streaming=True)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise ConfigurationError(
+            "public-source-unavailable", f"{source.place[:60]} is no folder, and the hub does not give it.",
+            "Correct its name, or name a folder with a copy.",
+        ) from error  # fmt: skip
+    for place, row in enumerate(found.cast_column("audio", datasets.Audio(decode=False))):
+        yield _utterance(source, row, f"train:{place}")
+
+
+def _utterance(source: Source, row: dict[str, Any], place: str) -> Utterance:
+    sound = row.get("audio")
+    sound = sound if isinstance(sound, dict) else {"bytes": sound if isinstance(sound, bytes) else None}
+    text = row.get("raw_transcription") or row.get("text") or row.get("transcription") or ""
+    name = row.get("filename") or sound.get("path") or place
+    language = source.language or _language(row.get("language"))
+    speaker = str(row.get("speaker_id") or f"{language}-{row.get('gender', '')}")
+    return Utterance(str(name), str(text), language, speaker, lambda: sound.get("bytes") or b"")
+
+
+def _line(context: Context, source: Source, one: Utterance, folder: Path) -> tuple[dict[str, Any], str]:
+    text = strict(one.text)
+    named = {"source": source.layout, "name": one.name}
+    if not text or not one.language:
+        return named, "public-no-text" if not text else "public-no-language"
+    try:
+        data = _normalised(one.read(), folder)
+    except (PermanentError, OSError):
+        return named, "public-unusable"
+    end_s = round((len(data) - 44) / 2 / decoding.RATE_HZ, 3)
+    if not 0 < end_s <= MAX_S:
+        return named, "too-long" if end_s else "public-unusable"
+    sha256 = hashlib.sha256(data).hexdigest()
+    context.store.put_bytes(context.settings.audio_bucket, public_key(sha256), data, content_type="audio/wav")
+    digest = hashlib.sha256(f"{source.layout}|{sha256}|{one.language}|{text}".encode()).hexdigest()
+    return {
+        "id": digest[:20], "digest": digest, "source": source.layout, "audio_sha256": sha256, "call_id": None,
+        "project_id": None, "task_id": None, "annotation_id": None, "start_s": 0.0, "end_s": end_s, "channel": 0,
+        "text": text, "language": one.language, "script": _script(text),
+        "speaker_id": f"{source.layout}-{hashlib.sha256(one.speaker.encode()).hexdigest()[:16]}", "accent": None,
+        "quality": None, "quality_score": None, "snr_db": None, "date": None, "split": splits.TRAIN,
+        "model_version": None, "consent_purpose": "public", "selection_reason": None, "selection_probability": None,
+    }, ""  # fmt: skip
+
+
+def _normalised(data: bytes, folder: Path) -> bytes:
+    """As a call's audio is normalised; of several channels the first."""
+    source, target = folder / "given", folder / "normalised.wav"
+    source.write_bytes(data)
+    decoding.decode(source, target)
+    samples = np.concatenate([block[0] for block in decoding.blocks(target, block_s=MAX_S)])
+    return wav(samples.astype("<i2").tobytes())
+
+
+def _chosen(sources: list[Source], wanted: int) -> set[str]:
+    return set(heapq.nsmallest(wanted, {_key(source, each) for source in sources for each in utterances(source)}))
+
+
+def _key(source: Source, one: Utterance) -> str:
+    return hashlib.sha256(f"{splits.SALT}|{source.layout}|{one.language}|{one.name}".encode()).hexdigest()
+
+
+def _of_language(source: Source, path: Path) -> bool:
+    """Where folders are named after languages, only the one that was asked for."""
+    names = {name.casefold(): code for code, name in _NAMES.items()}
+    said = [names[part.casefold()] for part in path.parts if part.casefold() in names]
+    return not source.language or not said or source.language in said
+
+
+def _language(name: Any) -> str:
+    codes = {full.casefold(): code for code, full in _NAMES.items()}
+    text = str(name or "").casefold()
+    return codes.get(text, text if text in _NAMES else "")
+
+
+def _script(text: str) -> str | None:
+    found = {name for name, first, last in _SCRIPTS if any(first <= c <= last and c.isalpha() for c in text)}
+    return next(iter(found)) if len(found) == 1 else "Mixed" if found else None
+
+
+def _nothing(source: Source, wants: str) -> ConfigurationError:
+    return ConfigurationError(
+        "public-source-empty", f"{source.place[:60]} has no {source.layout} layout.", f"It needs {wants}."
+    )

@@ -1,0 +1,1 @@
+"""Erased recordings -> datasets and reports without them."""

@@ -1,0 +1,1 @@
+"""Model version, dataset -> evaluation and verdict, with the report people read."""

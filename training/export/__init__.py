@@ -1,1 +1,0 @@
-"""Samples -> the manifest that is a dataset, and its renderings."""

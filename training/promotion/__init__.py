@@ -1,0 +1,1 @@
+"""Evaluation -> promoted or refused: the gate, its judgement, and the latency comparison."""

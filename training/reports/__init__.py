@@ -1,1 +1,0 @@
-"""A verdict as people read it: plain words, a page, a plot."""

@@ -1,0 +1,153 @@
+"""Rows of a dataset -> why nothing should be learnt from them, with counts and row ids. Pure.
+
+A model trained on bad data is worse than none: it is scored on people who are in its training, or learns one speaker,
+or the wrong script, and looks good. So a run refuses before it starts, and says which rows. What is wrong with single
+rows (`fault`) leaves those out by name; only many of them refuse the run.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ml_backend.errors import PermanentError
+from ml_backend.models.manifest import Window
+from training.runs import workload
+from training.text.writing import scripts
+
+LEAST_SPEAKERS = 2
+AGENT = "agent-"  # agents are on every side by their work; they are told apart by call
+_SHOWN = 20
+SHORTEST_S = 0.2
+_SLACK_S = 0.3
+_LETTERS_PER_S = {"Latn": 30.0, "Deva": 24.0, "Syllables": 11.0}  # twelve syllables a second: nobody says more
+_OTHERS_PER_S, _DIGITS_PER_S = 28.0, 12.0
+_BLOCKS = {
+    "LATIN": "Latn", "DEVANAGARI": "Deva", "CJK": "Syllables", "HIRAGANA": "Syllables", "KATAKANA": "Syllables",
+    "HANGUL": "Syllables",
+}  # fmt: skip
+_REASONS = {
+    "no-text": "without text: {}", "unknown-language": "in a language the base model does not know: {}",
+    "wrong-script": "in another script than their language: {}", "too-short": "shorter than 0.2 s: {}",
+    "too-long": "longer than the base's window of MAX s: {}",
+    "too-much-text": "with more text than can be said in their time: {}",
+    "too-many-labels": "with more text than the model can write: {}", "audio-missing": "without their audio: {}",
+}  # fmt: skip
+_SCRIPTS = {"hi": {"Deva", "Latn"}, "mr": {"Deva", "Latn"}, "en": {"Latn"}}
+
+
+@dataclass(frozen=True)
+class Objection:
+    """One reason to refuse; `rows` are the ids it concerns (the first of them), `count` all of them."""
+
+    code: str
+    sentence: str
+    count: int = 0
+    rows: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {"code": self.code, "sentence": self.sentence, "count": self.count, "rows": list(self.rows)}
+
+
+def objections(lines: Iterable[dict[str, Any]]) -> list[Objection]:
+    """Everything wrong with the lines of a manifest, told at once."""
+    by_split: dict[str, list[dict[str, Any]]] = {"train": [], "validation": [], "test": []}
+    for line in lines:
+        by_split.setdefault(line["split"], []).append(line)
+    train, test = by_split["train"], by_split["test"]
+    learnt = train + by_split["validation"]
+    found = [
+        _of("no-rows", "there are no training rows", ["-"] if not train else []),
+        *_leaks(learnt, test),
+    ]
+    speakers = {line["speaker_id"] for line in train if line.get("speaker_id")}
+    if train and len(speakers) < LEAST_SPEAKERS:
+        whose = "1 speaker" if speakers else "nobody knows whom"
+        sentence = f"all {len(train)} training rows are of {whose}"
+        found.append(Objection("one-speaker", sentence, len(train), _ids(train)))
+    return [one for one in found if one.count]
+
+
+def missing_audio(ids: list[str]) -> Objection:
+    return _of("audio-missing", "without their audio: {}", ids)
+
+
+def fault(line: dict[str, Any], *, known: Collection[str], window: Window) -> str | None:
+    """Why a single row cannot be learnt from, or None; `known` is empty where only the base's tokenizer tells."""
+    text, language, seconds = (line["text"] or "").strip(), line["language"] or "", line["end_s"] - line["start_s"]
+    if not text:
+        return "no-text"
+    if not language or (known and language not in known):
+        return "unknown-language"
+    written, allowed = scripts(text), _SCRIPTS.get(language)
+    if allowed is not None and written and not written <= allowed:
+        return "wrong-script"
+    if not seconds >= SHORTEST_S:
+        return "too-short"
+    if seconds > window.max_s:
+        return "too-long"
+    if least_s(text) > seconds + _SLACK_S:
+        return "too-much-text"
+    return "too-many-labels" if workload.labels_of(text) > 2 * workload.MOST_LABELS else None  # the trainer counts
+
+
+def least_s(text: str) -> float:
+    """The shortest time in which anybody can say a text: by script, because a character is a letter or a syllable."""
+    seconds = 0.0
+    for character in text:
+        if character.isdigit():
+            seconds += 1 / _DIGITS_PER_S
+        elif character.isalpha() or unicodedata.category(character).startswith("M"):
+            seconds += 1 / _LETTERS_PER_S.get(_block(character), _OTHERS_PER_S)
+    return seconds
+
+
+def of_reason(reason: str, ids: list[str], rows: int, max_s: float) -> Objection:
+    """Rows that are left out for one reason, in words."""
+    sentence = _REASONS.get(reason, reason).replace("MAX", f"{max_s:g}")
+    return _of(reason, sentence, ids)
+
+
+def refusal(found: list[Objection]) -> PermanentError:
+    sentences = "; ".join(f"{one.sentence}{_named(one)}" for one in found)
+    return PermanentError(
+        "training-data-refused", f"Nothing is learnt from this data: {sentences}.",
+        "Correct the annotations or the filters, export anew, and train on the new version.",
+    )  # fmt: skip
+
+
+def _leaks(learnt: list[dict[str, Any]], test: list[dict[str, Any]]) -> list[Objection]:
+    """The same words, recording or speaker on both sides: a score on such a test set means nothing."""
+    found = []
+    for code, field, what in (
+        ("leak-row", "digest", "test rows in training"),
+        ("leak-recording", "audio_sha256", "of recordings that test rows are cut from"),
+        ("leak-call", "call_id", "of calls that test rows are cut from"),
+        ("leak-speaker", "speaker_id", "spoken by speakers of the test set"),
+    ):
+        tested = {line.get(field) for line in test if not str(line.get(field) or AGENT).startswith(AGENT)}
+        rows = [line["id"] for line in learnt if line.get(field) in tested]
+        found.append(_of(code, f"{what}: {{}}", rows))
+        if rows:
+            break  # the narrowest says it; the wider ones repeat it
+    return found
+
+
+def _block(character: str) -> str:
+    name = unicodedata.name(character, "")
+    return next((script for prefix, script in _BLOCKS.items() if name.startswith(prefix)), "")
+
+
+def _of(code: str, sentence: str, ids: list[str]) -> Objection:
+    number = f"{len(ids):,} row{'s' if len(ids) != 1 else ''}"
+    return Objection(code, sentence.format(number), len(ids), tuple(ids[:_SHOWN]) if ids != ["-"] else ())
+
+
+def _ids(lines: list[dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(line["id"] for line in lines[:_SHOWN])
+
+
+def _named(one: Objection) -> str:
+    return f" ({', '.join(one.rows[:5])}{', ...' if one.count > 5 else ''})" if one.rows else ""

@@ -1,0 +1,411 @@
+"""Training run -> a registered model version, or the reason why not. Safe to repeat after a crash.
+
+The trainer is a process of its own in the run's workspace; this job feeds it, tells the database what it says, stops it
+when somebody cancels, and at the end moves its result into the registry. Killed at any moment, the next attempt finds
+the workspace and goes on from the last whole checkpoint. Nothing is promoted here.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend import packages, tables
+from ml_backend.context import Context, JobContext
+from ml_backend.errors import ConfigurationError, InvalidInput, KaanError, PermanentError, RetryableError
+from ml_backend.jobs import devices, enqueueing, job_kinds
+from ml_backend.models import manifest, model_files, registry
+from ml_backend.tables import datasets, model_versions, runs
+from ml_backend.views import training_progress as material_facts
+from training.datasets import dataset
+from training.runs import bases, estimates, trainer_process, workspace_rows
+from training.runs.arguments import Arguments
+from training.runs.bases import Base
+from training.runs.workspace import NEW, RATE_HZ, REPLAY, Row, Workspace
+
+OVER = ("done", "failed", "cancelled", "refused")
+TRAINED, INTERRUPTED = "trained", "interrupted"  # weights are whole, and not served; its process is gone
+LEAST_WORDS = 100  # of validation, below which nobody can tell whether a step was better than the base
+Report = Callable[[float, str], None]
+_PERSONAL = (
+    "checkpoints", "audio.i16", "features.f16", "features.json", "rows.jsonl", "plan.json", "best.safetensors",
+    "weights", "model", "learnt.json", "result.json",
+)  # fmt: skip
+_ONLY_TO_LEARN = ("checkpoints", "best.safetensors")
+_KEPT = ("wer", "old_wer", "before", "average", "best_step", "trained_step", "stopped")
+_REFUSALS = ("training-data-refused", "training-memory", "training-time", "training-disk", "dataset-superseded")
+
+
+def create(context: Context, dataset_id: int, arguments: Arguments, *, who: str, why: str, job: bool = False) -> int:
+    """A waiting run, and with `job` the job that carries it out; one transaction."""
+    with context.db.transaction() as connection:
+        values = {
+            "kind": "asr", "dataset_id": dataset_id, "arguments": {"options": arguments.to_json()}, "who": who,
+            "why": why, "state": "waiting",
+        }  # fmt: skip
+        run_id = int(connection.execute(sa.insert(runs).values(**values).returning(runs.c.id)).scalar_one())
+        if job:
+            enqueueing.enqueue(connection, job_kinds.RUN_TRAINING, key=str(run_id), run_id=run_id)
+    return run_id
+
+
+def require_trainer() -> None:
+    """ConfigurationError where no trainer can start: before a run is made, or a step of it begun."""
+    packages.require("Training", *packages.TRAINER)
+
+
+def run_training(context: JobContext, run_id: int) -> None:
+    """The job of a run that was asked for by itself, outside the pipeline; it keeps to the permitted hours, too."""
+    require_trainer()
+    settings, now = context.settings, tables.now()
+    opens = devices.opens_at(settings.training_window, now, zone=settings.exotel_time_zone)
+    if opens > now:
+        with context.db.transaction() as connection:
+            enqueueing.enqueue(connection, job_kinds.RUN_TRAINING, key=str(run_id), due_at=opens, run_id=run_id)
+        context.report(0.0, f"Run {run_id} goes on at {opens:%Y-%m-%d %H:%M} UTC.")
+        return
+    try:
+        with device(context, run_id):
+            execute(context, run_id, report=context.report)
+    except devices.Busy as busy:
+        devices.ask_again(context, job_kinds.RUN_TRAINING, str(run_id), run_id=run_id)
+        context.report(0.0, busy.sentence)
+
+
+@contextmanager
+def device(context: Context, run_id: int) -> Iterator[None]:
+    """What whoever calls `execute` holds: the device, and the right to train this kind, which one of all has."""
+    row, owner = find(context, run_id), f"run-{run_id}"
+    here = devices.here(options_of(row).device)
+    with devices.held(context, f"training:{row.kind}", owner), devices.held(context, here, owner):
+        yield
+
+
+def execute(context: Context, run_id: int, *, report: Report = lambda fraction, note: None) -> str | None:
+    """Train, convert, compare, register; gives the version's name, None when the run was cancelled.
+
+    A run of the pipeline (its row has a `step`) stays `running`, because steps follow; one by itself is `done`.
+    """
+    row = context.db.row(runs, run_id)
+    made = version_of(context, run_id)
+    if made is not None:
+        return made
+    if row.state in OVER and not resumable(context, row):
+        raise PermanentError("run-over", f"Run {run_id} is {row.state} already.", "Start a new one.")
+    if row.cancel_asked:
+        _cancelled(context, run_id)
+        return None
+    workspace = Workspace(folder_of(context, run_id))
+    workspace.folder.mkdir(parents=True, exist_ok=True)
+    _note(
+        context, run_id, state="running", started_at=row.started_at or tables.now(), folder=str(workspace.folder),
+        finished_at=None, reason_code=None, reason=None,
+    )  # fmt: skip
+    try:
+        with workspace.locked() as lock:
+            base = _prepared(context, row, workspace, report)
+            result = workspace.result()
+            if result is None or result["state"] != "done" or not result["parity"]["passed"]:
+                result = trainer_process.train(context, run_id, workspace, lock=lock, report=report)
+            if result["state"] == "stopped":
+                _cancelled(context, run_id)
+                return None
+            _note_left_out(context, run_id, workspace)
+            _require_worth(result)
+            return _registered(context, row, workspace, base, result)
+    except RetryableError as error:
+        _paused(context, run_id, error)
+        raise
+    except (PermanentError, ConfigurationError) as error:
+        _stopped_by(context, run_id, workspace, error)
+        raise
+    except BaseException:
+        _note(context, run_id, state=INTERRUPTED, reason_code="interrupted", reason=_gone(run_id))
+        raise
+
+
+def register(context: Context, run_id: int) -> str:
+    """Make the weights that a run has kept a version, whatever kept them from being served; its record says what."""
+    row = find(context, run_id)
+    made = version_of(context, run_id)
+    if made is not None:
+        return made
+    workspace = Workspace(folder_of(context, run_id))
+    if row.state == "running" and material_facts.alive(context.db, row):
+        raise RetryableError("run-under-way", f"Run {run_id} is still running.", f"Wait, or `train cancel {run_id}`.")
+    if workspace.learnt() is None:
+        raise PermanentError(
+            "no-weights-kept", f"Run {run_id} has kept no weights.", f"`train show {run_id}` says what became of it."
+        )
+    with workspace.locked() as lock:
+        result = workspace.result()
+        if result is None or result.get("parity") is None:
+            _note(context, run_id, state="running", finished_at=None)
+            try:
+                result = trainer_process.train(
+                    context, run_id, workspace, lock=lock, report=lambda fraction, note: None
+                )
+            except KaanError as error:
+                _stopped_by(context, run_id, workspace, error)
+                raise
+        return _registered(context, row, workspace, _base_of(workspace.plan()), result, insisted=True)
+
+
+def state_of(context: Context, row: Any) -> str:
+    """A run's state as it is; `interrupted` where its row still says running and its process is gone."""
+    with context.db.reading() as connection:
+        return material_facts.state_of(connection, row)
+
+
+def resumable(context: Context, row: Any) -> bool:
+    """Whether a run that is over has something learnt that its next attempt can go on from."""
+    return row.state == "failed" and Workspace(folder_of(context, row.id)).begun
+
+
+def change(context: Context, run_id: int, options: dict[str, Any]) -> None:
+    """Other options for what a run still has to do: what did not fit, or kept it from being served."""
+    row, workspace = find(context, run_id), Workspace(folder_of(context, run_id))
+    if not options:
+        return
+    whole = {**options_of(row).to_json(), **options}
+    arguments = Arguments.from_json(whole)
+    plan = workspace.plan()
+    if plan:
+        arguments = Arguments.from_json({**plan["arguments"], **options})
+        workspace.write_plan({**plan, "arguments": arguments.to_json()})
+        (workspace.folder / "result.json").unlink(missing_ok=True)
+    _note(context, run_id, arguments={**(row.arguments or {}), "options": Arguments.from_json(whole).to_json()})
+
+
+def cancel(context: Context, run_id: int) -> str:
+    """Ask a run to stop; gives one sentence. A waiting run is over at once, a running one within seconds."""
+    row = find(context, run_id)
+    if row.state in OVER:
+        return f"Run {run_id} is {row.state} already."
+    _note(context, run_id, cancel_asked=True)
+    if row.state in ("waiting", TRAINED, INTERRUPTED) or not material_facts.alive(context.db, row):
+        _cancelled(context, run_id)
+        return f"Run {run_id} is cancelled."
+    return f"Run {run_id} is asked to stop; nothing of it is registered."
+
+
+def find(context: Context, run_id: int) -> sa.Row[Any]:
+    try:
+        return context.db.row(runs, run_id if run_id < 2**62 else 0)
+    except LookupError:
+        known = context.db.rows(sa.select(runs.c.id).order_by(runs.c.id.desc()).limit(10))
+        raise InvalidInput(
+            "no-such-run", f"There is no training run {run_id}.",
+            f"Known: {', '.join(str(row.id) for row in known) or 'none yet'}.", status=404,
+        ) from None  # fmt: skip
+
+
+def version_of(context: Context, run_id: int) -> str | None:
+    """The version a run has made, if it has."""
+    found = context.db.rows(sa.select(model_versions.c.version).where(model_versions.c.run_id == run_id))
+    return found[0].version if found else None
+
+
+def folder_of(context: Context, run_id: int) -> Path:
+    return context.settings.data_dir / "training" / f"run-{run_id}"
+
+
+def options_of(row: Any) -> Arguments:
+    """The options of a run's row; one that was asked for by a schedule has only those it changes, or none."""
+    return Arguments.from_json(dict((row.arguments or {}).get("options") or {}))
+
+
+def _prepared(context: Context, row: Any, workspace: Workspace, report: Report) -> Base:
+    """The workspace with plan, rows and audio; what is there from an earlier attempt is kept."""
+    arguments = options_of(row)
+    if row.dataset_id is None:
+        raise PermanentError("no-dataset", f"Run {row.id} has no dataset.", "Export one first.")
+    plan = workspace.plan()
+    if plan:
+        _require_unerased(context, row)
+        return _base_of(plan)
+    report(0.0, "reading the dataset")
+    base = bases.find(context, arguments.base)
+    known = base.languages
+    manifest.require_name(arguments.name or base.name)
+    arguments = arguments.settled(base.window.pad_to_s)
+    found = workspace_rows.gather(
+        context, row.dataset_id, arguments.replay_dataset_id, base, most_left_out=arguments.most_left_out
+    )
+    estimate = _estimate(context, base, arguments, found, workspace)
+    _note(context, row.id, base_version=base.version or base.location, estimate=estimate, metrics=found.to_json())
+    workspace_rows.write(context, found, workspace, most_left_out=arguments.most_left_out)
+    _note(context, row.id, metrics=found.to_json())
+    languages = sorted(set(known) | {line["language"] for line in found.new + found.replay})
+    workspace.write_plan(
+        {
+            "arguments": arguments.to_json(), "base": base.location, "base_version": base.version,
+            "base_name": base.name, "name": arguments.name or base.name, "window": asdict(base.window),
+            "languages": languages, "base_languages": list(known),
+            "memory_share": context.settings.training_memory_share,
+            "trained_on": f"{_dataset_name(context, row)}, run {row.id}, from {base.name}",
+        }
+    )  # fmt: skip
+    return base
+
+
+def _estimate(
+    context: Context, base: Base, arguments: Arguments, found: workspace_rows.Material, workspace: Workspace
+) -> dict[str, Any] | None:
+    size = bases.size_of(base)
+    if size is None:
+        return None
+    lines = [(NEW, line) for line in found.new] + [(REPLAY, line) for line in found.replay]
+    rows = [
+        Row(
+            line["id"], line["text"], line["language"], 0, int((line["end_s"] - line["start_s"]) * RATE_HZ),
+            line["split"], part, line.get("speaker_id") or "",
+        )
+        for part, line in lines
+    ]  # fmt: skip
+    estimate = estimates.estimate(
+        size, arguments, estimates.Load.of(rows, base.window, arguments), folder=workspace.folder,
+        memory_share=context.settings.training_memory_share,
+    )  # fmt: skip
+    estimates.refuse_what_cannot_fit(
+        estimate, arguments, min_free_disk_mb=context.settings.min_free_disk_mb, padded_s=base.window.pad_to_s
+    )
+    return estimate.to_json()
+
+
+def _require_worth(result: dict[str, Any]) -> None:
+    """What was learnt is served only when it was better than nothing, and its served form is the trained one."""
+    parity = result["parity"]
+    if not parity["passed"]:
+        raise PermanentError(
+            "parity-failed",
+            f"The served form writes {100 * parity['difference']:.1f} % of {parity['words']} words otherwise than the "
+            f"trained one ({100 * parity['bound']:.1f} % are allowed), with a WER of {100 * parity['wer_served']:.1f} "
+            f"against {100 * parity['wer_trained']:.1f} %.",
+            "Try --quantization float32, or allow more with --option parity_bound=0.05.",
+        )
+    before, words = result.get("before"), result.get("words") or 0
+    if before and result["best_step"] == 0 and words >= LEAST_WORDS and result.get("wer") is not None:
+        raise PermanentError(
+            "no-step-better",
+            f"No step was better than the base: WER {100 * before['wer']:.1f} % before, {100 * result['wer']:.1f} % at "
+            f"the best step ({result.get('trained_step')}), of {words} words.",
+            "More rows, a lower --learning-rate or --method lora may help.",
+        )
+
+
+def _registered(
+    context: Context, row: Any, workspace: Workspace, base: Base, result: dict[str, Any], *, insisted: bool = False
+) -> str:
+    """Both forms of the model in the object store, and the version's row with its lineage."""
+    _require_unerased(context, row)
+    version = str(result["model_version"])
+    weights = model_files.publish(context, workspace.weights, f"{model_files.WEIGHTS}/{version}")
+    location = model_files.publish(context, workspace.model, f"{model_files.FOLDER}/{version}")
+    data = context.db.row(datasets, row.dataset_id)
+    lineage = {
+        "run_id": row.id, "dataset_id": row.dataset_id, "dataset": f"{data.name}@{data.version}",
+        "manifest_sha256": data.manifest_sha256, "base": base.version or base.location, "weights": weights,
+        "replay_dataset_id": options_of(row).replay_dataset_id or None,
+    }  # fmt: skip
+    registry.register(context, location, run_id=row.id, lineage=lineage, parity=result["parity"])
+    metrics = dict(context.db.row(runs, row.id).metrics or {})
+    metrics["result"] = {key: result.get(key) for key in _KEPT}
+    ended = {"state": "done", "finished_at": tables.now(), "reason_code": None, "reason": None}
+    if row.step and not insisted:  # steps follow
+        ended = {"state": "running"}
+    _note(context, row.id, metrics=metrics, **ended)
+    _clear(context, row.id)
+    for made in (workspace.weights, workspace.model):
+        shutil.rmtree(made, ignore_errors=True)
+    return version
+
+
+def _require_unerased(context: Context, row: Any) -> None:
+    """Somebody may be erased while a run learns from them: then nothing of it may become a model."""
+    for dataset_id in filter(None, (row.dataset_id, options_of(row).replay_dataset_id)):
+        data = context.db.row(datasets, dataset_id)
+        if data.state == dataset.SUPERSEDED:
+            raise PermanentError(
+                "dataset-superseded",
+                f"Somebody in {data.name}@{data.version} was erased while this run learnt from it.",
+                f"Start a run on the latest version of {data.name}.",
+            )
+
+
+def _clear(context: Context, run_id: int) -> None:
+    """Nobody's voice or words stay in the folder of a run that is over; its log and progress do."""
+    folder = folder_of(context, run_id)
+    for name in _PERSONAL:
+        _remove(folder / name)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _dataset_name(context: Context, row: Any) -> str:
+    data = context.db.row(datasets, row.dataset_id)
+    return f"dataset {data.name}@{data.version}"
+
+
+def _base_of(plan: dict[str, Any]) -> Base:
+    from ml_backend.models.manifest import Window
+
+    return Base(
+        plan["base"], plan["base_name"], Window(**plan["window"]), tuple(plan["languages"]), plan["base_version"]
+    )
+
+
+def _cancelled(context: Context, run_id: int) -> None:
+    _note(context, run_id, state="cancelled", finished_at=tables.now(), reason="Somebody asked for it.")
+    _clear(context, run_id)
+
+
+def _stopped_by(context: Context, run_id: int, workspace: Workspace, error: KaanError) -> None:
+    """The run's end, for a reason that stays. What it has learnt is kept, unless nobody may have it any more."""
+    erased = error.code == "dataset-superseded"
+    if workspace.learnt() is not None and not erased:
+        keeps = f"Its weights are kept: `train resume {run_id}` goes on, `models register --run {run_id}` takes them."
+        sentence = f"trained, not served: {error.sentence} {error.next_step} {keeps}"
+        _note(context, run_id, state=TRAINED, finished_at=tables.now(), reason_code=error.code, reason=sentence)
+        for name in _ONLY_TO_LEARN:
+            _remove(workspace.folder / name)
+        return
+    state = "refused" if error.code in _REFUSALS else "failed"
+    sentence, kept = f"{error.sentence} {error.next_step}".strip(), workspace.begun and not erased
+    if kept:
+        sentence += f" Its last checkpoint is kept: `train resume {run_id}` goes on from it, with other options."
+    _note(context, run_id, state=state, finished_at=tables.now(), reason_code=error.code, reason=sentence)
+    if not kept:
+        _clear(context, run_id)
+
+
+def _paused(context: Context, run_id: int, error: KaanError) -> None:
+    """Nobody works on it now: its job tries again by itself, a person with `train resume`."""
+    sentence = f"{error.sentence} {error.next_step} `train resume {run_id}` goes on.".strip()
+    _note(context, run_id, state=INTERRUPTED, reason_code=error.code, reason=sentence)
+
+
+def _gone(run_id: int) -> str:
+    return f"Its process is gone. `train resume {run_id}` goes on from its last whole checkpoint."
+
+
+def _note_left_out(context: Context, run_id: int, workspace: Workspace) -> None:
+    """Rows that only the trainer could tell to be unfit, beside those that were left out before."""
+    found = next((line["left_out"] for line in workspace.progress() if line["phase"] == "left-out"), None)
+    if found:
+        metrics = dict(context.db.row(runs, run_id).metrics or {})
+        shown = {reason: {"count": len(ids), "rows": ids[:20]} for reason, ids in found.items()}
+        _note(context, run_id, metrics={**metrics, "left_out": {**metrics.get("left_out", {}), **shown}})
+
+
+def _note(context: Context, run_id: int, **values: Any) -> None:
+    with context.db.transaction() as connection:
+        connection.execute(sa.update(runs).where(runs.c.id == run_id).values(updated_at=tables.now(), **values))

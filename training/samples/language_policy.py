@@ -1,0 +1,86 @@
+"""A piece of text -> its language and script, and whether the project takes it. Pure.
+
+The three ways to write of the annotators' instructions: Deva, everything in Devanagari; Latn, everything in Roman
+letters; Mixed, Hindi and Marathi words in Devanagari and English words in Roman letters, so that a Hindi word is never
+there in two spellings. A language without a policy, or with `any`, is taken in every script.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ml_backend.labelling import parameters
+from ml_backend.labelling.controls import SCRIPTS
+from training.text import hinglish
+from training.text.writing import indic, scripts
+
+LEAST_CERTAIN = 0.8  # of a detected language
+
+MIXED = "Mixed"
+_SCRIPTS_OF_POLICY = {
+    word: {"Deva", "Latn"} if code == MIXED else {code} for code, words in SCRIPTS.items() for word in words
+}
+_UNCLEAR = re.compile(
+    r"[\[(<{【［]\s*(?:un-?\s?clear|inaudible|unintelligible|अस्पष्ट)"  # whatever follows, closed or not
+    r"|[\[(<{【［]\s*(?:noise|crosstalk|\?+|x{2,3})[^\])>}】］]{0,40}[\])>}】］]",
+    re.IGNORECASE,
+)
+_ROMAN_HINDI = frozenset(hinglish.DEVANAGARI_OF) - hinglish.ENGLISH_OR_NAMES
+_SPELLED = re.compile(r"\b[A-Z]\b")  # letters spelled out stay single capitals in every script
+
+
+def unclear(text: str) -> bool:
+    """Whether the annotator marked a part as not understood."""
+    return _UNCLEAR.search(text) is not None
+
+
+def script(text: str) -> str | None:
+    """Deva, Latn, Mixed, or Zzzz where any other script is in it; None without a letter."""
+    found = scripts(text)
+    if not found:
+        return None
+    if len(found) == 1:
+        return next(iter(found))
+    return "Zzzz" if "Zzzz" in found else MIXED
+
+
+def script_policy(project: Any) -> Mapping[str, str]:
+    """Language -> script, as the project's row says; `extra_params` may say it too and goes first."""
+    policy = project.script_policy if isinstance(project.script_policy, Mapping) else {}
+    return {**policy, **(parameters.read(project.extra_params).script_policy or {})}
+
+
+def off_script(text: str, language: str | None, policy: Mapping[str, str]) -> bool:
+    """Whether a text has letters of a script the project does not write this language in."""
+    allowed = _SCRIPTS_OF_POLICY.get(str(policy.get(language or "", "")).casefold())
+    if allowed is None:
+        return False
+    found = scripts(_SPELLED.sub(" ", text))
+    return not found <= allowed or (len(allowed) > 1 and "Latn" in found and _has_roman_hindi(text))
+
+
+def _has_roman_hindi(text: str) -> bool:
+    """Whether a Hindi or Marathi word that is nothing else is written in Roman letters."""
+    return not _ROMAN_HINDI.isdisjoint(indic(text).split())
+
+
+def language_of(chosen: str | None, of_project: str | None, detected: str | None, certainty: float) -> str | None:
+    """The annotator's choice, else the project's language, else one that was detected for certain."""
+    if chosen:
+        return chosen
+    if of_project:
+        return of_project
+    return detected if detected and certainty >= LEAST_CERTAIN else None
+
+
+def objection(text: str, language: str | None, policy: Mapping[str, str]) -> str:
+    """Why a text may not be used, as a code of `pieces.REASONS`; empty when it may."""
+    if unclear(text):
+        return "unclear"
+    if not indic(text):
+        return "no-text"
+    if language is None:
+        return "language-unknown"
+    return "script" if off_script(text, language, policy) else ""

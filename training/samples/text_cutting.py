@@ -1,0 +1,128 @@
+"""A long text and the word times of a draft -> pieces of at most 30 seconds, cut at pauses. Pure.
+
+The text and the draft's words are aligned. A pause is a place to cut only where the words on both sides of it are in
+the text too, next to each other (anchors): then the piece holds exactly the words between. What has no anchors at both
+ends is left out with the reason `no-anchor`, and so is what lies at the edge of the audio when its first or last word
+was not heard as it is written: the draft may have missed words there.
+
+Words of two legs take turns: a piece ends where the other leg begins to speak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from training.samples.sample_pieces import MAX_S, Heard, Piece
+from training.scoring.blocks import blocks
+from training.text import readings
+
+PAUSE_S = 0.2
+MARGIN_S = 0.25  # of sound kept before the first and after the last word, where nobody speaks
+
+
+@dataclass(frozen=True)
+class _Alignment:
+    """`at[i]`: the place in the text of heard word i, None where it was changed."""
+
+    heard: tuple[Heard, ...]
+    at: tuple[int | None, ...]
+    length: int
+
+    def clean(self, boundary: int) -> bool:
+        """Whether the words on both sides of a boundary (before heard word `boundary`) are neighbours in the text."""
+        if boundary == 0:
+            return self.at[0] == 0
+        before = self.at[boundary - 1]
+        if boundary == len(self.heard):
+            return before == self.length - 1
+        return before is not None and self.at[boundary] == before + 1
+
+
+def cut(text: str, heard: Sequence[Heard], *, start_s: float, end_s: float, language: str | None) -> list[Piece]:
+    """Pieces between `start_s` and `end_s`. Without heard words it is one piece without anchors."""
+    written = _words(text.split())
+    spoken = [(word, key) for word in sorted(heard, key=lambda w: (w.start_s, w.channel)) if (key := _key(word.text))]
+    if not written or not spoken:
+        return [Piece(start_s, end_s, 0, text, "no-anchor")] if written else []
+    words = tuple(word for word, _ in spoken)
+    aligned = _align(words, [key for _, key in spoken], [key for _, key in written], language)
+    found, used = [], 0
+    for first, last in _stretches(aligned):
+        anchored = aligned.clean(first) and aligned.clean(last)
+        upto = _text_end(aligned, last)
+        said = " ".join(raw for raw, _ in written[used:upto])
+        used = max(used, upto)
+        begin, end = _sound(words, first, last, start_s, end_s)
+        piece = Piece(round(begin, 3), round(end, 3), words[first].channel, said, "" if anchored else "no-anchor")
+        found.append(piece.but("too-long") if piece.length_s > MAX_S else piece)
+    return found
+
+
+def _stretches(aligned: _Alignment) -> Iterator[tuple[int, int]]:
+    """Heard words [first, last) of each piece: as long as allowed between clean pauses; what is not clean is short."""
+    words, first = aligned.heard, 0
+    while first < len(words):
+        forced = next((i for i in range(first + 1, len(words)) if words[i].channel != words[i - 1].channel), len(words))
+        pauses = [i for i in range(first + 1, forced) if words[i].start_s - words[i - 1].end_s >= PAUSE_S]
+        ends = [*pauses, forced]
+        clean = [end for end in ends if aligned.clean(end)]
+        if aligned.clean(first):
+            fitting = [end for end in clean if words[end - 1].end_s - words[first].start_s <= MAX_S - 2 * MARGIN_S]
+            last = fitting[-1] if fitting else ends[0]
+        else:
+            last = clean[0] if clean else forced
+        yield first, last
+        first = last
+
+
+def _text_end(aligned: _Alignment, last: int) -> int:
+    """The place in the text after the words of a piece that ends before heard word `last`."""
+    if last == len(aligned.heard):
+        return aligned.length
+    following = next((place for place in aligned.at[last:] if place is not None), aligned.length)
+    before = next((place for place in reversed(aligned.at[:last]) if place is not None), -1)
+    return before + 1 if aligned.clean(last) else following
+
+
+def _sound(words: Sequence[Heard], first: int, last: int, start_s: float, end_s: float) -> tuple[float, float]:
+    """Where a piece's sound begins and ends: in the middle of the pauses around it, on its own leg."""
+    channel, begins, ends = words[first].channel, words[first].start_s, words[last - 1].end_s
+    before = max((w.end_s for w in words[:first] if w.channel == channel), default=None)
+    after = min((w.start_s for w in words[last:] if w.channel == channel), default=None)
+    begin = max(start_s, begins - MARGIN_S, min(begins, (before + begins) / 2) if before is not None else start_s)
+    end = min(end_s, ends + MARGIN_S, max(ends, (ends + after) / 2) if after is not None else end_s)
+    return begin, max(end, begin)
+
+
+def _align(heard: tuple[Heard, ...], spoken: list[str], written: list[str], language: str | None) -> _Alignment:
+    """Word by word, a word in the other script being the same word."""
+    meant, said = readings.pair(
+        " ".join(written), " ".join(spoken), normaliser=readings.SCRIPT_NEUTRAL, language=language
+    )
+    at: list[int | None] = [None] * len(heard)
+    for block in blocks(said.split(), meant.split()):
+        if block.same:
+            for offset in range(block.heard[1] - block.heard[0]):
+                at[block.heard[0] + offset] = block.meant[0] + offset
+    return _Alignment(heard, tuple(at), len(written))
+
+
+def _words(raw: Sequence[str]) -> list[tuple[str, str]]:
+    """(as written, as compared) of each word; a sign by itself stays with the word before it."""
+    found: list[tuple[str, str]] = []
+    lead = ""
+    for word in raw:
+        key = _key(word)
+        if key:
+            found.append((f"{lead} {word}".strip(), key))
+            lead = ""
+        elif found:
+            found[-1] = (f"{found[-1][0]} {word}", found[-1][1])
+        else:
+            lead = f"{lead} {word}".strip()
+    return found
+
+
+def _key(word: str) -> str:
+    return readings.indic(word).replace(" ", "")

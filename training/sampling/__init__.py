@@ -1,1 +1,0 @@
-"""Annotations of a task -> samples: what a model may learn from or be tested on, and why the rest may not."""

@@ -1,0 +1,1 @@
+"""When a training run is due, and the request that starts it."""

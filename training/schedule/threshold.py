@@ -1,0 +1,166 @@
+"""Samples -> a Training run that was asked for, once.
+
+Two doors lead here: the check that runs every few minutes and asks whether enough people's work has come in, and
+Start Training, which asks for a run now. Both decide in one writing transaction that holds the kind's row in
+`checkpoints`: it counts, inserts the run and moves the mark, so that of two checks at once the second counts from the
+new mark. While a run is under way no other begins; what is accepted meanwhile is counted for the next one.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ml_backend import tables
+from ml_backend.context import Context, JobContext
+from ml_backend.jobs import enqueueing, job_kinds
+from ml_backend.tables import checkpoints, runs
+from ml_backend.views import training_progress
+
+THRESHOLD, BUTTON = "threshold", "button"
+HEARD_OF = timedelta(minutes=30)
+LEAST_TO_ASK = 1  # by hand: a run with nothing new would give the same model
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a request came to: a run, or why there is none."""
+
+    run_id: int | None
+    samples: int
+    code: str | None = None
+    reason: str | None = None
+
+
+def check_training(context: JobContext) -> None:
+    """Ask for a run when enough samples were accepted since the last one. Safe to repeat and to race."""
+    least = context.settings.training_threshold
+    with context.db.transaction() as connection:
+        answer = ask(connection, least=least, who="schedule", why=THRESHOLD, keep_refusal=False)
+    counted = f"{answer.samples:,} of {least:,} new accepted samples"
+    context.report(1.0, f"{counted}: run {answer.run_id} begins." if answer.run_id else f"{counted}. {answer.reason}")
+
+
+def ask(
+    connection: Connection,
+    *,
+    least: int,
+    who: str,
+    why: str,
+    kind: str = "asr",
+    project_id: int | None = None,
+    keep_refusal: bool = True,
+) -> Answer:
+    """Insert a waiting run with its job and move the mark, or say why not.
+
+    `keep_refusal` keeps the no where people look for it.
+    """
+    _lock(connection, kind)
+    _end_abandoned(connection, kind)
+    mark = training_progress.read_mark(connection, kind)
+    number, newest = training_progress.count(connection, mark)
+    under_way = _under_way(connection, kind)
+    _move(connection, kind, mark.run_id, mark.until)
+    again = why == BUTTON and _ended_badly(connection, mark.run_id)
+    code, reason = _refusal(number, 0 if again else least, under_way)
+    if code == "nothing-new" and mark.run_id is None:
+        reason = training_progress.why_none(connection)
+    if code is None or keep_refusal:
+        run_id = _insert(
+            connection,
+            kind=kind,
+            project_id=project_id,
+            who=who,
+            why=why,
+            step="export",
+            arguments={"samples": number, "until": newest.isoformat() if newest else None},
+            state="waiting" if code is None else "refused",
+            reason_code=code,
+            reason=reason,
+            finished_at=None if code is None else tables.now(),
+        )
+        if code is None:
+            _move(connection, kind, run_id, newest)
+            enqueue(connection, run_id)
+            return Answer(run_id, number)
+    return Answer(None, number, code, reason)
+
+
+def ask_by_hand(context: Context, *, who: str, why: str = BUTTON, project_id: int | None = None) -> Answer:
+    """A person wants a run now, however few samples there are."""
+    with context.db.transaction() as connection:
+        return ask(connection, least=LEAST_TO_ASK, who=who, why=why, project_id=project_id)
+
+
+def enqueue(connection: Connection, run_id: int, *, due_at: datetime | None = None) -> int:
+    """The job of a run's next step; one waits at a time."""
+    return enqueueing.enqueue(connection, job_kinds.TRAIN, key=f"run:{run_id}", due_at=due_at, run_id=run_id)
+
+
+def _under_way(connection: Connection, kind: str) -> int | None:
+    """A run that goes on: of the pipeline, or started by hand and heard of lately (its terminal may be closed)."""
+    lately = runs.c.updated_at > tables.now() - HEARD_OF
+    alive = sa.and_(runs.c.kind == kind, runs.c.state.in_(training_progress.UNDER_WAY))
+    found = sa.select(runs).where(alive, sa.or_(runs.c.step.is_not(None), lately)).order_by(runs.c.id)
+    for row in connection.execute(found.limit(20)).all():
+        if row.step is not None or training_progress.state_of(connection, row) != "interrupted":
+            return int(row.id)
+    return None
+
+
+def _end_abandoned(connection: Connection, kind: str) -> None:
+    """A run whose job has given up would hold up all others for ever: it takes over its job's reason."""
+    row = tables.jobs
+    alive = sa.select(runs.c.id).where(runs.c.kind == kind, runs.c.state.in_(training_progress.UNDER_WAY))
+    for run_id in connection.execute(alive.where(runs.c.step.is_not(None))).scalars().all():
+        mine = sa.select(row).where(row.c.unique_key == f"{job_kinds.TRAIN.name}:run:{run_id}")
+        last = connection.execute(mine.order_by(row.c.id.desc()).limit(1)).first()
+        if last is not None and last.state in ("failed", "quarantined", "cancelled"):
+            values = {"state": "cancelled" if last.state == "cancelled" else "failed", "finished_at": tables.now()}
+            values |= {"reason_code": last.error_code or last.state, "reason": last.error or f"Job {last.id} ended."}
+            connection.execute(sa.update(runs).where(runs.c.id == run_id).values(updated_at=tables.now(), **values))
+
+
+def _refusal(number: int, least: int, under_way: int | None) -> tuple[str | None, str | None]:
+    if under_way is not None:
+        return "run-under-way", f"Run {under_way} is under way; the next one begins after it."
+    if number >= least:
+        return None, None
+    if least <= LEAST_TO_ASK:
+        return "nothing-new", "No sample was accepted since the last run: it would give the same model."
+    return "too-few-samples", f"{least - number:,} more are needed."
+
+
+def _ended_badly(connection: Connection, run_id: int | None) -> bool:
+    """Whether the last run came to nothing: then a person may try once more with the same samples."""
+    found = sa.select(runs.c.state).where(runs.c.id == run_id)
+    return connection.execute(found).scalar() in ("failed", "cancelled", "refused", "trained", "interrupted")
+
+
+def _lock(connection: Connection, kind: str) -> None:
+    """One decision at a time, on both kinds of database: SQLite has one writer anyway, PostgreSQL locks the row."""
+    name = training_progress.mark_name(kind)
+    dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
+    first = dialect.insert(checkpoints).values(name=name, position={}, state="done")
+    connection.execute(first.on_conflict_do_nothing())
+    connection.execute(sa.select(checkpoints.c.name).where(checkpoints.c.name == name).with_for_update())
+
+
+def _move(connection: Connection, kind: str, run_id: int | None, until: Any) -> None:
+    now = tables.now()
+    position = {
+        "run_id": run_id,
+        "until": until.isoformat() if until else None,
+        "looked_at": now.isoformat(),
+    }
+    mine = checkpoints.c.name == training_progress.mark_name(kind)
+    connection.execute(sa.update(checkpoints).where(mine).values(position=position, updated_at=now))
+
+
+def _insert(connection: Connection, **values: Any) -> int:
+    return int(connection.execute(sa.insert(runs).values(**values).returning(runs.c.id)).scalar_one())

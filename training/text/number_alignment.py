@@ -1,0 +1,119 @@
+"""Two lists of phrases -> both texts as number-canonical@2 compares them. Pure.
+
+A wrong word inside a number leaves its parts standing apart: nine eight seven six, and nine eight book six. So a number
+can be read whole or word by word, whichever makes the fewest edits in its place; the numbers beside it keep theirs.
+Where one text has a long number in one piece and the other in groups, it is the same number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from training.text import distance
+from training.text.numerals import Phrase
+
+SPLIT_DIGITS = 5  # below that, groups may be numbers of their own: ten twelve people are not 1012
+_MOST_CELLS = 400_000  # beyond, a text is so long that only all of it is read one way or the other
+
+Edge = tuple[int, tuple[str, ...]]  # to which place, and the words it stands for
+
+
+def agree(expected: Sequence[Phrase], heard: Sequence[Phrase]) -> tuple[str, str]:
+    """Both texts, each number read in the way that makes the fewest edits."""
+    heard = _together(heard, expected)
+    expected = _together(expected, heard)
+    head, tail = _same_ends(expected, heard)
+    before = _read(expected[:head])
+    after = _read(expected[len(expected) - tail :])
+    middle = expected[head : len(expected) - tail], heard[head : len(heard) - tail]
+    in_digits = any(one.read != one.said for side in middle for one in side)
+    texts = _fewest(*middle) if in_digits else (_read(middle[0]), _read(middle[1]))
+    return " ".join([*before, *texts[0], *after]), " ".join([*before, *texts[1], *after])
+
+
+def _read(phrases: Sequence[Phrase]) -> list[str]:
+    return [word for phrase in phrases for word in phrase.read]
+
+
+def _said(phrases: Sequence[Phrase]) -> list[str]:
+    return [word for phrase in phrases for word in phrase.said]
+
+
+def _together(phrases: Sequence[Phrase], others: Sequence[Phrase]) -> list[Phrase]:
+    """Groups of digits that are one number in the other text, put together."""
+    whole = {one.read[0] for one in others if one.number and len(one.read[0]) >= SPLIT_DIGITS and one.read[0].isdigit()}
+    found = list(phrases)
+    if not whole:
+        return found
+    place = 0
+    while place < len(found):
+        digits, at = "", place
+        while at < len(found) and found[at].number and len(found[at].read) == 1 and found[at].read[0].isdigit():
+            digits, at = digits + found[at].read[0], at + 1
+            if digits in whole and at - place > 1 and not all(map(_is_amount, found[place:at])):
+                said = tuple(_said(found[place:at]))
+                found[place:at] = [Phrase(said, (digits,), number=True)]
+                break
+        place += 1
+    return found
+
+
+def _is_amount(phrase: Phrase) -> bool:
+    """500 and 1000 are more likely two amounts than parts of one number."""
+    return int(phrase.read[0]) >= 100 and int(phrase.read[0]) % 50 == 0
+
+
+def _same_ends(one: Sequence[Phrase], other: Sequence[Phrase]) -> tuple[int, int]:
+    """How many phrases are the same at the beginning, and how many at the end."""
+    most = min(len(one), len(other))
+    head = next((at for at in range(most) if one[at].read != other[at].read), most)
+    rest = most - head
+    tail = next((at for at in range(rest) if one[-1 - at].read != other[-1 - at].read), rest)
+    return head, tail
+
+
+def _edges(phrases: Sequence[Phrase]) -> list[list[Edge]]:
+    """From each place between said words: the ways on."""
+    edges: list[list[Edge]] = []
+    for phrase in phrases:
+        at = len(edges)
+        words: list[list[Edge]] = [[(at + step + 1, (word,))] for step, word in enumerate(phrase.said)]
+        if phrase.read != phrase.said:
+            words[0].insert(0, (at + len(phrase.said), phrase.read))
+        edges += words
+    return [*edges, []]
+
+
+def _fewest(expected: Sequence[Phrase], heard: Sequence[Phrase]) -> tuple[list[str], list[str]]:
+    mine, theirs = _edges(expected), _edges(heard)
+    if len(mine) * len(theirs) > _MOST_CELLS:
+        read, said = (_read(expected), _read(heard)), (_said(expected), _said(heard))
+        return read if distance.between(*read) <= distance.between(*said) else said
+    width = len(theirs)
+    costs = [float("inf")] * (len(mine) * width)
+    came: list[tuple[int, tuple[str, ...], tuple[str, ...]] | None] = [None] * len(costs)
+    costs[0] = 0
+    for i, ways in enumerate(mine):
+        for j, other_ways in enumerate(theirs):
+            cell = i * width + j
+            cost = costs[cell]
+            for i_after, words in ways:
+                for j_after, others in other_ways:
+                    apart = words != others and distance.between(words, others)
+                    to = i_after * width + j_after
+                    if cost + apart < costs[to]:
+                        costs[to], came[to] = cost + apart, (cell, words, others)
+                to = i_after * width + j
+                if cost + len(words) < costs[to]:
+                    costs[to], came[to] = cost + len(words), (cell, words, ())
+            for j_after, others in other_ways:
+                to = i * width + j_after
+                if cost + len(others) < costs[to]:
+                    costs[to], came[to] = cost + len(others), (cell, (), others)
+    texts: tuple[list[str], list[str]] = [], []
+    step = came[-1]
+    while step is not None:
+        cell, words, others = step
+        texts[0][:0], texts[1][:0] = words, others
+        step = came[cell]
+    return texts

@@ -1,0 +1,156 @@
+"""Devanagari words -> one spelling for all accepted spellings of a word: what script-neutral@2 compares. Pure.
+
+Two writers who heard the same word may both be right: हिन्दी and हिंदी, गये and गए, ज़रूरत and जरूरत. `fold` gives
+both the same text. It never touches what tells words apart: vowel signs and their length (में, मैं; दिन, दीन; कल,
+काल), consonants, whether a vowel is nasal at all (कहा, कहाँ), aspiration (बड़ा, बढ़ा).
+
+Where two words differ only by a mark that writers leave out, the mark cannot tell a mistake from a spelling: हँस and
+हंस (laugh, swan), राज़ and राज (secret, rule) cost nothing here and one in `indic`.
+
+ऑ in English words is also written आ or ओ, but हॉल and हाल are two words. So it is compared in pairs (`same_loan`), in
+words of three consonants and more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from types import MappingProxyType
+
+from training.text import hinglish
+from training.text.numbers import ascii_digits
+from training.text.scripts import align, letters, same_word
+from training.text.writing import indic, scripts
+
+# One line, one word: how it is folded, and its other accepted spellings that no rule covers.
+VARIANTS = """
+छह छः छ छे छै|रुपये रूपये|रुपया रूपया|शुरू शुरु|गुरु गुरू|जरूर जरुर|जरूरत जरुरत|जरूरी जरुरी|हिंदू हिंदु|अठारह अट्ठारह
+बिलकुल बिल्कुल|गरमी गर्मी|गरम गर्म|सरदी सर्दी|कुरसी कुर्सी|बरतन बर्तन|परदा पर्दा|उलटा उल्टा|उलटी उल्टी|सत्रह सतरह
+दोबारा दुबारा|दुकान दूकान|दुकानदार दूकानदार|इनकार इंकार|मोहल्ला मुहल्ला|मोहब्बत मुहब्बत|वापस वापिस|साहब साहिब
+बहन बहिन|संन्यास सन्यास|चिह्न चिन्ह|उज्ज्वल उज्जवल|भैया भइया|तैयार तय्यार|कौआ कौवा|हुआ हुवा|पच्चीस पचीस|ओम ॐ
+तनख्वाह तनखाह|अंतर्राष्ट्रीय अंतरराष्ट्रीय|दीवाली दिवाली|शाबाश शाबास|खर्च खरच|शर्म शरम|नर्म नरम|फुर्सत फुरसत|मर्जी मरजी
+""".replace("\n", "|")
+
+# English words in Devanagari, beside those of `hinglish`.
+ENGLISH = """
+doctor डॉक्टर डाक्टर डोक्टर|office ऑफिस आफिस ओफिस|college कॉलेज कालेज कोलेज|hospital हॉस्पिटल हास्पिटल होस्पिटल
+online ऑनलाइन आनलाइन|offline ऑफलाइन आफलाइन|offer ऑफर आफर|problem प्रॉब्लम प्राब्लम प्रोब्लम|product प्रोडक्ट प्राडक्ट
+bottle बॉटल बाटल बोटल|confirm कन्फर्म कनफर्म|complaint कंप्लेंट कंपलेंट|cancel कैंसिल कैंसल|recharge रिचार्ज रीचार्ज
+replace रिप्लेस रीप्लेस|return रिटर्न रीटर्न|receive रिसीव रीसीव|refund रिफंड रीफंड|tv टीवी टीव्ही|movie मूवी मूव्ही
+video वीडियो विडियो व्हिडिओ|whatsapp व्हाट्सएप व्हाट्सऐप वॉट्सऐप व्हॉट्सऐप व्हॉट्सएप वाट्सएप वॉट्सएप|september सितंबर
+address एड्रेस अड्रेस ऐड्रेस|account अकाउंट एकाउंट अकौंट|app ऐप एप|email ईमेल इमेल|message मैसेज मेसेज मेसेज
+battery बैटरी बैट्री|bank बैंक बंक
+delivery डिलीवरी डिलिवरी डेलिवरी डेलीवरी|verification वेरिफिकेशन वेरीफिकेशन|technician टेक्नीशियन टेक्निशियन
+""".replace("\n", "|")
+_NOT_ENGLISH = {"काल"}  # a word of Hindi and of Marathi; `hinglish` has it for कॉल
+
+_CONSONANT, _VOWEL, _SIGN = "\u0915-\u0939", "\u0905-\u0914", "\u093e-\u094c"
+_LOOKS_THE_SAME = {
+    "अा": "आ", "अो": "ओ", "अौ": "औ", "एे": "ऐ", "आॅ": "ऑ", "अॉ": "ऑ", "अॅ": "ॲ", "ऍ": "ॲ", "ाॅ": "ॉ", "ाे": "ो",
+    "ाै": "ौ", "ॆ": "े", "ॊ": "ो", "ऎ": "ए", "ऒ": "ओ", "ऽ": "", "\u093c": "", "ऩ": "न", "ँ": "ं",
+}  # fmt: skip
+_ALIKE = re.compile("|".join(sorted(_LOOKS_THE_SAME, key=len, reverse=True)))
+_RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), by)
+    for pattern, by in (
+        # the nasal that belongs to the next consonant; न् also before ट and च in English words, म् in सम्मेलन, संमेलन
+        ("ङ\u094d(?=[क-घ])|ञ\u094d(?=[च-झ])|ण\u094d(?=[ट-ढ])", "ं"),
+        ("न\u094d(?=[क-घच-झट-ढत-धसशफव])|म\u094d(?=[प-मव])", "ं"),
+        ("ॅ", "ै"),  # Marathi writes English a so
+        ("ॲ", "ऐ"),
+        (f"(?<=[{_CONSONANT}{_VOWEL}{_SIGN}])य(?=[ेी])", "\ue001"),  # गये, गए; गयी, गई
+        ("\ue001े", "ए"),
+        ("\ue001ी", "ई"),
+        (f"(?<=[{_SIGN}{_VOWEL}])ई(?=[{_CONSONANT}ए])", "इ"),  # मोबाईल, मोबाइल; आईए, आइए
+        (f"(?<=[{_SIGN}{_VOWEL}])ऊ(?=ं?[{_CONSONANT}])", "उ"),  # अकाऊंट, अकाउंट
+        ("(?<=र\u094d)(?:त\u094d(?=त)|द\u094d(?=ध)|म\u094d(?=म)|य\u094d(?=य)|व\u094d(?=व))", ""),  # अर्द्ध, अर्ध
+        ("त\u094dत\u094dव", "त\u094dव"),
+        (f"(?<=[{_CONSONANT}{_SIGN}\u0902\u094d])व\u094dह(?=[िी])", "व"),  # सर्व्हिस, सर्विस
+        ("ः(?=.)", ""),  # दुःख, दुख
+    )
+)
+_TOLD_APART_BY_VISARGA = frozenset({"अंतः", "नमः"})  # अंत and नम are other words
+_COLON = re.compile("(?<![\u0900-\u097f])(दु|नि|अंत|अन्त|प्रात|पुन|अध|मन|चतु|छ):(?=[\u0900-\u097f])")  # typed for visarga
+_MARATHI_ENDS = {"ि": "ी", "ु": "ू"}  # a last i or u is long in Marathi, whatever the word's older spelling
+_WITHOUT = re.compile("[ॉऑाआोओ]")
+_LONG_LOAN = 3  # consonants
+
+
+def text_of(text: str) -> str:
+    """`indic`, with the colons that were typed for a visarga."""
+    return indic(_COLON.sub(r"\1ः", text) if ":" in text else text)
+
+
+def key(text: str, language: str | None) -> str:
+    """Each word of `text` (as `text_of` leaves it) by its key: its spelling folded, in one script."""
+    return " ".join([_key(word, language or "") for word in text.split()])
+
+
+def agree(reference: str, hypothesis: str, language: str | None) -> tuple[str, str]:
+    """Both texts by their keys; a word that only changed script or spelling has the key of the reference's word."""
+    tongue = language or ""
+    expected, heard = reference.split(), hypothesis.split()
+    keys = [_key(word, tongue) for word in expected], [_key(word, tongue) for word in heard]
+    together = reference + hypothesis
+    if keys[0] != keys[1] and (len(scripts(together)) > 1 or "ॉ" in together or "ऑ" in together):
+        for here, there in align(expected, heard, keys, _same):
+            keys[1][there] = keys[0][here]
+    return " ".join(keys[0]), " ".join(keys[1])
+
+
+def _same(one: str, other: str) -> bool:
+    return same_word(one, other) or same_loan(one, other)
+
+
+def same_loan(one: str, other: str) -> bool:
+    """Whether one word has ऑ where the other has आ or ओ: डॉक्टर, डाक्टर. Never बॉल and बाल."""
+    if one.isascii() or other.isascii():
+        return False
+    one, other = fold(one), fold(other)
+    if len(one) != len(other) or _WITHOUT.sub("", one) != _WITHOUT.sub("", other):
+        return False
+    if sum("क" <= letter <= "ह" for letter in one) < _LONG_LOAN or one.endswith("कर") or other.endswith("कर"):
+        return False  # होकर (having been) is not हॉकर
+    signs, alone = {"ॉा", "ाॉ", "ॉो", "ोॉ"}, {"ऑआ", "आऑ", "ऑओ", "ओऑ"}
+    return all(a == b or a + b in signs or a + b in alone for a, b in zip(one, other, strict=True))
+
+
+@lru_cache(maxsize=65536)
+def fold(word: str, language: str = "") -> str:
+    """One spelling for all accepted spellings of a Devanagari word; other words as they are."""
+    if word.isascii():
+        return word
+    folded = _ALIKE.sub(lambda found: _LOOKS_THE_SAME[found[0]], word)
+    for pattern, by in _RULES:
+        folded = pattern.sub(by, folded)
+    if folded not in _TOLD_APART_BY_VISARGA:
+        folded = folded.removesuffix("ः")
+    if language == "mr" and folded[-1:] in _MARATHI_ENDS and sum("क" <= letter <= "ह" for letter in folded) > 1:
+        folded = folded[:-1] + _MARATHI_ENDS[folded[-1]]
+    return _VARIANTS.get(folded, folded) or word
+
+
+@lru_cache(maxsize=65536)
+def _key(word: str, language: str) -> str:
+    word = ascii_digits(word)
+    if language != "en" and word in _DEVANAGARI_OF:
+        word = _DEVANAGARI_OF[word]
+    folded = fold(word, language)
+    if folded in _ENGLISH_OF:
+        return _ENGLISH_OF[folded]
+    return folded if folded.isascii() else letters(folded)
+
+
+def _lines(table: str) -> Iterator[list[str]]:
+    yield from (entry.split() for entry in table.split("|") if entry)
+
+
+_VARIANTS: dict[str, str] = {}
+_VARIANTS.update({fold(indic(each)): fold(indic(first)) for first, *others in _lines(VARIANTS) for each in others})
+fold.cache_clear()
+_ENGLISH_OF = MappingProxyType(
+    {fold(indic(deva)): english for deva, english in hinglish.ENGLISH_OF.items() if deva not in _NOT_ENGLISH}
+    | {fold(indic(deva)): english for english, *spellings in _lines(ENGLISH) for deva in spellings}
+)
+_DEVANAGARI_OF = MappingProxyType({roman: indic(deva) for roman, deva in hinglish.DEVANAGARI_OF.items()})
