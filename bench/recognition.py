@@ -25,7 +25,8 @@ from faster_whisper import BatchedInferencePipeline, WhisperModel, decode_audio
 from faster_whisper.vad import get_speech_timestamps
 
 from bench import ratios
-from ml_backend.asr.engine import Request, Transcriber
+from ml_backend.asr.engine import Transcriber
+from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile, Transcript
 from ml_backend.asr.windows import RATE_HZ, find_speech, windows_of
 from ml_backend.audio import decoder_pool, decoding

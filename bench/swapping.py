@@ -21,6 +21,7 @@ from typing import Any
 
 from ml_backend import db
 from ml_backend.asr import engine
+from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile
 from ml_backend.audio import decoding
 from ml_backend.context import Context, open_context
@@ -42,7 +43,7 @@ def rows(*, quick: bool = False) -> Iterator[dict[str, Any]]:
         context = open_context(settings)
         versions = itertools.cycle([_version(context, Path(folder), name) for name in ("one", "two")])
         revision = registry.move_alias(context, next(versions), expected_revision=0, who="bench", why="first")
-        request = engine.Request(decoding.read_wav(engine.CHECK)[0], DecodingProfile(language="en", beam_size=1))
+        request = Request(decoding.read_wav(engine.CHECK)[0], DecodingProfile(language="en", beam_size=1))
         times: dict[str, list[float]] = {"peace": [], "control": [], "swaps": []}
         moved = 0
         with loaded_models.using(context):
@@ -77,7 +78,7 @@ def rows(*, quick: bool = False) -> Iterator[dict[str, Any]]:
     }
 
 
-def _ask(context: Context, request: engine.Request, ends_at: float, chance: random.Random) -> list[float]:
+def _ask(context: Context, request: Request, ends_at: float, chance: random.Random) -> list[float]:
     """One client: the seconds of each of its answers, from the moment it was due."""
     taken = []
     due = time.monotonic()

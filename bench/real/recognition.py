@@ -16,7 +16,8 @@ from rapidfuzz.distance import Levenshtein
 
 from bench.real import parts, voices
 from bench.real.voices import RATE_HZ, Prompt
-from ml_backend.asr.engine import Request, Transcriber
+from ml_backend.asr.engine import Transcriber
+from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile, Segment, Transcript
 from ml_backend.settings import Settings
 from training.text.numbers import in_digits

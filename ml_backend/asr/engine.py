@@ -14,7 +14,6 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ import numpy.typing as npt
 
 from ml_backend import amounts
 from ml_backend.asr import corrections
+from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile, Transcript
 from ml_backend.asr.windows import RATE_HZ
 from ml_backend.audio import decoding
@@ -37,19 +37,6 @@ if TYPE_CHECKING:
 CHECK = Path(__file__).parents[1] / "bundled" / "checks" / "speech.wav"
 SMALL_BYTES = 20_000_000  # in whatever type it is stored: the smallest published Whisper has 39 MB in int8
 _ROUND_S = 1800.0  # recordings pooled at once; bounds the memory of features and kept encoder outputs
-
-
-@dataclass(frozen=True)
-class Request:
-    """One recording: samples [channels, n] at 16 kHz, float32 in -1..1; `key` is the caller's own.
-
-    `speech` are the speech probabilities of each leg, where the caller has them (`voice`, for parts of a call).
-    """
-
-    samples: npt.NDArray[np.float32]
-    profile: DecodingProfile
-    key: str = ""
-    speech: tuple[npt.NDArray[np.float32], ...] = ()
 
 
 class Transcriber:

@@ -11,20 +11,17 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ml_backend import amounts
 from ml_backend.asr import guards, timing
+from ml_backend.asr.request import Request
 from ml_backend.asr.window_decoding import Decoded, Decoder, Encoded, Prompt, level_dbfs
 from ml_backend.asr.windows import Probabilities, Samples, Window, find_speech, halves, second_look, windows_of
 from ml_backend.errors import KaanError, PermanentError, RetryableError
 from ml_backend.models import manifest
-
-if TYPE_CHECKING:
-    from ml_backend.asr.engine import Request
 
 _SURE_LANGUAGE = 0.8  # below this the next window is heard too, up to _LANGUAGE_WINDOWS
 _LANGUAGE_WINDOWS = 3

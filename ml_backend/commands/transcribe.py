@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ml_backend import settings as settings_of
+from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import NO_TEXT, DecodingProfile, Transcript
 from ml_backend.errors import KaanError
 from ml_backend.labelling import decoding_profile
 from ml_backend.settings import Settings
 
 if TYPE_CHECKING:
-    from ml_backend.asr.engine import Request, Transcriber
+    from ml_backend.asr.engine import Transcriber
 
 app = typer.Typer(add_completion=False)
 
@@ -104,7 +105,7 @@ class _Ready:
 
 def _prepared(path: Path, profile: DecodingProfile, settings: Settings, transcriber: Transcriber) -> Heard | _Ready:
     """A file that is ready to be heard; one of many minutes is heard here and now, span by span."""
-    from ml_backend.asr import engine, long_audio
+    from ml_backend.asr import long_audio
     from ml_backend.audio import decoding as audio
     from ml_backend.audio import quality
     from ml_backend.audio import spans as pauses
@@ -123,7 +124,7 @@ def _prepared(path: Path, profile: DecodingProfile, settings: Settings, transcri
             samples, _ = audio.read_wav(wav)
     except KaanError as error:
         return _refused(str(path), error)
-    return _Ready(str(path), engine.Request(samples, profile, key=str(path)), decoded.duration_s, decoded.cut)
+    return _Ready(str(path), Request(samples, profile, key=str(path)), decoded.duration_s, decoded.cut)
 
 
 def _heard(path: str, answer: Transcript | KaanError, duration_s: float, *, cut: bool) -> Heard:

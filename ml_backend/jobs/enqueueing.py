@@ -9,19 +9,17 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend import tables
+from ml_backend.context import JobContext
 from ml_backend.db import Database
 from ml_backend.errors import InvalidInput
 from ml_backend.jobs.job_kinds import LIVE, JobKind
 from ml_backend.tables import jobs
-
-if TYPE_CHECKING:
-    from ml_backend.context import JobContext
 
 MAX_ARGUMENT_CHARS, MAX_ARGUMENT_IDS = 200, 1000
 

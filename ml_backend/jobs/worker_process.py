@@ -34,7 +34,7 @@ from ml_backend.jobs.job_kinds import JobKind
 from ml_backend.jobs.leases import Timing
 from ml_backend.jobs.runner import Runner, new_owner
 from ml_backend.settings import Settings
-from ml_backend.storage import object_store
+from ml_backend.storage import configured_store
 
 _log = log.get("worker")
 _serving: contextvars.ContextVar[_Service] = contextvars.ContextVar("serving")
@@ -89,7 +89,7 @@ class _Service:
 
     def _open(self) -> Context:
         """A child's own context; the parent has checked the schema."""
-        return Context(self.settings, Database(self.settings.database), object_store.open_store(self.settings))
+        return Context(self.settings, Database(self.settings.database), configured_store.open_store(self.settings))
 
     def seen(self) -> None:
         """Sign of life, every few seconds. Opens and closes its connection: the process may fork right after."""

@@ -1,4 +1,4 @@
-"""Objects. Two stores behind one door: a directory, or any S3 server through the minio client.
+"""What a store of objects does, and what both stores have in common.
 
 Objects are written whole or not at all, and never changed once written. Keys are validated here because S3
 accepts `..` and a directory must not.
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ml_backend.errors import InvalidInput, RetryableError
-from ml_backend.settings import Settings
 
 CHECKS = "kaan-check/"  # where the store itself is tried, in our own buckets; never an object of anybody
 
@@ -117,22 +116,3 @@ def valid_bucket(bucket: str) -> str:
             "bad-bucket-name", "The bucket name is not valid.", "Use 3 to 63 small letters, digits, `-` or `.`."
         )
     return bucket
-
-
-def open_store(settings: Settings) -> ObjectStore:
-    """The store the settings name. Opens no connection and creates nothing; `check()` does."""
-    if settings.objects == "s3://":
-        from ml_backend.storage.s3_store import S3Store
-
-        return S3Store(
-            settings.minio_endpoint,
-            access_key=settings.minio_access_key.get_secret_value(),
-            secret_key=settings.minio_secret_key.get_secret_value(),
-            secure=settings.minio_secure,
-            region=settings.minio_region,
-            ca_file=settings.ca_file,
-            min_free_mb=settings.min_free_disk_mb,
-        )
-    from ml_backend.storage.local_store import LocalStore
-
-    return LocalStore(Path(settings.objects), min_free_mb=settings.min_free_disk_mb)

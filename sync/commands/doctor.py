@@ -29,7 +29,7 @@ from ml_backend.jobs import transport
 from ml_backend.labelling.decoding_profile import decoding_of
 from ml_backend.serving import loaded_models
 from ml_backend.settings import Settings
-from ml_backend.storage import object_store
+from ml_backend.storage import configured_store
 from ml_backend.tables import predictions, projects
 from sync.annotations import differences
 from sync.exotel import account
@@ -87,7 +87,7 @@ def examine(found: Settings) -> Iterator[Finding]:
     """
     database, failed = Database(found.database), set[str]()
     try:
-        context = Context(found, database, object_store.open_store(found))
+        context = Context(found, database, configured_store.open_store(found))
         for world, look in (
             ("database", _database),
             ("redis", _redis),

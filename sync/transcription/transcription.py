@@ -18,8 +18,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from ml_backend import db
-from ml_backend.asr import engine, long_audio
+from ml_backend.asr import long_audio
 from ml_backend.asr.engine import Transcriber
+from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import Transcript
 from ml_backend.audio import decoding as audio
 from ml_backend.calls import ledger
@@ -55,7 +56,7 @@ class _Wanted:
     item: PooledItem
     recording: sa.Row[Any]
     profile: Profile
-    request: engine.Request
+    request: Request
 
 
 def transcribe_recordings(context: JobContext, items: list[PooledItem]) -> None:
@@ -124,7 +125,7 @@ def _hear(context: JobContext, transcriber: Transcriber, members: Sequence[_Memb
                 with _wav(context, str(recording.derived_key)) as wav:
                     samples = audio.read_wav(wav)[0]
                 wanted += [
-                    _Wanted(item, recording, profile, engine.Request(samples, profile.decoding, key=str(recording.id)))
+                    _Wanted(item, recording, profile, Request(samples, profile.decoding, key=str(recording.id)))
                     for profile in missing
                 ]
             heard.add(item.job_id)
@@ -148,7 +149,7 @@ def shadow_recording(context: JobContext, recording_id: int) -> None:
     with loaded_models.using(context, route.shadow) as transcriber:
         for profile in _missing(context, recording, transcriber.model_version):
             with _wav(context, str(recording.derived_key)) as wav:
-                request = engine.Request(audio.read_wav(wav)[0], profile.decoding, key=str(recording.id))
+                request = Request(audio.read_wav(wav)[0], profile.decoding, key=str(recording.id))
             [answer] = transcriber.transcribe([request])
             if isinstance(answer, KaanError):
                 raise answer

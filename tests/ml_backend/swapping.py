@@ -13,6 +13,7 @@ import time
 
 from ml_backend import context
 from ml_backend.asr import engine
+from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile
 from ml_backend.audio import decoding
 from ml_backend.serving import loaded_models
@@ -22,7 +23,7 @@ from ml_backend.settings import Settings
 def main(folder: str, rate: float) -> None:
     settings = Settings(_env_file=None, data_dir=folder, asr_device="cpu", asr_threads=1)
     opened = context.open_context(settings)
-    request = engine.Request(decoding.read_wav(engine.CHECK)[0], DecodingProfile(language="en", beam_size=1))
+    request = Request(decoding.read_wav(engine.CHECK)[0], DecodingProfile(language="en", beam_size=1))
     with loaded_models.using(opened):
         sys.stdout.write('"ready"\n')
         sys.stdout.flush()

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from bench.real import parts, recognition, voices
-from ml_backend.asr.engine import Request, Transcriber
+from ml_backend.asr.engine import Transcriber
+from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import NO_TEXT, DecodingProfile
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]

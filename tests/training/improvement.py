@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml_backend.asr.engine import Request, Transcriber
+from ml_backend.asr.engine import Transcriber
+from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile, Transcript
 from ml_backend.context import Context
 from ml_backend.models import registry

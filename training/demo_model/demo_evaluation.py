@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from ml_backend import settings
-from ml_backend.asr.engine import Request, Transcriber
+from ml_backend.asr.engine import Transcriber
+from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile, Transcript
 from ml_backend.audio import decoding
 from training.demo_model import corpus, demo_script, synthesis, voices

@@ -21,7 +21,8 @@ import sqlalchemy as sa
 
 from ml_backend.asr import corrections
 from ml_backend.asr.corrections import fold
-from ml_backend.asr.engine import Request, Transcriber
+from ml_backend.asr.engine import Transcriber
+from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile, Transcript
 from ml_backend.audio import decoding
 from ml_backend.context import Context

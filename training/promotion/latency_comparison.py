@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
-from ml_backend.asr.engine import Request, Transcriber
+from ml_backend.asr.engine import Transcriber
+from ml_backend.asr.request import Request
 from ml_backend.context import Context
 from ml_backend.jobs import devices
 from ml_backend.models import registry

@@ -14,7 +14,7 @@ from ml_backend.api.app import create_app, load_plugin
 from ml_backend.context import Context
 from ml_backend.db import Database
 from ml_backend.settings import Settings
-from ml_backend.storage import object_store
+from ml_backend.storage import configured_store
 from tests.ml_backend.api.serving import OPERATE, PASSWORD, SECRET, TOKEN, USER, Serving
 
 
@@ -47,7 +47,7 @@ def serve(tmp_path: Path, empty_database: Path) -> Iterator[Callable[..., Servin
         settings = Settings(_env_file=None, **values)
         if not settings.database_url:
             shutil.copy(empty_database, tmp_path / "kaan.db")
-        context = Context(settings, Database(settings.database), object_store.open_store(settings))
+        context = Context(settings, Database(settings.database), configured_store.open_store(settings))
         opened.append(context.db)
         return Serving(create_app(settings, plugin or load_plugin("model:SpeechModel"), context=context), context)
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from ml_backend.asr import engine, guards, timing, window_decoding
-from ml_backend.asr.engine import Request, Transcriber
+from ml_backend.asr.engine import Transcriber
+from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile, Transcript
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError
 from ml_backend.models import manifest

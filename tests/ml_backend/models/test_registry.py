@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from ml_backend import tables
 from ml_backend.asr import engine
+from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
@@ -154,6 +155,6 @@ def test_the_bundled_model_answers_silence_with_silence():
     from ml_backend.settings import Settings
 
     transcriber = engine.Transcriber.load(registry.BUNDLED, settings=Settings(_env_file=None, asr_device="cpu"))
-    quiet = [engine.Request(np.zeros((1, 16000 * 8), np.float32), DecodingProfile())]
-    quiet += [engine.Request(sounds.music(10, seed=seed)[None], DecodingProfile()) for seed in range(4)]
+    quiet = [Request(np.zeros((1, 16000 * 8), np.float32), DecodingProfile())]
+    quiet += [Request(sounds.music(10, seed=seed)[None], DecodingProfile()) for seed in range(4)]
     assert [answer.text for answer in transcriber.transcribe(quiet)] == [""] * 5

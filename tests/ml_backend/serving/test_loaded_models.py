@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from ml_backend import db, tables
 from ml_backend.asr import engine
+from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile, Segment
 from ml_backend.context import Context, open_context
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
@@ -26,7 +27,7 @@ from tests.ml_backend import swaps
 from tests.patience import until
 
 ROOT = Path(__file__).parents[3]
-REQUEST = engine.Request(sounds.speech("hello, where is my order")[None], DecodingProfile(language="en"))
+REQUEST = Request(sounds.speech("hello, where is my order")[None], DecodingProfile(language="en"))
 
 
 def version_of(context: Context, folder: Path, *, seed: int) -> registry.Version:
@@ -223,7 +224,7 @@ def test_a_version_that_hears_words_in_silence_is_not_served(
     assert serves(here) == one.version
     real = engine.Transcriber.transcribe
 
-    def inventing(self: engine.Transcriber, requests: list[engine.Request]) -> list[object]:
+    def inventing(self: engine.Transcriber, requests: list[Request]) -> list[object]:
         answers = real(self, requests)
         if self.model_version == two.version and not requests[-1].samples.any():
             answers[-1] = dataclasses.replace(answers[-1], segments=(Segment(0.0, 1.0, "thank you"),))

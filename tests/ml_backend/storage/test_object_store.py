@@ -22,7 +22,7 @@ from minio import Minio
 
 from ml_backend.errors import ConfigurationError, InvalidInput, KaanError, PermanentError, RetryableError
 from ml_backend.settings import Settings
-from ml_backend.storage import object_store
+from ml_backend.storage import configured_store, object_store
 from ml_backend.storage.local_store import LocalStore
 from ml_backend.storage.s3_store import S3Store
 from tests.servers import swift
@@ -190,10 +190,10 @@ class TestLocalStore:
         assert caught.value.code == "object-exists"
 
     def test_the_settings_choose_the_store(self, tmp_path):
-        local = object_store.open_store(Settings(_env_file=None, data_dir=tmp_path))
+        local = configured_store.open_store(Settings(_env_file=None, data_dir=tmp_path))
         assert isinstance(local, LocalStore)
         assert local.root == tmp_path / "objects"
-        remote = object_store.open_store(
+        remote = configured_store.open_store(
             Settings(
                 _env_file=None, data_dir=tmp_path, object_store="s3://", minio_endpoint="s3.example:9000",
                 minio_access_key="calls", minio_secret_key="0dd-sec2et-of-s3",

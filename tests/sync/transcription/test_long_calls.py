@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ml_backend import tables
-from ml_backend.asr import engine
+from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile, Transcript
 from ml_backend.audio import decoding
 from ml_backend.jobs import failpoints, job_kinds
@@ -50,7 +50,7 @@ def heard(service: Offline) -> Transcript | None:
 def in_one_go(service: Offline, recording: Any) -> Transcript:
     path = service.context.store.open_local("kaan-audio", recording.derived_key)
     assert path is not None
-    request = engine.Request(decoding.read_wav(path)[0], DecodingProfile(language="hi"))
+    request = Request(decoding.read_wav(path)[0], DecodingProfile(language="hi"))
     with loaded_models.using(service.context) as transcriber:
         [answer] = transcriber.transcribe([request])
     assert isinstance(answer, Transcript)

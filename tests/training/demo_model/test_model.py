@@ -68,7 +68,7 @@ def test_the_demonstration_calls_are_heard_with_at_most_fifteen_percent_of_the_w
 
 
 def test_calls_without_speech_stay_empty(engine, demo_clips):
-    from ml_backend.asr.engine import Request
+    from ml_backend.asr.request import Request
     from ml_backend.asr.transcript import DecodingProfile
 
     silent = [clip for clip in demo_clips if not clip.text]

@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 from ml_backend import cli
-from ml_backend.asr.engine import Request, Transcriber
+from ml_backend.asr.engine import Transcriber
+from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile
 from ml_backend.context import Context
 from ml_backend.errors import PermanentError
