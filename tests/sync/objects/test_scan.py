@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[3]
 # A scan that kills itself at the n-th page it has written down.
 KILLED = """
 import os, signal, sys
-from ml_backend import failpoints
+from ml_backend.jobs import failpoints
 from ml_backend.context import open_context
 from ml_backend.settings import Settings
 from sync.objects import scan
