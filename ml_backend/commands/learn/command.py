@@ -336,7 +336,7 @@ def _stop_like_ctrl_c() -> None:
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the first is ignored in a shell's background
         signal.signal(number, stop)
 
 
