@@ -151,7 +151,9 @@ def test_with_too_few_calls_nothing_is_told_and_it_says_how_many_are_missing(tmp
 def test_no_race_is_run_where_it_changes_nothing(gate, tmp_path, monkeypatch):
     """Minutes of processor time, and the answer is no already: nothing can be told, or it is not better."""
     raced = []
-    monkeypatch.setattr(judgements.pace, "compare", lambda *given, **named: raced.append(given[2].version))
+    monkeypatch.setattr(
+        judgements.latency_comparison, "compare", lambda *given, **named: raced.append(given[2].version)
+    )
     few = gate_of(tmp_path / "few", calls=5)
     assert outcome(few.try_("good", Ear(wrong=0.08))) == "cannot-tell"
     gate.try_("same", Ear(wrong=0.17))
@@ -328,7 +330,7 @@ def test_the_champion_is_scored_anew_where_the_test_set_is_another(gate, tmp_pat
     candidates.heard(gate.context, good, newer, Ear(0.05))
     asked = []
     monkeypatch.setattr(
-        judgements.evaluation.listening, "listen", lambda *a, **k: asked.append(1) or pytest.fail("heard anew")
+        judgements.evaluation.test_transcription, "listen", lambda *a, **k: asked.append(1) or pytest.fail("heard anew")
     )
     with pytest.raises(KaanError):  # the made-up champion cannot be loaded: it was asked to listen
         gate.promote(good)

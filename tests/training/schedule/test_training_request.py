@@ -195,7 +195,7 @@ def test_a_device_that_is_taken_is_asked_for_again_as_long_as_it_takes(context, 
         with devices.held(context, devices.here("auto"), "an evaluation"):
             raise AssertionError("two at once")
 
-    monkeypatch.setattr(training_request.runs, "execute", listens)
+    monkeypatch.setattr(training_request.execution, "execute", listens)
     monkeypatch.setattr(training_request, "_version", lambda context, row: registry.champion(context))
     monkeypatch.setattr(training_request.promotion, "newest_test_set", lambda context: 1)
     monkeypatch.setattr(training_request.judgements, "judge", listens)
