@@ -14,7 +14,7 @@ from ml_backend.asr.transcript import DecodingProfile
 class Request:
     """One recording: samples [channels, n] at 16 kHz, float32 in -1..1; `key` is the caller's own.
 
-    `speech` are the speech probabilities of each leg, where the caller has them (`voice`, for parts of a call).
+    `speech` are the speech probabilities of each leg where the caller has them (parts of a call: `voice_activity`).
     """
 
     samples: npt.NDArray[np.float32]

@@ -4,7 +4,7 @@ Recordings come from strangers, and FFmpeg's demuxers read playlists, open neigh
 process that decodes gets its input and output already open, gives up the right to open any further file before the
 first byte is read, names the few formats it accepts, and bounds processor time, memory, file size and duration. It
 can start nothing, and neither read nor signal the process it works for, not even with that one's user and rights.
-`audio_child` starts this file as a plain script (`python -I decoder.py --serve N ROOT`); of ours it imports
+`decoder_pool` starts this file as a plain script (`python -I FILE --serve N ROOT`); of ours it imports
 `containers` only.
 """
 

@@ -1,8 +1,8 @@
 """Recording bytes -> one seekable 16 kHz PCM WAV, one channel per leg. The one door to audio decoding.
 
-Decoding happens in a child process (`audio_child`, and `decoder` for why) under a wall clock; here are its limits, its
-result and the translation of everything that can go wrong into states a person understands. A file that ends before its
-header says is not an error: `Decoded.cut` is true, and whoever asked makes a state of it.
+Decoding happens in a child process (`decoder_pool`; `decoder_process` says why) under a wall clock. Here are its
+limits, its result, and the translation of everything that can go wrong into states a person understands. A file that
+ends before its header says is not an error: `Decoded.cut` is true, and whoever asked makes a state of it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Recording -> the project that takes it: the first attached one whose routing rule (`labelling.rules`) accepts it.
+"""Recording -> the project that takes it: the first attached one whose routing rule (`project_rules`) accepts it.
 
 A rule on language cannot be answered before somebody or some model has said which language it is. Such a recording is
 `undecided`: it waits for its first transcription, instead of going to the next project in line.

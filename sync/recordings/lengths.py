@@ -4,7 +4,7 @@ Three witnesses, because each of them is silent sometimes: an MP3 without a fram
 decoder stops at damage without an error, and the provider names no length for some calls. Damage at the very end is
 believed to be nothing (a tag, a stuffed byte) where one of them confirms the length.
 
-Tolerances. Against the header: two frames (the decoder's, see `decoder`). Against the call: 3 s or 2 %, whichever is
+Tolerances. Against the header: two frames (see `decoder_process`). Against the call: 3 s or 2 %, whichever is
 more, because providers count whole seconds and begin to record a moment after both sides are connected. A recording may
 be longer than the conversation: greetings and waiting are recorded too. A call with several recordings has no length
 any one of them could be held to.
