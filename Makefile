@@ -6,7 +6,7 @@ RUN = PYTHONPATH=$(CURDIR) .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := check
-.PHONY: check demo learn test smoke faults faults-full bench real gpu audit lint format lock environment environment-demo environment-training help
+.PHONY: check demo learn test smoke faults faults-full bench real gpu audit docs lint format lock environment environment-demo environment-training help
 
 check: lint test          ## lint, types, borders and all tests (the default)
 
@@ -53,7 +53,10 @@ audit:                    ## known vulnerabilities of every pinned package, wher
 real: environment         ## whisper-base and people's voices, fetched once; writes bench/real.json (15 CPU minutes)
 	@$(RUN) -m bench.real $(ARGS)
 
-lint: environment         ## ruff, mypy, import borders
+docs: environment         ## the documents as a site, build/site/index.html: a broken link or an orphan page fails
+	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
+
+lint: environment docs    ## ruff, mypy, import borders, and the documents
 	@.venv/bin/python -m ruff check .
 	@.venv/bin/python -m ruff format --check .
 	@.venv/bin/python -m mypy

@@ -1,0 +1,38 @@
+"""docs/ -> the site's navigation. A hook of MkDocs.
+
+A section is a folder. Its `index.md` links every page of the folder, and that order is the order of the navigation.
+A page that its index does not link is an orphan: MkDocs reports that the navigation lacks it, and `--strict` fails.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import Files
+
+SECTIONS = {
+    "tutorials": "Tutorials",
+    "how-to": "How-to",
+    "annotators": "Annotators",
+    "operate": "Operate",
+    "reference": "Reference",
+    "explanation": "Explanation",
+}
+LINK = re.compile(r"\]\(([^)#:\s]+\.md)(?:#[^)]*)?\)")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Set the navigation from what each section's index links."""
+    nav: list[Any] = [{"Home": "index.md"}]
+    for folder, title in SECTIONS.items():
+        index = files.get_file_from_path(f"{folder}/index.md")
+        if index is None:
+            continue
+        linked = (posixpath.normpath(posixpath.join(folder, link)) for link in LINK.findall(index.content_string))
+        pages = [page for page in dict.fromkeys(linked) if page.startswith(folder + "/") and page != index.src_uri]
+        nav.append({title: [index.src_uri, *pages]})
+    config.nav = nav
+    return files
