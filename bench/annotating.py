@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from bench.servers import ROOT, environment, serving
 from ml_backend import db, tables
 from ml_backend.context import JobContext, open_context
-from ml_backend.labelling import configs
+from ml_backend.labelling import labelconfig
 from ml_backend.settings import Settings
 from sync.annotations import differences
 from sync.projects import annotation_comparison, attachment
@@ -129,7 +129,7 @@ def full_comparison(*, quick: bool) -> dict[str, Any]:
         )  # fmt: skip
         db.upgrade(settings.database)
         context = open_context(settings)
-        project_id = attachment.create(context, config=configs.read("original"), title="bench")
+        project_id = attachment.create(context, config=labelconfig.read("original"), title="bench")
         project = context.db.row(tables.projects, project_id)
         for each in range(number):
             task_id = studio.add_task(project.ls_project_id, {"audio": f"ftp://nowhere/{each}.wav"})

@@ -96,7 +96,7 @@ def _speeds(ours: Callable[[], float], standard: Callable[[], float], rounds: in
 def _model() -> Any:
     from transformers import WhisperConfig, WhisperForConditionalGeneration
 
-    from training.trainers.asr.short_windows import accept_short_windows
+    from training.trainers.asr.weights import accept_short_windows
 
     return accept_short_windows(WhisperForConditionalGeneration(WhisperConfig(attn_implementation="sdpa"))).train()
 

@@ -19,7 +19,7 @@ from dotenv.parser import parse_stream
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from ml_backend import setting_names, setting_values
+from ml_backend import setting_values
 from ml_backend.errors import ConfigurationError
 from ml_backend.setting_values import MIN_SECRET_CHARS as MIN_SECRET_CHARS
 
@@ -381,11 +381,11 @@ def load(**overrides: Any) -> Settings:
     written, mistakes = _read(Path(file)) if file else ({}, [])
     if mistakes:
         overrides["_env_file"] = None  # it holds nothing that can be read
-    known = [*_names(), *setting_names.COMPOSE]
-    slips = [f"{n} is not a setting; did you mean {k}?" for n, k in setting_names.misspelt(os.environ, _names())]
-    strays = setting_names.misspelt(written, known, our_file=True)
+    known = [*_names(), *setting_values.COMPOSE]
+    slips = [f"{n} is not a setting; did you mean {k}?" for n, k in setting_values.misspelt(os.environ, _names())]
+    strays = setting_values.misspelt(written, known, our_file=True)
     mistakes += [*slips, *(f"{n} in {Path(file).name} is not a setting; did you mean {k}?" for n, k in strays)]
-    secrets, unread = setting_names.from_files(
+    secrets, unread = setting_values.from_files(
         secret_names(), {name.upper(): value for name, value in os.environ.items()}, written
     )
     mistakes += unread
@@ -421,7 +421,7 @@ def _made(given: dict[str, Any]) -> tuple[Settings | None, list[str]]:
 def use_file(path: Path) -> None:
     """Settings of this file count as environment, for this process and those it starts; the environment goes first."""
     written, mistakes = _read(path)
-    strays = setting_names.misspelt(written, [*_names(), *setting_names.COMPOSE], our_file=True)
+    strays = setting_values.misspelt(written, [*_names(), *setting_values.COMPOSE], our_file=True)
     mistakes += [f"{name} is not a setting; did you mean {nearest}?" for name, nearest in strays]
     if mistakes:
         raise ConfigurationError("bad-settings", f"In {path}:\n  - " + "\n  - ".join(mistakes), "Correct the file.")
@@ -438,7 +438,7 @@ def secret_names() -> list[str]:
 
 def environment_with(prefix: str, chosen: Settings) -> dict[str, str]:
     """The environment with no settings but those that begin so: for a program that needs no secret of ours."""
-    ours = {*_names(), *setting_names.COMPOSE}
+    ours = {*_names(), *setting_values.COMPOSE}
     others = {name: value for name, value in os.environ.items() if name.upper().removesuffix("_FILE") not in ours}
     kept = (name for name in Settings.model_fields if name.startswith(prefix))
     return others | {name.upper(): str(getattr(chosen, name)) for name in kept}

@@ -17,8 +17,7 @@ import numpy.typing as npt
 from ml_backend.asr.engine import Transcriber
 from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile, Segment, Transcript, Word
-from ml_backend.asr.voice_activity import Voice
-from ml_backend.asr.windows import Probabilities
+from ml_backend.asr.windows import Probabilities, Voice
 from ml_backend.audio import decoding
 from ml_backend.errors import KaanError
 

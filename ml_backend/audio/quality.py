@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.audio import decoding, snr
+from ml_backend.audio import decoding
 
 FRAME_S = 0.02
 _ABOVE_FLOOR_DB = 4.0
@@ -191,7 +191,7 @@ def _parts(
     power = float(powers[speech if spoken else slice(None)].mean()) if powers.size else _FLOOR
     found = {
         "duration_s": leg.samples / rate_hz,
-        "snr_db": snr.LEAST_DB,
+        "snr_db": LEAST_DB,
         "level_dbfs": _db(power),
         "noise_dbfs": _db(floor),
         "bandwidth_hz": 0.0,
@@ -203,7 +203,7 @@ def _parts(
     if spoken:
         near = np.convolve(speech, np.ones(2 * _NEAR_FRAMES + 1), "same") > 0
         around = frames(_some(near & (powers > 10 * _FLOOR))).astype(np.float32)
-        found["snr_db"] = snr.estimate_db(power, floor, around)
+        found["snr_db"] = estimate_db(power, floor, around)
         found["bandwidth_hz"] = min(_bandwidth_hz(frames(_some(speech)), rate_hz), source_rate_hz / 2)
         found["rate_use"] = found["bandwidth_hz"] / (source_rate_hz / 2)
         found["score"] = _score(found)
@@ -236,3 +236,29 @@ def _bandwidth_hz(frames: Block, rate_hz: int) -> float:
 
 def _db(power: float) -> float:
     return float(10 * np.log10(max(power, _FLOOR)))
+
+
+LEAST_DB, MOST_DB = -10.0, 60.0
+_WADA_BELOW_DB, _ENERGY_ABOVE_DB = 12.0, 17.0
+_WADA_DB = np.arange(-10.0, 22.0, 2.0)
+_WADA = (
+    0.4120, 0.4146, 0.4197, 0.4281, 0.4415, 0.4612, 0.4881, 0.5229,
+    0.5651, 0.6136, 0.6670, 0.7236, 0.7823, 0.8412, 0.8993, 0.9552,
+)  # fmt: skip
+_SMALLEST = 0.5  # of a 16-bit step: what a sample of 0 may have been
+
+
+def estimate_db(speech_power: float, floor_power: float, samples: npt.NDArray[np.float32]) -> float:
+    """The ratio in -10..60 dB. `samples` are those of the speech and the short pauses in it, in 16-bit steps."""
+    energy_db = 10 * float(np.log10(max(speech_power - floor_power, 1e-12) / max(floor_power, 1e-12)))
+    share = (energy_db - _WADA_BELOW_DB) / (_ENERGY_ABOVE_DB - _WADA_BELOW_DB)
+    if share >= 1 or not samples.size:
+        return min(MOST_DB, max(LEAST_DB, energy_db))
+    share = max(0.0, share)
+    return min(MOST_DB, max(LEAST_DB, share * energy_db + (1 - share) * _wada_db(samples)))
+
+
+def _wada_db(samples: npt.NDArray[np.float32]) -> float:
+    amplitudes = np.maximum(np.abs(samples), np.float32(_SMALLEST))
+    statistic = np.log(amplitudes.mean(dtype=np.float64)) - np.log(amplitudes).mean(dtype=np.float64)
+    return float(np.interp(statistic, _WADA, _WADA_DB))

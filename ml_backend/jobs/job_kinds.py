@@ -39,13 +39,13 @@ COMPARE_ANNOTATIONS = JobKind(
 )
 READ_ANNOTATION = JobKind("read-annotation", "sync.annotations.annotation_events.read_annotation", "sync", 120)
 INGEST_RECORDING = JobKind("ingest-recording", "sync.recordings.ingest.ingest_recording", "sync", 1800)
-LEARN_LEGS = JobKind("learn-legs", "sync.exotel.company_numbers.learn_legs", "sync", 600, priority=BULK)
+LEARN_LEGS = JobKind("learn-legs", "sync.exotel.callbacks.learn_legs", "sync", 600, priority=BULK)
 STORE_SPOOLED = JobKind("store-spooled", "sync.recordings.originals.store_spooled", "sync", 3600)
 VERIFY_OBJECTS = JobKind("verify-objects", "sync.recordings.verification.verify_objects", "sync", 3600, priority=BULK)
 TRANSCRIBE_RECORDING = JobKind(
     "transcribe-recording", "sync.transcription.transcription.transcribe_recordings", "transcribe", 1800, pooled=True
 )
-CHECK_WEEKLY = JobKind("check-weekly", "training.schedule.weekly.check_weekly", "sync", 300)
+CHECK_WEEKLY = JobKind("check-weekly", "training.schedule.threshold.check_weekly", "sync", 300)
 WATCH_EXPERIMENTS = JobKind(
     "watch-experiments", "training.experiments.experiment_watch.watch_experiments", "sync", 600, priority=BULK
 )
@@ -65,7 +65,7 @@ REDRAFT_PROJECT = JobKind("redraft-project", "sync.projects.redrafting.redraft_p
 SCAN_BUCKET = JobKind("scan-bucket", "sync.objects.scan.scan_bucket", "sync", 1800, priority=BULK)
 FEED_RATINGS = JobKind("feed-ratings", "sync.tasks.ratings.feed_ratings", "sync", 600, priority=BULK)
 SAMPLE_TASK = JobKind("sample-task", "training.samples.sampling.sample_task", "sync", 300, priority=BULK)
-SAMPLE_PROJECT = JobKind("sample-project", "training.samples.resampling.sample_project", "sync", 900, priority=BULK)
+SAMPLE_PROJECT = JobKind("sample-project", "training.samples.sampling.sample_project", "sync", 900, priority=BULK)
 CLOSE_INSTRUCTIONS = JobKind(
     "close-instructions", "sync.label_studio.streams.close_instructions", "sync", 120, priority=BULK
 )

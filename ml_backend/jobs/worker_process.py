@@ -29,7 +29,7 @@ from ml_backend import log, tables
 from ml_backend.context import Context
 from ml_backend.db import Database
 from ml_backend.errors import KaanError, RetryableError
-from ml_backend.jobs import job_kinds, leases, messages, processes, refusals, transport
+from ml_backend.jobs import job_kinds, leases, messages, processes, transport
 from ml_backend.jobs.job_kinds import JobKind
 from ml_backend.jobs.leases import Timing
 from ml_backend.jobs.runner import Runner, new_owner
@@ -103,7 +103,7 @@ class _Service:
         """A message that is not ours was removed: whoever wrote it can write to Redis."""
         _log.error("a message that is not ours was removed from Redis", queue=self.queue, reason=why)
         with self.database() as database, database.transaction() as connection:
-            refusals.count(connection, self.queue)
+            messages.count(connection, self.queue)
 
     def stopping(self) -> None:
         """Say that we were asked to stop, so that a job cut off by it is not blamed."""

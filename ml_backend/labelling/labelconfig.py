@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import resources
 from types import MappingProxyType
 from xml.parsers import expat
 
 from ml_backend import amounts
+from ml_backend.errors import ConfigurationError
 from ml_backend.labelling.controls import LANGUAGES, SCRIPTS, Check, Choices, Controls, Labels, Text
 
 MAX_CONFIG_CHARS = 1_000_000
@@ -263,3 +266,32 @@ def _spoken_key(elements: list[_Element], audio: str) -> str | None:
     judged = any(e.tag in ("choices", "rating") and audio in _targets(e) for e in elements)
     shown = (_data_key(e) for e in elements if e.tag in ("text", "hypertext") and e.get("name"))
     return next((key for key in shown if key), None) if judged else None
+
+
+NAMES = ("original", "calls", "tts")
+RATINGS = ("tts",)  # where people rate a voice; in the others they write what they hear
+
+
+def read(name: str) -> str:
+    """The XML of a ready-made config; another name is a mistake, and the error lists the known ones."""
+    if name not in NAMES:
+        raise ConfigurationError(
+            "labelling-config-unknown",
+            f"There is no labelling config named {name!r}.",
+            f"Use one of: {', '.join(NAMES)}, or the path of an XML file.",
+        )
+    return _configs_read(f"{name}.xml")
+
+
+def instructions(config: str) -> str:
+    """HTML for a project's expert instruction; what only the `calls` config has is left out for every other config."""
+    if parse(config).rates:
+        return _configs_read("instructions_tts.html")
+    page = _configs_read("instructions.html")
+    if config == read("calls"):
+        return re.sub(r"[ \t]*<!-- (calls only|end) -->\n", "", page)
+    return re.sub(r"[ \t]*<!-- calls only -->\n.*?<!-- end -->\n", "", page, flags=re.DOTALL)
+
+
+def _configs_read(file_name: str) -> str:
+    return resources.files(__package__).joinpath(file_name).read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
 from ml_backend.jobs import enqueueing, job_kinds
-from ml_backend.labelling import configs, project_rules
+from ml_backend.labelling import labelconfig, project_rules
 from ml_backend.tables import projects, recordings, tasks
 from sync.drafts.decoding_choice import problems_of
 from sync.projects import attachment
@@ -48,7 +48,7 @@ def create(
     Example: python -m ml_backend project create --config calls --title "Support calls"
     """
     context = _open()
-    name = Path(config).stem if config not in configs.NAMES else config
+    name = Path(config).stem if config not in labelconfig.NAMES else config
     row_id = attachment.create(
         context, config=_config(config), title=title or f"{TITLE} {name}", extra_params=_params(extra_params)
     )
@@ -292,8 +292,8 @@ def _attached(context: Context, ls_project_id: int) -> sa.Row[Any]:
 
 
 def _config(name: str) -> str:
-    if name in configs.NAMES or not Path(name).is_file():
-        return configs.read(name)
+    if name in labelconfig.NAMES or not Path(name).is_file():
+        return labelconfig.read(name)
     return Path(name).read_text(encoding="utf-8")
 
 

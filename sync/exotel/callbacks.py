@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from ml_backend import db
+import sqlalchemy as sa
+
+from ml_backend import db, log
 from ml_backend.calls import events as callevents
 from ml_backend.calls import ledger, pseudonyms
 from ml_backend.context import JobContext
 from ml_backend.errors import InvalidInput
-from ml_backend.tables import events
+from ml_backend.labelling import agent_channel
+from ml_backend.tables import company_numbers, events
 from ml_backend.views import ledger_balance
 from sync.privacy import raw_events
 
@@ -38,3 +41,17 @@ def read_call_event(context: JobContext, event_id: int) -> None:
         elif raw_events.is_old(context, event):
             values |= {"body": b"", "query": None}
         db.update(connection, events, event_id, **values)
+
+
+_log = log.get("company-numbers")
+
+
+def learn_legs(context: JobContext) -> None:
+    """Company numbers -> the leg their agents speak on, where annotators have shown it. Safe to repeat."""
+    unknown = sa.select(company_numbers.c.pseudonym).where(company_numbers.c.agent_channel.is_(None))
+    for row in context.db.rows(unknown.order_by(company_numbers.c.id)):
+        with context.db.transaction() as connection:
+            channel = agent_channel.learnt(connection, row.pseudonym)
+            if channel is not None:
+                agent_channel.set_agent_channel(connection, row.pseudonym, channel)
+                _log.info("learnt which leg is the agent", company_number=row.pseudonym, channel=channel)

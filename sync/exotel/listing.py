@@ -22,7 +22,7 @@ from ml_backend.errors import ConfigurationError, InvalidInput, RetryableError
 from ml_backend.jobs import failpoints, job_kinds
 from ml_backend.jobs.runner import new_owner
 from ml_backend.settings import Settings
-from sync.exotel import checkpoints, overdue, rate_limiter, stops
+from sync.exotel import checkpoints, lookups, rate_limiter, stops
 from sync.exotel import client as exotel
 from sync.exotel.listed_rows import Kept, created, keep
 
@@ -62,7 +62,7 @@ class Walk:
 
 def reconcile_calls(context: JobContext, hours: int) -> None:
     """The last `hours` of Exotel's listing -> the ledger. Nothing without an account, or while its key is refused."""
-    overdue.take_up(context)
+    lookups.take_up(context)
     if not exotel.is_set(context.settings) or stops.until(context):
         return
     now = tables.now()

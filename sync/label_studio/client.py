@@ -21,7 +21,6 @@ import httpx
 from ml_backend import amounts
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, PermanentError
-from sync.label_studio import queries
 from sync.label_studio.tokens import TokenAuth
 from sync.outbound import http
 
@@ -103,16 +102,14 @@ class LabelStudioClient:
         while we read do not make us skip others.
         """
         if ids is not None:
-            for some in queries.pieces(sorted(ids), IDS_PER_LOOKUP):
-                yield from self._task_page(
-                    project_id, queries.where("tasks:id", "in_list", "Number", list(some)), whole
-                )[0]
+            for some in pieces(sorted(ids), IDS_PER_LOOKUP):
+                yield from self._task_page(project_id, where("tasks:id", "in_list", "Number", list(some)), whole)[0]
             return
         last, left = 0, 1
         while left > 0:
-            query = queries.where("tasks:id", "greater", "Number", last)
+            query = where("tasks:id", "greater", "Number", last)
             if changed_after is not None:
-                query = queries.both(query, queries.where("tasks:updated_at", "greater", "Datetime", changed_after))
+                query = both(query, where("tasks:updated_at", "greater", "Datetime", changed_after))
             page, total = self._task_page(project_id, query, whole)
             yield from page
             last, left = int(page[-1]["id"]) if page else last, total - len(page) if page else 0
@@ -120,8 +117,8 @@ class LabelStudioClient:
     def task_ids_by_key(self, project_id: int, keys: Sequence[str]) -> dict[str, list[int]]:
         """Our external key -> the Label Studio tasks that carry it (more than one after an unlucky import)."""
         found: dict[str, list[int]] = {}
-        for some in queries.pieces(list(keys), KEYS_PER_LOOKUP):
-            query = queries.where("tasks:data.kaan_key", "equal", "String", *some)
+        for some in pieces(list(keys), KEYS_PER_LOOKUP):
+            query = where("tasks:data.kaan_key", "equal", "String", *some)
             for task in self._task_page(project_id, query)[0]:
                 found.setdefault(str(task["data"].get("kaan_key")), []).append(int(task["id"]))
         return found
@@ -305,3 +302,21 @@ def _basic(user: str, password: str) -> dict[str, str]:
     if not user:
         return {"auth_method": "NONE"}
     return {"auth_method": "BASIC_AUTH", "basic_auth_user": user, "basic_auth_pass": password}
+
+
+def where(column: str, operator: str, kind: str, *values: Any) -> dict[str, Any]:
+    """Tasks whose column fits one of the values."""
+    items = [{"filter": f"filter:{column}", "operator": operator, "type": kind, "value": value} for value in values]
+    return {"filters": {"conjunction": "or", "items": items}, "ordering": ["tasks:id"]}
+
+
+def both(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Tasks that fit both queries, each of one value."""
+    items = [*one["filters"]["items"], *other["filters"]["items"]]
+    return {"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:id"]}
+
+
+def pieces(values: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """Some at a time: everything of a query stands in the address."""
+    for begin in range(0, len(values), size):
+        yield values[begin : begin + size]

@@ -19,7 +19,7 @@ from ml_backend import db, tables
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.jobs import enqueueing, job_kinds
-from ml_backend.labelling import configs, labelconfig
+from ml_backend.labelling import labelconfig
 from ml_backend.settings import Settings
 from ml_backend.tables import projects
 from sync.label_studio import streams
@@ -70,7 +70,7 @@ def create(context: Context, *, config: str, title: str, extra_params: Mapping[s
             title=title,
             description="Calls transcribed by Kaan.",
             label_config=config,
-            expert_instruction=configs.instructions(config),
+            expert_instruction=labelconfig.instructions(config),
             show_instruction=True,
             show_skip_button=True,
             enable_empty_annotation=True,
@@ -88,7 +88,7 @@ def ensure(context: Context, config_name: str, extra_params: Mapping[str, Any] |
     mine = sa.and_(projects.c.instance_url == context.settings.label_studio_url, projects.c.title == title)
     if context.db.rows(sa.select(projects.c.id).where(mine, projects.c.state == "attached")):
         extra_params = None  # somebody may have changed them
-    return create(context, config=configs.read(config_name), title=title, extra_params=extra_params)
+    return create(context, config=labelconfig.read(config_name), title=title, extra_params=extra_params)
 
 
 def plan(context: Context, ls_project_id: int) -> Plan:

@@ -23,7 +23,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ml_backend import db
-from ml_backend.audio import decoding, quality
+from ml_backend.audio import decoding, quality, spans
 from ml_backend.calls import ledger, pseudonyms, tombstones
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import ConfigurationError, PermanentError
@@ -33,7 +33,7 @@ from ml_backend.tables import annotations as written
 from ml_backend.tables import recordings, tasks
 from sync.label_studio import client as label_studio
 from sync.outbound.fetching import outbound_of
-from sync.recordings import cutting, layouts, lengths, refetching, removal
+from sync.recordings import layouts, lengths, refetching, removal
 from sync.recordings.originals import need_room
 
 DERIVED = "derived/{sha256}/audio.wav"
@@ -130,9 +130,7 @@ def _normalised(context: Context, recording: sa.Row[Any], folder: Path) -> dict[
         bucket, key = context.settings.audio_bucket, DERIVED.format(sha256=original.sha256)
         context.store.ensure_bucket(bucket)
         derived_sha256 = _keep(context, bucket, key, wav)
-        spans = cutting.cut(
-            context, wav, measured, sha256=original.sha256, duration_s=decoded.duration_s, folder=folder
-        )
+        spans = cut(context, wav, measured, sha256=original.sha256, duration_s=decoded.duration_s, folder=folder)
     call_s = lengths.of_call(context, recording)
     code, reason = lengths.fault(decoded, call_s=call_s)
     found = measured.quality
@@ -241,3 +239,29 @@ def _refuse(context: Context, recording_id: int, code: str, sentence: str) -> No
         for (project_id,) in connection.execute(concerned).all():
             enqueueing.enqueue(connection, job_kinds.CREATE_TASKS, key=str(project_id), project_id=project_id)
         ledger.recording_moved(connection, recording_id)
+
+
+PIECE = "derived/{sha256}/{start_ms}-{end_ms}.wav"
+Spans = list[list[Any]]  # [[start_s, end_s, key], ...], as the row keeps them
+
+
+def cut(
+    context: Context, wav: Path, measured: quality.Measured, *, sha256: str, duration_s: float, folder: Path
+) -> Spans | None:
+    """Store the pieces of a long call; gives their spans, or None for a call that stays whole. Safe to repeat."""
+    most_s = context.settings.max_task_s
+    if duration_s <= most_s:
+        return None
+    found = spans.spans(measured.speech, measured.powers, duration_s=duration_s, most_s=most_s)
+    made: Spans = []
+    for start_s, end_s in found:
+        key = PIECE.format(sha256=sha256, start_ms=round(start_s * 1000), end_ms=round(end_s * 1000))
+        piece = folder / "piece.wav"
+        decoding.copy_part(wav, piece, start_s=start_s, end_s=end_s)
+        try:
+            context.store.put_file(context.settings.audio_bucket, key, piece)
+        except PermanentError as error:
+            if error.code != "object-exists":  # made by another release from the same original: as good
+                raise
+        made.append([start_s, end_s, key])
+    return made

@@ -113,7 +113,7 @@ def _times_count() -> None:
 def _text_needs_a_voice() -> None:
     """The model is asked about everything, and what it says is believed."""
     believed, np = module("ml_backend.asr.guards"), module("numpy")
-    windows, voice = module("ml_backend.asr.windows"), module("ml_backend.asr.voice_activity")
+    windows, voice = module("ml_backend.asr.windows"), module("ml_backend.asr.windows")
 
     def sure(samples: Any) -> Any:
         return np.ones(-(-samples.size // voice.STEP), np.float32)

@@ -20,13 +20,13 @@ from tests.faults.guards_jobs import _With
 @guard("misspelt-settings-are-refused")
 def _misspelt() -> None:
     """A name nobody knows is somebody else's."""
-    _set("ml_backend.setting_names", "misspelt", lambda names, known, *, our_file=False: [])
+    _set("ml_backend.setting_values", "misspelt", lambda names, known, *, our_file=False: [])
 
 
 @guard("secrets-lie-in-files")
 def _files() -> None:
     """NAME_FILE is a variable like any other."""
-    _set("ml_backend.setting_names", "from_files", lambda names, *layers: ({}, []))
+    _set("ml_backend.setting_values", "from_files", lambda names, *layers: ({}, []))
 
 
 @guard("sample-secrets-are-refused")

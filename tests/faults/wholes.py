@@ -15,7 +15,7 @@ from ml_backend.calls import ledger, pseudonyms
 from ml_backend.calls.events import of_call
 from ml_backend.jobs import runner, schedules
 from ml_backend.jobs.leases import Settled
-from ml_backend.labelling import configs
+from ml_backend.labelling import labelconfig
 from ml_backend.serving import default_model
 from sync.projects import attachment
 from tests.faults import label_studio, proxy, world
@@ -111,7 +111,7 @@ def running(
         provider.open = True  # the recorder is another plain-http origin, which is never given the key
         try:
             default_model.ensure(made.context)
-            project = attachment.create(made.context, config=configs.read("original"), title="faults")
+            project = attachment.create(made.context, config=labelconfig.read("original"), title="faults")
             made.context.db.update(tables.projects, project, selection={"review": "all"})
             yield made
         except BaseException:

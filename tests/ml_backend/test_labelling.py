@@ -11,7 +11,7 @@ import pytest
 from label_studio_sdk.label_interface import LabelInterface
 
 from ml_backend.errors import ConfigurationError
-from ml_backend.labelling import configs, labelconfig, rendering, validation
+from ml_backend.labelling import labelconfig, rendering, validation
 from ml_backend.labelling.reference import to_reference
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "label-studio"
@@ -24,7 +24,7 @@ KEPT_ATTRIBUTES = {"class", "title", "colspan", "rowspan", "lang"}
 
 
 def tags(name: str) -> list[ElementTree.Element]:
-    return list(ElementTree.fromstring(configs.read(name)).iter())  # noqa: S314 - our own file
+    return list(ElementTree.fromstring(labelconfig.read(name)).iter())  # noqa: S314 - our own file
 
 
 def options(name: str) -> list[ElementTree.Element]:
@@ -43,7 +43,7 @@ def examples() -> list[dict]:
     return found
 
 
-TRANSCRIPTS = tuple(name for name in configs.NAMES if name not in configs.RATINGS)
+TRANSCRIPTS = tuple(name for name in labelconfig.NAMES if name not in labelconfig.RATINGS)
 
 
 def prediction(items: list[dict]) -> dict:
@@ -66,7 +66,7 @@ def test_original_has_every_control_of_the_config_label_studio_sent_us() -> None
 
 def test_original_is_as_finished_as_calls() -> None:
     """Keys, a status line, reasons to reject, an emotion, a draft in another language, a key for [unclear]."""
-    mine, theirs = (labelconfig.parse(configs.read(name)) for name in ("original", "calls"))
+    mine, theirs = (labelconfig.parse(labelconfig.read(name)) for name in ("original", "calls"))
     assert mine.status_key == theirs.status_key
     assert set(theirs.choices) - set(mine.choices) == {"language", "script"}
     for role in mine.choices:
@@ -78,14 +78,14 @@ def test_original_is_as_finished_as_calls() -> None:
 
 @pytest.mark.parametrize("name", TRANSCRIPTS)
 def test_an_emotion_can_be_chosen_and_need_not_be(name: str) -> None:
-    choices = labelconfig.parse(configs.read(name)).choices["emotion"]
+    choices = labelconfig.parse(labelconfig.read(name)).choices["emotion"]
     assert (choices.options, choices.multiple) == (("calm", "happy", "urgent", "angry"), False)
     assert all(tag.get("required") is None for tag in tags(name) if tag.tag == "Choices")
 
 
 @pytest.mark.parametrize("name", TRANSCRIPTS)
 def test_a_draft_in_each_language_can_be_asked_for(name: str) -> None:
-    controls = labelconfig.parse(configs.read(name))
+    controls = labelconfig.parse(labelconfig.read(name))
     asked = {
         option: to_reference(
             [
@@ -112,7 +112,7 @@ def test_unclear_has_a_key_where_label_studio_can_have_one_and_the_speed_a_defau
 
 
 def test_calls_offers_every_control_a_call_needs() -> None:
-    controls = labelconfig.parse(configs.read("calls"))
+    controls = labelconfig.parse(labelconfig.read("calls"))
     assert controls.problems == ()
     assert controls.by_regions
     assert set(controls.choices) == {
@@ -124,20 +124,20 @@ def test_calls_offers_every_control_a_call_needs() -> None:
     assert (controls.labels.agent, controls.labels.customer, controls.labels.speech) == ("Agent", "Customer", "Speech")
 
 
-@pytest.mark.parametrize("name", configs.NAMES)
+@pytest.mark.parametrize("name", labelconfig.NAMES)
 def test_a_task_needs_nothing_but_its_audio_and_a_text_to_judge_it_by(name: str) -> None:
     """Label Studio refuses a task that lacks the key of a *named* tag; `$status` must not be one of those."""
     needed = {tag.get("value") for tag in tags(name) if tag.get("name") and (tag.get("value") or "").startswith("$")}
-    assert needed == ({"$audio", "$text"} if name in configs.RATINGS else {"$audio"})
+    assert needed == ({"$audio", "$text"} if name in labelconfig.RATINGS else {"$audio"})
 
 
 def test_calls_shows_the_status_line() -> None:
-    assert labelconfig.parse(configs.read("calls")).status_key == "status"
+    assert labelconfig.parse(labelconfig.read("calls")).status_key == "status"
 
 
 @pytest.mark.parametrize("name", TRANSCRIPTS)
 def test_both_configs_have_the_same_quality_and_accent(name: str) -> None:
-    choices = labelconfig.parse(configs.read(name)).choices
+    choices = labelconfig.parse(labelconfig.read(name)).choices
     assert choices["quality"].options == ("excellent", "good", "fair", "poor")
     assert choices["accent"].options == ("standard", "rural", "urban", "code-mixed")
 
@@ -164,7 +164,7 @@ def test_the_keys_shown_on_a_choice_are_those_that_are_pressed(name: str) -> Non
 
 def test_the_play_key_works_while_typing() -> None:
     """An Audio tag with a `hotkey` loses Label Studio's own key that also works inside a text."""
-    assert all(tag.get("hotkey") is None for name in configs.NAMES for tag in tags(name) if tag.tag == "Audio")
+    assert all(tag.get("hotkey") is None for name in labelconfig.NAMES for tag in tags(name) if tag.tag == "Audio")
 
 
 def test_the_two_legs_of_a_call_are_shown_apart() -> None:
@@ -179,14 +179,14 @@ def test_the_style_survives_label_studio() -> None:
 
 
 def test_no_config_and_no_instruction_names_a_model() -> None:
-    texts = [text for xml in map(configs.read, configs.NAMES) for text in (xml, configs.instructions(xml))]
+    texts = [text for xml in map(labelconfig.read, labelconfig.NAMES) for text in (xml, labelconfig.instructions(xml))]
     text = " ".join(texts).lower()
     assert not re.search(r"whisper|model|\bai\b|neural|version", text)
 
 
 @pytest.mark.parametrize("name", TRANSCRIPTS)
 def test_the_documented_results_fit_the_config(name: str) -> None:
-    xml = configs.read(name)
+    xml = labelconfig.read(name)
     controls = labelconfig.parse(xml)
     by_regions = [item for item in examples() if ("start" in item["value"]) == controls.by_regions]
     items = [*by_regions, *(item for item in examples() if item["type"] == "choices")]
@@ -201,10 +201,10 @@ def test_the_documented_results_fit_the_config(name: str) -> None:
 def test_a_result_with_a_wrong_name_does_not_fit() -> None:
     """The check above can fail."""
     wrong = [{**item, "from_name": "gone"} for item in examples() if item["type"] == "choices"]
-    assert LabelInterface(configs.read("calls")).validate_prediction(prediction(wrong), return_errors=True)
+    assert LabelInterface(labelconfig.read("calls")).validate_prediction(prediction(wrong), return_errors=True)
 
 
-@pytest.mark.parametrize("name", configs.NAMES)
+@pytest.mark.parametrize("name", labelconfig.NAMES)
 def test_every_control_and_option_is_documented(name: str) -> None:
     for tag in tags(name):
         if tag.get("name"):
@@ -228,9 +228,9 @@ class Instructions(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
 
-@pytest.mark.parametrize("name", configs.NAMES)
+@pytest.mark.parametrize("name", labelconfig.NAMES)
 def test_the_instructions_arrive_whole_in_label_studio(name: str) -> None:
-    page = Instructions(configs.instructions(configs.read(name)))
+    page = Instructions(labelconfig.instructions(labelconfig.read(name)))
     assert page.open == []
     assert page.attributes <= KEPT_ATTRIBUTES
 
@@ -239,7 +239,7 @@ def test_the_instructions_say_what_every_reject_reason_means() -> None:
     for choice in (tag for tag in tags("calls") if "shift+" in (tag.get("hotkey") or "")):
         words = (choice.get("html") or "").split(" <kbd>")[0]
         if re.fullmatch(r"shift\+\d", choice.get("hotkey") or ""):
-            assert f"<li><b>{words}</b>:" in configs.instructions(configs.read("calls"))
+            assert f"<li><b>{words}</b>:" in labelconfig.instructions(labelconfig.read("calls"))
 
 
 COMMON = [
@@ -259,23 +259,23 @@ CALLS_ONLY = ["region", "Keys", "<kbd>"]
 @pytest.mark.parametrize("name", TRANSCRIPTS)
 @pytest.mark.parametrize("topic", COMMON)
 def test_the_instructions_cover(topic: str, name: str) -> None:
-    assert topic in configs.instructions(configs.read(name))
+    assert topic in labelconfig.instructions(labelconfig.read(name))
 
 
 @pytest.mark.parametrize("topic", CALLS_ONLY)
 def test_other_projects_read_nothing_about_controls_they_lack(topic: str) -> None:
-    assert topic in configs.instructions(configs.read("calls"))
-    for xml in (configs.read("original"), "<View/>"):
-        assert topic not in configs.instructions(xml).split("</style>")[1]
+    assert topic in labelconfig.instructions(labelconfig.read("calls"))
+    for xml in (labelconfig.read("original"), "<View/>"):
+        assert topic not in labelconfig.instructions(xml).split("</style>")[1]
 
 
 def test_tts_asks_three_questions_of_five_steps_and_is_read_as_a_rating() -> None:
-    controls = labelconfig.parse(configs.read("tts"))
+    controls = labelconfig.parse(labelconfig.read("tts"))
     assert controls.problems == ()
     assert (controls.rates, controls.usable, controls.spoken_key) == (True, False, "text")
     for name in ("naturalness", "pronunciation", "emotion"):
         assert controls.other_choices[name].options == ("1", "2", "3", "4", "5")
-    assert [labelconfig.parse(configs.read(name)).rates for name in TRANSCRIPTS] == [False, False]
+    assert [labelconfig.parse(labelconfig.read(name)).rates for name in TRANSCRIPTS] == [False, False]
 
 
 def test_every_option_of_tts_has_a_key_of_its_own_and_shows_it() -> None:
@@ -293,7 +293,7 @@ def test_a_rating_reads_back_as_the_choices_made() -> None:
         {"id": "b", "from_name": "wrong_word", "to_name": "spoken", "type": "labels",
          "value": {"start": 3, "end": 8, "text": "hello", "labels": ["wrong word"]}},
     ]  # fmt: skip
-    reference = rendering.to_reference(result, labelconfig.parse(configs.read("tts")))
+    reference = rendering.to_reference(result, labelconfig.parse(labelconfig.read("tts")))
     assert reference.choices == (("naturalness", ("4",)),)
     assert (reference.text, reference.segments) == ("", ())
 
@@ -305,5 +305,5 @@ def test_a_config_that_shows_a_text_but_asks_nothing_is_no_rating() -> None:
 
 def test_an_unknown_config_lists_the_known_ones() -> None:
     with pytest.raises(ConfigurationError) as error:
-        configs.read("podcast")
-    assert all(name in error.value.next_step for name in configs.NAMES)
+        labelconfig.read("podcast")
+    assert all(name in error.value.next_step for name in labelconfig.NAMES)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from ml_backend import log, setting_names, setting_values, settings
+from ml_backend import log, setting_values, settings
 from ml_backend.errors import ConfigurationError
 from ml_backend.settings import Settings
 from tests.policy.source import ROOT
@@ -430,7 +430,7 @@ class TestMisspelt:
 
     def test_no_setting_is_taken_for_another(self):
         known = [name for name, _, _ in settings.describe()]
-        assert setting_names.misspelt(known, known, our_file=True) == []
+        assert setting_values.misspelt(known, known, our_file=True) == []
 
     @pytest.mark.parametrize("line", ["ASR_MODEL", "two words", "=x", "ASR_MODEL: bundled"])
     def test_a_line_that_cannot_be_read_is_named_by_its_number(self, tmp_path, line):

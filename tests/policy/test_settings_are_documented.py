@@ -45,6 +45,6 @@ def test_the_readme_lists_every_setting(name):
 
 
 def test_the_names_of_the_compose_file_are_known_to_the_check_for_misspelt_ones():
-    from ml_backend import setting_names
+    from ml_backend import setting_values
 
-    assert set(setting_names.COMPOSE) == COMPOSE_ONLY
+    assert set(setting_values.COMPOSE) == COMPOSE_ONLY

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ml_backend.commands.demo import ports
-from ml_backend.commands.demo.services import command
+from ml_backend.commands.demo.programs import command
 from sync.demo import bundled_calls
 from tests.patience import until
 from tests.servers import redis

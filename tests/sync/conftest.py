@@ -22,7 +22,7 @@ from ml_backend.api.app import create_app, load_plugin
 from ml_backend.context import Context, open_context
 from ml_backend.jobs import enqueueing, job_kinds, runner
 from ml_backend.jobs.leases import Settled
-from ml_backend.labelling import configs
+from ml_backend.labelling import labelconfig
 from ml_backend.serving import default_model
 from ml_backend.settings import Settings
 from sync.label_studio.client import LabelStudioClient, client_of
@@ -61,7 +61,7 @@ class Service:
 
     def project(self, config: str = "original", **options: Any) -> sa.Row[Any]:
         """A new project of ours, as our row."""
-        xml = configs.read(config) if config in configs.NAMES else config
+        xml = labelconfig.read(config) if config in labelconfig.NAMES else config
         row_id = attachment.create(self.context, config=xml, title=f"test {secrets.token_hex(4)}", **options)
         return self.context.db.row(tables.projects, row_id)
 

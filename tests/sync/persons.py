@@ -13,7 +13,7 @@ from ml_backend import db, tables
 from ml_backend.calls import ledger, pseudonyms
 from ml_backend.context import JobContext, open_context
 from ml_backend.jobs import enqueueing, job_kinds
-from ml_backend.labelling import configs
+from ml_backend.labelling import labelconfig
 from ml_backend.serving import default_model
 from ml_backend.settings import Settings
 from sync.exotel import callbacks as calls
@@ -87,7 +87,7 @@ class People:
     def project(self, connection: Any) -> Any:
         values = {
             "instance_url": self.context.settings.label_studio_url or ELSEWHERE, "ls_project_id": 1,
-            "state": "attached", "label_config": configs.read("calls"),
+            "state": "attached", "label_config": labelconfig.read("calls"),
         }  # fmt: skip
         row_id, _ = db.insert_once(connection, tables.projects, values, key=("instance_url", "ls_project_id"))
         return connection.execute(sa.select(tables.projects).where(tables.projects.c.id == row_id)).one()

@@ -13,7 +13,7 @@ from ml_backend import db, tables
 from ml_backend.asr.transcript import Segment, Transcript, Word
 from ml_backend.context import Context, JobContext, open_context
 from ml_backend.jobs import enqueueing, job_kinds, runner
-from ml_backend.labelling import configs
+from ml_backend.labelling import labelconfig
 from ml_backend.models import registry
 from ml_backend.serving import default_model
 from ml_backend.settings import Settings
@@ -32,7 +32,7 @@ class Drafted:
         self.context, self.studio, self.number = context, studio, number
         default_model.ensure(context)
         self.first = registry.champion(context)
-        self.project_id = attachment.create(context, config=configs.read("calls"), title="many")
+        self.project_id = attachment.create(context, config=labelconfig.read("calls"), title="many")
         self._fill()
         row = self.row(tables.model_versions, self.first.id)
         values = {"version": NEXT, "kind": "asr", "languages": list(self.first.languages)}

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from ml_backend import tables
 from ml_backend.jobs import enqueueing, job_kinds, runner
-from ml_backend.labelling import configs
+from ml_backend.labelling import labelconfig
 from sync.projects import attachment
 from tests.faults import label_studio, world
 from tests.faults.label_studio import FakeLabelStudio
@@ -60,7 +60,7 @@ def there(request: pytest.FixtureRequest, tmp_path: Path, studio: FakeLabelStudi
 def test_a_receiver_killed_under_load_loses_nothing_that_the_next_look_does_not_find(
     there: world.World, studio: FakeLabelStudio
 ) -> None:
-    row_id = attachment.create(there.context, config=configs.read("original"), title="kills")
+    row_id = attachment.create(there.context, config=labelconfig.read("original"), title="kills")
     project = there.context.db.row(tables.projects, row_id)
     tasks = [studio.add_task(project.ls_project_id, {"audio": f"ftp://nowhere/{n}.wav"}) for n in range(TASKS)]
     settle(there, row_id)

@@ -13,13 +13,13 @@ import httpx
 import pytest
 
 from ml_backend.asr.transcript import Segment, Transcript
-from ml_backend.labelling import configs, labelconfig, rendering
+from ml_backend.labelling import labelconfig, rendering
 from sync.label_studio.client import LabelStudioClient
 from tests.servers.label_studio import EMAIL, LabelStudioServer
 from tests.stack.browser import Annotator, annotator, chromium
 
 CALL = Path(__file__).resolve().parents[2] / "ml_backend" / "bundled" / "calls" / "hi-two-legs.wav"
-CONTROLS = labelconfig.parse(configs.read("calls"))
+CONTROLS = labelconfig.parse(labelconfig.read("calls"))
 DURATION_S = 10.0
 SUBMIT = "button:has-text('Submit')"
 
@@ -44,11 +44,11 @@ def person(label_studio_server: LabelStudioServer) -> Iterator[Annotator]:
 @pytest.fixture(scope="module")
 def uploaded(client: LabelStudioClient, label_studio_server: LabelStudioServer) -> tuple[int, dict[str, Any]]:
     """A `calls` project and the task of a file that somebody uploaded into it by hand."""
-    xml = configs.read("calls")
+    xml = labelconfig.read("calls")
     project_id = client.create_project(
         title=f"screen {secrets.token_hex(4)}",
         label_config=xml,
-        expert_instruction=configs.instructions(xml),
+        expert_instruction=labelconfig.instructions(xml),
         show_instruction=True,
         model_version="draft-1",
     )
@@ -133,7 +133,7 @@ def test_silence_leaves_no_text_and_has_its_reject_reason_set(person: Annotator,
 def test_original_has_a_status_line_choices_with_keys_and_a_key_for_unclear(
     person: Annotator, uploaded: tuple[int, dict[str, Any]], client: LabelStudioClient
 ) -> None:
-    xml = configs.read("original")
+    xml = labelconfig.read("original")
     project_id = client.create_project(title=f"screen {secrets.token_hex(4)}", label_config=xml)
     data = {"audio": uploaded[1]["data"]["audio"], "status": "1 unsure region: listen at 0:03"}
     (task_id,) = client.import_tasks(project_id, [{"data": data}])

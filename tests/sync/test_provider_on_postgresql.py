@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from ml_backend import db, tables
 from ml_backend.jobs import enqueueing, job_kinds
-from sync.exotel import account, checkpoints, overdue
+from sync.exotel import account, checkpoints, lookups
 from tests.servers import exotel, postgres
 from tests.sync.provider import SPEECH, beside
 
@@ -45,7 +45,7 @@ def test_the_whole_story_on_postgresql(tmp_path: Path, monkeypatch: pytest.Monke
             with here.context.db.transaction() as connection:
                 connection.execute(tables.jobs.delete())
             here.later(hours=1)
-            assert overdue.take_up(here.context) == 1
+            assert lookups.take_up(here.context) == 1
             with here.context.db.transaction() as connection:
                 assert checkpoints.lease(connection, "a", "x@elsewhere:1:a")
                 assert not checkpoints.lease(connection, "a", "x@elsewhere:2:a")

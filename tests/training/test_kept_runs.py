@@ -28,7 +28,7 @@ from training.evaluation.gate_rules import Rules
 from training.runs import execution as training_runs
 from training.runs import trainer_process
 from training.runs.arguments import Arguments
-from training.runs.bundled_places import MODEL_FOLDER, TWIN_FOLDER
+from training.runs.bases import MODEL_FOLDER, TWIN_FOLDER
 from training.runs.workspace import Workspace
 from training.trainers.asr import artefacts, parity
 

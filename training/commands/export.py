@@ -14,7 +14,7 @@ from ml_backend import amounts, settings
 from ml_backend.context import Context, open_context
 from ml_backend.jobs import enqueueing, job_kinds, processes
 from ml_backend.tables import datasets
-from training.datasets import dataset, folders, hub, renderings
+from training.datasets import dataset, hub, renderings
 from training.datasets.filters import CONSENT, Filters
 
 
@@ -55,7 +55,7 @@ def export(
     found = context.db.row(datasets, dataset_id)
     places: dict[str, Any] = {}
     if to is not None:
-        places["folder"] = str(folders.copy(context, found, to))
+        places["folder"] = str(renderings.copy(context, found, to))
     if push_to:
         places["hub"] = hub.push(context, found, push_to)
     if as_json:

@@ -24,7 +24,7 @@ from ml_backend.context import Context, JobContext
 from ml_backend.errors import InvalidInput, PermanentError, RetryableError
 from ml_backend.jobs import devices, enqueueing, failpoints, job_kinds
 from ml_backend.tables import datasets, erasures
-from training.datasets import dataset_card, dataset_manifest, mixed, renderings
+from training.datasets import dataset_card, dataset_manifest, renderings
 from training.datasets import dataset_rows as rows
 from training.datasets.filters import Filters
 from training.quality import summary
@@ -50,7 +50,7 @@ def export(
     """
     filters, begun = filters or Filters(), tables.now()
     check(name, forms)
-    mixed.require(filters)
+    renderings.require(filters)
     with tempfile.TemporaryDirectory(prefix="kaan-dataset-") as folder:
         report(0.0, "looking for drafts that nobody read, and for calls that are there twice")
         summary.renew_verdicts(context)
@@ -244,7 +244,7 @@ def _gather(context: Context, filters: Filters, folder: Path, report: Report) ->
             if number % 20_000 == 0:
                 report(0.05, f"{number:,} samples read")
         written = writer.close()
-    return mixed.with_public(context, written, filters, folder) if filters.public else written
+    return renderings.with_public(context, written, filters, folder) if filters.public else written
 
 
 def _version(

@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, InvalidInput, RetryableError
-from training.datasets import dataset_manifest, folders, renderings
+from training.datasets import dataset_manifest, renderings
 
 
 def push(context: Context, row: Any, repository: str, *, api: Any = None) -> str:
@@ -22,7 +22,7 @@ def push(context: Context, row: Any, repository: str, *, api: Any = None) -> str
 
     api = api or HfApi()
     with tempfile.TemporaryDirectory(prefix="kaan-push-") as folder:
-        path = folders.copy(context, row, Path(folder))
+        path = renderings.copy(context, row, Path(folder))
         try:
             api.create_repo(repository, repo_type="dataset", private=True, exist_ok=True)
             api.upload_folder(

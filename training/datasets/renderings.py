@@ -5,6 +5,8 @@ A rendering follows from its manifest alone, so an object of an interrupted atte
 
 from __future__ import annotations
 
+import hashlib
+import heapq
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,8 +15,9 @@ from typing import Any
 from ml_backend import packages
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
-from training.datasets import jsonlines
+from training.datasets import dataset_manifest, jsonlines, public_speech, splits
 from training.datasets.clip_audio import Clips
+from training.datasets.filters import Filters
 
 PARQUET, TEXT, JSONL, NEMO = "parquet", "text", "jsonl", "nemo"
 FORMS = {
@@ -91,3 +94,73 @@ def remove(context: Context, folder: str, *, but: tuple[str, ...] = ()) -> int:
             context.store.delete(bucket, found.key)
             removed += 1
     return removed
+
+
+def require(filters: Filters) -> None:
+    """Refuse public sources that are misspelt, or cannot be read here, before anything is written."""
+    for each in filters.public_sources:
+        public_speech.Source.of(each).require()
+
+
+def with_public(
+    context: Context, written: dataset_manifest.Written, filters: Filters, folder: Path
+) -> dataset_manifest.Written:
+    """`public_share` of the training rows of the result are public; fewer where the sources have no more."""
+    ours = written.counts.split_rows(splits.TRAIN)
+    wanted = round(ours * filters.public_share / (1 - filters.public_share))
+    context.store.ensure_bucket(context.settings.audio_bucket)
+    found = list(
+        public_speech.lines(context, [public_speech.Source.of(each) for each in filters.public_sources], wanted)
+    )
+    added = sorted((line for line, reason in found if not reason), key=dataset_manifest.order)
+    target = folder / "mixed"
+    target.mkdir()
+    with dataset_manifest.Writer(target) as writer:
+        before = ""
+        for line in heapq.merge(dataset_manifest.read(written.path), added, key=dataset_manifest.order):
+            if line["digest"] == before:
+                writer.exclude({"source": line["source"], "digest": before}, "duplicate")
+                continue
+            before = line["digest"]
+            writer.add(line)
+        for line in dataset_manifest.read(written.exclusions):
+            writer.exclude({name: value for name, value in line.items() if name != "reason"}, line["reason"])
+        for named, reason in found:
+            if reason:
+                writer.exclude(named, reason)
+        return writer.close()
+
+
+_OURS = ("audio/??/*.wav", *(f"{form}/{split}{end}" for form in FORMS for split in splits.SPLITS
+                             for end in ("-[0-9][0-9][0-9][0-9][0-9].parquet", ".jsonl")))  # fmt: skip
+
+
+def copy(context: Context, row: Any, target: Path) -> Path:
+    """Everything of a version, under `target`; files that are there and as long are kept.
+
+    Parts of another version that lie there go first: they would be loaded together with this one's.
+    """
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        said = f"{target} can be no folder ({error.strerror})."
+        raise InvalidInput("bad-folder", said, "Name a folder that can be written to.") from error
+    bucket, prefix = context.settings.audio_bucket, f"datasets/{row.name}/{row.version}/"
+    if not _is(row, target / dataset_manifest.MANIFEST):
+        for path in (path for pattern in _OURS for path in target.glob(pattern)):
+            path.unlink()
+    found = sorted(
+        context.store.list(bucket, prefix=prefix), key=lambda one: not one.key.endswith(dataset_manifest.MANIFEST)
+    )
+    for one in found:
+        path = target / one.key.removeprefix(prefix)
+        if path.is_file() and path.stat().st_size == one.size_bytes and path.suffix in (".parquet", ".wav"):
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        context.store.fetch(bucket, one.key, path)
+    return target
+
+
+def _is(row: Any, there: Path) -> bool:
+    """Whether the manifest in a folder is this version's."""
+    return there.is_file() and hashlib.sha256(there.read_bytes()).hexdigest() == row.manifest_sha256

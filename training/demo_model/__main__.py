@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 from training.demo_model.recipe import FULL, QUICK
-from training.runs.bundled_places import CALLS_FOLDER, LEARNING_FOLDER, MODEL_FOLDER, TWIN_FOLDER, WORK_FOLDER
+from training.runs.bases import CALLS_FOLDER, LEARNING_FOLDER, MODEL_FOLDER, TWIN_FOLDER, WORK_FOLDER
 
 
 def main() -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from training.demo_model import synthesis
+from training.demo_model import voices
 from training.demo_model.corpus import tidy
 from training.demo_model.demo_script import AGENT, CALLS, Call
 from training.demo_model.voices import Voice
-from training.runs.bundled_places import CALLS_FOLDER
+from training.runs.bases import CALLS_FOLDER
 from training.trainers.asr import telephone
 from training.trainers.asr.features import Array
 
@@ -32,7 +32,7 @@ class SpokenPhrase:
 
 def render(folder: Path = CALLS_FOLDER, *, seed: int = 20261122) -> list[dict[str, object]]:
     """Writes every call and the index; the same seed and espeak-ng give the same files."""
-    synthesis.require_espeak()
+    voices.require_espeak()
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         if old.suffix in (".wav", ".mp3"):
@@ -51,13 +51,13 @@ def render(folder: Path = CALLS_FOLDER, *, seed: int = 20261122) -> list[dict[st
 def _spoken(call: Call, rng: np.random.Generator) -> tuple[Array, list[SpokenPhrase]]:
     """(samples, channels) at 8 kHz, and when each phrase is heard."""
     pieces: list[tuple[int, int, Array, str]] = []
-    at = round(0.5 * synthesis.RATE_HZ)
+    at = round(0.5 * voices.RATE_HZ)
     for line in call.lines:
         voice = Voice(call.voices[line.speaker], call.speed_wpm, 50)
-        wave = synthesis.speak(tidy(line.text), voice)
+        wave = voices.speak(tidy(line.text), voice)
         pieces.append((at, line.speaker, wave, tidy(line.text)))
-        at += wave.size + round(line.pause_s * synthesis.RATE_HZ)
-    length = max(at, round(call.silence_s * synthesis.RATE_HZ))
+        at += wave.size + round(line.pause_s * voices.RATE_HZ)
+    length = max(at, round(call.silence_s * voices.RATE_HZ))
     channels = []
     for channel in range(call.channels):
         wave = np.zeros(length, dtype=np.float32)
@@ -69,7 +69,7 @@ def _spoken(call: Call, rng: np.random.Generator) -> tuple[Array, list[SpokenPhr
         if not pieces and call.noise == "music":
             wave = wave * 20 + 0.01 * telephone.noise("hum", length, rng)
         channels.append(telephone.to_8k(wave.astype(np.float32), rng))
-    rate = synthesis.RATE_HZ
+    rate = voices.RATE_HZ
     phrases = [
         SpokenPhrase(round(start / rate, 3), round((start + wave.size) / rate, 3), speaker, text)
         for start, speaker, wave, text in pieces

@@ -19,7 +19,7 @@ from ml_backend.asr.engine import Transcriber
 from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile, Transcript
 from ml_backend.audio import decoding
-from training.demo_model import corpus, demo_script, synthesis, voices
+from training.demo_model import corpus, demo_script, voices
 from training.trainers.asr import telephone
 from training.trainers.asr.features import Array
 
@@ -151,10 +151,10 @@ def _several(
 
 def _said(group: list[corpus.Sentence], variants: tuple[str, ...], rng: random.Random, pause_s: float) -> Array:
     """One speaker, half a second of silence around."""
-    voice, rate = voices.draw(group[0].language, variants, rng), synthesis.RATE_HZ
+    voice, rate = voices.draw(group[0].language, variants, rng), voices.RATE_HZ
     parts: list[Array] = [np.zeros(rate // 2, dtype=np.float32)]
     for sentence in group:
-        parts += [synthesis.speak(sentence.text, voice), np.zeros(round(pause_s * rate), dtype=np.float32)]
+        parts += [voices.speak(sentence.text, voice), np.zeros(round(pause_s * rate), dtype=np.float32)]
     return np.concatenate([*parts, np.zeros(rate // 2, dtype=np.float32)])
 
 

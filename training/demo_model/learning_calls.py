@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from training.demo_model import corpus, new_domain, synthesis, voices
+from training.demo_model import corpus, new_domain, voices
 from training.demo_model.voices import Voice
-from training.runs.bundled_places import LEARNING_FOLDER
+from training.runs.bases import LEARNING_FOLDER
 from training.trainers.asr import telephone
 from training.trainers.asr.features import Array
 
@@ -48,7 +48,7 @@ class Spoken:
 
 def render(folder: Path = LEARNING_FOLDER, *, seed: int = SEED) -> list[dict[str, object]]:
     """Writes every call and the index; the same seed and espeak-ng give the same speech."""
-    synthesis.require_espeak()
+    voices.require_espeak()
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.ogg"):
         old.unlink()
@@ -123,11 +123,11 @@ def _sentences(drawn: Iterator[str], said: set[str]) -> tuple[str, ...]:
 
 def _recorded(call: Spoken, rng: np.random.Generator) -> tuple[Array, list[dict[str, object]]]:
     """(samples at 8 kHz, when each phrase is said)."""
-    at, pieces = round(0.5 * synthesis.RATE_HZ), []
+    at, pieces = round(0.5 * voices.RATE_HZ), []
     for text in call.sentences:
-        wave = synthesis.speak(text, call.voice)
+        wave = voices.speak(text, call.voice)
         pieces.append((at, wave, text))
-        at += wave.size + round(rng.uniform(*PAUSE_S) * synthesis.RATE_HZ)
+        at += wave.size + round(rng.uniform(*PAUSE_S) * voices.RATE_HZ)
     whole = np.zeros(at, dtype=np.float32)
     for begin, wave, _ in pieces:
         whole[begin : begin + wave.size] += wave
@@ -137,7 +137,7 @@ def _recorded(call: Spoken, rng: np.random.Generator) -> tuple[Array, list[dict[
 
 
 def _phrases(pieces: Sequence[tuple[int, Array, str]]) -> list[dict[str, object]]:
-    rate = synthesis.RATE_HZ
+    rate = voices.RATE_HZ
     return [
         {"start_s": round(begin / rate, 3), "end_s": round((begin + wave.size) / rate, 3), "text": text}
         for begin, wave, text in pieces

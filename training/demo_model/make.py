@@ -6,10 +6,10 @@ from pathlib import Path
 from transformers import WhisperTokenizer
 
 from ml_backend.models.manifest import Manifest, Window
-from training.demo_model import corpus, network, shards, synthesis, tokenizer
+from training.demo_model import corpus, network, shards, tokenizer, voices
 from training.demo_model.examples import Stream
 from training.demo_model.recipe import Recipe
-from training.runs.bundled_places import MODEL_FOLDER, TWIN_FOLDER
+from training.runs.bases import MODEL_FOLDER, TWIN_FOLDER
 from training.trainers.asr import artefacts, loop
 from training.trainers.asr.collation import LengthBatches
 from training.trainers.asr.targets import Targets
@@ -25,7 +25,7 @@ def make(
     threads: int = 1, report: Callable[[str], None] = print,
 ) -> Manifest:  # fmt: skip
     """`work` keeps shards and checkpoints (about 1.5 GB for the full recipe) and may be deleted afterwards."""
-    synthesis.require_espeak()
+    voices.require_espeak()
     words = speech(recipe, work, report)
     train(recipe, work, words, threads=threads, report=report)
     return save(recipe, work, model_folder=model_folder, twin_folder=twin_folder, report=report)

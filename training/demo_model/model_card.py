@@ -6,7 +6,7 @@ from ml_backend.models import manifest
 from training.demo_model import corpus, voices
 from training.demo_model.demo_evaluation import Score
 from training.demo_model.recipe import FULL
-from training.runs.bundled_places import BUNDLED, TWIN_FOLDER
+from training.runs.bases import BUNDLED, TWIN_FOLDER
 
 FILE = BUNDLED / "MODEL_CARD.md"
 HEAD = "| set | clips | words | WER % | without case and punctuation | by language (WER %) | language found |"

@@ -14,7 +14,7 @@ from training.demo_model.corpus import tidy
 from training.demo_model.recipe import Shape
 from training.trainers.asr.collation import Collator, flat
 from training.trainers.asr.loop import SpeechTrainer
-from training.trainers.asr.short_windows import accept_short_windows
+from training.trainers.asr.weights import accept_short_windows
 
 
 def build(tokenizer: WhisperTokenizer, shape: Shape, letters: str, *, seed: int) -> WhisperForConditionalGeneration:

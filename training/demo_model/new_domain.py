@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.demo_model import corpus, synthesis, voices
+from training.demo_model import corpus, voices
 from training.demo_model.voices import Voice
 from training.trainers.asr import telephone
 from training.trainers.asr.features import Array
@@ -57,7 +57,7 @@ def new_calls(split: str, count: int, *, seed: int) -> Iterator[Clip]:
             accent, variant = rng.choice(ACCENTS), rng.choice(VARIANTS[split])
             voice = Voice(f"{accent}+{variant}" if variant else accent, rng.randint(135, 185), rng.randint(25, 75))
         text = _sentence(rng, held_out=split == "test")
-        wave = synthesis.speak(text, voice)
+        wave = voices.speak(text, voice)
         noise = telephone.noise(rng.choice(NOISES), wave.size, line)
         wave = telephone.mixed(wave, noise, line.uniform(*SNR_DB))
         call = f"{split}-{number // CLIPS_PER_CALL}"
@@ -75,7 +75,7 @@ def old_calls(split: str, count: int, *, seed: int) -> Iterator[Clip]:
     variants = voices.HELD_OUT if split == "test" else voices.TRAINING
     for number, sentence in enumerate(rng.sample(sentences, count)):
         voice = voices.draw(sentence.language, variants, rng)
-        wave = synthesis.speak(sentence.text, voice)
+        wave = voices.speak(sentence.text, voice)
         if rng.random() < 0.5:
             wave = telephone.mixed(wave, telephone.noise("line", wave.size, line), line.uniform(10, 30))
         heard = telephone.narrowband(wave, line)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training.demo_model import corpus, synthesis, voices
-from training.trainers.asr import noises, telephone
+from training.demo_model import corpus, voices
+from training.trainers.asr import telephone
 from training.trainers.asr.features import FRAMES_PER_S, MELS, Array, log_mel
 
 SHARD_SIZE = 400
@@ -60,13 +60,13 @@ def load(folder: Path) -> list[Utterance]:
 
 def noise_bank(seed: int, seconds: int = 24) -> list[tuple[str, Array]]:
     """Kind and log-mel of every noise at unit power, on a direct line and on a telephone line."""
-    return noises.bank(np.random.default_rng(seed), seconds=seconds, more={"babble": _babble(seed, seconds)})
+    return telephone.bank(np.random.default_rng(seed), seconds=seconds, more={"babble": _babble(seed, seconds)})
 
 
 def _babble(seed: int, seconds: int) -> Array:
-    rng, total = random.Random(seed), np.zeros(seconds * synthesis.RATE_HZ, dtype=np.float32)
+    rng, total = random.Random(seed), np.zeros(seconds * voices.RATE_HZ, dtype=np.float32)
     for sentence in corpus.training_sentences(seed + 1, 400)[-seconds * 3 :]:
-        wave = synthesis.speak(sentence.text, voices.draw(sentence.language, voices.TRAINING, rng))[: total.size // 2]
+        wave = voices.speak(sentence.text, voices.draw(sentence.language, voices.TRAINING, rng))[: total.size // 2]
         at = rng.randrange(total.size - wave.size)
         total[at : at + wave.size] += wave * rng.uniform(0.3, 1.0)
     return total / max(1e-9, float(np.sqrt(np.mean(total**2))))
@@ -79,7 +79,7 @@ def _write_shard(folder: Path, seed: int, number: int, sentences: list[corpus.Se
     at = 0
     for sentence in sentences:
         voice = voices.draw(sentence.language, voices.TRAINING, rng)
-        wave = synthesis.speak(sentence.text, voice)
+        wave = voices.speak(sentence.text, voice)
         direct, narrow = log_mel(wave), log_mel(telephone.narrowband(wave, lines))
         frames = min(len(direct), len(narrow))
         mels[0].append(direct[:frames].astype(np.float16))

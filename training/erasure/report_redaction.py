@@ -16,7 +16,7 @@ from ml_backend.context import Context
 from ml_backend.tables import evaluations
 from training.datasets import renderings
 from training.promotion import judgements
-from training.scoring import utterances
+from training.scoring import scores
 
 _TEXTS = ("reference", "before", "now", "alignment")
 
@@ -37,10 +37,10 @@ def _details(context: Context, key: str, shas: Collection[str]) -> bool:
     with tempfile.TemporaryDirectory(prefix="kaan-forgotten-") as folder:
         path = Path(folder) / "utterances.jsonl"
         context.store.fetch(context.settings.audio_bucket, key, path)
-        heard = list(utterances.read(path.read_bytes()))
+        heard = list(scores.read(path.read_bytes()))
         if not any(one.audio_sha256 in shas and (one.reference or one.hypothesis) for one in heard):
             return False
-        path.write_bytes(utterances.write(one.without_text() if one.audio_sha256 in shas else one for one in heard))
+        path.write_bytes(scores.write(one.without_text() if one.audio_sha256 in shas else one for one in heard))
         renderings.replace(context, key, path)
     return True
 

@@ -28,9 +28,8 @@ from ml_backend.settings import Settings
 from ml_backend.tables import datasets, evaluations
 from training.datasets import dataset
 from training.evaluation import exposure, test_transcription
-from training.scoring import utterances
-from training.scoring.scores import scores
-from training.scoring.utterances import Utterance
+from training.scoring import scores as utterances
+from training.scoring.scores import Utterance, scores
 from training.text.readings import CURRENT
 
 TEST = "test"

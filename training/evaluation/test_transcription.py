@@ -26,8 +26,7 @@ from training.datasets import clip_audio
 from training.datasets.dataset_counts import snr_band
 from training.evaluation import silence
 from training.scoring import error_counts
-from training.scoring.scores import MAIN
-from training.scoring.utterances import Utterance
+from training.scoring.scores import MAIN, Utterance
 from training.text.readings import CURRENT
 
 _POOL_S = 600.0

@@ -14,8 +14,7 @@ from typing import Any
 from training.evaluation.gate_rules import Rules
 from training.scoring import bootstrap
 from training.scoring.bootstrap import Interval
-from training.scoring.scores import MAIN, SLICES, by_slice, counted, runaway
-from training.scoring.utterances import Utterance
+from training.scoring.scores import MAIN, SLICES, Utterance, by_slice, counted, runaway
 
 BETTER, WORSE, EQUAL, CANNOT_TELL, VETOED = "better", "worse", "equal", "cannot-tell", "vetoed"
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from ml_backend.asr.corrections import MOST_WORDS, fold
-from training.scoring.blocks import Block, blocks
+from training.scoring.alignment import Block, blocks
 from training.text.writing import strict
 
 LEAST_RECORDINGS = 3

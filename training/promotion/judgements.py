@@ -20,14 +20,12 @@ from ml_backend.models.registry import ANY_LANGUAGE, Version
 from ml_backend.tables import evaluations, model_versions
 from training.datasets import renderings
 from training.evaluation import evaluation, exposure, fitness, report_page, report_plot, verdict
-from training.evaluation import report_sentences as words
 from training.evaluation.evaluation import Evaluation
 from training.evaluation.gate_rules import Rules
 from training.evaluation.verdict import Verdict
 from training.promotion import latency_comparison
 from training.scoring import alignment
-from training.scoring.scores import MAIN
-from training.scoring.utterances import Utterance
+from training.scoring.scores import MAIN, Utterance
 
 REPORT, PAGE = "report.json", "report.md"
 _EXAMPLES = 10
@@ -96,7 +94,7 @@ def judge(
         "candidate": candidate.version, "champion": champion.version, "language": language,
         "dataset": f"{data.name}@{data.version}", "dataset_id": dataset_id, "test_sha256": now.test_sha256,
         "evaluations": [before.id, now.id], "at": tables.now().isoformat(timespec="seconds"),
-        "words": words.sentences(found), "verdict": found.to_json(), "before": before.scores, "now": now.scores,
+        "words": report_page.sentences(found), "verdict": found.to_json(), "before": before.scores, "now": now.scores,
         "examples": _examples(pairs), "left_out": left_out, "pace": paced,
     }  # fmt: skip
     return _keep(context, candidate, found, body)

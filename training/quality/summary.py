@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -21,21 +22,20 @@ from ml_backend import tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import KaanError
 from ml_backend.tables import datasets, summaries
-from training.quality import (  # fmt: skip
+from training.quality import (
     agreement,
-    alpha,
     draft_quality,
     duplicates,
     exclusions,
     gold_tasks,
     leakage,
-    people,
-    rejection,
     review_time,
     stamping,
 )
 from training.quality import reviews as reading
-from training.quality.reviews import Review, Scope
+from training.quality.figures import share
+from training.quality.reviews import Pair, Review, Scope
+from training.quality.stamping import Findings
 
 NAME = "annotations"
 
@@ -80,12 +80,15 @@ def make(context: Context, scope: Scope | None = None) -> tuple[dict[str, Any], 
         "since": _text(scope.since),
         "annotations": totals(reviews),
         "agreement": agreement.by_start(pairs),
-        "alpha": {"all": alpha.alphas(reviews), "blind": alpha.alphas([each for each in reviews if each.blind])},
+        "alpha": {
+            "all": agreement.alphas(reviews),
+            "blind": agreement.alphas([each for each in reviews if each.blind]),
+        },
         "review_time": review_time.by_start(reviews),
-        "rejection": rejection.measure(reviews),
+        "rejection": measure(reviews),
         "drafts": draft_quality.by_version(reviews, found.people),
         "gold": gold_tasks.measure(reviews),
-        "people": people.table(reviews, pairs, found),
+        "people": table(reviews, pairs, found),
         "stamping": found.told(reviews),
         "duplicates": twins.told(),
         "leaks": checked,
@@ -146,3 +149,44 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def _text(at: datetime | None) -> str | None:
     return at.isoformat(timespec="seconds") if at else None
+
+
+def measure(reviews: Sequence[Review]) -> dict[str, Any]:
+    """Rejected: a reason was chosen, such as private or no-speech. Skipped: no answer at all."""
+    skipped = sum(each.skipped for each in reviews)
+    rejected = [each for each in reviews if each.reject and not each.skipped]
+    reasons = Counter(reason for each in rejected for reason in each.reject)
+    return {
+        "rejected": share(len(rejected), len(reviews) - skipped),
+        "skipped": share(skipped, len(reviews)),
+        "reasons": dict(reasons.most_common()),
+    }
+
+
+def table(reviews: Sequence[Review], pairs: Sequence[Pair], found: Findings) -> list[dict[str, Any]]:
+    """Who did most first. People are Label Studio's user ids; None is an annotation without an author."""
+    mine: dict[int | None, list[Review]] = defaultdict(list)
+    for review in reviews:
+        mine[review.annotator].append(review)
+    order = sorted(mine, key=lambda who: (-len(mine[who]), who or 0))
+    return [_line(who, mine[who], pairs, found) for who in order]
+
+
+def _line(who: int | None, mine: Sequence[Review], pairs: Sequence[Pair], found: Findings) -> dict[str, Any]:
+    answered = [each for each in mine if each.answered]
+    between = agreement.measure(agreement.of_person(pairs, who))
+    against = gold_tasks.measure(mine)
+    work = draft_quality.measure(draft_quality.judged(mine))
+    return {
+        "annotator": who,
+        "annotations": len(mine),
+        "audio_s": round(sum(each.audio_s or 0.0 for each in answered), 1),
+        "time": review_time.measure(mine),
+        "edit_rate": work["edit_rate"],
+        "accepted_unchanged": work["accepted_unchanged"],
+        "agreement": {"tasks": between["tasks"], "wer": between["wer"]},
+        "gold": {"answers": against["answers"], "wer": against["wer"], "right": against["right"]},
+        **{name: measure(mine)[name] for name in ("rejected", "skipped")},
+        "stamped": sum(each.id in found.annotations for each in mine),
+        "signs": [sign.name for sign in found.people.get(who or 0, ())],
+    }

@@ -16,7 +16,6 @@ from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.models import manifest, model_files, registry
 from ml_backend.models.manifest import Window
 from ml_backend.serving import default_model
-from training.runs.bundled_places import MODEL_FOLDER, TWIN_FOLDER
 
 _LONGEST_HEADER = 100_000_000  # as safetensors itself allows
 _PUBLISHER = "openai/whisper-"
@@ -138,3 +137,11 @@ def _parameters(path: Path) -> int:
                 count *= side
             total += count
     return total
+
+
+BUNDLED = Path(__file__).parents[2] / "ml_backend" / "bundled"
+MODEL_FOLDER = BUNDLED / "model"
+CALLS_FOLDER = BUNDLED / "calls"
+LEARNING_FOLDER = BUNDLED / "learning"
+TWIN_FOLDER = Path(__file__).parents[1] / "demo_model" / "weights"
+WORK_FOLDER = Path(__file__).parents[1] / "demo_model" / "work"

@@ -23,11 +23,11 @@ import psutil
 from ml_backend import amounts
 from ml_backend.errors import PermanentError
 from ml_backend.models.manifest import Window
-from training.runs import reductions, workload
+from training.runs import workload
 from training.runs.arguments import Arguments
 from training.runs.bases import Size
 from training.runs.batches import Order
-from training.runs.workspace import Row
+from training.runs.workspace import Row, Workspace
 
 _LIBRARIES_MB = 810.0  # torch, transformers, ctranslate2 and their buffers
 _POSITIONS_PER_S = 50  # of the encoder
@@ -136,7 +136,7 @@ def refuse_what_cannot_fit(
     if needed > found.available_mb:
         raise PermanentError(
             "training-memory", f"Training needs about {_gb(needed)} of memory and {_gb(found.available_mb)} are free.",
-            reductions.advice(arguments, padded_s, windows=found.batch_windows),
+            advice(arguments, padded_s, windows=found.batch_windows),
         )  # fmt: skip
     if found.hours > arguments.max_hours:
         raise PermanentError(
@@ -259,3 +259,32 @@ def _gpu_mb(share: float) -> float | None:
 
 def _gb(mb: float) -> str:
     return f"{mb / 1000:.1f} GB" if mb >= 1000 else f"{mb:.0f} MB"
+
+
+OUT_OF_MEMORY = "training-out-of-memory"
+_LEAST_BATCH_S = 10.0
+
+
+def advice(arguments: Arguments, padded_s: float | None, *, windows: int = 0) -> str:
+    """`padded_s`: what every window is padded to, None where each keeps its length. `windows`: of the largest batch."""
+    found = []
+    if padded_s and (count := windows or int(arguments.batch_s / padded_s)) > 1:
+        found.append(f"--batch-s {max(1, count // 2) * padded_s:g} --accumulation {arguments.accumulation * 2}")
+    elif not padded_s and arguments.batch_s > _LEAST_BATCH_S:
+        found.append(f"--batch-s {arguments.batch_s / 2:g} --accumulation {arguments.accumulation * 2}")
+    if not arguments.gradient_checkpointing:
+        found.append("--gradient-checkpointing")
+    if arguments.method != "lora":
+        found.append("--method lora")
+    return f"Use {', '.join(found)}, or a smaller base." if found else "Use a smaller base, or a larger machine."
+
+
+def too_large(workspace: Workspace, sentence: str) -> PermanentError:
+    """Out of memory will be so again: the run fails, and says what to reduce."""
+    plan = workspace.plan()
+    if workspace.learnt() is not None:
+        return PermanentError(OUT_OF_MEMORY, sentence, "The weights are kept: give the machine more memory.")
+    if not plan:
+        return PermanentError(OUT_OF_MEMORY, sentence, advice(Arguments(), 30.0))
+    padded_s = (plan.get("window") or {}).get("pad_to_s")
+    return PermanentError(OUT_OF_MEMORY, sentence, advice(Arguments.from_json(plan["arguments"]), padded_s))

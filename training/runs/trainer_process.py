@@ -21,7 +21,7 @@ from ml_backend import amounts, settings, tables
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
 from ml_backend.tables import runs
-from training.runs import reductions
+from training.runs import estimates
 from training.runs.workspace import Workspace, own_pid
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +66,7 @@ def train(
     if result is None and context.db.row(runs, run_id).cancel_asked:
         return {"state": "stopped"}  # it did not stop by itself in time
     if result is None and _was_killed(trainer.returncode, log, began_at) and _killed_for_memory() > killed_before:
-        raise reductions.too_large(workspace, "The system killed the trainer because memory ran out.")
+        raise estimates.too_large(workspace, "The system killed the trainer because memory ran out.")
     if result is None:
         raise RetryableError(
             "trainer-died",

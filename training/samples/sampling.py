@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection
 
 from ml_backend import tables
 from ml_backend.context import JobContext
+from ml_backend.jobs import enqueueing, job_kinds, schedules
 from ml_backend.labelling import labelconfig, project_rules, rendering
 from ml_backend.labelling.decoding_profile import decoding_of
 from ml_backend.settings import Settings
@@ -227,3 +228,22 @@ def _store(connection: Connection, task: Any, rows: Sequence[dict[str, Any]]) ->
     ]
     if numbered:
         connection.execute(sa.insert(samples), numbered)
+
+
+PER_TRANSACTION = 50
+
+
+def sample_project(context: JobContext, project_id: int, everything: int = 0) -> None:
+    """Decide a project's samples anew: of every task with annotations, or of those nobody has looked at."""
+    task, annotation = tables.tasks, tables.annotations
+    alive = sa.exists().where(annotation.c.task_id == task.c.id, annotation.c.deleted_at.is_(None))
+    concerned = alive if everything else alive.where(schedules.not_sampled())
+    last = 0
+    while True:
+        page = sa.select(task.c.id).where(task.c.project_id == project_id, task.c.id > last, concerned)
+        with context.db.transaction() as connection:
+            ids = list(connection.execute(page.order_by(task.c.id).limit(PER_TRANSACTION)).scalars())
+            enqueueing.enqueue_many(connection, job_kinds.SAMPLE_TASK, "task_id", ids, priority=job_kinds.BULK)
+        if len(ids) < PER_TRANSACTION:
+            return
+        last = ids[-1]

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from training.samples.sample_pieces import MAX_S, Heard, Piece
-from training.scoring.blocks import blocks
+from training.scoring.alignment import blocks
 from training.text import readings
 
 PAUSE_S = 0.2

@@ -21,7 +21,8 @@ import typer
 
 from ml_backend import db, settings, tables
 from ml_backend.commands.demo import home as homes
-from ml_backend.commands.demo import label_studio, ports, progress, redis_server, services
+from ml_backend.commands.demo import label_studio, ports, programs, redis_server
+from ml_backend.commands.demo import screen as progress
 from ml_backend.commands.demo.home import USER, Home
 from ml_backend.commands.demo.programs import Supervisor, end_leftovers
 from ml_backend.commands.demo.screen import Screen
@@ -121,9 +122,9 @@ def _bring_up(home: Home, supervisor: Supervisor, screen: Screen) -> str:
 
 
 def _start_services(home: Home, supervisor: Supervisor, *, api_key: str) -> None:
-    environment = services.environment(home, api_key=api_key)
+    environment = programs.environment(home, api_key=api_key)
     db.upgrade(environment["DATABASE_URL"])
-    for program in services.programs(home, environment):
+    for program in programs.programs(home, environment):
         supervisor.start(program)
 
 

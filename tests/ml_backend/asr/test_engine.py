@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml_backend.asr import engine, guards, timing, window_decoding
+from ml_backend.asr import engine, guards, timing, window_decoding, windows
 from ml_backend.asr.engine import Transcriber
 from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile, Transcript
@@ -42,7 +42,7 @@ def transcriber() -> Transcriber:
 
 
 @pytest.fixture(scope="module")
-def calls() -> list[engine.Samples]:
+def calls() -> list[windows.Samples]:
     phrases = [
         "Hello, where is my order?",
         "I would like two litres of milk and one loaf of bread, please.",

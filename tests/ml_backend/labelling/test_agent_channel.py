@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from ml_backend import tables
-from ml_backend.labelling import agent_channel, configs
-from sync.exotel.company_numbers import learn_legs
+from ml_backend.labelling import agent_channel, labelconfig
+from sync.exotel.callbacks import learn_legs
 from tests.sync import offline
 from tests.sync.offline import Offline
 
@@ -51,11 +51,11 @@ def annotated(service: Offline, agent: int, *, label: str = "Agent", deleted: bo
         project_id = connection.execute(sa.select(tables.projects.c.id)).scalar()
     if project_id is None:
         values = {"instance_url": "http://127.0.0.1", "ls_project_id": 1, "state": "attached"}
-        project_id = service._insert(tables.projects, {**values, "label_config": configs.read("calls")})
+        project_id = service._insert(tables.projects, {**values, "label_config": labelconfig.read("calls")})
     recording = service.recording(service.call(company_number=NUMBER), channels=2)
     task = {"project_id": project_id, "recording_id": recording.id, "external_key": f"k{recording.id}"}
     task_id = service._insert(tables.tasks, {**task, "origin": "ours", "state": "annotated"})
-    controls = agent_channel.labelconfig.parse(configs.read("calls")).labels
+    controls = agent_channel.labelconfig.parse(labelconfig.read("calls")).labels
     assert controls is not None
     name = {"Agent": controls.agent, "Customer": controls.customer}[label]
     item = {"from_name": controls.name, "type": "labels", "value": {"channel": agent, "labels": [name]}}

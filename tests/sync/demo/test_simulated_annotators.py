@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend.labelling import configs, labelconfig, reference
+from ml_backend.labelling import labelconfig, reference
 from sync.demo import simulated_annotators as team
 from sync.demo.simulated_annotators import Phrase
 
 CALLS = json.loads((Path(__file__).parents[3] / "ml_backend" / "bundled" / "learning" / "calls.json").read_text())
-CONTROLS = labelconfig.parse(configs.read("calls"))
+CONTROLS = labelconfig.parse(labelconfig.read("calls"))
 
 
 def worked(call, draft, *, blind=False):

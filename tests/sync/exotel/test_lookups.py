@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from ml_backend import metrics, tables
 from ml_backend.calls.states import LADDER
 from sync.commands import status
-from sync.exotel import overdue, stops
+from sync.exotel import lookups, stops
 from tests.servers import exotel
 from tests.sync.provider import SPEECH, Beside, beside
 
@@ -162,10 +162,10 @@ def test_a_call_whose_job_is_gone_is_taken_up_again_when_it_is_overdue(here: Bes
     with here.context.db.transaction() as connection:
         connection.execute(tables.jobs.delete())
     here.later(minutes=10)
-    assert overdue.take_up(here.context) == 0, "it may yet come"
+    assert lookups.take_up(here.context) == 0, "it may yet come"
     here.later(minutes=10)
-    assert overdue.take_up(here.context) == 2
-    assert overdue.take_up(here.context) == 0
+    assert lookups.take_up(here.context) == 2
+    assert lookups.take_up(here.context) == 0
     here.run()
     assert here.one(tables.recordings).state == "stored"
     assert here.provider.asked("api")
@@ -177,7 +177,7 @@ def test_what_killed_its_workers_is_not_taken_up_again(here: Beside) -> None:
     with here.context.db.transaction() as connection:
         connection.execute(tables.jobs.update().values(state="quarantined"))
     here.later(hours=1)
-    assert overdue.take_up(here.context) == 0
+    assert lookups.take_up(here.context) == 0
 
 
 def test_a_refused_key_is_trouble_on_the_status_screen_and_a_number_to_alarm_on(here: Beside) -> None:

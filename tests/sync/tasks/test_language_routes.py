@@ -13,7 +13,7 @@ from ml_backend import db, tables
 from ml_backend.calls import pseudonyms
 from ml_backend.context import JobContext, PooledItem
 from ml_backend.jobs import enqueueing, job_kinds, runner
-from ml_backend.labelling import configs
+from ml_backend.labelling import labelconfig
 from ml_backend.models import registry
 from ml_backend.serving import default_model
 from sync.annotations.annotation_rows import Found, keep, mark_deleted
@@ -32,7 +32,7 @@ class World(Offline):
     """A service with two projects, one for each language, and calls that walk all the way to their task."""
 
     def projects(self, *rules: Any) -> list[int]:
-        values = {"instance_url": "http://ls", "state": "attached", "label_config": configs.read("calls")}
+        values = {"instance_url": "http://ls", "state": "attached", "label_config": labelconfig.read("calls")}
         values |= {"selection": {"review": "all"}}
         number = len(self.rows(tables.projects))
         return [

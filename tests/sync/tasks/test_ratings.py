@@ -6,7 +6,7 @@ import pytest
 
 from ml_backend import tables
 from ml_backend.jobs import enqueueing, job_kinds
-from ml_backend.labelling import configs
+from ml_backend.labelling import labelconfig
 from sync.objects import scan
 from tests.sync.conftest import Service, changed
 from tests.sync.outside import OTHER_SPEECH, SPEECH, Outside
@@ -95,4 +95,4 @@ def test_a_rating_project_takes_only_synthetic_voice(service: Service) -> None:
     assert rating.reason is None
     there = service.client.project(rating.ls_project_id)
     assert "Say how the voice sounds" in there["expert_instruction"]
-    assert configs.read("tts").count("required=") == there["label_config"].count("required=") == 3
+    assert labelconfig.read("tts").count("required=") == there["label_config"].count("required=") == 3

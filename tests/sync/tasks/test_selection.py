@@ -18,7 +18,7 @@ from ml_backend.calls import ledger
 from ml_backend.calls.events import CallEvent
 from ml_backend.context import JobContext, open_context
 from ml_backend.jobs.schedules import projects_with_tasks_to_make, projects_with_waiting_work
-from ml_backend.labelling import configs
+from ml_backend.labelling import labelconfig
 from ml_backend.models import registry
 from ml_backend.serving import default_model
 from ml_backend.settings import Settings
@@ -41,7 +41,7 @@ class World:
     def add_project(self, number: int = 1, **values: Any) -> int:
         known = {
             "instance_url": "http://ls", "ls_project_id": number, "state": "attached",
-            "label_config": configs.read("calls"), "config_sha256": "c", **values,
+            "label_config": labelconfig.read("calls"), "config_sha256": "c", **values,
         }  # fmt: skip
         return self._insert(tables.projects, known)
 

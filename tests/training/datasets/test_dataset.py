@@ -15,7 +15,7 @@ from ml_backend import db, packages, tables
 from ml_backend.audio import decoding
 from ml_backend.errors import ConfigurationError, InvalidInput, PermanentError
 from ml_backend.jobs import devices, failpoints, job_kinds
-from ml_backend.labelling import configs
+from ml_backend.labelling import labelconfig
 from tests.servers import moto, postgres
 from tests.training.datasets import speech
 from tests.training.datasets.speech import Service, caller
@@ -172,7 +172,7 @@ def test_what_an_annotator_wrote_arrives_in_the_dataset_as_it_was_written(servic
         {"start_s": 3.0, "end_s": 4.0, "channel": 0, "text": "जी [unclear]"},
     ]
     with service.context.db.transaction() as connection:
-        config = {"label_config": configs.read("calls"), "script_policy": {"hi": "Deva"}}
+        config = {"label_config": labelconfig.read("calls"), "script_policy": {"hi": "Deva"}}
         connection.execute(sa.update(tables.projects).values(**config))
         mine = tables.annotations.c.task_id == task_id
         written = {"segments": segments, "text": "मुझे रिफंड चाहिए जी [unclear]", "language": "hi"}

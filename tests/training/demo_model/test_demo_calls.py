@@ -10,7 +10,7 @@ import soundfile
 
 from training.demo_model import demo_calls, demo_script
 from training.demo_model.corpus import tidy
-from training.runs.bundled_places import CALLS_FOLDER
+from training.runs.bases import CALLS_FOLDER
 
 ROWS = json.loads((CALLS_FOLDER / "calls.json").read_text(encoding="utf-8"))
 

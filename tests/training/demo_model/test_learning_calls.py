@@ -7,7 +7,7 @@ import soundfile
 
 from training.demo_model import corpus, demo_script, learning_calls
 from training.demo_model.voices import DEMONSTRATION
-from training.runs.bundled_places import LEARNING_FOLDER
+from training.runs.bases import LEARNING_FOLDER
 
 ROWS = json.loads((LEARNING_FOLDER / "calls.json").read_text(encoding="utf-8"))
 

@@ -6,7 +6,7 @@ import pytest
 
 from ml_backend.models import manifest
 from training.demo_model import corpus, demo_evaluation
-from training.runs.bundled_places import BUNDLED, CALLS_FOLDER, MODEL_FOLDER, TWIN_FOLDER
+from training.runs.bases import BUNDLED, CALLS_FOLDER, MODEL_FOLDER, TWIN_FOLDER
 
 ROWS = {row["file"]: row for row in json.loads((CALLS_FOLDER / "calls.json").read_text(encoding="utf-8"))}
 
@@ -83,7 +83,7 @@ def test_the_twin_says_what_the_served_model_says(engine):
     from training.demo_model.demo_evaluation import edits
     from training.trainers.asr import artefacts
     from training.trainers.asr.collation import padded
-    from training.trainers.asr.short_windows import accept_short_windows, greedy
+    from training.trainers.asr.weights import accept_short_windows, greedy
 
     model, tokenizer = artefacts.load_twin(TWIN_FOLDER)
     accept_short_windows(model).eval()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from training.evaluation import report_plot, report_sentences, verdict
+from training.evaluation import report_page, report_plot, verdict
 from training.evaluation.gate_rules import Rules
 from training.evaluation.verdict import Comparison, Verdict
 from training.scoring.bootstrap import Interval
@@ -27,20 +27,20 @@ def found(outcome: str = verdict.BETTER, **changed: Any) -> Verdict:
 
 
 def test_it_opens_with_words_out_of_a_hundred_calls_callers_and_what_cannot_be_judged():
-    assert report_sentences.opening(found()) == (
+    assert report_page.opening(found()) == (
         "Of 100 words 17 were wrong before, 14 now, on 212 calls of 83 callers; Marathi: too few to judge."
     )
 
 
 def test_two_rates_that_look_alike_get_a_decimal():
     close = compared(before=0.171, now=0.168)
-    assert report_sentences.opening(found(overall=close, slices=())).startswith(
+    assert report_page.opening(found(overall=close, slices=())).startswith(
         "Of 100 words 17.1 were wrong before, 16.8 now"
     )
 
 
 def test_what_is_missing_is_said_in_calls_and_words():
-    said = report_sentences.conclusion(found(verdict.CANNOT_TELL, missing={"calls": 18, "words": 1760}))
+    said = report_page.conclusion(found(verdict.CANNOT_TELL, missing={"calls": 18, "words": 1760}))
     assert (
         said == "Cannot tell: the test set needs 18 more calls and 1,760 more words that neither version learnt from."
     )
@@ -48,15 +48,12 @@ def test_what_is_missing_is_said_in_calls_and_words():
 
 @pytest.mark.parametrize("outcome", [verdict.BETTER, verdict.WORSE, verdict.EQUAL, verdict.VETOED])
 def test_every_outcome_says_whether_it_may_be_promoted(outcome):
-    assert ("may be promoted" in report_sentences.conclusion(found(outcome))) is (outcome == verdict.BETTER)
+    assert ("may be promoted" in report_page.conclusion(found(outcome))) is (outcome == verdict.BETTER)
 
 
 def test_without_a_word_there_is_nothing_to_compare():
     nothing = compared(calls=0, callers=0, words=0, before=None, now=None, difference=None, enough=False)
-    assert (
-        report_sentences.opening(found(verdict.CANNOT_TELL, overall=nothing, slices=()))
-        == "There is no word to compare."
-    )
+    assert report_page.opening(found(verdict.CANNOT_TELL, overall=nothing, slices=())) == "There is no word to compare."
 
 
 def test_a_plot_has_every_slice_and_is_the_same_every_time():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.hotwords.collecting import Candidate, Pair, collect
-from training.scoring.blocks import blocks
+from training.scoring.alignment import blocks
 
 
 def collected(*rows: tuple[str, str, int], language: str = "en") -> list[Candidate]:

@@ -10,7 +10,7 @@ from itertools import product
 import pytest
 
 from tests.training.quality import team
-from training.quality import agreement, alpha, draft_quality, figures, rejection, review_time
+from training.quality import agreement, draft_quality, figures, review_time, summary
 from training.quality.reviews import Pair, Review
 
 
@@ -90,7 +90,7 @@ def test_alpha_is_krippendorffs() -> None:
     """The example of his own introduction (2011): two people, ten units, two answers, alpha 0.095."""
     first, second = "0100000010", "1110001000"
     pairs = [("yes" if a == "1" else "no", "yes" if b == "1" else "no") for a, b in zip(first, second, strict=True)]
-    found = alpha.alphas(answered(pairs))["quality"]
+    found = agreement.alphas(answered(pairs))["quality"]
     assert found["value"] == pytest.approx(0.095, abs=0.001)
     assert (found["tasks"], found["answers"]) == (10, 20)
 
@@ -98,20 +98,20 @@ def test_alpha_is_krippendorffs() -> None:
 def test_perfect_agreement_is_one_and_chance_is_about_none() -> None:
     draw = random.Random(1)
     same = [(each, each) for each in draw.choices(["good", "fair", "poor"], k=60)]
-    assert alpha.alphas(answered(same))["quality"]["value"] == 1.0
+    assert agreement.alphas(answered(same))["quality"]["value"] == 1.0
     luck = [(draw.choice(["good", "poor"]), draw.choice(["good", "poor"])) for _ in range(400)]
-    assert abs(alpha.alphas(answered(luck))["quality"]["value"]) < 0.1
+    assert abs(agreement.alphas(answered(luck))["quality"]["value"]) < 0.1
 
 
 def test_alpha_says_nothing_of_few_or_of_one_answer_only() -> None:
-    assert alpha.alphas(answered([("good", "good")] * 9))["quality"]["note"] == "too few to say"
-    assert "same" in alpha.alphas(answered([("good", "good")] * 30))["quality"]["note"]
-    assert "accent" not in alpha.alphas(answered([("good", "good")] * 30))
+    assert agreement.alphas(answered([("good", "good")] * 9))["quality"]["note"] == "too few to say"
+    assert "same" in agreement.alphas(answered([("good", "good")] * 30))["quality"]["note"]
+    assert "accent" not in agreement.alphas(answered([("good", "good")] * 30))
 
 
 def test_one_person_has_one_answer_per_task() -> None:
     twice = [review(n, task_id=n % 30, annotator=1, quality="good" if n < 30 else "poor") for n in range(60)]
-    assert "quality" not in alpha.alphas(twice)
+    assert "quality" not in agreement.alphas(twice)
 
 
 def test_time_is_pooled_and_a_tab_left_open_is_no_work() -> None:
@@ -138,7 +138,7 @@ def test_work_from_a_draft_and_from_nothing_are_told_apart() -> None:
 
 def test_rejected_is_of_what_was_not_skipped() -> None:
     reviews = [review(n, reject=("private", "no-speech") if n < 5 else (), skipped=n >= 40) for n in range(50)]
-    found = rejection.measure(reviews)
+    found = summary.measure(reviews)
     assert (found["rejected"]["part"], found["rejected"]["of"], found["skipped"]["value"]) == (5, 40, 0.2)
     assert found["reasons"] == {"private": 5, "no-speech": 5}
 

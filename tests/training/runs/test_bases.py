@@ -14,7 +14,7 @@ from ml_backend.models import manifest, registry
 from tests.training import spoken
 from training.runs import bases, estimates
 from training.runs.arguments import Arguments
-from training.runs.bundled_places import TWIN_FOLDER
+from training.runs.bases import TWIN_FOLDER
 from training.runs.workspace import RATE_HZ, Row
 from training.trainers.asr import machine
 

@@ -34,7 +34,7 @@ from training.demo_model import new_domain
 from training.runs import bases, data_checks, workspace_rows
 from training.runs import execution as training_runs
 from training.runs.arguments import Arguments
-from training.runs.bundled_places import TWIN_FOLDER
+from training.runs.bases import TWIN_FOLDER
 from training.runs.workspace import Workspace
 
 ROOT = Path(__file__).parents[3]

@@ -11,7 +11,7 @@ from ml_backend import settings
 from ml_backend.errors import PermanentError, RetryableError
 from tests.training import spoken
 from tests.training.spoken import Line
-from training.runs import execution, reductions, trainer_process
+from training.runs import estimates, execution, trainer_process
 from training.runs.arguments import Arguments
 from training.runs.workspace import Workspace
 
@@ -58,7 +58,7 @@ def test_a_trainer_killed_by_signal_9_is_known_also_behind_its_launcher(tmp_path
 
 @pytest.mark.parametrize(
     ("counted", "raised", "code"),
-    [((3, 4), PermanentError, reductions.OUT_OF_MEMORY), ((3, 3), RetryableError, "trainer-died")],
+    [((3, 4), PermanentError, estimates.OUT_OF_MEMORY), ((3, 3), RetryableError, "trainer-died")],
 )
 def test_a_killed_trainer_ran_out_of_memory_only_where_the_kernel_says_so(tmp_path, monkeypatch, counted, raised, code):
     """The trainer kills itself, the kernel's counter is a file: what it tells before and after decides."""

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from ml_backend import db, tables
 from ml_backend.context import JobContext
 from ml_backend.db import Database
-from ml_backend.labelling import configs
+from ml_backend.labelling import labelconfig
 from ml_backend.settings import Settings
 from ml_backend.storage.local_store import LocalStore
 from ml_backend.tables import agreements, annotations, projects, recordings, samples, tasks, transcriptions
@@ -47,7 +47,7 @@ class World:
         self.number += 1
         common = {
             "instance_url": "http://label-studio", "ls_project_id": self.number, "state": "attached",
-            "label_config": configs.read("calls"), "script_policy": {"hi": "Deva", "mr": "Deva", "en": "Latn"},
+            "label_config": labelconfig.read("calls"), "script_policy": {"hi": "Deva", "mr": "Deva", "en": "Latn"},
         }  # fmt: skip
         self.project_id = self._insert(projects, **common | values)
         return self.project_id

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from ml_backend import tables
 from ml_backend.asr.transcript import Segment, Transcript, Word
 from ml_backend.jobs import enqueueing
-from ml_backend.labelling import configs, labelconfig, rendering
+from ml_backend.labelling import labelconfig, rendering
 from ml_backend.tables import annotations, predictions, projects, tasks
 from sync.annotations.annotation_rows import WEBHOOK, Found, keep
 from tests.training.samples.conftest import World, words_of
@@ -36,7 +36,7 @@ def drafted(world: World, config: str) -> int:
         transcript=transcript.to_json(), confidence=0.8, duration_s=45.0,
     )  # fmt: skip
     body = rendering.to_prediction(
-        transcript, labelconfig.parse(configs.read(config)), draft_label="draft-1", duration_s=45.0
+        transcript, labelconfig.parse(labelconfig.read(config)), draft_label="draft-1", duration_s=45.0
     )
     world._insert(
         predictions, task_id=task_id, project_id=world.project_id, transcription_id=heard, draft_label="draft-1",
@@ -61,7 +61,7 @@ def submitted(world: World, task_id: int, result: list[Any]) -> None:
 
 @pytest.mark.parametrize("config", ["calls", "original"])
 def test_a_corrected_draft_becomes_samples_that_say_what_the_person_wrote(world: World, config: str) -> None:
-    world.project(label_config=configs.read(config), config_sha256="")
+    world.project(label_config=labelconfig.read(config), config_sha256="")
     task_id = drafted(world, config)
     [prediction] = world.context.db.rows(sa.select(predictions).where(predictions.c.task_id == task_id))
     drafted_result = json.loads(prediction.body)["result"]
@@ -81,7 +81,7 @@ def test_what_is_written_into_the_empty_regions_of_a_blind_task_was_written_from
     world.project(config_sha256="")
     task_id = world.task(length_s=20.0, blind=True)
     body = rendering.to_empty_regions(
-        [[0.5, 4.0, 0]], labelconfig.parse(configs.read("calls")), draft_label="draft-1", duration_s=20.0
+        [[0.5, 4.0, 0]], labelconfig.parse(labelconfig.read("calls")), draft_label="draft-1", duration_s=20.0
     )
     assert body is not None
     world._insert(

@@ -10,7 +10,7 @@ from ml_backend import tables
 from ml_backend.jobs import enqueueing, schedules
 from ml_backend.tables import annotations
 from tests.training.samples.conftest import World
-from training.samples.resampling import sample_project
+from training.samples.sampling import sample_project
 
 
 def waiting(world: World) -> list[int]:

@@ -14,7 +14,7 @@ from ml_backend.context import JobContext
 from ml_backend.errors import ConfigurationError
 from ml_backend.settings import Settings
 from ml_backend.storage.local_store import LocalStore
-from training.schedule import weekly
+from training.schedule import threshold
 
 ZONE = "Asia/Kolkata"
 
@@ -39,37 +39,37 @@ def asked(context: JobContext) -> list[tuple[str, str]]:
 
 
 def test_a_new_service_waits_for_its_first_sunday(at: Callable[..., JobContext]) -> None:
-    weekly.check_weekly(at("2026-11-18T10:00"))
+    threshold.check_weekly(at("2026-11-18T10:00"))
     assert asked(at("2026-11-18T10:00")) == []
 
 
 def test_the_moment_is_acted_upon_once_however_late(at: Callable[..., JobContext]) -> None:
-    weekly.check_weekly(at("2026-11-18T10:00"))
+    threshold.check_weekly(at("2026-11-18T10:00"))
     monday = at("2026-11-23T09:00")
     for _ in range(3):
-        weekly.check_weekly(monday)
+        threshold.check_weekly(monday)
     assert len(asked(monday)) == 1
-    weekly.check_weekly(at("2026-11-28T20:00"))
+    threshold.check_weekly(at("2026-11-28T20:00"))
     assert len(asked(monday)) == 1
-    weekly.check_weekly(at("2026-11-28T20:31"))
+    threshold.check_weekly(at("2026-11-28T20:31"))
     assert len(asked(monday)) == 2, "Sunday 02:00 in India is Saturday 20:30 UTC"
 
 
 def test_without_new_work_the_no_is_kept_with_its_reason(at: Callable[..., JobContext]) -> None:
-    weekly.check_weekly(at("2026-11-18T10:00"))
+    threshold.check_weekly(at("2026-11-18T10:00"))
     sunday = at("2026-11-22T10:00")
-    weekly.check_weekly(sunday)
+    threshold.check_weekly(sunday)
     assert asked(sunday) == [("weekly", "refused")]
 
 
 def test_an_empty_setting_switches_it_off(at: Callable[..., JobContext]) -> None:
     for moment in ("2026-11-18T10:00", "2026-11-23T10:00"):
-        weekly.check_weekly(at(moment, training_weekly=""))
+        threshold.check_weekly(at(moment, training_weekly=""))
     assert asked(at("2026-11-23T10:00")) == []
 
 
 @pytest.mark.parametrize("stated", ["sunday", "xyz 02:00", "sun 2", "sun 25:00"])
 def test_a_moment_that_is_none_is_a_mistake_in_the_settings(stated: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        weekly.last_moment(stated, tables.now(), zone=ZONE)
+        threshold.last_moment(stated, tables.now(), zone=ZONE)
     assert caught.value.code == "bad-moment"

@@ -11,8 +11,8 @@ from ml_backend.errors import ConfigurationError
 from ml_backend.settings import Settings
 from training.evaluation import test_transcription, verdict
 from training.evaluation.gate_rules import Rules
-from training.scoring import scores, utterances
-from training.scoring.utterances import Utterance
+from training.scoring import scores
+from training.scoring.scores import Utterance
 
 
 def line(**changed: Any) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def test_an_answer_full_of_words_nobody_said_is_a_runaway():
 
 def test_utterances_read_back_as_they_were_and_without_text_they_keep_their_counts():
     every = [heard("एक दो"), heard("", id="b")]
-    assert list(utterances.read(utterances.write(every))) == every
+    assert list(scores.read(scores.write(every))) == every
     assert every[0].without_text().tallies == every[0].tallies
     assert every[0].without_text().reference == ""
 

@@ -14,9 +14,9 @@ import traceback
 from pathlib import Path
 
 from ml_backend.errors import KaanError, PermanentError, RetryableError
-from training.runs import reductions
+from training.runs import estimates
 from training.runs.workspace import Workspace
-from training.trainers.asr import checkpoints
+from training.trainers.asr import artefacts
 
 _FIRST_TO_GO = "700"  # of 1000, for the kernel when memory is short: a run goes on later, a call does not
 _NO_MEMORY = (
@@ -67,7 +67,7 @@ def _of_machine(workspace: Workspace, error: Exception) -> KaanError | None:
     said = str(error).lower()
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if full or "no space left" in said or shutil.disk_usage(workspace.folder).free < _NO_SPACE_BYTES:
-        checkpoints.newest(workspace.checkpoints)  # what was written by half gives its room back
+        artefacts.newest(workspace.checkpoints)  # what was written by half gives its room back
         return RetryableError(
             "disk-full", "No space is left to train.", "Free some: it goes on from its last whole checkpoint."
         )
@@ -82,7 +82,7 @@ def _of_machine(workspace: Workspace, error: Exception) -> KaanError | None:
 
 
 def _too_large(workspace: Workspace) -> PermanentError:
-    return reductions.too_large(workspace, "The training did not fit into memory.")
+    return estimates.too_large(workspace, "The training did not fit into memory.")
 
 
 def _first_to_go() -> None:

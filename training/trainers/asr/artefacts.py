@@ -1,6 +1,10 @@
 """Trained weights -> the artefacts of a model version: int8 CTranslate2 to serve, safetensors to fine-tune."""
 
+from __future__ import annotations
+
+import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -10,6 +14,7 @@ from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneratio
 from ml_backend.errors import PermanentError
 from ml_backend.models import manifest
 from ml_backend.models.manifest import Manifest, Window
+from training.runs.workspace import read_json, write_json
 
 COPIED = ("tokenizer.json", "preprocessor_config.json")
 
@@ -76,3 +81,41 @@ def _require_complete(folder: Path) -> None:
             "The converted model lost its languages, alignment heads or multilingual mark.",
             "Check generation_config.json and the tokenizer of the base model.",
         )
+
+
+SEAL = "seal.json"
+
+
+def seal(folder: Path) -> None:
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != SEAL:
+            with path.open("rb") as stream:
+                files[path.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
+                os.fsync(stream.fileno())
+    write_json(folder / SEAL, {"files": files})
+
+
+def whole(folder: Path) -> bool:
+    """Every file is there and is what was sealed."""
+    try:
+        sealed = read_json(folder / SEAL)
+        if sealed is None:
+            return False
+        for name, digest in sealed["files"].items():
+            with (folder / name).open("rb") as stream:
+                if hashlib.file_digest(stream, "sha256").hexdigest() != digest:
+                    return False
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+    return bool(sealed["files"])
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest whole checkpoint; the others newer than it are deleted, so that nobody goes on from half of one."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    for path in found:
+        if whole(path):
+            return path
+        shutil.rmtree(path, ignore_errors=True)
+    return None

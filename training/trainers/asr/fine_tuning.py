@@ -22,7 +22,7 @@ from training.runs import data_checks, workload
 from training.runs.arguments import Arguments
 from training.runs.batches import Order
 from training.runs.workspace import NEW, REPLAY, Workspace
-from training.trainers.asr import artefacts, checkpoints, greedy_decoding, loop, machine, noises, parity, weights
+from training.trainers.asr import artefacts, greedy_decoding, loop, machine, parity, telephone, weights
 from training.trainers.asr.augmentation import Strength
 from training.trainers.asr.frame_cache import Material, open_material
 from training.trainers.asr.run_monitor import Heard, Watch
@@ -104,13 +104,13 @@ def _learn(
         arguments.tempo, [targets.length(row.text) for row in material.rows], base.most_labels,
     )  # fmt: skip
     windows = Windows(
-        material, window.max_s, strength_of(arguments), noises.bank(_rng(arguments), mels=base.mels),
+        material, window.max_s, strength_of(arguments), telephone.bank(_rng(arguments), mels=base.mels),
         arguments.timestamped_share, arguments.telephone_share,
     )  # fmt: skip
     steps = steps_of(arguments, order)
     every = arguments.validate_every or max(1, steps // 10)
     validation = Validation.of(material, window, base.tokenizer, arguments.validation_clips)
-    newest = checkpoints.newest(workspace.checkpoints)
+    newest = artefacts.newest(workspace.checkpoints)
     on_cpu = arguments.device == "cpu" or not torch.cuda.is_available()
     if newest is None and validation.new and PartialState(cpu=on_cpu).is_main_process:
         before = validation.hear(model)

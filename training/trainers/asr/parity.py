@@ -28,7 +28,7 @@ from training.text import distance
 from training.trainers.asr import artefacts, greedy_decoding
 from training.trainers.asr.features import FRAMES_PER_S, Array
 from training.trainers.asr.frame_cache import Material
-from training.trainers.asr.short_windows import accept_short_windows
+from training.trainers.asr.weights import accept_short_windows
 
 CLIPS, MOST_CLIPS = 60, 240
 LEAST_WORDS = 200

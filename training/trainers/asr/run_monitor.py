@@ -1,4 +1,4 @@
-"""Steps -> validations, progress, sealed checkpoints, and the decision to stop: what a run does beside learning."""
+"""Steps -> validations, progress, sealed artefacts, and the decision to stop: what a run does beside learning."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
 from training.runs.workspace import Workspace, orphaned, read_json, write_json
-from training.trainers.asr import checkpoints
+from training.trainers.asr import artefacts
 
 STATE = "watch.json"
 FORGOTTEN = 2.0
@@ -70,7 +70,7 @@ class Watch(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._first_step, self._began = state.global_step, time.monotonic()
-        newest = checkpoints.newest(self._workspace.checkpoints) if state.global_step else None
+        newest = artefacts.newest(self._workspace.checkpoints) if state.global_step else None
         if newest is not None and (kept := read_json(newest / STATE)):
             self._state = _State(**kept)
 
@@ -103,7 +103,7 @@ class Watch(TrainerCallback):
         if state.is_world_process_zero:
             folder = self._workspace.checkpoints / f"checkpoint-{state.global_step}"
             write_json(folder / STATE, asdict(self._state))
-            checkpoints.seal(folder)
+            artefacts.seal(folder)
 
     def forget_trainer(self) -> None:
         """Let go of the trainer whose log this writes to, and with it of its memory."""

@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 from scipy.signal import butter, resample_poly, sosfilt
 
-from training.trainers.asr.features import Array
+from training.trainers.asr.features import MELS, SAMPLE_RATE_HZ, Array, log_mel
 
 RATE_HZ = 16000
 NOISES = ("white", "pink", "brown", "street", "hum", "crackle", "line", "babble", "music")
@@ -109,3 +109,19 @@ def _mp3(wave_8k: Array) -> Array:
     buffer.seek(0)
     decoded, _ = soundfile.read(buffer, dtype="float32")
     return np.pad(decoded, (0, max(0, wave_8k.size - decoded.size)))[: wave_8k.size]
+
+
+LEVEL = 0.1
+
+
+def bank(
+    rng: np.random.Generator, *, seconds: int = 24, mels: int = MELS, more: dict[str, Array] | None = None
+) -> list[tuple[str, Array]]:
+    """(kind, frames) twice for each kind: direct, then telephone. `more` are waves of unit power by kind."""
+    waves = {kind: noise(kind, seconds * SAMPLE_RATE_HZ, rng) for kind in NOISES}
+    waves.update(more or {})
+    found = []
+    for kind, wave in waves.items():
+        for heard in (LEVEL * wave, narrowband(LEVEL * wave, rng, "mulaw")):
+            found.append((kind, log_mel(heard, mels).astype(np.float16)))
+    return found

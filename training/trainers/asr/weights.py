@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import WhisperForConditionalGeneration, WhisperTokenizer
+from transformers.modeling_outputs import BaseModelOutput
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ml_backend import amounts
 from ml_backend.errors import ConfigurationError
-from training.trainers.asr.short_windows import accept_short_windows
 
 _ADAPTED = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
 _SMALL_WIDTH = 256  # below this it is a model of our own making, which learns at other rates than a published one
@@ -98,3 +100,39 @@ def learning_rate_for(model: torch.nn.Module, method: str) -> float:
     width = int(plain(model).config.d_model)
     rate = 6e-4 if width <= _SMALL_WIDTH else 3.75e-5 * 384 / width
     return rate * (5 if width <= _SMALL_WIDTH else 20) if method == "lora" else rate
+
+
+class AnyLengthEncoder(WhisperEncoder):  # type: ignore[no-untyped-call]
+    def forward(self, input_features: torch.Tensor, attention_mask: Any = None, **kwargs: Any) -> BaseModelOutput:
+        """(batch, mels, frames) -> hidden states (batch, frames / 2, width); the position table is cut to fit."""
+        hidden = nn.functional.gelu(self.conv1(input_features))
+        hidden = nn.functional.gelu(self.conv2(hidden)).permute(0, 2, 1)
+        hidden = hidden + self.embed_positions.weight[: hidden.shape[1]]
+        hidden = nn.functional.dropout(hidden, p=self.dropout, training=self.training)
+        for layer in self.layers:
+            hidden = layer(hidden, None)
+        return BaseModelOutput(last_hidden_state=self.layer_norm(hidden))
+
+
+def accept_short_windows(model: WhisperForConditionalGeneration) -> WhisperForConditionalGeneration:
+    """Changes only the class of the encoder object: weights, config and file format stay as they are."""
+    model.model.encoder.__class__ = AnyLengthEncoder
+    return model
+
+
+@torch.no_grad()
+def greedy(
+    model: WhisperForConditionalGeneration, features: torch.Tensor, prompt: list[int], *, end: int, most: int = 128
+) -> list[int]:
+    """Text tokens of one window (1, mels, frames), most probable first; no timestamps.
+
+    Not `model.generate`: that pads every window to 30 s, and a model trained on short windows then hears badly.
+    """
+    states = model.model.encoder(features)
+    tokens = list(prompt)
+    while len(tokens) < len(prompt) + most:
+        scores = model(encoder_outputs=states, decoder_input_ids=torch.tensor([tokens])).logits[0, -1]
+        tokens.append(int(scores[: end + 1].argmax()))
+        if tokens[-1] == end:
+            return tokens[len(prompt) : -1]
+    return tokens[len(prompt) :]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from transformers import WhisperTokenizer
 
-from training.runs.bundled_places import TWIN_FOLDER
+from training.runs.bases import TWIN_FOLDER
 from training.trainers.asr import artefacts
 
 

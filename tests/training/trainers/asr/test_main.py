@@ -6,11 +6,11 @@ import json
 import pytest
 
 from tests.training.trainers.asr.test_checkpoints import made
-from training.runs import reductions
+from training.runs import estimates
 from training.runs.arguments import Arguments
 from training.runs.workspace import Workspace
 from training.trainers.asr import __main__ as trainer
-from training.trainers.asr import checkpoints
+from training.trainers.asr import artefacts
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_the_reason_is_told_and_the_checkpoint_before_remains(error, branch, cod
     from training.trainers.asr import fine_tuning
 
     workspace = Workspace(tmp_path)
-    checkpoints.seal(made(workspace.checkpoints, 4))
+    artefacts.seal(made(workspace.checkpoints, 4))
 
     def broken(*_, **__):
         made(workspace.checkpoints, 8)
@@ -56,14 +56,14 @@ def test_the_reason_is_told_and_the_checkpoint_before_remains(error, branch, cod
     assert json.dumps(result).count("TORCH_USE") == 0
     if branch == "permanent":
         assert "--gradient-checkpointing" in result["next"]
-    assert checkpoints.newest(workspace.checkpoints).name == "checkpoint-4"
+    assert artefacts.newest(workspace.checkpoints).name == "checkpoint-4"
 
 
 def test_a_full_disk_is_known_by_what_is_free_and_half_a_checkpoint_gives_its_room_back(tmp_path, monkeypatch):
     from training.trainers.asr import fine_tuning
 
     workspace = Workspace(tmp_path)
-    checkpoints.seal(made(workspace.checkpoints, 4))
+    artefacts.seal(made(workspace.checkpoints, 4))
     free = type("Usage", (), {"free": 100})()
 
     def broken(*_, **__):
@@ -99,7 +99,7 @@ def test_what_to_reduce_is_what_is_not_reduced_yet(tmp_path):
     ):
         window = {"max_s": 30.0, "pad_to_s": 30.0}
         workspace.write_plan({"arguments": Arguments(**options).to_json(), "window": window})
-        said.append(reductions.too_large(workspace, "Full.").next_step)
+        said.append(estimates.too_large(workspace, "Full.").next_step)
     assert said == [
         "Use --batch-s 120 --accumulation 2, --gradient-checkpointing, --method lora, or a smaller base.",
         "Use --gradient-checkpointing, or a smaller base.",
