@@ -11,13 +11,9 @@ from ml_backend.api import requests
 from ml_backend.api.annotation_routes import Annotations
 from ml_backend.api.auth import Gate
 from ml_backend.api.call_routes import Calls
-from ml_backend.api.dataset_routes import Datasets
-from ml_backend.api.experiment_routes import Experiments
-from ml_backend.api.job_routes import Jobs
-from ml_backend.api.model_routes import Models
-from ml_backend.api.operator_routes import Operations, count_requests
+from ml_backend.api.operator_routes import Jobs, Operations, count_requests
 from ml_backend.api.protocol import Protocol
-from ml_backend.api.training_routes import Training
+from ml_backend.api.training_routes import Datasets, Experiments, Models, Training
 from ml_backend.api.webhooks.exotel_webhook import Exotel
 from ml_backend.api.webhooks.label_studio_webhook import Webhooks
 from ml_backend.api.webhooks.object_webhook import Objects
@@ -34,9 +30,7 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
     protocol, webhooks = Protocol(context, bound, gate), Webhooks(context, bound, gate)
     operations, jobs = Operations(context), Jobs(context)
     exotel, calls = Exotel(context), Calls(context)
-    annotations = Annotations(context)
-
-    experiments = Experiments(context)
+    annotations, experiments = Annotations(context), Experiments(context)
 
     app = Flask("ml_backend", static_folder=None)
     requests.install(app, int(settings.max_body_mb * 1_000_000))
@@ -68,7 +62,7 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
         ("/api/annotations/<annotation_id>", annotations.show, gate.bearer("read"), ("GET",)),
         ("/api/experiments", experiments.list, gate.bearer("read"), ("GET",)),
         ("/api/experiments/<name>", experiments.show, gate.bearer("read"), ("GET",)),
-        ("/api/calls/<call_sid>/satisfaction", experiments.satisfied, gate.bearer("operate"), post),
+        ("/api/calls/<call_sid>/satisfaction", calls.satisfied, gate.bearer("operate"), post),
         ("/api/jobs", jobs.list, gate.bearer("read"), ("GET",)),
         ("/api/jobs/<job_id>", jobs.show, gate.bearer("read"), ("GET",)),
     ):

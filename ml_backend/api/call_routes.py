@@ -1,17 +1,20 @@
-"""/api/calls: the ledger of calls. Reading only; people in them appear as pseudonyms."""
+"""/api/calls: the ledger of calls, and what the customer said of one. People in them appear as pseudonyms."""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from typing import Any
 
+import sqlalchemy as sa
 from flask import Response, request
 
-from ml_backend.api.requests import answer
+from ml_backend import tables
+from ml_backend.api.requests import answer, json_object
 from ml_backend.calls import pseudonyms
 from ml_backend.calls.states import STATES
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
+from ml_backend.tables import calls as rows
 from ml_backend.views import call_views as calls
 from ml_backend.views import ledger_balance, recording_views
 
@@ -66,6 +69,18 @@ class Calls:
         warning = ledger_balance.clock_warning(self._context.db)
         states = calls.counts(self._context.db)
         return answer({"states": states, "days": [day.told() for day in found], "warning": warning})
+
+    def satisfied(self, call_sid: str) -> Response:
+        """`{"score": 0..1}`: how content the customer was with a call; a later score replaces an earlier one."""
+        score = json_object().get("score")
+        if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
+            raise InvalidInput("bad-score", "The score is not a number from 0 to 1.", 'Send {"score": 0.8}.')
+        known = sa.and_(rows.c.call_sid == call_sid, rows.c.state.not_in(("erased", "expired")))
+        with self._context.db.transaction() as connection:
+            told = sa.update(rows).where(known).values(satisfaction=float(score), updated_at=tables.now())
+            if not connection.execute(told).rowcount:
+                raise InvalidInput("unknown-call", "There is no such call.", "List them: /api/calls.", status=404)
+        return answer({"call_sid": call_sid, "score": float(score)})
 
 
 def _only(*names: str) -> None:
