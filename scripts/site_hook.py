@@ -1,4 +1,4 @@
-"""docs/ -> the site's navigation. A hook of MkDocs.
+"""docs/ -> the site's navigation, and the tables that are generated from the code. A hook of MkDocs.
 
 A section is a folder. Its `index.md` links every page of the folder, and that order is the order of the navigation.
 A page that its index does not link is an orphan: MkDocs reports that the navigation lacks it, and `--strict` fails.
@@ -12,6 +12,9 @@ from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
+from mkdocs.structure.pages import Page
+
+from scripts import reference_pages
 
 SECTIONS = {
     "tutorials": "Tutorials",
@@ -36,3 +39,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         nav.append({title: [index.src_uri, *pages]})
     config.nav = nav
     return files
+
+
+def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Put the generated tables where a page asks for them."""
+    return reference_pages.fill(markdown)

@@ -97,7 +97,7 @@ def retry(
 ) -> None:
     """Let ended jobs run again, with a clean count of tries.
 
-    Example: python -m ml_backend jobs retry 12 13
+    Example: python -m ml_backend jobs retry --trouble
     """
     context = _open()
     chosen = list(job_ids or [])

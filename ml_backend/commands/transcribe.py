@@ -59,7 +59,7 @@ def transcribe(
 ) -> None:
     """Transcribe audio files; exit code 1 when a file could not be.
 
-    Example: python -m ml_backend transcribe call.wav --language hi --json
+    Example: python -m ml_backend transcribe call.wav other.mp3 --language hi --json
     """
     from ml_backend.asr import engine
     from ml_backend.serving import default_model

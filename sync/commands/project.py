@@ -64,7 +64,7 @@ def attach(
 ) -> None:
     """Adopt an existing project: its config, tasks and annotations stay; every change is listed first.
 
-    Example: python -m ml_backend project attach 12 --dry-run
+    Example: python -m ml_backend project attach 2 --dry-run
     """
     context = _open()
     planned = attachment.plan(context, project_id)
@@ -90,7 +90,7 @@ def attach(
 def detach(project_id: ProjectId, as_json: AsJson = False) -> None:
     """Undo what attach changed. Tasks, annotations and predictions stay in Label Studio. Safe to repeat.
 
-    Example: python -m ml_backend project detach 12
+    Example: python -m ml_backend project detach 2
     """
     said = attachment.detach(_open(), project_id)
     if as_json:
@@ -114,7 +114,7 @@ def add(
 ) -> None:
     """Bring recordings that lie in the object store into a project as tasks. The bucket is only read.
 
-    Example: python -m ml_backend project add 12 call-recordings/recordings/2026/11 --blind-share 0.2
+    Example: python -m ml_backend project add 2 call-recordings/recordings/2026/01 --blind-share 0.2
     """
     context = _open()
     row = _attached(context, project_id)
@@ -151,7 +151,7 @@ def rules(
 ) -> None:
     """Show or change which calls a project takes and which of them become tasks. `{}` brings the settings back.
 
-    Example: python -m ml_backend project rules 12 --selection '{"max_open": 200}'
+    Example: python -m ml_backend project rules 2 --selection '{"max_open": 200}'
     """
     context = _open()
     row = _attached(context, project_id)

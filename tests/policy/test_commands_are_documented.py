@@ -1,32 +1,24 @@
-"""Every command has help, an example in its help, and an example in the README."""
+"""Every command has help with an example, the reference shows all of it, and no document shows what does not exist."""
 
 import re
 
-import click
 import pytest
 
 from ml_backend import cli
+from scripts import reference_pages
 from tests.policy.source import ROOT
 
 PROGRAM = "python -m ml_backend"
 
 
-def commands(name, command):
-    """(words, command) of a command and of everything below it."""
-    if isinstance(command, click.Group) or hasattr(command, "commands"):
-        for each, below in command.commands.items():
-            yield from commands(f"{name} {each}", below)
-    else:
-        yield name, command
-
-
 def every_command():
-    for name in cli.COMMANDS:
-        yield from commands(name, cli.load(name))
+    return list(reference_pages.every_command())
 
 
-def readme():
-    return (ROOT / "README.md").read_text(encoding="utf-8")
+def pages():
+    """(name, text) of every document, with its generated tables."""
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))):
+        yield str(path.relative_to(ROOT)), reference_pages.fill(path.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
@@ -51,32 +43,35 @@ def test_every_option_and_argument_says_what_it_is_for():
     assert not silent
 
 
-def test_every_command_has_an_example_in_the_readme():
-    text = readme()
-    missing = [
-        words for words, _ in every_command() if not re.search(rf"{re.escape(PROGRAM)} {re.escape(words)}\b", text)
-    ]
+def test_the_reference_shows_every_command_with_its_options():
+    text = dict(pages())["docs/reference/commands.md"]
+    missing = []
+    for words, command in every_command():
+        options = {each for one in command.params if not getattr(one, "hidden", False) for each in one.opts}
+        shown = [f"`{each}`" for each in options - {"--help"} if each.startswith("--")]
+        wanted = (f"{{ #{words.replace(' ', '-')} }}", f"{PROGRAM} {words}", *shown)
+        missing += [f"{words}: {each}" for each in wanted if each not in text]
     assert not missing
 
 
-def test_the_readme_shows_no_command_or_option_that_does_not_exist():
+@pytest.mark.parametrize(("name", "text"), list(pages()), ids=lambda value: value if value.endswith(".md") else "")
+def test_a_document_shows_no_command_or_option_that_does_not_exist(name, text):
     known = dict(every_command())
     wrong = []
-    for line in re.findall(rf"{re.escape(PROGRAM)} ([^\n`|#]+)", readme()):
+    for line in re.findall(rf"{re.escape(PROGRAM)} ([^\n`|#]+)", text):
         words = line.split()
-        matching = [name for name in known if words[: len(name.split())] == name.split()]
+        matching = [each for each in known if words[: len(each.split())] == each.split()]
         if not matching and not words[0].startswith(("-", "COMMAND", "…", "...")):
             wrong.append(line.strip())
             continue
-        for name in matching:
-            options = {option for each in known[name].params for option in (*each.opts, *each.secondary_opts)}
-            wrong += [f"{name}: {word}" for word in words if re.match(r"--\w", word)
+        for each in matching:
+            options = {option for one in known[each].params for option in (*one.opts, *one.secondary_opts)}
+            wrong += [f"{each}: {word}" for word in words if re.match(r"--\w", word)
                       and word.partition("=")[0] not in options | {"--help", "--env-file"}]  # fmt: skip
     assert not wrong
 
 
 def test_every_make_target_in_the_documents_exists():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    for name in ("README.md", "CONTRIBUTING.md"):
-        used = set(re.findall(r"`make ([a-z-]+)", (ROOT / name).read_text(encoding="utf-8")))
-        assert used <= targets, name
+    for name, text in pages():
+        assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets, name

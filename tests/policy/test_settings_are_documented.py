@@ -1,10 +1,11 @@
-"""A setting nobody can find is no setting: `.env.example` and the README list every one, and nothing else."""
+"""A setting nobody can find is no setting: `.env.example` and the reference list every one, and nothing else."""
 
 import re
 
 import pytest
 
 from ml_backend import settings
+from scripts import reference_pages
 from tests.policy.source import ROOT
 
 KNOWN = {name: (default, description) for name, default, description in settings.describe()}
@@ -39,9 +40,19 @@ def test_an_untouched_copy_of_the_example_file_changes_nothing(tmp_path, monkeyp
     assert settings.Settings(_env_file=copy) == settings.Settings(_env_file=None)
 
 
-@pytest.mark.parametrize("name", KNOWN)
-def test_the_readme_lists_every_setting(name):
-    assert f"`{name}`" in (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_reference_lists_every_setting_once_with_its_default():
+    text = reference_pages.fill((ROOT / "docs/reference/settings.md").read_text(encoding="utf-8"))
+    listed = re.findall(r"^\| `([A-Z0-9_]+)`\{[^}]*\} \| (?:`(.*?)`)? ?\|", text, re.MULTILINE)
+    assert sorted(listed) == sorted((name, default) for name, (default, _) in KNOWN.items())
+
+
+def test_no_document_names_a_setting_that_does_not_exist():
+    """A word in capitals with an underscore, as code: a setting, one of the compose file, or of somebody else."""
+    others = re.compile(r"LABEL_STUDIO_|X_|MLFLOW_|ASR_MANIFEST$|SECRET_KEY$|.*_FILE$|KAAN_")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
+        named = set(re.findall(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)`", path.read_text(encoding="utf-8")))
+        unknown = {name for name in named - set(KNOWN) - COMPOSE_ONLY if not others.match(name)}
+        assert not unknown, path.name
 
 
 def test_the_names_of_the_compose_file_are_known_to_the_check_for_misspelt_ones():

@@ -40,7 +40,7 @@ def list_annotations(
 ) -> None:
     """Show annotations, newest first: who, how long it took, how much of the draft was changed.
 
-    Example: python -m ml_backend annotations list --annotator 3 --edited untouched
+    Example: python -m ml_backend annotations list --annotator 1 --edited untouched
     """
     if edited is not None and edited not in reading.EDITED:
         raise InvalidInput("bad-edited", f"There is no {edited[:40]!r}.", f"Known: {', '.join(reading.EDITED)}.")

@@ -36,7 +36,7 @@ def start(
 ) -> None:
     """Send a share of the calls to another version. Annotators do not see which version made a draft.
 
-    Example: python -m ml_backend experiments start kaan-tiny-2 --share 0.5
+    Example: python -m ml_backend experiments start newest --share 0.5 --name try
     """
     context = open_context(settings.load())
     if not 0 < share <= 1 or (share == 1 and not shadow):
@@ -93,7 +93,7 @@ def list_(as_json: AsJson = False) -> None:
 def show(name: Name, as_json: AsJson = False) -> None:
     """Both sides side by side: calls, corrected words, time, and whether it is decided.
 
-    Example: python -m ml_backend experiments show kaan-tiny-2-try
+    Example: python -m ml_backend experiments show try
     """
     context = open_context(settings.load())
     row = _find(context, name)
@@ -106,7 +106,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
 def stop(name: Name, as_json: AsJson = False) -> None:
     """End an experiment; open tasks of the challenger are drafted anew by the champion.
 
-    Example: python -m ml_backend experiments stop kaan-tiny-2-try
+    Example: python -m ml_backend experiments stop try
     """
     context = open_context(settings.load())
     row = _find(context, name)

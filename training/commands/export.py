@@ -36,7 +36,9 @@ def export(
 ) -> None:
     """Make the next version of a dataset from the accepted samples; the same samples give the version there is.
 
-    Example: python -m ml_backend export calls --languages hi,mr --min-quality 0.5
+    Example: python -m ml_backend export calls --languages hi,mr
+
+    Example: python -m ml_backend export calls
     """
     filters = Filters(
         min_quality=min_quality, languages=languages, since=since, until=until, consent=consent, projects=projects,

@@ -29,7 +29,7 @@ def add(
 ) -> None:
     """Make a task a gold task. Whoever annotates it is measured against the answer; no model learns from it.
 
-    Example: python -m ml_backend annotations gold add 34 --annotation 12 --people 5
+    Example: python -m ml_backend annotations gold add 34 --text "haan ji" --people 5
     """
     if (text is None) == (annotation is None):
         raise InvalidInput("one-answer", "Give the answer in one way.", "Give either --text or --annotation.")

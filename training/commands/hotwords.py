@@ -79,7 +79,7 @@ def approve(
 ) -> None:
     """Put a word to use if recent calls agree; with --project and --language also one that is not on the list yet.
 
-    Example: python -m ml_backend hotwords approve 7 --wait
+    Example: python -m ml_backend hotwords approve Kaan --project 2 --language en
     """
     context = open_context(settings.load())
     row_id = _row_of(context, project)
@@ -108,7 +108,7 @@ def approve(
 def remove(word: Word, who: Who, project: Project = None, language: Language = None, as_json: AsJson = False) -> None:
     """Take a word out of use; open tasks get their drafts without it. A suggestion is not made again.
 
-    Example: python -m ml_backend hotwords remove 7
+    Example: python -m ml_backend hotwords remove Kaan
     """
     context = open_context(settings.load())
     row_id = _row_of(context, project)

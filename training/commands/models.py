@@ -113,7 +113,7 @@ def compare(
 ) -> None:
     """Compare two versions on calls neither has learnt from, as the gate would; nothing is promoted.
 
-    Example: python -m ml_backend models compare kaan-tiny-44e83820 kaan-tiny-2 --dataset calls
+    Example: python -m ml_backend models compare champion newest --dataset calls
     """
     context = open_context(settings.load())
     dataset_id = int(datasets.find_whole(context, dataset).id) if dataset else promotion.newest_test_set(context)
@@ -137,9 +137,9 @@ def register(
 ) -> None:
     """Make a folder a model version: looked at file by file, copied, tried out; nothing is promoted.
 
-    Example: python -m ml_backend models register my-whisper
+    Example: python -m ml_backend models register ml_backend/bundled/model
 
-    Example: python -m ml_backend models register --run 12
+    Example: python -m ml_backend models register --run 1
     """
     context = open_context(settings.load())
     if (folder is None) == (not run):

@@ -32,7 +32,7 @@ def promote(
 ) -> None:
     """Compare a version with the champion on calls neither has learnt from; only a better one takes its place.
 
-    Example: python -m ml_backend promote kaan-tiny-44e83820 --dataset calls
+    Example: python -m ml_backend promote newest --dataset calls
     """
     context = open_context(settings.load())
     candidate = registry.find(context, version)

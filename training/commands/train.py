@@ -59,7 +59,7 @@ def asr(
 ) -> None:
     """Fine-tune a Whisper on a dataset; the result is registered, never promoted.
 
-    Example: python -m ml_backend train asr --dataset calls --replay calls@1 --average -1
+    Example: python -m ml_backend train asr --dataset calls --base champion --average -1
     """
     context = open_context(settings.load())
     chosen = {
@@ -97,7 +97,7 @@ def resume(
 ) -> None:
     """Go on with a run that was killed, did not fit or is not served: nothing it has learnt is learnt again.
 
-    Example: python -m ml_backend train resume 12
+    Example: python -m ml_backend train resume 1
     """
     context = open_context(settings.load())
     row = training_runs.find(context, run_id)
@@ -150,7 +150,7 @@ def list_(
 def show(run_id: RunId, as_json: AsJson = False) -> None:
     """Show one run: what it learns from, how far it is, what it came to.
 
-    Example: python -m ml_backend train show 12
+    Example: python -m ml_backend train show 1
     """
     context = open_context(settings.load())
     facts = told(context, training_runs.find(context, run_id))
@@ -165,7 +165,7 @@ def show(run_id: RunId, as_json: AsJson = False) -> None:
 def cancel(run_id: RunId) -> None:
     """Stop a run, within its next step; nothing of it is registered.
 
-    Example: python -m ml_backend train cancel 12
+    Example: python -m ml_backend train cancel 1
     """
     typer.echo(training_runs.cancel(open_context(settings.load()), run_id))
 

@@ -1,4 +1,4 @@
-"""Every example of the README's table of commands, as it stands there, where only the serving set is installed.
+"""Every example in a command's help and in a page of the documents, as it stands there, with the serving set only.
 
 The database is as a demo's after some tasks were submitted. Each example does what it says, or ends in a sentence with
 a code; what needs the training set says so. Nothing is a traceback, and every name in an example exists.
@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from ml_backend import cli, packages, tables
 from ml_backend.models import manifest
+from scripts import reference_pages
 from tests.ml_backend.test_packages import Without
 from tests.training.datasets import speech
 
@@ -22,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 PROGRAM = "python -m ml_backend "
 SERVE = ("demo", "web", "relay", "worker")  # they run until they are stopped
 ELSEWHERE = ("jiwer", "peft", "sympy")  # neither set, or only asked for by what is in it
-NEEDS_A_RUN = ("train show 1", "train cancel 1", "train resume 1")
+NEEDS_A_RUN = ("train show 1", "train cancel 1", "train resume 1", "models register --run 1")
 NEEDS_AN_EXPERIMENT = ("experiments show try", "experiments stop try")
 ABSENT = {  # codes that say that a name in an example is not there, and where that is right
     "no-such-run": NEEDS_A_RUN, "unknown-experiment": NEEDS_AN_EXPERIMENT, "no-such-call": (), "no-such-dataset": (),
@@ -33,10 +34,29 @@ ABSENT = {  # codes that say that a name in an example is not there, and where t
 
 
 def examples():
-    """The commands of the table, without the program's name."""
-    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("| command | what it does |")[2]
-    rows = table.partition("\n\n")[0].splitlines()
-    return [found[1] for row in rows if (found := re.match(rf"\| `{re.escape(PROGRAM)}(.+?)` \|", row))]
+    """The examples of every command's help, without the program's name; the reference shows these."""
+    found = [example for _, each in reference_pages.every_command() for example in reference_pages.examples(each)]
+    return sorted((each.removeprefix(PROGRAM) for each in found), key=lambda each: each.startswith("project detach"))
+
+
+def in_pages():
+    """What the pages show beside those; words in capitals stand for something of the reader's."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    found = [
+        shown.strip()
+        for page in pages
+        for shown in re.findall(rf"{re.escape(PROGRAM)}([^\n`|#]+)", page.read_text(encoding="utf-8"))
+    ]
+    known = [*examples(), *(name for name, _ in reference_pages.every_command())]
+    return [each for each in dict.fromkeys(found) if each not in known and not re.search(r"\b[A-Z]+\b|\.\.\.|<", each)]
+
+
+def run(example, capsys):
+    """(exit code, codes of errors, everything printed)."""
+    code = cli.main(shlex.split(example))
+    printed = capsys.readouterr()
+    codes = set(re.findall(r"^error: .*\[([a-z-]+)\]$", printed.err, re.MULTILINE))
+    return code, codes, printed.out + printed.err
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +99,7 @@ def world(tmp_path_factory):
     service.context.db.dispose()
 
 
-def test_the_table_has_examples():
+def test_there_are_examples():
     assert len(examples()) > 50
 
 
@@ -90,10 +110,7 @@ def test_every_documented_example_works_or_says_in_a_sentence_why_not(world, cap
         words = shlex.split(example)
         if words[0] in SERVE:
             continue
-        code = cli.main(words)
-        printed = capsys.readouterr()
-        said = printed.out + printed.err
-        codes = set(re.findall(r"^error: .*\[([a-z-]+)\]$", printed.err, re.MULTILINE))
+        code, codes, said = run(example, capsys)
         if code not in (0, 1, 2, 3) or "Traceback" in said or "Usage:" in said:
             wrong.append((example, code, said[-600:]))
         wrong += [
@@ -101,12 +118,25 @@ def test_every_documented_example_works_or_says_in_a_sentence_why_not(world, cap
         ]
         if "not-installed" in codes:
             assert words[0] == "learn" or words[:2] in (["train", "asr"], ["train", "resume"]), example
-            assert "make environment-training" in printed.err
+            assert "make environment-training" in said
     assert not wrong, "\n".join(map(str, wrong))
     made = tables.datasets.c
     states = world.context.db.rows(sa.select(made.name, made.version, made.state).order_by(made.id))
     assert [tuple(row) for row in states] == [("calls", 1, "ready"), ("calls", 2, "ready")]
     assert world.context.db.rows(sa.select(tables.runs)) == []
+
+
+@pytest.mark.timeout(600)
+def test_every_command_on_a_page_works_or_says_in_a_sentence_why_not(world, capsys):
+    """Pages may name what only their reader has: a project 12, a bucket. What they show is never misused."""
+    wrong = []
+    for example in in_pages():
+        if shlex.split(example)[0] in SERVE:
+            continue
+        code, codes, said = run(example, capsys)
+        if code not in (0, 1, 2, 3) or "Traceback" in said or "Usage:" in said or "unexpected-error" in codes:
+            wrong.append((example, code, said[-600:]))
+    assert not wrong, "\n".join(map(str, wrong))
 
 
 def test_every_name_in_an_example_exists_in_a_demo():

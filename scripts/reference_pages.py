@@ -1,0 +1,408 @@
+"""Code -> the tables of docs/reference. Pages say where each goes with `<!-- generated: NAME -->`.
+
+Made whenever the documents are built, so that no table is older than the code. What only the source knows (error codes,
+reasons, metrics) is read from its syntax tree; nothing is started and no database is opened.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import itertools
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("ml_backend", "sync", "training")
+PROGRAM = "python -m ml_backend"
+KEBAB = re.compile(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")
+EXAMPLE = re.compile(rf"^(?:Example: )?({re.escape(PROGRAM)} .+)$", re.MULTILINE)
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table; cells are Markdown, on one line."""
+    names = list(head)
+    lines = [names, ["---"] * len(names), *rows]
+    return "\n".join("| " + " | ".join(" ".join(str(cell).split()) for cell in line) + " |" for line in lines) + "\n"
+
+
+def plain(text: str) -> str:
+    """A text of the code as Markdown: what has a meaning in tables and HTML is escaped, `code` stays code."""
+    parts = re.split(r"(`[^`]*`)", text)
+    parts[::2] = [re.sub(r"([*\[\]])", r"\\\1", part).replace("<", "&lt;") for part in parts[::2]]
+    return "".join(parts).replace("|", "\\|")
+
+
+def code(text: object) -> str:
+    return f"`{str(text).replace('|', chr(92) + '|')}`"
+
+
+# --- commands
+
+
+def commands() -> str:
+    """Every command: an overview, then each with its help, examples, arguments and options."""
+    everything = list(every_command())
+    rows = [(f"[`{words}`](#{words.replace(' ', '-')})", plain(summary(each))) for words, each in everything]
+    parts = [table(("command", "what it does"), rows)]
+    group = ""
+    for words, each in everything:
+        first = words.split()[0]
+        level = "###" if words != first else "##"
+        if words != first and first != group:
+            parts.append(f"## {first} commands {{ #{first}-commands }}\n")
+        group = first
+        parts += [f"{level} {words} {{ #{words.replace(' ', '-')} }}\n", *_described(each)]
+    return "\n".join(parts)
+
+
+def every_command() -> Iterator[tuple[str, Any]]:
+    """(words, command) of everything that can be run."""
+    from ml_backend import cli
+
+    def below(words: str, command: Any) -> Iterator[tuple[str, Any]]:
+        if hasattr(command, "commands"):
+            for name, each in command.commands.items():
+                yield from below(f"{words} {name}", each)
+        else:
+            yield words, command
+
+    for name in cli.COMMANDS:
+        yield from below(name, cli.load(name))
+
+
+def summary(command: Any) -> str:
+    """The first sentence or line of a command's help."""
+    return " ".join(command.help.split("\n\n")[0].split())
+
+
+def examples(command: Any) -> list[str]:
+    """What its help shows, ready to run."""
+    return [" ".join(found.split()) for found in EXAMPLE.findall(command.help.replace("\b\n", ""))]
+
+
+def _described(command: Any) -> Iterator[str]:
+    text = EXAMPLE.sub("", command.help.replace("\b\n", ""))
+    for paragraph in re.split(r"\n\s*\n", text.strip()):
+        yield plain(" ".join(paragraph.split())) + "\n"
+    yield "```sh\n" + "\n".join(examples(command)) + "\n```\n"
+    shown = [each for each in command.params if not getattr(each, "hidden", False) and each.name != "help"]
+    if shown:
+        yield table(("argument or option", "meaning", "default"), map(_parameter, shown))
+
+
+def _parameter(each: Any) -> tuple[str, str, str]:
+    if each.param_type_name == "argument":
+        name = code(each.name.upper())
+    else:
+        name = ", ".join(code(option) for option in (*each.opts, *each.secondary_opts))
+    default = each.default() if callable(each.default) else each.default
+    if each.required:
+        shown = "required"
+    elif default in (None, "", (), [], False):
+        shown = ""
+    else:
+        shown = code(default if not isinstance(default, bool) else "on")
+    return name, plain(each.help or ""), shown + (" (may be repeated)" if each.multiple or each.nargs == -1 else "")
+
+
+# --- settings
+
+
+def settings() -> str:
+    """Every setting under the heading that settings.py gives it."""
+    from ml_backend import settings as module
+
+    described = {name: (default, text) for name, default, text in module.describe()}
+    headings = _setting_sections()
+    parts = []
+    for heading, names in headings.items():
+        rows = []
+        for name in names:
+            default, text = described[name]
+            rows.append((f"`{name}`{{ #{name.lower()} }}", code(default) if default else "", plain(text)))
+        parts.append(f"## {heading[:1].upper()}{heading[1:]}\n\n" + table(("setting", "default", "meaning"), rows))
+    return "\n".join(parts)
+
+
+def _setting_sections() -> dict[str, list[str]]:
+    """Heading -> names, by the comments `# --- heading` of the settings class."""
+    found: dict[str, list[str]] = {}
+    heading = "general"
+    for line in (ROOT / "ml_backend/settings.py").read_text(encoding="utf-8").splitlines():
+        if comment := re.match(r"    # --- (.+)", line):
+            heading = comment[1].rstrip(".")
+        elif field := re.match(r"    ([a-z][a-z0-9_]*): .*Field\(", line):
+            found.setdefault(heading, []).append(field[1].upper())
+    return found
+
+
+# --- HTTP
+
+_WHO = {
+    "anyone": "anyone",
+    "protocol": "Label Studio (basic auth)",
+    "webhook": "Label Studio (webhook secret)",
+    "exotel": "Exotel (secret in the address)",
+    "operator": "any token, or Label Studio's basic auth",
+}
+
+
+def routes() -> str:
+    """Every route of the app, who may call it, and what its view says of itself."""
+    from ml_backend import db
+    from ml_backend import settings as module
+    from ml_backend.api.app import create_app, load_plugin
+
+    with tempfile.TemporaryDirectory() as folder:
+        given = module.Settings(_env_file=None, data_dir=Path(folder))  # type: ignore[call-arg]
+        db.upgrade(given.database)
+        app = create_app(given, load_plugin(given.plugin))
+        rows = []
+        for rule in app.url_map.iter_rules():
+            guarded = app.view_functions[rule.endpoint]
+            view = inspect.getclosurevars(guarded).nonlocals["view"]
+            text = (inspect.getdoc(view) or "").split("\n\n")[0]
+            methods = ", ".join(sorted(rule.methods - {"HEAD", "OPTIONS"}))
+            rows.append((code(rule.rule), methods, _caller(guarded.who), plain(text)))
+    return table(("address", "method", "who", "what"), rows)
+
+
+def _caller(who: Callable[..., object]) -> str:
+    role = inspect.getclosurevars(who).nonlocals.get("role") if inspect.isfunction(who) else None
+    return f"token of role `{role}`" if role else _WHO[who.__name__]
+
+
+# --- what the source says
+
+
+@dataclass(frozen=True)
+class Said:
+    """A code with its sentence and next step, as written in the source; `x` stands for what is filled in."""
+
+    code: str
+    sentence: str
+    next_step: str
+    branch: str  # the class of error; empty for a reason that a row keeps
+
+
+@cache
+def product() -> tuple[tuple[str, ast.Module], ...]:
+    """(name, syntax tree) of every file that runs in production."""
+    paths = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    return tuple((str(path.relative_to(ROOT)), ast.parse(path.read_text(encoding="utf-8"))) for path in paths)
+
+
+def literal(node: ast.AST | None, names: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The text of a constant, of a name in `names` or of an f-string, holes as an ellipsis; empty for anything else."""
+    if isinstance(node, ast.Name):
+        return names.get(node.id, "")
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return literal(node.left, names) + literal(node.right, names)
+    if isinstance(node, ast.IfExp):
+        return literal(node.body, names)
+    return ""
+
+
+@cache
+def said() -> tuple[Said, ...]:
+    """Every code that stands beside a sentence: errors by their class, everything else as a reason."""
+    from ml_backend import errors
+
+    kinds = {name: each for name, each in vars(errors).items() if inspect.isclass(each)}
+    found = []
+    for name, tree in product():
+        if name == "ml_backend/errors.py":
+            continue
+        names = _constants(tree)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                given = dict(zip(("code", "sentence", "next_step"), node.args, strict=False))
+                given |= {each.arg: each.value for each in node.keywords if each.arg}
+                branch = called if called in kinds else ""
+                if not branch:
+                    given = _beside(node.args, names)
+            elif isinstance(node, ast.Tuple):
+                given, branch = _beside(node.elts, names), ""
+            else:
+                continue
+            word = literal(given.get("code"), names)
+            sentence, step = literal(given.get("sentence"), names), literal(given.get("next_step"), names)
+            if KEBAB.match(word.replace("…", "x")) and (branch or ("-" in word and _is_sentence(sentence))):
+                found.append(Said(word, sentence, step, branch))
+    return tuple(found)
+
+
+def _constants(tree: ast.Module) -> dict[str, str]:
+    """Names of a module that stand for a text."""
+    found: dict[str, str] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                if isinstance(target, ast.Name):
+                    found[target.id] = literal(node.value)
+                elif isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+                    pairs = zip(target.elts, node.value.elts, strict=False)
+                    found |= {each.id: literal(value) for each, value in pairs if isinstance(each, ast.Name)}
+    return found
+
+
+def _beside(nodes: list[ast.expr], names: Mapping[str, str]) -> dict[str, ast.expr]:
+    """The first two neighbours of which the second is a sentence."""
+    for first, second in itertools.pairwise(nodes):
+        if _is_sentence(literal(second, names)):
+            return {"code": first, "sentence": second}
+    return {}
+
+
+def _is_sentence(text: str) -> bool:
+    return bool(re.match(r"^[A-Z…].* .*[.…]$", text, re.DOTALL))
+
+
+def errors() -> str:
+    """Every error code, sorted, with up to three of the sentences that it comes with."""
+    from ml_backend import errors as module
+
+    worth = {
+        module.RetryableError: "tried again by itself",
+        module.InvalidInput: "the request is refused",
+        module.ConfigurationError: "a setting has to change",
+    }
+    rows = []
+    for one in sorted(set(_merged(each for each in said() if each.branch)), key=lambda each: each.code):
+        kind = getattr(module, one.branch)
+        kind_text = next((text for each, text in worth.items() if issubclass(kind, each)), "will not work by itself")
+        rows.append((code(one.code), plain(one.sentence or "…"), plain(one.next_step or "…"), kind_text))
+    return table(("code", "what it says", "what to do", "what follows"), rows)
+
+
+def _merged(found: Iterable[Said]) -> Iterator[Said]:
+    """One entry for a code and branch: the first that says something; more where the sentences differ."""
+    by_code: dict[tuple[str, str], list[Said]] = {}
+    for one in found:
+        by_code.setdefault((one.code, one.branch), []).append(one)
+    for (word, branch), several in by_code.items():
+        sentences = list(dict.fromkeys(each.sentence for each in several if each.sentence))[:3]
+        steps = list(dict.fromkeys(each.next_step for each in several if each.next_step))[:2]
+        yield Said(word, " / ".join(sentences), " / ".join(steps), branch)
+
+
+def reasons() -> str:
+    """Every reason that is no error: what a row, a report or a status line keeps."""
+    from training.datasets import dataset_card
+    from training.samples import sample_pieces
+
+    elsewhere = {**dataset_card._WHY, **sample_pieces.REASONS}
+    found = {one.code: one.sentence for one in _merged(each for each in said() if not each.branch)}
+    found = {name: text for name, text in found.items() if name not in elsewhere}
+    return table(("reason", "what it says"), ((code(name), plain(found[name])) for name in sorted(found)))
+
+
+def exclusions() -> str:
+    """Why a sample is in no dataset."""
+    from training.datasets import dataset_card
+    from training.samples import sample_pieces
+
+    every = {**dataset_card._WHY, **sample_pieces.REASONS}
+    rows = ((code(name), plain(text[:1].upper() + text[1:].rstrip(".") + ".")) for name, text in sorted(every.items()))
+    return table(("reason", "meaning"), rows)
+
+
+def states() -> str:
+    """The states of each table, as the comment above it lists them."""
+    source = (ROOT / "ml_backend/tables.py").read_text(encoding="utf-8")
+    rows = []
+    for comment, name in re.findall(r"((?:^# .*\n)+)^\w+ = Table\(\n\s+\"(\w+)\"", source, re.MULTILINE):
+        text = " ".join(line.removeprefix("# ") for line in comment.splitlines())
+        if found := re.search(r"\bstate: ((?:[^.(]|\([^)]*\))+)", text):
+            rows.append((code(name), plain(found[1].strip())))
+    from ml_backend.calls import states as of_calls
+
+    final = ", ".join(of_calls.FINAL)
+    waiting = ", ".join(f"{name} (next: {' or '.join(of_calls.STATES[name])})" for name in of_calls.OPEN)
+    return table(("table", "states"), [("`calls`", f"open: {waiting}; final: {final}"), *rows])
+
+
+def metrics() -> str:
+    """Every metric, its kind and labels."""
+    kinds = {"Counter": "counter", "CounterMetricFamily": "counter", "Histogram": "histogram"}
+    rows = []
+    for node in (node for _, tree in product() for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        name, text = (literal(each) for each in [*node.args[:2], None, None][:2])
+        if name.startswith("kaan_") and _is_sentence(text):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            kind = kinds.get(called, "gauge")
+            given = [*(each.value for each in node.keywords if each.arg == "labels"), *node.args[2:3], None][0]
+            labels = [literal(each) for each in getattr(given, "elts", [])]
+            shown = code(name + ("_total" if kind == "counter" else ""))
+            rows.append((shown, kind, ", ".join(map(code, labels)), plain(text)))
+    return table(("metric", "kind", "labels", "meaning"), sorted(rows))
+
+
+# --- labelling configs and datasets
+
+
+def controls() -> str:
+    """Every control of every ready-made config, with its values and keys."""
+    from ml_backend.labelling import labelconfig
+
+    parts = []
+    for name in labelconfig.NAMES:
+        rows = []
+        for tag in ElementTree.fromstring(labelconfig.read(name)).iter():  # noqa: S314 - our own file
+            if not tag.get("name"):
+                continue
+            values = [code(each.get("value")) + _key(each) for each in tag if each.get("value")]
+            key = tag.get("value", "")
+            rows.append((code(tag.get("name")), tag.tag, ", ".join(values) or (f"task key `{key[1:]}`" if key else "")))
+        parts.append(f"### `{name}`\n\n" + table(("name", "tag", "values (keys)"), rows))
+    return "\n".join(parts)
+
+
+def _key(tag: ElementTree.Element) -> str:
+    return f" ({tag.get('hotkey')})" if tag.get("hotkey") else ""
+
+
+def columns() -> str:
+    """The columns of a dataset's Parquet files."""
+    from training.datasets import parquet
+
+    rows = [
+        (code(name), "" if name == line else f"`{line}` in the manifest", kind)
+        for name, line, _, kind in parquet._COLUMNS
+    ]
+    rows.insert(1, ("`audio`", "the clip, WAV (form `parquet` only)", "Audio, 16 kHz"))
+    return table(("column", "", "type"), rows)
+
+
+def forms() -> str:
+    """The renderings that `export --form` makes."""
+    from training.datasets import renderings
+
+    return table(("form", "what"), ((code(name), plain(text)) for name, text in renderings.FORMS.items()))
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    each.__name__: each
+    for each in (
+        commands, settings, routes, errors, reasons, exclusions, states, metrics, controls, columns, forms
+    )
+}  # fmt: skip
+MARK = re.compile(r"<!-- generated: (\w+) -->")
+
+
+def fill(markdown: str) -> str:
+    """A page with every mark replaced; KeyError for a mark that nothing makes."""
+    return MARK.sub(lambda found: GENERATED[found[1]](), markdown)
