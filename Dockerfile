@@ -2,7 +2,8 @@
 # `training` adds it. Both carry the code of `training`: choosing samples and words needs none of that.
 #   docker build -t kaan .
 #   docker build -t kaan-training --target training .
-# For CUDA, name a base with Python 3.11 and the CUDA 12 runtime and cuDNN 9 that CTranslate2 loads: --build-arg BASE=...
+# For a GPU: --build-arg CUDA=12 adds the CUDA 12 libraries that CTranslate2 loads, or name a base that has them and Python
+# 3.11: --build-arg BASE=... docker-compose.gpu.yml does the first.
 ARG BASE=python:3.11.14-slim-bookworm
 
 # --- packages, checked against the hashes of the locks; compilers and caches stay behind in these stages
@@ -10,8 +11,10 @@ FROM ${BASE} AS packages
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/kaan
 ENV PATH=/opt/kaan/bin:$PATH
-COPY requirements/serving.lock /requirements/
-RUN pip install --require-hashes -r /requirements/serving.lock
+ARG CUDA=""
+COPY requirements/serving.lock requirements/cuda.lock /requirements/
+RUN pip install --require-hashes -r /requirements/serving.lock \
+    && if [ -n "$CUDA" ]; then pip install --require-hashes -r /requirements/cuda.lock; fi
 
 FROM packages AS training-packages
 # torch comes first and outside the lock: which build is right, CPU or CUDA, depends on the machine.

@@ -187,11 +187,13 @@ def _host_and_port(place: str, *, usual: int = 0) -> list[str]:
     return wrong
 
 
-# What docker-compose.yml reads besides the settings; a policy test compares the two.
+# What the compose files read besides the settings; a policy test compares the two.
 COMPOSE = (
-    "KAAN_ADDRESS", "KAAN_PORT", "KAAN_VERSION", "LABEL_STUDIO_ADDRESS", "LABEL_STUDIO_DATABASE_PASSWORD",
-    "LABEL_STUDIO_FIRST_PASSWORD", "LABEL_STUDIO_FIRST_USER", "LABEL_STUDIO_PORT", "LABEL_STUDIO_PUBLIC_URL",
-    "LABEL_STUDIO_SECRET_KEY", "POSTGRES_PASSWORD", "REDIS_PASSWORD",
+    "KAAN_ADDRESS", "KAAN_DOMAIN", "KAAN_PORT", "KAAN_TRAINING_MEMORY", "KAAN_TRANSCRIBE_MEMORY", "KAAN_VERSION",
+    "LABEL_STUDIO_ADDRESS", "LABEL_STUDIO_DATABASE_PASSWORD", "LABEL_STUDIO_DATABASE_PASSWORD_FILE",
+    "LABEL_STUDIO_DOMAIN", "LABEL_STUDIO_ENV_FILE", "LABEL_STUDIO_FIRST_PASSWORD", "LABEL_STUDIO_FIRST_USER",
+    "LABEL_STUDIO_PORT", "LABEL_STUDIO_PUBLIC_URL", "LABEL_STUDIO_SECRET_KEY", "POSTGRES_PASSWORD",
+    "POSTGRES_PASSWORD_FILE", "REDIS_PASSWORD", "REDIS_PASSWORD_FILE", "TORCH_INDEX",
 )  # fmt: skip
 # Names that resemble ours and belong to others: Label Studio's, MinIO's, Compose's, and everybody's.
 FOREIGN = {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes the four lock files: `make lock`, or `sh requirements/lock.sh --upgrade` for newer versions.
+# Writes the five lock files: `make lock`, or `sh requirements/lock.sh --upgrade` for newer versions.
 # The development set is resolved first and constrains the two it contains, so a version is the same in all three.
 # torch is taken out of the resolution: which build is right is a question of the machine, not of the lock.
 set -eu
@@ -21,3 +21,4 @@ lock development pyproject.toml --extra training --extra development --override 
 lock training pyproject.toml --extra training --override "$without_torch" --constraint requirements/development.lock
 lock serving pyproject.toml --constraint requirements/development.lock
 lock label-studio requirements/label-studio.in "$@"
+lock cuda requirements/cuda.in "$@"

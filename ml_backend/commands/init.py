@@ -38,9 +38,11 @@ MADE: dict[str, Callable[[], str]] = {
     "LABEL_STUDIO_WEBHOOK_SECRET": _hex,
     "BASIC_AUTH_USER": lambda: "label-studio",
     "BASIC_AUTH_PASS": _hex,
-    "API_TOKENS": lambda: f"operator:admin:{_hex()}",
+    "API_TOKENS": lambda: f"operator:admin:{_hex()},prometheus:read:{_hex()}",
     "EXOTEL_WEBHOOK_SECRET": _hex,
 }
+# Secrets that lie together in one file (docker-compose.secrets.yml), and the name that holds its path.
+IN_ONE_FILE = dict.fromkeys(("LABEL_STUDIO_SECRET_KEY", "LABEL_STUDIO_FIRST_PASSWORD"), "LABEL_STUDIO_ENV_FILE")
 # Made elsewhere: (names, where they come from).
 TO_FILL_IN = (
     (("LABEL_STUDIO_API_KEY",), "Label Studio, Account & Settings, Personal Access Token, once it runs"),
@@ -90,7 +92,7 @@ def completed(text: str) -> tuple[str, list[str], list[str]]:
             seen[found[1].upper()] = (number, found[2].strip())
     for name, make in MADE.items():
         at, value = seen.get(name, (None, ""))
-        elsewhere = seen.get(f"{name}_FILE", (None, ""))[1]
+        elsewhere = seen.get(IN_ONE_FILE.get(name, f"{name}_FILE"), (None, ""))[1]
         if (value.strip("'\"") and not value.startswith("#")) or elsewhere:
             kept.append(name)
             continue

@@ -1,11 +1,13 @@
-"""docker-compose.yml against the settings, the command line and the Dockerfile: no engine is needed to find a slip."""
+"""The compose files against the settings, the command line and the Dockerfile: no engine is needed to find a slip."""
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -21,23 +23,41 @@ COMPOSE = yaml.safe_load(TEXT)
 SERVICES = COMPOSE["services"]
 OURS = {name: each for name, each in SERVICES.items() if "build" in each}
 LABEL_STUDIO = SERVICES["label-studio"]["environment"]
+FILES = sorted(path.name for path in ROOT.glob("docker-compose*.yml"))
+EVERY = {
+    (file, name): each
+    for file in FILES
+    for name, each in yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))["services"].items()
+}
 KNOWN = {name for name, _, _ in settings.describe()}
+SECRET_FILES = {f"{name}_FILE" for name in settings.secret_names()}
 SECRET = "f00dfeedf00dfeedf00dfeed"
-VARIABLE = re.compile(r"\$\{([A-Z_]+)(?::([?-])((?:[^{}]|\$\{[^{}]*\})*))?\}")
+NEEDED = COMPOSE["x-needed"]
+VARIABLE = re.compile(r"\$\$|\$\{([A-Z_]+)(?::([-?+]))?")
 
 
 def resolved(value, given):
-    """What Compose makes of `${NAME}`, `${NAME:-default}` and `${NAME:?message}`."""
-
-    def fill(found):
-        name, operator, rest = found.groups()
-        if given.get(name):
-            return given[name]
-        if operator == "?":
+    """What Compose makes of `$$`, `${NAME}`, `${NAME:-default}`, `${NAME:?message}` and `${NAME:+replacement}`."""
+    made, at = "", 0
+    while found := VARIABLE.search(value, at):
+        made += value[at : found.start()]
+        if found[0] == "$$":
+            made, at = made + "$", found.end()
+            continue
+        end, depth = found.end(), 1
+        while depth:
+            depth += {"{": 1, "}": -1}.get(value[end], 0)
+            end += 1
+        name, operator, rest = found[1], found[2], value[found.end() : end - 1]
+        there = given.get(name) or ""
+        if operator == "?" and not there:
             raise KeyError(f"{name}: {rest}")
-        return resolved(rest, given) if operator == "-" else ""
-
-    return VARIABLE.sub(fill, value)
+        if operator == "+":
+            made += resolved(rest, given) if there else ""
+        else:
+            made += there or (resolved(rest, given) if operator == "-" else "")
+        at = end
+    return made + value[at:]
 
 
 def environment(service, given):
@@ -47,8 +67,29 @@ def environment(service, given):
     return {name: value for name, value in found.items() if value is not None}
 
 
+def started(given):
+    """Raise KeyError where Compose would stop before it starts anything."""
+    for value in [
+        *NEEDED,
+        *(value for each in SERVICES.values() for value in (each.get("environment") or {}).values()),
+    ]:
+        resolved(str(value), given)
+
+
 def required():
-    return {name for name, operator, _ in VARIABLE.findall(TEXT) if operator == "?"}
+    """What `.env` must hold, as values."""
+    found = {}
+    while True:
+        try:
+            started(dict.fromkeys(found, SECRET))
+            return set(found)
+        except KeyError as error:
+            found[re.search(r"set ([A-Z_]+) in", str(error))[1]] = True
+
+
+def given():
+    """A `.env` with a value for each of them, and nothing else."""
+    return dict.fromkeys(required(), SECRET) | {"API_TOKENS": f"operator:admin:{SECRET}"}
 
 
 def test_the_services_the_design_asks_for_are_there():
@@ -64,15 +105,14 @@ def test_work_that_comes_due_by_itself_is_done_without_the_training_profile():
 
 @pytest.mark.parametrize("service", OURS)
 def test_every_setting_reaches_our_containers_and_nothing_else_does(service):
-    assert set(OURS[service]["environment"]) == KNOWN
+    assert set(OURS[service]["environment"]) == KNOWN | SECRET_FILES
 
 
 @pytest.mark.parametrize("service", OURS)
 def test_the_environment_makes_valid_settings(service, monkeypatch):
     for name in KNOWN:
         monkeypatch.delenv(name, raising=False)
-    given = dict.fromkeys(required(), SECRET)
-    for name, value in environment(service, given).items():
+    for name, value in environment(service, given()).items():
         monkeypatch.setenv(name, value)
     made = settings.Settings(_env_file=None)
     assert made.database.startswith("postgresql://")
@@ -82,15 +122,145 @@ def test_the_environment_makes_valid_settings(service, monkeypatch):
 
 @pytest.mark.parametrize("name", sorted(required()))
 def test_compose_stops_when_a_needed_value_is_missing(name):
-    given = {each: SECRET for each in required() if each != name}
-    values = [value for service in SERVICES.values() for value in (service.get("environment") or {}).values()]
     with pytest.raises(KeyError, match=name):
-        [resolved(str(value), given) for value in values]
+        started({each: value for each, value in given().items() if each != name})
+
+
+def test_no_server_comes_up_with_the_password_of_its_image_or_none():
+    """An image that gets an empty password takes a default (MinIO), or none (Redis)."""
+    assert required() >= {"API_TOKENS", "POSTGRES_PASSWORD", "REDIS_PASSWORD", "MINIO_ACCESS_KEY", "MINIO_SECRET_KEY"}
+    assert required() >= {
+        "LABEL_STUDIO_SECRET_KEY",
+        "LABEL_STUDIO_FIRST_PASSWORD",
+        "BASIC_AUTH_USER",
+        "BASIC_AUTH_PASS",
+    }
 
 
 def test_no_secret_has_a_default():
     secret = re.compile("SECRET|PASS|TOKEN|_KEY")
-    assert not [name for name, operator, default in VARIABLE.findall(TEXT) if secret.search(name) and operator == "-"]
+    pairs = re.findall(r"\$\{([A-Z_]+):-([^}]*)", TEXT.replace("$$", ""))
+    assert not [name for name, default in pairs if secret.search(name) and default and not default.startswith("${")]
+
+
+@pytest.fixture
+def moved(tmp_path, monkeypatch):
+    """What `init` and then `deploy/secrets.sh` leave: (values of `.env`, the folder)."""
+    for name in [*KNOWN, *SECRET_FILES]:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["init"]) == 0
+    before = dict(re.findall(r"^([A-Z_]+)=(.+)$", Path(".env").read_text(encoding="utf-8"), re.MULTILINE))
+    subprocess.run(["sh", str(ROOT / "deploy/secrets.sh"), str(tmp_path)], check=True, capture_output=True)
+    after = dict(re.findall(r"^([A-Z_]+)=(.+)$", Path(".env").read_text(encoding="utf-8"), re.MULTILINE))
+    return before, after, tmp_path
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_a_deployment_whose_secrets_are_all_in_files_starts(service, moved, monkeypatch):
+    before, given, folder = moved
+    assert not [name for name, value in given.items() if value in before.values() and not name.endswith("USER")]
+    started(given)
+    for name, value in environment(service, given).items():
+        mounted = value.replace("/run/secrets", str(folder / "secrets")) if name in SECRET_FILES else value
+        monkeypatch.setenv(name, mounted)
+    made = settings.load(_env_file=None)
+    assert made.database == f"postgresql://kaan:{before['POSTGRES_PASSWORD']}@postgres:5432/kaan"
+    assert made.redis_url == f"redis://:{before['REDIS_PASSWORD']}@redis:6379/0"
+    for name in ("minio_secret_key", "basic_auth_pass", "api_tokens", "exotel_webhook_secret"):
+        assert getattr(made, name).get_secret_value() == before[name.upper()]
+
+
+def test_every_file_that_is_named_in_env_is_mounted_where_it_is_named(moved):
+    _, given, folder = moved
+    secrets = yaml.safe_load((ROOT / "docker-compose.secrets.yml").read_text(encoding="utf-8"))
+    assert {Path(each["file"]).name for each in secrets["secrets"].values()} == {
+        path.name for path in (folder / "secrets").iterdir()
+    }
+    assert all(each["file"] == f"secrets/{name}" for name, each in secrets["secrets"].items())
+    for service, each in secrets["services"].items():
+        assert set(each["secrets"]) <= set(secrets["secrets"])
+        for name, value in environment(service, given).items():
+            if value.startswith("/run/secrets/") and name != "LABEL_STUDIO_ENV_FILE":
+                assert value.removeprefix("/run/secrets/") in each["secrets"], f"{service}: {name}"
+    assert (folder / "secrets").stat().st_mode & 0o077 == 0
+    assert all(path.stat().st_mode & 0o777 == 0o444 for path in (folder / "secrets").iterdir())
+
+
+def test_moving_secrets_again_keeps_them_and_moves_what_was_added(moved):
+    _, given, folder = moved
+    held = {path.name: path.read_text() for path in (folder / "secrets").iterdir()}
+    with (folder / ".env").open("a") as env:
+        env.write("LABEL_STUDIO_API_KEY=0123456789abcdef\n")
+    assert cli.main(["init"]) == 0
+    subprocess.run(["sh", str(ROOT / "deploy/secrets.sh"), str(folder)], check=True, capture_output=True)
+    now = {path.name: path.read_text() for path in (folder / "secrets").iterdir()}
+    assert now == held | {"label_studio_api_key": "0123456789abcdef"}
+    after = dict(re.findall(r"^([A-Z_]+)=(.+)$", (folder / ".env").read_text(encoding="utf-8"), re.MULTILINE))
+    assert after == given | {"LABEL_STUDIO_API_KEY_FILE": "/run/secrets/label_studio_api_key"}
+
+
+def test_label_studio_gets_its_secrets_from_the_file_that_it_sources(moved):
+    before, given, folder = moved
+    assert resolved(LABEL_STUDIO["ENV_INJECT_SOURCES"], given) == "/run/secrets/label_studio_env"
+    names = ("SECRET_KEY", "LABEL_STUDIO_PASSWORD", "POSTGRE_PASSWORD")
+    script = f". {folder}/secrets/label_studio_env && printf '%s\\n' " + " ".join(f'"${name}"' for name in names)
+    said = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    meant = ("LABEL_STUDIO_SECRET_KEY", "LABEL_STUDIO_FIRST_PASSWORD", "LABEL_STUDIO_DATABASE_PASSWORD")
+    assert said == [before[name] for name in meant]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_compose_file_keeps_to_the_schema_of_compose(file):
+    program = shutil.which("check-jsonschema", path=str(Path(sys.executable).parent))
+    assert program, "check-jsonschema comes with the development packages"
+    done = subprocess.run(
+        [program, "--builtin-schema", "vendor.compose-spec", str(ROOT / file)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("file", "name"), [key for key, each in EVERY.items() if "restart" in each])
+def test_every_service_has_limits_and_its_log_is_rotated(file, name):
+    """A full disk or a full memory must not come from one container."""
+    each = EVERY[file, name]
+    assert each["pids_limit"] <= 1024
+    assert re.fullmatch(r"\d+[mg]", resolved(str(each["mem_limit"]), {}))
+    assert each["logging"]["driver"] == "json-file"
+    assert {"max-size", "max-file"} <= set(each["logging"]["options"])
+
+
+def test_each_service_of_the_first_file_is_checked_for_limits():
+    assert {name for (file, name), each in EVERY.items() if file == "docker-compose.yml"} == {
+        name for (file, name), each in EVERY.items() if "restart" in each and file == "docker-compose.yml"
+    }
+
+
+def test_the_gpu_file_changes_the_two_workers_that_compute_and_names_arguments_of_the_dockerfile():
+    changed = {name: each for (file, name), each in EVERY.items() if file == "docker-compose.gpu.yml"}
+    assert set(changed) == {"transcribe-worker", "training-worker"}
+    arguments = set(re.findall(r"^ARG ([A-Z_]+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE))
+    for name, each in changed.items():
+        assert each["gpus"] == "all"
+        assert set(each["build"]["args"]) <= arguments, name
+        assert each["image"] != SERVICES[name]["image"]  # else the image of the processor would be taken for it
+        assert resolved(each["environment"]["ASR_DEVICE"], {}) == "cuda"
+        for part in each["environment"]["LD_LIBRARY_PATH"].split(":"):
+            library = Path(part).parts[-2].replace("_", "-")
+            assert f"nvidia-{library}-cu12==" in (ROOT / "requirements/cuda.lock").read_text(), part
+
+
+def test_the_proxy_reaches_both_servers_and_logs_no_address():
+    text = (ROOT / "deploy/Caddyfile").read_text(encoding="utf-8")
+    ports = {f"{name}:{port}" for name, port in (("web", 9090), ("label-studio", 8080))}
+    assert set(re.findall(r"reverse_proxy (\S+)", text)) == ports
+    assert "exclude http.log.error" in text
+    assert not re.search(r"^\s+log( \{)?$", text, re.MULTILINE)
+    wanted = set(EVERY["docker-compose.proxy.yml", "proxy"]["environment"])
+    assert set(re.findall(r"\{\$([A-Z_]+)\}", text)) == wanted
 
 
 @pytest.mark.parametrize("service", OURS)
@@ -111,10 +281,10 @@ def test_our_containers_are_built_from_a_stage_of_the_dockerfile(service):
     assert OURS[service]["build"]["target"] in stages
 
 
-@pytest.mark.parametrize("name", SERVICES)
-def test_every_image_is_pinned_and_can_be_pulled(name):
-    image = SERVICES[name]["image"]
-    if "build" in SERVICES[name]:
+@pytest.mark.parametrize(("file", "name"), [key for key, each in EVERY.items() if "image" in each])
+def test_every_image_is_pinned_and_can_be_pulled(file, name):
+    image = EVERY[file, name]["image"]
+    if "build" in EVERY[file, name]:
         return
     _, _, tag = image.rpartition(":")
     assert re.search(r"\d", tag), f"{image} moves"
@@ -178,16 +348,50 @@ def test_what_must_survive_is_on_a_volume(name):
     assert any(volume.partition(":")[0] in COMPOSE["volumes"] for volume in SERVICES[name]["volumes"])
 
 
-def test_redis_neither_evicts_nor_forgets():
-    words = SERVICES["redis"]["command"]
-    assert words[words.index("--maxmemory-policy") + 1] == "noeviction"
-    assert words[words.index("--appendonly") + 1] == "yes"
+@pytest.fixture
+def redis_command(tmp_path):
+    """The server's and the health check's commands of the file, run here; gives (output of each, settings of Redis)."""
+
+    def run(**environment):
+        place = tmp_path / "bin"
+        place.mkdir(exist_ok=True)
+        for program in ("docker-entrypoint.sh", "redis-cli"):
+            said = (
+                'echo "$0 $*"; cat /tmp/redis.conf'
+                if "docker" in program
+                else 'echo "PONG $REDISCLI_AUTH" >&2; echo PONG'
+            )
+            (place / program).write_text(f"#!/bin/sh\n{said}\n")
+            (place / program).chmod(0o755)
+        found = []
+        for command in (SERVICES["redis"]["command"], SERVICES["redis"]["healthcheck"]["test"][1:]):
+            words = [resolved(word, {}).replace("/tmp/redis.conf", str(tmp_path / "redis.conf")) for word in command]
+            (place / "docker-entrypoint.sh").write_text(f'#!/bin/sh\necho "$*"; cat {tmp_path}/redis.conf\n')
+            done = subprocess.run(
+                words, env={"PATH": f"{place}:{os.defpath}", **environment}, capture_output=True, text=True, check=True
+            )
+            (tmp_path / "redis.conf").unlink(missing_ok=True)
+            found.append(done.stdout + done.stderr)
+        return found
+
+    return run
 
 
-def test_redis_has_a_password_and_a_network_that_only_our_containers_are_on():
-    redis = SERVICES["redis"]
-    assert redis["command"][redis["command"].index("--requirepass") + 1].startswith("${REDIS_PASSWORD:?")
-    assert redis["networks"] == ["queue"]
+def test_redis_neither_evicts_nor_forgets(redis_command):
+    server, _ = redis_command(REDIS_PASSWORD=SECRET)
+    assert server.startswith("redis-server ")
+    assert "--maxmemory-policy noeviction" in server
+    assert "--appendonly yes" in server
+
+
+def test_redis_has_a_password_and_a_network_that_only_our_containers_are_on(redis_command, tmp_path):
+    (tmp_path / "password").write_text(SECRET)
+    for given in ({"REDIS_PASSWORD": SECRET}, {"REDIS_PASSWORD_FILE": str(tmp_path / "password")}):
+        server, client = redis_command(**given)
+        assert server.splitlines()[-1] == f"requirepass {SECRET}"
+        assert SECRET not in server.splitlines()[0]  # everybody on the machine can read command lines
+        assert client.strip() == f"PONG {SECRET}"
+    assert SERVICES["redis"]["networks"] == ["queue"]
     assert COMPOSE["networks"]["queue"]["internal"]
     assert {name for name, each in SERVICES.items() if "queue" in (each.get("networks") or ())} == {"redis", *OURS}
 
@@ -207,7 +411,7 @@ def test_our_containers_have_no_rights_they_do_not_need():
 
 def test_label_studio_accepts_the_address_of_our_webhook():
     """Its webhooks are checked as web addresses: a host name without a dot is refused."""
-    host = urlsplit(environment("web", dict.fromkeys(required(), SECRET))["PUBLIC_URL"]).hostname
+    host = urlsplit(environment("web", given())["PUBLIC_URL"]).hostname
     assert "." in host
     assert host in SERVICES["web"]["networks"]["default"]["aliases"]
 
@@ -228,7 +432,7 @@ def test_label_studio_sends_nothing_home_and_keeps_its_own_database():
     assert LABEL_STUDIO["COLLECT_ANALYTICS"] == "false"
     assert LABEL_STUDIO["LATEST_VERSION_CHECK"] == "false"
     assert LABEL_STUDIO["SENTRY_DSN"] == LABEL_STUDIO["FRONTEND_SENTRY_DSN"] == ""
-    assert "?" in LABEL_STUDIO["SECRET_KEY"]
+    assert "LABEL_STUDIO_SECRET_KEY" in required()
     assert LABEL_STUDIO["POSTGRE_NAME"] != "kaan"
 
 

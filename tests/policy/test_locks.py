@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 
 from tests.policy.source import ROOT
 
-NAMES = ("serving", "training", "development", "label-studio")
+NAMES = ("serving", "training", "development", "label-studio", "cuda")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = {"serving": (), "training": ("training",), "development": ("training", "development")}
 

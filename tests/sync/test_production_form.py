@@ -69,7 +69,7 @@ def production(label_studio_server, tmp_path):
         queue = servers.enter_context(redis.running(tmp_path / "redis", options=("--maxmemory-policy", "noeviction")))
         database = servers.enter_context(postgres.running()).database()
         port = label_studio.free_port()
-        given = dict.fromkeys(compose.required(), compose.SECRET) | {
+        given = compose.given() | {
             "DATABASE_URL": database,
             "REDIS_URL": queue.url,
             "MINIO_ENDPOINT": s3,

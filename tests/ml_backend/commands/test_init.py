@@ -11,9 +11,7 @@ import pytest
 from ml_backend import cli, settings
 from ml_backend.commands import init
 from ml_backend.setting_values import is_sample
-from tests.policy.source import ROOT
-
-COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+from tests.policy import test_compose
 
 
 @pytest.fixture
@@ -47,7 +45,7 @@ def test_two_files_share_no_secret(folder):
 
 
 def test_everything_compose_insists_on_is_made(folder):
-    assert set(re.findall(r"\$\{([A-Z_]+):\?", COMPOSE)) <= set(init.MADE)
+    assert test_compose.required() <= set(init.MADE)
 
 
 def test_it_is_told_what_has_to_come_from_elsewhere(folder, capsys):
