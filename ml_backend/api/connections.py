@@ -29,6 +29,8 @@ from typing import Any
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from ml_backend.api import requests
+
 HEAD_S = 3.0  # from the first look at a connection, or the first byte of its next request, to the end of its headers
 READ_LIMIT_S = 15.0  # for a body
 SEND_S = 30.0  # for an answer to be taken
@@ -393,13 +395,15 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
 
 
 def refusal(status: HTTPStatus) -> bytes:
-    """What never became a request: a whole answer, as JSON."""
+    """What never became a request: a whole answer, as JSON, and its line in the log."""
+    refused_id, code = requests.new_id(), status.phrase.lower().replace(" ", "-")
+    requests.log_refusal(refused_id, status.value, code, "before it could be read")
     body = json.dumps(
         {
-            "code": status.phrase.lower().replace(" ", "-"),
+            "code": code,
             "message": f"The request was refused: {status.phrase.lower()}.",
             "next_step": "Send a well-formed HTTP/1.1 request.",
-            "request_id": "",
+            "request_id": refused_id,
         }
     )
     head = (

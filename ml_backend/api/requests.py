@@ -104,7 +104,12 @@ def install(app: Flask, max_body_bytes: int) -> None:
 
 
 def _name_request() -> None:
-    g.request_id = uuid.uuid4().hex[:16]
+    g.request_id = new_id()
+
+
+def new_id() -> str:
+    """The id of one request: in its answer, and in its log lines."""
+    return uuid.uuid4().hex[:16]
 
 
 def _refuse_control_characters() -> None:
@@ -190,16 +195,17 @@ _refusals = _Refusals()
 
 
 def _refused(status: int, code: str) -> None:
+    rule = request.url_rule.rule if request.url_rule is not None else "no route"
+    log_refusal(request_id(), status, code, f"{request.method} {rule} from {request.remote_addr}")
+
+
+def log_refusal(refused_id: str, status: int, code: str, what: str) -> None:
     """A line for a request that was refused: its id and the reason. The route, never the address: secrets are in it."""
     said, kept_back = _refusals.may_say()
     if kept_back:
         _log.warning("%d more requests were refused in the minutes before", kept_back)
     if said:
-        rule = request.url_rule.rule if request.url_rule is not None else "no route"
-        _log.warning(
-            "request %s refused: %d %s, %s %s from %s", request_id(), status, code, request.method, rule,
-            request.remote_addr,
-        )  # fmt: skip
+        _log.warning("request %s refused: %d %s, %s", refused_id, status, code, what)
 
 
 def _unforeseen(error: Exception) -> Response:

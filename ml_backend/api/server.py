@@ -101,6 +101,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         log.configure(self._settings, "web")
         self.context = open_context(self._settings)
         app = create_app(self._settings, load_plugin(self._settings.plugin), context=self.context)
+        _log.info("web started, listening on %s", self.cfg.bind[0])
         gc.freeze()  # what is loaded now stays: the collector need not look at it again
         gc.enable()
         return app

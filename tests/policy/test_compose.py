@@ -355,22 +355,16 @@ def redis_command(tmp_path):
     def run(**environment):
         place = tmp_path / "bin"
         place.mkdir(exist_ok=True)
-        for program in ("docker-entrypoint.sh", "redis-cli"):
-            said = (
-                'echo "$0 $*"; cat /tmp/redis.conf'
-                if "docker" in program
-                else 'echo "PONG $REDISCLI_AUTH" >&2; echo PONG'
-            )
-            (place / program).write_text(f"#!/bin/sh\n{said}\n")
-            (place / program).chmod(0o755)
+        (place / "docker-entrypoint.sh").write_text('#!/bin/sh\necho "$*"\ncat\n')
+        (place / "redis-cli").write_text('#!/bin/sh\necho "PONG $REDISCLI_AUTH" >&2\necho PONG\n')
         found = []
+        for program in place.iterdir():
+            program.chmod(0o755)
         for command in (SERVICES["redis"]["command"], SERVICES["redis"]["healthcheck"]["test"][1:]):
-            words = [resolved(word, {}).replace("/tmp/redis.conf", str(tmp_path / "redis.conf")) for word in command]
-            (place / "docker-entrypoint.sh").write_text(f'#!/bin/sh\necho "$*"; cat {tmp_path}/redis.conf\n')
             done = subprocess.run(
-                words, env={"PATH": f"{place}:{os.defpath}", **environment}, capture_output=True, text=True, check=True
-            )
-            (tmp_path / "redis.conf").unlink(missing_ok=True)
+                [resolved(word, {}) for word in command],
+                env={"PATH": f"{place}:{os.defpath}", **environment}, capture_output=True, text=True, check=True,
+            )  # fmt: skip
             found.append(done.stdout + done.stderr)
         return found
 

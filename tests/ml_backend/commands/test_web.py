@@ -44,13 +44,15 @@ def running(folder: Path, **environment: str) -> Iterator[int]:
     port = free_port()
     given = {"DATA_DIR": str(folder), "PORT": str(port), "PYTHONPATH": str(ROOT), **environment}
     program = "tests.faults.launch" if launch.VARIABLE in os.environ else "ml_backend"  # a guard is to be missing
-    process = subprocess.Popen(
-        [sys.executable, "-m", program, "web"], cwd=folder, env={**os.environ, **given}, stderr=subprocess.PIPE
-    )
+    log = folder / "web.log"
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            [sys.executable, "-m", program, "web"], cwd=folder, env={**os.environ, **given}, stderr=sink
+        )
     try:
         deadline = time.monotonic() + 60
         while ask(port, "GET", "/health", attempt=True)[0] != 200:
-            assert process.poll() is None, process.stderr.read().decode()
+            assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline
             time.sleep(0.05)
         yield port
@@ -126,6 +128,17 @@ def test_what_is_not_a_request_is_refused_in_json_without_being_quoted(
     assert set(json.loads(body)) == {"code", "message", "next_step", "request_id"}
     assert b"aaaa" not in body
     assert b"ZZ" not in body
+
+
+def test_the_log_says_where_it_listens_and_names_every_request_that_was_refused_by_its_id(tmp_path: Path) -> None:
+    with running(tmp_path) as port:
+        unread = raw(port, b"GET /health HTTP/9.9\r\nX-Key: Zq7wKx9v\r\n\r\n").partition(b"\r\n\r\n")[2]
+        _, read = ask(port, "GET", "/nothing/Zq7wKx9v")
+        log = (tmp_path / "web.log").read_text()
+    assert f"web started, listening on 127.0.0.1:{port}" in log
+    for refused in (json.loads(unread), read):
+        assert f"request {refused['request_id']} refused: " in log
+    assert "Zq7wKx9v" not in log
 
 
 def test_http_1_0_and_expect_continue_are_served(port: int) -> None:
