@@ -50,6 +50,8 @@ _VOWELS_WRITTEN = {
     "A": "a|e|ae",
 }  # fmt: skip
 _PAIRS = {"क": "ख", "ग": "घ", "च": "छ", "ज": "झ", "ट": "ठ", "ड": "ढ", "त": "थ", "द": "ध", "प": "फ", "ब": "भ"}
+_NARROWEST_BAND = 8  # words
+_FAR = 10**9  # edits, of places outside the band
 _DOUBLED = re.compile(r"([b-df-hj-np-tv-z])\1+")
 
 
@@ -82,28 +84,60 @@ def align(
     keys: tuple[Sequence[str], Sequence[str]],
     same_word: Callable[[str, str], bool],
 ) -> list[tuple[int, int]]:
-    """Places of words that are one word, by their keys or by `same_word`, in the alignment with the fewest edits."""
-    width = len(heard) + 1
-    costs = [list(range(width))]
-    equal: list[bytearray] = []
-    for i, word in enumerate(expected):
-        row, before, same = [i + 1], costs[-1], bytearray(len(heard))
-        for j, other in enumerate(heard):
-            same[j] = keys[0][i] == keys[1][j] or same_word(word, other)
-            row.append(min(before[j] + (not same[j]), before[j + 1] + 1, row[j] + 1))
-        costs.append(row)
-        equal.append(same)
-    found, i, j = [], len(expected), len(heard)
+    """Places of words that are one word, by their keys or by `same_word`, in the alignment with the fewest edits.
+
+    An alignment of n edits never leaves the diagonal by more than n words. So a band around it is enough, and gives the
+    alignment that the whole table would: texts that are nearly equal take time in proportion to their length.
+    """
+    known: dict[tuple[str, str], bool] = {}
+
+    def same(i: int, j: int) -> bool:
+        if keys[0][i] == keys[1][j]:
+            return True
+        pair = expected[i], heard[j]
+        if (found := known.get(pair)) is None:
+            found = known[pair] = same_word(*pair)
+        return found
+
+    i, j = len(expected), len(heard)
+    band = max(abs(i - j), _NARROWEST_BAND)
+    while (costs := _costs(i, j, same, band))[i][j - max(0, i - band)] > band:
+        band *= 8
+
+    def cost(i: int, j: int) -> int:
+        at = j - max(0, i - band)
+        return costs[i][at] if 0 <= at < len(costs[i]) else _FAR
+
+    found = []
     while i and j:
-        if costs[i][j] == costs[i - 1][j - 1] + (not equal[i - 1][j - 1]):
+        equal = same(i - 1, j - 1)
+        if cost(i, j) == cost(i - 1, j - 1) + (not equal):
             i, j = i - 1, j - 1
-            if equal[i][j]:
+            if equal:
                 found.append((i, j))
-        elif costs[i][j] == costs[i - 1][j] + 1:
+        elif cost(i, j) == cost(i - 1, j) + 1:
             i -= 1
         else:
             j -= 1
     return found
+
+
+def _costs(rows: int, columns: int, same: Callable[[int, int], bool], band: int) -> list[list[int]]:
+    """The fewest edits up to each pair of places; of row i only the columns from i - band to i + band."""
+    costs = [list(range(min(columns, band) + 1))]
+    for i in range(1, rows + 1):
+        first, last = max(0, i - band), min(columns, i + band)
+        above = costs[-1][first - max(0, i - 1 - band) :]  # of column `first` and those after it
+        diagonal = costs[-1][0] if first else i - 1
+        row: list[int] = [] if first else [i]
+        left = _FAR if first else i
+        for j in range(max(first, 1), last + 1):
+            over = above[j - first] if j - first < len(above) else _FAR
+            left = min(left + 1, over + 1, diagonal + (not same(i - 1, j - 1)))
+            diagonal = over
+            row.append(left)
+        costs.append(row)
+    return costs
 
 
 @lru_cache(maxsize=65536)

@@ -10,7 +10,7 @@ from tests.training.text import cases
 from training.scoring.error_counts import count
 from training.text import hinglish, spellings
 from training.text.readings import NORMALISERS, SCRIPT_NEUTRAL, indic, pair, script_neutral, script_neutral_1
-from training.text.scripts import same_word
+from training.text.scripts import align, same_word
 from training.text.spellings import fold
 
 
@@ -69,3 +69,47 @@ def test_a_spelling_stands_for_one_word_only() -> None:
         spellings = [spelling for _, *found in entries for spelling in found]
         assert len(spellings) == len(set(spellings))
         assert len({word for word, *_ in entries}) == len(entries)
+
+
+LETTERS = st.lists(st.sampled_from("abcAB"), max_size=24)
+
+
+def _by_the_whole_table(expected: list[str], heard: list[str]) -> list[tuple[int, int]]:
+    """The alignment with the fewest edits, from all pairs of places."""
+    costs = [list(range(len(heard) + 1))]
+    for i, word in enumerate(expected):
+        row = [i + 1]
+        for j, other in enumerate(heard):
+            replaced = costs[-1][j] + (word.lower() != other.lower())
+            row.append(min(replaced, costs[-1][j + 1] + 1, row[j] + 1))
+        costs.append(row)
+    found, i, j = [], len(expected), len(heard)
+    while i and j:
+        equal = expected[i - 1].lower() == heard[j - 1].lower()
+        if costs[i][j] == costs[i - 1][j - 1] + (not equal):
+            i, j = i - 1, j - 1
+            found += [(i, j)] * equal
+        elif costs[i][j] == costs[i - 1][j] + 1:
+            i -= 1
+        else:
+            j -= 1
+    return found
+
+
+@given(LETTERS, LETTERS)
+def test_the_band_around_the_diagonal_gives_the_alignment_of_the_whole_table(
+    expected: list[str], heard: list[str]
+) -> None:
+    found = align(expected, heard, (expected, heard), lambda one, other: one.lower() == other.lower())
+    assert found == _by_the_whole_table(expected, heard)
+
+
+def test_long_texts_that_are_nearly_equal_are_compared_in_proportion_to_their_length() -> None:
+    compared: dict[int, int] = {}
+    for length in (500, 2000):
+        expected = [f"w{number}" for number in range(length)]
+        heard = [*expected[:50], "other", *expected[53:]]
+        pairs: list[tuple[str, str]] = []
+        align(expected, heard, (expected, heard), lambda *pair, pairs=pairs: bool(pairs.append(pair)))
+        compared[length] = len(pairs)
+    assert compared[2000] < 5 * compared[500]
