@@ -1,6 +1,10 @@
 """`transcribe`: text for people, JSON for programs, a reason for every file that could not be."""
 
 import json
+import os
+import select
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +12,7 @@ import pytest
 from ml_backend import cli
 from ml_backend.asr import long_audio
 from tests import models, sounds
+from tests.policy.source import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +51,23 @@ def test_json_gives_one_object_per_file_in_the_order_asked(folder, capsys):
     assert (second["path"], second["state"]) == (spoken, "transcribed")
     assert second["text"] == " ".join(segment["text"].strip() for segment in second["segments"])
     assert 0 <= second["confidence"] <= 1
+
+
+def test_each_files_object_is_there_before_the_next_file_is_read(folder):
+    spoken = wav(folder / "call.wav", sounds.speech("hello this is a call"))
+    os.mkfifo(folder / "later.wav")  # opening it waits until somebody writes, which is after the first line
+    command = [sys.executable, "-m", "ml_backend", "transcribe", "--json", spoken, "later.wav"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}) as running:
+        try:
+            assert running.stdout is not None
+            assert select.select([running.stdout], [], [], 120)[0], "nothing is printed while the last file is awaited"
+            first = json.loads(running.stdout.readline())
+            assert (first["path"], first["state"]) == (spoken, "transcribed")
+            (folder / "later.wav").write_bytes(b"")
+            (second,) = (json.loads(line) for line in running.stdout)
+            assert (second["path"], second["state"]) == ("later.wav", "refused")
+        finally:
+            running.kill()
 
 
 def test_one_bad_file_has_its_reason_fails_the_command_and_spoils_no_other(folder, capsys):
