@@ -20,6 +20,7 @@ from flask import Flask, Request, Response, current_app, g, request
 from sqlalchemy.exc import DataError
 from werkzeug.exceptions import HTTPException
 
+from ml_backend import amounts
 from ml_backend.errors import InvalidInput, KaanError, RetryableError
 
 _log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
     try:
         value = orjson.loads(data)
     except ValueError as error:
-        why = str(error).partition(":")[0][:60]
+        why = amounts.shortened(str(error).partition(":")[0], 60)
         raise InvalidInput("bad-json", f"The body is not JSON ({why}).", "Send one JSON object in UTF-8.") from None
     if not isinstance(value, dict):
         raise InvalidInput("bad-body", "The body is not a JSON object.", "Send one JSON object.")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from ml_backend import tables
+from ml_backend import amounts, tables
 from ml_backend.context import Context
 from ml_backend.errors import KaanError
 from ml_backend.models import registry
@@ -89,7 +89,12 @@ def challengers(context: Context) -> set[str]:
 def withdraw(context: Context, version: Version, *, reason: str) -> bool:
     """End the experiments in which a version cannot even be served; whether there was one."""
     mine = sa.and_(experiments.c.challenger == version.version, experiments.c.state == "running")
-    values = {"state": "withdrawn", "reason_code": "withdrawn", "reason": reason[:400], "ended_at": tables.now()}
+    values = {
+        "state": "withdrawn",
+        "reason_code": "withdrawn",
+        "reason": amounts.shortened(reason, 400),
+        "ended_at": tables.now(),
+    }
     with context.db.transaction() as connection:
         ended = bool(connection.execute(sa.update(experiments).where(mine).values(**values)).rowcount)
         if ended:

@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import db, tables
+from ml_backend import amounts, db, tables
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.jobs import enqueueing, job_kinds
@@ -192,7 +192,7 @@ def _row(context: Context, there: Mapping[str, Any], *, made: bool) -> int:
     values = {
         "instance_url": context.settings.label_studio_url,
         "ls_project_id": int(there["id"]),
-        "title": str(there.get("title") or "")[:500],
+        "title": amounts.shortened(str(there.get("title") or ""), 500),
         "label_config": config,
         "config_sha256": labelconfig.digest(config),
     }

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, tables
+from ml_backend import amounts, db, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.labelling import labelconfig
@@ -51,7 +51,7 @@ def sync_project(context: JobContext, project_id: int) -> None:
     if code is None and project.reason_code == CONTEXT_CUT and extra in (None, project.extra_params):
         code, reason = project.reason_code, project.reason  # the model has told it, and nothing has changed since
     changes: dict[str, Any] = {
-        "title": str(there.get("title") or "")[:500],
+        "title": amounts.shortened(str(there.get("title") or ""), 500),
         "reason_code": code,
         "reason": reason,
         "checked_at": tables.now(),

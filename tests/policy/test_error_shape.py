@@ -86,3 +86,50 @@ def test_an_error_survives_a_trip_through_pickle():
             "A sentence.",
             "A step.",
         )
+
+
+TEXTS = {"error", "next_step", "note", "reason", "sentence", "text", "title", "why"}
+
+
+def texts():
+    """(where, expression) of everything that is given to a column, an argument or a name that holds a sentence."""
+    for name in product():
+        for node in ast.walk(tree(name)):
+            if (isinstance(node, ast.keyword) and node.arg in TEXTS) or (
+                isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in TEXTS
+            ):
+                yield name, node.value
+            elif isinstance(node, ast.Dict):
+                yield from ((name, value) for key, value in zip(node.keys, node.values, strict=True) if said_in(key))
+    for where, given, _ in raised():
+        yield from ((where, part) for node in given.values() for part in ast.walk(node) if is_foreign_line(part))
+
+
+def said_in(key):
+    return isinstance(key, ast.Constant) and key.value in TEXTS
+
+
+def is_foreign_line(node):
+    """What another program said, inside a sentence of ours."""
+    return isinstance(node, ast.FormattedValue) and re.search(r"splitlines|\berror\b", ast.unparse(node))
+
+
+def is_cut(node):
+    """`x[:200]`, `x[:MOST]`; not `x[1:200]`, and not the first digits of a digest."""
+    if not isinstance(node, ast.Subscript) or not isinstance(node.slice, ast.Slice) or node.slice.lower:
+        return False
+    upper = node.slice.upper
+    number = (isinstance(upper, ast.Constant) and upper.value > 1) or (
+        isinstance(upper, ast.Name) and upper.id.isupper()
+    )
+    return number and not re.search(r"sha256|hexdigest|uuid", ast.unparse(node))
+
+
+def test_no_sentence_is_cut_inside_a_word():
+    cut = {
+        f"{where}:{part.lineno}: {ast.unparse(part)}"
+        for where, node in texts()
+        for part in ast.walk(node)
+        if is_cut(part)
+    }
+    assert not cut, f"use amounts.shortened, which ends at a word and says so: {sorted(cut)}"

@@ -132,8 +132,7 @@ def _percent(rate: float | None) -> str:
 
 def _cell(text: str) -> str:
     """A text in a table; one that was erased, or empty, says so."""
-    plain = " ".join(text.replace("|", "/").split())
-    return (plain[:_SHOWN] + ("…" if len(plain) > _SHOWN else "")) or "(nothing)"
+    return amounts.shortened(text.replace("|", "/"), _SHOWN) or "(nothing)"
 
 
 _LANGUAGES = {"hi": "Hindi", "mr": "Marathi", "en": "English"}

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, log, tables
+from ml_backend import amounts, db, log, tables
 from ml_backend.context import Context
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.models import registry, routing
@@ -65,7 +65,8 @@ def look(context: Context, experiment: sa.Row[Any]) -> dict[str, Any]:
         if changed and state == DECIDED and context.settings.auto_promote:
             enqueueing.enqueue(
                 connection, job_kinds.PROMOTE_VERSION, key=f"{experiment.challenger}:{experiment.language}",
-                version=experiment.challenger, who="experiment", why=str(reason)[:180], language=experiment.language,
+                version=experiment.challenger, who="experiment", why=amounts.shortened(str(reason), 180),
+                language=experiment.language,
             )  # fmt: skip
     if changed and state != RUNNING:
         _log.info("experiment_ended", experiment=experiment.name, state=state)
