@@ -6,7 +6,7 @@ RUN = PYTHONPATH=$(CURDIR) .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := check
-.PHONY: check demo learn test smoke faults faults-full bench real gpu audit docs lint format lock environment environment-demo environment-training help
+.PHONY: check demo learn test smoke faults faults-full bench real gpu audit docs pictures lint format lock environment environment-demo environment-training help
 
 check: lint test          ## lint, types, borders and all tests (the default)
 
@@ -54,7 +54,10 @@ real: environment         ## whisper-base and people's voices, fetched once; wri
 	@$(RUN) -m bench.real $(ARGS)
 
 docs: environment         ## the documents as a site, build/site/index.html: a broken link or an orphan page fails
-	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
+
+pictures: environment     ## the pictures of the README, from the running demo and from `make learn` (first time: 15 minutes)
+	@$(RUN) -m scripts.pictures $(ARGS)
 
 lint: environment docs    ## ruff, mypy, import borders, and the documents
 	@.venv/bin/python -m ruff check .

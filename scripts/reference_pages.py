@@ -394,10 +394,22 @@ def forms() -> str:
     return table(("form", "what"), ((code(name), plain(text)) for name, text in renderings.FORMS.items()))
 
 
+def quality() -> str:
+    """How each measurement becomes a part of the quality score."""
+    from ml_backend.audio import quality as module
+
+    rows = [
+        (code(name), f"{worst:g}", f"{best:g}", f"{weight:g}") for name, (worst, best, weight) in module._SCALES.items()
+    ]
+    labels = ", ".join(f"{label} from {least:g}" for least, label in module._LABELS)
+    return table(("measurement", "0 at", "1 at", "weight"), rows) + f"\nThe labels: {labels}.\n"
+
+
 GENERATED: dict[str, Callable[[], str]] = {
     each.__name__: each
     for each in (
-        commands, settings, routes, errors, reasons, exclusions, states, metrics, controls, columns, forms
+        commands, settings, routes, errors, reasons, exclusions, states, metrics, controls, columns, forms,
+        quality,
     )
 }  # fmt: skip
 MARK = re.compile(r"<!-- generated: (\w+) -->")

@@ -13,8 +13,9 @@ INDEX = "# Section\n\n[A page](page.md)\n"
 
 
 def build(folder, site):
-    """(exit code, what was said)."""
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", folder / "mkdocs.yml"]
+    """(exit code, what was said) by the command of `make docs`."""
+    recipe = re.search(r"-m (mkdocs build .*)", (ROOT / "Makefile").read_text(encoding="utf-8"))[1]
+    command = [sys.executable, "-m", *recipe.split(), "--config-file", folder / "mkdocs.yml"]
     environment = {"PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(
         [*command, "--site-dir", site], capture_output=True, text=True, check=False, cwd=ROOT, env=environment
