@@ -131,12 +131,53 @@ class Database:
         self.engine.dispose()
 
 
+def _insert(connection: Connection, table: sa.Table) -> Any:
+    """An INSERT that knows ON CONFLICT: of the dialect in use, and only that one is imported."""
+    return importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}").insert(table)
+
+
+def upsert(
+    connection: Connection,
+    table: sa.Table,
+    values: Mapping[str, Any],
+    *,
+    key: Sequence[str],
+    change: Callable[[Any], Mapping[str, Any]] | None = None,
+    where: Any = None,
+    returning: Sequence[Any] = (),
+) -> Any:
+    """Insert a row, or change the one that has the same `key` columns; gives the row's `returning` columns.
+
+    One statement, so two callers at once cannot both insert. The existing row gets the same values, or what `change`
+    makes of the refused row (`excluded`). `where` is the condition of a partial unique index.
+    """
+    statement = _insert(connection, table).values(**values)
+    kept = {name: values[name] for name in values if name not in key} if change is None else change(statement.excluded)
+    statement = statement.on_conflict_do_update(index_elements=list(key), index_where=where, set_=dict(kept))
+    return connection.execute(statement.returning(*returning)).one() if returning else connection.execute(statement)
+
+
+def insert_missing(
+    connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], *, returning: Sequence[str] = ()
+) -> Sequence[sa.Row[Any]]:
+    """Insert many rows and leave out those that a unique index refuses; gives columns of the rows made."""
+    if not rows:
+        return []
+    statement = _insert(connection, table).on_conflict_do_nothing()
+    if not returning:
+        connection.execute(statement, list(rows))
+        return []
+    made: Sequence[sa.Row[Any]] = connection.execute(
+        statement.returning(*(table.c[name] for name in returning)), list(rows)
+    ).all()
+    return made
+
+
 def insert_once(
     connection: Connection, table: sa.Table, values: Mapping[str, Any], *, key: Sequence[str]
 ) -> tuple[int, bool]:
     """Insert unless a row with the same `key` columns exists; gives (id, whether it is new). Safe when raced."""
-    dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
-    statement = dialect.insert(table).values(**values).on_conflict_do_nothing(index_elements=list(key))
+    statement = _insert(connection, table).values(**values).on_conflict_do_nothing(index_elements=list(key))
     new_id = connection.execute(statement.returning(table.c.id)).scalar()
     if new_id is not None:
         return int(new_id), True

@@ -363,6 +363,19 @@ annotations = Table(
     Index(None, "task_id"),
 )
 
+
+def newest_version() -> sa.ColumnElement[bool]:
+    """Rows of `annotations` that count: neither deleted nor replaced by a later version of the same annotation."""
+    later = annotations.alias("later")
+    replaced = sa.exists().where(
+        later.c.project_id == annotations.c.project_id,
+        later.c.ls_annotation_id == annotations.c.ls_annotation_id,
+        later.c.ls_updated_at > annotations.c.ls_updated_at,
+        later.c.deleted_at.is_(None),
+    )
+    return sa.and_(annotations.c.deleted_at.is_(None), ~replaced)
+
+
 # Step 5-6. One piece of a task that a model may learn from or be tested on, or why not; made anew whenever an annotation
 # of the task changes. state: accepted, excluded (with reason). `text` is the chosen reference of the span.
 samples = Table(

@@ -7,7 +7,6 @@ the same events; the caller inserts the recordings in the same transaction.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import tables
+from ml_backend import db, tables
 from ml_backend.calls import merging
 from ml_backend.calls import states as callstates
 from ml_backend.calls.events import CallEvent
@@ -28,12 +27,9 @@ _EMPTY = dict.fromkeys(merging.FIELDS) | {"merged": {}, "seen_by": [], "listed_a
 
 def insert(connection: Connection, found: Mapping[str, datetime]) -> dict[str, int]:
     """Call ids with the beginning of their day -> our ids of the rows made. Calls that are there are left out."""
-    if not found:
-        return {}
-    dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
-    statement = dialect.insert(calls).on_conflict_do_nothing().returning(calls.c.id, calls.c.call_sid)
-    made = connection.execute(statement, [_values(sid, started_at) for sid, started_at in found.items()])
-    return {row.call_sid: int(row.id) for row in made.all()}
+    rows = [_values(call_sid, started_at) for call_sid, started_at in found.items()]
+    made = db.insert_missing(connection, calls, rows, returning=("id", "call_sid"))
+    return {row.call_sid: int(row.id) for row in made}
 
 
 def unclaimed(connection: Connection, call_sids: set[str]) -> set[str]:

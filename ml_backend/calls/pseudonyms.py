@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
-import importlib
 import os
 import re
 import secrets
@@ -19,6 +18,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from ml_backend import db
 from ml_backend.calls import phone_numbers
 from ml_backend.db import Database
 from ml_backend.errors import ConfigurationError
@@ -53,9 +53,8 @@ def same_as_before(connection: Connection, key: bytes) -> None:
     noted = sa.select(checkpoints.c.position).where(checkpoints.c.name == KEY_NOTE)
     found = connection.execute(noted).scalar()
     if found is None:
-        dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
         values = {"name": KEY_NOTE, "position": {"fingerprint": mine}, "state": "done"}
-        connection.execute(dialect.insert(checkpoints).values(**values).on_conflict_do_nothing())
+        db.insert_missing(connection, checkpoints, [values])
         found = connection.execute(noted).scalar()
     if (found or {}).get("fingerprint") != mine:
         raise ConfigurationError(

@@ -8,7 +8,6 @@ transcription. Live calls are transcribed all the time: training works within a 
 
 from __future__ import annotations
 
-import importlib
 import re
 import shutil
 import socket
@@ -22,7 +21,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import tables
+from ml_backend import db, tables
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, RetryableError
 from ml_backend.jobs import enqueueing, job_kinds
@@ -52,8 +51,7 @@ def ask_again(context: Context, kind: job_kinds.JobKind, key: str, **arguments: 
 
 def take(connection: Connection, device: str, owner: str, *, purpose: str = TRAINING, hold_s: float = HOLD_S) -> bool:
     """Take a free device, or hold on to one's own a while longer; False while somebody else has it."""
-    dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
-    connection.execute(dialect.insert(device_leases).values(device=device).on_conflict_do_nothing())
+    db.insert_missing(connection, device_leases, [{"device": device}])
     now = tables.now()
     free = sa.or_(device_leases.c.owner.is_(None), device_leases.c.owner == owner, device_leases.c.until < now)
     mine = {"owner": owner, "purpose": purpose, "until": now + timedelta(seconds=hold_s)}

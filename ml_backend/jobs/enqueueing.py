@@ -6,7 +6,6 @@ a web request never talks to Redis. `relay` hands due rows to RQ, `runner` execu
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import tables
+from ml_backend import db, tables
 from ml_backend.context import JobContext
 from ml_backend.db import Database
 from ml_backend.errors import InvalidInput
@@ -65,8 +64,7 @@ def enqueue_many(connection: Connection, kind: JobKind, argument: str, ids: Sequ
         return
     common = {"name": kind.name, "queue": kind.queue, "priority": priority, "due_at": tables.now(), "state": "waiting"}
     rows = [{**common, "unique_key": f"{kind.name}:{one}", "arguments": {argument: int(one)}} for one in ids]
-    dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
-    connection.execute(dialect.insert(jobs).on_conflict_do_nothing(), rows)
+    db.insert_missing(connection, jobs, rows)
 
 
 def _enqueue_once(connection: Connection, values: dict[str, Any]) -> int:
@@ -75,20 +73,19 @@ def _enqueue_once(connection: Connection, values: dict[str, Any]) -> int:
     More urgent news goes through the relay again, which puts it in front. A job that failed before keeps its
     back-off unless a person waits for it now.
     """
-    dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
-    statement = dialect.insert(jobs).values(**values)
-    new, more_urgent = statement.excluded, statement.excluded.priority < jobs.c.priority
-    sooner = sa.and_(new.due_at < jobs.c.due_at, sa.or_(jobs.c.attempt == 0, more_urgent))
-    statement = statement.on_conflict_do_update(
-        index_elements=["unique_key"],
-        index_where=sa.text("state IN ('waiting','queued')"),
-        set_={
+
+    def change(new: Any) -> dict[str, Any]:
+        more_urgent = new.priority < jobs.c.priority
+        sooner = sa.and_(new.due_at < jobs.c.due_at, sa.or_(jobs.c.attempt == 0, more_urgent))
+        return {
             "state": sa.case((more_urgent, "waiting"), else_=jobs.c.state),
             "priority": sa.case((more_urgent, new.priority), else_=jobs.c.priority),
             "due_at": sa.case((sooner, new.due_at), else_=jobs.c.due_at),
-        },
-    )
-    return int(connection.execute(statement.returning(jobs.c.id)).scalar_one())
+        }
+
+    waiting = sa.text("state IN ('waiting','queued')")
+    row = db.upsert(connection, jobs, values, key=("unique_key",), change=change, where=waiting, returning=(jobs.c.id,))
+    return int(row.id)
 
 
 def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -95,18 +95,5 @@ COLLECT_HOTWORDS = JobKind(
 CHECK_HOTWORD = JobKind("check-hotword", "training.hotwords.hotword_jobs.check_hotword", "transcribe", 1800)
 CHECK_TRAINING = JobKind("check-training", "training.schedule.threshold.check_training", "sync", 120, priority=BULK)
 
-KINDS: dict[str, JobKind] = {
-    kind.name: kind
-    for kind in (
-        READ_EVENT, READ_CALL_EVENT, LOOK_UP_CALL, FETCH_RECORDING, RECONCILE_CALLS, SYNC_PROJECT, FIND_TASKS,
-        READ_ANNOTATION, INGEST_RECORDING, TRANSCRIBE_RECORDING, SHADOW_RECORDING, SELECT_RECORDING,
-        WATCH_EXPERIMENTS, CHECK_WEEKLY,
-        TAKE_UP_WAITING, EXPIRE_RECORDINGS, REDUCE_EVENTS,
-        CREATE_TASKS,
-        PUSH_PREDICTIONS, CONFIRM_ANSWERS, REDRAFT_PROJECT, SCAN_BUCKET, FEED_RATINGS,
-        STORE_SPOOLED, VERIFY_OBJECTS, LEARN_LEGS, TRAIN, RUN_TRAINING, COMPARE_ANNOTATIONS,
-        CHECK_TRAINING, CLOSE_INSTRUCTIONS, DRAFT_AGAIN, SAMPLE_TASK, SAMPLE_PROJECT, SUMMARISE_ANNOTATIONS, SHARE_TASK,
-        COLLECT_HOTWORDS, CHECK_HOTWORD,
-        EXPORT_DATASET, RENEW_DATASETS, PROMOTE_VERSION,
-    )
-}  # fmt: skip
+# Every kind above by its name, listed nowhere else.
+KINDS: dict[str, JobKind] = {kind.name: kind for kind in tuple(globals().values()) if isinstance(kind, JobKind)}

@@ -20,6 +20,7 @@ from rq import Queue
 from rq.job import Job, JobStatus
 from sqlalchemy.engine import Connection
 
+from ml_backend import db
 from ml_backend.tables import now, summaries
 
 PERFORM = "ml_backend.jobs.worker_process.perform"  # the only function a message may name
@@ -121,13 +122,10 @@ _NAME = "refused-messages:"
 
 def count(connection: Connection, queue: str) -> None:
     """One more."""
-    here = summaries.c.name == f"{_NAME}{queue}"
-    found = connection.execute(sa.select(summaries.c.body).where(here).with_for_update()).scalar()
-    values = {"body": {"queue": queue, "number": (found or {}).get("number", 0) + 1}, "made_at": now()}
-    if found is None:
-        connection.execute(sa.insert(summaries).values(name=f"{_NAME}{queue}", **values))
-    else:
-        connection.execute(sa.update(summaries).where(here).values(**values))
+    name = f"{_NAME}{queue}"
+    found = connection.execute(sa.select(summaries.c.body).where(summaries.c.name == name).with_for_update()).scalar()
+    body = {"queue": queue, "number": (found or {}).get("number", 0) + 1}
+    db.upsert(connection, summaries, {"name": name, "body": body, "made_at": now()}, key=("name",))
 
 
 def counts(connection: Connection) -> dict[str, int]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import packages, tables
+from ml_backend import db, packages, tables
 from ml_backend.db import Database
 from ml_backend.tables import processes
 
@@ -22,11 +22,10 @@ ALIVE_S = 60.0  # a process not seen for this long counts as gone
 
 def seen(database: Database, name: str, role: str, *, started_at: datetime, pid: int | None = None) -> None:
     """This process is alive now (a child gives its parent's `pid`). What it said about stopping stays said."""
+    values = {"name": name, "role": role[:30], "pid": pid or os.getpid(), "started_at": started_at}
     with database.transaction() as connection:
-        known = sa.update(processes).where(processes.c.name == name).values(seen_at=tables.now())
-        if not connection.execute(known).rowcount:
-            values = {"role": role[:30], "pid": pid or os.getpid(), "started_at": started_at, "seen_at": tables.now()}
-            connection.execute(sa.insert(processes).values(name=name, **values))
+        now = tables.now()
+        db.upsert(connection, processes, {**values, "seen_at": now}, key=("name",), change=lambda new: {"seen_at": now})
 
 
 def stopping(database: Database, name: str) -> None:

@@ -212,15 +212,9 @@ def hotwords_of_another_model(connection: Connection) -> list[Arguments]:
 
 def not_sampled() -> sa.ColumnElement[bool]:
     """Annotations, in their newest version, whose sampling has not run: it is what fills the measures."""
-    row, later = tables.annotations, tables.annotations.alias("later")
-    newer = sa.exists().where(
-        later.c.project_id == row.c.project_id,
-        later.c.ls_annotation_id == row.c.ls_annotation_id,
-        later.c.ls_updated_at > row.c.ls_updated_at,
-        later.c.deleted_at.is_(None),
-    )
+    row = tables.annotations
     empty = sa.func.coalesce(sa.cast(row.c.measures, sa.Text), "null") == "null"
-    return sa.and_(row.c.task_id.is_not(None), row.c.deleted_at.is_(None), empty, ~newer)
+    return sa.and_(row.c.task_id.is_not(None), empty, tables.newest_version())
 
 
 def projects_with_annotations_not_sampled(connection: Connection) -> list[Arguments]:

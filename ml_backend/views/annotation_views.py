@@ -43,13 +43,6 @@ class Filters:
 
 def find(database: Database, filters: Filters, *, limit: int = 50) -> list[dict[str, Any]]:
     """The newest state of each that is not deleted, the latest row first."""
-    later = tables.annotations.alias("later")
-    newer = sa.exists().where(
-        later.c.project_id == rows.c.project_id,
-        later.c.ls_annotation_id == rows.c.ls_annotation_id,
-        later.c.ls_updated_at > rows.c.ls_updated_at,
-        later.c.deleted_at.is_(None),
-    )
     made = sa.func.coalesce(rows.c.ls_created_at, rows.c.created_at)
     wanted = (
         (projects.c.ls_project_id, filters.project),
@@ -58,7 +51,7 @@ def find(database: Database, filters: Filters, *, limit: int = 50) -> list[dict[
         (rows.c.language, filters.language),
         (rows.c.edited, filters.edited),
     )
-    statement = _joined().where(rows.c.deleted_at.is_(None), ~newer)
+    statement = _joined().where(tables.newest_version())
     for column, value in wanted:
         statement = statement if value is None else statement.where(column == value)
     if filters.since:

@@ -196,8 +196,8 @@ def mark_tasks_gone(context: Context, project_id: int, ls_task_ids: Sequence[int
 def people_done(connection: Connection, task_id: int) -> int:
     """How many people have annotated a task; who skipped it has not. An unknown person counts as one."""
     person = sa.func.count(sa.distinct(sa.func.coalesce(rows.c.annotator, 0)))
-    alive = sa.and_(rows.c.task_id == task_id, rows.c.deleted_at.is_(None), ~rows.c.skipped)
-    return int(connection.execute(sa.select(person).where(alive, _newest())).scalar_one())
+    mine = sa.and_(rows.c.task_id == task_id, ~rows.c.skipped, tables.newest_version())
+    return int(connection.execute(sa.select(person).where(mine)).scalar_one())
 
 
 def sample(connection: Connection, task_id: int) -> None:
@@ -212,17 +212,6 @@ def time_of(value: Any) -> datetime | None:
     except ValueError:
         return None
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-
-
-def _newest() -> sa.ColumnElement[bool]:
-    """Rows that no later version of the same annotation replaces."""
-    later = rows.alias("later")
-    return ~sa.exists().where(
-        later.c.project_id == rows.c.project_id,
-        later.c.ls_annotation_id == rows.c.ls_annotation_id,
-        later.c.ls_updated_at > rows.c.ls_updated_at,
-        later.c.deleted_at.is_(None),
-    )
 
 
 def _values(

@@ -5,7 +5,6 @@ Label Studio's side is its own count of the project, which no listing of ours ta
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import tables
+from ml_backend import db, tables
 from ml_backend.context import Context
 from ml_backend.tables import annotations as rows
 from ml_backend.tables import summaries, tasks
@@ -123,7 +122,4 @@ def write(connection: Connection, project: sa.Row[Any], difference: Difference, 
         "at": now.isoformat(),
         **more,
     }
-    dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
-    values = {"body": body, "made_at": now}
-    insert = dialect.insert(summaries).values(name=name, **values)
-    connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=values))
+    db.upsert(connection, summaries, {"name": name, "body": body, "made_at": now}, key=("name",))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from ml_backend import tables
 from ml_backend.context import JobContext
 from ml_backend.tables import annotations as rows
 from ml_backend.tables import tasks
@@ -28,7 +29,7 @@ def share_task(context: JobContext, task_id: int) -> None:
             return
         again = sa.and_(tasks.c.id == task_id, tasks.c.state == "annotated")
         connection.execute(sa.update(tasks).where(again).values(state="open"))
-        mine = sa.and_(rows.c.task_id == task_id, rows.c.deleted_at.is_(None), ~rows.c.skipped)
+        mine = sa.and_(rows.c.task_id == task_id, ~rows.c.skipped, tables.newest_version())
         newest = (
             sa.select(rows.c.ls_annotation_id, rows.c.ground_truth).where(mine).order_by(rows.c.ls_updated_at.desc())
         )

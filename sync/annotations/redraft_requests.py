@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import db
+from ml_backend import db, tables
 from ml_backend.context import JobContext
 from ml_backend.errors import PermanentError
 from ml_backend.jobs import enqueueing, job_kinds
@@ -31,9 +31,8 @@ def draft_again(context: JobContext, project_id: int, ls_annotation_id: int) -> 
     """Do what one annotation asks for. Safe to repeat: what is done is found done."""
     project = context.db.row(projects, project_id)
     mine = sa.and_(written.c.project_id == project_id, written.c.ls_annotation_id == ls_annotation_id)
-    newest = sa.select(written).where(mine).order_by(written.c.ls_updated_at.desc()).limit(1)
-    rows = context.db.rows(newest)
-    if not rows or rows[0].deleted_at is not None or rows[0].task_id is None:
+    rows = context.db.rows(sa.select(written).where(mine, tables.newest_version()))
+    if not rows or rows[0].task_id is None:
         return
     row, task = rows[0], context.db.row(tasks, rows[0].task_id)
     language = rendering.to_reference(row.result, labelconfig.parse(project.label_config)).redraft

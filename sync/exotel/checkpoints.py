@@ -6,7 +6,6 @@ twice; so one holds the lease, renews it with every page, and the other leaves.
 
 from __future__ import annotations
 
-import importlib
 import socket
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,7 +14,7 @@ import psutil
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import tables
+from ml_backend import db, tables
 from ml_backend.jobs import leases
 from ml_backend.tables import checkpoints
 
@@ -34,10 +33,8 @@ def read(connection: Connection, name: str) -> sa.Row[Any] | None:
 
 def write(connection: Connection, name: str, position: dict[str, Any], **values: Any) -> None:
     """Move the checkpoint, or make it. Safe when raced."""
-    values = {"position": position, "updated_at": tables.now(), **values}
-    dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
-    statement = dialect.insert(checkpoints).values(name=name, **values)
-    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
+    values = {"name": name, "position": position, "updated_at": tables.now(), **values}
+    db.upsert(connection, checkpoints, values, key=("name",))
 
 
 def remove(connection: Connection, name: str) -> None:

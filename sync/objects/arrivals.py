@@ -6,14 +6,13 @@ name, nothing was erased, nothing waits. A few statements for a hundred objects 
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from ml_backend import tables
+from ml_backend import db, tables
 from ml_backend.calls import object_calls as foundcalls
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.storage.object_store import ObjectInfo
@@ -31,14 +30,14 @@ def take(connection: Connection, found: Sequence[tuple[ObjectInfo, Name]]) -> li
     call_ids = foundcalls.insert(connection, days)
     there = [(info, name) for info, name in found if name.day is None or name.call_sid in call_ids]
     rows = [values(info, name, call_id=call_ids.get(name.call_sid)) for info, name in there]
-    made = _insert(connection, recordings, rows, returning=("id", "source_identity"))
+    made = db.insert_missing(connection, recordings, rows, returning=("id", "source_identity"))
     ids = {row.source_identity: int(row.id) for row in made}
     taken = [(info, name, ids[identity(info)]) for info, name in there if identity(info) in ids]
     for priority in sorted({priority_of(info, name) for info, name, _ in taken}):
         same = [recording_id for info, name, recording_id in taken if priority_of(info, name) == priority]
         enqueueing.enqueue_many(connection, job_kinds.INGEST_RECORDING, "recording_id", same, priority=priority)
     seen = [{**facts(info, name), "state": "taken", "recording_id": at} for info, name, at in taken]
-    _insert(connection, objects, seen)
+    db.insert_missing(connection, objects, seen)
     done = {info.key for info, _, _ in taken}
     return [info for info, _ in found if info.key not in done]
 
@@ -90,19 +89,3 @@ def priority_of(info: ObjectInfo, name: Name) -> int:
     began_at = beginning(name) if name.day is not None else info.modified_at
     fresh = tables.now() - began_at < LIVE_FOR
     return job_kinds.LIVE if fresh and not name.synthetic else job_kinds.BULK
-
-
-def _insert(
-    connection: Connection, table: Any, rows: Sequence[Mapping[str, Any]], *, returning: Sequence[str] = ()
-) -> Sequence[Any]:
-    if not rows:
-        return []
-    dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
-    statement = dialect.insert(table).on_conflict_do_nothing()
-    if not returning:
-        connection.execute(statement, list(rows))
-        return []
-    made: Sequence[Any] = connection.execute(
-        statement.returning(*(table.c[name] for name in returning)), list(rows)
-    ).all()
-    return made

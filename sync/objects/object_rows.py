@@ -9,7 +9,6 @@ named after a call belongs to that call; whether it is audio the call has alread
 from __future__ import annotations
 
 import hashlib
-import importlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -249,8 +248,7 @@ def _put(connection: Connection, info: ObjectInfo, name: Name, row: Any, values:
     if row is not None:
         connection.execute(sa.update(objects).where(_is(info.bucket, info.key)).values(**seen))
     else:
-        dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
-        connection.execute(dialect.insert(objects).values(**seen).on_conflict_do_nothing())  # two scans at once
+        db.insert_missing(connection, objects, [seen])  # two scans at once
 
 
 def _is(bucket: str, key: str) -> sa.ColumnElement[bool]:

@@ -21,7 +21,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import log, tables
+from ml_backend import db, log, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import ConfigurationError
 from ml_backend.jobs import enqueueing, failpoints, job_kinds
@@ -254,8 +254,6 @@ def _position(context: Context, name: str) -> dict[str, Any]:
 
 
 def _note(context: Context, name: str, position: dict[str, Any], *, state: str) -> None:
-    values = {"position": position, "state": state, "updated_at": tables.now()}
+    values = {"name": f"scan:{name}", "position": position, "state": state, "updated_at": tables.now()}
     with context.db.transaction() as connection:
-        mine = checkpoints.c.name == f"scan:{name}"
-        if not connection.execute(sa.update(checkpoints).where(mine).values(**values)).rowcount:
-            connection.execute(sa.insert(checkpoints).values(name=f"scan:{name}", **values))
+        db.upsert(connection, checkpoints, values, key=("name",))

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import tables
+from ml_backend import db, tables
 from ml_backend.calls import phone_numbers, pseudonyms
 from ml_backend.context import Context, JobContext
 from ml_backend.tables import checkpoints, events
@@ -90,10 +90,8 @@ def _reduced_to(context: Context, connection: Connection | None = None) -> int:
 
 
 def _note(connection: Connection, event_id: int) -> None:
-    values = {"position": {"event_id": event_id}, "state": "done", "updated_at": tables.now()}
-    changed = connection.execute(sa.update(checkpoints).where(checkpoints.c.name == REDUCED).values(**values))
-    if not changed.rowcount:
-        connection.execute(sa.insert(checkpoints).values(name=REDUCED, **values))
+    values = {"name": REDUCED, "position": {"event_id": event_id}, "state": "done", "updated_at": tables.now()}
+    db.upsert(connection, checkpoints, values, key=("name",))
 
 
 def _says(row: Any, person: str, key: bytes) -> bool:

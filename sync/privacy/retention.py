@@ -147,7 +147,5 @@ def _in_use() -> sa.ColumnElement[bool]:
 def _write(connection: Connection, bucket: str, days: int | None, state: str, who: str) -> Mapping[str, Any]:
     report = due(connection, bucket, days)
     values = {"days": days, "state": state, "report": report, "who": who[:120], "updated_at": tables.now()}
-    changed = connection.execute(sa.update(retention).where(retention.c.bucket == bucket).values(**values))
-    if not changed.rowcount:
-        connection.execute(sa.insert(retention).values(bucket=bucket, **values))
+    db.upsert(connection, retention, {"bucket": bucket, **values}, key=("bucket",))
     return {"bucket": bucket, "days": days, "state": state, **report}

@@ -8,7 +8,6 @@ disagree.
 
 from __future__ import annotations
 
-import importlib
 import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import tables
+from ml_backend import db, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import KaanError
 from ml_backend.jobs import enqueueing, job_kinds
@@ -106,7 +105,5 @@ def _move(
         position = {**place, "settled": bool(place.get("settled") or quiet)}
     else:
         position = {"latest": latest.isoformat(), "seen_at": now.isoformat(), "settled": False}
-    dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
-    values = {"position": position, "updated_at": now}
-    insert = dialect.insert(checkpoints).values(name=_name(project), **values)
-    connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=values))
+    values = {"name": _name(project), "position": position, "updated_at": now}
+    db.upsert(connection, checkpoints, values, key=("name",))

@@ -20,7 +20,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db
+from ml_backend import db, tables
 from ml_backend.context import Context
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.tables import annotations as written
@@ -92,18 +92,11 @@ def spoken(language: str | None) -> str | None:
 
 
 def _confirmed(connection: Connection, row: sa.Row[Any]) -> tuple[str, str] | None:
-    later = written.alias("later")
-    newer = sa.exists().where(
-        later.c.project_id == written.c.project_id,
-        later.c.ls_annotation_id == written.c.ls_annotation_id,
-        later.c.ls_updated_at > written.c.ls_updated_at,
-        later.c.deleted_at.is_(None),
-    )
     chosen = (
         sa.select(written.c.language)
         .join(tasks, tasks.c.id == written.c.task_id)
         .where(tasks.c.recording_id == row.id, written.c.language.is_not(None))
-        .where(written.c.deleted_at.is_(None), ~written.c.skipped, ~newer)
+        .where(~written.c.skipped, tables.newest_version())
         .order_by(written.c.ls_updated_at.desc(), written.c.id.desc())
     )
     votes = Counter(connection.execute(chosen).scalars())  # counts keep the order of first sight: the latest wins

@@ -5,7 +5,7 @@ from fnmatch import fnmatch
 
 import pytest
 
-from tests.policy.source import imports, product, tree
+from tests.policy.source import ROOT, imports, product, tree
 
 # What is behind each door, and the files that are the door.
 DOORS = {
@@ -115,3 +115,12 @@ def _plain(requirement: str) -> str:
     import re
 
     return re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0].lower().replace("_", "-")
+
+
+@pytest.mark.parametrize(
+    ("word", "home"),
+    [("sqlalchemy.dialects", "ml_backend/db.py"), ("on_conflict_do", "ml_backend/db.py")],
+)
+def test_what_databases_do_differently_on_a_conflict_is_known_in_one_place(word, home):
+    users = [name for name in product() if word in (ROOT / name).read_text(encoding="utf-8")]
+    assert users == [home]

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ml_backend import tables
 from ml_backend.context import Context
 from ml_backend.tables import annotations as made
 from ml_backend.tables import calls, company_numbers, hotwords, projects, recordings, tasks
@@ -20,12 +21,6 @@ MOST_ANNOTATIONS = 20_000  # the newest; words that nobody corrected since then 
 
 def pairs(context: Context, project_id: int) -> Iterator[Pair]:
     """What people made of drafts: the newest state of each annotation that is there and was not skipped."""
-    newer = made.alias("newer")
-    outdated = sa.exists().where(
-        newer.c.project_id == made.c.project_id,
-        newer.c.ls_annotation_id == made.c.ls_annotation_id,
-        newer.c.ls_updated_at > made.c.ls_updated_at,
-    )
     wanted = (
         sa.select(made.c.id, made.c.draft, made.c.text, made.c.language, tasks.c.recording_id)
         .add_columns(recordings.c.sha256, calls.c.call_sid, calls.c.from_pseudonym, calls.c.to_pseudonym)
@@ -33,8 +28,8 @@ def pairs(context: Context, project_id: int) -> Iterator[Pair]:
         .join(tasks, tasks.c.id == made.c.task_id)
         .join(recordings, recordings.c.id == tasks.c.recording_id)
         .outerjoin(calls, calls.c.id == recordings.c.call_id)
-        .where(made.c.project_id == project_id, made.c.deleted_at.is_(None), ~made.c.skipped)
-        .where(made.c.text.is_not(None), ~outdated)
+        .where(made.c.project_id == project_id, ~made.c.skipped, made.c.text.is_not(None))
+        .where(tables.newest_version())
         .order_by(made.c.id.desc())
         .limit(AT_ONCE)
     )

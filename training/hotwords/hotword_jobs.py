@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from ml_backend import tables
+from ml_backend import db, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.labelling.decoding_profile import decoding_of
@@ -26,9 +26,8 @@ def collect_hotwords(context: JobContext, project_id: int) -> None:
         return
     candidates = collect(context, project_id)
     with context.db.transaction() as connection:
-        mine = sa.update(checkpoints).where(checkpoints.c.name == name)
-        if not connection.execute(mine.values(position=position, updated_at=tables.now())).rowcount:
-            connection.execute(sa.insert(checkpoints).values(name=name, position=position, state="done"))
+        values = {"name": name, "position": position, "state": "done", "updated_at": tables.now()}
+        db.upsert(connection, checkpoints, values, key=("name",))
     context.report(1.0, f"{candidates} words are corrected again and again.")
 
 

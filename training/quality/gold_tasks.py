@@ -94,8 +94,8 @@ def remove(connection: Connection, task_id: int) -> None:
 def text_of(connection: Connection, ls_annotation_id: int, task_id: int) -> str:
     """The text of an annotation of this task."""
     each = tables.annotations.c
-    mine = sa.and_(each.ls_annotation_id == ls_annotation_id, each.task_id == task_id, each.deleted_at.is_(None))
-    found = connection.execute(sa.select(each.text).where(mine).order_by(each.ls_updated_at.desc()).limit(1)).scalar()
+    mine = sa.and_(each.ls_annotation_id == ls_annotation_id, each.task_id == task_id, tables.newest_version())
+    found = connection.execute(sa.select(each.text).where(mine)).scalar()
     if not found:
         raise InvalidInput(
             "no-such-annotation",

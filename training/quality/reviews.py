@@ -87,15 +87,12 @@ def reviews(connection: Connection, scope: Scope | None = None) -> list[Review]:
     """The newest alive state of every annotation, in the order of their ids."""
     scope = scope or Scope()
     each = tables.annotations.c
-    same = (each.project_id, each.ls_annotation_id)
-    newest = (
-        sa.select(
-            each.id.label("id"),
-            _place(*same).label("place"),
-            sa.func.max(each.lead_time_s).over(partition_by=same).label("lead_time_s"),
-        )
-        .where(each.deleted_at.is_(None))
-        .subquery()
+    version = tables.annotations.alias("version")
+    lead_time_s = (
+        sa.select(sa.func.max(version.c.lead_time_s))
+        .where(version.c.project_id == each.project_id, version.c.ls_annotation_id == each.ls_annotation_id)
+        .where(version.c.deleted_at.is_(None))
+        .scalar_subquery()
     )
     truth = _known_answers()
     statement = (
@@ -105,16 +102,15 @@ def reviews(connection: Connection, scope: Scope | None = None) -> list[Review]:
             sa.func.coalesce(each.ls_created_at, each.created_at).label("made_at"),
             sa.func.coalesce(each.model_version, predictions.c.model_version).label("model_version"),
             sa.func.coalesce(each.draft["confidence"].as_float(), predictions.c.score).label("confidence"),
-            newest.c.lead_time_s, tasks.c.start_s, tasks.c.end_s, tasks.c.blind, recordings.c.duration_s,
+            lead_time_s.label("lead_time_s"), tasks.c.start_s, tasks.c.end_s, tasks.c.blind, recordings.c.duration_s,
             sa.func.coalesce(tasks.c.gold_text, truth.c.text).label("gold"),
             sa.case((sa.func.coalesce(tasks.c.gold_text, truth.c.text).is_not(None), each.text)).label("text"),
         )
-        .join(newest, newest.c.id == each.id)
         .outerjoin(tasks, tasks.c.id == each.task_id)
         .outerjoin(recordings, recordings.c.id == tasks.c.recording_id)
         .outerjoin(predictions, predictions.c.id == each.prediction_id)
         .outerjoin(truth, truth.c.task_id == each.task_id)
-        .where(newest.c.place == 1)
+        .where(tables.newest_version())
         .order_by(each.id)
     )  # fmt: skip
     if scope.project_id is not None:
@@ -159,18 +155,13 @@ def number(value: Any) -> int | None:
 def _known_answers() -> sa.Subquery:
     """Per task, the text of the newest annotation that was marked as ground truth."""
     each = tables.annotations.c
+    place = sa.func.row_number().over(partition_by=each.task_id, order_by=(each.ls_updated_at.desc(), each.id.desc()))
     ranked = (
-        sa.select(each.task_id, each.text, _place(each.task_id).label("place"))
+        sa.select(each.task_id, each.text, place.label("place"))
         .where(each.ground_truth, each.deleted_at.is_(None), each.text.is_not(None), each.task_id.is_not(None))
         .subquery()
     )
     return sa.select(ranked.c.task_id, ranked.c.text).where(ranked.c.place == 1).subquery()
-
-
-def _place(*among: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:
-    """1 for the newest annotation among those that share these columns."""
-    each = tables.annotations.c
-    return sa.func.row_number().over(partition_by=among, order_by=(each.ls_updated_at.desc(), each.id.desc()))
 
 
 def _review(row: Any) -> Review:

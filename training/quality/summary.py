@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import tables
+from ml_backend import db, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import KaanError
 from ml_backend.tables import datasets, summaries
@@ -113,10 +113,7 @@ def totals(reviews: list[Review]) -> dict[str, Any]:
 
 def keep(connection: Connection, name: str, body: dict[str, Any]) -> None:
     """Put a report in the place of the one before."""
-    values = {"body": body, "made_at": tables.now()}
-    here = summaries.c.name == name
-    if not connection.execute(sa.update(summaries).where(here).values(**values)).rowcount:
-        connection.execute(sa.insert(summaries).values(name=name, **values))
+    db.upsert(connection, summaries, {"name": name, "body": body, "made_at": tables.now()}, key=("name",))
 
 
 def _datasets(connection: Connection, context: Context) -> list[dict[str, Any]]:

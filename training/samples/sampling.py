@@ -47,11 +47,8 @@ def alive(connection: Connection, task_id: int) -> list[sa.Row[Any]]:
 
     Ours are in the order of arrival, which is another one in another database.
     """
-    mine = sa.and_(annotation_rows.c.task_id == task_id, annotation_rows.c.deleted_at.is_(None))
-    newest: dict[int, sa.Row[Any]] = {}
-    for row in connection.execute(sa.select(annotation_rows).where(mine).order_by(annotation_rows.c.ls_updated_at)):
-        newest[row.ls_annotation_id] = row
-    return [newest[number] for number in sorted(newest)]
+    mine = sa.select(annotation_rows).where(annotation_rows.c.task_id == task_id, tables.newest_version())
+    return list(connection.execute(mine.order_by(annotation_rows.c.ls_annotation_id)))
 
 
 class _Maker:

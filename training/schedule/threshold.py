@@ -8,7 +8,6 @@ new mark. While a run is under way no other begins; what is accepted meanwhile i
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +16,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import tables
+from ml_backend import db, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import ConfigurationError
 from ml_backend.jobs import enqueueing, job_kinds
@@ -147,9 +146,7 @@ def _ended_badly(connection: Connection, run_id: int | None) -> bool:
 def _lock(connection: Connection, kind: str) -> None:
     """One decision at a time, on both kinds of database: SQLite has one writer anyway, PostgreSQL locks the row."""
     name = training_progress.mark_name(kind)
-    dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
-    first = dialect.insert(checkpoints).values(name=name, position={}, state="done")
-    connection.execute(first.on_conflict_do_nothing())
+    db.insert_missing(connection, checkpoints, [{"name": name, "position": {}, "state": "done"}])
     connection.execute(sa.select(checkpoints.c.name).where(checkpoints.c.name == name).with_for_update())
 
 

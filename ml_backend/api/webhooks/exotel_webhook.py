@@ -9,7 +9,6 @@ takes 302 as its other branch), never 500: when the commit failed it is 503, and
 from __future__ import annotations
 
 import hashlib
-import importlib
 import logging
 from typing import Any
 
@@ -17,7 +16,7 @@ from flask import Response, request
 from sqlalchemy.engine import Connection
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from ml_backend import tables
+from ml_backend import db, tables
 from ml_backend.api.auth import without_key
 from ml_backend.api.requests import answer
 from ml_backend.api.webhooks.group_commit import GroupCommit
@@ -106,10 +105,9 @@ class Exotel:
 def _write(connection: Connection, values: dict[str, Any]) -> None:
     """One row per event, counting its copies; the first one brings the job."""
     events = tables.events
-    dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # only the one in use
-    insert = dialect.insert(events).values(**values)
-    once = insert.on_conflict_do_update(index_elements=["once_key"], set_={"copies": events.c.copies + 1})
-    row = connection.execute(once.returning(events.c.id, events.c.copies, events.c.state)).one()
+    once_more = {"copies": events.c.copies + 1}
+    columns = (events.c.id, events.c.copies, events.c.state)
+    row = db.upsert(connection, events, values, key=("once_key",), change=lambda refused: once_more, returning=columns)
     if row.copies == 1 and row.state == "new":
         enqueueing.enqueue(connection, job_kinds.READ_CALL_EVENT, event_id=int(row.id))
 
