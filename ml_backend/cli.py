@@ -59,8 +59,8 @@ COMMANDS: dict[str, Entry] = {
     "rollback": Entry("training.commands.promote:rollback", "Go back to the champion before, at once."),
     "models": Entry("training.commands.models:app", "Model versions: list, show, compare, register."),
     "db": Entry("ml_backend.commands.db:app", "Bring the database to this release, or show its version."),
-    "backup": Entry("sync.commands.backup:backup", "Save what the embedded form keeps."),
-    "restore": Entry("sync.commands.backup:restore", "Bring a backup back into an empty DATA_DIR."),
+    "backup": Entry("sync.commands.backup:backup", "Save database and objects into one file."),
+    "restore": Entry("sync.commands.backup:restore", "Bring a backup back, into an empty place."),
 }
 
 

@@ -116,7 +116,7 @@ class Database:
                 sentence, step = "The database has no tables yet.", "Run `python -m ml_backend db upgrade`."
             else:
                 sentence = f"The database is at schema {found}, this release needs {SCHEMA_VERSION}."
-                step = "Run `python -m ml_backend db upgrade`; make a copy first (see `Backup` in the README)."
+                step = "Back up with the release it belongs to, then run `python -m ml_backend db upgrade`."
             raise ConfigurationError("schema-version", sentence, step)
 
     def schema_version(self) -> str | None:

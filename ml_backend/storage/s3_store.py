@@ -189,7 +189,7 @@ class S3Store:
                 raise ConfigurationError(
                     "store-right-missing",
                     f"The key may not do {name} in the bucket {bucket}.",
-                    "Allow it: the README lists what a key needs, under `Rights in S3`.",
+                    "Allow it: docs/how-to/bucket.md has a policy with all that a key needs.",
                 ) from None
 
         first = right("s3:ListBucket", lambda: next(self.list(bucket), None))

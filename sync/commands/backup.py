@@ -1,8 +1,8 @@
-"""`backup` and `restore`: everything the embedded form keeps, in one file.
+"""`backup` and `restore`: everything Kaan keeps, in one file, whichever database and store it uses.
 
-The database is copied through SQLite's backup interface while everything runs; objects are immutable, so copying
-them afterwards gives a whole that fits. A manifest with the SHA-256 of every file comes last: a file without it is no
-backup. With PostgreSQL or S3 use their own tools (see the README); Label Studio's data and its SECRET_KEY are its own.
+The database is copied as of one moment while everything runs; objects are immutable, so copying them afterwards gives a
+whole that fits. A manifest with the SHA-256 of every file comes last: a file without it is no backup. The same file
+restores SQLite and a folder, or PostgreSQL and S3. Label Studio's data and its SECRET_KEY are its own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from ml_backend import db, private, settings, tables
 from ml_backend.calls.pseudonyms import KEY_FILE
 from ml_backend.errors import ConfigurationError, InvalidInput, PermanentError, RetryableError
 from ml_backend.settings import Settings
-from ml_backend.storage.object_store import need_space, valid_bucket, valid_key
+from ml_backend.storage.configured_store import open_store
+from ml_backend.storage.object_store import CHECKS, ObjectInfo, ObjectStore, need_space, valid_bucket, valid_key
+from sync.commands import backup_database
 
 MANIFEST, DATABASE, OBJECTS = "manifest.json", "kaan.db", "objects"
 FORM = 1
@@ -35,38 +37,48 @@ _PIECE = 1 << 20
 _LARGEST_MANIFEST, _LONGEST_PART = 1 << 30, 255
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+WithObjects = Annotated[
+    bool,
+    typer.Option(
+        "--objects/--no-objects", help="Recordings, datasets and models too; not for a bucket copied elsewhere."
+    ),
+]
 
 
 def backup(
     file: Annotated[Path, typer.Argument(help="The backup to write, e.g. kaan.tar. Must not exist.", dir_okay=False)],
+    objects: WithObjects = True,
     as_json: AsJson = False,
 ) -> None:
-    """Save database and objects of the embedded form into one file, while everything runs.
+    """Save database and objects into one file, while everything runs: SQLite or PostgreSQL, a folder or S3.
 
     Example: python -m ml_backend backup kaan-2026-11-22.tar
     """
-    facts = write(settings.load(), file)
-    _say(facts, f"Saved {facts['files']} files, {facts['bytes'] / 1e6:.1f} MB, to {file}.", as_json=as_json)
+    facts = write(settings.load(), file, objects=objects)
+    sentence = f"Saved {facts['files']} files, {facts['bytes'] / 1e6:.1f} MB, to {file}."
+    if facts["missing"]:
+        sentence += f" {facts['missing']} recordings have no object in the store: `python -m ml_backend doctor`."
+    _say(facts, sentence, as_json=as_json)
 
 
 def restore(
     file: Annotated[Path, typer.Argument(help="A file `backup` wrote.", exists=True, dir_okay=False)],
+    objects: WithObjects = True,
     as_json: AsJson = False,
 ) -> None:
-    """Bring a backup into an empty DATA_DIR. Everything is verified first; nothing is overwritten.
+    """Bring a backup back, into an empty DATA_DIR or an empty PostgreSQL database and a bucket. Nothing is overwritten.
 
     Example: python -m ml_backend restore kaan-2026-11-22.tar
     """
-    facts = read(settings.load(), file)
+    facts = read(settings.load(), file, objects=objects)
     _say(facts, f"Restored {facts['files']} files, {facts['bytes'] / 1e6:.1f} MB, and verified them.", as_json=as_json)
 
 
-def write(found: Settings, file: Path) -> dict[str, Any]:
+def write(found: Settings, file: Path, *, objects: bool = True) -> dict[str, Any]:
     """Write a backup beside its place, then rename it there; gives what it holds."""
-    database, objects = _places(found)
     if file.exists():
         raise InvalidInput("backup-exists", f"{file} exists already.", "Choose another name.")
-    if not database.exists():
+    if (database := _database_file(found)) and not database.exists():
         raise ConfigurationError("nothing-to-save", f"There is no database at {database}.", "Check DATA_DIR.")
     entries: dict[str, dict[str, Any]] = {}
     aside = file.with_name(f".{file.name}.writing")
@@ -78,16 +90,13 @@ def write(found: Settings, file: Path) -> dict[str, Any]:
             tarfile.open(fileobj=raw, mode="w") as archive,
         ):
             copy = Path(folder) / DATABASE
-            with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as target:
-                source.backup(target)
-                target.execute("PRAGMA journal_mode=DELETE")
+            backup_database.save(found.database, copy)
             _put(archive, copy, DATABASE, entries)
             if (key := found.data_dir / KEY_FILE).exists():  # without it no number is recognised again
                 _put(archive, key, KEY_FILE, entries)
-            for path in sorted(objects.rglob("*")) if objects.exists() else ():
-                name = path.relative_to(objects)
-                if path.is_file() and not path.is_symlink() and not name.parts[0].startswith("."):
-                    _put(archive, path, f"{OBJECTS}/{name.as_posix()}", entries)
+            for name, path in _objects(found, Path(folder)) if objects else ():
+                _put(archive, path, f"{OBJECTS}/{name}", entries)
+            missing = len(_kept(copy, found) - entries.keys()) if objects else 0
             manifest = {
                 "form": FORM,
                 "made_at": tables.now().isoformat(),
@@ -102,45 +111,116 @@ def write(found: Settings, file: Path) -> dict[str, Any]:
         aside.replace(file)
     finally:
         aside.unlink(missing_ok=True)
-    return {"files": len(entries), "bytes": sum(entry["size_bytes"] for entry in entries.values())}
+    return {"files": len(entries), "bytes": _bytes(entries), "missing": missing}
 
 
-def read(found: Settings, file: Path) -> dict[str, Any]:
-    """Unpack and verify aside, then move everything into its place, or nothing; gives what it held."""
-    database, objects = _places(found)
-    beside = [database.with_name(database.name + end) for end in ("", "-wal", "-shm", "-journal")]
-    if any(path.exists() for path in beside) or (objects.exists() and any(objects.iterdir())):
-        raise InvalidInput(
-            "restore-not-empty",
-            f"There is data in {found.data_dir} already, and a restore overwrites nothing.",
-            "Stop everything, move that folder away, and restore again.",
-        )
+def read(found: Settings, file: Path, *, objects: bool = True) -> dict[str, Any]:
+    """Unpack and verify aside, then put everything into its place; gives what it held.
+
+    A folder gets everything or nothing. A bucket keeps what was uploaded before a failure, and a repeat goes on: the
+    same bytes under a key are no change, others are refused. The rows come last, in one transaction.
+    """
+    database, store = _database_file(found), None if _in_folder(found) else open_store(found)
+    _refuse_unless_empty(found, objects=objects)
     private.folder(found.data_dir)
-    need_space(found.data_dir, more_bytes=file.stat().st_size, least_mb=0.001)
+    need_space(found.data_dir, more_bytes=file.stat().st_size if store is None else 0, least_mb=0.001)
     with _errors(), tempfile.TemporaryDirectory(prefix=".restore-", dir=found.data_dir) as name:
         folder = Path(name)
-        entries = _unpack(file, folder)
+        entries = _unpack(file, folder, objects=store is None and objects)
         _check_database(folder / DATABASE)
-        objects.parent.mkdir(parents=True, exist_ok=True)
-        database.parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as undo:
-            if (folder / OBJECTS).exists():
-                if objects.exists():
-                    objects.rmdir()
-                undo.callback(shutil.rmtree, objects, ignore_errors=True)
-                shutil.move(folder / OBJECTS, objects)
+            if store is not None and objects:
+                _upload(file, store, folder)
+            elif (folder / OBJECTS).exists():
+                place = Path(found.objects)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                if place.exists():
+                    place.rmdir()
+                undo.callback(shutil.rmtree, place, ignore_errors=True)
+                shutil.move(folder / OBJECTS, place)
             if (folder / KEY_FILE).exists():  # in place of one that a command has made here meanwhile
                 (folder / KEY_FILE).chmod(0o600)
                 (folder / KEY_FILE).replace(found.data_dir / KEY_FILE)
-            (folder / DATABASE).chmod(0o600)
-            undo.callback(database.unlink, missing_ok=True)
-            shutil.move(folder / DATABASE, database)  # last: a database says that the restore is whole
+            if database is None:
+                backup_database.load(folder / DATABASE, found.database)
+            else:
+                database.parent.mkdir(parents=True, exist_ok=True)
+                (folder / DATABASE).chmod(0o600)
+                undo.callback(database.unlink, missing_ok=True)
+                shutil.move(folder / DATABASE, database)  # last: a database says that the restore is whole
             undo.pop_all()
-    return {"files": len(entries), "bytes": sum(entry["size_bytes"] for entry in entries.values())}
+    return {"files": len(entries), "bytes": _bytes(entries)}
 
 
-def _unpack(file: Path, folder: Path) -> dict[str, dict[str, Any]]:
-    """Files of a backup under `folder`, each as long and with the hash the manifest says, and no others."""
+def _objects(found: Settings, folder: Path) -> Iterator[tuple[str, Path]]:
+    """(bucket/key, a file with its bytes for now) of every object that Kaan writes."""
+    if _in_folder(found):
+        top = Path(found.objects)
+        for path in sorted(top.rglob("*")) if top.exists() else ():
+            name = path.relative_to(top)
+            if path.is_file() and not path.is_symlink() and not name.parts[0].startswith("."):
+                yield name.as_posix(), path
+        return
+    store, copy = open_store(found), folder / "object"
+    for bucket in _our_buckets(found):
+        for info in _listed(store, bucket):
+            if _is_ours(info.key):
+                try:
+                    store.fetch(bucket, info.key, copy)
+                except PermanentError as error:  # erased since the listing
+                    if error.code != "object-missing":
+                        raise
+                    continue
+                yield f"{bucket}/{info.key}", copy
+                copy.unlink()
+
+
+def _listed(store: ObjectStore, bucket: str) -> Iterator[ObjectInfo]:
+    try:
+        yield from store.list(bucket)
+    except ConfigurationError as error:
+        if error.code != "bucket-missing":  # before the first recording there is none
+            raise
+
+
+def _is_ours(key: str) -> bool:
+    try:
+        return not valid_key(key).startswith(CHECKS)
+    except InvalidInput:  # somebody else's: no key of ours is written like this
+        return False
+
+
+def _kept(copy: Path, found: Settings) -> set[str]:
+    """The objects that the saved rows count on, by their name in the backup."""
+    wanted = "SELECT bucket, object_key FROM recordings WHERE object_key IS NOT NULL AND state IN ('stored', 'ready')"
+    ours = _our_buckets(found)
+    with closing(sqlite3.connect(copy)) as opened:
+        return {f"{OBJECTS}/{bucket}/{key}" for bucket, key in opened.execute(wanted) if bucket in ours}
+
+
+def _upload(file: Path, store: ObjectStore, folder: Path) -> None:
+    """The objects of a verified backup into their buckets, one at a time."""
+    piece, there = folder / "object", set[str]()
+    with tarfile.open(file, "r:") as archive:
+        for member in archive:
+            top, _, name = member.name.partition("/")
+            source = archive.extractfile(member) if top == OBJECTS else None
+            if source is None:
+                continue
+            bucket, _, key = name.partition("/")
+            if bucket not in there:
+                store.ensure_bucket(bucket)
+                there.add(bucket)
+            with piece.open("wb") as sink:
+                _copied(source, sink)
+            store.put_file(bucket, key, piece)
+
+
+def _unpack(file: Path, folder: Path, *, objects: bool = True) -> dict[str, dict[str, Any]]:
+    """Files of a backup under `folder`, each as long and with the hash the manifest says, and no others.
+
+    Without `objects` they are verified and not kept.
+    """
     seen: dict[str, tuple[str, int]] = {}
     manifest: Any = None
     try:
@@ -154,9 +234,13 @@ def _unpack(file: Path, folder: Path) -> dict[str, dict[str, Any]]:
                         raise _broken("has a manifest that is too long")
                     manifest = json.loads(source.read())
                     continue
-                _check_name(member.name)
+                _check_name(member.name, as_file=objects)
                 if member.name in seen:
                     raise _broken("holds a file twice")
+                if not objects and member.name.startswith(f"{OBJECTS}/"):
+                    with Path(os.devnull).open("wb") as sink:
+                        seen[member.name] = _copied(source, sink)
+                    continue
                 target = folder / member.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with target.open("xb") as sink:
@@ -190,7 +274,7 @@ def _wanted(manifest: Any) -> dict[str, dict[str, Any]]:
     return files
 
 
-def _check_name(name: str) -> None:
+def _check_name(name: str, *, as_file: bool) -> None:
     """The database, the key, or an object under a name that a store takes."""
     if name in (DATABASE, KEY_FILE):
         return
@@ -198,7 +282,7 @@ def _check_name(name: str) -> None:
         top, bucket, key = name.split("/", 2)
         if top != OBJECTS or valid_bucket(bucket) != bucket or valid_key(key) != key:
             raise ValueError
-        if any(len(part.encode()) > _LONGEST_PART for part in name.split("/")):
+        if as_file and any(len(part.encode()) > _LONGEST_PART for part in name.split("/")):
             raise ValueError
     except (InvalidInput, ValueError):
         raise _broken("holds a file under a name that no backup has") from None
@@ -258,15 +342,37 @@ def _copied(source: IO[bytes], sink: IO[bytes]) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def _places(found: Settings) -> tuple[Path, Path]:
-    """(database file, object directory) of the embedded form."""
-    if not found.database.startswith("sqlite:///") or found.objects == "s3://":
-        raise ConfigurationError(
-            "not-embedded",
-            "This deployment uses PostgreSQL or S3, which are saved with their own tools.",
-            "See `Backup` in the README: pg_dump and a copy of the bucket.",
+def _database_file(found: Settings) -> Path | None:
+    """The database's file; None when a server keeps it."""
+    return Path(found.database.removeprefix("sqlite:///")) if found.database.startswith("sqlite:///") else None
+
+
+def _in_folder(found: Settings) -> bool:
+    return found.objects != "s3://"
+
+
+def _our_buckets(found: Settings) -> list[str]:
+    """The buckets that Kaan writes to. The others in SCAN_BUCKETS are only read: they are their owner's to save."""
+    return sorted({found.audio_bucket, found.recordings_bucket})
+
+
+def _refuse_unless_empty(found: Settings, *, objects: bool) -> None:
+    place = Path(found.objects) if _in_folder(found) else None
+    full = objects and place is not None and place.exists() and any(place.iterdir())
+    if database := _database_file(found):
+        full = full or any(database.with_name(database.name + end).exists() for end in ("", "-wal", "-shm", "-journal"))
+    if full:
+        raise InvalidInput(
+            "restore-not-empty",
+            f"There is data in {found.data_dir} already, and a restore overwrites nothing.",
+            "Stop everything, move that folder away, and restore again.",
         )
-    return Path(found.database.removeprefix("sqlite:///")), Path(found.objects)
+    if database is None:
+        backup_database.refuse_unless_empty(found.database)
+
+
+def _bytes(entries: dict[str, dict[str, Any]]) -> int:
+    return sum(entry["size_bytes"] for entry in entries.values())
 
 
 def _broken(how: str) -> PermanentError:

@@ -13,6 +13,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+from ml_backend import db
 from tests.faults.guards import _set, guard, module
 from tests.faults.guards_jobs import _With
 
@@ -65,7 +66,7 @@ def _taken_over() -> None:
 def _backup() -> None:
     """Whatever the archive holds is unpacked as it says."""
 
-    def unpack(file: Path, folder: Path) -> dict[str, Any]:
+    def unpack(file: Path, folder: Path, *, objects: bool = True) -> dict[str, Any]:
         with tarfile.open(file) as archive:
             archive.extractall(folder, filter="fully_trusted")  # noqa: S202 - this is what must be noticed
         files: dict[str, Any] = json.loads((folder / "manifest.json").read_text())["files"]
@@ -73,6 +74,18 @@ def _backup() -> None:
         return files
 
     _set("sync.commands.backup", "_unpack", unpack)
+
+
+@guard("a-backup-of-postgresql-is-of-one-moment")
+def _moment() -> None:
+    """Each table is read as it is when its turn comes."""
+    _set("sync.commands.backup_database", "_freeze", lambda source: None)
+
+
+@guard("a-restore-needs-an-empty-database")
+def _empty() -> None:
+    """Rows of a backup are put beside those that are there."""
+    _set("sync.commands.backup_database", "refuse_unless_empty", db.upgrade)
 
 
 @guard("work-that-nobody-takes-is-named")

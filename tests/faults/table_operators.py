@@ -4,6 +4,7 @@ from __future__ import annotations
 
 ENGINE, RECOGNITION = "tests/ml_backend/asr/test_engine.py::", "tests/ml_backend/asr/test_"
 SETTINGS, GROUPS = "tests/ml_backend/test_settings.py::", "tests/ml_backend/api/webhooks/test_group_commit.py::"
+SERVERS = "tests/sync/commands/test_backup_of_servers.py::"
 DATASETS, TRAIN = "tests/training/datasets/test_dataset.py::", "tests/training/commands/test_train.py::"
 
 OPERATORS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
@@ -77,6 +78,11 @@ OPERATORS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
                 "test_links_long_and_conflicting_names_are_a_sentence_and_nothing_is_left_behind[change0]",
             ),
             "a-backup-is-judged-member-by-member",
+        ),
+        ((f"{SERVERS}test_the_rows_are_of_one_moment_while_others_write",), "a-backup-of-postgresql-is-of-one-moment"),
+        (
+            (f"{SERVERS}test_a_restore_into_a_database_with_rows_is_refused_and_changes_nothing",),
+            "a-restore-needs-an-empty-database",
         ),
     ),
     59: (
