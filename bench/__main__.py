@@ -23,7 +23,7 @@ PARTS = (
     "serving",
     "listing",
     "receiving",
-    "hearing_long",
+    "long_call_memory",
     "annotating",
     "exporting",
     "swapping",

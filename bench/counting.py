@@ -63,7 +63,7 @@ def _equal_to_jiwer(pairs: Pairs) -> bool:
         "chars": chars.hits + chars.substitutions + chars.deletions,
         "char_edits": chars.substitutions + chars.deletions + chars.insertions,
     }
-    kinds = sum((error_counts.compare(*pair) for pair in pairs), error_counts.Counts()).word_edits
+    kinds = sum((error_counts.compare(*pair) for pair in pairs), error_counts.ErrorCounts()).word_edits
     return error_counts.totals(pairs) == theirs and (kinds.substitutions, kinds.deletions, kinds.insertions) == (
         words.substitutions, words.deletions, words.insertions,
     )  # fmt: skip

@@ -36,7 +36,7 @@ from ml_backend.context import Context, open_context
 from ml_backend.settings import Settings
 from training.datasets import clip_audio, dataset, parquet, renderings
 from training.datasets import dataset_rows as samples_in_order
-from training.datasets.filters import Filters
+from training.datasets.filters import DatasetFilters
 
 FEW, MANY = 100_000, 1_000_000
 PER_RECORDING, CALLERS_PER, ROUNDS, PIECE_S, WITH_AUDIO = 20, 3, 5, 2.5, 1600
@@ -170,7 +170,9 @@ def _bare_whole(context: Context, folder: Path) -> None:
     found: list[Any] = []
     with context.db.reading() as connection:
         found.append(
-            str(samples_in_order.statement(Filters()).compile(connection, compile_kwargs={"literal_binds": True}))
+            str(
+                samples_in_order.statement(DatasetFilters()).compile(connection, compile_kwargs={"literal_binds": True})
+            )
         )
         cursor = connection.connection.cursor()
         cursor.execute(found[0])
@@ -197,7 +199,7 @@ def _export(context: Context) -> None:
 def _manifest(context: Context, folder: Path) -> tuple[Path, int]:
     folder.mkdir()
     context.store.ensure_bucket(context.settings.audio_bucket)
-    written = dataset._gather(context, Filters(), folder, lambda fraction, note: None)
+    written = dataset._gather(context, DatasetFilters(), folder, lambda fraction, note: None)
     return written.path, written.counts.rows
 
 

@@ -23,17 +23,17 @@ from ml_backend.asr.engine import CHECK, Request, Transcriber
 from ml_backend.asr.transcript import DecodingProfile
 from ml_backend.audio import decoding
 from ml_backend.models import manifest
-from ml_backend.models.manifest import Window
+from ml_backend.models.manifest import WindowPolicy
 from ml_backend.settings import Settings
 from tests import models
 
 RESULTS = Path(__file__).parent / "gpu.json"
 LIMIT_S = 460.0
-SHORT = Window(max_s=10.5, margin_s=0.2, max_padding_s=0.6)
+SHORT = WindowPolicy(max_s=10.5, margin_s=0.2, max_padding_s=0.6)
 
 
 @dataclass(frozen=True)
-class Plan:
+class MeasurementPlan:
     """What is measured: a shape, how many calls, and on which device."""
 
     width: int
@@ -48,8 +48,8 @@ class Plan:
     quantization: str
 
 
-TURBO = Plan(1280, 32, 4, 64, (5.0, 60.0), 96, 6, "cuda", "float16", "int8_float16")
-TINY = Plan(64, 2, 1, 2, (2.0, 4.0), 4, 2, "cpu", "float32", "int8_float32")
+TURBO = MeasurementPlan(1280, 32, 4, 64, (5.0, 60.0), 96, 6, "cuda", "float16", "int8_float16")
+TINY = MeasurementPlan(64, 2, 1, 2, (2.0, 4.0), 4, 2, "cpu", "float32", "int8_float32")
 
 
 def main() -> int:
@@ -72,16 +72,16 @@ def main() -> int:
 
 
 def run(
-    plan: Plan, folder: Path, *, limit_s: float, only: Collection[str] | None = None
+    plan: MeasurementPlan, folder: Path, *, limit_s: float, only: Collection[str] | None = None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """(part, figures) one after the other; a part that fails does not take the others with it."""
     deadline = time.monotonic() + limit_s
     base = random_whisper(plan, folder / "base")
     served = convert(base, folder / "served", plan)
     learn = {"device": plan.device, "steps": plan.steps, "validate_every": plan.steps}
-    stock = Window.stock()
+    stock = WindowPolicy.stock()
 
-    def training(name: str, window: Window, **options: Any) -> Callable[[], dict[str, Any]]:
+    def training(name: str, window: WindowPolicy, **options: Any) -> Callable[[], dict[str, Any]]:
         seconds = training_memory.lengths(plan.clips, most_s=window.max_s)
         quick = {"until": "conversion"} if "quantization" not in options else {}
         return lambda: training_memory.measured(
@@ -114,7 +114,7 @@ def run(
         yield name, {**measured, "took_s": round(time.monotonic() - began, 1)}
 
 
-def transcription(plan: Plan, served: Path) -> dict[str, Any]:
+def transcription(plan: MeasurementPlan, served: Path) -> dict[str, Any]:
     """Audio seconds per second: all calls in one pool, against each file batched by itself."""
     from faster_whisper import BatchedInferencePipeline, WhisperModel
 
@@ -139,7 +139,7 @@ def transcription(plan: Plan, served: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def swap(plan: Plan, served: Path) -> dict[str, Any]:
+def swap(plan: MeasurementPlan, served: Path) -> dict[str, Any]:
     """Both models at once for a moment, as when a new one takes over: seconds to load, and memory of both."""
     call = Request(_calls(plan)[0][None], DecodingProfile(language="en", beam_size=1))
     began = time.monotonic()
@@ -153,7 +153,7 @@ def swap(plan: Plan, served: Path) -> dict[str, Any]:
     return {"first_s": round(one_s, 2), "second_s": round(time.monotonic() - began, 2), "both_mb": both_mb}
 
 
-def random_whisper(plan: Plan, folder: Path) -> Path:
+def random_whisper(plan: MeasurementPlan, folder: Path) -> Path:
     """Right in form and cost, in transformers' form; it stops after 80 tokens, so that a window has a length."""
     import torch
     import transformers
@@ -196,23 +196,23 @@ def random_whisper(plan: Plan, folder: Path) -> Path:
     return folder
 
 
-def convert(base: Path, folder: Path, plan: Plan) -> Path:
+def convert(base: Path, folder: Path, plan: MeasurementPlan) -> Path:
     from training.trainers.asr import artefacts
 
     quantization = "float16" if plan.device == "cuda" else "int8_float32"
     artefacts.convert(
-        base, folder, name="random", languages=("en",), window=Window.stock(), trained_on="nothing",
+        base, folder, name="random", languages=("en",), window=WindowPolicy.stock(), trained_on="nothing",
         quantization=quantization,
     )  # fmt: skip
     manifest.verify(folder)
     return folder
 
 
-def _settings(plan: Plan) -> Settings:
+def _settings(plan: MeasurementPlan) -> Settings:
     return Settings(_env_file=None, asr_device=plan.device, asr_compute_type=plan.compute_type, asr_batch_size=32)
 
 
-def _calls(plan: Plan) -> list[Any]:
+def _calls(plan: MeasurementPlan) -> list[Any]:
     """Speech of the self-check, again and again, in calls of many lengths."""
     speech = decoding.read_wav(CHECK)[0][0]
     draw = np.random.default_rng(1)

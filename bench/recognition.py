@@ -30,7 +30,7 @@ from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile, Transcript
 from ml_backend.asr.windows import RATE_HZ, find_speech, windows_of
 from ml_backend.audio import decoder_pool, decoding
-from ml_backend.models.manifest import Window
+from ml_backend.models.manifest import WindowPolicy
 from ml_backend.settings import Settings
 from tests import models, sounds
 
@@ -39,7 +39,7 @@ BARE = {"language": "en", "temperature": 0, "without_timestamps": True}
 
 
 @dataclass(frozen=True)
-class Call:
+class BenchCall:
     """One file, the windows our filter finds in it, and its samples."""
 
     path: Path
@@ -71,7 +71,7 @@ class Bench:
         self.wav, self.results = folder / "audio.wav", folder / "results.jsonl"
 
     def run_ours(
-        self, calls: list[Call], *, beam_size: int, language: str | None = "en", words: bool = True
+        self, calls: list[BenchCall], *, beam_size: int, language: str | None = "en", words: bool = True
     ) -> list[Transcript]:
         """Files -> transcripts on disk, as the product does it: hostile-proof decoding, filter, pool, guards."""
         self.ours._pool.decoder.word_times = words
@@ -87,7 +87,7 @@ class Bench:
         self.results.write_text("".join(json.dumps(one.to_json(), ensure_ascii=False) + "\n" for one in heard))
         return heard
 
-    def run_sequential(self, calls: list[Call], *, beam_size: int) -> list[list[str]]:
+    def run_sequential(self, calls: list[BenchCall], *, beam_size: int) -> list[list[str]]:
         """One file after the other through `WhisperModel.transcribe`."""
         texts = []
         for call in calls:
@@ -101,7 +101,7 @@ class Bench:
             texts.append(self._kept(found))
         return texts
 
-    def run_batched(self, calls: list[Call], *, beam_size: int, batch_size: int) -> list[list[str]]:
+    def run_batched(self, calls: list[BenchCall], *, beam_size: int, batch_size: int) -> list[list[str]]:
         """One file after the other through `BatchedInferencePipeline`, the windows of each file batched."""
         texts = []
         for call in calls:
@@ -125,14 +125,16 @@ class Bench:
                 out.write(json.dumps([segment.text, segment.start, segment.end, words]) + "\n")
         return [segment.text.strip() for segment in found]
 
-    def window_texts(self, calls: list[Call], *, beam_size: int) -> list[list[str]]:
+    def window_texts(self, calls: list[BenchCall], *, beam_size: int) -> list[list[str]]:
         """What our engine decoded per window, before guards drop what a random model repeats."""
         profile = DecodingProfile(language="en", beam_size=beam_size)
         recordings = self.ours._pool.run([Request(call.samples, profile) for call in calls])
         return [[work.decoded.text if work.decoded else "" for work in one.work] for one in recordings]
 
 
-def bulk(bench: Bench, calls: list[Call], *, rounds: int, beam_size: int, note: str = "") -> Iterator[dict[str, Any]]:
+def bulk(
+    bench: Bench, calls: list[BenchCall], *, rounds: int, beam_size: int, note: str = ""
+) -> Iterator[dict[str, Any]]:
     """Audio-seconds per CPU-second, ours over bare: sequential, and per-file batches at their best size."""
     child = decoder_pool.process_id()
 
@@ -170,7 +172,7 @@ def bulk(bench: Bench, calls: list[Call], *, rounds: int, beam_size: int, note: 
         )
 
 
-def auto_language(bench: Bench, calls: list[Call], *, rounds: int) -> dict[str, Any]:
+def auto_language(bench: Bench, calls: list[BenchCall], *, rounds: int) -> dict[str, Any]:
     """CPU of calls without a language over the same calls with one."""
     child = decoder_pool.process_id()
     fixed = partial(ratios.own_cpu_s, partial(bench.run_ours, calls, beam_size=1), child=child)
@@ -186,14 +188,14 @@ def auto_language(bench: Bench, calls: list[Call], *, rounds: int) -> dict[str, 
     )
 
 
-def make_calls(folder: Path, *, count: int, between_s: tuple[float, float] = (5, 60), seed: int = 5) -> list[Call]:
+def make_calls(folder: Path, *, count: int, between_s: tuple[float, float] = (5, 60), seed: int = 5) -> list[BenchCall]:
     """Calls of 5 to 60 s or other lengths: the bundled speech, strung together with short pauses; MP3 at 8 kHz."""
     random = np.random.default_rng(seed)
     spoken = []
     for path in sorted(BUNDLED_CALLS.glob("*.wav")):
         decoding.decode(path, folder / "one.wav")
         for leg in decoding.read_wav(folder / "one.wav")[0]:
-            spoken += [leg[s.start : s.end] for s in find_speech(leg, Window.stock())]
+            spoken += [leg[s.start : s.end] for s in find_speech(leg, WindowPolicy.stock())]
     calls = []
     for number, wanted_s in enumerate(random.uniform(*between_s, size=count)):
         parts: list[np.ndarray] = []
@@ -206,15 +208,15 @@ def make_calls(folder: Path, *, count: int, between_s: tuple[float, float] = (5,
         sounds.encode(path, narrow, container="mp3", codec="libmp3lame", rate_hz=8000)
         decoded = decoding.decode(path, folder / "one.wav")
         samples = decoding.read_wav(folder / "one.wav")[0]
-        stock = Window.stock()
+        stock = WindowPolicy.stock()
         windows = windows_of(find_speech(samples[0], stock), channel=0, policy=stock)
         # A clip of over 30 s, pauses included, makes the library's alignment write past its memory.
         edges = tuple((window.start_s, min(window.end_s, window.start_s + stock.max_s)) for window in windows)
-        calls.append(Call(path, decoded.duration_s, edges, samples))
+        calls.append(BenchCall(path, decoded.duration_s, edges, samples))
     return calls
 
 
-def filtered(call: Call) -> np.ndarray:
+def filtered(call: BenchCall) -> np.ndarray:
     """The samples, after the voice-activity filter ran as `vad_filter=True` runs it."""
     samples = decode_audio(str(call.path))
     get_speech_timestamps(samples)

@@ -21,17 +21,17 @@ from typing import Any
 from faster_whisper import WhisperModel
 
 from bench import ratios, recognition
-from bench.recognition import Bench, Call
+from bench.recognition import Bench, BenchCall
 from ml_backend.asr.engine import Transcriber
 from ml_backend.asr.windows import RATE_HZ
 from ml_backend.audio import decoder_pool
 from ml_backend.models import manifest
-from ml_backend.models.manifest import Window
+from ml_backend.models.manifest import WindowPolicy
 from ml_backend.settings import Settings
 from tests import models
 
 CALL_S = 10.0
-WINDOW = Window(max_s=10.5, margin_s=0.2, max_padding_s=0.6)
+WINDOW = WindowPolicy(max_s=10.5, margin_s=0.2, max_padding_s=0.6)
 TOKENS_PER_S = 2.7
 SHORT = dataclasses.replace(models.TINY, tokens=int(TOKENS_PER_S * CALL_S))
 
@@ -61,7 +61,7 @@ class _Sides(Bench):
         self.ours = Transcriber.load(model, settings=settings, temperatures=())
         self.bare = WhisperModel(str(models.cached(models.TINY)), device="cpu", cpu_threads=1)
 
-    def row(self, name: str, calls: list[Call], *, rounds: int, target: float) -> dict[str, Any]:
+    def row(self, name: str, calls: list[BenchCall], *, rounds: int, target: float) -> dict[str, Any]:
         ours = partial(
             ratios.own_cpu_s, partial(self.run_ours, calls, beam_size=1, words=False), child=decoder_pool.process_id()
         )
@@ -77,7 +77,7 @@ class _Sides(Bench):
             audio_s=round(sum(call.duration_s for call in calls)),
         )
 
-    def _sequential(self, calls: list[Call]) -> None:
+    def _sequential(self, calls: list[BenchCall]) -> None:
         for call in calls:
             samples = recognition.filtered(call)
             for start_s, end_s in call.windows:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.models.manifest import Window
+from ml_backend.models.manifest import WindowPolicy
 from training.runs import bases, estimates
 from training.runs.arguments import Arguments
 from training.runs.workspace import RATE_HZ, Row, Workspace
@@ -38,7 +38,7 @@ def lengths(count: int, *, seed: int = 1, most_s: float = MOST_S) -> list[float]
 
 
 def measured(
-    folder: Path, base: Path, window: Window, seconds: list[float], *, until: str = "", limit_s: float = 600.0,
+    folder: Path, base: Path, window: WindowPolicy, seconds: list[float], *, until: str = "", limit_s: float = 600.0,
     **options: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """`until` is the phase that is waited for; empty: the end, with conversion and parity."""
@@ -68,7 +68,7 @@ def measured(
     }  # fmt: skip
 
 
-def _arguments(window: Window, options: dict[str, Any]) -> Arguments:
+def _arguments(window: WindowPolicy, options: dict[str, Any]) -> Arguments:
     usual = {"steps": 3, "validate_every": 3, "validation_clips": 2, "noise_share": 0.0}
     return Arguments(**{**usual, **options}).settled(window.pad_to_s)
 

@@ -32,10 +32,10 @@ class Context:
 
 def open_context(settings: Settings) -> Context:
     """The context of this process. Refuses a database of another schema version; opens no network connection else."""
-    from ml_backend import private
+    from ml_backend import file_permissions
     from ml_backend.storage import configured_store
 
-    private.folder(settings.data_dir)
+    file_permissions.folder(settings.data_dir)
     database = Database(settings.database)
     database.check_schema()
     return Context(settings, database, configured_store.open_store(settings))

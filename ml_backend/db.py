@@ -19,7 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from ml_backend import amounts, private
+from ml_backend import file_permissions, quantities
 from ml_backend.errors import ConfigurationError, RetryableError
 
 SCHEMA_VERSION = "0004"
@@ -245,7 +245,7 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
     for _, _, file in cursor.execute("PRAGMA database_list").fetchall():
         if file:  # SQLite gives its other files the rights of this one
             for end in ("", "-wal", "-shm"):
-                private.file(Path(f"{file}{end}"))
+                file_permissions.file(Path(f"{file}{end}"))
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
@@ -317,7 +317,7 @@ def _errors() -> Iterator[None]:
     try:
         yield
     except sa.exc.OperationalError as error:
-        text = amounts.shortened(str(error.orig).splitlines()[0], 80) if error.orig else "unknown"
+        text = quantities.shortened(str(error.orig).splitlines()[0], 80) if error.orig else "unknown"
         raise RetryableError(
             "database-unavailable",
             f"The database did not accept the request ({text}).",

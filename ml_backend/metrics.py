@@ -14,7 +14,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from ml_backend import tables
 from ml_backend.db import Database
-from ml_backend.jobs import leases, messages
+from ml_backend.jobs import leases
+from ml_backend.jobs import processes as process_rows
 from ml_backend.tables import calls, jobs, processes
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -93,6 +94,6 @@ class _Work:
             strange = CounterMetricFamily(
                 "kaan_refused_messages", "Messages in Redis that were not ours, and were removed.", labels=["queue"]
             )
-            for queue, removed in messages.counts(connection).items():
+            for queue, removed in process_rows.refused_messages(connection).items():
                 strange.add_metric([queue], removed)
         yield from (number, waits, seen, undelivered, reported, stopped, missing, since, strange)

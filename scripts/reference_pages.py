@@ -65,7 +65,7 @@ def commands() -> str:
 
 def every_command() -> Iterator[tuple[str, Any]]:
     """(words, command) of everything that can be run."""
-    from ml_backend import cli
+    from ml_backend.commands import command_line
 
     def below(words: str, command: Any) -> Iterator[tuple[str, Any]]:
         if hasattr(command, "commands"):
@@ -74,8 +74,8 @@ def every_command() -> Iterator[tuple[str, Any]]:
         else:
             yield words, command
 
-    for name in cli.COMMANDS:
-        yield from below(name, cli.load(name))
+    for name in command_line.COMMANDS:
+        yield from below(name, command_line.load(name))
 
 
 def summary(command: Any) -> str:
@@ -274,20 +274,14 @@ def _is_sentence(text: str) -> bool:
 def errors() -> str:
     """Every error code, sorted, with up to three of the sentences that it comes with."""
     from ml_backend import errors as module
-    from ml_backend.jobs import transport
 
-    of_redis = [
-        Said(each, f"Redis takes no messages: {why}.", step, "RetryableError")
-        for _, _, each, why, step in transport._REFUSALS
-    ]
     worth = {
         module.RetryableError: "tried again by itself",
         module.InvalidInput: "the request is refused",
         module.ConfigurationError: "a setting has to change",
     }
     rows = []
-    found = _merged([*(each for each in said() if each.branch), *of_redis])
-    for one in sorted(found, key=lambda each: (each.code, each.branch)):
+    for one in sorted(set(_merged(each for each in said() if each.branch)), key=lambda each: each.code):
         kind = getattr(module, one.branch)
         kind_text = next((text for each, text in worth.items() if issubclass(kind, each)), "will not work by itself")
         rows.append((code(one.code), plain(one.sentence or "…"), plain(one.next_step or "…"), kind_text))

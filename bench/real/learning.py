@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench import published
-from bench.real import parts
+from bench.real import parts, published_weights
 from ml_backend.audio import decoding
 from ml_backend.models import registry
 from tests.training import spoken
@@ -35,7 +34,7 @@ def rows(*, quick: bool = False) -> Iterator[dict[str, Any]]:
     """LoRA first: the system keeps the largest peak of all children, and a full run needs more. `quick`: LoRA alone."""
     with tempfile.TemporaryDirectory(prefix="kaan-real-") as name:
         folder = Path(name)
-        base = published.to_transformers(parts.model(), folder / "whisper-base")
+        base = published_weights.to_transformers(parts.model(), folder / "whisper-base")
         context = spoken.opened(folder / "data")
         dataset_id = spoken.dataset_of(context, "prompts", _lines(folder), folder / "scratch")
         for method in ("lora",) if quick else ("lora", "full"):

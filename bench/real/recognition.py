@@ -15,7 +15,7 @@ from faster_whisper import BatchedInferencePipeline
 from rapidfuzz.distance import Levenshtein
 
 from bench.real import parts, voices
-from bench.real.voices import RATE_HZ, Prompt
+from bench.real.voices import RATE_HZ, SpokenPrompt
 from ml_backend.asr.engine import Transcriber
 from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile, Segment, Transcript
@@ -55,15 +55,15 @@ def beside_plain(loaded: Transcriber, *, most: int, batched: int) -> Iterator[di
     whisper = loaded._pool.decoder.model
     pipeline = BatchedInferencePipeline(whisper)
 
-    def ours(some: Sequence[Prompt]) -> list[str]:
+    def ours(some: Sequence[SpokenPrompt]) -> list[str]:
         answers = loaded.transcribe([Request(prompt.samples[None], ENGLISH) for prompt in some])
         return [answer.text if isinstance(answer, Transcript) else "" for answer in answers]
 
-    def plain(some: Sequence[Prompt]) -> list[str]:
+    def plain(some: Sequence[SpokenPrompt]) -> list[str]:
         how = {"language": "en", "beam_size": 5, "word_timestamps": True}
         return [" ".join(s.text for s in whisper.transcribe(prompt.samples, **how)[0]) for prompt in some]
 
-    def in_batches(some: Sequence[Prompt]) -> list[str]:
+    def in_batches(some: Sequence[SpokenPrompt]) -> list[str]:
         how = {"language": "en", "beam_size": 5, "word_timestamps": True, "batch_size": 4}
         return [" ".join(s.text for s in pipeline.transcribe(prompt.samples, **how)[0]) for prompt in some]
 
@@ -105,14 +105,14 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Call:
+class TwoChannelCall:
     """Samples [2, n] and what is said in them."""
 
     samples: voices.Samples
     said: tuple[Said, ...]
 
 
-def calls(count: int, *, utterances: int = 12) -> list[Call]:
+def calls(count: int, *, utterances: int = 12) -> list[TwoChannelCall]:
     """Two-leg calls: an agent's prompts, and callers of other pitch, softer and with noise; pauses of 0.4 to 3 s."""
     draw, noise = random.Random(3), np.random.default_rng(3)
     prompts, people = voices.english(), voices.callers()
@@ -136,11 +136,11 @@ def calls(count: int, *, utterances: int = 12) -> list[Call]:
         for channel, start, samples, _ in said:
             legs[channel, start : start + samples.size] += samples
         spoken = [Said(c, s / RATE_HZ, (s + x.size) / RATE_HZ, text) for c, s, x, text in said]
-        made.append(Call(legs, tuple(spoken)))
+        made.append(TwoChannelCall(legs, tuple(spoken)))
     return made
 
 
-def starts_and_confidence(made: Sequence[Call], heard: Sequence[Transcript]) -> Iterator[dict[str, Any]]:
+def starts_and_confidence(made: Sequence[TwoChannelCall], heard: Sequence[Transcript]) -> Iterator[dict[str, Any]]:
     """First words against where they were put, and a region's confidence against whether it is right."""
     starts: list[float] = []
     regions: list[tuple[float, bool]] = []
@@ -225,7 +225,7 @@ def _words(text: str) -> list[str]:
     return in_digits(" ".join(words), "en").split()
 
 
-def _wer(prompts: Sequence[Prompt], texts: Sequence[str]) -> tuple[float, int]:
+def _wer(prompts: Sequence[SpokenPrompt], texts: Sequence[str]) -> tuple[float, int]:
     pairs = [(_words(prompt.text), _words(text)) for prompt, text in zip(prompts, texts, strict=True)]
     pairs = [(wanted, _as_written(found, wanted)) for wanted, found in pairs]
     words = sum(len(wanted) for wanted, _ in pairs)

@@ -47,7 +47,7 @@ _NAMED = (
 
 
 @dataclass(frozen=True)
-class Prompt:
+class SpokenPrompt:
     """One recording at 16 kHz and what is said in it."""
 
     name: str
@@ -55,31 +55,31 @@ class Prompt:
     samples: Samples
 
 
-def english() -> list[Prompt]:
+def english() -> list[SpokenPrompt]:
     """Every English prompt whose name is its text, in a fixed order."""
     folder = parts.voice("en")
-    return [Prompt(name, text, read(folder / f"{name}.wav")) for name, text in sorted(_texts().items())]
+    return [SpokenPrompt(name, text, read(folder / f"{name}.wav")) for name, text in sorted(_texts().items())]
 
 
-def callers() -> list[Prompt]:
+def callers() -> list[SpokenPrompt]:
     """People who read sentences and playing cards."""
     found = []
     for folder, file in (("librivox", "transcription"), ("cards", "cards.transcription")):
         for line in (parts.callers() / folder / file).read_text().splitlines():
             if match := re.fullmatch(r"<s>\s*(.*?)\s*</s>\s*\((.*)\)", line.strip()):
                 path = parts.callers() / folder / f"{match[2]}.wav"
-                found.append(Prompt(match[2], match[1], read(path)))
+                found.append(SpokenPrompt(match[2], match[1], read(path)))
     return found
 
 
-def spoken(language: str, *, least_s: float, most: int) -> Iterator[Prompt]:
+def spoken(language: str, *, least_s: float, most: int) -> Iterator[SpokenPrompt]:
     """Prompts of a language, without texts: long enough to hear which language it is."""
     count = 0
     for path in sorted(parts.voice(language).glob("*.wav")):
         samples = read(path)
         if samples.size >= least_s * RATE_HZ and count < most:
             count += 1
-            yield Prompt(path.stem, "", samples)
+            yield SpokenPrompt(path.stem, "", samples)
 
 
 def without_speech() -> list[tuple[str, Samples]]:

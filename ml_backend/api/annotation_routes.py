@@ -28,7 +28,7 @@ class Annotations:
         edited, language = request.args.get("edited"), request.args.get("language")
         if edited is not None and edited not in reading.EDITED:
             raise InvalidInput("bad-edited", "There is no such way of editing.", f"Known: {', '.join(reading.EDITED)}.")
-        filters = reading.Filters(
+        filters = reading.AnnotationFilters(
             project=_whole("project"),
             task=_whole("task"),
             annotator=_whole("annotator"),

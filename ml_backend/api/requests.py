@@ -20,12 +20,12 @@ from flask import Flask, Request, Response, current_app, g, request
 from sqlalchemy.exc import DataError
 from werkzeug.exceptions import HTTPException
 
-from ml_backend import amounts
+from ml_backend import quantities
 from ml_backend.errors import InvalidInput, KaanError, RetryableError
 
 _log = logging.getLogger(__name__)
 _NEXT_STEPS = {
-    404: "Check the address: docs/reference/http-api.md lists the routes.",
+    404: "Check the address: the README lists the routes.",
     405: "Use one of the methods in the Allow header.",
     413: "Send less at once, or raise MAX_BODY_MB.",
     414: "Send a shorter address.",
@@ -77,7 +77,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
     try:
         value = orjson.loads(data)
     except ValueError as error:
-        why = amounts.shortened(str(error).partition(":")[0], 60)
+        why = quantities.shortened(str(error).partition(":")[0], 60)
         raise InvalidInput("bad-json", f"The body is not JSON ({why}).", "Send one JSON object in UTF-8.") from None
     if not isinstance(value, dict):
         raise InvalidInput("bad-body", "The body is not a JSON object.", "Send one JSON object.")

@@ -3,7 +3,7 @@
 One process with threads: requests are look-ups, and a thread that waits gives the interpreter away. The app is made
 after the fork (never `preload`), because a CTranslate2 model or a connection made before it hangs. What gunicorn
 refuses by itself is answered as JSON like every other error, without quoting what was sent. How clients that are slow
-are kept from the threads is the matter of `ml_backend.api.connections`.
+are kept from the threads is the matter of `ml_backend.api.waiting_connections`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.http import errors
 
 from ml_backend import tables
-from ml_backend.api.connections import MAX_LINE, BufferingWorker, refusal
+from ml_backend.api.waiting_connections import MAX_LINE, BufferingWorker, refusal
 from ml_backend.context import Context, open_context
 from ml_backend.errors import KaanError
 from ml_backend.jobs import processes

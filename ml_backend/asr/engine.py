@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend import amounts
+from ml_backend import quantities
 from ml_backend.asr import corrections
 from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile, Transcript
@@ -88,7 +88,7 @@ class Transcriber:
             ) from error
         decoder = Decoder(
             model,
-            described.window if described else manifest.Window.stock(),
+            described.window if described else manifest.WindowPolicy.stock(),
             temperatures=LADDER if temperatures is None else temperatures,
             confidence=described.confidence if described else manifest.WEAKEST,
         )
@@ -144,12 +144,12 @@ class Transcriber:
 
     def self_check(self) -> None:
         """Decode fixed clips before serving: one of noise must pass, speech must give words, silence must give none."""
-        from ml_backend.asr.pool import Work
+        from ml_backend.asr.pool import WindowWork
         from ml_backend.asr.windows import Stretch, Window
 
         noise = np.random.default_rng(0).normal(0, 0.05, RATE_HZ).astype(np.float32)
         decoder = self._pool.decoder
-        work = Work(0, Window(0, (Stretch(0, RATE_HZ, 1.0),)), decoder.features(noise), 0.0)
+        work = WindowWork(0, Window(0, (Stretch(0, RATE_HZ, 1.0),)), decoder.features(noise), 0.0)
         prompt = decoder.prompt("en", prompt=None, hotwords=())
         decoder.decode(decoder.encode([work.features]), [prompt], beam_size=1)
         speech, silence = self.transcribe(list(_check_clips()))
@@ -203,7 +203,7 @@ def folder_of(location: Path | str) -> Path:
     try:
         return Path(download_model(name))
     except Exception as error:  # the hub library raises many kinds
-        reason = amounts.shortened((str(error).splitlines() or [""])[0], 80) or type(error).__name__
+        reason = quantities.shortened((str(error).splitlines() or [""])[0], 80) or type(error).__name__
         raise ConfigurationError(
             "model-not-found",
             f"The model {name[:80]!r} is not a folder and could not be fetched from the hub ({reason}).",

@@ -38,7 +38,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GuardResult:
     """`empty` drops the text; `flags` say why."""
 
     empty: bool = False
@@ -57,16 +57,16 @@ def is_believable(text: str, avg_logprob: float) -> bool:
     return avg_logprob >= LEAST_LOGPROB and compression(text) <= MOST_COMPRESSION
 
 
-def judge(evidence: Evidence) -> Verdict:
+def judge(evidence: Evidence) -> GuardResult:
     """All guards on one window."""
     words = evidence.text.split()
     if not words:
-        return Verdict(empty=True)
+        return GuardResult(empty=True)
     quiet = evidence.level_dbfs < QUIET_DBFS
     if quiet and (evidence.speech_probability < CLEAR_SPEECH or evidence.avg_logprob < CLEAR_LOGPROB):
-        return Verdict(True, ("quiet",))
+        return GuardResult(True, ("quiet",))
     if evidence.no_speech_probability > NO_SPEECH and evidence.avg_logprob < LEAST_LOGPROB:
-        return Verdict(True, ("no-speech",))
+        return GuardResult(True, ("no-speech",))
     flags = ["quiet"] if quiet else []
     rate = len(words) / max(0.1, evidence.duration_s)
     if rate > FASTEST_WORDS_PER_S:
@@ -86,7 +86,7 @@ def judge(evidence: Evidence) -> Verdict:
         or len(flags) >= 3
         or {"hardly-speech", "improbable"} <= set(flags)
     )
-    return Verdict(empty=invented, flags=tuple(flags))
+    return GuardResult(empty=invented, flags=tuple(flags))
 
 
 def repetition(words: list[str]) -> tuple[float, int]:

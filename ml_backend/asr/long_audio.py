@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ml_backend.asr.engine import Transcriber
 from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile, Segment, Transcript, Word
-from ml_backend.asr.windows import Probabilities, Voice
+from ml_backend.asr.windows import Probabilities, VoiceTracker
 from ml_backend.audio import decoding
 from ml_backend.errors import KaanError
 
@@ -30,7 +30,7 @@ class Listener:
     def __init__(self, transcriber: Transcriber, wav: Path, profile: DecodingProfile, *, key: str = "") -> None:
         self.heard: list[tuple[float, Transcript]] = []
         self._transcriber, self._wav, self._profile, self._key = transcriber, wav, profile, key
-        self._voices: list[Voice] = []
+        self._voices: list[VoiceTracker] = []
 
     def hear(self, start_s: float, end_s: float) -> Transcript | KaanError:
         """What is said between two seconds of the WAV, told from the first."""
@@ -50,7 +50,7 @@ class Listener:
 
     def _read(self, start_s: float, end_s: float) -> tuple[npt.NDArray[np.float32], tuple[Probabilities, ...]]:
         samples, _ = decoding.read_wav(self._wav, start_s=start_s, end_s=end_s)
-        self._voices = self._voices or [Voice() for _ in samples]
+        self._voices = self._voices or [VoiceTracker() for _ in samples]
         speech = [voice.probabilities(samples[channel, :]) for channel, voice in enumerate(self._voices)]
         return samples, tuple(speech)
 

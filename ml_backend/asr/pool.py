@@ -15,10 +15,10 @@ from itertools import groupby
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend import amounts
+from ml_backend import quantities
 from ml_backend.asr import guards, timing
 from ml_backend.asr.request import Request
-from ml_backend.asr.window_decoding import Decoded, Decoder, Encoded, Prompt, level_dbfs
+from ml_backend.asr.window_decoding import DecodedWindow, Decoder, Encoded, Prompt, level_dbfs
 from ml_backend.asr.windows import Probabilities, Samples, Window, find_speech, halves, second_look, windows_of
 from ml_backend.errors import KaanError, PermanentError, RetryableError
 from ml_backend.models import manifest
@@ -32,7 +32,7 @@ _NOTHING_DBFS, _SOFT_DBFS, _USUAL_DBFS = -95.0, -55.0, -30.0
 
 
 @dataclass
-class Work:
+class WindowWork:
     """One window on its way through the engine; `request` is its recording's place in the round."""
 
     request: int
@@ -40,7 +40,7 @@ class Work:
     features: npt.NDArray[np.float32]
     level_dbfs: float
     prompt: Prompt | None = None
-    decoded: Decoded | None = None
+    decoded: DecodedWindow | None = None
     halvings: int = 0
     confidence: str = manifest.WEAKEST  # how this model version's are made
     heard_apart: tuple[tuple[float, float], ...] = ()  # seconds within the window that windows of their own cover
@@ -53,7 +53,7 @@ class Recording:
     request: Request
     language: str | None
     language_probability: float = 1.0
-    work: list[Work] = field(default_factory=list)
+    work: list[WindowWork] = field(default_factory=list)
     error: KaanError | None = None
     votes: list[dict[str, float]] = field(default_factory=list)
     gains: tuple[np.float32, ...] = ()  # of each leg, where the recording is too soft as it is
@@ -66,7 +66,7 @@ class Recording:
 
 @dataclass
 class _Batch:
-    work: list[Work]
+    work: list[WindowWork]
     encoded: Encoded | None = None
     beam_size: int = 5
     again: bool = True  # what fails the quality test is tried again
@@ -125,12 +125,12 @@ class Pool:
 
     def _windows(
         self, index: int, channel: int, leg: Samples, known: Probabilities | None, *, gain: np.float32 = _NO_GAIN
-    ) -> list[Work]:
+    ) -> list[WindowWork]:
         policy, made = self.decoder.policy, []
         for window in windows_of(find_speech(leg * gain, policy, known), channel=channel, policy=policy):
             samples = window.cut_from(leg)
             features, level = self.decoder.features(samples * gain), level_dbfs(samples)
-            made.append(Work(index, window, features, level, confidence=self.decoder.confidence))
+            made.append(WindowWork(index, window, features, level, confidence=self.decoder.confidence))
         return made
 
     def _known(self, language: str | None) -> None:
@@ -192,7 +192,7 @@ class Pool:
         for work in recording.work:
             work.prompt = prompt
 
-    def _grouped(self, work: Iterable[Work]) -> list[_Batch]:
+    def _grouped(self, work: Iterable[WindowWork]) -> list[_Batch]:
         """Batches of windows of similar length, longest first so that memory trouble shows at once."""
         policy = self.decoder.policy
         batches: list[_Batch] = []
@@ -205,8 +205,8 @@ class Pool:
                 batches.append(_Batch([one]))
         return batches
 
-    def _batches(self, work: list[Work], recordings: list[Recording]) -> list[_Batch]:
-        def kind(one: Work) -> tuple[int, int]:
+    def _batches(self, work: list[WindowWork], recordings: list[Recording]) -> list[_Batch]:
+        def kind(one: WindowWork) -> tuple[int, int]:
             return len(one.prompt.tokens if one.prompt else ()), recordings[one.request].request.profile.beam_size
 
         made = []
@@ -268,12 +268,12 @@ class Pool:
             elif decoded.words:
                 self._decode_rest(work, batch.beam_size, recordings)
 
-    def _decode_halves(self, work: Work, beam_size: int, recordings: list[Recording]) -> None:
+    def _decode_halves(self, work: WindowWork, beam_size: int, recordings: list[Recording]) -> None:
         """The text did not fit into the model's length limit: hear both halves instead of losing the end."""
         self._decode_parts(work, halves(work.window), beam_size, recordings, again=True)
         recordings[work.request].work.remove(work)
 
-    def _decode_rest(self, work: Work, beam_size: int, recordings: list[Recording]) -> None:
+    def _decode_rest(self, work: WindowWork, beam_size: int, recordings: list[Recording]) -> None:
         """The text passed over some speech, or stopped before its end: hear that again, by itself."""
         decoded = work.decoded
         spoken = timing.by_phrase(decoded.words, work.window) if decoded else []
@@ -285,13 +285,13 @@ class Pool:
             self._decode_parts(work, windows, beam_size, recordings, again=False)
 
     def _decode_parts(
-        self, work: Work, windows: list[Window], beam_size: int, recordings: list[Recording], *, again: bool
+        self, work: WindowWork, windows: list[Window], beam_size: int, recordings: list[Recording], *, again: bool
     ) -> None:
         recording = recordings[work.request]
         leg = recording.leg(work.window.channel)
         for window in windows:
             samples = window.cut_from(leg)
-            part = Work(
+            part = WindowWork(
                 work.request, window, self.decoder.features(samples), work.level_dbfs, work.prompt,
                 halvings=work.halvings + 1, confidence=work.confidence,
             )  # fmt: skip
@@ -327,4 +327,4 @@ def _failed(error: Exception) -> KaanError:
 
 def first_line(error: BaseException) -> str:
     """Enough of a foreign message to recognise it."""
-    return amounts.shortened((str(error).splitlines() or [type(error).__name__])[0], 80)
+    return quantities.shortened((str(error).splitlines() or [type(error).__name__])[0], 80)

@@ -15,7 +15,7 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Context:
+class PromptContext:
     """`tokens` fit into the limit. What did not fit: hotwords by name, and words (or characters) of the prompt."""
 
     tokens: tuple[int, ...] = ()
@@ -42,7 +42,9 @@ class Context:
         )
 
 
-def fit(encode: Callable[[str], list[int]], prompt: str | None, hotwords: Sequence[str], *, limit: int) -> Context:
+def fit(
+    encode: Callable[[str], list[int]], prompt: str | None, hotwords: Sequence[str], *, limit: int
+) -> PromptContext:
     """The context of one language. `encode` is the model's tokenizer, whose special tokens are not counted."""
     words = [word.strip() for word in hotwords if word.strip()]
     pieces = (prompt or "").split() or []
@@ -60,7 +62,7 @@ def fit(encode: Callable[[str], list[int]], prompt: str | None, hotwords: Sequen
         return encode(" " + _end(prompt or "", pieces, count, spaced=spaced)) if count else []
 
     rest = _most(len(pieces), lambda count: len(first) + len(said(count)) <= limit)
-    return Context(
+    return PromptContext(
         tokens=(*first, *said(rest)),
         limit=limit,
         hotwords=len(words),

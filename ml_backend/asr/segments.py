@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ml_backend.asr import guards, timing
-from ml_backend.asr.pool import Recording, Work
+from ml_backend.asr.pool import Recording, WindowWork
 from ml_backend.asr.transcript import NO_TEXT, Segment, Transcript, Word
 from ml_backend.asr.windows import RATE_HZ
 from ml_backend.models import manifest
@@ -35,10 +35,10 @@ def transcript_of(recording: Recording, *, model_version: str) -> Transcript:
     )
 
 
-def _verdict(work: Work) -> guards.Verdict:
+def _verdict(work: WindowWork) -> guards.GuardResult:
     decoded = work.decoded
     if decoded is None:
-        return guards.Verdict(empty=True)
+        return guards.GuardResult(empty=True)
     return guards.judge(
         guards.Evidence(
             text=decoded.text,
@@ -51,7 +51,7 @@ def _verdict(work: Work) -> guards.Verdict:
     )
 
 
-def _segments(work: Work) -> list[Segment]:
+def _segments(work: WindowWork) -> list[Segment]:
     """One segment per phrase in the window that got words, and one per stretch of certain speech that got none."""
     verdict, decoded, window = _verdict(work), work.decoded, work.window
     if verdict.empty or decoded is None:
@@ -97,7 +97,7 @@ def _segments(work: Work) -> list[Segment]:
     return made
 
 
-def _marks(work: Work, told: list[timing.Spoken], flags: tuple[str, ...]) -> list[Segment]:
+def _marks(work: WindowWork, told: list[timing.TimedPhraseWords], flags: tuple[str, ...]) -> list[Segment]:
     """Speech that nobody wrote down: the text was dropped, stops early or passes over it."""
     window = work.window
     return [
@@ -113,7 +113,7 @@ def _marks(work: Work, told: list[timing.Spoken], flags: tuple[str, ...]) -> lis
     ]
 
 
-def _confidence(work: Work, words: slice, flags: tuple[str, ...]) -> float:
+def _confidence(work: WindowWork, words: slice, flags: tuple[str, ...]) -> float:
     """That of some words of a window, in the way of its model version."""
     decoded = work.decoded
     assert decoded is not None  # noqa: S101 - it has a text

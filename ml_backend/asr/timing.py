@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ml_backend.asr.transcript import Word
-from ml_backend.asr.windows import Phrase, Window
+from ml_backend.asr.windows import SpeechPhrase, Window
 
 _INSIDE_S = 0.15
 _EARLY_S = 0.1  # attention leads, and voice activity trails, by about this much
@@ -30,14 +30,14 @@ _UNTOLD_S, _UNTOLD_PHRASE_S = 1.5, 0.8  # shorter pieces without words are breat
 
 
 @dataclass(frozen=True)
-class Spoken:
+class TimedPhraseWords:
     """A phrase and its words, still in seconds from the start of the window."""
 
-    phrase: Phrase
+    phrase: SpeechPhrase
     words: tuple[Word, ...]
 
 
-def by_phrase(words: Sequence[Word], window: Window) -> list[Spoken]:
+def by_phrase(words: Sequence[Word], window: Window) -> list[TimedPhraseWords]:
     """Every word in order, in the phrase where it was said."""
     phrases = window.phrases()
     pace = _s_per_letter(words)
@@ -49,13 +49,13 @@ def by_phrase(words: Sequence[Word], window: Window) -> list[Spoken]:
         place = max(place, _place(word, phrases, pace))
         groups[place].append(word)
     return [
-        Spoken(phrase, _fitted(group, phrase, longest_s))
+        TimedPhraseWords(phrase, _fitted(group, phrase, longest_s))
         for phrase, group in zip(phrases, groups, strict=True)
         if group
     ]
 
 
-def _place(word: Word, phrases: Sequence[Phrase], pace: float) -> int:
+def _place(word: Word, phrases: Sequence[SpeechPhrase], pace: float) -> int:
     touched = [number for number, phrase in enumerate(phrases) if phrase.start_s < word.end_s > word.start_s]
     touched = [number for number in touched if word.start_s < phrases[number].end_s]
     if len(touched) < 2:
@@ -74,7 +74,7 @@ def _place(word: Word, phrases: Sequence[Phrase], pace: float) -> int:
     return min(touched, key=lambda number: (misfit(number), -number))
 
 
-def _fitted(words: list[Word], phrase: Phrase, longest_s: float) -> tuple[Word, ...]:
+def _fitted(words: list[Word], phrase: SpeechPhrase, longest_s: float) -> tuple[Word, ...]:
     def inside(seconds: float) -> float:
         return min(max(seconds, phrase.start_s), phrase.end_s)
 
@@ -98,7 +98,7 @@ def _s_per_letter(words: Sequence[Word]) -> float:
     return statistics.median(paces) if len(paces) > 2 else _S_PER_LETTER
 
 
-def untold(spoken: Sequence[Spoken], window: Window) -> list[tuple[Phrase, float, float]]:
+def untold(spoken: Sequence[TimedPhraseWords], window: Window) -> list[tuple[SpeechPhrase, float, float]]:
     """Stretches of certain speech that no word covers, in seconds from the start of the window."""
     words = {one.phrase: one.words for one in spoken}
     found = []

@@ -23,7 +23,7 @@ from ml_backend.asr import guards, prompting
 from ml_backend.asr.transcript import Word
 from ml_backend.asr.windows import Samples
 from ml_backend.models import manifest
-from ml_backend.models.manifest import Window as Policy
+from ml_backend.models.manifest import WindowPolicy
 
 LADDER = (0.2, 0.4, 0.6, 0.8, 1.0)  # temperatures for the few windows that fail the quality test, as in Whisper
 _BEST_OF = 5
@@ -36,7 +36,7 @@ _UNSPACED = ("zh", "ja", "th", "lo", "my", "yue")  # written without spaces betw
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedWindow:
     """What the decoder said about one window. Word times are within it; word texts keep the space before them."""
 
     tokens: tuple[int, ...]
@@ -81,7 +81,7 @@ class Decoder:
     def __init__(
         self,
         model: WhisperModel,
-        policy: Policy,
+        policy: WindowPolicy,
         *,
         temperatures: tuple[float, ...] = LADDER,
         confidence: str = manifest.WEAKEST,
@@ -111,7 +111,7 @@ class Decoder:
         mark = (tokenizer.sot_prev,) if before else ()
         return Prompt(language, (*mark, *before, *tokenizer.sot_sequence, tokenizer.no_timestamps))
 
-    def context(self, language: str, *, prompt: str | None, hotwords: Sequence[str]) -> prompting.Context:
+    def context(self, language: str, *, prompt: str | None, hotwords: Sequence[str]) -> prompting.PromptContext:
         """Prompt and hotwords as tokens, and what of them does not fit before the text."""
         tokenizer, limit = self.tokenizer(language), self.model.max_length // 2 - 1
 
@@ -171,7 +171,7 @@ class Decoder:
         beam_size: int,
         again: bool = True,
         begins_s: Sequence[Sequence[float]] = (),
-    ) -> list[Decoded]:
+    ) -> list[DecodedWindow]:
         """Beam search for all members, warmer tries for those that fail (where wanted), word times for all.
 
         `begins_s` are the seconds at which the phrases of each member begin: no word goes on over such a place.
@@ -186,7 +186,7 @@ class Decoder:
         begins_s = begins_s or [()] * len(prompts)
         return self._aligned(encoded, prompts, answers, begins_s) if self.word_times else answers
 
-    def _again(self, alone: ctranslate2.StorageView, prompt: Prompt, first: Decoded) -> Decoded:
+    def _again(self, alone: ctranslate2.StorageView, prompt: Prompt, first: DecodedWindow) -> DecodedWindow:
         """The ladder: warmer until the test passes, else the most probable one that does not repeat itself.
 
         It ends when the tries have been as long as the first decoding was. A loop, which fills the window, leaves room
@@ -236,10 +236,10 @@ class Decoder:
             self._suppressed = tuple(get_suppressed_tokens(some, [-1]) or ())
         return self._suppressed
 
-    def _read(self, result: Any, prompt: Prompt, *, longest: int = 0) -> Decoded:
+    def _read(self, result: Any, prompt: Prompt, *, longest: int = 0) -> DecodedWindow:
         tokens = tuple(result.sequences_ids[0])
         limit = min(self.model.max_length // 2, self.model.max_length - len(prompt.tokens))  # CTranslate2's own rule
-        return Decoded(
+        return DecodedWindow(
             tokens=tokens,
             text=self.tokenizer(prompt.language).decode(list(tokens)).strip(),
             avg_logprob=float(result.scores[0]) * len(tokens) / (len(tokens) + 1),
@@ -251,9 +251,9 @@ class Decoder:
         self,
         encoded: Encoded,
         prompts: Sequence[Prompt],
-        answers: list[Decoded],
+        answers: list[DecodedWindow],
         begins_s: Sequence[Sequence[float]],
-    ) -> list[Decoded]:
+    ) -> list[DecodedWindow]:
         """Word times by cross-attention; members of one language go together, as they share the start tokens."""
         for language in sorted({p.language for p in prompts}):
             chosen = [i for i, p in enumerate(prompts) if p.language == language and answers[i].text]

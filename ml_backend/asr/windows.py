@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from ml_backend.models.manifest import Window as Policy
+    from ml_backend.models.manifest import WindowPolicy
 
 RATE_HZ = 16000
 _STEP = 512  # samples per probability: what the voice-activity model works on
@@ -55,7 +55,7 @@ class Stretch:
 
 
 @dataclass(frozen=True)
-class Phrase:
+class SpeechPhrase:
     """Speech between two pauses, in seconds from the start of its window; `first_s` and `last_s` bound the speech."""
 
     piece: int
@@ -99,9 +99,9 @@ class Window:
             return leg[self.pieces[0].start : self.pieces[0].end]
         return np.concatenate([leg[piece.start : piece.end] for piece in self.pieces])
 
-    def phrases(self) -> list[Phrase]:
+    def phrases(self) -> list[SpeechPhrase]:
         """The phrases of all pieces, in order, end to end."""
-        found: list[Phrase] = []
+        found: list[SpeechPhrase] = []
         before = 0
         for number, piece in enumerate(self.pieces):
             edges = (piece.start, *piece.breaks, piece.end)
@@ -109,11 +109,11 @@ class Window:
             lasts = (*(stop for stop, _ in piece.pauses), piece.last)
             for start, end, first, last in zip(edges, edges[1:], firsts, lasts, strict=False):
                 times = [(place - piece.start + before) / RATE_HZ for place in (start, end, first, last)]
-                found.append(Phrase(number, times[0], times[1], times[2], times[3], piece.probability))
+                found.append(SpeechPhrase(number, times[0], times[1], times[2], times[3], piece.probability))
             before += piece.end - piece.start
         return found
 
-    def part(self, phrase: Phrase, start_s: float, end_s: float) -> Stretch:
+    def part(self, phrase: SpeechPhrase, start_s: float, end_s: float) -> Stretch:
         """Some speech of a phrase by itself; at the phrase's own edges with the padding that it has."""
         piece = self.pieces[phrase.piece]
         before = sum(p.end - p.start for p in self.pieces[: phrase.piece])
@@ -133,7 +133,7 @@ class Window:
         return min(max(chosen.start + time_s * RATE_HZ - before, chosen.start), chosen.end) / RATE_HZ
 
 
-def find_speech(leg: Samples, policy: Policy, probabilities: Probabilities | None = None) -> list[Stretch]:
+def find_speech(leg: Samples, policy: WindowPolicy, probabilities: Probabilities | None = None) -> list[Stretch]:
     """The stretches of speech of one leg: padded, in order, not overlapping, none longer than `policy.max_s`."""
     if leg.size < _STEP:
         return []
@@ -143,7 +143,7 @@ def find_speech(leg: Samples, policy: Policy, probabilities: Probabilities | Non
     return _padded(runs, probabilities, leg.size)
 
 
-def windows_of(stretches: list[Stretch], *, channel: int, policy: Policy) -> list[Window]:
+def windows_of(stretches: list[Stretch], *, channel: int, policy: WindowPolicy) -> list[Window]:
     """Pack stretches into windows of at most `policy.max_s`."""
     most = int(policy.max_s * RATE_HZ)
     pause = int(policy.split_pause_s * RATE_HZ)
@@ -265,7 +265,7 @@ STEP = 512  # samples per probability
 _CONTEXT = 64  # samples of the step before that the model sees with each step
 
 
-class Voice:
+class VoiceTracker:
     """The model's memory of one leg."""
 
     def __init__(self) -> None:

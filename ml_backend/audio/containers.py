@@ -26,7 +26,7 @@ class Peekable(Protocol):
 
 
 @dataclass(frozen=True)
-class Form:
+class ContainerStructure:
     """What the file's own structure says: where its parts lie, whether it ends early, whether it goes on after its end.
 
     FFmpeg hides all three: it shortens what it reports to what is there, and stops at the end of the first part.
@@ -37,7 +37,7 @@ class Form:
     holds_more: bool = False
 
 
-def form(source: BinaryIO, size: int) -> Form:
+def form(source: BinaryIO, size: int) -> ContainerStructure:
     """Read the structure of the containers that have one; each file that begins where one ends is a part."""
     parts: list[tuple[int, int]] = []
     start, early = 0, False
@@ -56,7 +56,7 @@ def form(source: BinaryIO, size: int) -> Form:
         parts.append((start, min(end, size)))
         start = end
     left = _at(source, start, 1 << 16) if start < size else b""
-    return Form(tuple(parts), early, len(left) >= _LEAST_MORE and any(left))
+    return ContainerStructure(tuple(parts), early, len(left) >= _LEAST_MORE and any(left))
 
 
 def _at(source: BinaryIO, position: int, count: int) -> bytes:

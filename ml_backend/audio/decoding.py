@@ -50,7 +50,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedAudio:
     """What a file turned out to hold. `rate_hz` is the source's; `cut` means it ends before its header says."""
 
     duration_s: float
@@ -63,7 +63,7 @@ class Decoded:
     warnings: tuple[str, ...] = ()
 
 
-def decode(source: Path, target: Path, *, limits: Limits | None = None) -> Decoded:
+def decode(source: Path, target: Path, *, limits: Limits | None = None) -> DecodedAudio:
     """Write `target` whole or not at all. PermanentError `audio-...` when the file cannot be used."""
     limits = limits or Limits()
     aside = target.with_name(target.name + ".decoding")
@@ -77,7 +77,7 @@ def decode(source: Path, target: Path, *, limits: Limits | None = None) -> Decod
         aside.replace(target)
     finally:
         aside.unlink(missing_ok=True)
-    return Decoded(**{**answer, "warnings": tuple(answer["warnings"])})
+    return DecodedAudio(**{**answer, "warnings": tuple(answer["warnings"])})
 
 
 def read_wav(path: Path, *, start_s: float = 0.0, end_s: float | None = None) -> tuple[npt.NDArray[np.float32], int]:

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from ml_backend import db, tables
 from ml_backend.calls import merging, phone_numbers, pseudonyms, states, tombstones
 from ml_backend.calls.events import CallEvent, recording_identity
-from ml_backend.calls.states import ENDED, FETCH, LADDER, LONGEST_CALL, LOOK_UP, OPEN, STATES, WAIT, Heard
+from ml_backend.calls.states import ENDED, FETCH, LADDER, LONGEST_CALL, LOOK_UP, OPEN, STATES, WAIT, RecordingProgress
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.tables import calls, company_numbers, objects, recordings, tasks, transcriptions
 
@@ -278,13 +278,13 @@ def _recordings(connection: Connection, call_id: int) -> Sequence[sa.Row[Any]]:
     return connection.execute(sa.select(recordings).where(recordings.c.call_id == call_id)).all()
 
 
-def _heard(connection: Connection, call: sa.Row[Any], recording: sa.Row[Any]) -> Heard:
+def _heard(connection: Connection, call: sa.Row[Any], recording: sa.Row[Any]) -> RecordingProgress:
     made = sa.select(tasks.c.selection_reason).where(tasks.c.recording_id == recording.id)
     work = connection.execute(made.where(tasks.c.state.in_(("wanted", "open", "annotated")))).all()
     same = transcriptions.c.audio_sha256 == recording.sha256 if recording.sha256 else sa.false()  # a twin was heard
     heard = sa.select(transcriptions.c.id).where(sa.or_(transcriptions.c.recording_id == recording.id, same)).limit(1)
     kept = ((call.merged or {}).get("kept") or {}).get(str(recording.id))
-    return Heard(
+    return RecordingProgress(
         state=recording.state,
         has_object=bool(recording.object_key) or recording.source == "object",
         transcribed=connection.execute(heard).first() is not None,

@@ -41,7 +41,7 @@ _FINAL_ORDER = ("tasked", "kept", "refused", "missing", "expired", "erased")
 
 
 @dataclass(frozen=True)
-class Heard:
+class RecordingProgress:
     """What matters of one recording: its row's state, whether its object is known, and what came of it."""
 
     state: str
@@ -72,7 +72,7 @@ def by_status(status: str | None) -> Decision:
     return Decision("expected", WAIT, "call-going-on", "The end of the call was not reported yet.")
 
 
-def by_recordings(recordings: Sequence[Heard]) -> Decision:
+def by_recordings(recordings: Sequence[RecordingProgress]) -> Decision:
     """Where a call with recordings stands: at the one that has most before it, else at the best end of any."""
     each = [_one(recording) for recording in recordings]
     waiting = [decision for decision in each if decision.state in OPEN]
@@ -86,7 +86,7 @@ def first_rung(ended_at: datetime | None, at: datetime) -> int:
     return len(LADDER) - 1 if ended_at is not None and at - ended_at > LADDER[-1] else 0
 
 
-def _one(recording: Heard) -> Decision:
+def _one(recording: RecordingProgress) -> Decision:
     code, reason = recording.reason or (None, None)
     if recording.state in ENDED:
         return Decision(

@@ -21,7 +21,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import amounts, db
+from ml_backend import db, quantities
 from ml_backend.calls import phone_numbers
 from ml_backend.errors import PermanentError
 from ml_backend.tables import holds, now, tombstones
@@ -70,7 +70,7 @@ def person_buried(connection: Connection, began_at: datetime | None, *pseudonyms
 
 def hold(connection: Connection, kind: str, identity: str, *, why: str, who: str) -> bool:
     """Keep this whatever anybody asks; whether it is new."""
-    values = {"kind": kind, "identity": identity, "why": amounts.shortened(why, 200), "who": who[:120]}
+    values = {"kind": kind, "identity": identity, "why": quantities.shortened(why, 200), "who": who[:120]}
     return db.insert_once(connection, holds, values, key=("kind", "identity"))[1]
 
 

@@ -1,1 +1,1 @@
-"""The command line, one file per noun. `ml_backend.cli` lists them; nothing here is imported until it is asked for."""
+"""The command line, one file per noun. `command_line` lists them; none of them is imported before it is called."""

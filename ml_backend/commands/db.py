@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ml_backend import db, private, settings
+from ml_backend import db, file_permissions, settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Bring the database to this release.")
 
@@ -19,7 +19,7 @@ def upgrade() -> None:
     Example: python -m ml_backend db upgrade
     """
     where = settings.load()
-    private.folder(where.data_dir)
+    file_permissions.folder(where.data_dir)
     revision = db.upgrade(where.database)
     typer.echo(f"The database is at schema {revision}.")
 

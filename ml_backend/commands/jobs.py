@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 import typer
 
-from ml_backend import amounts, log, settings
+from ml_backend import log, quantities, settings
 from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
@@ -179,7 +179,7 @@ def _state(row: sa.Row[Any]) -> str:
 
 
 def _for_what(row: sa.Row[Any]) -> str:
-    return amounts.shortened(" ".join(f"{name}={value}" for name, value in row.arguments.items()), 80)
+    return quantities.shortened(" ".join(f"{name}={value}" for name, value in row.arguments.items()), 80)
 
 
 def _due(row: sa.Row[Any]) -> str:

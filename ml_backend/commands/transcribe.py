@@ -26,7 +26,7 @@ app = typer.Typer(add_completion=False)
 
 
 @dataclass(frozen=True)
-class Heard:
+class FileOutcome:
     """One file's outcome. state: transcribed, no-speech, cut (transcribed as far as it goes), refused."""
 
     path: str
@@ -79,14 +79,14 @@ def transcribe(
 
 def _hear(
     files: Sequence[Path], transcriber: Transcriber, profile: DecodingProfile, settings: Settings
-) -> Iterator[Heard]:
+) -> Iterator[FileOutcome]:
     """Outcomes in the order of the files, each as soon as it is there: whoever waits at a pipe sees it at once.
 
     Files are not pooled for that reason; bulk work is, in the jobs of `worker transcribe`.
     """
     for path in files:
         one = _prepared(path, profile, settings, transcriber)
-        if isinstance(one, Heard):
+        if isinstance(one, FileOutcome):
             yield one
             continue
         (answer,) = transcriber.transcribe([one.request])
@@ -103,7 +103,9 @@ class _Ready:
     cut: bool
 
 
-def _prepared(path: Path, profile: DecodingProfile, settings: Settings, transcriber: Transcriber) -> Heard | _Ready:
+def _prepared(
+    path: Path, profile: DecodingProfile, settings: Settings, transcriber: Transcriber
+) -> FileOutcome | _Ready:
     """A file that is ready to be heard; one of many minutes is heard here and now, span by span."""
     from ml_backend.asr import long_audio
     from ml_backend.audio import decoding as audio
@@ -127,19 +129,19 @@ def _prepared(path: Path, profile: DecodingProfile, settings: Settings, transcri
     return _Ready(str(path), Request(samples, profile, key=str(path)), decoded.duration_s, decoded.cut)
 
 
-def _heard(path: str, answer: Transcript | KaanError, duration_s: float, *, cut: bool) -> Heard:
+def _heard(path: str, answer: Transcript | KaanError, duration_s: float, *, cut: bool) -> FileOutcome:
     if isinstance(answer, KaanError):
         return _refused(path, answer)
     if cut:
-        return Heard(path, "cut", f"audio cut at {duration_s:.0f} s", transcript=answer)
-    return Heard(path, "transcribed" if answer.segments else "no-speech", transcript=answer)
+        return FileOutcome(path, "cut", f"audio cut at {duration_s:.0f} s", transcript=answer)
+    return FileOutcome(path, "transcribed" if answer.segments else "no-speech", transcript=answer)
 
 
-def _refused(path: str, error: KaanError) -> Heard:
-    return Heard(path, "refused", error.sentence, error.next_step)
+def _refused(path: str, error: KaanError) -> FileOutcome:
+    return FileOutcome(path, "refused", error.sentence, error.next_step)
 
 
-def _print(heard: Heard, *, several: bool) -> None:
+def _print(heard: FileOutcome, *, several: bool) -> None:
     label = f"{heard.path}: " if several else ""
     if heard.state == "refused":
         typer.echo(f"{heard.path}: {heard.reason} {heard.next_step or ''}".rstrip(), err=True)
@@ -155,7 +157,7 @@ def _print(heard: Heard, *, several: bool) -> None:
         typer.echo(label + (heard.transcript.text if heard.transcript else ""))
 
 
-def _progress(outcomes: Iterator[Heard], *, total: int) -> Iterator[Heard]:
+def _progress(outcomes: Iterator[FileOutcome], *, total: int) -> Iterator[FileOutcome]:
     """The same outcomes; a bar on stderr while a person waits there."""
     if not sys.stderr.isatty():
         yield from outcomes

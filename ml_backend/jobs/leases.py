@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import amounts, tables
+from ml_backend import quantities, tables
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
 from ml_backend.jobs.job_kinds import WAITED_FOR
 from ml_backend.tables import jobs
@@ -121,7 +121,7 @@ def extend(connection: Connection, held: Iterable[Lease], *, lease_s: float) -> 
 
 def report(connection: Connection, lease: Lease, fraction: float, note: str) -> bool:
     """Write progress; False when the lease is no longer ours."""
-    return _write(connection, lease, progress={"fraction": round(fraction, 3), "note": amounts.shortened(note, 200)})
+    return _write(connection, lease, progress={"fraction": round(fraction, 3), "note": quantities.shortened(note, 200)})
 
 
 def done(connection: Connection, lease: Lease) -> Settled | None:

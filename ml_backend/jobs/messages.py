@@ -15,13 +15,8 @@ from collections.abc import Callable
 from typing import Any
 
 import redis
-import sqlalchemy as sa
 from rq import Queue
 from rq.job import Job, JobStatus
-from sqlalchemy.engine import Connection
-
-from ml_backend import db
-from ml_backend.tables import now, summaries
 
 PERFORM = "ml_backend.jobs.worker_process.perform"  # the only function a message may name
 MESSAGE_ID = re.compile(rb"job-([0-9]{1,18})-([0-9]{1,9})-[0-9a-f]{8}", re.ASCII)
@@ -115,20 +110,3 @@ def _why_not(connection: redis.Redis, message_id: bytes) -> str:
     given = told[2] if isinstance(told, list) and len(told) == 4 else None
     ours = given == list(wanted) and all(type(each) is int for each in given) and told[0] == PERFORM
     return "" if ours and told[1] is None and told[3] == {} else "not-our-function"
-
-
-_NAME = "refused-messages:"
-
-
-def count(connection: Connection, queue: str) -> None:
-    """One more."""
-    name = f"{_NAME}{queue}"
-    found = connection.execute(sa.select(summaries.c.body).where(summaries.c.name == name).with_for_update()).scalar()
-    body = {"queue": queue, "number": (found or {}).get("number", 0) + 1}
-    db.upsert(connection, summaries, {"name": name, "body": body, "made_at": now()}, key=("name",))
-
-
-def counts(connection: Connection) -> dict[str, int]:
-    """queue -> messages removed so far."""
-    rows = connection.execute(sa.select(summaries.c.body).where(summaries.c.name.startswith(_NAME)))
-    return {row.body["queue"]: int(row.body["number"]) for row in rows}

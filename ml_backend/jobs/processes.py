@@ -73,3 +73,22 @@ def waits_for(database: Database, queue: str) -> str:
 def forget_old(connection: sa.Connection, *, days: float = 1.0) -> None:
     """Drop rows of processes long gone."""
     connection.execute(sa.delete(processes).where(processes.c.seen_at < tables.now() - timedelta(days=days)))
+
+
+_REFUSED = "refused-messages:"
+
+
+def count_refused_message(connection: sa.Connection, queue: str) -> None:
+    """One more message that was removed from Redis because it was not ours: a row of `summaries` per queue."""
+    name = f"{_REFUSED}{queue}"
+    body = tables.summaries.c.body
+    found = connection.execute(sa.select(body).where(tables.summaries.c.name == name).with_for_update()).scalar()
+    counted = {"queue": queue, "number": (found or {}).get("number", 0) + 1}
+    values = {"name": name, "body": counted, "made_at": tables.now()}
+    db.upsert(connection, tables.summaries, values, key=("name",))
+
+
+def refused_messages(connection: sa.Connection) -> dict[str, int]:
+    """queue -> messages removed so far because they were not ours."""
+    rows = connection.execute(sa.select(tables.summaries.c.body).where(tables.summaries.c.name.startswith(_REFUSED)))
+    return {row.body["queue"]: int(row.body["number"]) for row in rows}

@@ -103,7 +103,7 @@ class _Service:
         """A message that is not ours was removed: whoever wrote it can write to Redis."""
         _log.error("a message that is not ours was removed from Redis", queue=self.queue, reason=why)
         with self.database() as database, database.transaction() as connection:
-            messages.count(connection, self.queue)
+            processes.count_refused_message(connection, self.queue)
 
     def stopping(self) -> None:
         """Say that we were asked to stop, so that a job cut off by it is not blamed."""

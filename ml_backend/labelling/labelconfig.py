@@ -16,7 +16,7 @@ from importlib import resources
 from types import MappingProxyType
 from xml.parsers import expat
 
-from ml_backend import amounts
+from ml_backend import quantities
 from ml_backend.errors import ConfigurationError
 from ml_backend.labelling.controls import LANGUAGES, SCRIPTS, Check, Choices, Controls, Labels, Text
 
@@ -69,7 +69,7 @@ def parse(xml: str) -> Controls:
     except _Refused as error:
         return _unreadable(str(error))
     except (expat.ExpatError, ValueError, UnicodeError) as error:
-        return _unreadable(f"The label config is not well-formed XML ({amounts.shortened(str(error), 60)}).")
+        return _unreadable(f"The label config is not well-formed XML ({quantities.shortened(str(error), 60)}).")
     return _controls(root)
 
 

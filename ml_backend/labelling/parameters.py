@@ -13,10 +13,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
 
-from ml_backend import checked
-from ml_backend.checked import Checked
+from ml_backend import strict_models
 from ml_backend.errors import InvalidInput
 from ml_backend.labelling.controls import LANGUAGES, SCRIPTS
+from ml_backend.strict_models import Checked
 
 ANY_SCRIPT = "any"
 MAX_TEXT_CHARS = 2000
@@ -100,7 +100,7 @@ class Parameters(Checked):
 
 def read(extra_params: Any) -> Parameters:
     """Parameters of a stored value; a field that is wrong counts as not set."""
-    return checked.readable(Parameters, extra_params)
+    return strict_models.readable(Parameters, extra_params)
 
 
 def accept(extra_params: Any) -> dict[str, Any] | None:
@@ -109,7 +109,7 @@ def accept(extra_params: Any) -> dict[str, Any] | None:
         return None
     if isinstance(extra_params, str):
         try:
-            extra_params = checked.parse(extra_params)
+            extra_params = strict_models.parse(extra_params)
         except ValueError:
             raise _refused(["it is not JSON"]) from None
     if not isinstance(extra_params, dict):
@@ -118,7 +118,7 @@ def accept(extra_params: Any) -> dict[str, Any] | None:
     try:
         Parameters.model_validate(extra_params)
     except ValidationError as error:
-        mistakes = checked.mistakes(error, Parameters.model_fields)
+        mistakes = strict_models.mistakes(error, Parameters.model_fields)
     try:
         text = json.dumps(extra_params, allow_nan=False)
     except (ValueError, RecursionError):

@@ -19,11 +19,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
-from ml_backend import checked
+from ml_backend import strict_models
 from ml_backend.calls import pseudonyms
-from ml_backend.checked import Checked
 from ml_backend.errors import InvalidInput
 from ml_backend.labelling.parameters import language_code
+from ml_backend.strict_models import Checked
 
 SOURCES = ("exotel", "object", "upload", "web", "bundled")
 MAX_VALUES, MAX_CHARS = 100, 500
@@ -115,7 +115,7 @@ MODELS: Mapping[str, type[Checked]] = {"routing": Routing, "selection": Selectio
 def typed(name: str, text: str) -> dict[str, Any] | None:
     """A project's `selection` or `routing` as a person types it; None for an empty object. InvalidInput `bad-rule`."""
     try:
-        value = checked.parse(text)
+        value = strict_models.parse(text)
     except ValueError:
         value = None
     if not isinstance(value, dict):
@@ -136,7 +136,7 @@ def problems(name: str, value: Any) -> list[str]:
     try:
         model.model_validate(dict(value))
     except ValidationError as error:
-        return checked.mistakes(error, model.model_fields)
+        return strict_models.mistakes(error, model.model_fields)
     return []
 
 
@@ -154,4 +154,4 @@ def routing(stored: Any) -> Routing | None:
 
 def selection(stored: Any) -> Selection:
     """What a row says of selection, without what is wrong in it."""
-    return checked.readable(Selection, stored)
+    return strict_models.readable(Selection, stored)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ml_backend import amounts
+from ml_backend import quantities
 from ml_backend.errors import PermanentError
 
 FILE = "manifest.json"
@@ -28,7 +28,7 @@ _NEXT = "Fetch or export the model version again; do not edit its files by hand.
 
 
 @dataclass(frozen=True)
-class Window:
+class WindowPolicy:
     """How audio must be cut and padded for this model. All in seconds.
 
     max_s          longest window that may be formed
@@ -46,7 +46,7 @@ class Window:
     split_pause_s: float = 2.0
 
     @classmethod
-    def stock(cls) -> "Window":
+    def stock(cls) -> "WindowPolicy":
         """Whisper as published: always 30 s."""
         return cls(max_s=30.0, pad_to_s=30.0)
 
@@ -57,7 +57,7 @@ class Manifest:
     model_version: str
     kind: str
     languages: tuple[str, ...]
-    window: Window
+    window: WindowPolicy
     sample_rate_hz: int
     trained_on: str
     files: dict[str, "FileEntry"]
@@ -85,7 +85,7 @@ def read(folder: Path) -> Manifest:
     try:
         return _parsed(raw)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _broken(folder, f"lacks or mistypes a field ({amounts.shortened(str(error), 60)})") from None
+        raise _broken(folder, f"lacks or mistypes a field ({quantities.shortened(str(error), 60)})") from None
 
 
 def verify(folder: Path) -> Manifest:
@@ -107,7 +107,7 @@ def verify(folder: Path) -> Manifest:
 
 
 def write(
-    folder: Path, *, name: str, languages: tuple[str, ...], window: Window, trained_on: str, kind: str = "asr",
+    folder: Path, *, name: str, languages: tuple[str, ...], window: WindowPolicy, trained_on: str, kind: str = "asr",
     sample_rate_hz: int = 16000, normalisers: dict[str, str] | None = None,
 ) -> Manifest:  # fmt: skip
     """Lists what is in the folder now and writes the manifest beside it, whole or not at all."""
@@ -158,7 +158,7 @@ def refuse_pickle(path: Path) -> None:
 
 
 def _parsed(raw: dict[str, Any]) -> Manifest:
-    window = Window(**raw["window"])
+    window = WindowPolicy(**raw["window"])
     numbers = [window.max_s, window.margin_s, window.max_padding_s, window.split_pause_s]
     if not all(isinstance(n, int | float) and not isinstance(n, bool) and n >= 0 for n in numbers) or window.max_s <= 0:
         raise ValueError("window")

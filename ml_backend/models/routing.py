@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from ml_backend import amounts, tables
+from ml_backend import quantities, tables
 from ml_backend.context import Context
 from ml_backend.errors import KaanError
 from ml_backend.models import registry
@@ -92,7 +92,7 @@ def withdraw(context: Context, version: Version, *, reason: str) -> bool:
     values = {
         "state": "withdrawn",
         "reason_code": "withdrawn",
-        "reason": amounts.shortened(reason, 400),
+        "reason": quantities.shortened(reason, 400),
         "ended_at": tables.now(),
     }
     with context.db.transaction() as connection:

@@ -17,7 +17,7 @@ from ml_backend.asr.engine import Transcriber
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput, PermanentError
 from ml_backend.models import manifest, model_files, registry
-from ml_backend.models.manifest import Window
+from ml_backend.models.manifest import WindowPolicy
 
 # What is parsed of a folder before it is loaded, by libraries that take any size and any depth.
 _LARGEST_JSON, _DEEPEST, _MOST_FILES = 64 << 20, 64, 1000
@@ -44,7 +44,7 @@ def adopt(context: Context, folder: Path, *, name: str = "", trained_on: str = "
         shutil.copytree(folder, partial)
         if described is None:
             described = manifest.write(
-                partial, name=name or folder.name, languages=_languages(partial), window=Window.stock(),
+                partial, name=name or folder.name, languages=_languages(partial), window=WindowPolicy.stock(),
                 trained_on=trained_on,
             )  # fmt: skip
         manifest.verify(partial)

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ml_backend import amounts, log
+from ml_backend import log, quantities
 from ml_backend.asr.engine import Transcriber, after_fork
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
@@ -66,7 +66,7 @@ class Serving:
             if version is None or not routing.withdraw(self._context, version, reason=f"It does not load: {error}"):
                 raise
             _log.error(
-                "challenger_not_loaded", model_version=version.version, reason=amounts.shortened(str(error), 200)
+                "challenger_not_loaded", model_version=version.version, reason=quantities.shortened(str(error), 200)
             )
             raise RetryableError(
                 "challenger-withdrawn", f"{version.version} does not load; its experiment has ended.",
@@ -93,7 +93,7 @@ class Serving:
             if before is None:
                 raise
             self._failed[wanted.version] = time.monotonic() + FAILED_S
-            _log.error("model_not_loaded", model_version=wanted.version, reason=amounts.shortened(str(error), 200))
+            _log.error("model_not_loaded", model_version=wanted.version, reason=quantities.shortened(str(error), 200))
             return
         if before is not None:
             _log.info("model_swapped", model_version=wanted.version, before=before.version)
@@ -188,7 +188,7 @@ def _follow_on(found: weakref.ref[Serving]) -> None:
             serving.follow()
         except Exception as error:  # the database is away, or a version brings an error nobody knows: what serves stays
             if trouble.is_news():
-                _log.warning("aliases_not_read", reason=amounts.shortened(str(error), 200))
+                _log.warning("aliases_not_read", reason=quantities.shortened(str(error), 200))
         else:
             if trouble.is_over():
                 _log.info("aliases_read_again")

@@ -28,7 +28,7 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Filters:
+class AnnotationFilters:
     """Which annotations; `project` and `task` are Label Studio's numbers, `before` a row of ours."""
 
     project: int | None = None
@@ -41,7 +41,7 @@ class Filters:
     before: int | None = None
 
 
-def find(database: Database, filters: Filters, *, limit: int = 50) -> list[dict[str, Any]]:
+def find(database: Database, filters: AnnotationFilters, *, limit: int = 50) -> list[dict[str, Any]]:
     """The newest state of each that is not deleted, the latest row first."""
     made = sa.func.coalesce(rows.c.ls_created_at, rows.c.created_at)
     wanted = (

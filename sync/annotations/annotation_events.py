@@ -20,9 +20,9 @@ from ml_backend.context import Context, JobContext
 from ml_backend.errors import PermanentError
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.tables import events, projects, tasks
-from sync.annotations import origins
-from sync.annotations.annotation_rows import WEBHOOK, Found, keep, mark_deleted, mark_tasks_gone
-from sync.label_studio.client import client_of
+from sync.annotations import annotation_origins
+from sync.annotations.annotation_rows import WEBHOOK, FoundAnnotation, keep, mark_deleted, mark_tasks_gone
+from sync.label_studio.label_studio_client import client_of
 
 IDS_PER_JOB = 500
 TOGETHER = 50  # jobs in one transaction
@@ -68,8 +68,8 @@ def read_annotation(context: JobContext, project_id: int, ls_annotation_id: int)
     mine = sa.select(tasks).where(tasks.c.project_id == project.id, tasks.c.ls_task_id == ls_task_id)
     with context.db.reading() as connection:
         task = connection.execute(mine).first()
-        ask = origins.needs_list(connection, task, annotation)
-    found = Found(annotation, WEBHOOK, read_at, client.predictions(ls_task_id) if ask else None)
+        ask = annotation_origins.needs_list(connection, task, annotation)
+    found = FoundAnnotation(annotation, WEBHOOK, read_at, client.predictions(ls_task_id) if ask else None)
     with context.db.transaction() as connection:
         keep(connection, project, task, found)
     if task is None and ls_task_id:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from ml_backend.context import Context
 from ml_backend.tables import annotations as rows
-from sync.annotations.annotation_rows import LIST, Found, differs, keep, mark_deleted
+from sync.annotations.annotation_rows import LIST, FoundAnnotation, differs, keep, mark_deleted
 
 TOGETHER = 20  # stored in one transaction: webhooks wait for none longer than that takes
 
@@ -50,17 +50,17 @@ def _here(context: Context, project: sa.Row[Any], ls_task_ids: Sequence[int]) ->
     return found
 
 
-def _found(listed: Sequence[Mapping[str, Any]], read_at: datetime) -> Iterator[Found]:
+def _found(listed: Sequence[Mapping[str, Any]], read_at: datetime) -> Iterator[FoundAnnotation]:
     for task in listed:
         for annotation in task.get("annotations") or ():
             whole = {"task": task["id"], **annotation}
-            yield Found(whole, LIST, read_at, task.get("predictions") or ())
+            yield FoundAnnotation(whole, LIST, read_at, task.get("predictions") or ())
 
 
-def _ls_task_id(found: Found) -> int:
+def _ls_task_id(found: FoundAnnotation) -> int:
     return int(found.annotation["task"])
 
 
-def _task_id(tasks: Mapping[int, sa.Row[Any]], found: Found) -> int | None:
+def _task_id(tasks: Mapping[int, sa.Row[Any]], found: FoundAnnotation) -> int | None:
     row = tasks.get(_ls_task_id(found))
     return int(row.id) if row is not None else None

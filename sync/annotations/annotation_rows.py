@@ -23,7 +23,7 @@ from ml_backend.labelling import labelconfig, rendering
 from ml_backend.labelling.validation import is_number
 from ml_backend.tables import annotations as rows
 from ml_backend.tables import tasks
-from sync.annotations import origins
+from sync.annotations import annotation_origins
 from sync.recordings import recording_language
 
 WEBHOOK, LIST, IMPORT = "webhook", "list", "import"
@@ -32,7 +32,7 @@ PAGE = 1000  # ids in one statement: PostgreSQL takes 65,535, and somebody may d
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundAnnotation:
     """One annotation as Label Studio had it at `read_at` or a little later; its task's predictions where read."""
 
     annotation: Mapping[str, Any]
@@ -69,7 +69,7 @@ class Found:
 
 
 def keep(
-    connection: Connection, project: sa.Row[Any], task: sa.Row[Any] | None, found: Found
+    connection: Connection, project: sa.Row[Any], task: sa.Row[Any] | None, found: FoundAnnotation
 ) -> tuple[int | None, bool]:
     """Store one annotation as it is; gives (id, whether anything is new). None for a task that was erased."""
     if task is not None and task.reason_code == "erased":
@@ -111,7 +111,7 @@ def _is_first(connection: Connection, project: sa.Row[Any], row_id: int) -> bool
     return connection.execute(other).first() is None
 
 
-def _asks_again(connection: Connection, project: sa.Row[Any], task: sa.Row[Any], found: Found) -> bool:
+def _asks_again(connection: Connection, project: sa.Row[Any], task: sa.Row[Any], found: FoundAnnotation) -> bool:
     """Whether it asks for a draft in another language; then a job sees to that, and the task is not done."""
     controls = labelconfig.parse(project.label_config)
     reference = rendering.to_reference(found.annotation.get("result") or [], controls)
@@ -127,7 +127,7 @@ def _asks_again(connection: Connection, project: sa.Row[Any], task: sa.Row[Any],
     return True
 
 
-def differs(here: Sequence[sa.Row[Any]], found: Found, task_id: int | None) -> bool:
+def differs(here: Sequence[sa.Row[Any]], found: FoundAnnotation, task_id: int | None) -> bool:
     """Whether `keep` would change anything, judged from rows that were read in bulk."""
     same = next((row for row in here if row.ls_updated_at == found.updated_at), None)
     return (
@@ -215,7 +215,11 @@ def time_of(value: Any) -> datetime | None:
 
 
 def _values(
-    connection: Connection, project: sa.Row[Any], task: sa.Row[Any] | None, found: Found, earlier: sa.Row[Any] | None
+    connection: Connection,
+    project: sa.Row[Any],
+    task: sa.Row[Any] | None,
+    found: FoundAnnotation,
+    earlier: sa.Row[Any] | None,
 ) -> dict[str, Any]:
     annotation = found.annotation
     result = annotation.get("result") or []
@@ -251,7 +255,11 @@ def _values(
 
 
 def _about_task(
-    connection: Connection, project: sa.Row[Any], task: sa.Row[Any] | None, found: Found, earlier: sa.Row[Any] | None
+    connection: Connection,
+    project: sa.Row[Any],
+    task: sa.Row[Any] | None,
+    found: FoundAnnotation,
+    earlier: sa.Row[Any] | None,
 ) -> dict[str, Any]:
     """The task and the draft. A later version keeps the draft the first began from, though it is gone there by now."""
     ls_task_id = found.annotation.get("task")
@@ -259,19 +267,19 @@ def _about_task(
     reference = rendering.to_reference(found.annotation.get("result") or [], labelconfig.parse(project.label_config))
     if task is None:
         return {**about, "edited": None}
-    origin = origins.origin_of(connection, project, task, found.annotation, found.predictions)
+    origin = annotation_origins.origin_of(connection, project, task, found.annotation, found.predictions)
     if origin is None and earlier is not None and earlier.draft is not None:
-        same = reference.text == earlier.draft.get("text") and earlier.edited == origins.UNTOUCHED
+        same = reference.text == earlier.draft.get("text") and earlier.edited == annotation_origins.UNTOUCHED
         kept = {name: getattr(earlier, name) for name in ("prediction_id", "model_version", "draft")}
-        return {**about, **kept, "edited": origins.UNTOUCHED if same else origins.EDITED}
+        return {**about, **kept, "edited": annotation_origins.UNTOUCHED if same else annotation_origins.EDITED}
     values: dict[str, Any] = {"prediction_id": None, "model_version": None, "draft": sa.null()}
     if origin is not None:
         values = {"prediction_id": origin.prediction_id, "model_version": origin.model_version, "draft": origin.draft}
-    return {**about, **values, "edited": origins.edited(reference, origin)}
+    return {**about, **values, "edited": annotation_origins.edited(reference, origin)}
 
 
 def _corrections(
-    connection: Connection, project: sa.Row[Any], task: sa.Row[Any] | None, found: Found, row: sa.Row[Any]
+    connection: Connection, project: sa.Row[Any], task: sa.Row[Any] | None, found: FoundAnnotation, row: sa.Row[Any]
 ) -> dict[str, Any]:
     """What an earlier look at the same version got wrong or could not know."""
     changes: dict[str, Any] = {}

@@ -13,7 +13,7 @@ from ml_backend.context import JobContext
 from ml_backend.tables import annotations as rows
 from ml_backend.tables import tasks
 from sync.annotations.annotation_rows import people_done
-from sync.label_studio.client import client_of
+from sync.label_studio.label_studio_client import client_of
 
 
 def share_task(context: JobContext, task_id: int) -> None:

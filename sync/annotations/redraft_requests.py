@@ -22,7 +22,7 @@ from ml_backend.tables import annotations as written
 from ml_backend.tables import projects, recordings, tasks
 from sync.annotations.annotation_rows import mark_deleted
 from sync.drafts.drafts import bump
-from sync.label_studio.client import client_of
+from sync.label_studio.label_studio_client import client_of
 from sync.recordings import recording_language
 from sync.tasks import prediction_push
 

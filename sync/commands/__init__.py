@@ -1,1 +1,1 @@
-"""Commands of the upper package; `ml_backend.cli` names them by dotted path."""
+"""Commands of the upper package; `ml_backend.commands.command_line` names them by dotted path."""

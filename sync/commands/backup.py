@@ -23,7 +23,7 @@ from typing import IO, Annotated, Any
 
 import typer
 
-from ml_backend import db, private, settings, tables
+from ml_backend import db, file_permissions, settings, tables
 from ml_backend.calls.pseudonyms import KEY_FILE
 from ml_backend.errors import ConfigurationError, InvalidInput, PermanentError, RetryableError
 from ml_backend.settings import Settings
@@ -122,7 +122,7 @@ def read(found: Settings, file: Path, *, objects: bool = True) -> dict[str, Any]
     """
     database, store = _database_file(found), None if _in_folder(found) else open_store(found)
     _refuse_unless_empty(found, objects=objects)
-    private.folder(found.data_dir)
+    file_permissions.folder(found.data_dir)
     need_space(found.data_dir, more_bytes=file.stat().st_size if store is None else 0, least_mb=0.001)
     with _errors(), tempfile.TemporaryDirectory(prefix=".restore-", dir=found.data_dir) as name:
         folder = Path(name)

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 import typer
 from rich.text import Text
 
-from ml_backend import certificates, private, settings
+from ml_backend import certificates, file_permissions, settings
 from ml_backend.commands import printing
 from ml_backend.context import Context
 from ml_backend.db import Database
@@ -33,9 +33,9 @@ from ml_backend.storage import configured_store
 from ml_backend.tables import predictions, projects
 from sync.annotations import differences
 from sync.exotel import account
-from sync.exotel import client as exotel
+from sync.exotel import exotel_client as exotel
 from sync.label_studio import attached_changes
-from sync.label_studio.client import LabelStudioClient, client_of
+from sync.label_studio.label_studio_client import LabelStudioClient, client_of
 from sync.outbound import http
 from sync.projects import attachment
 
@@ -180,7 +180,7 @@ def _privacy(context: Context) -> Iterator[Finding]:
     places = [context.settings.data_dir, Path(".env")]
     if context.db.is_sqlite and context.db.engine.url.database:
         places.append(Path(context.db.engine.url.database))
-    seen = [place for place in places if private.is_open(place)]
+    seen = [place for place in places if file_permissions.is_open(place)]
     for place in seen:
         mode = "700" if place.is_dir() else "600"
         yield Finding("privacy", WARN, f"Others on this machine can read {place}.", f"chmod {mode} {place}")

@@ -23,7 +23,7 @@ from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput, RetryableError
 from ml_backend.jobs import job_kinds
 from ml_backend.settings import Settings
-from sync.exotel import client as provider
+from sync.exotel import exotel_client as provider
 from sync.exotel import listing, rate_limiter, stops
 from sync.objects import estimate
 

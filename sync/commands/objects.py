@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ml_backend import amounts, log, settings, tables
+from ml_backend import log, quantities, settings, tables
 from ml_backend.context import Context, open_context
 from ml_backend.errors import ConfigurationError, InvalidInput
 from ml_backend.storage.object_store import ObjectInfo
@@ -109,7 +109,7 @@ def unused(context: Context, names: list[str]) -> list[dict[str, Any]]:
 def _shown(name: str) -> str:
     """A name that others chose, fit for a screen: no control character, no telephone number."""
     plain = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in name)
-    return amounts.shortened(log.masked(plain), MAX_SHOWN_CHARS)
+    return quantities.shortened(log.masked(plain), MAX_SHOWN_CHARS)
 
 
 def _kind(context: Context, info: ObjectInfo) -> str:

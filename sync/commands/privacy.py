@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ml_backend import amounts, settings
+from ml_backend import quantities, settings
 from ml_backend.calls import pseudonyms, tombstones
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
@@ -182,7 +182,7 @@ def _days(text: str) -> int | None:
 def _period(row: dict[str, Any]) -> str:
     if row["days"] is None:
         return f"{row['bucket']}: kept for ever"
-    due = f"{row['recordings']} recordings ({amounts.duration(3600 * row['hours'])}) are older"
+    due = f"{row['recordings']} recordings ({quantities.duration(3600 * row['hours'])}) are older"
     stay = f"; {row['held']} more are under a hold, {row['in_use']} in unfinished tasks"
     what = {
         periods.REPORTED: f"{due}; nothing is removed until you confirm: "

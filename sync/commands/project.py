@@ -22,9 +22,9 @@ from sync.projects import attachment
 from sync.projects.connections import TITLE
 from sync.projects.project_sync import project_of
 from sync.recordings import layouts
-from sync.recordings.sources import Source, add_recording
+from sync.recordings.sources import RecordingSource, add_recording
 from sync.tasks import choices
-from sync.tasks.task_creation import Wish, want_task
+from sync.tasks.task_creation import TaskRequest, request_task
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Create, attach or detach a Label Studio project.")
 
@@ -255,9 +255,9 @@ def _add(context: Context, project: sa.Row[Any], bucket: str, keys: list[str], b
     added = 0
     with context.db.transaction() as connection:
         for key in keys:
-            recording_id, _ = add_recording(connection, Source("object", f"s3://{bucket}/{key}"))
+            recording_id, _ = add_recording(connection, RecordingSource("object", f"s3://{bucket}/{key}"))
             recording = connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
-            _, new = want_task(connection, project, recording, wish=_wish(f"{bucket}/{key}", blind_share))
+            _, new = request_task(connection, project, recording, wish=_wish(f"{bucket}/{key}", blind_share))
             if new:
                 added += 1
                 enqueueing.enqueue(
@@ -270,9 +270,9 @@ def _add(context: Context, project: sa.Row[Any], bucket: str, keys: list[str], b
     return added, len(keys) - added
 
 
-def _wish(name: str, blind_share: float) -> Wish:
+def _wish(name: str, blind_share: float) -> TaskRequest:
     choice = choices.choose_by_hand(name, blind_share)
-    return Wish(choice.reason or "", choice.probability, choice.usefulness, choice.blind)
+    return TaskRequest(choice.reason or "", choice.probability, choice.usefulness, choice.blind)
 
 
 def _open() -> Context:

@@ -27,11 +27,11 @@ from ml_backend.labelling import labelconfig
 from ml_backend.tables import projects, recordings, tasks, transcriptions
 from ml_backend.views.training_progress import BLIND_AUDIT
 from sync.drafts import drafts
-from sync.drafts.recording_pieces import Piece
+from sync.drafts.recording_pieces import RecordingPiece
 from sync.projects import attachment
-from sync.recordings.sources import Source, add_recording
+from sync.recordings.sources import RecordingSource, add_recording
 from sync.tasks import choices, selection
-from sync.tasks.task_creation import Wish, want_task
+from sync.tasks.task_creation import TaskRequest, request_task
 
 BUCKET = "call-recordings"
 # Of a demo's projects, for calls of your own too: all become tasks, those the model is least sure of first.
@@ -98,12 +98,12 @@ def bring_in(context: Context, manifest: Path, project_ids: Sequence[int]) -> li
         plain = sa.and_(projects.c.id.in_(project_ids), projects.c.selection.is_(None))
         connection.execute(sa.update(projects).where(plain).values(selection=EVERYTHING))
         for call in calls:
-            source = Source("object", f"s3://{BUCKET}/{call.key}")
+            source = RecordingSource("object", f"s3://{BUCKET}/{call.key}")
             known = {"call_sid": call.call_sid, "agent_channel": call.agent_channel, "synthetic": True}
             recording_id, _ = add_recording(connection, source, **known)
             recording = connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
             for project in into:
-                want_task(connection, project, recording, wish=Wish("demo", probability=1.0, waits=WAITS))
+                request_task(connection, project, recording, wish=TaskRequest("demo", probability=1.0, waits=WAITS))
             waiting = sa.select(tasks.c.id).where(tasks.c.recording_id == recording_id, tasks.c.state == "waiting")
             if recording.state != "refused" and connection.execute(waiting.limit(1)).first():
                 enqueueing.enqueue(
@@ -147,11 +147,11 @@ def choose(context: Context, manifest: Path, project_ids: Sequence[int]) -> int:
 def _chosen(
     connection: Connection, context: Context, project: sa.Row[Any], recording: sa.Row[Any], drawn: str | None
 ) -> dict[str, Any]:
-    """Reason and usefulness of a call's task, as docs/explanation/sampling.md has them."""
+    """Reason and usefulness of a call's task, as the rules of the README have them."""
     found = _latest(connection, recording.sha256)
     if found is None:
         return {"selection_reason": "all", "usefulness": 0.0}
-    facts = selection.facts_of(project, recording, Transcript.from_json(found.transcript), Piece())
+    facts = selection.facts_of(project, recording, Transcript.from_json(found.transcript), RecordingPiece())
     everything = choices.choose(choices.policy_of(EVERYTHING, context.settings), facts)
     some = choices.choose(choices.policy_of({"audit_share": 0, "max_confidence": 0.95}, context.settings), facts)
     reason = drawn or some.reason or "all"

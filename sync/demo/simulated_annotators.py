@@ -19,7 +19,7 @@ from ml_backend.context import Context
 from ml_backend.labelling import labelconfig
 from ml_backend.labelling.controls import LANGUAGES, SCRIPTS, Controls
 from ml_backend.tables import projects, recordings, tasks
-from sync.label_studio.client import client_of
+from sync.label_studio.label_studio_client import client_of
 
 UNREAD = 0.05  # of the drafted calls: submitted as they were, after a few seconds
 MISSED_WORD, TYPO = 0.01, 0.012  # of the words
@@ -28,7 +28,7 @@ CORRECTED, WRITTEN, LEFT = "corrected", "written without a draft", "left as it w
 
 
 @dataclass(frozen=True)
-class Phrase:
+class SaidPhrase:
     """What is said from when to when."""
 
     start_s: float
@@ -78,10 +78,11 @@ def _work(
     parent = {"parent_prediction": draft["id"]} if draft.get("id") else {}
     if drafted and draw.random() < UNREAD:
         return {"result": drafted, "lead_time": round(draw.uniform(2, 5), 1), **parent}, LEFT
-    phrases = [Phrase(one["start_s"], one["end_s"], one["text"]) for one in call["phrases"]]
+    phrases = [SaidPhrase(one["start_s"], one["end_s"], one["text"]) for one in call["phrases"]]
     care = BLIND_CARE if blind else 1.0
     written = [
-        Phrase(one.start_s, one.end_s, with_slips(one.text, draw, care)) for one in placed(phrases, regions(drafted))
+        SaidPhrase(one.start_s, one.end_s, with_slips(one.text, draw, care))
+        for one in placed(phrases, regions(drafted))
     ]
     items = [
         *(item for number, one in enumerate(written) for item in _region(number, one, controls, length_s)),
@@ -97,13 +98,13 @@ def regions(drafted: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
     return sorted((float(value["start"]), float(value["end"])) for value in texts)
 
 
-def placed(phrases: Sequence[Phrase], stretches: Sequence[tuple[float, float]]) -> list[Phrase]:
+def placed(phrases: Sequence[SaidPhrase], stretches: Sequence[tuple[float, float]]) -> list[SaidPhrase]:
     """Phrases in the regions a draft has made, as a person leaves them; a new region where the draft has none.
 
     Several phrases in one region are one text. A region in which nothing is said goes.
     """
-    kept: dict[int, list[Phrase]] = {}
-    alone: list[Phrase] = []
+    kept: dict[int, list[SaidPhrase]] = {}
+    alone: list[SaidPhrase] = []
     for phrase in phrases:
         shared = [min(phrase.end_s, end) - max(phrase.start_s, start) for start, end in stretches]
         best = max(range(len(shared)), key=shared.__getitem__, default=-1)
@@ -112,7 +113,7 @@ def placed(phrases: Sequence[Phrase], stretches: Sequence[tuple[float, float]]) 
         else:
             alone.append(phrase)
     joined = [
-        Phrase(
+        SaidPhrase(
             min(stretches[at][0], some[0].start_s), max(stretches[at][1], some[-1].end_s),
             " ".join(one.text for one in some),
         )
@@ -138,7 +139,7 @@ def _typo(word: str, draw: random.Random) -> str:
     return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
 
 
-def _region(number: int, phrase: Phrase, controls: Controls, length_s: float) -> Iterator[dict[str, Any]]:
+def _region(number: int, phrase: SaidPhrase, controls: Controls, length_s: float) -> Iterator[dict[str, Any]]:
     """The label that makes the region, and its text: two items with one id."""
     assert controls.labels is not None  # noqa: S101 - `learn` makes its project from the config `calls`
     assert controls.text is not None  # noqa: S101

@@ -17,7 +17,7 @@ from ml_backend.context import Context
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.tables import annotations as annotation_rows
 from ml_backend.tables import predictions, tasks
-from sync.drafts.recording_pieces import Piece, audio_identity, external_key
+from sync.drafts.recording_pieces import RecordingPiece, audio_identity, external_key
 
 DUPLICATE = "task-duplicate"
 
@@ -28,7 +28,7 @@ def keyed(context: Context, project: sa.Row[Any], rows: Sequence[sa.Row[Any]]) -
     A recording may be wanted before it was read. What its task carries is told by what was read, so that it is found
     again whichever way the recording comes back.
     """
-    keys = {row.id: external_key(project, audio_identity(row), Piece(row.start_s, row.end_s)) for row in rows}
+    keys = {row.id: external_key(project, audio_identity(row), RecordingPiece(row.start_s, row.end_s)) for row in rows}
     for row in rows:
         if keys[row.id] == row.external_key:
             continue

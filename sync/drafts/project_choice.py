@@ -44,7 +44,7 @@ def may_take(connection: Connection, project: sa.Row[Any], recording: sa.Row[Any
 
 
 @dataclass(frozen=True)
-class Facts:
+class RecordingFacts:
     """What rules ask about. `language_known` is False while nobody has looked; then `language` is None."""
 
     source: str
@@ -56,13 +56,13 @@ class Facts:
     company_number: str | None = None
 
 
-def _facts(connection: Connection, recording: sa.Row[Any]) -> Facts:
+def _facts(connection: Connection, recording: sa.Row[Any]) -> RecordingFacts:
     call = None
     if recording.call_id is not None:
         columns = (calls.c.direction, calls.c.company_number)
         call = connection.execute(sa.select(*columns).where(calls.c.id == recording.call_id)).first()
     language, known = recording_language.known(connection, recording)
-    return Facts(
+    return RecordingFacts(
         source=recording.source,
         place=f"{recording.bucket}/{recording.object_key}",
         synthetic=bool(recording.synthetic),
@@ -73,7 +73,7 @@ def _facts(connection: Connection, recording: sa.Row[Any]) -> Facts:
     )
 
 
-def accepts(stored: Any, facts: Facts) -> bool | None:
+def accepts(stored: Any, facts: RecordingFacts) -> bool | None:
     """Whether a routing rule takes a recording; None while only its language is missing."""
     rule = project_rules.routing(stored)
     if rule is None or rule.synthetic != facts.synthetic:

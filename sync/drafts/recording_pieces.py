@@ -19,7 +19,7 @@ from ml_backend.tables import projects, tasks
 
 
 @dataclass(frozen=True)
-class Piece:
+class RecordingPiece:
     """From `start_s` to `end_s` of a recording (None: to its end), played from the object `key` of our bucket."""
 
     start_s: float = 0.0
@@ -27,20 +27,20 @@ class Piece:
     key: str | None = None
 
 
-def pieces_of(recording: Any) -> list[Piece]:
+def pieces_of(recording: Any) -> list[RecordingPiece]:
     """The pieces of a recording's row, in order; one of the whole when it was not cut."""
     spans = recording.spans or []
     if not spans:
-        return [Piece(key=recording.derived_key)]
-    return [Piece(float(start_s), float(end_s), str(key)) for start_s, end_s, key in spans]
+        return [RecordingPiece(key=recording.derived_key)]
+    return [RecordingPiece(float(start_s), float(end_s), str(key)) for start_s, end_s, key in spans]
 
 
-def piece_of(recording: Any, task: Any) -> Piece:
+def piece_of(recording: Any, task: Any) -> RecordingPiece:
     """The piece a task is over; the whole for a task somebody made from a whole file."""
     for piece in pieces_of(recording):
         if (piece.start_s, piece.end_s) == (task.start_s, task.end_s):
             return piece
-    return Piece(task.start_s or 0.0, task.end_s, recording.derived_key)
+    return RecordingPiece(task.start_s or 0.0, task.end_s, recording.derived_key)
 
 
 def audio_identity(recording: Any) -> str:
@@ -50,20 +50,20 @@ def audio_identity(recording: Any) -> str:
     return str(recording.source_identity)
 
 
-def external_key(project: Any, identity: str, piece: Piece | None = None) -> str:
+def external_key(project: Any, identity: str, piece: RecordingPiece | None = None) -> str:
     """The same for the same audio in the same project for ever, even after our database was lost."""
-    piece = piece or Piece()
+    piece = piece or RecordingPiece()
     span = f"{piece.start_s:.3f}" + (f"-{piece.end_s:.3f}" if piece.end_s is not None else "")
     text = f"{project.instance_url}|{project.ls_project_id}|{identity}|{span}"
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def length_s(recording: Any, piece: Piece) -> float:
+def length_s(recording: Any, piece: RecordingPiece) -> float:
     """How long a piece plays."""
     return round(float((recording.duration_s if piece.end_s is None else piece.end_s) or 0.0) - piece.start_s, 6)
 
 
-def part(transcript: Transcript, piece: Piece) -> Transcript:
+def part(transcript: Transcript, piece: RecordingPiece) -> Transcript:
     """What is said in a piece, told from its start. A segment belongs to the piece its middle lies in.
 
     Confidence is the mean of the segments', weighted by their length in characters.

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from ml_backend import tables
 from ml_backend.context import Context
 from ml_backend.tables import calls, events
-from sync.exotel import client as exotel
+from sync.exotel import exotel_client as exotel
 from sync.exotel import listing
 from sync.outbound import origins
 

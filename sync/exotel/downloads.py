@@ -26,7 +26,7 @@ from ml_backend.context import JobContext
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
 from ml_backend.jobs import enqueueing, failpoints, job_kinds
 from ml_backend.tables import calls, recordings
-from sync.exotel import client as exotel
+from sync.exotel import exotel_client as exotel
 from sync.exotel import rate_limiter, stops
 from sync.outbound.fetching import Fetched, outbound_of
 from sync.recordings import originals, refetching, spool

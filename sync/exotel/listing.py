@@ -22,8 +22,8 @@ from ml_backend.errors import ConfigurationError, InvalidInput, RetryableError
 from ml_backend.jobs import failpoints, job_kinds
 from ml_backend.jobs.runner import new_owner
 from ml_backend.settings import Settings
-from sync.exotel import checkpoints, lookups, rate_limiter, stops
-from sync.exotel import client as exotel
+from sync.exotel import exotel_client as exotel
+from sync.exotel import lookups, rate_limiter, reader_positions, stops
 from sync.exotel.listed_rows import Kept, created, keep
 
 WINDOW = timedelta(days=28)  # at most; Exotel takes a month, and February is one
@@ -97,9 +97,9 @@ def begin(
     name = f"listing:{context.settings.exotel_account_sid}:{label}"[:200]
     walk = Walk(name, since, until, since, priority=priority)
     with context.db.transaction() as connection:
-        if not checkpoints.lease(connection, walk.lease, walk.owner):
+        if not reader_positions.lease(connection, walk.lease, walk.owner):
             return None
-        before = checkpoints.read(connection, name)
+        before = reader_positions.read(connection, name)
         if before is not None and before.state == "running":
             stopped_at = datetime.fromisoformat(before.position["at"])
             floor = earliest(context.settings, tables.now())
@@ -108,7 +108,7 @@ def begin(
                 walk.at = stopped_at
                 walk.since = min(since, stopped_at)
                 walk.pages = int(before.position.get("pages", 0))
-        checkpoints.write(connection, name, _position(walk), state="running")
+        reader_positions.write(connection, name, _position(walk), state="running")
     return walk
 
 
@@ -120,7 +120,7 @@ def go(context: Context, walk: Walk, *, on_page: Callable[[], None] = lambda: No
         _window(context, walk, end, on_page)
         walk.at = end if end == walk.until else max(walk.at, end - OVERLAP)
     with context.db.transaction() as connection:
-        checkpoints.write(connection, walk.name, _position(walk), state="done")
+        reader_positions.write(connection, walk.name, _position(walk), state="done")
     _finish(context, walk, begun_at)
     _log.info("listing read", pages=walk.pages, calls=walk.kept.calls, new=walk.kept.new)
 
@@ -128,7 +128,7 @@ def go(context: Context, walk: Walk, *, on_page: Callable[[], None] = lambda: No
 def leave(context: Context, walk: Walk) -> None:
     """Give the lease back."""
     with context.db.transaction() as connection:
-        checkpoints.release(connection, walk.lease, walk.owner)
+        reader_positions.release(connection, walk.lease, walk.owner)
 
 
 def _window(context: Context, walk: Walk, end: datetime, on_page: Callable[[], None]) -> None:
@@ -145,7 +145,7 @@ def _window(context: Context, walk: Walk, end: datetime, on_page: Callable[[], N
         failpoints.hit("listing.before-checkpoint")
         with context.db.transaction() as connection:
             _renew(connection, walk)
-            checkpoints.write(connection, walk.name, _position(walk), state="running")
+            reader_positions.write(connection, walk.name, _position(walk), state="running")
         failpoints.hit("listing.after-page")
         on_page()
         rows, total = rows + len(page.calls), max(total, page.total or 0)
@@ -168,7 +168,7 @@ def _reached(page: exotel.Page, at: datetime, end: datetime, settings: Settings)
 
 
 def _renew(connection: Connection, walk: Walk) -> None:
-    if not checkpoints.lease(connection, walk.lease, walk.owner):
+    if not reader_positions.lease(connection, walk.lease, walk.owner):
         raise RetryableError(
             "lease-lost", "Another process took over the reading of the listing.", "Nothing: it goes on there."
         )
@@ -177,7 +177,7 @@ def _renew(connection: Connection, walk: Walk) -> None:
 def final_until(context: Context) -> datetime | None:
     """Up to when the listing was read for good; None before the first time."""
     with context.db.reading() as connection:
-        row = checkpoints.look(connection, _final_name(context.settings))
+        row = reader_positions.look(connection, _final_name(context.settings))
     return None if row is None else datetime.fromisoformat(row.position["final_until"])
 
 
@@ -189,7 +189,7 @@ def _finish(context: Context, walk: Walk, since: datetime) -> None:
     final = min(walk.until, tables.now() - LONGEST_CALL)
     name = _final_name(context.settings)
     with context.db.transaction() as connection:
-        before = checkpoints.read(connection, name)
+        before = reader_positions.read(connection, name)
         reached = datetime.fromisoformat(before.position["final_until"]) if before is not None else None
         begun = datetime.fromisoformat(before.position["since"]) if before is not None else since
         if before is None and walk.priority == job_kinds.BULK:
@@ -197,7 +197,7 @@ def _finish(context: Context, walk: Walk, since: datetime) -> None:
         if final <= since or (reached is not None and not (since <= reached < final)):
             return
         position = {"since": min(begun, since).isoformat(), "final_until": final.isoformat()}
-        checkpoints.write(connection, name, position, state="final")
+        reader_positions.write(connection, name, position, state="final")
 
 
 def earliest(settings: Settings, now: datetime) -> datetime:

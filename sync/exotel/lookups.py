@@ -22,7 +22,7 @@ from ml_backend.jobs.enqueueing import urgency
 from ml_backend.jobs.schedules import last_ended
 from ml_backend.tables import calls, recordings
 from ml_backend.tables import jobs as job_rows
-from sync.exotel import client as exotel
+from sync.exotel import exotel_client as exotel
 from sync.exotel import rate_limiter, stops
 
 

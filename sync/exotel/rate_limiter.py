@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from ml_backend import tables
 from ml_backend.db import Database
 from ml_backend.errors import RetryableError
-from sync.exotel import checkpoints
+from sync.exotel import reader_positions
 
 MAX_SLEEP_S = 5.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 10.0, 3600.0
@@ -28,7 +28,7 @@ THEIRS = (  # trouble of the provider's side: in the end it is gone there. Our o
 )  # fmt: skip
 
 
-class Pace:
+class RateLimiter:
     """`take()` before each request; `hold(seconds)` after a 429."""
 
     def __init__(
@@ -72,12 +72,12 @@ class Pace:
                 self._write(connection, until)
 
     def _next(self, connection: Connection, now: datetime) -> datetime:
-        row = checkpoints.read(connection, self.name)
+        row = reader_positions.read(connection, self.name)
         place = now if row is None else datetime.fromisoformat(row.position["next"]).astimezone(UTC)
         return now if place < now or place > now + MAX_AHEAD else place
 
     def _write(self, connection: Connection, place: datetime) -> None:
-        checkpoints.write(connection, self.name, {"next": place.isoformat()}, state="pace")
+        reader_positions.write(connection, self.name, {"next": place.isoformat()}, state="pace")
 
 
 def pause_s(error: RetryableError, attempt: int) -> float:

@@ -18,7 +18,7 @@ from ml_backend.errors import ConfigurationError
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.settings import Settings
 from ml_backend.tables import jobs as job_rows
-from sync.exotel import checkpoints
+from sync.exotel import reader_positions
 
 PAUSE = timedelta(minutes=5)
 _KINDS = ("fetch-recording", "look-up-call")
@@ -43,9 +43,9 @@ def stop(context: Context, error: ConfigurationError) -> datetime:
     """The key was refused: move everything of this account back; gives the time of the next try."""
     at = tables.now() + PAUSE
     with context.db.transaction() as connection:
-        is_news = checkpoints.read(connection, _name(context.settings)) is None
+        is_news = reader_positions.read(connection, _name(context.settings)) is None
         position = {"until": at.isoformat(), "key": _key(context.settings)}
-        checkpoints.write(
+        reader_positions.write(
             connection, _name(context.settings), position, state="stopped", reason_code=error.code,
             reason=f"{error.sentence} {error.next_step}",
         )  # fmt: skip
@@ -64,7 +64,7 @@ def accepted(context: Context) -> None:
         if connection.execute(known).first() is None:
             return
     with context.db.transaction() as connection:
-        checkpoints.remove(connection, name)
+        reader_positions.remove(connection, name)
     _log.info("credentials accepted again")
 
 

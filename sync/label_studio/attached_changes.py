@@ -16,7 +16,7 @@ from ml_backend import db
 from ml_backend.context import Context
 from ml_backend.errors import PermanentError
 from ml_backend.tables import projects
-from sync.label_studio.client import LabelStudioClient
+from sync.label_studio.label_studio_client import LabelStudioClient
 
 STORAGE, BACKEND, WEBHOOK, MODEL_VERSION = "storage", "ml-backend", "webhook", "model-version"
 

@@ -18,7 +18,7 @@ from ml_backend.context import JobContext
 from ml_backend.errors import PermanentError
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.tables import projects
-from sync.label_studio.client import client_of
+from sync.label_studio.label_studio_client import client_of
 
 MISSING = "missing"
 CODE = "project-missing"

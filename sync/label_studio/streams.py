@@ -12,7 +12,7 @@ from __future__ import annotations
 from ml_backend.context import JobContext
 from ml_backend.tables import projects
 from sync.label_studio import missing
-from sync.label_studio.client import LabelStudioClient, client_of
+from sync.label_studio.label_studio_client import LabelStudioClient, client_of
 
 TAB = "Most useful first"
 USEFULNESS = "usefulness"  # a task's field in projects of ours: text with three decimals sorts the same as a number

@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import amounts
+from ml_backend import quantities
 from ml_backend.context import Context
 from ml_backend.jobs import job_kinds
 from ml_backend.tables import jobs as job_rows
@@ -27,7 +27,7 @@ BYTES_PER_S_ELSE = 4_000.0
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ImportEstimate:
     """What a number of calls will come to; `notes` say what each figure rests on."""
 
     calls: int
@@ -44,19 +44,19 @@ class Estimate:
     def sentences(self) -> list[str]:
         """For the screen."""
         return [
-            f"{self.calls} calls with {amounts.duration(3600 * self.audio_hours)} of audio are new.",
-            f"Hearing them takes about {amounts.duration(3600 * self.compute_hours)} on the workers as they are now.",
+            f"{self.calls} calls with {quantities.duration(3600 * self.audio_hours)} of audio are new.",
+            f"They take about {quantities.duration(3600 * self.compute_hours)} to transcribe as the workers are.",
             f"About {self.tasks} tasks would come of them, at most {self.tasks_open_at_once} open at once.",
             *self.notes,
         ]
 
 
-def of_calls(context: Context, *, calls: int, audio_s: float, basis: str, speed: float | None = None) -> Estimate:
+def of_calls(context: Context, *, calls: int, audio_s: float, basis: str, speed: float | None = None) -> ImportEstimate:
     """The estimate. `basis` says where `audio_s` comes from; `speed`, audio seconds per second, overrules measuring."""
     pace, pace_note = (speed, f"Speed: {speed:g} times real time, as given.") if speed else _speed(context)
     share, share_note = _tasks(context, calls=calls, audio_s=audio_s)
     settings = context.settings
-    return Estimate(
+    return ImportEstimate(
         calls=calls,
         audio_hours=round(audio_s / 3600, 4),
         compute_hours=round(audio_s / 3600 / pace, 4),

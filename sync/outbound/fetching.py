@@ -26,7 +26,7 @@ from ml_backend.errors import PermanentError, RetryableError
 from sync.outbound import http, origins
 from sync.outbound.body import PEEK_BYTES, pieces, refuse_pages, stated_length, too_large
 from sync.outbound.deadline import Deadline
-from sync.outbound.origins import Address, Home, Origin
+from sync.outbound.origins import Address, AllowedOrigin, CredentialHost
 
 CONNECT_S, READ_S, DEADLINE_S = 10.0, 30.0, 600.0
 MAX_HOPS = 3
@@ -41,7 +41,7 @@ class Basic:
 
     user: str
     password: str = field(repr=False)
-    homes: Sequence[Home]
+    homes: Sequence[CredentialHost]
 
     def header(self, address: Address) -> dict[str, str]:
         """The header for a request to this address; none where the credentials do not belong or mean nothing."""
@@ -80,7 +80,7 @@ class Outbound:
 
     def __init__(
         self,
-        permitted: Sequence[Origin],
+        permitted: Sequence[AllowedOrigin],
         *,
         resolver: Resolver = resolve,
         deadline_s: float = DEADLINE_S,
@@ -155,7 +155,7 @@ class Outbound:
 
     @contextmanager
     def _ask(
-        self, address: Address, origin: Origin, headers: Mapping[str, str], cut: Deadline
+        self, address: Address, origin: AllowedOrigin, headers: Mapping[str, str], cut: Deadline
     ) -> Iterator[httpx.Response]:
         """One request, to an address of the host that was judged just now."""
         places = self.judged(address, origin)
@@ -174,7 +174,7 @@ class Outbound:
                 response.close()
             return
 
-    def judged(self, address: Address, origin: Origin) -> Sequence[str]:
+    def judged(self, address: Address, origin: AllowedOrigin) -> Sequence[str]:
         """Every IP address of the host; one that is not public refuses them all, unless the entry permits it."""
         places = self.resolver(address.host, address.port)
         if not places:

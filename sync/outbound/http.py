@@ -21,7 +21,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from ml_backend import amounts, certificates
+from ml_backend import certificates, quantities
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
 
 CONNECT_S, READ_S = 5.0, 60.0
@@ -207,7 +207,7 @@ def _peek(response: httpx.Response) -> str:
         return ""
     if isinstance(said, dict):
         said = said.get("validation_errors") or said.get("detail") or said.get("non_field_errors") or ""
-    return amounts.shortened(str(said), 80)
+    return quantities.shortened(str(said), 80)
 
 
 def _where(error: httpx.HTTPError | httpx.StreamError) -> str:

@@ -88,7 +88,7 @@ class Address:
 
 
 @dataclass(frozen=True)
-class Home:
+class CredentialHost:
     """A host that a credential belongs to. A host with a dot in front stands for every host below it.
 
     Only https is ever a home, with one exception: the very origin of a service on this machine (`is_local`), whose
@@ -109,7 +109,7 @@ class Home:
 
 
 @dataclass(frozen=True)
-class Origin:
+class AllowedOrigin:
     """One entry of the list: everything below `prefix` on this host and port."""
 
     scheme: str
@@ -140,13 +140,13 @@ def parse(text: str) -> Address:
     return Address(scheme, _host(found["host"]), _port(found["port"], scheme), path, query)
 
 
-def listed(settings: Settings) -> tuple[Origin, ...]:
+def listed(settings: Settings) -> tuple[AllowedOrigin, ...]:
     """EXOTEL_RECORDING_ORIGINS, read by the same parser. A wrong entry is a ConfigurationError that counts it out."""
     entries = enumerate(settings.exotel_recording_origins.split(","), 1)
     return tuple(_entry(number, text.strip()) for number, text in entries if text.strip())
 
 
-def permitted(text: str, origins: Sequence[Origin]) -> tuple[Address, Origin]:
+def permitted(text: str, origins: Sequence[AllowedOrigin]) -> tuple[Address, AllowedOrigin]:
     """The address and the entry that covers it, or the refusal."""
     address = parse(text)
     for origin in origins:
@@ -273,7 +273,7 @@ def _port(text: str | None, scheme: str) -> int:
     return int(text)
 
 
-def _entry(number: int, text: str) -> Origin:
+def _entry(number: int, text: str) -> AllowedOrigin:
     try:
         address = parse(text)
         if address.query:
@@ -286,4 +286,4 @@ def _entry(number: int, text: str) -> Origin:
         ) from None
     prefix = address.path if address.path.endswith("/") else f"{address.path}/"
     written_port = re.search(r":\d+$", text.partition("://")[2].partition("/")[0]) is not None
-    return Origin(address.scheme, address.host, address.port, prefix, may_be_private=written_port)
+    return AllowedOrigin(address.scheme, address.host, address.port, prefix, may_be_private=written_port)

@@ -23,9 +23,9 @@ from ml_backend.tables import annotations as annotation_rows
 from ml_backend.tables import erasures, objects, predictions, projects, recordings, tasks, transcriptions
 from ml_backend.tables import jobs as job_rows
 from sync.drafts import drafts
-from sync.label_studio.client import LabelStudioClient, client_of
+from sync.label_studio.label_studio_client import LabelStudioClient, client_of
 from sync.privacy import raw_events, usage
-from sync.privacy.subjects import Found, Subject, find, refuse_held
+from sync.privacy.subjects import Subject, SubjectRows, find, refuse_held
 from sync.recordings.removal import Removed, remove_audio
 
 TOGETHER = 12  # calls, recordings or tasks in one transaction, each with what hangs on it
@@ -93,7 +93,7 @@ def erase(context: Context, subject: Subject, *, who: str, busy_s: float = BUSY_
     return {"erasure": erasure_id, "subject": subject.name, **values}
 
 
-def _close_doors(context: Context, subject: Subject, who: str) -> tuple[int, Found]:
+def _close_doors(context: Context, subject: Subject, who: str) -> tuple[int, SubjectRows]:
     """From here on nothing of the subject comes in; then each of its calls is closed. A run that was cut goes on."""
     key = pseudonyms.key_of(context.settings)
     with context.db.transaction() as connection:
@@ -137,7 +137,7 @@ def _few(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
         yield rows[begin : begin + TOGETHER]
 
 
-def _wait_for_jobs(context: Context, found: Found, busy_s: float) -> None:
+def _wait_for_jobs(context: Context, found: SubjectRows, busy_s: float) -> None:
     """Stop what waits; a job that runs may still write, so it is waited for, and what it made is put down again."""
     deadline = time.monotonic() + busy_s
     keys = _keys(found)
@@ -161,13 +161,13 @@ def _wait_for_jobs(context: Context, found: Found, busy_s: float) -> None:
         time.sleep(0.5)
 
 
-def _keys(found: Found) -> list[str]:
+def _keys(found: SubjectRows) -> list[str]:
     return [f"{kind.name}:{r.id}" for r in found.recordings for kind in _OF_RECORDING] + [
         f"{job_kinds.LOOK_UP_CALL.name}:{call.id}" for call in found.calls
     ]
 
 
-def _remove_tasks(context: Context, found: Found, removed: Removed) -> None:
+def _remove_tasks(context: Context, found: SubjectRows, removed: Removed) -> None:
     """Delete the tasks in Label Studio, also those whose import was never answered."""
     for project_id in sorted({task.project_id for task in found.tasks}):
         project = context.db.row(projects, project_id)
@@ -213,7 +213,7 @@ def _delete(client: LabelStudioClient, project: Any, mine: list[Any]) -> None:
                 raise
 
 
-def _empty_rows(context: Context, found: Found, key: bytes) -> None:
+def _empty_rows(context: Context, found: SubjectRows, key: bytes) -> None:
     """No text, no number, no address is left in any row about the subject, nor a name that carries a number."""
     for few in _few([recording.id for recording in found.recordings]):
         with context.db.transaction() as connection:
@@ -287,5 +287,5 @@ def _put_down(connection: Connection, recording_id: int) -> None:
     db.update(connection, recordings, recording_id, **values)
 
 
-def _counts(found: Found) -> dict[str, int]:
+def _counts(found: SubjectRows) -> dict[str, int]:
     return {"calls": len(found.calls), "recordings": len(found.recordings), "tasks": len(found.tasks)}

@@ -18,14 +18,14 @@ from ml_backend import db, tables
 from ml_backend.calls import phone_numbers, pseudonyms
 from ml_backend.context import Context, JobContext
 from ml_backend.tables import checkpoints, events
-from sync.privacy.subjects import Found
+from sync.privacy.subjects import SubjectRows
 
 BATCH = 50  # rows in a transaction
 REDUCED = "events-reduced"
 _GONE = {"body": b"", "query": None, "state": "erased", "reason_code": "erased", "reason": "Erased with its call."}
 
 
-def scrub(context: Context, found: Found, *, person: str = "", key: bytes) -> int:
+def scrub(context: Context, found: SubjectRows, *, person: str = "", key: bytes) -> int:
     """Empty every raw event of these calls and tasks; gives how many. Safe to repeat.
 
     Events that named no call are searched for the person's number, in whatever form. What is past EVENT_RETENTION_DAYS
@@ -100,7 +100,7 @@ def _says(row: Any, person: str, key: bytes) -> bool:
     return pseudonyms.names(text, person, key) or pseudonyms.names(row.query or "", person, key)
 
 
-def _of_calls(context: Context, found: Found) -> Iterator[Any]:
+def _of_calls(context: Context, found: SubjectRows) -> Iterator[Any]:
     for at in range(0, len(found.sids), BATCH):
         mine = sa.select(events.c.id).where(events.c.call_sid.in_(found.sids[at : at + BATCH]))
         yield from context.db.rows(mine.where(events.c.state != "erased"))

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import amounts, db, tables
+from ml_backend import db, quantities, tables
 from ml_backend.calls import ledger, pseudonyms, tombstones
 from ml_backend.context import JobContext
 from ml_backend.errors import InvalidInput
@@ -112,7 +112,7 @@ def _finish(context: JobContext, bucket: str) -> None:
     for recording in context.db.rows(sa.select(recordings).where(mine).order_by(recordings.c.id)):
         removed = Removed()
         remove_audio(context, recording, removed)
-        left = amounts.shortened(f"{WHY} Not removed: {'; '.join(removed.left)}", 500) if removed.left else WHY
+        left = quantities.shortened(f"{WHY} Not removed: {'; '.join(removed.left)}", 500) if removed.left else WHY
         nothing: dict[str, Any] = dict.fromkeys(("object_key", "derived_key", "derived_sha256", "spans"))
         context.db.update(recordings, recording.id, **nothing, reason=left)
 

@@ -32,7 +32,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Found:
+class SubjectRows:
     """Every row about a subject."""
 
     calls: Sequence[Any]
@@ -67,7 +67,7 @@ def subject_of(settings: Settings, *, caller: str | None = None, call: str | Non
     return Subject("caller", given)
 
 
-def find(connection: Connection, subject: Subject) -> Found:
+def find(connection: Connection, subject: Subject) -> SubjectRows:
     """The rows about a subject, with those an unfinished erasure had found. Refuses the company's own numbers."""
     if subject.kind == "caller":
         own = sa.select(company_numbers.c.id).where(company_numbers.c.pseudonym == subject.identity)
@@ -90,10 +90,10 @@ def find(connection: Connection, subject: Subject) -> Found:
     if subject.kind == "call":
         heard |= {row.id: row for row in _rows(connection, recordings, recordings.c.call_sid, [subject.identity])}
     made = _rows(connection, tasks, tasks.c.recording_id, sorted(heard))
-    return Found(theirs, [heard[row_id] for row_id in sorted(heard)], made)
+    return SubjectRows(theirs, [heard[row_id] for row_id in sorted(heard)], made)
 
 
-def refuse_held(connection: Connection, subject: Subject, found: Found) -> None:
+def refuse_held(connection: Connection, subject: Subject, found: SubjectRows) -> None:
     """PermanentError `legal-hold` that names every hold in the way."""
     person = subject.identity if subject.kind == "caller" else None
     held = tombstones.holds_on(connection, list(found.calls), person)

@@ -17,10 +17,10 @@ from ml_backend.context import Context
 from ml_backend.errors import KaanError
 from ml_backend.tables import annotations as annotation_rows
 from ml_backend.tables import datasets, model_versions, runs
-from sync.privacy.subjects import Found
+from sync.privacy.subjects import SubjectRows
 
 
-def report(connection: Connection, context: Context, found: Found, *, left: list[str]) -> dict[str, Any]:
+def report(connection: Connection, context: Context, found: SubjectRows, *, left: list[str]) -> dict[str, Any]:
     """Ids of what was erased, what stays where we may not remove it, and who had used it."""
     task_ids = [task.id for task in found.tasks]
     written = (

@@ -23,7 +23,7 @@ from ml_backend.tables import checkpoints, projects
 from sync.annotations import differences
 from sync.annotations.annotation_rows import time_of
 from sync.label_studio import missing
-from sync.label_studio.client import LabelStudioClient, client_of
+from sync.label_studio.label_studio_client import LabelStudioClient, client_of
 from sync.projects import connections, task_reconciliation
 
 OVERLAP = timedelta(minutes=10)

@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import amounts, db, tables
+from ml_backend import db, quantities, tables
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.jobs import enqueueing, job_kinds
@@ -24,7 +24,7 @@ from ml_backend.settings import Settings
 from ml_backend.tables import projects
 from sync.label_studio import streams
 from sync.label_studio.attached_changes import BACKEND, MODEL_VERSION, STORAGE, WEBHOOK, note, show_label, step_of
-from sync.label_studio.client import LabelStudioClient, client_of
+from sync.label_studio.label_studio_client import LabelStudioClient, client_of
 from sync.projects import connections
 from sync.projects.connections import TITLE, hook_url, our_storage, same
 from sync.projects.project_sync import project_of
@@ -36,7 +36,7 @@ SCRIPT_POLICY = {"hi": "Mixed", "mr": "Mixed", "hi-en": "Mixed", "en": "Latn"}
 
 
 @dataclass(frozen=True)
-class Change:
+class ProjectChange:
     """One change to a Label Studio project. `needed` is False when things are as they should be already."""
 
     what: str
@@ -45,11 +45,11 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Plan:
+class AttachmentPlan:
     """What attaching will change, in order; what it means; and what is not as it should be, now or later."""
 
     project: dict[str, Any]
-    changes: tuple[Change, ...]
+    changes: tuple[ProjectChange, ...]
     notices: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -91,7 +91,7 @@ def ensure(context: Context, config_name: str, extra_params: Mapping[str, Any] |
     return create(context, config=labelconfig.read(config_name), title=title, extra_params=extra_params)
 
 
-def plan(context: Context, ls_project_id: int) -> Plan:
+def plan(context: Context, ls_project_id: int) -> AttachmentPlan:
     """What `attach` would do, without doing any of it."""
     _require(context.settings)
     client = client_of(context)
@@ -102,21 +102,25 @@ def plan(context: Context, ls_project_id: int) -> Plan:
     changes, notices, warnings = [], [], []
     storage = our_storage(client, context.settings, ls_project_id)
     changes.append(
-        Change(STORAGE, f"Add a source storage for our audio bucket {context.settings.audio_bucket}.", storage is None)
+        ProjectChange(
+            STORAGE, f"Add a source storage for our audio bucket {context.settings.audio_bucket}.", storage is None
+        )
     )
     backends = client.ml_backends(ls_project_id)
     mine = [b for b in backends if same(b["url"], context.settings.public_url)]
-    changes.append(Change(BACKEND, f"Add the ML backend {context.settings.public_url}.", not mine))
+    changes.append(ProjectChange(BACKEND, f"Add the ML backend {context.settings.public_url}.", not mine))
     if backends and not (mine and backends[0]["id"] == mine[0]["id"]):
         warnings.append(
             f"Another ML backend ({backends[0]['title'] or backends[0]['url']}) is first, and Label Studio always asks "
             "the first: opening a task and Retrieve predictions go to it. The label stream shows our drafts anyway."
         )
     right = connections.working_webhook(client, context.settings, ls_project_id)
-    changes.append(Change(WEBHOOK, f"Add a webhook to {hook_url(context.settings)} with a secret header.", not right))
+    changes.append(
+        ProjectChange(WEBHOOK, f"Add a webhook to {hook_url(context.settings)} with a secret header.", not right)
+    )
     old = there.get("model_version") or "empty"
     changes.append(
-        Change(MODEL_VERSION, f"Set model_version from {old} to {label}.", there.get("model_version") != label)
+        ProjectChange(MODEL_VERSION, f"Set model_version from {old} to {label}.", there.get("model_version") != label)
     )
     if row is None or row.routing is None:
         notices.append(
@@ -127,7 +131,7 @@ def plan(context: Context, ls_project_id: int) -> Plan:
         warnings.append(f"The labelling config: {problem}")
     if there.get("evaluate_predictions_automatically"):
         warnings.append("The project asks for predictions on every page of its task list: that is slow, turn it off.")
-    return Plan(there, tuple(changes), tuple(notices), tuple(warnings))
+    return AttachmentPlan(there, tuple(changes), tuple(notices), tuple(warnings))
 
 
 def attach(context: Context, ls_project_id: int, *, extra_params: Mapping[str, Any] | None = None) -> int:
@@ -192,7 +196,7 @@ def _row(context: Context, there: Mapping[str, Any], *, made: bool) -> int:
     values = {
         "instance_url": context.settings.label_studio_url,
         "ls_project_id": int(there["id"]),
-        "title": amounts.shortened(str(there.get("title") or ""), 500),
+        "title": quantities.shortened(str(there.get("title") or ""), 500),
         "label_config": config,
         "config_sha256": labelconfig.digest(config),
     }

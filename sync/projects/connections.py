@@ -25,7 +25,7 @@ from sync.label_studio.attached_changes import (
     show_label,
     step_of,
 )
-from sync.label_studio.client import LabelStudioClient
+from sync.label_studio.label_studio_client import LabelStudioClient
 from sync.recordings.sources import storage_path
 
 TITLE = "Kaan"  # of the backend and the storage we add

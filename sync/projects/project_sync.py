@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import amounts, db, tables
+from ml_backend import db, quantities, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.labelling import labelconfig
@@ -16,7 +16,7 @@ from ml_backend.tables import projects, tasks
 from sync.drafts import drafts
 from sync.drafts.decoding_choice import problems_of
 from sync.label_studio import missing
-from sync.label_studio.client import LabelStudioClient, client_of
+from sync.label_studio.label_studio_client import LabelStudioClient, client_of
 
 TOGETHER = 50  # rows in one transaction
 
@@ -51,7 +51,7 @@ def sync_project(context: JobContext, project_id: int) -> None:
     if code is None and project.reason_code == CONTEXT_CUT and extra in (None, project.extra_params):
         code, reason = project.reason_code, project.reason  # the model has told it, and nothing has changed since
     changes: dict[str, Any] = {
-        "title": amounts.shortened(str(there.get("title") or ""), 500),
+        "title": quantities.shortened(str(there.get("title") or ""), 500),
         "reason_code": code,
         "reason": reason,
         "checked_at": tables.now(),

@@ -32,7 +32,7 @@ from sync.drafts.decoding_choice import profile_of
 from sync.drafts.model_choice import route_of
 from sync.label_studio import missing
 from sync.label_studio.attached_changes import show_label
-from sync.label_studio.client import client_of
+from sync.label_studio.label_studio_client import client_of
 
 PAGE = 25
 

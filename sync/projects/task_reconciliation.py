@@ -27,7 +27,7 @@ from sync.annotations import annotation_lists
 from sync.annotations.annotation_rows import mark_tasks_gone, time_of
 from sync.drafts import drafts
 from sync.label_studio import missing
-from sync.label_studio.client import LabelStudioClient, client_of
+from sync.label_studio.label_studio_client import LabelStudioClient, client_of
 from sync.recordings.sources import add_recording, source_of
 from sync.tasks.prediction_push import withdraw
 from sync.tasks.task_creation import KEY, external_key, refused_line
@@ -38,7 +38,7 @@ TOGETHER = 20  # tasks in one transaction, each with a recording and a job
 
 
 @dataclass(frozen=True)
-class Seen:
+class ReconciledTasks:
     """What a look at a list of tasks found. `latest` is the last change in it, by Label Studio's clock."""
 
     tasks: int = 0
@@ -62,12 +62,12 @@ def read(
     changed_after: str | None = None,
     priority: int = job_kinds.BULK,
     report: Callable[[float, str], None] = lambda fraction, note: None,
-) -> Seen:
+) -> ReconciledTasks:
     """Tasks of these ids, or those changed after a time, or all; only a look at all of them finds what is gone."""
     client = client_of(context)
     storages = client.storages(project.ls_project_id) if changed_after is None else None
     known = _known(context, project, ids)  # before the list: what is made while we read it is not missing
-    found, seen, chunk = set[int](), Seen(), list[dict[str, Any]]()
+    found, seen, chunk = set[int](), ReconciledTasks(), list[dict[str, Any]]()
     changed, read_at = 0, tables.now()
     for task in client.tasks(project.ls_project_id, ids=ids, changed_after=changed_after, whole=True):
         if storages is None:

@@ -31,7 +31,7 @@ from ml_backend.jobs import enqueueing, failpoints, job_kinds
 from ml_backend.storage.object_store import sha256_of
 from ml_backend.tables import annotations as written
 from ml_backend.tables import recordings, tasks
-from sync.label_studio import client as label_studio
+from sync.label_studio import label_studio_client as label_studio
 from sync.outbound.fetching import outbound_of
 from sync.recordings import layouts, lengths, refetching, removal
 from sync.recordings.originals import need_room

@@ -36,7 +36,7 @@ def of_call(context: Context, recording: sa.Row[Any]) -> float | None:
     return float(rows[0].talk_seconds)
 
 
-def fault(decoded: decoding.Decoded, *, call_s: float | None) -> tuple[str | None, str | None]:
+def fault(decoded: decoding.DecodedAudio, *, call_s: float | None) -> tuple[str | None, str | None]:
     """(code, sentence) of what is missing in decoded audio; (None, None) when nothing is known to be."""
     if decoded.cut and decoded.header_duration_s is not None:
         return "audio-cut", _short(decoded.duration_s, decoded.header_duration_s, "its header says")

@@ -32,7 +32,7 @@ _PROXY = re.compile(r"/(?:tasks|projects)/\d+/(?:resolve|presign)/?\?fileuri=([\
 
 
 @dataclass(frozen=True)
-class Source:
+class RecordingSource:
     """Where a recording comes from: `kind` object, upload or web; `identity` is unique and can be read by a person."""
 
     kind: str
@@ -45,7 +45,7 @@ class Source:
         return bucket, key
 
 
-def source_of(value: Any, settings: Settings, *, storages: Sequence[Mapping[str, Any]] = ()) -> Source:
+def source_of(value: Any, settings: Settings, *, storages: Sequence[Mapping[str, Any]] = ()) -> RecordingSource:
     """The source a data value names. `storages` are the project's in Label Studio.
 
     Raises PermanentError `audio-missing` for no value, `audio-source-refused` for one we do not fetch.
@@ -68,10 +68,10 @@ def source_of(value: Any, settings: Settings, *, storages: Sequence[Mapping[str,
         origins.permitted(value, origins.listed(settings))
     except PermanentError:
         raise _refused("The audio is not in the project's storage, in Label Studio or at a listed address.") from None
-    return Source("web", value)
+    return RecordingSource("web", value)
 
 
-def add_recording(connection: Connection, source: Source, **known: Any) -> tuple[int, bool]:
+def add_recording(connection: Connection, source: RecordingSource, **known: Any) -> tuple[int, bool]:
     """The recording row of a source; gives (id, whether it is new). Does not enqueue anything."""
     bucket, key = source.object if source.kind == "object" else (None, None)
     values = {
@@ -132,8 +132,8 @@ def _proxied(encoded: str) -> str:
         raise _refused("The address of Label Studio's storage proxy is damaged.") from None
 
 
-def _object(value: str, settings: Settings, storages: Sequence[Mapping[str, Any]]) -> Source:
-    source = Source("object", value)
+def _object(value: str, settings: Settings, storages: Sequence[Mapping[str, Any]]) -> RecordingSource:
+    source = RecordingSource("object", value)
     bucket, key = source.object
     try:
         valid_bucket(bucket)
@@ -148,7 +148,7 @@ def _object(value: str, settings: Settings, storages: Sequence[Mapping[str, Any]
     return source
 
 
-def _local_file(path: str, settings: Settings, storages: Sequence[Mapping[str, Any]]) -> Source:
+def _local_file(path: str, settings: Settings, storages: Sequence[Mapping[str, Any]]) -> RecordingSource:
     """A file Label Studio serves from a local-files storage, when it lies in our own directory store."""
     if settings.objects == "s3://":
         raise _refused("The audio is a local file of Label Studio's machine, and our store is S3.")
@@ -167,14 +167,14 @@ def _local_file(path: str, settings: Settings, storages: Sequence[Mapping[str, A
     folders = [str(s.get("path")) for s in storages if s.get("type") == "localfiles"]
     if bucket != settings.audio_bucket and not any(served.is_relative_to(folder) for folder in folders):
         raise _refused("The audio's folder is not a storage of this project.")
-    return Source("object", f"s3://{bucket}/{key}")
+    return RecordingSource("object", f"s3://{bucket}/{key}")
 
 
-def _upload(path: str, settings: Settings) -> Source:
+def _upload(path: str, settings: Settings) -> RecordingSource:
     clean = unquote(urlsplit(path).path)
     if not settings.label_studio_url or ".." in clean.split("/") or "\\" in clean or any(ord(c) < 32 for c in clean):
         raise _refused("The upload's address is not a plain path.")
-    return Source("upload", f"{settings.label_studio_url}{urlsplit(path).path}")
+    return RecordingSource("upload", f"{settings.label_studio_url}{urlsplit(path).path}")
 
 
 def _refused(sentence: str) -> PermanentError:

@@ -54,7 +54,7 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Facts:
+class PieceFacts:
     """What is known of a piece. `name` identifies it for the draw: audio SHA-256, project and start.
 
     `confidence` is 0 where nothing was heard.
@@ -94,7 +94,7 @@ def policy_of(selection: Any, settings: Settings) -> Policy:
     return replace(policy, **{name: value for name, value in stated.items() if value is not None})
 
 
-def choose(policy: Policy, facts: Facts) -> Choice:
+def choose(policy: Policy, facts: PieceFacts) -> Choice:
     """The decision about one piece."""
     overlap = 2 if draw(facts.name, "overlap") < policy.overlap_share else 1
     review = _usefulness(policy, facts)
@@ -139,7 +139,7 @@ def draw(name: str, purpose: str) -> float:
     return int.from_bytes(digest[:7], "big") / 2**56
 
 
-def _usefulness(policy: Policy, facts: Facts) -> float:
+def _usefulness(policy: Policy, facts: PieceFacts) -> float:
     if not facts.confidence:  # nothing was heard: hold music, mostly; it comes after what can be corrected
         return 0.0
     unsure = 1 - min(1.0, facts.confidence / policy.max_confidence) if policy.max_confidence else 0.0

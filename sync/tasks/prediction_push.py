@@ -25,7 +25,7 @@ from ml_backend.tables import predictions, projects, tasks
 from sync.drafts.drafts import bump
 from sync.label_studio import missing
 from sync.label_studio.attached_changes import label_shown, show_label
-from sync.label_studio.client import LabelStudioClient, client_of
+from sync.label_studio.label_studio_client import LabelStudioClient, client_of
 
 _log = log.get("delivery")
 

@@ -22,7 +22,7 @@ from ml_backend.tables import projects, recordings, tasks
 from sync.drafts import drafts
 from sync.drafts.project_choice import destination
 from sync.tasks.choices import policy_of
-from sync.tasks.task_creation import Wish, want_task
+from sync.tasks.task_creation import TaskRequest, request_task
 
 ROUTING = {"synthetic": True}  # of a rating project: only synthetic voice, which no other project takes
 REASON = "rating"
@@ -68,8 +68,8 @@ def _pairs(connection: Connection, project_id: int, after: int) -> Sequence[sa.R
 
 def _want(connection: Connection, context: JobContext, project: sa.Row[Any], recording: sa.Row[Any]) -> None:
     """A task without a draft, ready to be made."""
-    wish = Wish(reason=REASON, probability=1.0, usefulness=_place(project, recording), blind=True)
-    task_id, new = want_task(connection, project, recording, wish=wish)
+    wish = TaskRequest(reason=REASON, probability=1.0, usefulness=_place(project, recording), blind=True)
+    task_id, new = request_task(connection, project, recording, wish=wish)
     if not new:
         return
     task = connection.execute(sa.select(tasks).where(tasks.c.id == task_id)).one()

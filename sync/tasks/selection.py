@@ -26,10 +26,10 @@ from sync.drafts import drafts
 from sync.drafts.decoding_choice import profile_for
 from sync.drafts.model_choice import route_of
 from sync.drafts.project_choice import destination, may_take
-from sync.drafts.recording_pieces import Piece, part, pieces_of
+from sync.drafts.recording_pieces import RecordingPiece, part, pieces_of
 from sync.objects import joins
-from sync.tasks.choices import LEAST_SPEECH_SHARE, Choice, Facts, choose, policy_of
-from sync.tasks.task_creation import WAITS, Wish, want_task
+from sync.tasks.choices import LEAST_SPEECH_SHARE, Choice, PieceFacts, choose, policy_of
+from sync.tasks.task_creation import WAITS, TaskRequest, request_task
 
 LOOK_AGAIN = timedelta(hours=1)  # a waiting call's due time; the schedule is quicker
 FORGOTTEN = timedelta(minutes=15)
@@ -155,7 +155,7 @@ def _wanted(
         if choice.reason is None:
             continue
         full = f"The project has its {policy.max_open} open tasks; this one waits for room."
-        wish = Wish(
+        wish = TaskRequest(
             reason=choice.reason,
             probability=choice.probability,
             usefulness=choice.usefulness,
@@ -163,17 +163,17 @@ def _wanted(
             overlap=choice.overlap,
             waits=None if room > 0 else full,
         )
-        want_task(connection, project, recording, piece=piece, wish=wish)
+        request_task(connection, project, recording, piece=piece, wish=wish)
         room -= 1
     made = connection.execute(sa.select(tasks).where(tasks.c.recording_id == recording.id)).all()
     return made or max(choices, key=lambda choice: choice.code != "no-speech")
 
 
-def facts_of(project: sa.Row[Any], recording: sa.Row[Any], heard: Transcript, piece: Piece) -> Facts:
+def facts_of(project: sa.Row[Any], recording: sa.Row[Any], heard: Transcript, piece: RecordingPiece) -> PieceFacts:
     """What the decision about a piece rests on."""
     parts = (recording.quality or {}).get("parts") or {}
     energy = max((float(leg.get("speech_share") or 0.0) for leg in parts.values()), default=0.0)
-    return Facts(
+    return PieceFacts(
         name=f"{recording.sha256}|{project.id}|{piece.start_s:.3f}",
         quality=float(recording.quality_score or 0.0),
         confidence=float(heard.confidence) if heard.text else 0.0,

@@ -25,13 +25,13 @@ from ml_backend.labelling import labelconfig, rendering
 from ml_backend.tables import predictions, projects, recordings, tasks, transcriptions
 from ml_backend.views.call_views import LONG_SID, SHORT_SID
 from sync.drafts import drafts, ownership, recording_pieces
-from sync.drafts.recording_pieces import Piece, audio_identity, external_key
+from sync.drafts.recording_pieces import RecordingPiece, audio_identity, external_key
 from sync.label_studio import missing
-from sync.label_studio.client import LabelStudioClient, client_of
+from sync.label_studio.label_studio_client import LabelStudioClient, client_of
 from sync.label_studio.streams import DURATION, LANGUAGE, UNSURE_WORDS, USEFULNESS
 from sync.recordings.sources import playable
 
-__all__ = ["KEY", "Wish", "create_tasks", "external_key", "refused_line", "want_task"]
+__all__ = ["KEY", "TaskRequest", "create_tasks", "external_key", "refused_line", "request_task"]
 
 KEY = "kaan_key"  # in the data of every task we make
 WAITS = "project-full"
@@ -43,7 +43,7 @@ TOGETHER = 25  # tasks in one transaction, each with its prediction
 
 
 @dataclass(frozen=True)
-class Wish:
+class TaskRequest:
     """Why a task is wanted, and how. `waits` is the plain reason why it is not made yet."""
 
     reason: str = ""
@@ -54,19 +54,19 @@ class Wish:
     waits: str | None = None
 
 
-def want_task(
+def request_task(
     connection: Connection,
     project: sa.Row[Any],
     recording: sa.Row[Any],
     *,
     blind: bool = False,
     reason: str = "",
-    piece: Piece | None = None,
-    wish: Wish | None = None,
+    piece: RecordingPiece | None = None,
+    wish: TaskRequest | None = None,
 ) -> tuple[int, bool]:
     """A task over a recording, or over one of its pieces, is to appear in a project; gives (id, whether it is new)."""
-    wish = wish or Wish(reason, blind=blind)
-    piece = piece or Piece()
+    wish = wish or TaskRequest(reason, blind=blind)
+    piece = piece or RecordingPiece()
     if (there := _wanted_before(connection, project, recording, piece)) is not None:
         return there, False
     values = {
@@ -88,7 +88,9 @@ def want_task(
     return db.insert_once(connection, tasks, values, key=("external_key",))
 
 
-def _wanted_before(connection: Connection, project: sa.Row[Any], recording: sa.Row[Any], piece: Piece) -> int | None:
+def _wanted_before(
+    connection: Connection, project: sa.Row[Any], recording: sa.Row[Any], piece: RecordingPiece
+) -> int | None:
     same = sa.select(tasks.c.id).where(
         tasks.c.project_id == project.id,
         tasks.c.recording_id == recording.id,

@@ -18,7 +18,8 @@ from unittest import mock
 import httpx
 import sqlalchemy as sa
 
-from ml_backend import cli, tables
+from ml_backend import tables
+from ml_backend.commands import command_line
 from tests.faults.wholes import Whole
 from tests.faults.world import sid, until
 
@@ -130,6 +131,6 @@ def _commands(whole: Whole) -> dict[str, str]:
         said = io.StringIO()
         with mock.patch.dict(os.environ, whole.environment), contextlib.chdir(whole.folder):
             with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-                cli.main(list(command))
+                command_line.main(list(command))
         outputs[f"command {' '.join(command)}"] = said.getvalue()
     return outputs

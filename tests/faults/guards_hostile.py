@@ -16,7 +16,7 @@ def _the_key_has_its_homes() -> None:
 @guard("a-tasks-address-gets-no-key")
 def _a_tasks_address() -> None:
     """What a task names is fetched as a call's recording is."""
-    fetching, exotel = module("sync.outbound.fetching"), module("sync.exotel.client")
+    fetching, exotel = module("sync.outbound.fetching"), module("sync.exotel.exotel_client")
     real = fetching.outbound_of
 
     def outbound_of(context: Any) -> Any:
@@ -70,20 +70,20 @@ def _silent_connections() -> None:
 @guard("one-address-has-its-share")
 def _one_address() -> None:
     """An address may have as many connections as it opens, and none is let go for a newer one."""
-    connections = module("ml_backend.api.connections")
+    connections = module("ml_backend.api.waiting_connections")
     connections.PER_ADDRESS = 10**9
     connections.BufferingWorker._make_room = lambda self, among: False
 
 
 @guard("headers-have-three-seconds")
 def _headers() -> None:
-    module("ml_backend.api.connections").HEAD_S = 3600.0
+    module("ml_backend.api.waiting_connections").HEAD_S = 3600.0
 
 
 @guard("large-bodies-have-their-share")
 def _large_bodies() -> None:
     """As many as there are threads may be read at once, and nobody has threads of their own."""
-    connections = module("ml_backend.api.connections")
+    connections = module("ml_backend.api.waiting_connections")
     connections.LANES = {}
     real = connections.Lane.__init__
 
@@ -97,7 +97,7 @@ def _large_bodies() -> None:
 @guard("answers-wait-in-the-loop")
 def _answers_wait() -> None:
     """A thread sends its answer to the last byte."""
-    stream = module("ml_backend.api.connections").Stream
+    stream = module("ml_backend.api.waiting_connections").Stream
 
     def sendall(self: Any, data: bytes) -> None:
         self.unsent += data
@@ -111,7 +111,7 @@ def _answers_wait() -> None:
 @guard("an-unread-body-ends-its-connection")
 def _unread_body() -> None:
     """After an answer the connection goes on, wherever the body ended."""
-    worker = module("ml_backend.api.connections").BufferingWorker
+    worker = module("ml_backend.api.waiting_connections").BufferingWorker
     worker._keepalive_after = lambda self, conn, keepalive: keepalive
     module("gunicorn.http.parser").Parser.finish_body = lambda self, **options: True
 

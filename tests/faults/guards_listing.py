@@ -10,7 +10,7 @@ from tests.faults.guards import guard, module
 
 @guard("one-reader-of-the-listing")
 def _one_reader() -> None:
-    module("sync.exotel.checkpoints").lease = lambda connection, name, owner: True
+    module("sync.exotel.reader_positions").lease = lambda connection, name, owner: True
 
 
 @guard("listing-is-read")
@@ -22,7 +22,7 @@ def _listing_is_read() -> None:
 @guard("pages-are-checkpointed")
 def _pages_are_checkpointed() -> None:
     """A reading that stopped begins again."""
-    module("sync.exotel.checkpoints").write = lambda connection, name, position, **values: None
+    module("sync.exotel.reader_positions").write = lambda connection, name, position, **values: None
 
 
 @guard("circles-are-noticed")
@@ -67,7 +67,7 @@ def _six_months() -> None:
 @guard("errors-inside-a-200")
 def _errors_inside() -> None:
     """200 is 200."""
-    client = module("sync.exotel.client")
+    client = module("sync.exotel.exotel_client")
     real = client.json.loads
 
     class Json:

@@ -136,7 +136,8 @@ def _spool() -> None:
 @guard("look-before-importing-again")
 def _look_before_importing_again() -> None:
     """Nobody asks whether the tasks are there already."""
-    module("sync.label_studio.client").LabelStudioClient.task_ids_by_key = lambda self, project_id, keys: {}
+    client = module("sync.label_studio.label_studio_client").LabelStudioClient
+    client.task_ids_by_key = lambda self, project_id, keys: {}
 
 
 @guard("nightly-check")

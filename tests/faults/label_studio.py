@@ -1,7 +1,7 @@
 """A small Label Studio for faults: the answers' shapes are those of 1.23.2 (tests/fixtures/label-studio).
 
 It holds what a test wants to count afterwards (tasks, predictions, annotations), takes scripts of failures, and loses
-its webhooks when told to. Only what `sync/label_studio/client.py` calls is here; everything else is proven on the real
+its webhooks when told to. Only the calls of `label_studio_client.py` are here; everything else is proven on the real
 one.
 """
 

@@ -209,6 +209,6 @@ def _refuse_outside(event: str, arguments: tuple[Any, ...]) -> None:
 
 if __name__ == "__main__":
     prepare()
-    from ml_backend.cli import main
+    from ml_backend.commands.command_line import main
 
     sys.exit(main(sys.argv[1:]))

@@ -43,5 +43,7 @@ def swapped(run: Run) -> list[Figure]:
 def _version(context: Context, run: Run, seed: int) -> registry.Version:
     folder = run.folder / f"model-{seed}"
     shutil.copytree(models.cached(seed=seed), folder)
-    manifest.write(folder, name=folder.name, languages=("en",), window=manifest.Window.stock(), trained_on="nothing")
+    manifest.write(
+        folder, name=folder.name, languages=("en",), window=manifest.WindowPolicy.stock(), trained_on="nothing"
+    )
     return registry.register(context, str(folder))

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from minio import Minio
 
-from ml_backend import cli, tables
+from ml_backend import tables
+from ml_backend.commands import command_line
 from ml_backend.jobs import enqueueing, job_kinds, runner
 from tests.faults import canaries, checker
 from tests.faults.launch import At
@@ -115,7 +116,7 @@ def test_f51_after_a_restore_the_listing_fills_the_gap_and_objects_without_rows_
     for name, value in whole.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["backup", str(tmp_path / "copy.tar.gz")]) == 0
+    assert command_line.main(["backup", str(tmp_path / "copy.tar.gz")]) == 0
     whole.report(2, audio=(ROOT / "ml_backend/bundled/calls/mr-new-address.wav").read_bytes())
     whole.run_jobs()
     before = {row.call_sid: row.state for row in whole.rows(tables.calls)}
@@ -129,7 +130,7 @@ def test_f51_after_a_restore_the_listing_fills_the_gap_and_objects_without_rows_
     whole.stop()
     shutil.copytree(folder / "objects", objects)
     shutil.rmtree(folder)
-    assert cli.main(["restore", str(tmp_path / "copy.tar.gz")]) == 0
+    assert command_line.main(["restore", str(tmp_path / "copy.tar.gz")]) == 0
     shutil.copytree(objects, folder / "objects", dirs_exist_ok=True)  # originals lie on other disks
     assert {row.call_sid for row in whole.rows(tables.calls)} < before.keys()
     unheard = whole.call(3, audio=(ROOT / "ml_backend/bundled/calls/hi-refund-sum.wav").read_bytes())["CallSid"]

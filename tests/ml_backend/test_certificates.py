@@ -14,7 +14,7 @@ from ml_backend.jobs import transport
 from ml_backend.settings import Settings
 from ml_backend.storage.s3_store import S3Store
 from sync.commands import doctor
-from sync.label_studio.client import client_of
+from sync.label_studio.label_studio_client import client_of
 from sync.outbound import http, origins
 from sync.outbound.fetching import Outbound, outbound_of
 from tests.servers import tls
@@ -81,7 +81,7 @@ def test_a_server_without_tls_at_an_https_address_is_told(tmp_path, moto_endpoin
 
 def test_recordings_and_exotel_trust_it_too(tmp_path):
     with tls.running(tmp_path, body=b"RIFF----") as server:
-        allowed = origins.Origin("https", "127.0.0.1", server.port, may_be_private=True)
+        allowed = origins.AllowedOrigin("https", "127.0.0.1", server.port, may_be_private=True)
         with pytest.raises(RetryableError) as refused:
             Outbound([allowed]).fetch(f"{server.url}/a.wav", tmp_path / "a.wav", limit_bytes=100)
         assert refused.value.code == "certificate-not-trusted"

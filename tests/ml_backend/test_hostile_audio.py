@@ -71,7 +71,7 @@ def test_sound_whose_sample_rate_changes_in_the_middle_keeps_its_length(tmp_path
     assert found.duration_s == pytest.approx(10, abs=0.4)
 
 
-def _decode(folder: Path, name: str) -> decoding.Decoded:
+def _decode(folder: Path, name: str) -> decoding.DecodedAudio:
     neighbour = sounds.write_wav(folder / "n.wav", sounds.tone(1))
     [path] = bombs.corpus(folder, neighbour, names={name})
     return decoding.decode(path, folder / "out.wav")

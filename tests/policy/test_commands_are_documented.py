@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from ml_backend import cli
+from ml_backend.commands import command_line
 from scripts import reference_pages
 from tests.policy.source import ROOT
 
@@ -21,9 +21,9 @@ def pages():
         yield str(path.relative_to(ROOT)), reference_pages.fill(path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+@pytest.mark.parametrize("name", command_line.COMMANDS)
 def test_the_command_can_be_loaded(name):
-    assert cli.load(name) is not None
+    assert command_line.load(name) is not None
 
 
 def test_every_command_has_help_with_an_example():

@@ -14,7 +14,8 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from ml_backend import cli, db, settings, tables
+from ml_backend import db, settings, tables
+from ml_backend.commands import command_line
 from ml_backend.jobs import job_kinds, processes, schedules
 from tests.policy.source import ROOT
 
@@ -149,7 +150,7 @@ def moved(tmp_path, monkeypatch):
     for name in [*KNOWN, *SECRET_FILES]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["init"]) == 0
+    assert command_line.main(["init"]) == 0
     before = dict(re.findall(r"^([A-Z_]+)=(.+)$", Path(".env").read_text(encoding="utf-8"), re.MULTILINE))
     subprocess.run(["sh", str(ROOT / "deploy/secrets.sh"), str(tmp_path)], check=True, capture_output=True)
     after = dict(re.findall(r"^([A-Z_]+)=(.+)$", Path(".env").read_text(encoding="utf-8"), re.MULTILINE))
@@ -192,7 +193,7 @@ def test_moving_secrets_again_keeps_them_and_moves_what_was_added(moved):
     held = {path.name: path.read_text() for path in (folder / "secrets").iterdir()}
     with (folder / ".env").open("a") as env:
         env.write("LABEL_STUDIO_API_KEY=0123456789abcdef\n")
-    assert cli.main(["init"]) == 0
+    assert command_line.main(["init"]) == 0
     subprocess.run(["sh", str(ROOT / "deploy/secrets.sh"), str(folder)], check=True, capture_output=True)
     now = {path.name: path.read_text() for path in (folder / "secrets").iterdir()}
     assert now == held | {"label_studio_api_key": "0123456789abcdef"}
@@ -266,7 +267,7 @@ def test_the_proxy_reaches_both_servers_and_logs_no_address():
 @pytest.mark.parametrize("service", OURS)
 def test_every_command_exists(service):
     words = OURS[service]["command"]
-    assert words[0] in cli.COMMANDS
+    assert words[0] in command_line.COMMANDS
     if words[0] == "worker":
         assert words[1] in job_kinds.QUEUES
 

@@ -132,4 +132,4 @@ def test_no_sentence_is_cut_inside_a_word():
         for part in ast.walk(node)
         if is_cut(part)
     }
-    assert not cut, f"use amounts.shortened, which ends at a word and says so: {sorted(cut)}"
+    assert not cut, f"use quantities.shortened, which ends at a word and says so: {sorted(cut)}"

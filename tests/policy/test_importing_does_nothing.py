@@ -85,7 +85,7 @@ def test_the_web_application_leaves_heavy_libraries_out(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["ml_backend.cli", "ml_backend.settings", "ml_backend.jobs.enqueueing", "ml_backend.db"]
+    "name", ["ml_backend.commands.command_line", "ml_backend.settings", "ml_backend.jobs.enqueueing", "ml_backend.db"]
 )
 def test_the_kernel_starts_light(name, tmp_path):
     assert not _import([name], tmp_path)["heavy"]

@@ -25,10 +25,10 @@ from ml_backend.jobs.leases import Settled
 from ml_backend.labelling import labelconfig
 from ml_backend.serving import default_model
 from ml_backend.settings import Settings
-from sync.label_studio.client import LabelStudioClient, client_of
+from sync.label_studio.label_studio_client import LabelStudioClient, client_of
 from sync.projects import attachment
-from sync.recordings.sources import Source, add_recording
-from sync.tasks.task_creation import want_task
+from sync.recordings.sources import RecordingSource, add_recording
+from sync.tasks.task_creation import request_task
 from tests.servers import label_studio, moto
 
 CALLS = Path(__file__).resolve().parents[2] / "ml_backend" / "bundled" / "calls"
@@ -74,11 +74,11 @@ class Service:
             key = f"recordings/2026/11/02/{path.name}"
             self.context.store.put_file(bucket, key, path)
             with self.context.db.transaction() as connection:
-                recording_id, _ = add_recording(connection, Source("object", f"s3://{bucket}/{key}"))
+                recording_id, _ = add_recording(connection, RecordingSource("object", f"s3://{bucket}/{key}"))
                 recording = connection.execute(
                     sa.select(tables.recordings).where(tables.recordings.c.id == recording_id)
                 ).one()
-                made.append(want_task(connection, project, recording, **options)[0])
+                made.append(request_task(connection, project, recording, **options)[0])
                 enqueueing.enqueue(
                     connection, job_kinds.INGEST_RECORDING, key=str(recording_id), recording_id=recording_id
                 )

@@ -66,7 +66,7 @@ class People:
             }  # fmt: skip
             connection.execute(sa.insert(tables.transcriptions).values(**said))
             project = self.project(connection)
-            task_id, _ = selection.want_task(connection, project, row, reason="review")
+            task_id, _ = selection.request_task(connection, project, row, reason="review")
             if annotated:
                 self._annotate(connection, project, task_id, sid)
             ledger.recording_moved(connection, row.id)

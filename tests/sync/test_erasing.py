@@ -9,7 +9,7 @@ from ml_backend import tables
 from ml_backend.jobs import enqueueing, job_kinds
 from sync.privacy import erasure as privacy
 from sync.privacy.subjects import subject_of
-from sync.tasks.task_creation import Wish
+from sync.tasks.task_creation import TaskRequest
 from tests.sync.conftest import CALLS as BUNDLED
 from tests.sync.conftest import Service
 
@@ -61,7 +61,7 @@ def test_an_erased_calls_task_drafts_and_annotations_are_gone_in_label_studio_an
 
 def test_a_task_whose_import_was_never_answered_is_erased_too(service: Service) -> None:
     project = service.project()
-    service.bring(project, MINE, wish=Wish("review"))
+    service.bring(project, MINE, wish=TaskRequest("review"))
     service.run_jobs()
     [task] = service.rows(tables.tasks)
     unanswered = {"ls_task_id": None, "data_value": None, "state": "wanted"}  # as a lost answer leaves the row

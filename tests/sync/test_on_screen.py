@@ -14,7 +14,7 @@ import pytest
 
 from ml_backend.asr.transcript import Segment, Transcript
 from ml_backend.labelling import labelconfig, rendering
-from sync.label_studio.client import LabelStudioClient
+from sync.label_studio.label_studio_client import LabelStudioClient
 from tests.servers.label_studio import EMAIL, LabelStudioServer
 from tests.stack.browser import Annotator, annotator, chromium
 

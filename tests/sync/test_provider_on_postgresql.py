@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from ml_backend import db, tables
 from ml_backend.jobs import enqueueing, job_kinds
-from sync.exotel import account, checkpoints, lookups
+from sync.exotel import account, lookups, reader_positions
 from tests.servers import exotel, postgres
 from tests.sync.provider import SPEECH, beside
 
@@ -47,7 +47,7 @@ def test_the_whole_story_on_postgresql(tmp_path: Path, monkeypatch: pytest.Monke
             here.later(hours=1)
             assert lookups.take_up(here.context) == 1
             with here.context.db.transaction() as connection:
-                assert checkpoints.lease(connection, "a", "x@elsewhere:1:a")
-                assert not checkpoints.lease(connection, "a", "x@elsewhere:2:a")
+                assert reader_positions.lease(connection, "a", "x@elsewhere:1:a")
+                assert not reader_positions.lease(connection, "a", "x@elsewhere:2:a")
             assert account.zone_difference(here.context) is None
             here.sound()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from sync.label_studio.streams import TAB
-from sync.tasks.task_creation import Wish
+from sync.tasks.task_creation import TaskRequest
 from tests.servers.label_studio import EMAIL, LabelStudioServer
 from tests.stack.browser import Annotator, annotator, chromium
 from tests.sync.conftest import Service
@@ -32,8 +32,13 @@ def test_as_displayed_opens_the_most_useful_task_although_it_was_imported_last(
     service: Service, person: Annotator
 ) -> None:
     project = service.project("calls")
-    bring(service, project, (CALLS[0], Wish("review", usefulness=0.05)), (CALLS[1], Wish("review", usefulness=0.5)))
-    bring(service, project, (CALLS[2], Wish("review", usefulness=0.73)))
+    bring(
+        service,
+        project,
+        (CALLS[0], TaskRequest("review", usefulness=0.05)),
+        (CALLS[1], TaskRequest("review", usefulness=0.5)),
+    )
+    bring(service, project, (CALLS[2], TaskRequest("review", usefulness=0.73)))
     useful = by_call(service, project)[CALLS[2]]
 
     page = person.page

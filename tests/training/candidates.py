@@ -14,7 +14,7 @@ from ml_backend import tables
 from ml_backend.asr.transcript import Segment, Transcript
 from ml_backend.context import Context
 from ml_backend.models import manifest, registry
-from ml_backend.models.manifest import Window
+from ml_backend.models.manifest import WindowPolicy
 from ml_backend.models.registry import Version
 from tests.training import spoken
 from tests.training.spoken import Line
@@ -57,7 +57,7 @@ def version(context: Context, folder: Path, name: str, **columns: Any) -> Versio
     place = folder / name
     place.mkdir(parents=True)
     (place / "weights.txt").write_text(name)
-    manifest.write(place, name=name, languages=("hi", "mr", "en"), window=Window.stock(), trained_on="nothing")
+    manifest.write(place, name=name, languages=("hi", "mr", "en"), window=WindowPolicy.stock(), trained_on="nothing")
     made = registry.register(context, str(place))
     if columns:
         context.db.update(tables.model_versions, made.id, **columns)

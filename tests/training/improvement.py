@@ -19,7 +19,7 @@ from ml_backend.models import registry
 from tests.training import spoken
 from tests.training.spoken import Line
 from training.demo_model import new_domain
-from training.demo_model.new_domain import Clip
+from training.demo_model.new_domain import DomainClip
 from training.runs import execution
 from training.runs.arguments import Arguments
 from training.scoring import bootstrap, error_counts
@@ -84,13 +84,13 @@ def measured(
     return Improvement(*figures[0], *figures[1], version)
 
 
-def _heard(context: Context, location: str, clips: list[Clip]) -> list[str]:
+def _heard(context: Context, location: str, clips: list[DomainClip]) -> list[str]:
     engine = Transcriber.load(Path(location), settings=context.settings, temperatures=())
     answers = engine.transcribe([Request(c.samples[None], DecodingProfile(language=c.language)) for c in clips])
     return [answer.text if isinstance(answer, Transcript) else "" for answer in answers]
 
 
-def _compared(clips: list[Clip], before: list[str], after: list[str]) -> tuple[float, float, Interval]:
+def _compared(clips: list[DomainClip], before: list[str], after: list[str]) -> tuple[float, float, Interval]:
     rows = []
     for clip, old, new in zip(clips, before, after, strict=True):
         was, now = (
@@ -105,7 +105,7 @@ def _compared(clips: list[Clip], before: list[str], after: list[str]) -> tuple[f
     return float(total[0] / total[2]), float(total[1] / total[2]), change
 
 
-def _lines(clips: Iterable[Clip]) -> Iterable[Line]:
+def _lines(clips: Iterable[DomainClip]) -> Iterable[Line]:
     for clip in clips:
         split = "validation" if "-validation-" in clip.id else "train"
         yield Line(clip.id, clip.samples, clip.text, clip.language, clip.speaker, split)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ml_backend import cli
+from ml_backend.commands import command_line
 from ml_backend.context import Context
 from ml_backend.errors import PermanentError, RetryableError
 from ml_backend.jobs import devices
@@ -108,7 +108,7 @@ def test_kept_weights_can_be_registered_as_they_are_and_the_gate_knows(context, 
     with pytest.raises(PermanentError):
         training_runs.execute(context, run_id)
     monkeypatch.setenv("DATA_DIR", str(context.settings.data_dir))
-    assert cli.main(["models", "register", "--run", str(run_id)]) == 0
+    assert command_line.main(["models", "register", "--run", str(run_id)]) == 0
     version = training_runs.version_of(context, run_id)
     assert version in capsys.readouterr().out
     row = context.db.rows(model_versions.select().where(model_versions.c.version == version))[0]

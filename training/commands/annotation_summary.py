@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
-from ml_backend import amounts
+from ml_backend import quantities
 from ml_backend.commands import printing
 
 SIGNS = {
@@ -26,7 +26,7 @@ def show(body: dict[str, Any]) -> None:
     total = body["annotations"]
     line = f"{total['all']:,} annotations of {total['tasks']:,} tasks by {total['people']} people"
     printing.say(
-        f"{line}, {amounts.duration(total['audio_s'])} of audio; {total['drafted']:,} from a draft, "
+        f"{line}, {quantities.duration(total['audio_s'])} of audio; {total['drafted']:,} from a draft, "
         f"{total['blind']:,} blind, {total['before_attach']:,} from before"
     )
     if not total["all"]:

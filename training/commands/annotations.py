@@ -44,7 +44,7 @@ def list_annotations(
     """
     if edited is not None and edited not in reading.EDITED:
         raise InvalidInput("bad-edited", f"There is no {edited[:40]!r}.", f"Known: {', '.join(reading.EDITED)}.")
-    filters = reading.Filters(
+    filters = reading.AnnotationFilters(
         project=project, task=task, annotator=annotator, language=language, edited=edited, since=_since(days)
     )
     found = reading.find(_open().db, filters, limit=limit)

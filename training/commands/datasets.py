@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 import typer
 
-from ml_backend import amounts, settings
+from ml_backend import quantities, settings
 from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
@@ -47,7 +47,7 @@ def list_(
         parts = [
             f"{counts.get('splits', {}).get(split, {}).get('rows', 0):,}" for split in ("train", "validation", "test")
         ]
-        audio = amounts.duration(3600 * counts.get("hours", 0))
+        audio = quantities.duration(3600 * counts.get("hours", 0))
         lines.append((
             f"{row.name}@{row.version}", f"{counts.get('rows', 0):,}", audio, *parts,
             dataset.state_of(context, row), row.manifest_sha256[:12], f"{row.created_at:%Y-%m-%d %H:%M}",
@@ -82,12 +82,12 @@ def show(
     if row.reason or state == dataset.UNFINISHED:
         printing.say(row.reason or str(dataset.unfinished(context, row)))
     filters = ", ".join(f"{name} {value}" for name, value in (row.filters or {}).items())
-    audio = amounts.duration(3600 * counts.get("hours", 0))
+    audio = quantities.duration(3600 * counts.get("hours", 0))
     printing.say(f"{counts.get('rows', 0):,} rows, {audio} of audio; filters: {filters or 'none'}")
     for title in ("splits", "languages", "scripts", "snr_bands", "accents", "qualities", "sources"):
         for place, (entry, numbers) in enumerate(counts.get(title, {}).items()):
             speakers = f", {numbers['speakers']:,} speakers" if "speakers" in numbers else ""
-            said = f"{entry}: {numbers['rows']:,} rows, {amounts.duration(3600 * numbers['hours'])}{speakers}"
+            said = f"{entry}: {numbers['rows']:,} rows, {quantities.duration(3600 * numbers['hours'])}{speakers}"
             printing.fact(title.replace("_", " ") if not place else "", said)
     for reason, number in counts.get("excluded", {}).items():
         printing.fact("left out", f"{number:,} {reason}", style="")
@@ -128,7 +128,8 @@ def diff(
         was = f"  (was {before})" if before else ""
         span = f"{line['start_s']:.2f}-{line['end_s']:.2f} s"
         typer.echo(
-            f"  {line['what']:<8} {line['id']} {line['split']:<10} {span}  {amounts.shortened(line['text'], 60)}{was}"
+            f"  {line['what']:<8} {line['id']} {line['split']:<10} {span}  "
+            f"{quantities.shortened(line['text'], 60)}{was}"
         )
     if sum(numbers.values()) > len(shown):
         typer.echo(f"  … and {sum(numbers.values()) - len(shown):,} more")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ml_backend import amounts, settings
+from ml_backend import quantities, settings
 from ml_backend.commands import printing
 from ml_backend.context import open_context
 from ml_backend.models import registry
@@ -51,10 +51,10 @@ def _print(found: evaluation.Evaluation) -> None:
     rows = []
     for name, one in scores["rates"].items():
         if one["wer"] and one["cer"]:
-            rows.append((name, _percent(one["wer"][0]), amounts.between(one["wer"]), _percent(one["cer"][0]), ""))
+            rows.append((name, _percent(one["wer"][0]), quantities.between(one["wer"]), _percent(one["cer"][0]), ""))
     for kind, some in scores["slices"].items():
         for name, one in some.items():
-            wrong, between = (_percent(one["wer"][0]), amounts.between(one["wer"])) if one["wer"] else ("-", "")
+            wrong, between = (_percent(one["wer"][0]), quantities.between(one["wer"])) if one["wer"] else ("-", "")
             rows.append((f"{kind}: {name}", wrong, between, "", f"{one['calls']:,}"))
     titles = ("reading or slice", "words wrong", "95 % between", "characters wrong", "calls")
     printing.table(titles, rows, right=titles[1:])

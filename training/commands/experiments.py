@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 import typer
 
-from ml_backend import amounts, settings, tables
+from ml_backend import quantities, settings, tables
 from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput, PermanentError
@@ -149,8 +149,8 @@ def _say(context: Context, name: str, *, as_json: bool) -> None:
         lines.append((title, *cells))
     printing.table(("measure", "champion", "challenger"), lines, right=("champion", "challenger"))
     if outcome.get("interval"):
-        between = amounts.between([outcome["difference"], *outcome["interval"]], sign=True)
-        sure = "too few calls to say how sure" if between == amounts.TOO_FEW else f"surely between {between}"
+        between = quantities.between([outcome["difference"], *outcome["interval"]], sign=True)
+        sure = "too few calls to say how sure" if between == quantities.TOO_FEW else f"surely between {between}"
         printing.say(f"Difference {100 * outcome['difference']:+.1f} points, {sure}.")
 
 

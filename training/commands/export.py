@@ -10,12 +10,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ml_backend import amounts, settings
+from ml_backend import quantities, settings
 from ml_backend.context import Context, open_context
 from ml_backend.jobs import enqueueing, job_kinds, processes
 from ml_backend.tables import datasets
 from training.datasets import dataset, hub, renderings
-from training.datasets.filters import CONSENT, Filters
+from training.datasets.filters import CONSENT, DatasetFilters
 
 
 def export(
@@ -40,7 +40,7 @@ def export(
 
     Example: python -m ml_backend export calls
     """
-    filters = Filters(
+    filters = DatasetFilters(
         min_quality=min_quality, languages=languages, since=since, until=until, consent=consent, projects=projects,
         public=public, public_share=public_share,
     )  # fmt: skip
@@ -66,13 +66,13 @@ def export(
     counts = found.counts
     typer.echo(
         f"{found.name} version {found.version}: {counts['rows']:,} rows, "
-        f"{amounts.duration(3600 * counts['hours'])} of audio"
+        f"{quantities.duration(3600 * counts['hours'])} of audio"
     )
     typer.echo(f"manifest {found.manifest_sha256}")
     for split, entry in counts["splits"].items():
         typer.echo(
             f"  {split:<11}{entry['rows']:>9,} rows  "
-            f"{amounts.duration(3600 * entry['hours']):>9}  {entry['speakers']:,} speakers"
+            f"{quantities.duration(3600 * entry['hours']):>9}  {entry['speakers']:,} speakers"
         )
     for reason, number in counts["excluded"].items():
         typer.echo(f"  left out   {number:>9,}  {reason}")
@@ -90,7 +90,7 @@ def told(row: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _run(context: Context, name: str, filters: Filters, forms: tuple[str, ...], *, quiet: bool) -> int:
+def _run(context: Context, name: str, filters: DatasetFilters, forms: tuple[str, ...], *, quiet: bool) -> int:
     if quiet or not Console(stderr=True).is_terminal:
         return dataset.export(context, name=name, filters=filters, forms=forms)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ml_backend import amounts, settings
+from ml_backend import quantities, settings
 from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.views import training_progress
@@ -55,7 +55,7 @@ def _show(facts: dict[str, Any]) -> None:
     line("new samples", f"{facts['said']} since the last run")
     for language, entry in facts["languages"].items():
         tests = f", {entry['blind']} for testing" if entry["blind"] else ""
-        audio = amounts.duration(3600 * entry["hours"])
+        audio = quantities.duration(3600 * entry["hours"])
         line("", f"{language}: {entry['new']:,} new, {entry['accepted']:,} in all, {audio}{tests}")
     for code, number in facts["excluded"].items():
         line("", f"{number:,} not used: {code}")

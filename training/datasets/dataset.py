@@ -26,7 +26,7 @@ from ml_backend.jobs import devices, enqueueing, failpoints, job_kinds
 from ml_backend.tables import datasets, erasures
 from training.datasets import dataset_card, dataset_manifest, renderings
 from training.datasets import dataset_rows as rows
-from training.datasets.filters import Filters
+from training.datasets.filters import DatasetFilters
 from training.quality import summary
 
 DEFAULT = "calls"
@@ -40,7 +40,7 @@ def export(
     context: Context,
     *,
     name: str = DEFAULT,
-    filters: Filters | None = None,
+    filters: DatasetFilters | None = None,
     forms: tuple[str, ...] = (renderings.PARQUET,),
     report: Report = lambda fraction, note: None,
 ) -> int:
@@ -48,7 +48,7 @@ def export(
 
     Raises PermanentError `dataset-empty` when no sample is left.
     """
-    filters, begun = filters or Filters(), tables.now()
+    filters, begun = filters or DatasetFilters(), tables.now()
     check(name, forms)
     renderings.require(filters)
     with tempfile.TemporaryDirectory(prefix="kaan-dataset-") as folder:
@@ -69,7 +69,7 @@ def check(name: str, forms: tuple[str, ...]) -> None:
 
 def export_dataset(context: JobContext, name: str = DEFAULT, forms: str = renderings.PARQUET, **chosen: Any) -> None:
     """The job: filters as `Filters` names them. Safe to repeat."""
-    filters = Filters.from_json(chosen)
+    filters = DatasetFilters.from_json(chosen)
     try:
         export(context, name=name, filters=filters, forms=tuple(forms.split(",")), report=context.report)
     except devices.Busy as busy:
@@ -234,7 +234,7 @@ def manifest_file(context: Context, row: Any, folder: Path) -> Path:
     return path
 
 
-def _gather(context: Context, filters: Filters, folder: Path, report: Report) -> dataset_manifest.Written:
+def _gather(context: Context, filters: DatasetFilters, folder: Path, report: Report) -> dataset_manifest.Written:
     with dataset_manifest.Writer(folder) as writer, context.db.reading() as connection:
         for number, found in enumerate(rows.lines(connection, filters)):
             if found.kind == rows.LINE:

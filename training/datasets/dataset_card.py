@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import amounts
+from ml_backend import quantities
 from ml_backend.context import Context
 from ml_backend.tables import projects
 from training.datasets import splits
@@ -72,7 +72,7 @@ def _summary(row: Any, counts: dict[str, Any]) -> list[str]:
 
 
 def _long(entry: dict[str, Any]) -> str:
-    return amounts.duration(3600 * entry.get("hours", 0))
+    return quantities.duration(3600 * entry.get("hours", 0))
 
 
 def _filters(filters: dict[str, Any] | None) -> str:

@@ -18,7 +18,7 @@ _MOST_WAITING = 65_536
 _BY = ("language", "script", "accent", "quality", "source", "project")
 
 
-class Counts:
+class DatasetCounts:
     """Addable counts; `to_json` is the row's `counts`."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from typing import IO, Any
 import orjson
 
 from training.datasets import splits
-from training.datasets.dataset_counts import Counts
+from training.datasets.dataset_counts import DatasetCounts
 
 MANIFEST, EXCLUSIONS, CARD = "manifest.jsonl", "exclusions.jsonl", "README.md"
 
@@ -30,7 +30,7 @@ class Written:
     exclusions: Path
     sha256: str
     test_sha256: str
-    counts: Counts
+    counts: DatasetCounts
 
 
 class Writer:
@@ -41,7 +41,7 @@ class Writer:
         self._lines: IO[bytes] = self.path.open("wb")
         self._excluded: IO[bytes] = self._left_out.open("wb")
         self._all, self._test = hashlib.sha256(), hashlib.sha256()
-        self.counts = Counts()
+        self.counts = DatasetCounts()
 
     def __enter__(self) -> Writer:
         return self

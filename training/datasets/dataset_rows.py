@@ -19,7 +19,7 @@ from ml_backend.tables import annotations as written
 from ml_backend.tables import calls, company_numbers, projects, recordings, samples, tasks
 from ml_backend.views.training_progress import BLIND_AUDIT
 from training.datasets import splits, stretches
-from training.datasets.filters import Filters
+from training.datasets.filters import DatasetFilters
 from training.quality import exclusions
 
 MAX_S = 30.0  # what the models hear at once
@@ -29,7 +29,7 @@ _NO_TRAINING = ("review", "service", "none")
 
 
 @dataclass(frozen=True)
-class Found:
+class ManifestLine:
     """`kind` line: `body` belongs to the manifest; excluded: `body` says which sample and `reason` why not."""
 
     kind: str
@@ -37,7 +37,7 @@ class Found:
     reason: str = ""
 
 
-def lines(connection: Connection, filters: Filters) -> Iterator[Found]:
+def lines(connection: Connection, filters: DatasetFilters) -> Iterator[ManifestLine]:
     """Every sample once, in the order of the manifest. One snapshot: use one reading transaction."""
     numbers = frozenset(connection.execute(sa.select(company_numbers.c.pseudonym)).scalars())
     judged = exclusions.read(connection)
@@ -62,7 +62,7 @@ def lines(connection: Connection, filters: Filters) -> Iterator[Found]:
         if not reason and (row.digest == before or other):  # the same audio as two people's would be on two sides
             reason = DUPLICATE
         if reason:
-            yield Found(EXCLUDED, _named(row), reason)
+            yield ManifestLine(EXCLUDED, _named(row), reason)
             continue
         before, owner = row.digest, (row.audio_sha256, facts.parties.group)
         held.append((row, facts, split))
@@ -72,18 +72,18 @@ def lines(connection: Connection, filters: Filters) -> Iterator[Found]:
 
 def _told(
     connection: Connection, held: list[tuple[Any, _Recording, str]], tasks_held: set[tuple[int, int]]
-) -> Iterator[Found]:
+) -> Iterator[ManifestLine]:
     """The lines of one recording; where several tasks say something of one stretch, one of them."""
     again = stretches.surplus(connection, [row for row, *_ in held]) if len(tasks_held) > 1 else ()
     for place, (row, facts, split) in enumerate(held):
         if place in again:
-            yield Found(EXCLUDED, _named(row), DUPLICATE)
+            yield ManifestLine(EXCLUDED, _named(row), DUPLICATE)
         else:
-            yield Found(LINE, _line(row, facts, split))
+            yield ManifestLine(LINE, _line(row, facts, split))
 
 
 def _test_callers(
-    connection: Connection, filters: Filters, numbers: frozenset[str], judged: exclusions.Verdicts
+    connection: Connection, filters: DatasetFilters, numbers: frozenset[str], judged: exclusions.Verdicts
 ) -> set[str]:
     """The callers who have a blind audit sample that this dataset takes."""
     found = set()
@@ -130,7 +130,7 @@ class _Recording:
         return cls(who, splits.side(who.group), day, channel, snr, bool(row.synthetic))
 
 
-def _objection(row: Any, filters: Filters, facts: _Recording) -> str:
+def _objection(row: Any, filters: DatasetFilters, facts: _Recording) -> str:
     """Why this dataset leaves a sample out, as a code; empty when it may go in."""
     if row.state == "excluded":
         return str(row.reason_code or "excluded")
@@ -203,14 +203,14 @@ def _named(row: Any) -> dict[str, Any]:
     }
 
 
-def _rows(connection: Connection, filters: Filters, *, only_blind: bool) -> Iterator[Any]:
+def _rows(connection: Connection, filters: DatasetFilters, *, only_blind: bool) -> Iterator[Any]:
     found = statement(filters)
     if only_blind:
         found = found.where(samples.c.blind.is_(True), samples.c.state == "accepted")
     yield from connection.execute(found, execution_options={"yield_per": _PAGE})
 
 
-def statement(filters: Filters) -> sa.Select[Any]:
+def statement(filters: DatasetFilters) -> sa.Select[Any]:
     """Every sample with all that a line says, in the order of the manifest."""
     sample, audio = samples.c, recordings.c
     found = (

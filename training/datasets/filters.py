@@ -15,7 +15,7 @@ _MAX_CHARS = 200
 
 
 @dataclass(frozen=True)
-class Filters:
+class DatasetFilters:
     """Several values are one text with commas, so that the filters fit a job's arguments as they are."""
 
     min_quality: float = 0.0  # of the recording's quality score
@@ -78,11 +78,11 @@ class Filters:
 
     def to_json(self) -> dict[str, Any]:
         """What differs from the default: the row's `filters`, and a job's arguments."""
-        default = Filters()
+        default = DatasetFilters()
         return {name: value for name, value in asdict(self).items() if value != getattr(default, name)}
 
     @classmethod
-    def from_json(cls, raw: dict[str, Any]) -> Filters:
+    def from_json(cls, raw: dict[str, Any]) -> DatasetFilters:
         """Refuses names it does not know: a misspelt filter would otherwise let everything through."""
         known = {field.name for field in fields(cls)}
         if unknown := [repr(name[:40]) for name in raw if name not in known]:

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend import amounts, packages
+from ml_backend import packages, quantities
 from ml_backend.audio import decoding
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, InvalidInput, PermanentError
@@ -45,7 +45,7 @@ _SCRIPTS = (("Deva", "\u0900", "\u097f"), ("Latn", "A", "z"))
 
 
 @dataclass(frozen=True)
-class Source:
+class SpeechSource:
     """One public source, as the filters name it."""
 
     layout: str
@@ -53,7 +53,7 @@ class Source:
     language: str = ""
 
     @classmethod
-    def of(cls, text: str) -> Source:
+    def of(cls, text: str) -> SpeechSource:
         layout, _, rest = text.partition(":")
         place, _, language = rest.partition(":")
         if layout not in LAYOUTS or not place:
@@ -77,7 +77,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Utterance:
+class PublicUtterance:
     """`name` tells it from all others of its source; `read` gives the bytes of its sound."""
 
     name: str
@@ -87,7 +87,7 @@ class Utterance:
     read: Callable[[], bytes]
 
 
-def lines(context: Context, sources: list[Source], wanted: int) -> Iterator[tuple[dict[str, Any], str]]:
+def lines(context: Context, sources: list[SpeechSource], wanted: int) -> Iterator[tuple[dict[str, Any], str]]:
     """(line, reason why it is left out or nothing) of `wanted` utterances, spread over the sources by hash."""
     chosen = _chosen(sources, wanted)
     with tempfile.TemporaryDirectory(prefix="kaan-public-") as folder:
@@ -98,19 +98,19 @@ def lines(context: Context, sources: list[Source], wanted: int) -> Iterator[tupl
                     yield _line(context, source, utterance, Path(folder))
 
 
-def utterances(source: Source) -> Iterator[Utterance]:
+def utterances(source: SpeechSource) -> Iterator[PublicUtterance]:
     """Everything in the training part of a source. ConfigurationError where a copy is damaged."""
     try:
         yield from _everything(source)
     except (ValueError, OSError, csv.Error) as error:  # not UTF-8, not Parquet, cut short
         raise ConfigurationError(
             "public-source-damaged",
-            f"{source.place[:60]} cannot be read: {amounts.shortened(str(error), 120)}.",
+            f"{source.place[:60]} cannot be read: {quantities.shortened(str(error), 120)}.",
             "Copy it anew.",
         ) from error
 
 
-def _everything(source: Source) -> Iterator[Utterance]:
+def _everything(source: SpeechSource) -> Iterator[PublicUtterance]:
     folder = source.folder
     if folder is None:
         yield from _from_hub(source)
@@ -123,7 +123,7 @@ def _everything(source: Source) -> Iterator[Utterance]:
         yield from _parquet(source, folder)
 
 
-def _fleurs(source: Source, folder: Path) -> Iterator[Utterance]:
+def _fleurs(source: SpeechSource, folder: Path) -> Iterator[PublicUtterance]:
     found = sorted(path for path in folder.rglob("train.tsv") if path.parent.name.startswith(f"{source.language}_"))
     if not source.language or not found:
         raise _nothing(source, "a folder such as hi_in with train.tsv, and a language")
@@ -139,10 +139,12 @@ def _fleurs(source: Source, folder: Path) -> Iterator[Utterance]:
                     continue
                 row += [""] * (7 - len(row))  # a line that was cut has no text, and is left out with that reason
                 path = wavs / (Path(row[1]).name or "unnamed")
-                yield Utterance(path.name, row[2], source.language, f"sentence-{row[0]}-{row[6]}", path.read_bytes)
+                yield PublicUtterance(
+                    path.name, row[2], source.language, f"sentence-{row[0]}-{row[6]}", path.read_bytes
+                )
 
 
-def _festival(source: Source, folder: Path, listed: Path) -> Iterator[Utterance]:
+def _festival(source: SpeechSource, folder: Path, listed: Path) -> Iterator[PublicUtterance]:
     wavs = next((each / "wav" for each in (listed.parent, listed.parent.parent) if (each / "wav").is_dir()), None)
     if wavs is None or not source.language:
         raise _nothing(source, "wav/ beside txt.done.data, and a language")
@@ -150,10 +152,10 @@ def _festival(source: Source, folder: Path, listed: Path) -> Iterator[Utterance]
     for line in listed.read_text(encoding="utf-8").splitlines():
         if match := _FESTIVAL.search(line):
             path = wavs / f"{Path(match[1]).name}.wav"
-            yield Utterance(f"{voice}/{match[1]}", match[2], source.language, voice, path.read_bytes)
+            yield PublicUtterance(f"{voice}/{match[1]}", match[2], source.language, voice, path.read_bytes)
 
 
-def _parquet(source: Source, folder: Path) -> Iterator[Utterance]:
+def _parquet(source: SpeechSource, folder: Path) -> Iterator[PublicUtterance]:
     import pyarrow.parquet as pq
 
     files = sorted(path for path in folder.rglob("*.parquet") if "train" in path.name or path.parent.name == "train")
@@ -169,7 +171,7 @@ def _parquet(source: Source, folder: Path) -> Iterator[Utterance]:
                     place += 1
 
 
-def _from_hub(source: Source) -> Iterator[Utterance]:
+def _from_hub(source: SpeechSource) -> Iterator[PublicUtterance]:
     import datasets
 
     named = {"fleurs": f"{source.language}_in" if source.language else None, "rasa": _NAMES.get(source.language)}
@@ -184,17 +186,17 @@ def _from_hub(source: Source) -> Iterator[Utterance]:
         yield _utterance(source, row, f"train:{place}")
 
 
-def _utterance(source: Source, row: dict[str, Any], place: str) -> Utterance:
+def _utterance(source: SpeechSource, row: dict[str, Any], place: str) -> PublicUtterance:
     sound = row.get("audio")
     sound = sound if isinstance(sound, dict) else {"bytes": sound if isinstance(sound, bytes) else None}
     text = row.get("raw_transcription") or row.get("text") or row.get("transcription") or ""
     name = row.get("filename") or sound.get("path") or place
     language = source.language or _language(row.get("language"))
     speaker = str(row.get("speaker_id") or f"{language}-{row.get('gender', '')}")
-    return Utterance(str(name), str(text), language, speaker, lambda: sound.get("bytes") or b"")
+    return PublicUtterance(str(name), str(text), language, speaker, lambda: sound.get("bytes") or b"")
 
 
-def _line(context: Context, source: Source, one: Utterance, folder: Path) -> tuple[dict[str, Any], str]:
+def _line(context: Context, source: SpeechSource, one: PublicUtterance, folder: Path) -> tuple[dict[str, Any], str]:
     text = strict(one.text)
     named = {"source": source.layout, "name": one.name}
     if not text or not one.language:
@@ -228,15 +230,15 @@ def _normalised(data: bytes, folder: Path) -> bytes:
     return wav(samples.astype("<i2").tobytes())
 
 
-def _chosen(sources: list[Source], wanted: int) -> set[str]:
+def _chosen(sources: list[SpeechSource], wanted: int) -> set[str]:
     return set(heapq.nsmallest(wanted, {_key(source, each) for source in sources for each in utterances(source)}))
 
 
-def _key(source: Source, one: Utterance) -> str:
+def _key(source: SpeechSource, one: PublicUtterance) -> str:
     return hashlib.sha256(f"{splits.SALT}|{source.layout}|{one.language}|{one.name}".encode()).hexdigest()
 
 
-def _of_language(source: Source, path: Path) -> bool:
+def _of_language(source: SpeechSource, path: Path) -> bool:
     """Where folders are named after languages, only the one that was asked for."""
     names = {name.casefold(): code for code, name in _NAMES.items()}
     said = [names[part.casefold()] for part in path.parts if part.casefold() in names]
@@ -254,7 +256,7 @@ def _script(text: str) -> str | None:
     return next(iter(found)) if len(found) == 1 else "Mixed" if found else None
 
 
-def _nothing(source: Source, wants: str) -> ConfigurationError:
+def _nothing(source: SpeechSource, wants: str) -> ConfigurationError:
     return ConfigurationError(
         "public-source-empty", f"{source.place[:60]} has no {source.layout} layout.", f"It needs {wants}."
     )

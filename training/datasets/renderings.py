@@ -17,7 +17,7 @@ from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
 from training.datasets import dataset_manifest, jsonlines, public_speech, splits
 from training.datasets.clip_audio import Clips
-from training.datasets.filters import Filters
+from training.datasets.filters import DatasetFilters
 
 PARQUET, TEXT, JSONL, NEMO = "parquet", "text", "jsonl", "nemo"
 FORMS = {
@@ -96,21 +96,21 @@ def remove(context: Context, folder: str, *, but: tuple[str, ...] = ()) -> int:
     return removed
 
 
-def require(filters: Filters) -> None:
+def require(filters: DatasetFilters) -> None:
     """Refuse public sources that are misspelt, or cannot be read here, before anything is written."""
     for each in filters.public_sources:
-        public_speech.Source.of(each).require()
+        public_speech.SpeechSource.of(each).require()
 
 
 def with_public(
-    context: Context, written: dataset_manifest.Written, filters: Filters, folder: Path
+    context: Context, written: dataset_manifest.Written, filters: DatasetFilters, folder: Path
 ) -> dataset_manifest.Written:
     """`public_share` of the training rows of the result are public; fewer where the sources have no more."""
     ours = written.counts.split_rows(splits.TRAIN)
     wanted = round(ours * filters.public_share / (1 - filters.public_share))
     context.store.ensure_bucket(context.settings.audio_bucket)
     found = list(
-        public_speech.lines(context, [public_speech.Source.of(each) for each in filters.public_sources], wanted)
+        public_speech.lines(context, [public_speech.SpeechSource.of(each) for each in filters.public_sources], wanted)
     )
     added = sorted((line for line, reason in found if not reason), key=dataset_manifest.order)
     target = folder / "mixed"

@@ -11,8 +11,8 @@ import soundfile
 
 from training.demo_model import voices
 from training.demo_model.corpus import tidy
-from training.demo_model.demo_script import AGENT, CALLS, Call
-from training.demo_model.voices import Voice
+from training.demo_model.demo_script import AGENT, CALLS, ScriptedCall
+from training.demo_model.voices import SyntheticVoice
 from training.runs.bases import CALLS_FOLDER
 from training.trainers.asr import telephone
 from training.trainers.asr.features import Array
@@ -48,12 +48,12 @@ def render(folder: Path = CALLS_FOLDER, *, seed: int = 20261122) -> list[dict[st
     return rows
 
 
-def _spoken(call: Call, rng: np.random.Generator) -> tuple[Array, list[SpokenPhrase]]:
+def _spoken(call: ScriptedCall, rng: np.random.Generator) -> tuple[Array, list[SpokenPhrase]]:
     """(samples, channels) at 8 kHz, and when each phrase is heard."""
     pieces: list[tuple[int, int, Array, str]] = []
     at = round(0.5 * voices.RATE_HZ)
     for line in call.lines:
-        voice = Voice(call.voices[line.speaker], call.speed_wpm, 50)
+        voice = SyntheticVoice(call.voices[line.speaker], call.speed_wpm, 50)
         wave = voices.speak(tidy(line.text), voice)
         pieces.append((at, line.speaker, wave, tidy(line.text)))
         at += wave.size + round(line.pause_s * voices.RATE_HZ)
@@ -77,7 +77,7 @@ def _spoken(call: Call, rng: np.random.Generator) -> tuple[Array, list[SpokenPhr
     return np.stack(channels, axis=1), phrases
 
 
-def _row(call: Call, number: int, phrases: list[SpokenPhrase], duration_s: float) -> dict[str, object]:
+def _row(call: ScriptedCall, number: int, phrases: list[SpokenPhrase], duration_s: float) -> dict[str, object]:
     return {
         "file": call.file,
         "call_sid": hashlib.sha256(f"demo {call.file}".encode()).hexdigest()[:32],

@@ -28,7 +28,7 @@ LANGUAGES = ("en", "hi", "mr")
 
 
 @dataclass(frozen=True)
-class Clip:
+class SpokenClip:
     """16 kHz samples (channels, n), what is said, and the language spoken."""
 
     samples: Array
@@ -57,7 +57,7 @@ def score_all(model_folder: Path, calls_folder: Path, *, clips: int = 120) -> It
         yield "demonstration calls", score(engine, demo_clips(calls_folder))
 
 
-def sets(count: int) -> Iterator[tuple[str, list[Clip]]]:
+def sets(count: int) -> Iterator[tuple[str, list[SpokenClip]]]:
     sentences = corpus.held_out_sentences(SEED, 3 * count)
     known, unknown = voices.TRAINING, voices.HELD_OUT
     yield "held-out sentences, direct line", _clips(sentences[:count], known, None)
@@ -70,7 +70,7 @@ def sets(count: int) -> Iterator[tuple[str, list[Clip]]]:
     yield "two phrases run together, pause of 0.1 s", _several(sentences, known, (0.1, 0.1), count // 3, together=2)
 
 
-def score(engine: Transcriber, clips: list[Clip], language: str | None = None) -> Score:
+def score(engine: Transcriber, clips: list[SpokenClip], language: str | None = None) -> Score:
     profile = DecodingProfile(language=language)
     answers = engine.transcribe([Request(clip.samples, profile) for clip in clips])
     heard = [answer if isinstance(answer, Transcript) else None for answer in answers]
@@ -92,13 +92,13 @@ def score(engine: Transcriber, clips: list[Clip], language: str | None = None) -
     )
 
 
-def demo_clips(folder: Path) -> list[Clip]:
+def demo_clips(folder: Path) -> list[SpokenClip]:
     found = []
     with tempfile.TemporaryDirectory() as scratch:
         for row in json.loads((folder / "calls.json").read_text()):
             normal = Path(scratch) / "normal.wav"
             decoding.decode(folder / row["file"], normal)
-            found.append(Clip(decoding.read_wav(normal)[0], row["text"], row["language"]))
+            found.append(SpokenClip(decoding.read_wav(normal)[0], row["text"], row["language"]))
     return found
 
 
@@ -122,9 +122,11 @@ def _rate(pairs: Iterable[tuple[str, str]]) -> float:
 
 def _clips(
     sentences: list[corpus.Sentence], variants: tuple[str, ...], snr_db: tuple[float, float] | None
-) -> list[Clip]:
+) -> list[SpokenClip]:
     rng, line = random.Random(SEED), np.random.default_rng(SEED)
-    return [Clip(_heard(_said([s], variants, rng, 0.0), snr_db, line)[None], s.text, s.language) for s in sentences]
+    return [
+        SpokenClip(_heard(_said([s], variants, rng, 0.0), snr_db, line)[None], s.text, s.language) for s in sentences
+    ]
 
 
 def _new_patterns() -> list[corpus.Sentence]:
@@ -138,14 +140,14 @@ def _several(
     count: int,
     *,
     together: int = 3,
-) -> list[Clip]:
+) -> list[SpokenClip]:
     rng, line = random.Random(SEED), np.random.default_rng(SEED)
     clips = []
     for _ in range(count):
         language = rng.choice(LANGUAGES)
         group = rng.sample([s for s in sentences if s.language == language], together)
         wave = _said(group, variants, rng, rng.uniform(*pause_s))
-        clips.append(Clip(_heard(wave, (10, 30), line)[None], " ".join(s.text for s in group), language))
+        clips.append(SpokenClip(_heard(wave, (10, 30), line)[None], " ".join(s.text for s in group), language))
     return clips
 
 

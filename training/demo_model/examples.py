@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from training.demo_model.shards import Utterance
+from training.demo_model.shards import SynthesisedUtterance
 from training.trainers.asr import augmentation
 from training.trainers.asr.augmentation import LOG10_FLOOR, Strength
 from training.trainers.asr.features import FRAMES_PER_S, MELS, Array
-from training.trainers.asr.targets import Example, Phrase
+from training.trainers.asr.targets import Example, TimedPhrase
 
 NOBODY_SHARE = 0.04
 TIMESTAMPED_SHARE = 0.2
@@ -22,8 +22,8 @@ _RARE = ("music", "hum", "crackle", "babble")
 
 
 @dataclass(frozen=True)
-class Stream:
-    utterances: list[Utterance]
+class ExampleStream:
+    utterances: list[SynthesisedUtterance]
     noises: list[tuple[str, Array]]
     seed: int
     max_s: float
@@ -43,12 +43,12 @@ class Stream:
                 first = self.utterances[number]
                 yield self._window(first, by_language[first.language], rng)
 
-    def _window(self, first: Utterance, others: list[int], rng: np.random.Generator) -> Example:
+    def _window(self, first: SynthesisedUtterance, others: list[int], rng: np.random.Generator) -> Example:
         phrases, line, strength = [first], int(rng.random() < TELEPHONE_SHARE), self.strength
         if rng.random() < self.several_share:
             phrases += [self.utterances[others[n]] for n in rng.integers(0, len(others), int(rng.integers(1, 4)))]
         pieces, limit = [_gap(rng, 0.0, 0.45)], self.max_s * FRAMES_PER_S
-        heard: list[Phrase] = []
+        heard: list[TimedPhrase] = []
         bands = augmentation.moved_bands(1 + rng.uniform(-1, 1) * strength.vocal_tract)
         tempo = 1 + rng.uniform(-1, 1) * strength.tempo
         for phrase in phrases:
@@ -56,7 +56,7 @@ class Stream:
             at = sum(map(len, pieces))
             if heard and at + len(mel) > limit:
                 break
-            heard.append(Phrase(phrase.text, at / FRAMES_PER_S, (at + len(mel)) / FRAMES_PER_S))
+            heard.append(TimedPhrase(phrase.text, at / FRAMES_PER_S, (at + len(mel)) / FRAMES_PER_S))
             pieces += [mel, _gap(rng, 0.05, 0.8)]
         pieces[-1] = pieces[-1][: int(rng.integers(0, 45))]
         whole = augmentation.tilted(np.concatenate(pieces), rng, strength.tilt)

@@ -21,7 +21,7 @@ import numpy as np
 import soundfile
 
 from training.demo_model import corpus, new_domain, voices
-from training.demo_model.voices import Voice
+from training.demo_model.voices import SyntheticVoice
 from training.runs.bases import LEARNING_FOLDER
 from training.trainers.asr import telephone
 from training.trainers.asr.features import Array
@@ -37,12 +37,12 @@ COMPRESSION = 0.98  # libsndfile's scale for Opus: about 11 kbit/s, as mobile ne
 
 
 @dataclass(frozen=True)
-class Spoken:
+class CallPlan:
     """One call to be: who speaks, and what."""
 
     language: str
     new: bool
-    voice: Voice
+    voice: SyntheticVoice
     sentences: tuple[str, ...]
 
 
@@ -79,7 +79,7 @@ def _call_sid(number: int) -> str:
     return next(sid for sid in sids if not re.search(r"\d{10}", sid))
 
 
-def script(seed: int) -> list[Spoken]:
+def script(seed: int) -> list[CallPlan]:
     """Who says what, in the order in which the calls come in: new and usual ones mixed."""
     rng = random.Random(seed)
     said: set[str] = set()
@@ -91,24 +91,24 @@ def script(seed: int) -> list[Spoken]:
     return calls
 
 
-def _of_the_new_domain(count: int, rng: random.Random, said: set[str]) -> Iterator[Spoken]:
+def _of_the_new_domain(count: int, rng: random.Random, said: set[str]) -> Iterator[CallPlan]:
     variants = (*voices.TRAINING, *voices.HELD_OUT)
     speakers = rng.sample([(accent, variant) for accent in new_domain.ACCENTS for variant in variants], count)
     for accent, variant in speakers:
-        yield Spoken("en", True, _voice(accent, variant, rng), _sentences(new_domain.sentences(rng, GOODS), said))
+        yield CallPlan("en", True, _voice(accent, variant, rng), _sentences(new_domain.sentences(rng, GOODS), said))
 
 
-def _usual(language: str, count: int, rng: random.Random, said: set[str], seed: int) -> Iterator[Spoken]:
+def _usual(language: str, count: int, rng: random.Random, said: set[str], seed: int) -> Iterator[CallPlan]:
     drawn = [one.text for one in corpus.held_out_sentences(seed, 2500) if one.language == language]
     rng.shuffle(drawn)
     sentences = iter(drawn)
     for variant in rng.sample(voices.TRAINING, count):
         accent = rng.choice(voices.ACCENTS[language][:3])
-        yield Spoken(language, False, _voice(accent, variant, rng), _sentences(sentences, said))
+        yield CallPlan(language, False, _voice(accent, variant, rng), _sentences(sentences, said))
 
 
-def _voice(accent: str, variant: str, rng: random.Random) -> Voice:
-    return Voice(f"{accent}+{variant}" if variant else accent, rng.randint(135, 185), rng.randint(25, 75))
+def _voice(accent: str, variant: str, rng: random.Random) -> SyntheticVoice:
+    return SyntheticVoice(f"{accent}+{variant}" if variant else accent, rng.randint(135, 185), rng.randint(25, 75))
 
 
 def _sentences(drawn: Iterator[str], said: set[str]) -> tuple[str, ...]:
@@ -121,7 +121,7 @@ def _sentences(drawn: Iterator[str], said: set[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _recorded(call: Spoken, rng: np.random.Generator) -> tuple[Array, list[dict[str, object]]]:
+def _recorded(call: CallPlan, rng: np.random.Generator) -> tuple[Array, list[dict[str, object]]]:
     """(samples at 8 kHz, when each phrase is said)."""
     at, pieces = round(0.5 * voices.RATE_HZ), []
     for text in call.sentences:

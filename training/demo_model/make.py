@@ -5,9 +5,9 @@ from pathlib import Path
 
 from transformers import WhisperTokenizer
 
-from ml_backend.models.manifest import Manifest, Window
+from ml_backend.models.manifest import Manifest, WindowPolicy
 from training.demo_model import corpus, network, shards, tokenizer, voices
-from training.demo_model.examples import Stream
+from training.demo_model.examples import ExampleStream
 from training.demo_model.recipe import Recipe
 from training.runs.bases import MODEL_FOLDER, TWIN_FOLDER
 from training.trainers.asr import artefacts, loop
@@ -17,7 +17,7 @@ from training.trainers.asr.targets import Targets
 NAME = "kaan-tiny"
 LANGUAGES = ("hi", "en", "mr")
 TRAINED_ON = "synthetic speech only (espeak-ng): sentences of an imaginary shop in Hindi, English and Marathi"
-WINDOW = Window(max_s=8.0, pad_to_s=None, margin_s=0.2, max_padding_s=0.6, split_pause_s=0.0)
+WINDOW = WindowPolicy(max_s=8.0, pad_to_s=None, margin_s=0.2, max_padding_s=0.6, split_pause_s=0.0)
 
 
 def make(
@@ -31,7 +31,7 @@ def make(
     return save(recipe, work, model_folder=model_folder, twin_folder=twin_folder, report=report)
 
 
-def speech(recipe: Recipe, work: Path, report: Callable[[str], None]) -> list[shards.Utterance]:
+def speech(recipe: Recipe, work: Path, report: Callable[[str], None]) -> list[shards.SynthesisedUtterance]:
     shards.build(work / "speech", recipe.seed, recipe.sentences, report=report)
     utterances = shards.load(work / "speech")
     report(f"speech: {len(utterances)} utterances, {shards.hours(utterances):.1f} h")
@@ -39,7 +39,12 @@ def speech(recipe: Recipe, work: Path, report: Callable[[str], None]) -> list[sh
 
 
 def train(
-    recipe: Recipe, work: Path, utterances: list[shards.Utterance], *, threads: int, report: Callable[[str], None]
+    recipe: Recipe,
+    work: Path,
+    utterances: list[shards.SynthesisedUtterance],
+    *,
+    threads: int,
+    report: Callable[[str], None],
 ) -> None:
     import torch
 
@@ -49,12 +54,12 @@ def train(
     report(f"model: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {len(pieces)} tokens")
     collator = network.CtcCollator(Targets(pieces), WINDOW, letters)
     noises = shards.noise_bank(recipe.seed)
-    plan = loop.Plan(recipe.steps, recipe.learning_rate, recipe.warm_up_steps, recipe.decay_steps, recipe.seed)
+    plan = loop.TrainingPlan(recipe.steps, recipe.learning_rate, recipe.warm_up_steps, recipe.decay_steps, recipe.seed)
     for phase in recipe.phases:
         # A resumed run must not hear the same windows again.
         newest = loop.newest_checkpoint(work / "training")
         seed = recipe.seed + (loop.steps_of(newest) if newest else 0)
-        stream = Stream(utterances, noises, seed, WINDOW.max_s, phase.strength, phase.several_share)
+        stream = ExampleStream(utterances, noises, seed, WINDOW.max_s, phase.strength, phase.several_share)
         loop.train(
             model,
             LengthBatches(stream, recipe.frames_per_batch, seed=seed),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.demo_model import corpus, voices
-from training.demo_model.voices import Voice
+from training.demo_model.voices import SyntheticVoice
 from training.trainers.asr import telephone
 from training.trainers.asr.features import Array
 
@@ -38,7 +38,7 @@ UNKNOWN = 800  # sentences that the bundled model was not trained on: half for t
 
 
 @dataclass(frozen=True)
-class Clip:
+class DomainClip:
     """One utterance at 16 kHz; clips of one call share a speaker."""
 
     id: str
@@ -49,22 +49,26 @@ class Clip:
     call: str
 
 
-def new_calls(split: str, count: int, *, seed: int) -> Iterator[Clip]:
+def new_calls(split: str, count: int, *, seed: int) -> Iterator[DomainClip]:
     """`count` clips of the new domain; split is train, validation or test."""
     rng, line = random.Random(f"{seed}-{split}"), np.random.default_rng([seed, len(split)])
     for number in range(count):
         if number % CLIPS_PER_CALL == 0:
             accent, variant = rng.choice(ACCENTS), rng.choice(VARIANTS[split])
-            voice = Voice(f"{accent}+{variant}" if variant else accent, rng.randint(135, 185), rng.randint(25, 75))
+            voice = SyntheticVoice(
+                f"{accent}+{variant}" if variant else accent, rng.randint(135, 185), rng.randint(25, 75)
+            )
         text = _sentence(rng, held_out=split == "test")
         wave = voices.speak(text, voice)
         noise = telephone.noise(rng.choice(NOISES), wave.size, line)
         wave = telephone.mixed(wave, noise, line.uniform(*SNR_DB))
         call = f"{split}-{number // CLIPS_PER_CALL}"
-        yield Clip(f"new-{split}-{number}", telephone.narrowband(wave, line), text, "en", f"{split}-{voice.name}", call)
+        yield DomainClip(
+            f"new-{split}-{number}", telephone.narrowband(wave, line), text, "en", f"{split}-{voice.name}", call
+        )
 
 
-def old_calls(split: str, count: int, *, seed: int) -> Iterator[Clip]:
+def old_calls(split: str, count: int, *, seed: int) -> Iterator[DomainClip]:
     """`count` clips of the usual calls, in all three languages. Only those of train may be known to the model."""
     rng, line = random.Random(f"{seed}-old-{split}"), np.random.default_rng([seed, 100 + len(split)])
     if split == "train":
@@ -79,7 +83,7 @@ def old_calls(split: str, count: int, *, seed: int) -> Iterator[Clip]:
         if rng.random() < 0.5:
             wave = telephone.mixed(wave, telephone.noise("line", wave.size, line), line.uniform(10, 30))
         heard = telephone.narrowband(wave, line)
-        yield Clip(
+        yield DomainClip(
             f"old-{split}-{number}",
             heard,
             sentence.text,

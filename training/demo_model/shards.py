@@ -21,7 +21,7 @@ LINES = ("direct", "telephone")
 
 
 @dataclass(frozen=True)
-class Utterance:
+class SynthesisedUtterance:
     text: str
     language: str
     voice: str
@@ -48,13 +48,13 @@ def build(folder: Path, seed: int, count: int, *, workers: int = 2, report: Call
                 report(f"speech: {len(parts) - len(missing) + done} of {len(parts)} shards")
 
 
-def load(folder: Path) -> list[Utterance]:
+def load(folder: Path) -> list[SynthesisedUtterance]:
     found = []
     for index_path in sorted(folder.glob("*.json")):
         mels = [np.load(path, mmap_mode="r") for path in _paths(folder, int(index_path.stem))[0]]
         for row in json.loads(index_path.read_text()):
             cut = slice(row["start"], row["end"])
-            found.append(Utterance(row["text"], row["language"], row["voice"], (mels[0][cut], mels[1][cut])))
+            found.append(SynthesisedUtterance(row["text"], row["language"], row["voice"], (mels[0][cut], mels[1][cut])))
     return found
 
 
@@ -100,5 +100,5 @@ def _paths(folder: Path, number: int) -> tuple[list[Path], Path]:
     return [folder / f"{number:03d}.{line}.npy" for line in LINES], folder / f"{number:03d}.json"
 
 
-def hours(utterances: list[Utterance]) -> float:
+def hours(utterances: list[SynthesisedUtterance]) -> float:
     return sum(u.frames for u in utterances) / FRAMES_PER_S / 3600

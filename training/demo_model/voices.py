@@ -96,7 +96,7 @@ ACCENTS = {
 
 
 @dataclass(frozen=True)
-class Voice:
+class SyntheticVoice:
     """One way to speak: espeak-ng's voice with variant, speed in words per minute, pitch 0..99."""
 
     name: str
@@ -108,18 +108,18 @@ class Voice:
         return self.name.partition("+")[2]
 
 
-def draw(language: str, variants: tuple[str, ...], rng: random.Random) -> Voice:
+def draw(language: str, variants: tuple[str, ...], rng: random.Random) -> SyntheticVoice:
     accents = ACCENTS[language]
     accent = rng.choices(accents, [3] * min(3, len(accents)) + [1] * max(0, len(accents) - 3))[0]
     variant = rng.choice(variants)
-    return Voice(f"{accent}+{variant}" if variant else accent, rng.randint(130, 195), rng.randint(20, 80))
+    return SyntheticVoice(f"{accent}+{variant}" if variant else accent, rng.randint(130, 195), rng.randint(20, 80))
 
 
 RATE_HZ = 16000
 _SILENCE = 1e-3
 
 
-def speak(text: str, voice: Voice) -> Array:
+def speak(text: str, voice: SyntheticVoice) -> Array:
     """float32, peak 0.5, leading and trailing silence cut off."""
     command = [
         "espeak-ng",

@@ -26,7 +26,7 @@ _AGENT = "agent-"
 
 
 @dataclass
-class Seen:
+class TrainingExposure:
     """Recordings by the hash of their audio, calls, and speakers who are no agents."""
 
     audio: set[str] = field(default_factory=set)
@@ -36,13 +36,13 @@ class Seen:
     def has(self, *, audio_sha256: str, call: str, caller: str) -> bool:
         return audio_sha256 in self.audio or call in self.calls or caller in self.speakers
 
-    def __or__(self, other: Seen) -> Seen:
-        return Seen(self.audio | other.audio, self.calls | other.calls, self.speakers | other.speakers)
+    def __or__(self, other: TrainingExposure) -> TrainingExposure:
+        return TrainingExposure(self.audio | other.audio, self.calls | other.calls, self.speakers | other.speakers)
 
 
-def by(context: Context, version: Version) -> Seen:
+def by(context: Context, version: Version) -> TrainingExposure:
     """Everything that `version` has learnt from, as far as lineages tell."""
-    found = Seen()
+    found = TrainingExposure()
     for dataset_id in sorted(set(_datasets(context, version))):
         _add(context, dataset_id, found)
     return found
@@ -61,7 +61,7 @@ def _datasets(context: Context, version: Version) -> Iterator[int]:
             return
 
 
-def _add(context: Context, dataset_id: int, found: Seen) -> None:
+def _add(context: Context, dataset_id: int, found: TrainingExposure) -> None:
     row = context.db.row(datasets, dataset_id)
     if row.state == dataset.SUPERSEDED:
         following = _without_the_erased(context, row)

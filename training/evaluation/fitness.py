@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from training.evaluation.gate_rules import Rules
-from training.evaluation.verdict import Objection
+from training.evaluation.verdict import GateObjection
 
 _QUIET = "quiet"
 
@@ -18,7 +18,7 @@ def objections(
     rules: Rules,
     trained: bool,
     pace: dict[str, Any] | None = None,
-) -> list[Objection]:
+) -> list[GateObjection]:
     """`champion` and `candidate` are scores of evaluations. A version trained here must have a parity record.
 
     `pace` is how both did in turns; without it the speeds of the evaluations are compared.
@@ -31,21 +31,21 @@ def objections(
     ]
 
 
-def _self_check(candidate: dict[str, Any]) -> list[Objection]:
+def _self_check(candidate: dict[str, Any]) -> list[GateObjection]:
     trouble = candidate.get("self_check")
-    return [Objection("self-check", str(trouble))] if trouble else []
+    return [GateObjection("self-check", str(trouble))] if trouble else []
 
 
-def _silence(before: dict[str, Any], now: dict[str, Any]) -> list[Objection]:
+def _silence(before: dict[str, Any], now: dict[str, Any]) -> list[GateObjection]:
     """Quiet clips stay empty whatever the champion does; of the others no more may have words than before."""
     clips = now.get("clips") or []
     quiet = [one["clip"] for one in clips if one["kind"] == _QUIET and one["words"]]
     if quiet:
-        return [Objection("silence", f"It writes words for {', '.join(quiet)}.")]
+        return [GateObjection("silence", f"It writes words for {', '.join(quiet)}.")]
     if now.get("with_words", 0) > before.get("with_words", 0):
         names = ", ".join(one["clip"] for one in clips if one["words"])
         return [
-            Objection(
+            GateObjection(
                 "silence",
                 f"It writes words for {now['with_words']} of {now['of']} clips in which nobody speaks ({names}); "
                 f"the champion for {before.get('with_words', 0)}.",
@@ -54,13 +54,13 @@ def _silence(before: dict[str, Any], now: dict[str, Any]) -> list[Objection]:
     return []
 
 
-def _parity(parity: dict[str, Any] | None, *, trained: bool) -> list[Objection]:
+def _parity(parity: dict[str, Any] | None, *, trained: bool) -> list[GateObjection]:
     if parity is None:
-        return [Objection("parity", "Its served form was never compared with the trained one.")] if trained else []
+        return [GateObjection("parity", "Its served form was never compared with the trained one.")] if trained else []
     if parity.get("passed"):
         return []  # too few words to judge are no objection: the served form itself is scored on the test set
     return [
-        Objection(
+        GateObjection(
             "parity",
             f"Its served form hears {100 * parity.get('difference', 1.0):.1f} % of words otherwise than the trained "
             f"one; {100 * parity.get('bound', 0.0):.1f} % are allowed.",
@@ -68,7 +68,7 @@ def _parity(parity: dict[str, Any] | None, *, trained: bool) -> list[Objection]:
     ]
 
 
-def _speed(champion: dict[str, Any], candidate: dict[str, Any], rules: Rules) -> list[Objection]:
+def _speed(champion: dict[str, Any], candidate: dict[str, Any], rules: Rules) -> list[GateObjection]:
     """Processor time where the processor computes, else time on the wall. Short sets say nothing about speed."""
     before, now = champion.get("speed") or {}, candidate.get("speed") or {}
     if min(before.get("audio_s", 0.0), now.get("audio_s", 0.0)) < rules.speed_audio_s:
@@ -78,7 +78,7 @@ def _speed(champion: dict[str, Any], candidate: dict[str, Any], rules: Rules) ->
     return _pace(now[name] / max(before[name], 1e-6), rules)
 
 
-def _pace(ratio: float, rules: Rules) -> list[Objection]:
+def _pace(ratio: float, rules: Rules) -> list[GateObjection]:
     if ratio <= rules.speed_ratio:
         return []
-    return [Objection("speed", f"It takes {ratio:.1f} times as long; {rules.speed_ratio:.1f} times is allowed.")]
+    return [GateObjection("speed", f"It takes {ratio:.1f} times as long; {rules.speed_ratio:.1f} times is allowed.")]

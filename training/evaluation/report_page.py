@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ml_backend import amounts
+from ml_backend import quantities
 from training.evaluation import report_plot, verdict
 from training.evaluation.verdict import Comparison, Verdict
 
@@ -118,7 +118,7 @@ def _rate(scores: dict[str, Any], name: str, unit: str) -> str:
 def _between(interval: list[float], sign: str = "") -> str:
     """Where it lies; an interval of no width says nothing."""
     if interval[1] == interval[2]:
-        return amounts.TOO_FEW
+        return quantities.TOO_FEW
     return f"{100 * interval[1]:{sign}.1f} to {100 * interval[2]:{sign}.1f}"
 
 
@@ -132,7 +132,7 @@ def _percent(rate: float | None) -> str:
 
 def _cell(text: str) -> str:
     """A text in a table; one that was erased, or empty, says so."""
-    return amounts.shortened(text.replace("|", "/"), _SHOWN) or "(nothing)"
+    return quantities.shortened(text.replace("|", "/"), _SHOWN) or "(nothing)"
 
 
 _LANGUAGES = {"hi": "Hindi", "mr": "Marathi", "en": "English"}

@@ -23,7 +23,7 @@ QUIET, SOUND = "quiet", "sound"
 
 
 @dataclass(frozen=True)
-class Clip:
+class SoundClip:
     """[1, n] samples at 16 kHz. `kind` quiet: nothing may be written, whoever serves now."""
 
     name: str
@@ -31,19 +31,19 @@ class Clip:
     samples: Samples
 
 
-def clips() -> Iterator[Clip]:
+def clips() -> Iterator[SoundClip]:
     """Every clip once."""
     draw = np.random.default_rng(11)
     at = np.arange(8 * RATE_HZ) / RATE_HZ
-    yield Clip("silence", QUIET, np.zeros((1, 5 * RATE_HZ), np.float32))
+    yield SoundClip("silence", QUIET, np.zeros((1, 5 * RATE_HZ), np.float32))
     for level_db in (-60, -45):
-        yield Clip(f"line hiss at {level_db} dB", QUIET, _row(draw.normal(0, 10 ** (level_db / 20), at.size)))
-    yield Clip("mains hum", SOUND, _row(0.05 * np.sin(2 * np.pi * 50 * at) + draw.normal(0, 0.002, at.size)))
+        yield SoundClip(f"line hiss at {level_db} dB", QUIET, _row(draw.normal(0, 10 ** (level_db / 20), at.size)))
+    yield SoundClip("mains hum", SOUND, _row(0.05 * np.sin(2 * np.pi * 50 * at) + draw.normal(0, 0.002, at.size)))
     ringing = (at % 3.0 < 0.4) | ((at % 3.0 >= 0.6) & (at % 3.0 < 1.0))
-    yield Clip("ringing tone", SOUND, _row(0.2 * ringing * np.sin(2 * np.pi * 400 * at)))
-    yield Clip("hold music", SOUND, _row(_melody(at)))
+    yield SoundClip("ringing tone", SOUND, _row(0.2 * ringing * np.sin(2 * np.pi * 400 * at)))
+    yield SoundClip("hold music", SOUND, _row(_melody(at)))
     for name, kind in (("silence", QUIET), ("hold-music", SOUND)):
-        yield Clip(f"recorded {name.replace('-', ' ')}", kind, _recorded(f"{name}.wav"))
+        yield SoundClip(f"recorded {name.replace('-', ' ')}", kind, _recorded(f"{name}.wav"))
 
 
 def _row(wave: npt.NDArray[np.float64]) -> Samples:

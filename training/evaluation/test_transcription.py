@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from ml_backend import amounts
+from ml_backend import quantities
 from ml_backend.asr.engine import Transcriber
 from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile, Transcript
@@ -136,7 +136,7 @@ def on_silence(engine: Transcriber, settings: Settings) -> dict[str, Any]:
     answers = engine.transcribe([Request(clip.samples, profile_of(settings)) for clip in clips])
     told: list[dict[str, Any]] = [
         {"clip": clip.name, "kind": clip.kind, "words": len(one.text.split()) if isinstance(one, Transcript) else 0,
-         "text": amounts.shortened(one.text, 200) if isinstance(one, Transcript) else ""}
+         "text": quantities.shortened(one.text, 200) if isinstance(one, Transcript) else ""}
         for clip, one in zip(clips, answers, strict=True)
     ]  # fmt: skip
     wordy = sum(one["words"] > 0 for one in told)

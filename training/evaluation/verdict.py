@@ -43,7 +43,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Objection:
+class GateObjection:
     """One reason against a candidate whatever its words in all: slice, silence, self-check, parity, speed, empty."""
 
     code: str
@@ -57,7 +57,7 @@ class Verdict:
     outcome: str
     overall: Comparison
     slices: tuple[Comparison, ...]
-    objections: tuple[Objection, ...]
+    objections: tuple[GateObjection, ...]
     missing: dict[str, int]
     rules: Rules
 
@@ -74,7 +74,7 @@ class Verdict:
 
 
 def judge(
-    pairs: Sequence[tuple[Utterance, Utterance]], others: Sequence[Objection] = (), *, rules: Rules | None = None
+    pairs: Sequence[tuple[Utterance, Utterance]], others: Sequence[GateObjection] = (), *, rules: Rules | None = None
 ) -> Verdict:
     """Pairs are the same piece of audio as (champion, candidate) heard it; `others` is what texts do not show."""
     rules = rules or Rules()
@@ -87,7 +87,7 @@ def judge(
     return Verdict(_outcome(overall, objections), overall, tuple(slices), tuple(objections), missing, rules)
 
 
-def _outcome(overall: Comparison, objections: Sequence[Objection]) -> str:
+def _outcome(overall: Comparison, objections: Sequence[GateObjection]) -> str:
     """What stands against serving it at all is said first; a slice can only take back a `better`."""
     if any(one.code not in ("slice", "empty", "runaway") for one in objections):
         return VETOED
@@ -138,17 +138,17 @@ def _vetoes(one: Comparison, rules: Rules) -> bool:
     return one.enough and one.difference is not None and one.difference.low > rules.margin(one.kind, one.name)
 
 
-def _slice_objection(one: Comparison) -> Objection:
+def _slice_objection(one: Comparison) -> GateObjection:
     found = one.difference
     assert found is not None  # noqa: S101
-    return Objection(
+    return GateObjection(
         "slice",
         f"{one.kind} {one.name} gets worse by {100 * found.value:.1f} words in 100 "
         f"(between {100 * found.low:.1f} and {100 * found.high:.1f}).",
     )
 
 
-def _against(pairs: Sequence[tuple[Utterance, Utterance]], rules: Rules) -> list[Objection]:
+def _against(pairs: Sequence[tuple[Utterance, Utterance]], rules: Rules) -> list[GateObjection]:
     """Answers of nothing and answers of far too much, each as a share of utterances."""
     found = []
     for code, what, flag in (
@@ -158,5 +158,5 @@ def _against(pairs: Sequence[tuple[Utterance, Utterance]], rules: Rules) -> list
         sums = bootstrap.by_call((a.call, (float(flag(a)), float(flag(b)), 1.0)) for a, b in pairs)
         share = bootstrap.difference(sums)
         if share is not None and share.low > rules.empty_margin:
-            found.append(Objection(code, f"{100 * share.value:.1f} more utterances in 100 {what}."))
+            found.append(GateObjection(code, f"{100 * share.value:.1f} more utterances in 100 {what}."))
     return found

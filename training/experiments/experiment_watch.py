@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import amounts, db, log, tables
+from ml_backend import db, log, quantities, tables
 from ml_backend.context import Context
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.models import registry, routing
@@ -65,7 +65,7 @@ def look(context: Context, experiment: sa.Row[Any]) -> dict[str, Any]:
         if changed and state == DECIDED and context.settings.auto_promote:
             enqueueing.enqueue(
                 connection, job_kinds.PROMOTE_VERSION, key=f"{experiment.challenger}:{experiment.language}",
-                version=experiment.challenger, who="experiment", why=amounts.shortened(str(reason), 180),
+                version=experiment.challenger, who="experiment", why=quantities.shortened(str(reason), 180),
                 language=experiment.language,
             )  # fmt: skip
     if changed and state != RUNNING:
@@ -109,7 +109,7 @@ def begin(context: Context, values: dict[str, Any]) -> int:
     return row_id
 
 
-def _verdict(experiment: sa.Row[Any], now: sequential.Interval, *, serves: str) -> tuple[str, str]:
+def _verdict(experiment: sa.Row[Any], now: sequential.SequentialInterval, *, serves: str) -> tuple[str, str]:
     if serves != experiment.champion:  # no call goes to either side any more
         return STOPPED, f"{serves} serves now, no longer {experiment.champion}: there is nothing left to compare."
     points, calls = f"{abs(100 * now.difference):.1f} points", f"{now.observations} calls"

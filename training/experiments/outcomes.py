@@ -26,7 +26,7 @@ CHAMPION, CHALLENGER = routing.CHAMPION, routing.CHALLENGER
 
 
 @dataclass
-class Call:
+class CallOutcome:
     """One call on one side: words of its references, edits its drafts needed, seconds of work and of audio."""
 
     key: str
@@ -46,10 +46,10 @@ class Call:
         return min(2.0, self.word_edits / self.words) if self.words else 0.0
 
 
-def of(connection: Connection, experiment: sa.Row[Any]) -> list[Call]:
+def of(connection: Connection, experiment: sa.Row[Any]) -> list[CallOutcome]:
     """Calls in the order in which their first annotation came; in shadow each call is there once for either side."""
     found = {row.id: row for row in _tasks(connection, experiment)}
-    made: dict[tuple[str, str], Call] = {}
+    made: dict[tuple[str, str], CallOutcome] = {}
     mine = [
         review
         for review in reviews(connection)
@@ -58,14 +58,14 @@ def of(connection: Connection, experiment: sa.Row[Any]) -> list[Call]:
     late = _latencies(connection, list(found))
     for review in sorted(mine, key=lambda each: (str(each.created_at), each.id)):
         task = found[int(review.task_id or 0)]
-        call = made.setdefault((str(task.key), str(task.arm)), Call(str(task.key), str(task.arm)))
+        call = made.setdefault((str(task.key), str(task.arm)), CallOutcome(str(task.key), str(task.arm)))
         _add(call, review, review.word_edits or 0)
         call.latencies_s += late.get(task.id, [])
         call.satisfaction = task.satisfaction
         if experiment.kind == routing.SHADOW:
             edits = _shadow_edits(connection, experiment, task, review)
             if edits is not None:
-                other = made.setdefault((call.key, CHALLENGER), Call(call.key, CHALLENGER))
+                other = made.setdefault((call.key, CHALLENGER), CallOutcome(call.key, CHALLENGER))
                 _add(other, review, edits)
     if experiment.kind == routing.SHADOW:
         both = {key for key, arm in made if arm == CHALLENGER}
@@ -73,7 +73,7 @@ def of(connection: Connection, experiment: sa.Row[Any]) -> list[Call]:
     return list(made.values())
 
 
-def summary(found: Sequence[Call]) -> dict[str, Any]:
+def summary(found: Sequence[CallOutcome]) -> dict[str, Any]:
     """The figures of one side. Rates are pooled over all its calls."""
     words, audio_s = sum(call.words for call in found), sum(call.audio_s for call in found)
     drafts, rated = sum(call.drafts for call in found), [c.satisfaction for c in found if c.satisfaction is not None]
@@ -90,15 +90,15 @@ def summary(found: Sequence[Call]) -> dict[str, Any]:
     }
 
 
-def differences(found: Sequence[Call]) -> list[float]:
+def differences(found: Sequence[CallOutcome]) -> list[float]:
     """In shadow: challenger's minus champion's error rate of each call, in order."""
-    by_key: dict[str, dict[str, Call]] = {}
+    by_key: dict[str, dict[str, CallOutcome]] = {}
     for call in found:
         by_key.setdefault(call.key, {})[call.arm] = call
     return [sides[CHALLENGER].rate - sides[CHAMPION].rate for sides in by_key.values() if len(sides) == 2]
 
 
-def _add(call: Call, review: Review, edits: int) -> None:
+def _add(call: CallOutcome, review: Review, edits: int) -> None:
     call.words += review.words
     call.word_edits += edits
     call.drafts += 1

@@ -25,7 +25,7 @@ TIGHTEST = 400
 
 
 @dataclass(frozen=True)
-class Interval:
+class SequentialInterval:
     """The mean difference so far (challenger minus champion), and where the truth lies at any time of looking."""
 
     observations: int
@@ -46,7 +46,7 @@ class Interval:
 
 def between(
     outcomes: Iterable[tuple[bool, float]], *, share: float, alpha: float = 0.05, tightest: int = TIGHTEST
-) -> Interval:
+) -> SequentialInterval:
     """Of two arms: (is on the challenger's side, error rate) of each call in the order they came in."""
     sides = _rests(outcomes)
     alike = math.fsum(rest**2 for _, rest in sides) / max(1, len(sides)) / (share * (1 - share))
@@ -55,17 +55,17 @@ def between(
 
 def interval(
     differences: Sequence[float], *, alpha: float = 0.05, tightest: int = TIGHTEST, least_variance: float = 0.0
-) -> Interval:
+) -> SequentialInterval:
     """Of a sequence of differences in the order they came in. Fewer than two: anything is possible."""
     count = len(differences)
     if count < 2:
-        return Interval(count, differences[0] if count else 0.0, -math.inf, math.inf)
+        return SequentialInterval(count, differences[0] if count else 0.0, -math.inf, math.inf)
     mean = math.fsum(differences) / count
     variance = max(least_variance, math.fsum((each - mean) ** 2 for each in differences) / (count - 1))
     rho2 = _rho2(alpha, tightest)
     spread = count * rho2 + 1
     width = math.sqrt(variance) * math.sqrt(2 * spread / (count**2 * rho2) * math.log(math.sqrt(spread) / alpha))
-    return Interval(count, mean, mean - width, mean + width)
+    return SequentialInterval(count, mean, mean - width, mean + width)
 
 
 def weighted(outcomes: Iterable[tuple[bool, float]], *, share: float) -> list[float]:

@@ -28,7 +28,7 @@ from ml_backend.audio import decoding
 from ml_backend.context import Context
 from ml_backend.tables import recordings, samples
 from training.hotwords.hotword_rows import BOTH, CORRECTION, PROMPT
-from training.scoring.error_counts import Counts, count
+from training.scoring.error_counts import ErrorCounts, count
 from training.text import readings
 
 MOST_S = 300.0  # of audio: a check is done in minutes on a CPU with a large model
@@ -53,7 +53,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class HotwordCheck:
     """`way` is None when the word is refused; `numbers` are kept in its row either way."""
 
     way: str | None
@@ -95,7 +95,7 @@ def judge(
     word: str,
     forms: Sequence[str],
     chosen: Sequence[Place],
-) -> Verdict:
+) -> HotwordCheck:
     """Hear the places with and without, and decide. `base` is what the project decodes with now."""
     base = replace(base, language=language)
     plain = replace(base, corrections=())
@@ -123,19 +123,19 @@ def judge(
     return decide(word, numbers)
 
 
-def decide(word: str, numbers: dict[str, Any]) -> Verdict:
+def decide(word: str, numbers: dict[str, Any]) -> HotwordCheck:
     """The way that saves most where the word is said, of those that cost nothing elsewhere. Pure."""
     ways = numbers["ways"]
     now = ways["now"]
     if not now["here"]["words"]:
-        return Verdict(
+        return HotwordCheck(
             None, numbers, "not-in-recent-calls", f"None of the recent annotated calls has {word!r}: nothing to check."
         )
     if now["elsewhere"]["words"] < LEAST_WORDS:
         reason = (
             f"Only {now['elsewhere']['words']} words of other annotated speech are there; {LEAST_WORDS} are needed."
         )
-        return Verdict(None, numbers, "too-little-audio", reason)
+        return HotwordCheck(None, numbers, "too-little-audio", reason)
     saved = {
         way: now["here"]["word_edits"] - scores["here"]["word_edits"] for way, scores in ways.items() if way != "now"
     }
@@ -143,16 +143,16 @@ def decide(word: str, numbers: dict[str, Any]) -> Verdict:
     safe = [way for way in saved if ways[way]["elsewhere"]["word_edits"] <= limit and saved[way] > 0]
     if safe:
         order = (CORRECTION, PROMPT, BOTH)  # of equals, the one that asks least of the model
-        return Verdict(max(safe, key=lambda way: (saved[way], -order.index(way))), numbers)
+        return HotwordCheck(max(safe, key=lambda way: (saved[way], -order.index(way))), numbers)
     best = max(saved, key=lambda way: saved[way])
     if saved[best] <= 0:
         wrong, of = now["here"]["word_edits"], now["here"]["words"]
         reason = f"Where {word!r} is said, {wrong} of {of} words are wrong now, and no fewer would be with it."
-        return Verdict(None, numbers, "no-gain", reason)
+        return HotwordCheck(None, numbers, "no-gain", reason)
     after, of = ways[best]["elsewhere"]["word_edits"], now["elsewhere"]["words"]
     rates = f"{100 * limit / of:.1f} % and {100 * after / of:.1f} %"
     reason = f"Elsewhere {limit} of {of} words are wrong now, and {after} would be with it ({rates})."
-    return Verdict(None, numbers, "hurts-elsewhere", reason)
+    return HotwordCheck(None, numbers, "hurts-elsewhere", reason)
 
 
 def _within(found: Sequence[Place], seconds: float) -> list[Place]:
@@ -194,9 +194,9 @@ def _heard(
     return [answer if isinstance(answer, Transcript) else silence for answer in answers]
 
 
-def _scored(chosen: Sequence[Place], heard: Sequence[str], language: str) -> tuple[Counts, Counts]:
+def _scored(chosen: Sequence[Place], heard: Sequence[str], language: str) -> tuple[ErrorCounts, ErrorCounts]:
     """Pooled counts (where the word is said, elsewhere)."""
-    here, elsewhere = Counts(), Counts()
+    here, elsewhere = ErrorCounts(), ErrorCounts()
     for place, text in zip(chosen, heard, strict=True):
         found = count(place.text, text, normaliser=readings.INDIC, language=language)
         if place.has_word:
@@ -206,8 +206,8 @@ def _scored(chosen: Sequence[Place], heard: Sequence[str], language: str) -> tup
     return here, elsewhere
 
 
-def _numbers(here: Counts, elsewhere: Counts) -> dict[str, Any]:
-    def one(counts: Counts) -> dict[str, int]:
+def _numbers(here: ErrorCounts, elsewhere: ErrorCounts) -> dict[str, Any]:
+    def one(counts: ErrorCounts) -> dict[str, int]:
         return {"words": counts.words, "word_edits": counts.word_edits.total}
 
     return {"here": one(here), "elsewhere": one(elsewhere)}

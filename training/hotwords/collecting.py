@@ -26,7 +26,7 @@ MOST_FORMS = 8
 
 
 @dataclass(frozen=True)
-class Pair:
+class CorrectedDraft:
     """A draft and the text a person left; the last two tell whether two corrections are from one call, or caller."""
 
     draft: str
@@ -37,7 +37,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Form:
+class ConfusedForm:
     """What stood in drafts where the word was meant: `times` corrected to it, of `said` times it stood there at all."""
 
     form: str
@@ -59,7 +59,7 @@ class Candidate:
     seen: int
     missed: int
     written: int
-    forms: tuple[Form, ...]
+    forms: tuple[ConfusedForm, ...]
 
 
 @dataclass
@@ -72,7 +72,7 @@ class _Seen:
     forms: dict[str, int] = field(default_factory=dict)
 
 
-def collect(pairs: Callable[[], Iterable[Pair]]) -> list[Candidate]:
+def collect(pairs: Callable[[], Iterable[CorrectedDraft]]) -> list[Candidate]:
     """Candidates, the most frequent first. `pairs` is read twice: once for words, once for what was heard for them."""
     seen: dict[tuple[str, str], _Seen] = defaultdict(_Seen)
     for pair in pairs():
@@ -94,7 +94,7 @@ def collect(pairs: Callable[[], Iterable[Pair]]) -> list[Candidate]:
     return sorted(made, key=lambda one: (-one.seen, one.language, one.word))
 
 
-def _look(pair: Pair, seen: dict[tuple[str, str], _Seen]) -> None:
+def _look(pair: CorrectedDraft, seen: dict[tuple[str, str], _Seen]) -> None:
     heard, meant = _words(pair.draft), _words(pair.text)
     for block in blocks([key for key, _ in heard], [key for key, _ in meant]):
         if block.same:
@@ -132,7 +132,7 @@ def _is_candidate(key: str, found: _Seen) -> bool:
     return often and letters >= LEAST_LETTERS and found.missed >= LEAST_MISSED * (found.missed + found.right)
 
 
-def _said(pairs: Iterable[Pair], wanted: set[tuple[str, str]]) -> Counter[tuple[str, str]]:
+def _said(pairs: Iterable[CorrectedDraft], wanted: set[tuple[str, str]]) -> Counter[tuple[str, str]]:
     """How often each wanted form stood in a draft."""
     said: Counter[tuple[str, str]] = Counter()
     sizes = sorted({form.count(" ") + 1 for _, form in wanted})
@@ -146,8 +146,8 @@ def _said(pairs: Iterable[Pair], wanted: set[tuple[str, str]]) -> Counter[tuple[
     return said
 
 
-def _forms(found: _Seen, language: str, said: Counter[tuple[str, str]]) -> tuple[Form, ...]:
-    made = [Form(form, times, max(times, said[language, form])) for form, times in found.forms.items()]
+def _forms(found: _Seen, language: str, said: Counter[tuple[str, str]]) -> tuple[ConfusedForm, ...]:
+    made = [ConfusedForm(form, times, max(times, said[language, form])) for form, times in found.forms.items()]
     return tuple(sorted(made, key=lambda one: (-one.times, one.form))[:MOST_FORMS])
 
 

@@ -13,13 +13,13 @@ from ml_backend.tables import annotations as made
 from ml_backend.tables import calls, company_numbers, hotwords, projects, recordings, tasks
 from training.datasets import splits
 from training.hotwords import hotword_rows
-from training.hotwords.collecting import Pair
+from training.hotwords.collecting import CorrectedDraft
 
 AT_ONCE = 500
 MOST_ANNOTATIONS = 20_000  # the newest; words that nobody corrected since then are no news
 
 
-def pairs(context: Context, project_id: int) -> Iterator[Pair]:
+def pairs(context: Context, project_id: int) -> Iterator[CorrectedDraft]:
     """What people made of drafts: the newest state of each annotation that is there and was not skipped."""
     wanted = (
         sa.select(made.c.id, made.c.draft, made.c.text, made.c.language, tasks.c.recording_id)
@@ -41,7 +41,7 @@ def pairs(context: Context, project_id: int) -> Iterator[Pair]:
             draft = row.draft if isinstance(row.draft, dict) else {}
             language = draft.get("language") or row.language
             if draft.get("text") and language and row.text.strip():
-                yield Pair(draft["text"], row.text, str(language), row.recording_id, _caller(row, ours))
+                yield CorrectedDraft(draft["text"], row.text, str(language), row.recording_id, _caller(row, ours))
         if len(rows) < AT_ONCE:
             return
         before, left = rows[-1].id, left - len(rows)

@@ -18,7 +18,7 @@ from ml_backend.asr.corrections import fold
 from ml_backend.errors import InvalidInput
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.tables import hotwords, projects
-from training.hotwords.collecting import Candidate, Form
+from training.hotwords.collecting import Candidate, ConfusedForm
 from training.text.writing import strict
 
 SUGGESTED, CHECKING, APPROVED, REFUSED, REMOVED = "suggested", "checking", "approved", "refused", "removed"
@@ -52,7 +52,7 @@ def suggest(connection: Connection, project_id: int, candidates: Sequence[Candid
 
 def sure_forms(heard: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     """What may be corrected unasked."""
-    return tuple(one["form"] for one in heard if Form(one["form"], one["times"], one["said"]).sure)
+    return tuple(one["form"] for one in heard if ConfusedForm(one["form"], one["times"], one["said"]).sure)
 
 
 def find(connection: Connection, name: str, *, project_id: int | None, language: str | None) -> sa.Row[Any]:

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import amounts, tables
+from ml_backend import quantities, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import InvalidInput, PermanentError
 from ml_backend.jobs import devices, failpoints, job_kinds
@@ -121,7 +121,7 @@ def rollback(
         raise InvalidInput("same-version", f"{target.version} is the champion already.", "Name another version.")
     _present(context, target)
     with context.db.transaction() as connection:
-        mark = {"rolled_back_at": tables.now(), "reason_code": "rolled-back", "reason": amounts.shortened(why, 400)}
+        mark = {"rolled_back_at": tables.now(), "reason_code": "rolled-back", "reason": quantities.shortened(why, 400)}
         connection.execute(sa.update(model_versions).where(model_versions.c.id == current.id).values(**mark))
         registry.move(
             connection, target, expected_revision=current.revision, who=who, why=f"Rolled back: {why}",

@@ -13,10 +13,10 @@ from typing import Any
 import krippendorff
 
 from training.quality.figures import TOO_FEW, rate, share
-from training.quality.reviews import Pair, Review
+from training.quality.reviews import AgreementPair, Review
 
 
-def measure(pairs: Sequence[Pair]) -> dict[str, Any]:
+def measure(pairs: Sequence[AgreementPair]) -> dict[str, Any]:
     """Word and character error rate between people, and the share of equal choices per control."""
     answered = [each for each in pairs if each.first.answered and each.second.answered]
     equal: dict[str, list[bool]] = defaultdict(list)
@@ -32,7 +32,7 @@ def measure(pairs: Sequence[Pair]) -> dict[str, Any]:
     }
 
 
-def by_start(pairs: Sequence[Pair]) -> dict[str, Any]:
+def by_start(pairs: Sequence[AgreementPair]) -> dict[str, Any]:
     """All pairs; those on blind tasks; those where both began from a draft."""
     return {
         "all": measure(pairs),
@@ -41,7 +41,7 @@ def by_start(pairs: Sequence[Pair]) -> dict[str, Any]:
     }
 
 
-def of_person(pairs: Sequence[Pair], annotator: int | None) -> list[Pair]:
+def of_person(pairs: Sequence[AgreementPair], annotator: int | None) -> list[AgreementPair]:
     """The pairs one person is part of."""
     return [each for each in pairs if annotator in (each.first.annotator, each.second.annotator)]
 

@@ -86,7 +86,7 @@ def batch_of(texts: Sequence[str]) -> Batch:
     return Batch(len(lengths), found[first], owners[first])
 
 
-class Familiar:
+class FamiliarPhrases:
     """How many texts each triple of words is in, in 8 MB however many there are (two triples may share a counter)."""
 
     def __init__(self, given: Iterable[Batch]) -> None:
@@ -107,7 +107,7 @@ class Familiar:
 
 
 @dataclass(slots=True)
-class Heard:
+class RecordingFingerprint:
     """What was written down of one recording, as the smallest hashes of its rare triples."""
 
     recording_id: int
@@ -124,7 +124,9 @@ class Heard:
         return -1.0 if self.duration_s is None else self.duration_s, self.recording_id
 
 
-def add_parts(calls: Sequence[Heard], batch: Batch, call_of: npt.NDArray[np.intp], familiar: Familiar) -> None:
+def add_parts(
+    calls: Sequence[RecordingFingerprint], batch: Batch, call_of: npt.NDArray[np.intp], familiar: FamiliarPhrases
+) -> None:
     """The rare triples of parts of calls; `call_of` says which call each text of the batch is a part of."""
     rare = familiar.rare(batch.hashes)
     found, owners = batch.hashes[rare], call_of[batch.owners[rare]]
@@ -151,8 +153,8 @@ def _code(word: str) -> int:
 class Twin:
     """Two recordings of one call, the smaller id first. `similarity` is of their texts."""
 
-    one: Heard
-    other: Heard
+    one: RecordingFingerprint
+    other: RecordingFingerprint
     kind: str
     similarity: float
 
@@ -178,7 +180,7 @@ class Twins:
         for twin in self.found:
             one, other = (_root(group, number) for number in twin.pair)
             group[max(one, other)] = min(one, other)
-        members: dict[int, dict[int, Heard]] = defaultdict(dict)
+        members: dict[int, dict[int, RecordingFingerprint]] = defaultdict(dict)
         for twin in self.found:
             for call in (twin.one, twin.other):
                 members[_root(group, call.recording_id)][call.recording_id] = call
@@ -199,11 +201,11 @@ class Twins:
         }
 
 
-def heard(connection: Connection, project_id: int | None = None) -> Iterator[Heard]:
+def heard(connection: Connection, project_id: int | None = None) -> Iterator[RecordingFingerprint]:
     """Every recording with accepted samples that can still be heard, the shortest first. Reads the texts twice."""
     spoken = _spoken(project_id)
     texts = connection.execute(spoken.with_only_columns(samples.c.text), execution_options=_STREAM)
-    familiar = Familiar(batches(texts.scalars()))
+    familiar = FamiliarPhrases(batches(texts.scalars()))
     length = sa.func.coalesce(recordings.c.duration_s, -1.0)
     numbers = spoken.with_only_columns(recordings.c.id).group_by(recordings.c.id).order_by(length, recordings.c.id)
     waiting = array("q", connection.execute(numbers, execution_options=_STREAM).scalars())
@@ -211,10 +213,10 @@ def heard(connection: Connection, project_id: int | None = None) -> Iterator[Hea
         yield from _page(connection, project_id, waiting[start : start + _PAGE], familiar)
 
 
-def find(calls: Iterable[Heard]) -> Twins:
+def find(calls: Iterable[RecordingFingerprint]) -> Twins:
     """Twins among recordings, each pair once. The calls must come in the order of `Heard.place`."""
     every, found = 0, []
-    near: list[Heard] = []  # earlier ones that are as long as those that come
+    near: list[RecordingFingerprint] = []  # earlier ones that are as long as those that come
     rest = iter(calls)
     while some := list(islice(rest, BLOCK)):
         every += len(some)
@@ -224,7 +226,7 @@ def find(calls: Iterable[Heard]) -> Twins:
     return Twins(every, sorted(found, key=lambda twin: twin.pair))
 
 
-def _first(call: Heard) -> tuple[bool, str, str, int]:
+def _first(call: RecordingFingerprint) -> tuple[bool, str, str, int]:
     return not call.blind, call.audio_sha256 or "", call.identity, call.recording_id
 
 
@@ -240,8 +242,8 @@ def _spoken(project_id: int | None) -> sa.Select[Any]:
 
 
 def _page(
-    connection: Connection, project_id: int | None, numbers: Sequence[int], familiar: Familiar
-) -> Iterator[Heard]:
+    connection: Connection, project_id: int | None, numbers: Sequence[int], familiar: FamiliarPhrases
+) -> Iterator[RecordingFingerprint]:
     """These recordings, in this order. Asked for by numbers alone: told of the state too, SQLite reads all samples."""
     sample, audio = samples.c, recordings.c
     statement = (
@@ -250,7 +252,7 @@ def _page(
         .join(recordings, audio.id == sample.recording_id)
         .where(sample.recording_id.in_(numbers))
     )
-    found: dict[int, Heard] = {}
+    found: dict[int, RecordingFingerprint] = {}
     texts: list[str] = []
     call_of: list[int] = []
     places: dict[int, int] = {}
@@ -259,7 +261,9 @@ def _page(
             continue
         call = found.get(row.recording_id)
         if call is None:
-            call = found[row.recording_id] = Heard(row.recording_id, row.sha256, row.duration_s, row.source_identity)
+            call = found[row.recording_id] = RecordingFingerprint(
+                row.recording_id, row.sha256, row.duration_s, row.source_identity
+            )
         call.blind = call.blind or bool(row.blind)
         texts.append(row.text)
         call_of.append(places.setdefault(row.recording_id, len(places)))
@@ -267,9 +271,9 @@ def _page(
     yield from (found[number] for number in numbers if number in found)
 
 
-def _same_audio(near: list[Heard], some: list[Heard]) -> Iterator[Twin]:
+def _same_audio(near: list[RecordingFingerprint], some: list[RecordingFingerprint]) -> Iterator[Twin]:
     """The same bytes are of the same length."""
-    first: dict[str, Heard] = {}
+    first: dict[str, RecordingFingerprint] = {}
     for number, call in enumerate((*near, *some)):
         if call.audio_sha256:
             one = first.setdefault(call.audio_sha256, call)
@@ -277,7 +281,7 @@ def _same_audio(near: list[Heard], some: list[Heard]) -> Iterator[Twin]:
                 yield _twin(one, call, SAME_AUDIO, 1.0)
 
 
-def _same_call(near: list[Heard], some: list[Heard]) -> Iterator[Twin]:
+def _same_call(near: list[RecordingFingerprint], some: list[RecordingFingerprint]) -> Iterator[Twin]:
     """Neighbours in length are compared; all others cannot be twins."""
     some = [call for call in some if call.duration_s is not None and call.rare >= LEAST_TRIPLES]
     near = [call for call in near if call.duration_s is not None and call.rare >= LEAST_TRIPLES]
@@ -290,7 +294,9 @@ def _same_call(near: list[Heard], some: list[Heard]) -> Iterator[Twin]:
     yield from _alike(some, rows, some, rows)
 
 
-def _alike(earlier: list[Heard], table: Minima, later: list[Heard], rows: Minima) -> Iterator[Twin]:
+def _alike(
+    earlier: list[RecordingFingerprint], table: Minima, later: list[RecordingFingerprint], rows: Minima
+) -> Iterator[Twin]:
     """Each of the later ones with those before it that are as long."""
     ends = np.array([call.place[0] for call in earlier]) + SAME_LENGTH_S
     for number, (call, row) in enumerate(zip(later, rows, strict=True)):
@@ -303,11 +309,11 @@ def _alike(earlier: list[Heard], table: Minima, later: list[Heard], rows: Minima
                     yield _twin(one, call, SAME_CALL, round(float(alike[offset]), 3))
 
 
-def _table(calls: list[Heard]) -> Minima:
+def _table(calls: list[RecordingFingerprint]) -> Minima:
     return np.stack([call.minima for call in calls])
 
 
-def _twin(one: Heard, other: Heard, kind: str, similarity: float) -> Twin:
+def _twin(one: RecordingFingerprint, other: RecordingFingerprint, kind: str, similarity: float) -> Twin:
     first, second = sorted((one, other), key=lambda call: call.recording_id)
     return Twin(first, second, kind, similarity)
 

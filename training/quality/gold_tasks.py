@@ -20,7 +20,7 @@ from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.tables import projects, tasks
 from training.quality.figures import LEAST_WORDS, rate, share
 from training.quality.reviews import Review
-from training.scoring.error_counts import Counts, count
+from training.scoring.error_counts import ErrorCounts, count
 from training.text import readings
 
 LEAST = 5  # answers before a share of right ones is given
@@ -32,7 +32,7 @@ def answers(reviews: Sequence[Review]) -> list[Review]:
     return [each for each in reviews if each.gold is not None and each.answered and not each.ground_truth]
 
 
-def errors(review: Review) -> Counts:
+def errors(review: Review) -> ErrorCounts:
     """Edits between the known answer and theirs, in words without case and punctuation."""
     return count(review.gold or "", review.text or "", normaliser=readings.INDIC, language=review.language)
 
@@ -40,7 +40,7 @@ def errors(review: Review) -> Counts:
 def measure(reviews: Sequence[Review], *, least_words: int = LEAST_WORDS) -> dict[str, Any]:
     """Errors per word against the known answers, and the share of answers that are right but for a word in ten."""
     found = [errors(each) for each in answers(reviews)]
-    total = sum(found, Counts())
+    total = sum(found, ErrorCounts())
     return {
         "tasks": len({each.task_id for each in answers(reviews)}),
         "answers": len(found),
@@ -126,5 +126,5 @@ def task_of(connection: Connection, ls_task_id: int, ls_project_id: int | None =
     )
 
 
-def _right(counts: Counts) -> bool:
+def _right(counts: ErrorCounts) -> bool:
     return counts.word_edits.total <= RIGHT * counts.words

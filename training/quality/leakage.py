@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection
 from ml_backend.calls.pseudonyms import is_masked
 from ml_backend.tables import calls, company_numbers, recordings
 from training.quality import duplicates
-from training.quality.duplicates import Familiar, Heard
+from training.quality.duplicates import FamiliarPhrases, RecordingFingerprint
 
 Line = Mapping[str, Any]
 
@@ -27,7 +27,7 @@ KINDS = ("audio", "call", "caller", "speaker", "twin")
 
 
 @dataclass(frozen=True)
-class Origin:
+class AudioOrigin:
     """Where an audio comes from. `people` are pseudonyms of those on the line who are not the company."""
 
     recording_id: int
@@ -45,7 +45,7 @@ class Leak:
     recordings: tuple[int, ...]
 
 
-def origins(connection: Connection) -> dict[str, Origin]:
+def origins(connection: Connection) -> dict[str, AudioOrigin]:
     """By SHA-256 of the audio."""
     ours = set(connection.execute(sa.select(company_numbers.c.pseudonym)).scalars())
     audio, call = recordings.c, calls.c
@@ -59,15 +59,15 @@ def origins(connection: Connection) -> dict[str, Origin]:
         .order_by(audio.id.desc())
     )  # fmt: skip
     rows = connection.execute(statement, execution_options={"yield_per": 2000})
-    return {row.sha256: Origin(row.id, row.call_id, _people(row, ours), row.duration_s) for row in rows}
+    return {row.sha256: AudioOrigin(row.id, row.call_id, _people(row, ours), row.duration_s) for row in rows}
 
 
-def find(read: Callable[[], Iterable[Line]], known: Mapping[str, Origin]) -> list[Leak]:
+def find(read: Callable[[], Iterable[Line]], known: Mapping[str, AudioOrigin]) -> list[Leak]:
     """Every leak, the worst kind first. `read` gives lines with `audio_sha256`, `split`, `text`, twice."""
-    familiar = Familiar(duplicates.batches(_text(line) for line in read()))
+    familiar = FamiliarPhrases(duplicates.batches(_text(line) for line in read()))
     sides: dict[tuple[str, str], set[str]] = defaultdict(set)
     shown: dict[tuple[str, str], set[int]] = defaultdict(set)
-    said: dict[tuple[str, str], Heard] = {}
+    said: dict[tuple[str, str], RecordingFingerprint] = {}
     for line in read():
         sha, split = str(line["audio_sha256"]), str(line["split"])
         origin = known.get(sha)
@@ -82,7 +82,7 @@ def find(read: Callable[[], Iterable[Line]], known: Mapping[str, Origin]) -> lis
             if origin is not None and len(shown[name]) < 20:
                 shown[name].add(origin.recording_id)
         if origin is not None:
-            call = said.setdefault((sha, split), Heard(origin.recording_id, sha, origin.duration_s))
+            call = said.setdefault((sha, split), RecordingFingerprint(origin.recording_id, sha, origin.duration_s))
             duplicates.add_parts([call], duplicates.batch_of([_text(line)]), _ALONE, familiar)
     found = [
         Leak(name[0], tuple(sorted(where)), tuple(sorted(shown[name])))
@@ -106,7 +106,7 @@ def _text(line: Line) -> str:
     return str(line.get("text") or "")
 
 
-def _twins(said: Mapping[tuple[str, str], Heard]) -> list[Leak]:
+def _twins(said: Mapping[tuple[str, str], RecordingFingerprint]) -> list[Leak]:
     side = defaultdict(set)
     for (_, split), call in said.items():
         side[call.recording_id].add(split)

@@ -70,7 +70,7 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class AgreementPair:
     """Two people on one task: how far they agree. `choices`: per control, whether they chose the same."""
 
     task_id: int
@@ -120,7 +120,7 @@ def reviews(connection: Connection, scope: Scope | None = None) -> list[Review]:
     return [_review(row) for row in connection.execute(statement)]
 
 
-def pairs(connection: Connection, found: Sequence[Review]) -> list[Pair]:
+def pairs(connection: Connection, found: Sequence[Review]) -> list[AgreementPair]:
     """The stored agreements between two different people whose annotations are among `found`."""
     by_id = {review.id: review for review in found}
     kept = []
@@ -131,7 +131,7 @@ def pairs(connection: Connection, found: Sequence[Review]) -> list[Pair]:
             continue
         choices = counts.get("choices") or {}
         kept.append(
-            Pair(
+            AgreementPair(
                 task_id=row.task_id,
                 first=first,
                 second=second,

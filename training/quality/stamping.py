@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from training.quality.reviews import Pair, Review
+from training.quality.reviews import AgreementPair, Review
 from training.quality.unread_drafts import Confidences, Sign, Team, against, eligible, hurried, unheard
 
 ROUNDS = 6
@@ -45,7 +45,7 @@ class Findings:
         }
 
 
-def find(reviews: Sequence[Review], pairs: Sequence[Pair]) -> Findings:
+def find(reviews: Sequence[Review], pairs: Sequence[AgreementPair]) -> Findings:
     """Suspects, and stamped annotations: `copied` in bulk, `unheard` though unsure, or a `suspect`'s."""
     drafted = eligible(reviews)
     copied = _copied(drafted)
@@ -63,11 +63,13 @@ def find(reviews: Sequence[Review], pairs: Sequence[Pair]) -> Findings:
     return Findings(people, annotations)
 
 
-def _suspects(reviews: Sequence[Review], pairs: Sequence[Pair], sure: Confidences) -> dict[int, tuple[Sign, ...]]:
+def _suspects(
+    reviews: Sequence[Review], pairs: Sequence[AgreementPair], sure: Confidences
+) -> dict[int, tuple[Sign, ...]]:
     mine: dict[int, list[Review]] = defaultdict(list)
     for review in reviews:
         mine[review.annotator or 0].append(review)
-    shared: dict[int, list[Pair]] = defaultdict(list)
+    shared: dict[int, list[AgreementPair]] = defaultdict(list)
     for pair in pairs:
         for who in {pair.first.annotator, pair.second.annotator}:
             shared[who or 0].append(pair)

@@ -34,7 +34,7 @@ from training.quality import (
 )
 from training.quality import reviews as reading
 from training.quality.figures import share
-from training.quality.reviews import Pair, Review, Scope
+from training.quality.reviews import AgreementPair, Review, Scope
 from training.quality.stamping import Findings
 
 NAME = "annotations"
@@ -160,7 +160,7 @@ def measure(reviews: Sequence[Review]) -> dict[str, Any]:
     }
 
 
-def table(reviews: Sequence[Review], pairs: Sequence[Pair], found: Findings) -> list[dict[str, Any]]:
+def table(reviews: Sequence[Review], pairs: Sequence[AgreementPair], found: Findings) -> list[dict[str, Any]]:
     """Who did most first. People are Label Studio's user ids; None is an annotation without an author."""
     mine: dict[int | None, list[Review]] = defaultdict(list)
     for review in reviews:
@@ -169,7 +169,7 @@ def table(reviews: Sequence[Review], pairs: Sequence[Pair], found: Findings) -> 
     return [_line(who, mine[who], pairs, found) for who in order]
 
 
-def _line(who: int | None, mine: Sequence[Review], pairs: Sequence[Pair], found: Findings) -> dict[str, Any]:
+def _line(who: int | None, mine: Sequence[Review], pairs: Sequence[AgreementPair], found: Findings) -> dict[str, Any]:
     answered = [each for each in mine if each.answered]
     between = agreement.measure(agreement.of_person(pairs, who))
     against = gold_tasks.measure(mine)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from training.quality.figures import at_least, at_most
 from training.quality.review_time import left_open
-from training.quality.reviews import Pair, Review
+from training.quality.reviews import AgreementPair, Review
 
 LEAST = 10  # annotations of one person a sign is looked for in
 LEAST_OTHERS = 10  # comparable annotations of others
@@ -135,7 +135,9 @@ class Team:
         return (kept + 1) / (made + 2) if made >= LEAST_OTHERS else None
 
 
-def against(annotator: int, mine: Sequence[Review], pairs: Sequence[Pair], team: Team, sure: Confidences) -> list[Sign]:
+def against(
+    annotator: int, mine: Sequence[Review], pairs: Sequence[AgreementPair], team: Team, sure: Confidences
+) -> list[Sign]:
     """Every sign against one person. `mine` are their eligible reviews, `pairs` those they are part of."""
     found = (
         _unsure_unchanged(mine, team, sure),
@@ -174,7 +176,7 @@ def _faster_than_audio(annotator: int, mine: Sequence[Review], team: Team) -> Si
     return Sign("faster-than-audio", part, len(found), round(usual * len(found), 1))
 
 
-def _draft_over_people(annotator: int, pairs: Sequence[Pair]) -> Sign | None:
+def _draft_over_people(annotator: int, pairs: Sequence[AgreementPair]) -> Sign | None:
     """Half as many edits against the draft as against people: were the true ratio one half, this few is no luck."""
     from_draft, from_people = 0, 0
     for pair in pairs:

@@ -14,7 +14,7 @@ from typing import Any
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.models import manifest, model_files, registry
-from ml_backend.models.manifest import Window
+from ml_backend.models.manifest import WindowPolicy
 from ml_backend.serving import default_model
 
 _LONGEST_HEADER = 100_000_000  # as safetensors itself allows
@@ -32,7 +32,7 @@ class Base:
 
     location: str
     name: str
-    window: Window
+    window: WindowPolicy
     languages: tuple[str, ...] = ()
     version: str | None = None
 
@@ -108,7 +108,7 @@ def _of_folder(folder: Path, *, version: str | None) -> Base:
         return Base(str(folder.absolute()), described.name, described.window, described.languages, version)
     if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
         raise _no_model(folder)
-    return Base(str(folder.absolute()), folder.name, Window.stock(), (), version)
+    return Base(str(folder.absolute()), folder.name, WindowPolicy.stock(), (), version)
 
 
 def _no_model(folder: Path) -> ConfigurationError:
@@ -121,7 +121,7 @@ def _no_model(folder: Path) -> ConfigurationError:
 def _published(name: str) -> Base:
     short = "large-v3-turbo" if name == "turbo" else name
     location = _PUBLISHER + short if short in _PUBLISHED else name
-    return Base(location, location.split("/")[-1], Window.stock())
+    return Base(location, location.split("/")[-1], WindowPolicy.stock())
 
 
 def _parameters(path: Path) -> int:

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ml_backend.models.manifest import Window
+from ml_backend.models.manifest import WindowPolicy
 from training.runs import workload
 from training.runs.workspace import NEW, REPLAY, Row
 
@@ -37,7 +37,7 @@ class Order:
     rows: list[Row]
     seed: int
     batch_s: float
-    window: Window
+    window: WindowPolicy
     several_share: float = 0.0
     replay_share: float = 0.0
     tempo: float = 0.0

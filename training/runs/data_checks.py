@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml_backend.errors import PermanentError
-from ml_backend.models.manifest import Window
+from ml_backend.models.manifest import WindowPolicy
 from training.runs import workload
 from training.text.writing import scripts
 
@@ -39,7 +39,7 @@ _SCRIPTS = {"hi": {"Deva", "Latn"}, "mr": {"Deva", "Latn"}, "en": {"Latn"}}
 
 
 @dataclass(frozen=True)
-class Objection:
+class DataObjection:
     """One reason to refuse; `rows` are the ids it concerns (the first of them), `count` all of them."""
 
     code: str
@@ -51,7 +51,7 @@ class Objection:
         return {"code": self.code, "sentence": self.sentence, "count": self.count, "rows": list(self.rows)}
 
 
-def objections(lines: Iterable[dict[str, Any]]) -> list[Objection]:
+def objections(lines: Iterable[dict[str, Any]]) -> list[DataObjection]:
     """Everything wrong with the lines of a manifest, told at once."""
     by_split: dict[str, list[dict[str, Any]]] = {"train": [], "validation": [], "test": []}
     for line in lines:
@@ -66,15 +66,15 @@ def objections(lines: Iterable[dict[str, Any]]) -> list[Objection]:
     if train and len(speakers) < LEAST_SPEAKERS:
         whose = "1 speaker" if speakers else "nobody knows whom"
         sentence = f"all {len(train)} training rows are of {whose}"
-        found.append(Objection("one-speaker", sentence, len(train), _ids(train)))
+        found.append(DataObjection("one-speaker", sentence, len(train), _ids(train)))
     return [one for one in found if one.count]
 
 
-def missing_audio(ids: list[str]) -> Objection:
+def missing_audio(ids: list[str]) -> DataObjection:
     return _of("audio-missing", "without their audio: {}", ids)
 
 
-def fault(line: dict[str, Any], *, known: Collection[str], window: Window) -> str | None:
+def fault(line: dict[str, Any], *, known: Collection[str], window: WindowPolicy) -> str | None:
     """Why a single row cannot be learnt from, or None; `known` is empty where only the base's tokenizer tells."""
     text, language, seconds = (line["text"] or "").strip(), line["language"] or "", line["end_s"] - line["start_s"]
     if not text:
@@ -104,13 +104,13 @@ def least_s(text: str) -> float:
     return seconds
 
 
-def of_reason(reason: str, ids: list[str], rows: int, max_s: float) -> Objection:
+def of_reason(reason: str, ids: list[str], rows: int, max_s: float) -> DataObjection:
     """Rows that are left out for one reason, in words."""
     sentence = _REASONS.get(reason, reason).replace("MAX", f"{max_s:g}")
     return _of(reason, sentence, ids)
 
 
-def refusal(found: list[Objection]) -> PermanentError:
+def refusal(found: list[DataObjection]) -> PermanentError:
     sentences = "; ".join(f"{one.sentence}{_named(one)}" for one in found)
     return PermanentError(
         "training-data-refused", f"Nothing is learnt from this data: {sentences}.",
@@ -118,7 +118,7 @@ def refusal(found: list[Objection]) -> PermanentError:
     )  # fmt: skip
 
 
-def _leaks(learnt: list[dict[str, Any]], test: list[dict[str, Any]]) -> list[Objection]:
+def _leaks(learnt: list[dict[str, Any]], test: list[dict[str, Any]]) -> list[DataObjection]:
     """The same words, recording or speaker on both sides: a score on such a test set means nothing."""
     found = []
     for code, field, what in (
@@ -140,14 +140,14 @@ def _block(character: str) -> str:
     return next((script for prefix, script in _BLOCKS.items() if name.startswith(prefix)), "")
 
 
-def _of(code: str, sentence: str, ids: list[str]) -> Objection:
+def _of(code: str, sentence: str, ids: list[str]) -> DataObjection:
     number = f"{len(ids):,} row{'s' if len(ids) != 1 else ''}"
-    return Objection(code, sentence.format(number), len(ids), tuple(ids[:_SHOWN]) if ids != ["-"] else ())
+    return DataObjection(code, sentence.format(number), len(ids), tuple(ids[:_SHOWN]) if ids != ["-"] else ())
 
 
 def _ids(lines: list[dict[str, Any]]) -> tuple[str, ...]:
     return tuple(line["id"] for line in lines[:_SHOWN])
 
 
-def _named(one: Objection) -> str:
+def _named(one: DataObjection) -> str:
     return f" ({', '.join(one.rows[:5])}{', ...' if one.count > 5 else ''})" if one.rows else ""

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import psutil
 
-from ml_backend import amounts
+from ml_backend import quantities
 from ml_backend.errors import PermanentError
-from ml_backend.models.manifest import Window
+from ml_backend.models.manifest import WindowPolicy
 from training.runs import workload
 from training.runs.arguments import Arguments
 from training.runs.bases import Size
@@ -47,7 +47,7 @@ _GPU_GFLOPS = 60_000.0
 
 
 @dataclass(frozen=True)
-class Estimate:
+class RunEstimate:
     """Memory of one device's process; `hours` of the whole run on this machine."""
 
     memory_mb: float
@@ -82,7 +82,7 @@ class Load:
         return self.windows * self.window_s
 
     @classmethod
-    def of(cls, rows: Sequence[Row], window: Window, arguments: Arguments) -> Load:
+    def of(cls, rows: Sequence[Row], window: WindowPolicy, arguments: Arguments) -> Load:
         """`rows` are those of the workspace, of which only lengths, texts and splits are looked at."""
         train = [row for row in rows if row.split == "train"]
         some = train[:: max(1, len(train) // _SAMPLE)]
@@ -107,7 +107,7 @@ class Load:
         )  # fmt: skip
 
 
-def estimate(size: Size, arguments: Arguments, load: Load, *, folder: Path, memory_share: float = 1.0) -> Estimate:
+def estimate(size: Size, arguments: Arguments, load: Load, *, folder: Path, memory_share: float = 1.0) -> RunEstimate:
     """`memory_share` is the part of a GPU's memory that may be taken."""
     together = arguments.accumulation * arguments.processes
     steps = arguments.steps or max(1, math.ceil(math.ceil(load.batches * arguments.epochs) / together))
@@ -115,7 +115,7 @@ def estimate(size: Size, arguments: Arguments, load: Load, *, folder: Path, memo
     weights_mb = size.parameters * _FLOAT / 1e6
     checkpoint_mb = weights_mb * (0.15 if arguments.method == "lora" else 3)
     audio_mb = (load.audio_s * 32_000 + (load.audio_s * 16_000 if arguments.cached_features else 0)) / 1e6
-    return Estimate(
+    return RunEstimate(
         memory_mb=_memory_mb(size, arguments, load, on_gpu=gpu_mb is not None),
         available_mb=gpu_mb or psutil.virtual_memory().available / 1e6,
         hours=_hours(size, arguments, load, steps, on_gpu=gpu_mb is not None),
@@ -129,7 +129,7 @@ def estimate(size: Size, arguments: Arguments, load: Load, *, folder: Path, memo
 
 
 def refuse_what_cannot_fit(
-    found: Estimate, arguments: Arguments, *, min_free_disk_mb: float, padded_s: float | None = None
+    found: RunEstimate, arguments: Arguments, *, min_free_disk_mb: float, padded_s: float | None = None
 ) -> None:
     """PermanentError with the two numbers and the way out."""
     needed = found.memory_mb * (arguments.processes if found.device == "cpu" else 1)
@@ -141,8 +141,8 @@ def refuse_what_cannot_fit(
     if found.hours > arguments.max_hours:
         raise PermanentError(
             "training-time",
-            f"Training takes about {amounts.duration(3600 * found.hours)} on this machine and may take "
-            f"{amounts.duration(3600 * arguments.max_hours)}.",
+            f"Training takes about {quantities.duration(3600 * found.hours)} on this machine and may take "
+            f"{quantities.duration(3600 * arguments.max_hours)}.",
             "Lower --epochs, use a smaller base or another machine, or raise --max-hours.",
         )
     if found.disk_mb > found.free_disk_mb - min_free_disk_mb:

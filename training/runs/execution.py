@@ -256,7 +256,7 @@ def _prepared(context: Context, row: Any, workspace: Workspace, report: Report) 
 
 
 def _estimate(
-    context: Context, base: Base, arguments: Arguments, found: workspace_rows.Material, workspace: Workspace
+    context: Context, base: Base, arguments: Arguments, found: workspace_rows.TrainingRows, workspace: Workspace
 ) -> dict[str, Any] | None:
     size = bases.size_of(base)
     if size is None:
@@ -356,10 +356,10 @@ def _dataset_name(context: Context, row: Any) -> str:
 
 
 def _base_of(plan: dict[str, Any]) -> Base:
-    from ml_backend.models.manifest import Window
+    from ml_backend.models.manifest import WindowPolicy
 
     return Base(
-        plan["base"], plan["base_name"], Window(**plan["window"]), tuple(plan["languages"]), plan["base_version"]
+        plan["base"], plan["base_name"], WindowPolicy(**plan["window"]), tuple(plan["languages"]), plan["base_version"]
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import amounts, settings, tables
+from ml_backend import quantities, settings, tables
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
 from ml_backend.tables import runs
@@ -174,4 +174,4 @@ def _last_line(log: Path) -> str:
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
     telling = [line for line in lines if any(letter.isalnum() for letter in line)]
     errors = [line for line in telling if _ERROR.match(line)]
-    return amounts.shortened(next(reversed(errors or telling), "it is empty."), 200)
+    return quantities.shortened(next(reversed(errors or telling), "it is empty."), 200)

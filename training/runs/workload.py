@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from ml_backend.models.manifest import Window
+from ml_backend.models.manifest import WindowPolicy
 
 AROUND_S = 0.75  # silence before and behind a row, at most
 MOST_LABELS = 448  # positions of the decoder, in every published Whisper
@@ -15,7 +15,7 @@ STAMPS, FRAME = 2, 5  # tokens: of a phrase's begin and end; of the prompt and t
 _LATIN_TOKENS, _OTHER_TOKENS = 0.32, 1.1  # per character, of a published Whisper's vocabulary (Devanagari measured)
 
 
-def padded_s(seconds: float, window: Window, *, tempo: float = 0.0) -> float:
+def padded_s(seconds: float, window: WindowPolicy, *, tempo: float = 0.0) -> float:
     """The longest that a row can become in a batch: said more slowly, with silence around it, and padded."""
     if window.pad_to_s is not None:
         return window.pad_to_s

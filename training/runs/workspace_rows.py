@@ -25,7 +25,7 @@ _HEADER_BYTES = 44
 
 
 @dataclass
-class Material:
+class TrainingRows:
     """The lines of the datasets that a run uses, checked; `left_out` are ids by reason."""
 
     new: list[dict[str, Any]]
@@ -49,14 +49,14 @@ class Material:
         }  # fmt: skip
 
 
-def gather(context: Context, dataset_id: int, replay_id: int, base: Base, *, most_left_out: float) -> Material:
+def gather(context: Context, dataset_id: int, replay_id: int, base: Base, *, most_left_out: float) -> TrainingRows:
     """PermanentError `training-data-refused` with counts and row ids, where nothing should be learnt from the data."""
     known = frozenset(base.languages)
     lines = [_taught(line, known) for line in dataset.read(context, dataset_id)]
     found = data_checks.objections(lines)
     learnt = [line for line in lines if line["split"] in ("train", "validation")]
     left_out: dict[str, list[str]] = {}
-    material = Material(_usable(context, learnt, base, left_out), left_out=left_out)
+    material = TrainingRows(_usable(context, learnt, base, left_out), left_out=left_out)
     unfit = sum(len(ids) for ids in left_out.values())
     if unfit > _bearable(len(learnt), most_left_out) or (learnt and not material.clips):
         found += [*_unfit(material, learnt, base, most_left_out)]
@@ -74,7 +74,7 @@ def gather(context: Context, dataset_id: int, replay_id: int, base: Base, *, mos
     return material
 
 
-def write(context: Context, material: Material, workspace: Workspace, *, most_left_out: float) -> list[Row]:
+def write(context: Context, material: TrainingRows, workspace: Workspace, *, most_left_out: float) -> list[Row]:
     """Audio and rows into the workspace; what turns out to have no audio now is left out as well."""
     gone: list[str] = []
     rows = workspace.write_rows(_cut(context, material, gone))
@@ -110,7 +110,7 @@ def _bearable(rows: int, most_left_out: float) -> float:
     return max(1.0, most_left_out * rows) if most_left_out else 0.0
 
 
-def _cut(context: Context, material: Material, gone: list[str]) -> Iterator[tuple[Row, npt.NDArray[np.float32]]]:
+def _cut(context: Context, material: TrainingRows, gone: list[str]) -> Iterator[tuple[Row, npt.NDArray[np.float32]]]:
     for part, lines in ((NEW, material.new), (REPLAY, material.replay)):
         with clip_audio.Clips(context) as clips:
             clips.expect(lines)
@@ -137,11 +137,11 @@ def _length(line: dict[str, Any]) -> float:
 
 
 def _unfit(
-    material: Material, learnt: list[dict[str, Any]], base: Base, most_left_out: float
-) -> Iterator[data_checks.Objection]:
+    material: TrainingRows, learnt: list[dict[str, Any]], base: Base, most_left_out: float
+) -> Iterator[data_checks.DataObjection]:
     """Every reason with its rows, and last what may be done about it."""
     for reason, ids in material.left_out.items():
         yield data_checks.of_reason(reason, ids, len(learnt), base.window.max_s)
     count = sum(len(ids) for ids in material.left_out.values())
     share = f"{count} of {len(learnt)} rows cannot be learnt from, where at most {most_left_out:.0%} may be left out"
-    yield data_checks.Objection("left-out", f"{share}; more are allowed with `--option most_left_out=0.5`", count)
+    yield data_checks.DataObjection("left-out", f"{share}; more are allowed with `--option most_left_out=0.5`", count)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from training.samples.sample_pieces import MAX_S, MIN_S, Audio, Piece
+from training.samples.sample_pieces import MAX_S, MIN_S, Audio, SamplePiece
 from training.samples.text_cutting import cut
 from training.text.writing import strict
 
@@ -14,7 +14,9 @@ NEARLY_ALL = 0.8
 SHARED_S = 0.5  # what two neighbours may share: people do not draw to the tenth of a second
 
 
-def pieces_of(text: str, segments: Sequence[Mapping[str, Any]], audio: Audio, language: str | None) -> list[Piece]:
+def pieces_of(
+    text: str, segments: Sequence[Mapping[str, Any]], audio: Audio, language: str | None
+) -> list[SamplePiece]:
     """Regions are pieces as they are; a text over the whole audio is cut where the draft's word times allow.
 
     A region without a word gives nothing to learn from, and is one of the excluded. One over 30 seconds is cut too.
@@ -25,22 +27,22 @@ def pieces_of(text: str, segments: Sequence[Mapping[str, Any]], audio: Audio, la
         placed = _apart(_on_legs(regions, audio))
         return [piece for region in placed for piece in _checked(region, audio, language)]
     if not strict(text):
-        return [Piece(0.0, audio.length_s, 0, "", "no-text")]
-    whole = Piece(0.0, audio.length_s, 0, strict(text))
+        return [SamplePiece(0.0, audio.length_s, 0, "", "no-text")]
+    whole = SamplePiece(0.0, audio.length_s, 0, strict(text))
     if audio.channels == 1 and audio.length_s <= MAX_S:
         return [whole.but("too-short") if whole.length_s < MIN_S else whole]
     return cut(whole.text, audio.words, start_s=0.0, end_s=audio.length_s, language=language)
 
 
-def _region(segment: Mapping[str, Any], audio: Audio) -> Piece:
+def _region(segment: Mapping[str, Any], audio: Audio) -> SamplePiece:
     start_s, end_s = float(segment.get("start_s") or 0.0), float(segment.get("end_s") or 0.0)
     channel = int(segment.get("channel") or 0)
     end_s = min(end_s, audio.length_s) if audio.length_s else end_s
     text = strict(str(segment.get("text") or ""))
-    return Piece(max(0.0, start_s), max(0.0, end_s), channel if 0 <= channel < audio.channels else 0, text)
+    return SamplePiece(max(0.0, start_s), max(0.0, end_s), channel if 0 <= channel < audio.channels else 0, text)
 
 
-def _on_legs(regions: Sequence[Piece], audio: Audio) -> Sequence[Piece]:
+def _on_legs(regions: Sequence[SamplePiece], audio: Audio) -> Sequence[SamplePiece]:
     """Regions on the leg that speaks. A labelling interface that shows both legs as one puts every region on the first.
 
     So where all regions lie there, each goes to the leg on which nearly all words in it were heard.
@@ -50,7 +52,7 @@ def _on_legs(regions: Sequence[Piece], audio: Audio) -> Sequence[Piece]:
     return [replace(region, channel=_leg(region, audio)) for region in regions]
 
 
-def _leg(region: Piece, audio: Audio) -> int:
+def _leg(region: SamplePiece, audio: Audio) -> int:
     spoken: dict[int, float] = {}
     for word in audio.words:
         shared_s = min(word.end_s, region.end_s) - max(word.start_s, region.start_s)
@@ -60,7 +62,7 @@ def _leg(region: Piece, audio: Audio) -> int:
     return leg if spoken and spoken[leg] >= NEARLY_ALL * sum(spoken.values()) else region.channel
 
 
-def _apart(regions: Sequence[Piece]) -> list[Piece]:
+def _apart(regions: Sequence[SamplePiece]) -> list[SamplePiece]:
     """Regions with words that lie over each other on one channel are left out: in each, both are heard."""
     found = list(regions)
     for at, one in enumerate(regions):
@@ -72,7 +74,7 @@ def _apart(regions: Sequence[Piece]) -> list[Piece]:
     return found
 
 
-def _checked(region: Piece, audio: Audio, language: str | None) -> list[Piece]:
+def _checked(region: SamplePiece, audio: Audio, language: str | None) -> list[SamplePiece]:
     if not region.text:
         return [region.but("no-text")]
     if region.reason:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from training.samples.sample_pieces import Piece
+from training.samples.sample_pieces import SamplePiece
 from training.text import distance, readings
 
 GROUND_TRUTH, REVIEWER, ONLY, MEDOID, LATEST = "ground-truth", "reviewer", "only", "medoid", "latest"
@@ -20,13 +20,13 @@ TOO_DIFFERENT = 0.5  # of characters, between the chosen text and the nearest ot
 
 
 @dataclass(frozen=True)
-class Work:
+class AnnotationVersion:
     """One annotation by Label Studio's id: who made it when, what it says, and its pieces."""
 
     annotation_id: int
     annotator: int | None
     updated_at: datetime
-    pieces: tuple[Piece, ...]
+    pieces: tuple[SamplePiece, ...]
     ground_truth: bool = False
     rejected: bool = False
 
@@ -36,11 +36,11 @@ class Chosen:
     """One piece, whose it is, and by which rule."""
 
     annotation_id: int
-    piece: Piece
+    piece: SamplePiece
     by: str
 
 
-def choose(works: Sequence[Work], reviewers: Collection[int] = ()) -> list[Chosen]:
+def choose(works: Sequence[AnnotationVersion], reviewers: Collection[int] = ()) -> list[Chosen]:
     """One reference per span, in time order. Works that skipped the task are left out by the caller."""
     deciding, by = _deciding(works, reviewers)
     if not deciding:
@@ -48,7 +48,7 @@ def choose(works: Sequence[Work], reviewers: Collection[int] = ()) -> list[Chose
     against = [work for work in deciding if work.rejected]
     if 2 * len(against) + _latest(deciding).rejected > len(deciding):  # most of them; of two, the latest decides
         length_s = max((piece.end_s for work in works for piece in work.pieces), default=0.0)
-        whole = Piece(0.0, length_s, 0, "", "rejected")
+        whole = SamplePiece(0.0, length_s, 0, "", "rejected")
         return [Chosen(_latest(against).annotation_id, whole, by or (ONLY if len(deciding) == 1 else LATEST))]
     writing = [work for work in deciding if not work.rejected]
     if len(writing) == 1:
@@ -58,7 +58,7 @@ def choose(works: Sequence[Work], reviewers: Collection[int] = ()) -> list[Chose
     return sorted(found, key=lambda one: (one.piece.start_s, one.piece.channel, one.piece.end_s))
 
 
-def _deciding(works: Sequence[Work], reviewers: Collection[int]) -> tuple[list[Work], str]:
+def _deciding(works: Sequence[AnnotationVersion], reviewers: Collection[int]) -> tuple[list[AnnotationVersion], str]:
     truth = [work for work in works if work.ground_truth]
     if truth:
         return truth, GROUND_TRUTH
@@ -66,17 +66,17 @@ def _deciding(works: Sequence[Work], reviewers: Collection[int]) -> tuple[list[W
     return (reviewed, REVIEWER) if reviewed else (list(works), "")
 
 
-def _latest(works: Sequence[Work]) -> Work:
+def _latest(works: Sequence[AnnotationVersion]) -> AnnotationVersion:
     return max(works, key=lambda work: (work.updated_at, work.annotation_id))
 
 
-def _spans(works: Sequence[Work]) -> list[dict[int, list[Piece]]]:
+def _spans(works: Sequence[AnnotationVersion]) -> list[dict[int, list[SamplePiece]]]:
     """Groups of pieces that overlap on one leg: annotation id -> its pieces there, in time order."""
     placed = sorted(
         ((piece, work.annotation_id) for work in works for piece in work.pieces),
         key=lambda entry: (entry[0].channel, entry[0].start_s, entry[0].end_s),
     )
-    spans: list[dict[int, list[Piece]]] = []
+    spans: list[dict[int, list[SamplePiece]]] = []
     channel, end_s = None, 0.0
     for piece, annotation_id in placed:
         if channel != piece.channel or piece.start_s > end_s - OVERLAP_S:
@@ -87,7 +87,7 @@ def _spans(works: Sequence[Work]) -> list[dict[int, list[Piece]]]:
     return spans
 
 
-def _of_span(span: dict[int, list[Piece]], works: Sequence[Work], by: str) -> list[Chosen]:
+def _of_span(span: dict[int, list[SamplePiece]], works: Sequence[AnnotationVersion], by: str) -> list[Chosen]:
     """The pieces of the one whose text is nearest to the others'."""
     here = [work for work in works if any(piece.text for piece in span.get(work.annotation_id, ()))]
     if not here:

@@ -28,7 +28,7 @@ REASONS = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Heard:
+class DraftWord:
     """A word of a draft with its time from the start of the task's audio."""
 
     start_s: float
@@ -38,7 +38,7 @@ class Heard:
 
 
 @dataclass(frozen=True)
-class Piece:
+class SamplePiece:
     """A stretch of a task's audio on one channel and what is said there; `reason`: a code where it may not be used."""
 
     start_s: float
@@ -51,7 +51,7 @@ class Piece:
     def length_s(self) -> float:
         return self.end_s - self.start_s
 
-    def but(self, reason: str) -> Piece:
+    def but(self, reason: str) -> SamplePiece:
         """The same, left out for a reason unless it has one already."""
         return self if self.reason else replace(self, reason=reason)
 
@@ -62,4 +62,4 @@ class Audio:
 
     length_s: float
     channels: int = 1
-    words: tuple[Heard, ...] = ()
+    words: tuple[DraftWord, ...] = ()

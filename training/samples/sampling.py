@@ -25,8 +25,8 @@ from ml_backend.tables import agreements, projects, recordings, samples, tasks, 
 from ml_backend.tables import annotations as annotation_rows
 from ml_backend.views import training_progress
 from training.samples import annotation_spans, draft_changes, language_policy
-from training.samples.reference_choice import Chosen, Work, choose
-from training.samples.sample_pieces import REASONS, Audio, Heard, Piece
+from training.samples.reference_choice import AnnotationVersion, Chosen, choose
+from training.samples.sample_pieces import REASONS, Audio, DraftWord, SamplePiece
 
 
 def sample_task(context: JobContext, task_id: int) -> None:
@@ -90,12 +90,12 @@ class _Maker:
     def _asks_again(self, row: Any) -> bool:
         return not row.skipped and rendering.to_reference(row.result, self._config).redraft is not None
 
-    def _work(self, row: Any) -> Work:
+    def _work(self, row: Any) -> AnnotationVersion:
         pieces = annotation_spans.pieces_of(
             row.text or "", row.segments or [], self._audio(row), self._language_of(row)
         )
         rejected = bool(row.reject)
-        return Work(
+        return AnnotationVersion(
             annotation_id=row.ls_annotation_id,
             annotator=row.annotator,
             updated_at=row.ls_updated_at,
@@ -135,7 +135,7 @@ class _Maker:
             "reason": REASONS[reason] if reason else None,
         }
 
-    def _objection(self, piece: Piece, language: str | None) -> str:
+    def _objection(self, piece: SamplePiece, language: str | None) -> str:
         if piece.reason in ("skipped", "rejected", "redraft-asked"):
             return piece.reason
         if self._task.gold_text is not None:
@@ -144,8 +144,8 @@ class _Maker:
             return "audio-missing"
         return piece.reason or language_policy.objection(piece.text, language, self._policy)
 
-    def _whole(self, reason: str) -> Piece:
-        return Piece(0.0, self._length_s(), 0, "", reason)
+    def _whole(self, reason: str) -> SamplePiece:
+        return SamplePiece(0.0, self._length_s(), 0, "", reason)
 
     def _length_s(self) -> float:
         end_s = self._task.end_s
@@ -156,18 +156,20 @@ class _Maker:
     def _audio(self, row: Any) -> Audio:
         """The task's audio; words from the annotation's draft, else from what was heard last in the recording."""
         draft = row.draft if isinstance(row.draft, Mapping) else {}
-        drafted = [Heard(w["start_s"], w["end_s"], w["text"], w.get("channel", 0)) for w in draft.get("words") or ()]
+        drafted = [
+            DraftWord(w["start_s"], w["end_s"], w["text"], w.get("channel", 0)) for w in draft.get("words") or ()
+        ]
         channels = int(self._recording.channels or 1) if self._recording is not None else 1
         length_s = self._length_s() or max((float(s["end_s"]) for s in row.segments or ()), default=0.0)
         return Audio(length_s, max(1, channels), tuple(drafted or self._heard_words()))
 
-    def _heard_words(self) -> list[Heard]:
+    def _heard_words(self) -> list[DraftWord]:
         """Words of the latest transcription that lie in the task, told from its start."""
         if self._heard is None:
             return []
         begin, length_s = float(self._task.start_s or 0.0), self._length_s()
         words = [
-            Heard(word["start_s"] - begin, word["end_s"] - begin, word["text"], segment.get("channel", 0))
+            DraftWord(word["start_s"] - begin, word["end_s"] - begin, word["text"], segment.get("channel", 0))
             for segment in self._heard.transcript.get("segments", ())
             for word in segment.get("words", ())
         ]

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from training.samples.sample_pieces import MAX_S, Heard, Piece
+from training.samples.sample_pieces import MAX_S, DraftWord, SamplePiece
 from training.scoring.alignment import blocks
 from training.text import readings
 
@@ -25,7 +25,7 @@ MARGIN_S = 0.25  # of sound kept before the first and after the last word, where
 class _Alignment:
     """`at[i]`: the place in the text of heard word i, None where it was changed."""
 
-    heard: tuple[Heard, ...]
+    heard: tuple[DraftWord, ...]
     at: tuple[int | None, ...]
     length: int
 
@@ -39,12 +39,14 @@ class _Alignment:
         return before is not None and self.at[boundary] == before + 1
 
 
-def cut(text: str, heard: Sequence[Heard], *, start_s: float, end_s: float, language: str | None) -> list[Piece]:
+def cut(
+    text: str, heard: Sequence[DraftWord], *, start_s: float, end_s: float, language: str | None
+) -> list[SamplePiece]:
     """Pieces between `start_s` and `end_s`. Without heard words it is one piece without anchors."""
     written = _words(text.split())
     spoken = [(word, key) for word in sorted(heard, key=lambda w: (w.start_s, w.channel)) if (key := _key(word.text))]
     if not written or not spoken:
-        return [Piece(start_s, end_s, 0, text, "no-anchor")] if written else []
+        return [SamplePiece(start_s, end_s, 0, text, "no-anchor")] if written else []
     words = tuple(word for word, _ in spoken)
     aligned = _align(words, [key for _, key in spoken], [key for _, key in written], language)
     found, used = [], 0
@@ -54,7 +56,7 @@ def cut(text: str, heard: Sequence[Heard], *, start_s: float, end_s: float, lang
         said = " ".join(raw for raw, _ in written[used:upto])
         used = max(used, upto)
         begin, end = _sound(words, first, last, start_s, end_s)
-        piece = Piece(round(begin, 3), round(end, 3), words[first].channel, said, "" if anchored else "no-anchor")
+        piece = SamplePiece(round(begin, 3), round(end, 3), words[first].channel, said, "" if anchored else "no-anchor")
         found.append(piece.but("too-long") if piece.length_s > MAX_S else piece)
     return found
 
@@ -85,7 +87,7 @@ def _text_end(aligned: _Alignment, last: int) -> int:
     return before + 1 if aligned.clean(last) else following
 
 
-def _sound(words: Sequence[Heard], first: int, last: int, start_s: float, end_s: float) -> tuple[float, float]:
+def _sound(words: Sequence[DraftWord], first: int, last: int, start_s: float, end_s: float) -> tuple[float, float]:
     """Where a piece's sound begins and ends: in the middle of the pauses around it, on its own leg."""
     channel, begins, ends = words[first].channel, words[first].start_s, words[last - 1].end_s
     before = max((w.end_s for w in words[:first] if w.channel == channel), default=None)
@@ -95,7 +97,7 @@ def _sound(words: Sequence[Heard], first: int, last: int, start_s: float, end_s:
     return begin, max(end, begin)
 
 
-def _align(heard: tuple[Heard, ...], spoken: list[str], written: list[str], language: str | None) -> _Alignment:
+def _align(heard: tuple[DraftWord, ...], spoken: list[str], written: list[str], language: str | None) -> _Alignment:
     """Word by word, a word in the other script being the same word."""
     meant, said = readings.pair(
         " ".join(written), " ".join(spoken), normaliser=readings.SCRIPT_NEUTRAL, language=language

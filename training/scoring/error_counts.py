@@ -36,7 +36,7 @@ class Edits:
 
 
 @dataclass(frozen=True)
-class Counts:
+class ErrorCounts:
     """Of one pair of texts, or of many added. `words` and `chars` are the reference's."""
 
     words: int = 0
@@ -44,8 +44,8 @@ class Counts:
     chars: int = 0
     char_edits: int = 0
 
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(
+    def __add__(self, other: ErrorCounts) -> ErrorCounts:
+        return ErrorCounts(
             self.words + other.words,
             self.word_edits + other.word_edits,
             self.chars + other.chars,
@@ -72,7 +72,7 @@ class Counts:
         }
 
 
-def count(reference: str, hypothesis: str, *, normaliser: str, language: str | None = None) -> Counts:
+def count(reference: str, hypothesis: str, *, normaliser: str, language: str | None = None) -> ErrorCounts:
     """What it takes to turn `reference` into `hypothesis`, both under one reading, by name or name@version.
 
     Words and characters are those of the reference by itself, whatever it is compared with: rates of two models on the
@@ -86,12 +86,14 @@ def count(reference: str, hypothesis: str, *, normaliser: str, language: str | N
     return replace(found, words=len(alone.split()), chars=len(alone))
 
 
-def compare(reference: str, hypothesis: str) -> Counts:
+def compare(reference: str, hypothesis: str) -> ErrorCounts:
     """The same for texts that are normalised already."""
     expected, heard = reference.split(), hypothesis.split()
     if reference == hypothesis:
-        return Counts(len(expected), Edits(), len(reference), 0)
-    return Counts(len(expected), edits(expected, heard), len(reference), Levenshtein.distance(reference, hypothesis))
+        return ErrorCounts(len(expected), Edits(), len(reference), 0)
+    return ErrorCounts(
+        len(expected), edits(expected, heard), len(reference), Levenshtein.distance(reference, hypothesis)
+    )
 
 
 def totals(pairs: Iterable[tuple[str, str]]) -> dict[str, int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from training.text import distance
-from training.text.numerals import Phrase
+from training.text.numerals import NumberPhrase
 
 SPLIT_DIGITS = 5  # below that, groups may be numbers of their own: ten twelve people are not 1012
 _MOST_CELLS = 400_000  # beyond, a text is so long that only all of it is read one way or the other
@@ -18,7 +18,7 @@ _MOST_CELLS = 400_000  # beyond, a text is so long that only all of it is read o
 Edge = tuple[int, tuple[str, ...]]  # to which place, and the words it stands for
 
 
-def agree(expected: Sequence[Phrase], heard: Sequence[Phrase]) -> tuple[str, str]:
+def agree(expected: Sequence[NumberPhrase], heard: Sequence[NumberPhrase]) -> tuple[str, str]:
     """Both texts, each number read in the way that makes the fewest edits."""
     heard = _together(heard, expected)
     expected = _together(expected, heard)
@@ -31,15 +31,15 @@ def agree(expected: Sequence[Phrase], heard: Sequence[Phrase]) -> tuple[str, str
     return " ".join([*before, *texts[0], *after]), " ".join([*before, *texts[1], *after])
 
 
-def _read(phrases: Sequence[Phrase]) -> list[str]:
+def _read(phrases: Sequence[NumberPhrase]) -> list[str]:
     return [word for phrase in phrases for word in phrase.read]
 
 
-def _said(phrases: Sequence[Phrase]) -> list[str]:
+def _said(phrases: Sequence[NumberPhrase]) -> list[str]:
     return [word for phrase in phrases for word in phrase.said]
 
 
-def _together(phrases: Sequence[Phrase], others: Sequence[Phrase]) -> list[Phrase]:
+def _together(phrases: Sequence[NumberPhrase], others: Sequence[NumberPhrase]) -> list[NumberPhrase]:
     """Groups of digits that are one number in the other text, put together."""
     whole = {one.read[0] for one in others if one.number and len(one.read[0]) >= SPLIT_DIGITS and one.read[0].isdigit()}
     found = list(phrases)
@@ -52,18 +52,18 @@ def _together(phrases: Sequence[Phrase], others: Sequence[Phrase]) -> list[Phras
             digits, at = digits + found[at].read[0], at + 1
             if digits in whole and at - place > 1 and not all(map(_is_amount, found[place:at])):
                 said = tuple(_said(found[place:at]))
-                found[place:at] = [Phrase(said, (digits,), number=True)]
+                found[place:at] = [NumberPhrase(said, (digits,), number=True)]
                 break
         place += 1
     return found
 
 
-def _is_amount(phrase: Phrase) -> bool:
+def _is_amount(phrase: NumberPhrase) -> bool:
     """500 and 1000 are more likely two amounts than parts of one number."""
     return int(phrase.read[0]) >= 100 and int(phrase.read[0]) % 50 == 0
 
 
-def _same_ends(one: Sequence[Phrase], other: Sequence[Phrase]) -> tuple[int, int]:
+def _same_ends(one: Sequence[NumberPhrase], other: Sequence[NumberPhrase]) -> tuple[int, int]:
     """How many phrases are the same at the beginning, and how many at the end."""
     most = min(len(one), len(other))
     head = next((at for at in range(most) if one[at].read != other[at].read), most)
@@ -72,7 +72,7 @@ def _same_ends(one: Sequence[Phrase], other: Sequence[Phrase]) -> tuple[int, int
     return head, tail
 
 
-def _edges(phrases: Sequence[Phrase]) -> list[list[Edge]]:
+def _edges(phrases: Sequence[NumberPhrase]) -> list[list[Edge]]:
     """From each place between said words: the ways on."""
     edges: list[list[Edge]] = []
     for phrase in phrases:
@@ -84,7 +84,7 @@ def _edges(phrases: Sequence[Phrase]) -> list[list[Edge]]:
     return [*edges, []]
 
 
-def _fewest(expected: Sequence[Phrase], heard: Sequence[Phrase]) -> tuple[list[str], list[str]]:
+def _fewest(expected: Sequence[NumberPhrase], heard: Sequence[NumberPhrase]) -> tuple[list[str], list[str]]:
     mine, theirs = _edges(expected), _edges(heard)
     if len(mine) * len(theirs) > _MOST_CELLS:
         read, said = (_read(expected), _read(heard)), (_said(expected), _said(heard))

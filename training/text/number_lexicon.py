@@ -24,7 +24,7 @@ _SHIFT_PREFIXES = tuple(sorted((w for w in words.SHIFTS if not w.isascii()), key
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class NumberWord:
     """One word as numbers see it. `digits`: it is written in digits, and how."""
 
     text: str
@@ -72,7 +72,7 @@ def _glued_ordinal(word: str) -> int:
     return int(glued[1]) if only is None or int(glued[1]) in only else 0
 
 
-def in_company(sequence: Sequence[Word], place: int, doubtful: frozenset[str]) -> Word:
+def in_company(sequence: Sequence[NumberWord], place: int, doubtful: frozenset[str]) -> NumberWord:
     """`do` and `teen` are numbers beside words that only go with numbers, or beside each other: do sau, char teen."""
     word = sequence[place]
     if word.text not in doubtful:
@@ -84,25 +84,25 @@ def in_company(sequence: Sequence[Word], place: int, doubtful: frozenset[str]) -
         return word
     spoken = [one is not None and one.value is not None and not (one.digits or one.english) for one in (before, after)]
     enough = all(spoken) if word.text == "saath" else any(spoken)  # which is साथ, with, far more often than साठ
-    return word if enough else Word(word.text, word.key)
+    return word if enough else NumberWord(word.text, word.key)
 
 
 @lru_cache(maxsize=65536)
-def word_of(text: str, tongue: str) -> Word:
+def word_of(text: str, tongue: str) -> NumberWord:
     key = word_key(text)
     if _WRITTEN.fullmatch(text):
-        return Word(text, key, Decimal(text), digits=text)
+        return NumberWord(text, key, Decimal(text), digits=text)
     if ordinal := words.ORDINAL.get(key) or _glued_ordinal(text) or _spoken_ordinal(key, tongue):
-        return Word(text, key, ordinal=ordinal)
+        return NumberWord(text, key, ordinal=ordinal)
     if key in words.SHIFTS:
-        return Word(text, key, shift=words.SHIFTS[key])
+        return NumberWord(text, key, shift=words.SHIFTS[key])
     if key in words.HUNDRED_KEYS:
-        return Word(text, key, hundred=True)
+        return NumberWord(text, key, hundred=True)
     if key in words.SCALES:
-        return Word(text, key, scale=words.SCALES[key])
+        return NumberWord(text, key, scale=words.SCALES[key])
     if key in words.TIMES_KEYS:
-        return Word(text, key, times=words.TIMES_KEYS[key])
-    return Word(text, key, _value(key, tongue), english=key in words.ENGLISH_WORDS)
+        return NumberWord(text, key, times=words.TIMES_KEYS[key])
+    return NumberWord(text, key, _value(key, tongue), english=key in words.ENGLISH_WORDS)
 
 
 def _value(key: str, tongue: str) -> Decimal | None:

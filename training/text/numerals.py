@@ -18,7 +18,7 @@ from decimal import Decimal
 
 from training.text import number_words
 from training.text import numeral_words as words
-from training.text.number_lexicon import Word, in_company, parts_of, word_of
+from training.text.number_lexicon import NumberWord, in_company, parts_of, word_of
 from training.text.numbers import ascii_digits, vulgar_fractions
 from training.text.numeral_words import word_key
 from training.text.writing import indic
@@ -33,7 +33,7 @@ _DOTTED = re.compile(r"(?<![\d.])(?:\d+\.){2,}\d+(?![\d.])|(?<![\d.])[1-9]\d{3,}
 
 
 @dataclass(frozen=True, slots=True)
-class Phrase:
+class NumberPhrase:
     """Neighbouring words as they were said, and what they are compared as."""
 
     said: tuple[str, ...]
@@ -52,7 +52,7 @@ class _Group:
     explicit: bool = False
 
 
-def phrases(text: str, language: str | None) -> list[Phrase]:
+def phrases(text: str, language: str | None) -> list[NumberPhrase]:
     """`text` as it was written, in phrases: each a word, or a number with all its words."""
     tongue = language if language in words.SMALL and language else ""
     parts = [part for word in indic(_prepared(text)).split() for part in parts_of(ascii_digits(word))]
@@ -60,12 +60,12 @@ def phrases(text: str, language: str | None) -> list[Phrase]:
     doubtful = words.ONLY_IN_COMPANY[tongue]
     if not doubtful.isdisjoint(parts):
         sequence = [in_company(sequence, place, doubtful) for place in range(len(sequence))]
-    found: list[Phrase] = []
+    found: list[NumberPhrase] = []
     place = 0
     while place < len(sequence):
         read, after = _number(sequence, place)
         said = tuple(word.text for word in sequence[place:after])
-        found.append(Phrase(said, said) if read is None else Phrase(said, (read,), number=True))
+        found.append(NumberPhrase(said, said) if read is None else NumberPhrase(said, (read,), number=True))
         place = after
     return _signs(found, tongue)
 
@@ -90,7 +90,7 @@ def _clock(hour: int, minute: int) -> str:
     return str(Decimal(hour) + Decimal(minute) / 60) if minute % 15 == 0 else f"{hour}{minute:02d}"
 
 
-def _number(sequence: Sequence[Word], place: int) -> tuple[str | None, int]:
+def _number(sequence: Sequence[NumberWord], place: int) -> tuple[str | None, int]:
     """The number that begins at `place` as it is compared, or None; and the place after it, or after one word."""
     found = _ordinal(sequence, place) or _time(sequence, place) or _in_a_row(sequence, place)
     if found:
@@ -109,7 +109,7 @@ def _number(sequence: Sequence[Word], place: int) -> tuple[str | None, int]:
     return _tidy(f"{value:f}"), at
 
 
-def _ordinal(sequence: Sequence[Word], place: int) -> tuple[str, int] | None:
+def _ordinal(sequence: Sequence[NumberWord], place: int) -> tuple[str, int] | None:
     word = sequence[place]
     before = sequence[place - 1] if place else None
     following = sequence[place + 1] if place + 1 < len(sequence) else None
@@ -129,7 +129,7 @@ def _nth(number: int) -> str:
     return f"{number}{end}"
 
 
-def _time(sequence: Sequence[Word], place: int) -> tuple[str, int] | None:
+def _time(sequence: Sequence[NumberWord], place: int) -> tuple[str, int] | None:
     """half past ten; ten thirty where something beside it says that it is a time."""
     word, rest = sequence[place], sequence[place + 1 :]
     if word.key in ("half", "quarter") and len(rest) > 1 and rest[0].key in ("past", "to") and rest[1].whole:
@@ -151,7 +151,7 @@ def _time(sequence: Sequence[Word], place: int) -> tuple[str, int] | None:
     return None
 
 
-def _group(sequence: Sequence[Word], at: int, *, begun: bool) -> _Group | None:
+def _group(sequence: Sequence[NumberWord], at: int, *, begun: bool) -> _Group | None:
     """The digits that one member of a row stands for: a number below a hundred, written digits, double nine, oh."""
     if at >= len(sequence):
         return None
@@ -177,7 +177,7 @@ def _group(sequence: Sequence[Word], at: int, *, begun: bool) -> _Group | None:
     return _Group(str(int(word.value)), at + 1, english=word.english)
 
 
-def _in_a_row(sequence: Sequence[Word], place: int) -> tuple[str, int] | None:
+def _in_a_row(sequence: Sequence[NumberWord], place: int) -> tuple[str, int] | None:
     """A row of groups that is one number: a telephone number, a year, two fifty."""
     row: list[_Group] = []
     at = place
@@ -191,7 +191,7 @@ def _in_a_row(sequence: Sequence[Word], place: int) -> tuple[str, int] | None:
     return "".join(group.digits for group in row), row[-1].after
 
 
-def _begins_a_number(sequence: Sequence[Word], last: _Group, at: int) -> bool:
+def _begins_a_number(sequence: Sequence[NumberWord], last: _Group, at: int) -> bool:
     """Whether what follows a row's last group makes it a number of its own: five hundred, 2.5, two and a half."""
     if at >= len(sequence):
         return False
@@ -234,7 +234,7 @@ def _said_in_two(one: int, other: int) -> bool:
     return one in _CENTURIES or (one < 20 and other >= one + 20)
 
 
-def _cardinal(sequence: Sequence[Word], place: int) -> tuple[Decimal, int]:
+def _cardinal(sequence: Sequence[NumberWord], place: int) -> tuple[Decimal, int]:
     """The value of the number at `place` with its hundreds and thousands, and the place after; `place` when none is."""
     total, current, last_scale, at = Decimal(0), None, None, place
     while at < len(sequence):
@@ -263,7 +263,7 @@ def _cardinal(sequence: Sequence[Word], place: int) -> tuple[Decimal, int]:
     return total + (current or 0), at
 
 
-def _scales(word: Word, before: Word, current: Decimal | None) -> bool:
+def _scales(word: NumberWord, before: NumberWord, current: Decimal | None) -> bool:
     """5k, never the letter; दोन लक्ष, never the attention."""
     if word.key not in words.ONLY_AFTER_A_NUMBER:
         return True
@@ -271,7 +271,7 @@ def _scales(word: Word, before: Word, current: Decimal | None) -> bool:
 
 
 def _below_hundred(
-    sequence: Sequence[Word], at: int, current: Decimal | None, total: Decimal
+    sequence: Sequence[NumberWord], at: int, current: Decimal | None, total: Decimal
 ) -> tuple[Decimal | None, int]:
     """What `current` is with the word at `at`, and the place after; the same place when the word does not belong."""
     word, rest = sequence[at], sequence[at + 1 :]
@@ -318,11 +318,11 @@ def _below_hundred(
     return (current + word.value, at + 1) if english_pair else (current, at)
 
 
-def _makes_thousands(rest: Sequence[Word]) -> bool:
+def _makes_thousands(rest: Sequence[NumberWord]) -> bool:
     return len(rest) > 1 and (rest[1].hundred or rest[1].scale is not None)
 
 
-def _decimals(sequence: Sequence[Word], at: int) -> tuple[str, int]:
+def _decimals(sequence: Sequence[NumberWord], at: int) -> tuple[str, int]:
     """Digits after a point: one by one, or one number as it is written."""
     said = ""
     while at < len(sequence) and sequence[at].one_digit:
@@ -342,11 +342,11 @@ def _tidy(digits: str) -> str:
     return digits.rstrip("0").rstrip(".") if "." in digits else digits
 
 
-def _signs(found: Sequence[Phrase], tongue: str) -> list[Phrase]:
+def _signs(found: Sequence[NumberPhrase], tongue: str) -> list[NumberPhrase]:
     """₹ 500, Rs 500 and 500 Rs as they are said: 500 rupees. 50 % and 50 per cent as 50 percent, plus as +."""
     rupees = number_words.CURRENCY.get(tongue, "रुपये")
     percent = number_words.PERCENT.get(tongue, "percent")
-    out: list[Phrase] = []
+    out: list[NumberPhrase] = []
     place = 0
     while place < len(found):
         here = found[place]
@@ -354,20 +354,20 @@ def _signs(found: Sequence[Phrase], tongue: str) -> list[Phrase]:
         key = word_key(here.said[0]) if not here.number else ""
         counted, counts = before is not None and before.number, after is not None and after.number
         if key in words.RUPEE_KEYS and counted:
-            out.append(Phrase(here.said, (rupees,)))
+            out.append(NumberPhrase(here.said, (rupees,)))
         elif key in words.RUPEE_KEYS and counts and after is not None:
             beyond = found[place + 2] if place + 2 < len(found) else None
             twice = beyond is not None and not beyond.number and word_key(beyond.said[0]) in words.RUPEE_KEYS
             said = here.said + after.said + (beyond.said if twice and beyond is not None else ())
-            out += [Phrase(said, (*after.read, rupees))]
+            out += [NumberPhrase(said, (*after.read, rupees))]
             place += 2 if twice else 1
         elif counted and key in words.PERCENT_KEYS:
-            out.append(Phrase(here.said, (percent,)))
+            out.append(NumberPhrase(here.said, (percent,)))
         elif counted and key == "per" and after is not None and after.said == ("cent",):
-            out.append(Phrase(("per", "cent"), (percent,)))
+            out.append(NumberPhrase(("per", "cent"), (percent,)))
             place += 1
         elif key in words.PLUS and counts:
-            out.append(Phrase(here.said, ("+",)))
+            out.append(NumberPhrase(here.said, ("+",)))
         else:
             out.append(here)
         place += 1

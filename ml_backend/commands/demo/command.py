@@ -23,7 +23,7 @@ from ml_backend import db, settings, tables
 from ml_backend.commands.demo import home as homes
 from ml_backend.commands.demo import label_studio, ports, programs, redis_server
 from ml_backend.commands.demo import screen as progress
-from ml_backend.commands.demo.home import USER, Home
+from ml_backend.commands.demo.home import USER, DemoFolder
 from ml_backend.commands.demo.programs import Supervisor, end_leftovers
 from ml_backend.commands.demo.screen import Screen
 from ml_backend.context import Context, open_context
@@ -98,7 +98,7 @@ def demo(
     screen.note(f"Stopped. Everything is kept in {home.path}; the same command goes on from there.")
 
 
-def _bring_up(home: Home, supervisor: Supervisor, screen: Screen) -> str:
+def _bring_up(home: DemoFolder, supervisor: Supervisor, screen: Screen) -> str:
     """Redis, Label Studio and our own processes; gives the personal access token."""
     if ended := end_leftovers(home):
         screen.note(f"A demo that was killed had left {', '.join(ended)} running; ended.")
@@ -121,14 +121,14 @@ def _bring_up(home: Home, supervisor: Supervisor, screen: Screen) -> str:
     return api_key
 
 
-def _start_services(home: Home, supervisor: Supervisor, *, api_key: str) -> None:
+def _start_services(home: DemoFolder, supervisor: Supervisor, *, api_key: str) -> None:
     environment = programs.environment(home, api_key=api_key)
     db.upgrade(environment["DATABASE_URL"])
     for program in programs.programs(home, environment):
         supervisor.start(program)
 
 
-def _fill(home: Home, supervisor: Supervisor, screen: Screen, *, api_key: str, calls: Path) -> None:
+def _fill(home: DemoFolder, supervisor: Supervisor, screen: Screen, *, api_key: str, calls: Path) -> None:
     """The two projects, the bundled calls, and the wait until every call has its draft in Label Studio."""
     context = open_context(settings.load(**_as_fields(home.settings(api_key=api_key))))
     try:
@@ -185,7 +185,7 @@ def _as_fields(environment: dict[str, str]) -> dict[str, Any]:
     return {name.lower(): value for name, value in environment.items()}
 
 
-def _facts(home: Home) -> dict[str, object]:
+def _facts(home: DemoFolder) -> dict[str, object]:
     """What a test or a script needs to know about a running demo."""
     return {
         "pid": os.getpid(),

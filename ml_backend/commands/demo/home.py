@@ -35,7 +35,7 @@ _SECRETS = {
 
 
 @dataclass
-class Home:
+class DemoFolder:
     """One demo's folder, held by one supervisor at a time."""
 
     path: Path
@@ -105,12 +105,12 @@ class Home:
             self._lock = None
 
 
-def take(path: Path, *, port: int | None, label_studio_port: int | None) -> Home:
+def take(path: Path, *, port: int | None, label_studio_port: int | None) -> DemoFolder:
     """The folder, locked for this process, with secrets and ports in place.
 
     A port that is not named keeps last time's value; 0 picks one that is free.
     """
-    home = Home(path.expanduser().absolute())
+    home = DemoFolder(path.expanduser().absolute())
     _refuse_foreign(home.path)
     for folder in (home.path, home.logs, home.run, *(home.objects / bucket for bucket in BUCKETS)):
         folder.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 from ml_backend.commands.demo import ports
-from ml_backend.commands.demo.home import ROOT, USER, Home, write_private
+from ml_backend.commands.demo.home import ROOT, USER, DemoFolder, write_private
 from ml_backend.commands.demo.programs import Program
 from ml_backend.errors import ConfigurationError, PermanentError
 
@@ -36,7 +36,7 @@ print("token:" + LSAPIToken.for_user(user).get_full_jwt())
 """
 
 
-def program(home: Home) -> Program:
+def program(home: DemoFolder) -> Program:
     """The server on loopback, its first user made at the first start."""
     binary = environment_folder() / "bin" / "label-studio"
     command = [str(binary), "start", "--no-browser", "--internal-host", ports.LOOPBACK]
@@ -49,7 +49,7 @@ def program(home: Home) -> Program:
     return Program("label-studio", command, environment(home), ready=ready, foundation=True)
 
 
-def environment(home: Home) -> dict[str, str]:
+def environment(home: DemoFolder) -> dict[str, str]:
     """Its whole environment. It reads names as common as HOST and PORT, so it gets nothing of ours."""
     folder = home.path / "label-studio"
     folder.mkdir(exist_ok=True)
@@ -73,13 +73,13 @@ def environment(home: Home) -> dict[str, str]:
     }
 
 
-def kept_token(home: Home) -> str:
+def kept_token(home: DemoFolder) -> str:
     """The token an earlier start was given, kept beside Label Studio's own data; empty at the first start."""
     path = home.path / "label-studio" / KEPT_IN
     return path.read_text(encoding="utf-8").strip() if path.exists() else ""
 
 
-def token(home: Home) -> str:
+def token(home: DemoFolder) -> str:
     """The personal access token of the first user, made when there is none. Needs no running server."""
     if kept := kept_token(home):
         return kept

@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 
 from ml_backend.commands.demo import ports
-from ml_backend.commands.demo.home import ROOT, Home, write_private
+from ml_backend.commands.demo.home import ROOT, DemoFolder, write_private
 from ml_backend.errors import KaanError, PermanentError
 
 LEASH = Path(__file__).with_name("leash.py")
@@ -57,7 +57,7 @@ class _Running:
 class Supervisor:
     """Holds the programs. `say` gets one plain sentence for everything a person should know."""
 
-    home: Home
+    home: DemoFolder
     say: Callable[[str], None]
     stopping: Callable[[], bool] = lambda: False
     running: list[_Running] = field(default_factory=list)
@@ -149,7 +149,7 @@ class Supervisor:
         )
 
 
-def end_leftovers(home: Home, *, within_s: float = STOP_WITHIN_S) -> list[str]:
+def end_leftovers(home: DemoFolder, *, within_s: float = STOP_WITHIN_S) -> list[str]:
     """End what a killed supervisor left running; gives the names."""
     record = home.run / "programs.json"
     try:
@@ -200,7 +200,7 @@ _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "C
 _PASSED_ON = ("ASR_", "DEFAULT_LANGUAGE", "PREDICT_WAIT_S", "LOG_LEVEL")  # what a person may want to try in the demo
 
 
-def environment(home: Home, *, api_key: str) -> dict[str, str]:
+def environment(home: DemoFolder, *, api_key: str) -> dict[str, str]:
     """The whole environment of one of our processes; also written to demo.env for commands typed by hand."""
     chosen = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
     settings = {**chosen, **home.settings(api_key=api_key)}
@@ -216,7 +216,7 @@ def environment(home: Home, *, api_key: str) -> dict[str, str]:
     return {**kept, **settings, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "LOG_FORMAT": "text"}
 
 
-def programs(home: Home, environment: dict[str, str]) -> list[Program]:
+def programs(home: DemoFolder, environment: dict[str, str]) -> list[Program]:
     """In the order they are started."""
 
     def serves() -> bool:
@@ -235,6 +235,6 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "ml_backend", *arguments]
 
 
-def log_of(home: Home, name: str) -> Path:
+def log_of(home: DemoFolder, name: str) -> Path:
     """Where a program's output goes."""
     return home.logs / f"{name}.log"

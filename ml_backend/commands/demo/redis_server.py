@@ -10,12 +10,12 @@ import socket
 import sys
 from pathlib import Path
 
-from ml_backend.commands.demo.home import Home
+from ml_backend.commands.demo.home import DemoFolder
 from ml_backend.commands.demo.programs import Program
 from ml_backend.errors import ConfigurationError
 
 
-def program(home: Home) -> Program:
+def program(home: DemoFolder) -> Program:
     """Keeps what it is told (append-only file), evicts nothing, listens to nobody but this user."""
     folder = home.path / "redis"
     folder.mkdir(exist_ok=True)

@@ -16,7 +16,7 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.table import Table
 
-from ml_backend.commands.demo.home import Home
+from ml_backend.commands.demo.home import DemoFolder
 from ml_backend.db import Database
 from ml_backend.tables import jobs, predictions, projects, recordings, tasks
 
@@ -78,7 +78,7 @@ class Screen:
         """Something went wrong and is being dealt with."""
         self.console.print(f"{time.strftime('%H:%M:%S')} {sentence}", style="yellow", markup=False)
 
-    def welcome(self, home: Home, user: str, password: str) -> None:
+    def welcome(self, home: DemoFolder, user: str, password: str) -> None:
         """The address, the log-in and what to click."""
         table = Table.grid(padding=(0, 2))
         table.add_column(style="dim", no_wrap=True)

@@ -237,7 +237,7 @@ class _Loop:
                 raise PermanentError("no-version", "The training run made no version.", "See `train list`.")
             return found
 
-    def _judge(self, version: Any) -> reached.Verdict:
+    def _judge(self, version: Any) -> reached.StoredVerdict:
         why = "Champion and candidate hear the blind calls, which neither has learnt from. Better, or refused."
         with self._step("Verdict", why):
             found = reached.verdict(self._context, version.id)

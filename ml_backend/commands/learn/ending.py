@@ -22,7 +22,7 @@ PAGE, REPORT, PLOT = "report.md", "report.json", "slices.svg"
 
 
 @dataclass(frozen=True)
-class Change:
+class SentenceChange:
     """One sentence of a call nobody has annotated, as both versions wrote it. Wrong words of each."""
 
     said: str
@@ -41,7 +41,7 @@ def show(
     tutor: Tutor,
     context: Context,
     here: Stack,
-    verdict: reached.Verdict,
+    verdict: reached.StoredVerdict,
     *,
     version: str,
     promoted: bool,
@@ -87,7 +87,7 @@ def show(
 
 def changes(
     context: Context, rows: Sequence[Any], calls: Mapping[str, NewCall], *, before: str, after: str
-) -> list[Change]:
+) -> list[SentenceChange]:
     """Every sentence of these calls as both versions wrote it."""
     count = importlib.import_module("training.scoring.error_counts").count
     reading = importlib.import_module("training.text.readings").INDIC
@@ -102,7 +102,7 @@ def changes(
             texts = [within(transcript, phrase) for transcript in (was[row.sha256], now[row.sha256])]
             counted = [count(phrase["text"], text, normaliser=reading, language=language) for text in texts]
             wrong = [one.word_edits.total for one in counted]
-            found.append(Change(phrase["text"], texts[0], texts[1], wrong[0], wrong[1], counted[0].words))
+            found.append(SentenceChange(phrase["text"], texts[0], texts[1], wrong[0], wrong[1], counted[0].words))
     return found
 
 

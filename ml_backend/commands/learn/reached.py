@@ -28,7 +28,7 @@ RESUMED = ("waiting", "running", "interrupted", "trained")  # states of a run th
 
 
 @dataclass(frozen=True)
-class Verdict:
+class StoredVerdict:
     """What the gate said of a version, kept with it."""
 
     champion: str
@@ -106,7 +106,7 @@ def version(context: Context, run_id: int) -> sa.Row[Any] | None:
     return found[0] if found else None
 
 
-def verdict(context: Context, version_id: int) -> Verdict | None:
+def verdict(context: Context, version_id: int) -> StoredVerdict | None:
     """The last verdict about a version."""
     mine = sa.select(evaluations).where(
         evaluations.c.model_version_id == version_id,
@@ -117,7 +117,7 @@ def verdict(context: Context, version_id: int) -> Verdict | None:
     if not found:
         return None
     said = tuple((found[0].scores or {}).get("words_said") or ())
-    return Verdict(str(found[0].against_version), str(found[0].verdict), said, str(found[0].report_key))
+    return StoredVerdict(str(found[0].against_version), str(found[0].verdict), said, str(found[0].report_key))
 
 
 def champion(context: Context) -> str | None:

@@ -23,7 +23,7 @@ from tests import models, sounds
 
 ENGLISH = DecodingProfile(language="en")
 ANY = DecodingProfile()
-UNPADDED = manifest.Window(max_s=8.0, margin_s=0.2, max_padding_s=0.6, split_pause_s=0.3)
+UNPADDED = manifest.WindowPolicy(max_s=8.0, margin_s=0.2, max_padding_s=0.6, split_pause_s=0.3)
 
 
 def settings(**changes: Any) -> Settings:
@@ -361,7 +361,7 @@ def test_a_model_that_does_not_pad_gets_short_windows_in_batches_of_like_length(
 def test_no_length_of_window_is_mistaken_for_encoder_output(frames):
     transcriber = Transcriber.load(models.cached(), settings=settings(), temperatures=())
     decoder = transcriber._pool.decoder
-    decoder.policy = manifest.Window(max_s=8.0, margin_s=0.0)
+    decoder.policy = manifest.WindowPolicy(max_s=8.0, margin_s=0.0)
     prompt = decoder.prompt("en", prompt=None, hotwords=())
     features = np.random.default_rng(0).standard_normal((80, frames)).astype(np.float32)
     assert decoder.decode(decoder.encode([features]), [prompt], beam_size=1)[0].tokens
@@ -415,7 +415,7 @@ def test_a_folder_that_differs_from_its_manifest_is_never_loaded(tmp_path):
 
     folder = tmp_path / "model"
     shutil.copytree(models.cached(), folder)
-    manifest.write(folder, name="tiny", languages=("en",), window=manifest.Window.stock(), trained_on="nothing")
+    manifest.write(folder, name="tiny", languages=("en",), window=manifest.WindowPolicy.stock(), trained_on="nothing")
     assert Transcriber.load(folder, settings=settings()).model_version.startswith("tiny-")
     raw = bytearray((folder / "model.bin").read_bytes())
     raw[len(raw) // 2] ^= 1

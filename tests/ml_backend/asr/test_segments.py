@@ -9,23 +9,23 @@ import pytest
 
 from ml_backend.asr import segments
 from ml_backend.asr.engine import Request
-from ml_backend.asr.pool import Recording, Work
+from ml_backend.asr.pool import Recording, WindowWork
 from ml_backend.asr.transcript import NO_TEXT, DecodingProfile, Segment
-from ml_backend.asr.window_decoding import Decoded
+from ml_backend.asr.window_decoding import DecodedWindow
 from ml_backend.asr.windows import Window
 from tests.ml_backend.asr.test_timing import PACKED, words
 
 SAID = words((0.3, 1.4, "hello"), (1.4, 2.6, "there"))
 
 
-def found(decoded: Decoded, *, window: Window = PACKED, **work: object) -> list[Segment]:
+def found(decoded: DecodedWindow, *, window: Window = PACKED, **work: object) -> list[Segment]:
     request = Request(np.zeros((1, 30 * 16_000), np.float32), DecodingProfile(language="en"))
-    one = replace(Work(0, window, np.zeros((80, 600), np.float32), -20.0, decoded=decoded), **work)  # type: ignore[arg-type]
+    one = replace(WindowWork(0, window, np.zeros((80, 600), np.float32), -20.0, decoded=decoded), **work)  # type: ignore[arg-type]
     return list(segments.transcript_of(Recording(request, "en", work=[one]), model_version="m").segments)
 
 
-def decoded(*said: object, text: str = "hello there", avg_logprob: float = -0.2) -> Decoded:
-    return Decoded((1, 2, 3), text, avg_logprob, 0.01, tuple(said), tuple((0.9,) for _ in said))  # type: ignore[arg-type]
+def decoded(*said: object, text: str = "hello there", avg_logprob: float = -0.2) -> DecodedWindow:
+    return DecodedWindow((1, 2, 3), text, avg_logprob, 0.01, tuple(said), tuple((0.9,) for _ in said))  # type: ignore[arg-type]
 
 
 def test_speech_that_the_text_passes_over_is_a_marked_segment_without_text():

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_backend.asr.windows import RATE_HZ, Stretch, Window, find_speech, halves, second_look, windows_of
-from ml_backend.models.manifest import Window as Policy
+from ml_backend.models.manifest import WindowPolicy
 from tests import sounds
 
-STOCK = Policy.stock()
-SHORT = Policy(max_s=8.0, pad_to_s=None, margin_s=0.4, max_padding_s=1.0, split_pause_s=0.25)
+STOCK = WindowPolicy.stock()
+SHORT = WindowPolicy(max_s=8.0, pad_to_s=None, margin_s=0.4, max_padding_s=1.0, split_pause_s=0.25)
 
 
 @st.composite
@@ -28,7 +28,7 @@ def stretches(draw: st.DrawFn) -> list[Stretch]:
     return made
 
 
-@given(stretches(), st.sampled_from([STOCK, SHORT, Policy(max_s=20, pad_to_s=30, split_pause_s=1.0)]))
+@given(stretches(), st.sampled_from([STOCK, SHORT, WindowPolicy(max_s=20, pad_to_s=30, split_pause_s=1.0)]))
 def test_every_stretch_is_in_exactly_one_window_and_windows_keep_to_the_policy(found, policy):
     windows = windows_of(found, channel=1, policy=policy)
     covered = [(p.start, p.end) for w in windows for p in w.pieces]
@@ -96,7 +96,7 @@ def test_speech_is_found_where_it_is():
 
 def test_speech_without_a_pause_is_cut_to_what_the_model_takes():
     spoken = sounds.speech("one two three four five six seven eight nine ten " * 3)
-    found = find_speech(spoken, Policy(max_s=4.0, split_pause_s=10.0))
+    found = find_speech(spoken, WindowPolicy(max_s=4.0, split_pause_s=10.0))
     assert len(found) > 2
     assert all(stretch.end - stretch.start <= 4.0 * RATE_HZ for stretch in found)
     assert all(a.end <= b.start for a, b in pairwise(found))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ml_backend.audio import decoding
-from ml_backend.audio.decoding import Decoded
+from ml_backend.audio.decoding import DecodedAudio
 from ml_backend.errors import PermanentError
 from sync.recordings import layouts, lengths
 from tests import sounds
@@ -51,8 +51,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], byt
 
 
 @pytest.fixture
-def decoded(tmp_path: Path) -> Callable[[bytes, str], Decoded]:
-    def run(raw: bytes, name: str) -> Decoded:
+def decoded(tmp_path: Path) -> Callable[[bytes, str], DecodedAudio]:
+    def run(raw: bytes, name: str) -> DecodedAudio:
         path = tmp_path / f"call.{name.rpartition('.')[2]}"
         path.write_bytes(raw)
         return decoding.decode(path, tmp_path / "out.wav")
@@ -60,7 +60,7 @@ def decoded(tmp_path: Path) -> Callable[[bytes, str], Decoded]:
     return run
 
 
-def marked(found: Decoded) -> bool:
+def marked(found: DecodedAudio) -> bool:
     return lengths.fault(found, call_s=None)[0] is not None
 
 

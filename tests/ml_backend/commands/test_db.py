@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from ml_backend import cli, db
+from ml_backend import db
+from ml_backend.commands import command_line
 
 
 @pytest.fixture(autouse=True)
@@ -14,12 +15,12 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_an_empty_database_is_not_current_and_an_upgrade_makes_it_so(capsys):
-    assert cli.main(["db", "version"]) == 1
+    assert command_line.main(["db", "version"]) == 1
     assert "no tables yet" in capsys.readouterr().out
-    assert cli.main(["db", "upgrade"]) == 0
-    assert cli.main(["db", "upgrade"]) == 0, "safe to repeat"
+    assert command_line.main(["db", "upgrade"]) == 0
+    assert command_line.main(["db", "upgrade"]) == 0, "safe to repeat"
     capsys.readouterr()
-    assert cli.main(["db", "version", "--json"]) == 0
+    assert command_line.main(["db", "version", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
         "database": db.SCHEMA_VERSION,
         "release": db.SCHEMA_VERSION,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend import cli, settings
-from ml_backend.commands import init
+from ml_backend import settings
+from ml_backend.commands import command_line, init
 from ml_backend.setting_values import is_sample
 from tests.policy import test_compose
 
@@ -27,7 +27,7 @@ def values(file: Path) -> dict[str, str]:
 
 
 def test_a_new_file_is_private_and_start_up_takes_it(folder, capsys):
-    assert cli.main(["init"]) == 0
+    assert command_line.main(["init"]) == 0
     file = folder / ".env"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     found = values(file)
@@ -39,7 +39,7 @@ def test_a_new_file_is_private_and_start_up_takes_it(folder, capsys):
 
 def test_two_files_share_no_secret(folder):
     for name in ("one", "two"):
-        assert cli.main(["init", "--file", name]) == 0
+        assert command_line.main(["init", "--file", name]) == 0
     one, two = values(folder / "one"), values(folder / "two")
     assert [name for name in one if one[name] == two[name]] == ["LABEL_STUDIO_FIRST_USER", "BASIC_AUTH_USER"]
 
@@ -49,13 +49,13 @@ def test_everything_compose_insists_on_is_made(folder):
 
 
 def test_it_is_told_what_has_to_come_from_elsewhere(folder, capsys):
-    cli.main(["init"])
+    command_line.main(["init"])
     said = capsys.readouterr().out
     assert "LABEL_STUDIO_API_KEY" in said
     (folder / ".env").write_text(
         (folder / ".env").read_text().replace("LABEL_STUDIO_API_KEY=", "LABEL_STUDIO_API_KEY=x")
     )
-    cli.main(["init"])
+    command_line.main(["init"])
     assert "LABEL_STUDIO_API_KEY" not in capsys.readouterr().out
 
 
@@ -64,7 +64,7 @@ def test_values_that_are_there_stay_and_are_named_and_gaps_are_filled(folder, ca
     mine += "API_TOKENS=\nOTHER=1\n"
     (folder / ".env").write_text(mine)
     (folder / ".env").chmod(0o644)
-    assert cli.main(["init"]) == 0
+    assert command_line.main(["init"]) == 0
     text, said = (folder / ".env").read_text(), capsys.readouterr().out
     for line in (
         "# mine",
@@ -80,7 +80,7 @@ def test_values_that_are_there_stay_and_are_named_and_gaps_are_filled(folder, ca
     assert "now only you can" in said
 
     again = (folder / ".env").read_bytes()
-    assert cli.main(["init"]) == 0
+    assert command_line.main(["init"]) == 0
     assert (folder / ".env").read_bytes() == again
     assert "nothing was written" in capsys.readouterr().out
 
@@ -89,19 +89,19 @@ def test_a_link_stays_a_link(folder):
     (folder / "real").mkdir()
     (folder / "real" / "env").write_text("")
     (folder / ".env").symlink_to(folder / "real" / "env")
-    cli.main(["init"])
+    command_line.main(["init"])
     assert (folder / ".env").is_symlink()
     assert set(values(folder / "real" / "env")) == set(init.MADE)
 
 
 def test_a_folder_that_is_not_there_is_a_sentence(folder, capsys):
-    assert cli.main(["init", "--file", "nowhere/.env"]) == 2
+    assert command_line.main(["init", "--file", "nowhere/.env"]) == 2
     assert "cannot be written" in capsys.readouterr().err
 
 
 def test_without_the_example_file_every_setting_is_described_all_the_same(folder, monkeypatch):
     monkeypatch.setattr(init, "EXAMPLE", folder / "missing")
-    cli.main(["init"])
+    command_line.main(["init"])
     text = (folder / ".env").read_text()
     assert all(re.search(rf"^(# )?{name}=", text, re.MULTILINE) for name, _, _ in settings.describe())
     assert settings.load() is not None

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import cli, db, tables
+from ml_backend import db, tables
+from ml_backend.commands import command_line
 from ml_backend.context import Context, open_context
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.settings import Settings
@@ -34,7 +35,7 @@ def run(context: Context, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.setenv("COLUMNS", "200")
 
     def call(*arguments: str) -> tuple[int, str]:
-        code = cli.main(["jobs", *arguments])
+        code = command_line.main(["jobs", *arguments])
         printed = capsys.readouterr()
         return code, printed.out + printed.err
 

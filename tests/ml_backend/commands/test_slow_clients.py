@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend.api import connections
+from ml_backend.api import waiting_connections
 from tests.ml_backend.commands.test_web import ask, raw, running
 from tests.ml_backend.slow_clients import crowd
 
@@ -95,7 +95,7 @@ def test_an_address_that_opens_too_many_loses_its_silent_ones_and_no_other(port:
         assert whole_answer(kept) == 200
         silent = [
             stack.enter_context(socket.create_connection(("127.0.0.1", port)))
-            for _ in range(connections.PER_ADDRESS + 20)
+            for _ in range(waiting_connections.PER_ADDRESS + 20)
         ]
         assert ended(silent[0]) == b""
         assert ask(port, "GET", "/health")[0] == 200

@@ -19,7 +19,7 @@ import pytest
 import sqlalchemy as sa
 
 from ml_backend import db, settings, tables
-from ml_backend.api import connections
+from ml_backend.api import waiting_connections
 from ml_backend.commands import web
 from ml_backend.errors import ConfigurationError
 from tests.faults import launch
@@ -164,7 +164,7 @@ def test_a_client_that_sends_a_byte_a_second_is_let_go_and_health_still_answers(
                         break
                 except TimeoutError:
                     assert ask(port, "GET", "/health")[0] == 200
-        assert time.monotonic() - began < connections.READ_LIMIT_S + 5
+        assert time.monotonic() - began < waiting_connections.READ_LIMIT_S + 5
 
 
 def test_the_process_is_seen_while_it_runs_and_gone_after(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from ml_backend import tables
 from ml_backend.context import Context, open_context
-from ml_backend.jobs import enqueueing, messages, processes, transport
+from ml_backend.jobs import enqueueing, processes, transport
 from ml_backend.jobs.job_kinds import BULK, WAITED_FOR, JobKind
 from ml_backend.jobs.relay import Relay
 from ml_backend.metrics import Metrics
@@ -234,7 +234,7 @@ def test_hostile_messages_are_set_aside_and_never_executed(
 
 def _refused(context: Context, queue: str) -> int:
     with context.db.reading() as connection:
-        return messages.counts(connection).get(queue, 0)
+        return processes.refused_messages(connection).get(queue, 0)
 
 
 def _hostile(client: redis.Redis, name: str, queue: str, marker: str) -> int:

@@ -7,9 +7,9 @@ import pytest
 
 from ml_backend.errors import PermanentError
 from ml_backend.models import manifest
-from ml_backend.models.manifest import Window
+from ml_backend.models.manifest import WindowPolicy
 
-WINDOW = Window(max_s=8.0, margin_s=0.2, max_padding_s=0.6, split_pause_s=0.0)
+WINDOW = WindowPolicy(max_s=8.0, margin_s=0.2, max_padding_s=0.6, split_pause_s=0.0)
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def write(folder: Path, window: Window = WINDOW) -> manifest.Manifest:
+def write(folder: Path, window: WindowPolicy = WINDOW) -> manifest.Manifest:
     return manifest.write(folder, name="tiny", languages=("hi", "en"), window=window, trained_on="nothing")
 
 
@@ -118,4 +118,4 @@ def test_a_pickle_is_refused_by_its_first_bytes_under_an_innocent_name(folder, h
 
 
 def test_a_stock_whisper_is_padded_to_thirty_seconds():
-    assert Window.stock() == Window(max_s=30.0, pad_to_s=30.0)
+    assert WindowPolicy.stock() == WindowPolicy(max_s=30.0, pad_to_s=30.0)

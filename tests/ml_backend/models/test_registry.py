@@ -24,7 +24,9 @@ from tests import models, sounds
 def version_folder(parent: Path, name: str, *, seed: int = 0, trained_on: str = "nothing") -> Path:
     folder = parent / name
     shutil.copytree(models.cached(seed=seed), folder)
-    manifest.write(folder, name=name, languages=("en", "hi"), window=manifest.Window.stock(), trained_on=trained_on)
+    manifest.write(
+        folder, name=name, languages=("en", "hi"), window=manifest.WindowPolicy.stock(), trained_on=trained_on
+    )
     return folder
 
 

@@ -42,7 +42,7 @@ def test_a_folder_without_a_manifest_gets_one_for_thirty_second_windows(context,
     version = adoption.adopt(context, folder, name="other")
     described = manifest.verify(Path(model_files.place(context, version.location)))
     assert version.version.startswith("other-")
-    assert described.window == manifest.Window.stock()
+    assert described.window == manifest.WindowPolicy.stock()
     assert {"hi", "mr", "en"} <= set(described.languages)
     assert "transcribe" not in described.languages
     assert adoption.adopt(context, folder, name="other").id == version.id

@@ -32,7 +32,9 @@ REQUEST = Request(sounds.speech("hello, where is my order")[None], DecodingProfi
 
 def version_of(context: Context, folder: Path, *, seed: int) -> registry.Version:
     shutil.copytree(models.cached(seed=seed), folder)
-    manifest.write(folder, name=folder.name, languages=("en",), window=manifest.Window.stock(), trained_on="nothing")
+    manifest.write(
+        folder, name=folder.name, languages=("en",), window=manifest.WindowPolicy.stock(), trained_on="nothing"
+    )
     return registry.register(context, str(folder))
 
 

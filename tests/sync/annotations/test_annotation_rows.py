@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from ml_backend import tables
-from sync.annotations.annotation_rows import WEBHOOK, Found, keep, mark_deleted, mark_tasks_gone
+from sync.annotations.annotation_rows import WEBHOOK, FoundAnnotation, keep, mark_deleted, mark_tasks_gone
 from tests.servers import postgres
 from tests.sync import offline
 
@@ -45,6 +45,6 @@ def test_a_lead_time_that_is_none_keeps_no_annotation_out(tmp_path: Path, told: 
         connection.execute(sa.insert(tables.projects).values(**made))
         project = connection.execute(sa.select(tables.projects)).one()
         annotation = {"id": 3, "task": 4, "result": [], "lead_time": told, "updated_at": "2026-11-01T10:00:00Z"}
-        assert keep(connection, project, None, Found(annotation, WEBHOOK, tables.now()))[1]
+        assert keep(connection, project, None, FoundAnnotation(annotation, WEBHOOK, tables.now()))[1]
         assert connection.execute(sa.select(tables.annotations.c.lead_time_s)).scalar_one() == kept
     service.context.db.dispose()

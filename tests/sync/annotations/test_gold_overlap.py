@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from ml_backend import tables
-from sync.tasks.task_creation import Wish
+from sync.tasks.task_creation import TaskRequest
 from tests.sync.conftest import Service
 from tests.sync.label_studio.test_streams import CALLS, annotator, bring, next_task, submit
 from training.quality import gold_tasks
@@ -13,7 +13,7 @@ from training.quality import gold_tasks
 
 def test_a_task_that_was_done_is_handed_to_others_once_it_is_gold(service: Service) -> None:
     project = service.project()
-    bring(service, project, (CALLS[0], Wish("review")))
+    bring(service, project, (CALLS[0], TaskRequest("review")))
     [task] = service.rows(tables.tasks)
     people = [service.client, annotator(service), annotator(service), annotator(service)]
     submit(people[0], task.ls_task_id)
@@ -36,7 +36,7 @@ def test_a_task_that_was_done_is_handed_to_others_once_it_is_gold(service: Servi
 
 def test_a_task_label_studio_does_not_have_yet_is_made_with_its_people(service: Service) -> None:
     project = service.project()
-    service.bring(project, CALLS[0], wish=Wish("review"))
+    service.bring(project, CALLS[0], wish=TaskRequest("review"))
     with service.context.db.transaction() as connection:
         task_id = connection.execute(sa.select(tables.tasks.c.id)).scalar_one()
         gold_tasks.plant(connection, task_id, "the known answer", people=2)

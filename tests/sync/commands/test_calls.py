@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import cli, db, tables
+from ml_backend import db, tables
 from ml_backend.calls import events as callevents
 from ml_backend.calls import ledger
 from ml_backend.calls.pseudonyms import key_of
+from ml_backend.commands import command_line
 from ml_backend.context import Context, open_context
 from ml_backend.settings import Settings
 from tests.exotel_messages import message
@@ -40,7 +41,7 @@ def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
-    assert cli.main(["calls", *words]) == code
+    assert command_line.main(["calls", *words]) == code
     printed = capsys.readouterr()
     assert FROM not in printed.out + printed.err
     return printed.out + printed.err

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import cli, db, tables
+from ml_backend import db, tables
+from ml_backend.commands import command_line
 from ml_backend.context import open_context
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.settings import Settings
@@ -35,7 +36,7 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Outside:
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    assert cli.main(["sync", "objects", *words]) == 0
+    assert command_line.main(["sync", "objects", *words]) == 0
     return capsys.readouterr().out
 
 
@@ -81,7 +82,7 @@ def test_objects_that_make_no_recording_are_listed_with_the_reason(
 def test_a_bucket_that_is_not_searched_is_a_mistake_that_lists_the_others(
     outside: Outside, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["sync", "objects", "--bucket", "kaan-audio"]) == 1
+    assert command_line.main(["sync", "objects", "--bucket", "kaan-audio"]) == 1
     assert "call-recordings" in capsys.readouterr().err
 
 

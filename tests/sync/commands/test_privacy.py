@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from ml_backend import cli, tables
+from ml_backend import tables
+from ml_backend.commands import command_line
 from tests.sync.persons import ANNA, COMPANY, People
 
 
@@ -26,7 +27,7 @@ def people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[People]:
 
 def run(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any:
     capsys.readouterr()
-    assert cli.main([*words, "--json"]) == code
+    assert command_line.main([*words, "--json"]) == code
     said = capsys.readouterr()
     return json.loads(said.out) if said.out else said.err
 
@@ -40,7 +41,7 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(people: People, capsys
 
 
 def test_erasing_with_yes_says_what_went_without_the_number(people: People, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["calls", "erase", "--caller", ANNA, "--yes", "--who", "tester"]) == 0
+    assert command_line.main(["calls", "erase", "--caller", ANNA, "--yes", "--who", "tester"]) == 0
     said = capsys.readouterr().out
     assert "Erased 1 calls" in said
     assert ANNA[1:] not in said

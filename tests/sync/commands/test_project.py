@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ml_backend import cli, tables
+from ml_backend import tables
+from ml_backend.commands import command_line
 from tests.sync.conftest import CALLS, Service
 
 
@@ -19,7 +20,7 @@ def kaan(service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         monkeypatch.setenv(name.upper(), str(plain))
 
     def run(*arguments: str) -> tuple[int, str]:
-        code = cli.main(list(arguments))
+        code = command_line.main(list(arguments))
         return code, capsys.readouterr().out
 
     return run

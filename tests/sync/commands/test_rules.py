@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from ml_backend import cli, tables
+from ml_backend import tables
+from ml_backend.commands import command_line
 from tests.sync.persons import ELSEWHERE, People
 
 
@@ -27,7 +28,7 @@ def people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[People]:
 
 def rules(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any:
     capsys.readouterr()
-    assert cli.main(["project", "rules", "1", *words, "--json"]) == code
+    assert command_line.main(["project", "rules", "1", *words, "--json"]) == code
     said = capsys.readouterr()
     return json.loads(said.out) if said.out else said.err
 

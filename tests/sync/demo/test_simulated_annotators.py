@@ -10,7 +10,7 @@ import pytest
 
 from ml_backend.labelling import labelconfig, reference
 from sync.demo import simulated_annotators as team
-from sync.demo.simulated_annotators import Phrase
+from sync.demo.simulated_annotators import SaidPhrase
 
 CALLS = json.loads((Path(__file__).parents[3] / "ml_backend" / "bundled" / "learning" / "calls.json").read_text())
 CONTROLS = labelconfig.parse(labelconfig.read("calls"))
@@ -86,7 +86,7 @@ def test_the_same_call_is_worked_on_in_the_same_way_after_an_interruption():
     ],
 )
 def test_texts_stay_in_the_regions_of_the_draft(stretches, expected):
-    phrases = [Phrase(0.1, 2.0, "one two"), Phrase(3.0, 4.8, "three four")]
+    phrases = [SaidPhrase(0.1, 2.0, "one two"), SaidPhrase(3.0, 4.8, "three four")]
     assert [one.text for one in team.placed(phrases, stretches)] == expected
 
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from sync.drafts.project_choice import Facts, accepts
+from sync.drafts.project_choice import RecordingFacts, accepts
 
 NUMBER = "0123456789abcdef01234567-01"
 
 
-def facts(**values: Any) -> Facts:
+def facts(**values: Any) -> RecordingFacts:
     known = {"source": "exotel", "place": "call-recordings/recordings/x.wav", "language": "hi"}
-    return Facts(**{**known, "direction": "inbound", "company_number": NUMBER, **values})
+    return RecordingFacts(**{**known, "direction": "inbound", "company_number": NUMBER, **values})
 
 
 def test_without_a_rule_a_project_takes_every_call_and_no_synthetic_voice() -> None:

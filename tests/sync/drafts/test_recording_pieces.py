@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from ml_backend.asr.transcript import Segment, Transcript, Word
-from sync.drafts.recording_pieces import Piece, external_key, length_s, part, piece_of, pieces_of
+from sync.drafts.recording_pieces import RecordingPiece, external_key, length_s, part, piece_of, pieces_of
 
 SPANS = [[0.0, 300.0, "derived/a/piece-000.wav"], [300.0, 520.5, "derived/a/piece-001.wav"]]
 CUT = SimpleNamespace(spans=SPANS, derived_key="derived/a/audio.wav", duration_s=520.5)
@@ -22,8 +22,8 @@ def transcript(*segments: Segment) -> Transcript:
 
 
 def test_a_recording_that_was_not_cut_is_one_piece() -> None:
-    assert pieces_of(WHOLE) == [Piece(0.0, None, "derived/a/audio.wav")]
-    assert length_s(WHOLE, Piece()) == 40.0
+    assert pieces_of(WHOLE) == [RecordingPiece(0.0, None, "derived/a/audio.wav")]
+    assert length_s(WHOLE, RecordingPiece()) == 40.0
 
 
 def test_a_task_plays_the_piece_it_is_over_and_a_whole_one_the_whole() -> None:
@@ -50,10 +50,10 @@ def test_a_piece_has_a_confidence_of_its_own() -> None:
 
 def test_a_whole_recording_keeps_its_transcript_as_it_is() -> None:
     heard = transcript(segment(1, 3, "one"))
-    assert part(heard, Piece(0.0, None)) is heard
+    assert part(heard, RecordingPiece(0.0, None)) is heard
 
 
 def test_every_piece_has_a_key_of_its_own_and_the_whole_keeps_the_one_it_always_had() -> None:
     keys = {external_key(PROJECT, "exotel:a:b.mp3", piece) for piece in (None, *pieces_of(CUT))}
     assert len(keys) == 3
-    assert external_key(PROJECT, "x", Piece()) == external_key(PROJECT, "x")
+    assert external_key(PROJECT, "x", RecordingPiece()) == external_key(PROJECT, "x")

@@ -14,7 +14,7 @@ from ml_backend import tables
 from ml_backend.calls import tombstones
 from ml_backend.calls.states import LADDER
 from ml_backend.jobs import enqueueing, job_kinds, runner
-from sync.recordings.sources import Source, add_recording
+from sync.recordings.sources import RecordingSource, add_recording
 from tests.servers import capture, exotel
 from tests.sync.hostile import HOSTILE
 from tests.sync.outbound.test_fetching import listener
@@ -251,7 +251,7 @@ def test_fifty_callbacks_about_one_recording_make_one_object(here: Beside) -> No
 def of_a_task(here: Beside, address: str) -> None:
     """A recording that a task's data value names."""
     with here.context.db.transaction() as connection:
-        recording_id, _ = add_recording(connection, Source("web", address))
+        recording_id, _ = add_recording(connection, RecordingSource("web", address))
     runner.Runner(here.context).run(_enqueue_ingest(here, recording_id))
 
 

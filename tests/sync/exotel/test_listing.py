@@ -14,8 +14,8 @@ from pydantic import SecretStr
 from ml_backend import tables
 from ml_backend.errors import ConfigurationError, InvalidInput, KaanError, RetryableError
 from ml_backend.jobs import enqueueing, failpoints, job_kinds
-from sync.exotel import checkpoints, listing
-from sync.exotel import client as exotel
+from sync.exotel import exotel_client as exotel
+from sync.exotel import listing, reader_positions
 from tests.servers.exotel import FIXTURES
 from tests.sync.provider import SPEECH, Beside, beside
 
@@ -386,7 +386,7 @@ def test_two_readers_one_lease(here: Beside) -> None:
 def test_a_lease_runs_out_and_a_dead_process_holds_none(here: Beside) -> None:
     def take(owner: str) -> bool:
         with here.context.db.transaction() as connection:
-            return checkpoints.lease(connection, "listing-lease:test", owner)
+            return reader_positions.lease(connection, "listing-lease:test", owner)
 
     assert take("listing@elsewhere:1:x")
     assert not take("listing@elsewhere:2:y")
@@ -409,7 +409,7 @@ def test_who_lost_the_lease_writes_nothing_more(here: Beside) -> None:
         if len(pages(here)) == 2:
             with here.context.db.transaction() as connection:
                 position = {"owner": "listing@elsewhere:1:x", "until": (here.now() + MINUTE).isoformat()}
-                checkpoints.write(connection, "listing-lease:reconcile", position)
+                reader_positions.write(connection, "listing-lease:reconcile", position)
         return page
 
     here.provider.change_page = stolen
@@ -475,7 +475,7 @@ def test_without_an_account_nothing_is_asked(here: Beside) -> None:
 
 def test_the_account_is_asked_at_its_pace_by_all_processes_together(here: Beside) -> None:
     """Two clients of one database share the places in time; 60 a minute are a second apart."""
-    from sync.exotel.rate_limiter import Pace
+    from sync.exotel.rate_limiter import RateLimiter
 
     slept: list[float] = []
 
@@ -483,7 +483,7 @@ def test_the_account_is_asked_at_its_pace_by_all_processes_together(here: Beside
         slept.append(seconds)
         here.moved += timedelta(seconds=seconds)
 
-    paces = [Pace(here.context.db, "an-account", per_minute=60, sleep=sleep) for _ in range(2)]
+    paces = [RateLimiter(here.context.db, "an-account", per_minute=60, sleep=sleep) for _ in range(2)]
     began = here.now()
     for number in range(60):
         paces[number % 2].take()

@@ -14,10 +14,10 @@ from ml_backend import tables
 from ml_backend.errors import PermanentError
 from ml_backend.jobs import enqueueing, job_kinds
 from sync.label_studio import streams
-from sync.label_studio.client import LabelStudioClient
+from sync.label_studio.label_studio_client import LabelStudioClient
 from sync.label_studio.streams import ORDERING, TAB
-from sync.recordings.sources import Source, add_recording
-from sync.tasks.task_creation import Wish, create_tasks
+from sync.recordings.sources import RecordingSource, add_recording
+from sync.tasks.task_creation import TaskRequest, create_tasks
 from tests.sync.conftest import CALLS as BUNDLED
 from tests.sync.conftest import Service
 from tests.sync.tasks.test_task_creation import lossy
@@ -53,7 +53,7 @@ def submit(client: LabelStudioClient, task_id: int) -> None:
     client.call("POST", f"/api/tasks/{task_id}/annotations/", json={"result": [], "lead_time": 1.0})
 
 
-def bring(service: Service, project: sa.Row[Any], *wanted: tuple[str, Wish]) -> None:
+def bring(service: Service, project: sa.Row[Any], *wanted: tuple[str, TaskRequest]) -> None:
     for call, wish in wanted:
         service.bring(project, call, wish=wish)
     service.run_jobs()
@@ -65,7 +65,7 @@ def by_call(service: Service, project: sa.Row[Any]) -> dict[str, int]:
 
 def test_a_task_for_two_goes_to_a_second_annotator_and_not_to_a_third(service: Service) -> None:
     project = service.project()
-    bring(service, project, (CALLS[0], Wish("review", overlap=2, usefulness=0.9)))
+    bring(service, project, (CALLS[0], TaskRequest("review", overlap=2, usefulness=0.9)))
     [task] = service.rows(tables.tasks)
     people = [service.client, annotator(service), annotator(service)]
 
@@ -73,7 +73,7 @@ def test_a_task_for_two_goes_to_a_second_annotator_and_not_to_a_third(service: S
     submit(people[0], task.ls_task_id)
     service.run_jobs()
     assert service.rows(tables.tasks)[0].state == "open", "one of two is not enough"
-    bring(service, project, (CALLS[1], Wish("review", usefulness=0.1)))  # an import in between changes nothing
+    bring(service, project, (CALLS[1], TaskRequest("review", usefulness=0.1)))  # an import in between changes nothing
     other = by_call(service, project)[CALLS[1]]
     assert next_task(people[1], project) == task.ls_task_id
     submit(people[1], task.ls_task_id)
@@ -86,7 +86,7 @@ def test_a_task_for_two_goes_to_a_second_annotator_and_not_to_a_third(service: S
 
 def test_two_annotators_on_a_task_for_two_at_once_keep_a_third_away(service: Service) -> None:
     project = service.project()
-    bring(service, project, (CALLS[0], Wish("review", overlap=2)))
+    bring(service, project, (CALLS[0], TaskRequest("review", overlap=2)))
     people = [service.client, annotator(service), annotator(service)]
     [task] = service.rows(tables.tasks)
     assert [next_task(person, project) for person in people] == [task.ls_task_id, task.ls_task_id, None]
@@ -94,7 +94,7 @@ def test_two_annotators_on_a_task_for_two_at_once_keep_a_third_away(service: Ser
 
 def test_a_task_for_two_whose_import_was_never_answered_still_goes_to_two(service: Service) -> None:
     project = service.project()
-    service.bring(project, CALLS[0], wish=Wish("review", overlap=2))
+    service.bring(project, CALLS[0], wish=TaskRequest("review", overlap=2))
     transport = lossy(service, "/import")
     service.run_jobs(quiet_s=8)
 
@@ -110,7 +110,7 @@ def test_within_an_import_the_label_stream_begins_with_the_most_useful(service: 
     bring(
         service,
         project,
-        *[(call, Wish("review", usefulness=u)) for call, u in zip(CALLS, (0.2, 0.9, 0.5), strict=True)],
+        *[(call, TaskRequest("review", usefulness=u)) for call, u in zip(CALLS, (0.2, 0.9, 0.5), strict=True)],
     )
 
     ids = by_call(service, project)
@@ -123,8 +123,13 @@ def test_within_an_import_the_label_stream_begins_with_the_most_useful(service: 
 
 def test_in_our_tab_a_later_more_useful_import_comes_before_earlier_less_useful_ones(service: Service) -> None:
     project = service.project()
-    bring(service, project, (CALLS[0], Wish("review", usefulness=0.05)), (CALLS[1], Wish("review", usefulness=0.5)))
-    bring(service, project, (CALLS[2], Wish("review", usefulness=0.73)))
+    bring(
+        service,
+        project,
+        (CALLS[0], TaskRequest("review", usefulness=0.05)),
+        (CALLS[1], TaskRequest("review", usefulness=0.5)),
+    )
+    bring(service, project, (CALLS[2], TaskRequest("review", usefulness=0.73)))
 
     ids = by_call(service, project)
     [tab] = service.client.call("GET", "/api/dm/views/", params={"project": project.ls_project_id})
@@ -139,8 +144,8 @@ def test_in_our_tab_a_later_more_useful_import_comes_before_earlier_less_useful_
 
 def test_what_is_finished_leaves_the_tab_and_what_wants_a_second_person_stays(service: Service) -> None:
     project = service.project()
-    bring(service, project, (CALLS[0], Wish("review")), (CALLS[1], Wish("review", overlap=2)))
-    bring(service, project, (CALLS[2], Wish("review")))
+    bring(service, project, (CALLS[0], TaskRequest("review")), (CALLS[1], TaskRequest("review", overlap=2)))
+    bring(service, project, (CALLS[2], TaskRequest("review")))
     ids = by_call(service, project)
     [tab] = service.client.call("GET", "/api/dm/views/", params={"project": project.ls_project_id})
 
@@ -158,7 +163,7 @@ def test_what_is_finished_leaves_the_tab_and_what_wants_a_second_person_stays(se
 
 def test_the_task_list_shows_how_long_in_which_language_and_how_many_words_are_unsure(service: Service) -> None:
     project = service.project("calls")
-    bring(service, project, (CALLS[1], Wish("review")), (CALLS[2], Wish("blind", blind=True)))
+    bring(service, project, (CALLS[1], TaskRequest("review")), (CALLS[2], TaskRequest("blind", blind=True)))
     recordings = {row.source_identity.rpartition("/")[2]: row for row in service.rows(tables.recordings)}
     data = {task["data"]["call"]: task["data"] for task in service.client.tasks(project.ls_project_id)}
     drafted, blind = data[CALLS[1]], data[CALLS[2]]
@@ -172,7 +177,7 @@ def test_the_task_list_shows_how_long_in_which_language_and_how_many_words_are_u
 
 def test_a_blind_task_has_empty_regions_where_somebody_speaks_and_never_a_word(service: Service) -> None:
     project = service.project("calls")
-    bring(service, project, (CALLS[0], Wish("blind", blind=True)))
+    bring(service, project, (CALLS[0], TaskRequest("blind", blind=True)))
     [task] = service.there(project)
     [recording] = service.rows(tables.recordings)
     [prediction] = task["predictions"]
@@ -218,7 +223,7 @@ def test_an_import_of_pieces_whose_answer_was_lost_makes_no_second_task(service:
 
 def test_label_studio_gets_no_draft_of_a_blind_task_however_it_asks(service: Service) -> None:
     project = service.project()
-    bring(service, project, (CALLS[0], Wish("blind", blind=True)), (CALLS[1], Wish("review")))
+    bring(service, project, (CALLS[0], TaskRequest("blind", blind=True)), (CALLS[1], TaskRequest("review")))
     ids = by_call(service, project)
     blind, other = ids[CALLS[0]], ids[CALLS[1]]
     for task_id in (blind, other):  # reading a task without predictions makes Label Studio ask /predict
@@ -244,7 +249,7 @@ def test_a_recording_nobody_asked_for_is_selected_and_appears_with_its_draft_and
     service.context.store.ensure_bucket("call-recordings")
     service.context.store.put_file("call-recordings", f"recordings/2026/11/02/{CALLS[0]}", BUNDLED / CALLS[0])
     with service.context.db.transaction() as connection:
-        source = Source("object", f"s3://call-recordings/recordings/2026/11/02/{CALLS[0]}")
+        source = RecordingSource("object", f"s3://call-recordings/recordings/2026/11/02/{CALLS[0]}")
         recording_id, _ = add_recording(connection, source)
         enqueueing.enqueue(connection, job_kinds.INGEST_RECORDING, key=str(recording_id), recording_id=recording_id)
     service.run_jobs()

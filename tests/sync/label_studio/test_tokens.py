@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from ml_backend.errors import ConfigurationError
-from sync.label_studio.client import LabelStudioClient
+from sync.label_studio.label_studio_client import LabelStudioClient
 
 PERSONAL = ".".join(
     base64.urlsafe_b64encode(json.dumps({"of": part}).encode()).decode() for part in ("head", "body", "x")

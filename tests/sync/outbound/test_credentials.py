@@ -17,8 +17,8 @@ from ml_backend.settings import Settings
 from ml_backend.settings import load as load_settings
 from ml_backend.storage.s3_store import S3Store
 from sync.commands import doctor
-from sync.exotel import client as exotel
-from sync.label_studio.client import LabelStudioClient
+from sync.exotel import exotel_client as exotel
+from sync.label_studio.label_studio_client import LabelStudioClient
 from sync.outbound import http, origins
 from sync.outbound.fetching import Outbound
 from tests.servers import capture
@@ -39,7 +39,7 @@ def settings(**values: object) -> Settings:
 def fetch(url: str, folder: Path, found: Settings, *, permitted: str = "") -> None:
     """As a download does it: whatever is listed may be fetched; every name leads to this machine."""
     listed = [origins.parse(text) for text in (permitted.split(",") if permitted else [url])]
-    entries = [origins.Origin(one.scheme, one.host, one.port, may_be_private=True) for one in listed]
+    entries = [origins.AllowedOrigin(one.scheme, one.host, one.port, may_be_private=True) for one in listed]
     way = Outbound(entries, resolver=lambda host, port: ["127.0.0.1"])
     way.fetch(url, folder / "call", limit_bytes=1_000_000, basic=exotel.credentials(found))
 

@@ -19,7 +19,11 @@ from sync.outbound.fetching import Basic, Fetched, Outbound
 from tests.servers import capture, exotel
 from tests.sync.hostile import HOSTILE
 
-BASIC = Basic(exotel.KEY, exotel.TOKEN, (origins.Home("127.0.0.1", is_local=True), origins.Home("calls.example")))
+BASIC = Basic(
+    exotel.KEY,
+    exotel.TOKEN,
+    (origins.CredentialHost("127.0.0.1", is_local=True), origins.CredentialHost("calls.example")),
+)
 AUDIO = b"ID3" + bytes(range(256)) * 64
 
 
@@ -139,7 +143,7 @@ def test_a_name_that_resolves_to_the_inside_is_refused(provider: exotel.Exotel, 
     """Every address is judged: one bad among good ones is enough."""
     with listener() as places:
         port = int(places[0].rpartition(":")[2])
-        permitted = origins.Origin("http", "calls.example", port)
+        permitted = origins.AllowedOrigin("http", "calls.example", port)
         for answers in (["127.0.0.1"], ["1.1.1.1", "127.0.0.1"], ["::ffff:127.0.0.1"], ["::1"], ["169.254.169.254"]):
             way = Outbound([permitted], resolver=lambda host, port, answers=answers: answers)
             with pytest.raises(PermanentError) as caught:
@@ -166,7 +170,7 @@ def test_the_connection_goes_to_the_address_that_was_judged(
         return system(host, *rest, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket, "getaddrinfo", no_names)
-    way = Outbound([origins.Origin("http", "calls.example", port, may_be_private=True)], resolver=answers)
+    way = Outbound([origins.AllowedOrigin("http", "calls.example", port, may_be_private=True)], resolver=answers)
     with listener("127.0.0.2") as places:
         fetch(way, f"http://calls.example:{port}/exotelrecordings/exampleaccount1/a.mp3", tmp_path)
     assert asked == ["calls.example"]
@@ -236,7 +240,7 @@ def test_a_server_that_compresses_against_our_wish_is_understood(provider: exote
 def test_a_host_that_is_down_is_worth_another_try(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    way = Outbound([origins.Origin("http", "127.0.0.1", port, may_be_private=True)])
+    way = Outbound([origins.AllowedOrigin("http", "127.0.0.1", port, may_be_private=True)])
     with pytest.raises(RetryableError) as caught:
         fetch(way, f"http://127.0.0.1:{port}/a.mp3", tmp_path)
     assert caught.value.code == "http-unreachable"
@@ -274,7 +278,9 @@ def test_https_is_checked_against_the_name_though_the_address_is_connected_to(
 
         thread = threading.Thread(target=serve)
         thread.start()
-        way = Outbound([origins.Origin("https", host, port, may_be_private=True)], resolver=lambda *_: ["127.0.0.1"])
+        way = Outbound(
+            [origins.AllowedOrigin("https", host, port, may_be_private=True)], resolver=lambda *_: ["127.0.0.1"]
+        )
         if works:
             assert fetch(way, f"https://{host}:{port}/a.mp3", tmp_path).size_bytes == 3
             assert f"Host: {host}:{port}" in asked[1]

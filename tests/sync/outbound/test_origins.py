@@ -14,7 +14,7 @@ from sync.outbound import origins
 from tests.sync.hostile import HOSTILE
 
 
-def listed(text: str | None = None) -> tuple[origins.Origin, ...]:
+def listed(text: str | None = None) -> tuple[origins.AllowedOrigin, ...]:
     values = {} if text is None else {"exotel_recording_origins": text}  # past the look that start-up has at it
     return origins.listed(Settings(_env_file=None).model_copy(update=values))
 

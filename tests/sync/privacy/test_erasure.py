@@ -24,7 +24,7 @@ from sync.exotel import callbacks as calls
 from sync.privacy import erasure as privacy
 from sync.privacy.subjects import subject_of
 from sync.recordings import ingest, removal
-from sync.recordings.sources import Source, add_recording
+from sync.recordings.sources import RecordingSource, add_recording
 from sync.tasks import selection
 from tests.sync.persons import ANNA, BERT, COMPANY, People
 from tests.sync.web import serving
@@ -229,7 +229,7 @@ def test_the_same_audio_does_not_come_back_as_a_new_object_or_upload(people: Peo
     erase(people, call="anna1")
     store.put_bytes("call-recordings", "elsewhere/copy.mp3", sound)
     with people.context.db.transaction() as connection:
-        copy, _ = add_recording(connection, Source("object", "s3://call-recordings/elsewhere/copy.mp3"))
+        copy, _ = add_recording(connection, RecordingSource("object", "s3://call-recordings/elsewhere/copy.mp3"))
     ingest.ingest_recording(people.context, copy)
     row = people.rows(tables.recordings, id=copy)[0]
     assert (row.state, row.reason_code) == ("refused", "erased")
@@ -246,7 +246,7 @@ def test_the_same_audio_does_not_come_back_by_a_web_address_or_upload(people: Pe
         allowed = people.context.settings.model_copy(update={"exotel_recording_origins": web.url})
         context = dataclasses.replace(people.context, settings=allowed, kept={})
         with context.db.transaction() as connection:
-            copy, _ = add_recording(connection, Source("web", f"{web.url}/copy.mp3"))
+            copy, _ = add_recording(connection, RecordingSource("web", f"{web.url}/copy.mp3"))
         ingest.ingest_recording(context, copy)
     assert web.asked == ["/copy.mp3"]
     assert people.rows(tables.recordings, id=copy)[0].reason_code == "erased"
@@ -261,7 +261,9 @@ def test_the_scan_and_a_retry_leave_an_erased_recording_alone(people: People) ->
     selection.select_recording(people.context, recording.id)
     assert people.rows(tables.recordings, id=recording.id)[0].state == "erased"
     with people.context.db.transaction() as connection:
-        again, new = add_recording(connection, Source("object", f"s3://call-recordings/{recording.object_key}"))
+        again, new = add_recording(
+            connection, RecordingSource("object", f"s3://call-recordings/{recording.object_key}")
+        )
     assert new
     ingest.ingest_recording(people.context, again)
     assert people.rows(tables.recordings, id=again)[0].reason_code == "erased"

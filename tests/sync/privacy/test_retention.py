@@ -14,7 +14,7 @@ from ml_backend.errors import InvalidInput
 from ml_backend.jobs import failpoints, job_kinds, schedules
 from sync.privacy import retention
 from sync.recordings import ingest
-from sync.recordings.sources import Source, add_recording
+from sync.recordings.sources import RecordingSource, add_recording
 from tests.sync.persons import ANNA, BERT, People
 
 BUCKET = "call-recordings"
@@ -148,7 +148,7 @@ def test_what_expired_is_not_taken_in_again(people: People) -> None:
     retention.expire_recordings(people.context, BUCKET)
     people.context.store.put_bytes(BUCKET, key, b"put back")
     with people.context.db.transaction() as connection:
-        again, _ = add_recording(connection, Source("object", f"s3://{BUCKET}/{key}"))
+        again, _ = add_recording(connection, RecordingSource("object", f"s3://{BUCKET}/{key}"))
     ingest.ingest_recording(people.context, again)
     assert people.rows(tables.recordings, id=again)[0].reason_code == "expired"
 

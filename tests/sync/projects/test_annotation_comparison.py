@@ -286,7 +286,7 @@ def test_who_annotates_while_everything_is_compared_makes_no_trouble(team: Team,
     deaf(team)
     read = task_reconciliation.read
 
-    def meanwhile(*given: Any, **named: Any) -> task_reconciliation.Seen:
+    def meanwhile(*given: Any, **named: Any) -> task_reconciliation.ReconciledTasks:
         seen = read(*given, **named)
         team.submit(team.task_ids[0], "just now")
         return seen
@@ -303,7 +303,7 @@ def test_who_annotates_while_everything_is_compared_makes_no_trouble(team: Team,
 def test_what_a_full_comparison_cannot_bring_in_is_trouble(team: Team, monkeypatch) -> None:
     deaf(team)
     team.submit(team.task_ids[0], "never read")
-    monkeypatch.setattr(task_reconciliation, "read", lambda *given, **named: task_reconciliation.Seen())
+    monkeypatch.setattr(task_reconciliation, "read", lambda *given, **named: task_reconciliation.ReconciledTasks())
     team.compare(full=1)
     trouble = differences.judged(team.difference())["trouble"]
     assert "1 annotations in Label Studio, 0 accounted for here" in trouble

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Request, Response
 
 from ml_backend import tables
 from ml_backend.errors import KaanError
-from sync.label_studio.client import LabelStudioClient
+from sync.label_studio.label_studio_client import LabelStudioClient
 from sync.projects import attachment
 from sync.projects.project_sync import project_of
 from sync.recordings.sources import storage_path

@@ -16,7 +16,7 @@ from ml_backend.errors import PermanentError
 from ml_backend.jobs import enqueueing, job_kinds, runner
 from ml_backend.models import manifest, registry
 from sync.drafts.decoding_choice import profile_of
-from sync.label_studio.client import LabelStudioClient
+from sync.label_studio.label_studio_client import LabelStudioClient
 from sync.projects.project_sync import sync_project
 from tests.sync.conftest import Service
 

@@ -9,7 +9,7 @@ from werkzeug.wrappers import Request, Response
 
 from ml_backend import tables
 from ml_backend.jobs import enqueueing, job_kinds
-from sync.recordings.sources import Source, add_recording
+from sync.recordings.sources import RecordingSource, add_recording
 from tests.sync import web
 from tests.sync.conftest import CALLS, Service, changed
 
@@ -59,7 +59,7 @@ def test_audio_at_a_listed_origin_is_fetched_but_not_what_it_redirects_to(servic
             here = Service(context, service.client, service.url)
             with context.db.transaction() as connection:
                 for name in ("good.wav", "moved.wav"):
-                    recording_id, _ = add_recording(connection, Source("web", f"{listed.url}/{name}"))
+                    recording_id, _ = add_recording(connection, RecordingSource("web", f"{listed.url}/{name}"))
                     enqueueing.enqueue(connection, job_kinds.INGEST_RECORDING, recording_id=recording_id)
             here.run_jobs()
         assert elsewhere.asked == []
@@ -128,7 +128,7 @@ def test_a_recording_cut_short_is_drafted_and_says_where_it_ends(service: Servic
 def test_an_object_that_is_gone_is_a_state_with_a_reason(service: Service) -> None:
     service.context.store.ensure_bucket("call-recordings")
     with service.context.db.transaction() as connection:
-        recording_id, _ = add_recording(connection, Source("object", "s3://call-recordings/gone.wav"))
+        recording_id, _ = add_recording(connection, RecordingSource("object", "s3://call-recordings/gone.wav"))
         enqueueing.enqueue(connection, job_kinds.INGEST_RECORDING, recording_id=recording_id)
     service.run_jobs()
 
@@ -142,7 +142,7 @@ def test_an_erased_recording_is_not_fetched_again(service: Service) -> None:
     service.context.store.put_file("call-recordings", "erased.wav", CALLS / "silence.wav")
     with service.context.db.transaction() as connection:
         connection.execute(tables.tombstones.insert().values(kind="recording", identity=identity, why="erased"))
-        recording_id, _ = add_recording(connection, Source("object", identity))
+        recording_id, _ = add_recording(connection, RecordingSource("object", identity))
         enqueueing.enqueue(connection, job_kinds.INGEST_RECORDING, recording_id=recording_id)
     service.run_jobs()
 

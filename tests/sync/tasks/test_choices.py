@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_backend.settings import Settings
-from sync.tasks.choices import Facts, Policy, choose, choose_by_hand, draw, policy_of
+from sync.tasks.choices import PieceFacts, Policy, choose, choose_by_hand, draw, policy_of
 
 POLICY = Policy(audit_share=0.2, blind_share=0.5)
 CLEAR_AND_UNSURE = {"quality": 0.9, "confidence": 0.5}
@@ -17,11 +17,11 @@ CLEAR_AND_SURE = {"quality": 0.9, "confidence": 0.97}
 NOISY = {"quality": 0.3, "confidence": 0.4}
 
 shares = st.floats(0, 1)
-facts = st.builds(Facts, name=st.text(max_size=20), quality=shares, confidence=shares, speech=st.booleans())
+facts = st.builds(PieceFacts, name=st.text(max_size=20), quality=shares, confidence=shares, speech=st.booleans())
 
 
 def choices(policy: Policy, count: int = 4000, *, speech: bool = True, **known: float):
-    return [choose(policy, Facts(f"call {n}", speech=speech, **known)) for n in range(count)]
+    return [choose(policy, PieceFacts(f"call {n}", speech=speech, **known)) for n in range(count)]
 
 
 def shares_of(chosen):
@@ -30,12 +30,12 @@ def shares_of(chosen):
 
 
 @given(facts)
-def test_repeating_a_decision_changes_nothing(known: Facts) -> None:
+def test_repeating_a_decision_changes_nothing(known: PieceFacts) -> None:
     assert choose(POLICY, known) == choose(POLICY, known)
 
 
 @given(facts, st.builds(Policy, audit_share=shares, blind_share=shares, min_quality=shares, max_confidence=shares))
-def test_every_decision_has_a_sentence_and_what_is_selected_a_probability(known: Facts, policy: Policy) -> None:
+def test_every_decision_has_a_sentence_and_what_is_selected_a_probability(known: PieceFacts, policy: Policy) -> None:
     choice = choose(policy, known)
     assert choice.sentence.endswith(".")
     assert 0 <= choice.usefulness <= 1
@@ -97,7 +97,7 @@ def test_a_project_may_review_everything_also_silence() -> None:
 
 
 def test_the_less_sure_the_model_the_more_useful_is_the_review() -> None:
-    unsure, surer = (choose(Policy(audit_share=0), Facts("x", 0.9, confidence, True)) for confidence in (0.2, 0.8))
+    unsure, surer = (choose(Policy(audit_share=0), PieceFacts("x", 0.9, confidence, True)) for confidence in (0.2, 0.8))
     assert unsure.usefulness > surer.usefulness
 
 
@@ -145,6 +145,6 @@ def test_values_of_a_project_that_make_no_sense_are_left_aside() -> None:
 
 def test_what_nothing_was_heard_in_comes_after_what_can_be_corrected() -> None:
     everything = Policy(review="all", audit_share=0)
-    heard, silent = (choose(everything, Facts("call", 0.9, confidence, True)) for confidence in (0.05, 0.0))
+    heard, silent = (choose(everything, PieceFacts("call", 0.9, confidence, True)) for confidence in (0.05, 0.0))
     assert heard.usefulness > silent.usefulness == 0.0
-    assert choose(everything, Facts("call", 0.9, 0.0, False)).usefulness == 0.0
+    assert choose(everything, PieceFacts("call", 0.9, 0.0, False)).usefulness == 0.0

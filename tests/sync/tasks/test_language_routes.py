@@ -16,7 +16,7 @@ from ml_backend.jobs import enqueueing, job_kinds, runner
 from ml_backend.labelling import labelconfig
 from ml_backend.models import registry
 from ml_backend.serving import default_model
-from sync.annotations.annotation_rows import Found, keep, mark_deleted
+from sync.annotations.annotation_rows import FoundAnnotation, keep, mark_deleted
 from sync.recordings import recording_language
 from sync.recordings.originals import keep_original
 from sync.transcription import transcription as transcribe
@@ -79,7 +79,7 @@ class World(Offline):
             "created_at": f"2026-11-01T10:{minute:02}:00Z", "updated_at": f"2026-11-01T10:{minute:02}:00Z",
         }  # fmt: skip
         with self.context.db.transaction() as connection:
-            keep(connection, project, task, Found(annotation, "webhook", tables.now()))
+            keep(connection, project, task, FoundAnnotation(annotation, "webhook", tables.now()))
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from ml_backend.labelling import labelconfig
 from ml_backend.models import registry
 from ml_backend.serving import default_model
 from ml_backend.settings import Settings
-from sync.annotations.annotation_rows import Found, keep
+from sync.annotations.annotation_rows import FoundAnnotation, keep
 from sync.drafts.decoding_choice import profile_of
 from sync.recordings import recording_language
 from sync.tasks import selection
@@ -224,7 +224,7 @@ def test_a_finished_task_makes_room_at_once(world: World) -> None:
     first = world.rows(tables.tasks)[0]
     world.change(tables.tasks, first.id, state="open", ls_task_id=7)
     [project], [task] = world.rows(tables.projects), world.rows(tables.tasks, id=first.id)
-    found = Found({"id": 1, "task": 7, "result": [], "completed_by": 1}, "webhook", tables.now())
+    found = FoundAnnotation({"id": 1, "task": 7, "result": [], "completed_by": 1}, "webhook", tables.now())
     with world.context.db.transaction() as connection:
         keep(connection, project, task, found)
     assert [job.arguments for job in world.rows(tables.jobs, name="take-up-waiting")] == [{"project_id": world.project}]
@@ -300,7 +300,7 @@ def test_a_task_asked_for_before_a_long_call_was_cut_becomes_one_for_each_piece(
     recording = world.heard(UNSURE, spans=spans, duration_s=600.0)
     row, project = world.rows(tables.recordings)[0], world.rows(tables.projects)[0]
     with world.context.db.transaction() as connection:
-        selection.want_task(connection, project, row, reason="added by hand")
+        selection.request_task(connection, project, row, reason="added by hand")
         selection.drafts.draft_recording(connection, world.context.settings, recording, world.version)
         selection.drafts.draft_recording(connection, world.context.settings, recording, world.version)
 

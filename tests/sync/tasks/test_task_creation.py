@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from ml_backend import tables
-from sync.label_studio.client import LabelStudioClient
+from sync.label_studio.label_studio_client import LabelStudioClient
 from tests.sync.conftest import Service
 
 

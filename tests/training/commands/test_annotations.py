@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import cli, db, tables
+from ml_backend import db, tables
+from ml_backend.commands import command_line
 from ml_backend.context import Context, open_context
 from ml_backend.jobs import runner
 from ml_backend.settings import Settings
@@ -42,7 +43,7 @@ def filled(context: Context) -> Context:
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
-    assert cli.main(["annotations", *words]) == code
+    assert command_line.main(["annotations", *words]) == code
     printed = capsys.readouterr()
     return printed.out + printed.err
 

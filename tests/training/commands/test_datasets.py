@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import cli, tables
+from ml_backend import tables
+from ml_backend.commands import command_line
 from tests.training.datasets import speech
 from tests.training.datasets.speech import Service
 from tests.training.datasets.test_dataset import fill
@@ -28,7 +29,7 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    assert cli.main(list(words)) == 0
+    assert command_line.main(list(words)) == 0
     return capsys.readouterr().out
 
 
@@ -74,7 +75,7 @@ def test_a_place_that_can_be_no_folder_is_told_in_a_sentence(
     service: Service, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "taken").write_text("mine")
-    assert cli.main(["export", "calls", "--form", "text", "--to", str(tmp_path / "taken")]) != 0
+    assert command_line.main(["export", "calls", "--form", "text", "--to", str(tmp_path / "taken")]) != 0
     assert "bad-folder" in capsys.readouterr().err
 
 
@@ -111,5 +112,5 @@ def test_a_name_that_is_not_there_is_told_with_the_known_ones(
     service: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(capsys, "export", "calls", "--form", "text")
-    assert cli.main(["datasets", "show", "cals"]) != 0
+    assert command_line.main(["datasets", "show", "cals"]) != 0
     assert "Known: calls" in capsys.readouterr().err

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import cli, packages, tables
+from ml_backend import packages, tables
+from ml_backend.commands import command_line
 from ml_backend.models import manifest
 from scripts import reference_pages
 from tests.ml_backend.test_packages import Without
@@ -53,7 +54,7 @@ def in_pages():
 
 def run(example, capsys):
     """(exit code, codes of errors, everything printed)."""
-    code = cli.main(shlex.split(example))
+    code = command_line.main(shlex.split(example))
     printed = capsys.readouterr()
     codes = set(re.findall(r"^error: .*\[([a-z-]+)\]$", printed.err, re.MULTILINE))
     return code, codes, printed.out + printed.err

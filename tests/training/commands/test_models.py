@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend import cli
+from ml_backend.commands import command_line
 from ml_backend.context import Context
 from ml_backend.models import registry
 from tests.training import candidates, spoken
@@ -33,7 +33,7 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
-    assert cli.main(list(words)) == code
+    assert command_line.main(list(words)) == code
     return capsys.readouterr().out
 
 
@@ -80,7 +80,7 @@ def test_what_cannot_be_judged_is_refused_with_three_as_well(context, capsys):
     told = json.loads(run(capsys, "promote", good, "--json", code=3))
     assert (told["promoted"], "differs from its manifest" in told["refused"]) == (False, True)
     assert registry.champion(context).version == name(context, "champion")
-    assert cli.main(["rollback", "--why", " "]) == 1
+    assert command_line.main(["rollback", "--why", " "]) == 1
 
 
 def test_two_versions_are_compared_and_nothing_moves(context, capsys):
@@ -101,11 +101,11 @@ def test_scores_that_are_there_are_printed(context, capsys):
 
 
 def test_a_version_nobody_knows_is_told_which_are_known(context, capsys):
-    assert cli.main(["promote", "nothing"]) == 1
+    assert command_line.main(["promote", "nothing"]) == 1
     assert "Known: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["train", "show"], ["train", "resume"], ["evaluate", "champion", "--dataset"]])
 def test_a_number_no_database_holds_is_told_like_any_other_unknown_one(context, capsys, words):
-    assert cli.main([*words, "9" * 30]) == 1
+    assert command_line.main([*words, "9" * 30]) == 1
     assert "Known: " in capsys.readouterr().err

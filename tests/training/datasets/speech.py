@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from ml_backend import db, tables
 from ml_backend.context import Context
 from ml_backend.jobs import job_kinds
-from sync.recordings.sources import Source, add_recording
+from sync.recordings.sources import RecordingSource, add_recording
 from tests.sync import offline
 
 CALLS = Path(__file__).resolve().parents[3] / "ml_backend" / "bundled" / "calls"
@@ -53,7 +53,7 @@ class Service:
         )  # fmt: skip
         with context.db.transaction() as connection:
             db.insert_once(connection, tables.company_numbers, {"pseudonym": COMPANY}, key=("pseudonym",))
-            recording_id, _ = add_recording(connection, Source("object", f"s3://call-recordings/{key}"))
+            recording_id, _ = add_recording(connection, RecordingSource("object", f"s3://call-recordings/{key}"))
             db.update(connection, tables.recordings, recording_id, call_id=call_id, call_sid=sid, **known)
         self.offline.run(job_kinds.INGEST_RECORDING, recording_id=recording_id)
         assert self.offline.row(tables.recordings, recording_id).state == "ready"

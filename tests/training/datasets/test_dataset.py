@@ -20,7 +20,7 @@ from tests.servers import moto, postgres
 from tests.training.datasets import speech
 from tests.training.datasets.speech import Service, caller
 from training.datasets import dataset, dataset_manifest
-from training.datasets.filters import Filters
+from training.datasets.filters import DatasetFilters
 
 REFUND, TWO_LEGS, CHAIR, PRICE = "hi-refund-sum.wav", "hi-two-legs.wav", "hi-wrong-chair.wav", "en-short-price.mp3"
 
@@ -200,19 +200,19 @@ def test_an_agents_leg_is_the_agents_voice_on_its_callers_side(service: Service)
 @pytest.mark.parametrize(
     ("reason", "filters", "change"),
     [
-        ("consent", Filters(), {"calls": {"consent_purpose": "review"}}),
-        ("consent", Filters(consent="stated"), {}),
-        ("language", Filters(languages="en,mr"), {}),
-        ("quality", Filters(min_quality=0.5), {"recordings": {"quality_score": 0.4}}),
-        ("date", Filters(since="2026-03-05"), {}),
-        ("date", Filters(until="2026-03-03"), {}),
-        ("audio-missing", Filters(), {"recordings": {"state": "expired"}}),
-        ("too-long", Filters(), {"samples": {"end_s": 31.0}, "recordings": {"duration_s": 60.0}}),
-        ("no-anchor", Filters(), {"samples": {"state": "excluded", "reason_code": "no-anchor"}}),
+        ("consent", DatasetFilters(), {"calls": {"consent_purpose": "review"}}),
+        ("consent", DatasetFilters(consent="stated"), {}),
+        ("language", DatasetFilters(languages="en,mr"), {}),
+        ("quality", DatasetFilters(min_quality=0.5), {"recordings": {"quality_score": 0.4}}),
+        ("date", DatasetFilters(since="2026-03-05"), {}),
+        ("date", DatasetFilters(until="2026-03-03"), {}),
+        ("audio-missing", DatasetFilters(), {"recordings": {"state": "expired"}}),
+        ("too-long", DatasetFilters(), {"samples": {"end_s": 31.0}, "recordings": {"duration_s": 60.0}}),
+        ("no-anchor", DatasetFilters(), {"samples": {"state": "excluded", "reason_code": "no-anchor"}}),
     ],
 )
 def test_what_is_left_out_is_counted_and_listed_with_its_reason(
-    service: Service, reason: str, filters: Filters, change: dict[str, dict[str, Any]]
+    service: Service, reason: str, filters: DatasetFilters, change: dict[str, dict[str, Any]]
 ) -> None:
     other = service.call(PRICE, who=caller(9), consent_purpose="training", started_at=speech.AT)
     kept = {"language": "mr", "script": "Latn"}
@@ -338,7 +338,7 @@ def test_what_cannot_be_rendered_here_is_refused_before_anything_is_written(
     for refused in (
         {},
         {"forms": ("text",)},
-        {"forms": ("jsonl",), "filters": Filters(public="rasa:o/n:mr", public_share=0.2)},
+        {"forms": ("jsonl",), "filters": DatasetFilters(public="rasa:o/n:mr", public_share=0.2)},
     ):
         with pytest.raises(ConfigurationError, match="not-installed"):
             dataset.export(service.context, **refused)
@@ -402,7 +402,7 @@ def test_unknown_names_are_refused_with_the_known_ones(service: Service) -> None
         dataset.find(service.context, "call")
     assert "calls" in refused.value.next_step
     with pytest.raises(InvalidInput):
-        Filters.from_json({"min_qualty": 0.5})
+        DatasetFilters.from_json({"min_qualty": 0.5})
     for wrong in (
         {"min_quality": 1.5},
         {"projects": "9" * 19},
@@ -412,4 +412,4 @@ def test_unknown_names_are_refused_with_the_known_ones(service: Service) -> None
         {"public_share": 0.5},
     ):
         with pytest.raises(InvalidInput):
-            Filters(**wrong)
+            DatasetFilters(**wrong)

@@ -17,7 +17,7 @@ from ml_backend.errors import ConfigurationError, InvalidInput
 from tests.training.datasets import speech
 from tests.training.datasets.speech import Service, caller
 from training.datasets import dataset, dataset_manifest, public_speech
-from training.datasets.filters import Filters
+from training.datasets.filters import DatasetFilters
 
 
 def sound(number: int, *, rate_hz: int = 16_000, seconds: float = 1.0) -> bytes:
@@ -95,7 +95,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 def test_each_layout_gives_its_training_part_with_language_and_sound(
     tmp_path: Path, make, spec: str, texts: set[str]
 ) -> None:
-    source = public_speech.Source.of(spec.format(make(tmp_path)))
+    source = public_speech.SpeechSource.of(spec.format(make(tmp_path)))
     found = list(public_speech.utterances(source))
     assert {each.text for each in found} == texts
     assert all(each.language in ("hi", "mr") and each.speaker for each in found)
@@ -107,7 +107,7 @@ def test_the_share_of_the_training_rows_is_the_stated_one_and_no_other_split_cha
 ) -> None:
     plain = list(dataset.read(service.context, dataset.export(service.context, name="plain", forms=())))
     sources = f"fleurs:{fleurs(tmp_path)}:hi,indictts:{indictts(tmp_path)}:mr"
-    filters = Filters(public=sources, public_share=0.4)
+    filters = DatasetFilters(public=sources, public_share=0.4)
     dataset_id = dataset.export(service.context, name="mixed", filters=filters)
     mixed = list(dataset.read(service.context, dataset_id))
 
@@ -124,7 +124,7 @@ def test_the_share_of_the_training_rows_is_the_stated_one_and_no_other_split_cha
 def test_the_same_share_is_the_same_rows_wherever_the_copy_lies(service: Service, tmp_path: Path) -> None:
     hashes = set()
     for place in ("here", "there"):
-        filters = Filters(public=f"fleurs:{fleurs(tmp_path / place)}:hi", public_share=0.4)
+        filters = DatasetFilters(public=f"fleurs:{fleurs(tmp_path / place)}:hi", public_share=0.4)
         hashes.add(dataset.find(service.context, str(dataset.export(
             service.context, name=place, filters=filters, forms=()
         ))).manifest_sha256)  # fmt: skip
@@ -135,7 +135,7 @@ def test_a_public_row_without_usable_sound_is_left_out_with_its_reason(service: 
     place = fleurs(tmp_path)
     for path in (place / "hi_in" / "audio" / "train").iterdir():
         path.write_bytes(b"not audio at all" * 20)
-    filters = Filters(public=f"fleurs:{place}:hi", public_share=0.4)
+    filters = DatasetFilters(public=f"fleurs:{place}:hi", public_share=0.4)
     row = service.context.db.row(tables.datasets, dataset.export(service.context, filters=filters, forms=()))
     assert row.counts["excluded"]["public-unusable"] == 4
     assert "fleurs" not in row.counts["sources"]
@@ -143,9 +143,9 @@ def test_a_public_row_without_usable_sound_is_left_out_with_its_reason(service: 
 
 def test_a_place_without_the_layout_and_an_unknown_layout_are_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="public-source-empty"):
-        list(public_speech.utterances(public_speech.Source.of(f"fleurs:{tmp_path}:hi")))
+        list(public_speech.utterances(public_speech.SpeechSource.of(f"fleurs:{tmp_path}:hi")))
     with pytest.raises(InvalidInput, match="bad-public-source"):
-        public_speech.Source.of("librispeech:/data")
+        public_speech.SpeechSource.of("librispeech:/data")
 
 
 def test_a_source_is_read_by_name_through_the_library_that_knows_the_hub(tmp_path: Path) -> None:
@@ -156,14 +156,14 @@ def test_a_source_is_read_by_name_through_the_library_that_knows_the_hub(tmp_pat
     features = '{"info": {"features": {"audio": {"_type": "Audio"}, "text": {"dtype": "string", "_type": "Value"}}}}'
     table = pa.table({"audio": rows, "text": ["एक", "दो", "तीन"]}).replace_schema_metadata({"huggingface": features})
     pq.write_table(table, place / "train-00000-of-00001.parquet")
-    found = list(public_speech._from_hub(public_speech.Source("indictts", str(place.parent), "hi")))
+    found = list(public_speech._from_hub(public_speech.SpeechSource("indictts", str(place.parent), "hi")))
     assert [each.text for each in found] == ["एक", "दो", "तीन"]
     assert found[1].read() == sound(1)
 
 
 def test_a_name_the_hub_does_not_give_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="public-source-unavailable"):
-        list(public_speech._from_hub(public_speech.Source("indictts", str(tmp_path / "nothing" / "here"), "hi")))
+        list(public_speech._from_hub(public_speech.SpeechSource("indictts", str(tmp_path / "nothing" / "here"), "hi")))
 
 
 @pytest.mark.parametrize(
@@ -180,12 +180,12 @@ def test_a_damaged_copy_is_told_in_one_sentence(tmp_path: Path, layout: str, fil
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / file).write_bytes(data)
     with pytest.raises(ConfigurationError, match="public-source-damaged"):
-        list(public_speech.utterances(public_speech.Source.of(f"{layout}:{tmp_path}:hi")))
+        list(public_speech.utterances(public_speech.SpeechSource.of(f"{layout}:{tmp_path}:hi")))
 
 
 def test_a_row_that_was_cut_is_left_out_with_its_reason(service: Service, tmp_path: Path) -> None:
     place = fleurs(tmp_path, 2)
     with (place / "hi_in" / "train.tsv").open("a") as stream:
         stream.write("\n9\tcut.wav\n")
-    found = list(public_speech.lines(service.context, [public_speech.Source.of(f"fleurs:{place}:hi")], 10))
+    found = list(public_speech.lines(service.context, [public_speech.SpeechSource.of(f"fleurs:{place}:hi")], 10))
     assert sorted(reason for _, reason in found) == ["", "", "public-no-text"]

@@ -7,12 +7,12 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.hotwords.collecting import Candidate, Pair, collect
+from training.hotwords.collecting import Candidate, CorrectedDraft, collect
 from training.scoring.alignment import blocks
 
 
 def collected(*rows: tuple[str, str, int], language: str = "en") -> list[Candidate]:
-    pairs = [Pair(draft, text, language, recording, f"caller {recording}") for draft, text, recording in rows]
+    pairs = [CorrectedDraft(draft, text, language, recording, f"caller {recording}") for draft, text, recording in rows]
     return collect(lambda: pairs)
 
 
@@ -34,9 +34,9 @@ def test_three_corrections_in_one_recording_are_one():
 
 
 def test_a_word_that_one_caller_alone_says_is_nobody_elses():
-    rows = [Pair("I am blanket", "I am Zylofen", "en", number, "one caller") for number in range(5)]
+    rows = [CorrectedDraft("I am blanket", "I am Zylofen", "en", number, "one caller") for number in range(5)]
     assert collect(lambda: rows) == []
-    assert len(collect(lambda: [*rows, Pair("I am blanket", "I am Zylofen", "en", 6, "another")])) == 1
+    assert len(collect(lambda: [*rows, CorrectedDraft("I am blanket", "I am Zylofen", "en", 6, "another")])) == 1
 
 
 def test_a_word_the_model_usually_gets_right_is_not_listed():
@@ -75,7 +75,9 @@ def test_one_word_typed_in_two_forms_is_one_word():
 
 
 def test_languages_are_counted_apart():
-    rows = [Pair("a blanket", "a Zylofen", language, n, f"{n}") for language in ("en", "hi") for n in range(2)]
+    rows = [
+        CorrectedDraft("a blanket", "a Zylofen", language, n, f"{n}") for language in ("en", "hi") for n in range(2)
+    ]
     assert collect(lambda: rows) == []
 
 

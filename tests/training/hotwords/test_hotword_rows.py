@@ -16,7 +16,7 @@ from ml_backend.jobs import enqueueing, schedules
 from ml_backend.settings import Settings
 from tests.ml_backend.conftest import database_url, postgres_server, postgres_url  # noqa: F401 - both kinds of database
 from training.hotwords import draft_pairs, hotword_rows
-from training.hotwords.collecting import Candidate, Form
+from training.hotwords.collecting import Candidate, ConfusedForm
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def context(database_url: str, tmp_path: Path) -> Iterator[Context]:  # noqa: F8
     opened.db.dispose()
 
 
-def candidate(word: str, *forms: Form, seen: int = 3) -> Candidate:
+def candidate(word: str, *forms: ConfusedForm, seen: int = 3) -> Candidate:
     return Candidate("hi", word, seen, seen, seen, forms)
 
 
@@ -60,7 +60,7 @@ def redrafts(context: Context) -> int:
 
 
 def test_suggestions_come_and_go_with_the_corrections_and_decided_words_stay(context):
-    suggest(context, candidate("Zylo", Form("silo", 3, 3)), candidate("Pune"), candidate("Mia"))
+    suggest(context, candidate("Zylo", ConfusedForm("silo", 3, 3)), candidate("Pune"), candidate("Mia"))
     decide(context, "Zylo", way="correction", forms=["silo"])
     with context.db.transaction() as connection:
         hotword_rows.remove(
@@ -73,7 +73,7 @@ def test_suggestions_come_and_go_with_the_corrections_and_decided_words_stay(con
 
 
 def test_what_a_project_decodes_with_follows_every_decision_and_each_change_is_drafted_once(context):
-    suggest(context, candidate("Zylo", Form("silo", 3, 3)), candidate("Pune"))
+    suggest(context, candidate("Zylo", ConfusedForm("silo", 3, 3)), candidate("Pune"))
     decide(context, "Zylo", way="both", forms=["silo", "sy low"])
     decide(context, "Pune", way="prompt", forms=[])
     assert learnt(context) == {
@@ -91,7 +91,7 @@ def test_what_a_project_decodes_with_follows_every_decision_and_each_change_is_d
 
 
 def test_a_word_in_use_stays_in_use_while_it_is_checked_again(context):
-    suggest(context, candidate("Zylo", Form("silo", 3, 3)), candidate("Pune"))
+    suggest(context, candidate("Zylo", ConfusedForm("silo", 3, 3)), candidate("Pune"))
     decide(context, "Zylo", way="correction", forms=["silo"])
     with context.db.transaction() as connection:
         hotword_rows.approve(
@@ -102,15 +102,15 @@ def test_a_word_in_use_stays_in_use_while_it_is_checked_again(context):
 
 
 def test_a_new_way_of_hearing_an_approved_word_asks_for_a_new_check(context):
-    suggest(context, candidate("Zylo", Form("silo", 3, 3)))
+    suggest(context, candidate("Zylo", ConfusedForm("silo", 3, 3)))
     decide(context, "Zylo", way="correction", forms=["silo"])
-    assert suggest(context, candidate("Zylo", Form("silo", 3, 3), Form("high low", 1, 1))) == []
+    assert suggest(context, candidate("Zylo", ConfusedForm("silo", 3, 3), ConfusedForm("high low", 1, 1))) == []
     [row] = context.db.rows(sa.select(tables.hotwords))
-    assert suggest(context, candidate("Zylo", Form("silo", 3, 3), Form("high low", 4, 4))) == [row.id]
+    assert suggest(context, candidate("Zylo", ConfusedForm("silo", 3, 3), ConfusedForm("high low", 4, 4))) == [row.id]
 
 
 def test_words_checked_with_a_model_that_no_longer_serves_are_found(context):
-    suggest(context, candidate("Zylo", Form("silo", 3, 3)))
+    suggest(context, candidate("Zylo", ConfusedForm("silo", 3, 3)))
     decide(context, "Zylo", way="correction", forms=["silo"], model_version="old")
     with context.db.transaction() as connection:
         assert schedules.hotwords_of_another_model(connection) == []  # nothing serves yet

@@ -37,10 +37,10 @@ def test_planted_twins_are_found_and_nothing_else(databases: Callable[[], Databa
     assert right / (right + missed) >= 0.95
 
 
-def heard(number: int, text: str, duration_s: float = 30.0, **values: object) -> duplicates.Heard:
-    one = duplicates.Heard(number, f"sha-{number}", duration_s, **values)  # type: ignore[arg-type]
+def heard(number: int, text: str, duration_s: float = 30.0, **values: object) -> duplicates.RecordingFingerprint:
+    one = duplicates.RecordingFingerprint(number, f"sha-{number}", duration_s, **values)  # type: ignore[arg-type]
     part = duplicates.batch_of([text])
-    duplicates.add_parts([one], part, np.zeros(1, dtype=np.intp), duplicates.Familiar([]))
+    duplicates.add_parts([one], part, np.zeros(1, dtype=np.intp), duplicates.FamiliarPhrases([]))
     return one
 
 
@@ -53,14 +53,14 @@ def test_what_is_counted_in_batches_is_what_is_counted_text_by_text() -> None:
     triples = [{tuple(each[at : at + 3]) for at in range(len(each) - 2)} for each in map(str.split, texts)]
     batch = duplicates.batch_of(texts)
     assert np.bincount(batch.owners, minlength=len(texts)).tolist() == [len(each) for each in triples]
-    familiar = duplicates.Familiar([batch])
-    calls = [duplicates.Heard(number, None, 1.0) for number in range(7)]
+    familiar = duplicates.FamiliarPhrases([batch])
+    calls = [duplicates.RecordingFingerprint(number, None, 1.0) for number in range(7)]
     duplicates.add_parts(calls, batch, call_of, familiar)
     commonness = Counter(triple for each in triples for triple in each)
     for number, call in enumerate(calls):
         parts = [triples[at] for at in np.flatnonzero(call_of == number)]
         assert call.rare == sum(commonness[triple] <= 4 for part in parts for triple in part)
-        alone = duplicates.Heard(number, None, 1.0)
+        alone = duplicates.RecordingFingerprint(number, None, 1.0)
         for at in np.flatnonzero(call_of == number):
             piece = duplicates.batch_of([texts[at]])
             duplicates.add_parts([alone], piece, np.zeros(1, dtype=np.intp), familiar)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.training.quality import team
 from training.quality import agreement, draft_quality, figures, review_time, summary
-from training.quality.reviews import Pair, Review
+from training.quality.reviews import AgreementPair, Review
 
 
 def review(number: int = 1, **values: object) -> Review:
@@ -22,9 +22,9 @@ def review(number: int = 1, **values: object) -> Review:
     return replace(plain, **values)  # type: ignore[arg-type]
 
 
-def pair(number: int, words: int, edits: int, **values: object) -> Pair:
+def pair(number: int, words: int, edits: int, **values: object) -> AgreementPair:
     one, other = review(number, task_id=number), review(1000 + number, task_id=number, annotator=2)
-    plain = Pair(number, one, other, words, edits, 5 * words, 2 * edits)
+    plain = AgreementPair(number, one, other, words, edits, 5 * words, 2 * edits)
     return replace(plain, **values)  # type: ignore[arg-type]
 
 

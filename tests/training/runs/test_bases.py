@@ -46,7 +46,7 @@ def test_the_champion_of_a_new_deployment_is_trained_from_its_weights_and_fed_as
 def test_published_models_are_taken_by_name_with_thirty_second_windows(name, location, context):
     base = bases.find(context, name)
     assert base.location == location
-    assert base.window == manifest.Window.stock()
+    assert base.window == manifest.WindowPolicy.stock()
 
 
 def test_an_unknown_base_is_told_what_there_is(context):

@@ -4,12 +4,12 @@ from itertools import islice
 
 import pytest
 
-from ml_backend.models.manifest import Window
+from ml_backend.models.manifest import WindowPolicy
 from training.runs.batches import Order
 from training.runs.workspace import Row
 from training.trainers.asr.training_windows import PlannedBatches
 
-SHORT = Window(max_s=8.0, margin_s=0.2, max_padding_s=0.6)
+SHORT = WindowPolicy(max_s=8.0, margin_s=0.2, max_padding_s=0.6)
 
 
 def rows(new: int = 50, replay: int = 0) -> list[Row]:
@@ -41,9 +41,9 @@ def test_an_epoch_has_every_new_row_once_and_batches_keep_their_budget():
 
 
 def test_windows_of_a_published_whisper_count_with_the_30_s_they_are_padded_to():
-    padded = order(batch_s=240.0, window=Window.stock()).epoch(0)
+    padded = order(batch_s=240.0, window=WindowPolicy.stock()).epoch(0)
     assert max(map(len, padded)) == 8
-    assert max(len(batch) for batch in order(batch_s=10.0, window=Window.stock()).epoch(0)) == 1
+    assert max(len(batch) for batch in order(batch_s=10.0, window=WindowPolicy.stock()).epoch(0)) == 1
 
 
 def test_phrases_share_a_window_only_when_the_decoder_can_write_them_all():

@@ -18,10 +18,10 @@ from unittest.mock import ANY
 import numpy as np
 import pytest
 
-from ml_backend import cli
 from ml_backend.asr.engine import Transcriber
 from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile
+from ml_backend.commands import command_line
 from ml_backend.context import Context
 from ml_backend.errors import PermanentError
 from ml_backend.jobs import devices, enqueueing, runner
@@ -46,7 +46,7 @@ def weights_of(context: Context, version: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def clips() -> list[new_domain.Clip]:
+def clips() -> list[new_domain.DomainClip]:
     return [
         *new_domain.new_calls("train", 12, seed=5), *new_domain.new_calls("validation", 4, seed=5),
         *new_domain.old_calls("train", 6, seed=5),
@@ -60,7 +60,7 @@ def context(tmp_path: Path) -> Iterator[Context]:
     opened.db.dispose()
 
 
-def lines(clips: list[new_domain.Clip]) -> list[Line]:
+def lines(clips: list[new_domain.DomainClip]) -> list[Line]:
     return [
         Line(c.id, c.samples, c.text, c.language, c.speaker, "validation" if "validation" in c.id else "train")
         for c in clips
@@ -330,7 +330,7 @@ def test_two_runs_never_train_on_one_device_or_of_one_kind_and_the_second_waits(
     monkeypatch.setenv("DATA_DIR", str(context.settings.data_dir))
     with devices.held(context, taken, "run-0"):
         assert not runner.run_due(context).failed
-        assert cli.main(["train", "resume", str(run_id)]) == 1
+        assert command_line.main(["train", "resume", str(run_id)]) == 1
     assert f"train resume {run_id}" in capsys.readouterr().err
     assert context.db.row(runs, run_id).state == "waiting"
     assert [job.state for job in enqueueing.find(context.db, names=["run-training"])].count("waiting") == 1

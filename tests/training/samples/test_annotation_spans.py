@@ -9,14 +9,14 @@ import pytest
 
 from training.samples import language_policy
 from training.samples.annotation_spans import pieces_of
-from training.samples.sample_pieces import Audio, Heard, Piece
+from training.samples.sample_pieces import Audio, DraftWord, SamplePiece
 
 
 def region(start_s: float, end_s: float, text: str, channel: int = 0) -> dict[str, Any]:
     return {"start_s": start_s, "end_s": end_s, "channel": channel, "text": text, "labels": []}
 
 
-def pieces(*regions: dict[str, Any], text: str = "", audio: Audio | None = None) -> list[Piece]:
+def pieces(*regions: dict[str, Any], text: str = "", audio: Audio | None = None) -> list[SamplePiece]:
     return pieces_of(text, regions, audio or Audio(60.0), "hi")
 
 
@@ -32,7 +32,7 @@ def test_a_region_without_words_takes_nothing_from_the_one_it_lies_over() -> Non
 
 
 def test_regions_drawn_on_both_legs_as_one_go_to_the_leg_that_speaks() -> None:
-    audio = Audio(60.0, 2, (Heard(0.2, 1.0, "नमस्ते", 0), Heard(3.1, 4.9, "हाँ", 1), Heard(4.5, 4.6, "जी", 0)))
+    audio = Audio(60.0, 2, (DraftWord(0.2, 1.0, "नमस्ते", 0), DraftWord(3.1, 4.9, "हाँ", 1), DraftWord(4.5, 4.6, "जी", 0)))
     found = pieces(region(0, 2, "नमस्ते"), region(3, 5, "हाँ जी"), region(7, 9, "अच्छा"), audio=audio)
     assert [piece.channel for piece in found] == [0, 1, 0]
     drawn_apart = pieces(region(0, 2, "नमस्ते", 1), region(3, 5, "हाँ जी", 0), audio=audio)
@@ -40,7 +40,7 @@ def test_regions_drawn_on_both_legs_as_one_go_to_the_leg_that_speaks() -> None:
 
 
 def test_a_region_over_thirty_seconds_is_cut_inside_itself_or_left_out() -> None:
-    words = tuple(Heard(10 + at, 10.5 + at, f"शब्द{at}क") for at in range(0, 40, 2))
+    words = tuple(DraftWord(10 + at, 10.5 + at, f"शब्द{at}क") for at in range(0, 40, 2))
     long = region(9.0, 52.0, " ".join(word.text for word in words))
     found = pieces(region(0, 5, "पहले"), long, audio=Audio(60.0, 1, words))
     assert len(found) > 2
@@ -50,14 +50,14 @@ def test_a_region_over_thirty_seconds_is_cut_inside_itself_or_left_out() -> None
 
 
 def test_a_short_text_over_one_voice_needs_no_cutting_and_a_long_or_two_legged_one_does() -> None:
-    assert pieces(text=" सब ठीक है\n", audio=Audio(12.0)) == [Piece(0.0, 12.0, 0, "सब ठीक है")]
+    assert pieces(text=" सब ठीक है\n", audio=Audio(12.0)) == [SamplePiece(0.0, 12.0, 0, "सब ठीक है")]
     assert [piece.reason for piece in pieces(text="सब ठीक है", audio=Audio(31.0))] == ["no-anchor"]
     assert [piece.reason for piece in pieces(text="सब ठीक है", audio=Audio(12.0, channels=2))] == ["no-anchor"]
     assert [piece.reason for piece in pieces(text=" \n", audio=Audio(12.0))] == ["no-text"]
 
 
 def test_regions_that_end_after_the_audio_end_with_it_and_unknown_legs_are_the_first() -> None:
-    assert pieces(region(50, 70, "अंत", channel=5)) == [Piece(50.0, 60.0, 0, "अंत")]
+    assert pieces(region(50, 70, "अंत", channel=5)) == [SamplePiece(50.0, 60.0, 0, "अंत")]
 
 
 def test_texts_are_in_the_composed_form_with_single_spaces_and_keep_every_mark() -> None:

@@ -13,7 +13,7 @@ from ml_backend.asr.transcript import Segment, Transcript, Word
 from ml_backend.jobs import enqueueing
 from ml_backend.labelling import labelconfig, rendering
 from ml_backend.tables import annotations, predictions, projects, tasks
-from sync.annotations.annotation_rows import WEBHOOK, Found, keep
+from sync.annotations.annotation_rows import WEBHOOK, FoundAnnotation, keep
 from tests.training.samples.conftest import World, words_of
 from training.samples.sampling import sample_task
 
@@ -54,7 +54,7 @@ def submitted(world: World, task_id: int, result: list[Any]) -> None:
     with world.context.db.transaction() as connection:
         project = connection.execute(sa.select(projects).where(projects.c.id == world.project_id)).one()
         task = connection.execute(sa.select(tasks).where(tasks.c.id == task_id)).one()
-        keep(connection, project, task, Found(found, WEBHOOK, tables.now()))
+        keep(connection, project, task, FoundAnnotation(found, WEBHOOK, tables.now()))
     [job] = enqueueing.find(world.context.db, names=["sample-task"])
     sample_task(world.context, **job.arguments)
 

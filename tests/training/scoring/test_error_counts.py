@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_backend.errors import InvalidInput
-from training.scoring.error_counts import Counts, compare, count, totals
+from training.scoring.error_counts import ErrorCounts, compare, count, totals
 from training.text.readings import NORMALISERS
 
 WORDS = st.lists(st.sampled_from(["मुझे", "काम", "कम", "चाहिए", "order", "कब", "25"]), max_size=12)
@@ -31,7 +31,7 @@ def test_counts_equal_those_of_jiwer(reference: list[str], hypothesis: list[str]
 @given(st.lists(st.tuples(WORDS, WORDS), max_size=6))
 def test_counts_of_many_are_the_sum_and_rates_are_pooled(pairs: list[tuple[list[str], list[str]]]) -> None:
     each = [compare(" ".join(one), " ".join(other)) for one, other in pairs]
-    total = sum(each, Counts())
+    total = sum(each, ErrorCounts())
     assert total.words == sum(one.words for one in each)
     assert total.word_edits.total == sum(one.word_edits.total for one in each)
     assert (total.wer is None) == (total.words == 0)
@@ -44,7 +44,7 @@ def test_an_empty_hypothesis_leaves_out_every_word_and_an_empty_reference_has_no
     assert nothing.word_edits.insertions == 2
     assert nothing.wer is None
     assert nothing.cer is None
-    assert count("  ", "\n", normaliser="indic@1") == Counts()
+    assert count("  ", "\n", normaliser="indic@1") == ErrorCounts()
 
 
 def test_an_unknown_reading_is_told_which_are_known() -> None:

@@ -13,7 +13,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from ml_backend import amounts
+from ml_backend import quantities
 from ml_backend.errors import KaanError, PermanentError, RetryableError
 from training.runs import estimates
 from training.runs.workspace import Workspace
@@ -76,7 +76,7 @@ def _of_machine(workspace: Workspace, error: Exception) -> KaanError | None:
         return _too_large(workspace)
     if isinstance(error, RuntimeError) and any(name in said for name in ("cuda error", "cuda driver", "cudnn", "nccl")):
         return RetryableError(
-            "gpu-lost", f"The GPU failed while training ({amounts.shortened(said.splitlines()[0], 80)}).",
+            "gpu-lost", f"The GPU failed while training ({quantities.shortened(said.splitlines()[0], 80)}).",
             "It goes on from its last whole checkpoint; look at nvidia-smi.",
         )  # fmt: skip
     return None

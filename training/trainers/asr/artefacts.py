@@ -13,7 +13,7 @@ from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneratio
 
 from ml_backend.errors import PermanentError
 from ml_backend.models import manifest
-from ml_backend.models.manifest import Manifest, Window
+from ml_backend.models.manifest import Manifest, WindowPolicy
 from training.runs.workspace import read_json, write_json
 
 COPIED = ("tokenizer.json", "preprocessor_config.json")
@@ -47,13 +47,13 @@ def load_twin(folder: Path) -> tuple[WhisperForConditionalGeneration, WhisperTok
     return model, WhisperTokenizer.from_pretrained(folder)
 
 
-def describe(folder: Path, *, name: str, languages: tuple[str, ...], window: Window, trained_on: str) -> Manifest:
+def describe(folder: Path, *, name: str, languages: tuple[str, ...], window: WindowPolicy, trained_on: str) -> Manifest:
     """The manifest of a twin: how it was trained to be fed, and the digest of every file."""
     return manifest.write(folder, name=name, languages=languages, window=window, trained_on=trained_on)
 
 
 def convert(
-    twin: Path, folder: Path, *, name: str, languages: tuple[str, ...], window: Window, trained_on: str,
+    twin: Path, folder: Path, *, name: str, languages: tuple[str, ...], window: WindowPolicy, trained_on: str,
     quantization: str = "int8_float32", normalisers: dict[str, str] | None = None,
 ) -> Manifest:  # fmt: skip
     """Twin -> folder that faster-whisper loads without a network, with its manifest. Replaces `folder`."""

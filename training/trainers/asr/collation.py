@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
-from ml_backend.models.manifest import Window
+from ml_backend.models.manifest import WindowPolicy
 from training.trainers.asr.features import FRAMES_PER_S, Array
 from training.trainers.asr.targets import IGNORED, Example, Targets
 
@@ -22,7 +22,7 @@ class Collator:
     """List of examples -> tensors. Without a fixed length, a random surplus teaches the model not to mind padding."""
 
     targets: Targets
-    window: Window
+    window: WindowPolicy
 
     def __call__(self, examples: list[Any]) -> dict[str, torch.Tensor]:
         examples = flat(examples)
@@ -37,7 +37,7 @@ class Collator:
         return {"input_features": torch.from_numpy(mels), "decoder_input_ids": inputs, "labels": labels}
 
 
-def padded(mels: list[Array], window: Window, rng: random.Random | None = None) -> Array:
+def padded(mels: list[Array], window: WindowPolicy, rng: random.Random | None = None) -> Array:
     """-> (batch, mels, frames), an even number of frames. `rng` adds the random surplus used in training."""
     longest = max(len(mel) for mel in mels)
     if window.pad_to_s is not None:

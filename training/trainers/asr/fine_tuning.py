@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from accelerate import PartialState
 
-from ml_backend.models.manifest import Window
+from ml_backend.models.manifest import WindowPolicy
 from training.runs import data_checks, workload
 from training.runs.arguments import Arguments
 from training.runs.batches import Order
 from training.runs.workspace import NEW, REPLAY, Workspace
 from training.trainers.asr import artefacts, greedy_decoding, loop, machine, parity, telephone, weights
 from training.trainers.asr.augmentation import Strength
-from training.trainers.asr.frame_cache import Material, open_material
-from training.trainers.asr.run_monitor import Heard, Watch
+from training.trainers.asr.frame_cache import RowFeatures, open_rows
+from training.trainers.asr.run_monitor import ValidationScore, Watch
 from training.trainers.asr.targets import Targets
 from training.trainers.asr.training_windows import PlannedBatches, WindowCollator, Windows
 
@@ -37,22 +37,22 @@ FAITHFUL = "float16"
 class Validation:
     """The rows a run is watched on: chosen once, spread over the split."""
 
-    material: Material
-    window: Window
+    material: RowFeatures
+    window: WindowPolicy
     tokenizer: Any
     new: list[int]
     old: list[int]
 
     @classmethod
-    def of(cls, material: Material, window: Window, tokenizer: Any, most: int) -> Validation:
+    def of(cls, material: RowFeatures, window: WindowPolicy, tokenizer: Any, most: int) -> Validation:
         return cls(material, window, tokenizer, _spread(material, NEW, most), _spread(material, REPLAY, most))
 
     @property
     def words(self) -> int:
         return sum(len(self.material.rows[n].text.split()) for n in self.new)
 
-    def hear(self, model: Any) -> Heard:
-        return Heard(self._wer(model, self.new) or 0.0, self._wer(model, self.old))
+    def hear(self, model: Any) -> ValidationScore:
+        return ValidationScore(self._wer(model, self.new) or 0.0, self._wer(model, self.old))
 
     def _wer(self, model: Any, numbers: list[int]) -> float | None:
         if not numbers:
@@ -89,7 +89,7 @@ def _learn(
 ) -> dict[str, Any] | None:
     """Leaves the weights in the workspace; gives a result only where there is nothing more to do in this process."""
     plan = workspace.plan()
-    window = Window(**plan["window"])
+    window = WindowPolicy(**plan["window"])
     base = weights.load(plan["base"], short_windows=True)
     model: Any = base.model
     if arguments.method == "lora":
@@ -143,11 +143,11 @@ def _learn(
 
 
 def _material(
-    workspace: Workspace, arguments: Arguments, base: weights.Base, report: Callable[[str], None]
-) -> Material:
+    workspace: Workspace, arguments: Arguments, base: weights.LoadedWeights, report: Callable[[str], None]
+) -> RowFeatures:
     """The rows that this base can learn from. What only its tokenizer tells is found here: a language it has no token
     for, a text longer than its decoder. Such a row is left out by name, and many of them refuse the run."""
-    material = open_material(
+    material = open_rows(
         workspace, mels=base.mels, seed=arguments.seed, cached=arguments.cached_features, report=report
     )
     targets = Targets(base.tokenizer)
@@ -185,9 +185,9 @@ def steps_of(arguments: Arguments, order: Order) -> int:
     return max(1, math.ceil(batches / (arguments.accumulation * arguments.processes)))
 
 
-def _loop_plan(arguments: Arguments, steps: int, every: int, usual_rate: float) -> loop.Plan:
+def _loop_plan(arguments: Arguments, steps: int, every: int, usual_rate: float) -> loop.TrainingPlan:
     warm_up = max(1, round(steps * arguments.warm_up_share)) if steps > 1 else 0
-    return loop.Plan(
+    return loop.TrainingPlan(
         steps=steps, learning_rate=arguments.learning_rate or usual_rate, warm_up_steps=warm_up,
         decay_steps=max(1, min(steps - warm_up, round(steps * arguments.decay_share))), seed=arguments.seed,
         weight_decay=arguments.weight_decay, save_every=arguments.checkpoint_every or every,
@@ -221,14 +221,14 @@ def _described(workspace: Workspace) -> dict[str, Any]:
     if not plan.get("base_languages"):  # a stock Whisper: only its tokenizer tells
         languages |= weights.languages_of(plan["base"])
     return {
-        "name": plan["name"], "languages": tuple(sorted(languages)), "window": Window(**plan["window"]),
+        "name": plan["name"], "languages": tuple(sorted(languages)), "window": WindowPolicy(**plan["window"]),
         "trained_on": plan["trained_on"],
     }  # fmt: skip
 
 
 def _served(workspace: Workspace, arguments: Arguments, report: Callable[[str], None]) -> dict[str, Any]:
     """Weights -> the smallest form that writes the same: the one asked for, else half precision, twice the size."""
-    learnt, window = workspace.learnt() or {}, Window(**workspace.plan()["window"])
+    learnt, window = workspace.learnt() or {}, WindowPolicy(**workspace.plan()["window"])
     described = _described(workspace)
     found = weights.load(str(workspace.weights), short_windows=True)
     material = _material(workspace, arguments, found, report)
@@ -270,13 +270,13 @@ def _average(model: Any, location: str, share: float, validation: Validation, wo
     return share
 
 
-def _before(workspace: Workspace) -> Heard | None:
+def _before(workspace: Workspace) -> ValidationScore | None:
     """What the base heard, from the line that the first start of this run wrote."""
     first = next((line for line in workspace.progress() if line.get("step") == 0), None)
-    return Heard(first["wer"], first["old_wer"]) if first else None
+    return ValidationScore(first["wer"], first["old_wer"]) if first else None
 
 
-def _spread(material: Material, part: str, most: int, *, split: str = "validation") -> list[int]:
+def _spread(material: RowFeatures, part: str, most: int, *, split: str = "validation") -> list[int]:
     numbers = [n for n, row in enumerate(material.rows) if row.split == split and row.part == part]
     return [numbers[i] for i in np.linspace(0, len(numbers) - 1, min(most, len(numbers))).astype(int)]
 

@@ -21,7 +21,7 @@ _HOP = SAMPLE_RATE_HZ // FRAMES_PER_S
 
 
 @dataclass(frozen=True)
-class Material:
+class RowFeatures:
     """`mel(number)` gives (frames, mels) of a row as it was recorded, or as a telephone line would have carried it."""
 
     rows: list[Row]
@@ -46,11 +46,11 @@ def frames_of(row: Row) -> int:
     return max(1, row.samples // _HOP)
 
 
-def open_material(
+def open_rows(
     workspace: Workspace, *, mels: int, seed: int, cached: bool, report: Callable[[str], None] = lambda line: None
-) -> Material:
+) -> RowFeatures:
     rows, audio = workspace.rows(), workspace.audio()
-    plain = Material(rows, audio, mels, seed)
+    plain = RowFeatures(rows, audio, mels, seed)
     if not cached or not rows:
         return plain
     starts = np.concatenate([[0], np.cumsum([frames_of(row) for row in rows])])
@@ -65,10 +65,10 @@ def open_material(
         partial.replace(path)
         write_json(mark, described)
     cache = np.memmap(path, dtype=np.float16, mode="r", shape=(described["frames"], mels))
-    return Material(rows, audio, mels, seed, cache, starts)
+    return RowFeatures(rows, audio, mels, seed, cache, starts)
 
 
-def _mel(material: Material, number: int, line: int) -> Array:
+def _mel(material: RowFeatures, number: int, line: int) -> Array:
     wave = material.wave(number)
     if line == TELEPHONE:
         wave = telephone.narrowband(wave, np.random.default_rng([material.seed, number]))

@@ -9,7 +9,7 @@ import torch
 from transformers import WhisperForConditionalGeneration, WhisperTokenizer
 from transformers.modeling_outputs import BaseModelOutput
 
-from ml_backend.models.manifest import Window
+from ml_backend.models.manifest import WindowPolicy
 from training.trainers.asr.collation import padded
 from training.trainers.asr.features import FRAMES_PER_S, Array
 from training.trainers.asr.targets import Targets
@@ -21,7 +21,7 @@ _MOST_TOKENS = 220  # CTranslate2's limit is about as high; a window in which no
 @torch.no_grad()
 def texts(
     model: WhisperForConditionalGeneration, tokenizer: WhisperTokenizer, mels: Sequence[Array],
-    languages: Sequence[str], window: Window, *, suppressed: Sequence[int] = (),
+    languages: Sequence[str], window: WindowPolicy, *, suppressed: Sequence[int] = (),
 ) -> list[str]:  # fmt: skip
     """One text per window, in order. Not `generate`, which pads every window to 30 s."""
     targets, answers = Targets(tokenizer), [""] * len(mels)
@@ -39,7 +39,7 @@ def texts(
     return answers
 
 
-def batches(mels: Sequence[Array], window: Window) -> list[list[int]]:
+def batches(mels: Sequence[Array], window: WindowPolicy) -> list[list[int]]:
     """Windows whose lengths differ by at most what the policy allows, some tens of seconds together."""
     found: list[list[int]] = []
     for number in sorted(range(len(mels)), key=lambda n: len(mels[n])):

@@ -27,7 +27,7 @@ from training.trainers.asr.targets import IGNORED
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """How long and how fast. `frames_per_batch` of the stream is the batch size, so the trainer's own is 1."""
 
     steps: int
@@ -58,7 +58,7 @@ _RECOMPUTED: dict[str, Any] = {
 class SpeechTrainer(Seq2SeqTrainer):
     """Cross-entropy over text and timestamps, weighted apart."""
 
-    def __init__(self, *, plan: Plan, collator: Collator, **kwargs: Any) -> None:
+    def __init__(self, *, plan: TrainingPlan, collator: Collator, **kwargs: Any) -> None:
         super().__init__(data_collator=collator, **kwargs)
         self.plan, self.targets = plan, collator.targets
         self.model_accepts_loss_kwargs = False  # our loss is a mean: the trainer divides it when it accumulates
@@ -86,7 +86,7 @@ def train(
     batches: IterableDataset[Any],
     collator: Collator,
     *,
-    plan: Plan,
+    plan: TrainingPlan,
     folder: Path,
     report: Callable[[str], None],
     trainer: type[SpeechTrainer] = SpeechTrainer,

@@ -23,11 +23,11 @@ import numpy as np
 
 from ml_backend import settings
 from ml_backend.asr.engine import Transcriber
-from ml_backend.models.manifest import Window
+from ml_backend.models.manifest import WindowPolicy
 from training.text import distance
 from training.trainers.asr import artefacts, greedy_decoding
 from training.trainers.asr.features import FRAMES_PER_S, Array
-from training.trainers.asr.frame_cache import Material
+from training.trainers.asr.frame_cache import RowFeatures
 from training.trainers.asr.weights import accept_short_windows
 
 CLIPS, MOST_CLIPS = 60, 240
@@ -37,13 +37,13 @@ _COMPUTED = {"cuda": {}, "cpu": {"float16": "float32", "int8_float16": "int8_flo
 
 
 @dataclass(frozen=True)
-class Clip:
+class ParityClip:
     mel: Array
     language: str
     text: str
 
 
-def clips_of(material: Material, numbers: Sequence[int], more: Sequence[int] = ()) -> list[Clip]:
+def clips_of(material: RowFeatures, numbers: Sequence[int], more: Sequence[int] = ()) -> list[ParityClip]:
     """Of `numbers` so many as are usual, spread; then of `more` until there are words enough."""
     chosen = [numbers[i] for i in np.linspace(0, len(numbers) - 1, min(CLIPS, len(numbers))).astype(int)]
     words = sum(len(material.rows[n].text.split()) for n in chosen)
@@ -53,7 +53,7 @@ def clips_of(material: Material, numbers: Sequence[int], more: Sequence[int] = (
         if n not in chosen:
             chosen.append(n)
             words += len(material.rows[n].text.split())
-    return [Clip(material.mel(n), material.rows[n].language, material.rows[n].text) for n in chosen]
+    return [ParityClip(material.mel(n), material.rows[n].language, material.rows[n].text) for n in chosen]
 
 
 def computed_in(quantization: str, device: str) -> str:
@@ -63,7 +63,7 @@ def computed_in(quantization: str, device: str) -> str:
 
 
 def compare(
-    weights: Path, folder: Path, clips: list[Clip], window: Window, *, bound: float, quantization: str
+    weights: Path, folder: Path, clips: list[ParityClip], window: WindowPolicy, *, bound: float, quantization: str
 ) -> dict[str, Any]:
     """Counts of both forms, computed in the type that `quantization` claims, and the `verdict`."""
     model, tokenizer = artefacts.load_twin(weights)

@@ -21,13 +21,13 @@ FORGOTTEN = 2.0
 
 
 @dataclass(frozen=True)
-class Heard:
+class ValidationScore:
     """Word error rates on validation rows: of the new material and, where there is any, of the replayed."""
 
     wer: float
     old_wer: float | None = None
 
-    def against(self, before: Heard | None) -> float:
+    def against(self, before: ValidationScore | None) -> float:
         """What is watched: the rate on new rows, and on top what was forgotten since before. Lower is better.
 
         A word that was known weighs as much as two that are new: most calls are of the kind that was there before.
@@ -50,13 +50,13 @@ class Watch(TrainerCallback):
     def __init__(
         self,
         workspace: Workspace,
-        validate: Callable[[], Heard],
+        validate: Callable[[], ValidationScore],
         *,
         every: int,
         patience: int,
         seed: int,
         job: int,
-        before: Heard | None = None,
+        before: ValidationScore | None = None,
     ) -> None:
         self._workspace, self._validate, self._every, self._patience = workspace, validate, every, patience
         self._seed, self._job, self._before, self._state = seed, job, before, _State()

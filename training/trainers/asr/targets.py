@@ -12,7 +12,7 @@ MAX_PREVIOUS_TOKENS = 64
 
 
 @dataclass(frozen=True)
-class Phrase:
+class TimedPhrase:
     text: str
     start_s: float
     end_s: float
@@ -24,7 +24,7 @@ class Example:
 
     mel: Array
     language: str
-    phrases: tuple[Phrase, ...] = ()
+    phrases: tuple[TimedPhrase, ...] = ()
     timestamped: bool = False
     previous_text: str = ""
 

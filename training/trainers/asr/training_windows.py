@@ -16,15 +16,15 @@ from training.trainers.asr import augmentation
 from training.trainers.asr.augmentation import LOG10_FLOOR, Strength
 from training.trainers.asr.collation import Collator
 from training.trainers.asr.features import FRAMES_PER_S, Array
-from training.trainers.asr.frame_cache import DIRECT, TELEPHONE, Material
-from training.trainers.asr.targets import Example, Phrase
+from training.trainers.asr.frame_cache import DIRECT, TELEPHONE, RowFeatures
+from training.trainers.asr.targets import Example, TimedPhrase
 
 
 @dataclass(frozen=True)
 class Windows:
     """Everything random comes from the pick's own seed: the same pick is the same window in every process."""
 
-    material: Material
+    material: RowFeatures
     max_s: float
     strength: Strength
     noises: list[tuple[str, Array]] = field(repr=False)
@@ -38,19 +38,21 @@ class Windows:
         bands = augmentation.moved_bands(1 + rng.uniform(-1, 1) * strength.vocal_tract, mels)
         tempo = 1 + rng.uniform(-1, 1) * strength.tempo
         pieces = [_gap(rng, 0.0, 0.4, mels)]
-        heard: list[Phrase] = []
+        heard: list[TimedPhrase] = []
         for number in pick.rows:
             mel = augmentation.warped(augmentation.power(self.material.mel(number, line)), tempo, bands)
             at = sum(map(len, pieces))
             if heard and at + len(mel) > self.max_s * FRAMES_PER_S:
                 break
-            heard.append(Phrase(self.material.rows[number].text, at / FRAMES_PER_S, (at + len(mel)) / FRAMES_PER_S))
+            heard.append(
+                TimedPhrase(self.material.rows[number].text, at / FRAMES_PER_S, (at + len(mel)) / FRAMES_PER_S)
+            )
             pieces += [mel, _gap(rng, 0.1, 0.7, mels)]
         pieces[-1] = pieces[-1][: int(rng.integers(0, 35))]
         whole = np.concatenate(pieces)
         if len(whole) > self.max_s * FRAMES_PER_S:  # one long phrase: no silence around it
             whole, start = whole[len(pieces[0]) :][: int(self.max_s * FRAMES_PER_S)], len(pieces[0]) / FRAMES_PER_S
-            heard = [Phrase(p.text, max(0.0, p.start_s - start), min(self.max_s, p.end_s - start)) for p in heard]
+            heard = [TimedPhrase(p.text, max(0.0, p.start_s - start), min(self.max_s, p.end_s - start)) for p in heard]
         whole = augmentation.tilted(whole, rng, strength.tilt)
         if self.noises and rng.random() < strength.noise_share:
             noise = _cut(self.noises[int(rng.integers(len(self.noises)))][1], len(whole), rng)

@@ -12,7 +12,7 @@ from transformers import WhisperForConditionalGeneration, WhisperTokenizer
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from ml_backend import amounts
+from ml_backend import quantities
 from ml_backend.errors import ConfigurationError
 
 _ADAPTED = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
@@ -20,7 +20,7 @@ _SMALL_WIDTH = 256  # below this it is a model of our own making, which learns a
 
 
 @dataclass(frozen=True)
-class Base:
+class LoadedWeights:
     model: WhisperForConditionalGeneration
     tokenizer: WhisperTokenizer
 
@@ -34,7 +34,7 @@ class Base:
         return int(self.model.config.max_target_positions)
 
 
-def load(location: str, *, short_windows: bool) -> Base:
+def load(location: str, *, short_windows: bool) -> LoadedWeights:
     """Safetensors only: another format could run code. A folder is never looked up in the hub."""
     local = Path(location).is_dir()
     try:
@@ -43,13 +43,13 @@ def load(location: str, *, short_windows: bool) -> Base:
         )
         tokenizer = WhisperTokenizer.from_pretrained(location, local_files_only=local)
     except (OSError, ValueError, RuntimeError) as error:
-        reason = amounts.shortened((str(error).splitlines() or [""])[0], 120)
+        reason = quantities.shortened((str(error).splitlines() or [""])[0], 120)
         raise ConfigurationError(
             "base-not-loadable",
             f"The base model {Path(location).name[:80]} cannot be loaded for training ({reason}).",
             "Name a folder with safetensors, a registered version, or a hub name this machine can reach.",
         ) from error
-    return Base(accept_short_windows(model) if short_windows else model, tokenizer)
+    return LoadedWeights(accept_short_windows(model) if short_windows else model, tokenizer)
 
 
 def languages_of(location: str) -> set[str]:

@@ -6,12 +6,12 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from ml_backend.models.manifest import Window
+from ml_backend.models.manifest import WindowPolicy
 from training.demo_model import tokenizer
 from training.trainers.asr.collation import Collator, LengthBatches, padded
-from training.trainers.asr.targets import IGNORED, Example, Phrase, Targets
+from training.trainers.asr.targets import IGNORED, Example, Targets, TimedPhrase
 
-SHORT = Window(max_s=8.0, margin_s=0.2, max_padding_s=0.6)
+SHORT = WindowPolicy(max_s=8.0, margin_s=0.2, max_padding_s=0.6)
 
 
 def mel(frames: int, value: float = 0.5) -> np.ndarray:
@@ -19,7 +19,7 @@ def mel(frames: int, value: float = 0.5) -> np.ndarray:
 
 
 def test_a_stock_whisper_is_padded_with_zeros_to_thirty_seconds():
-    batch = padded([mel(120), mel(300)], Window.stock(), random.Random(0))
+    batch = padded([mel(120), mel(300)], WindowPolicy.stock(), random.Random(0))
     assert batch.shape == (2, 80, 3000)
     assert (batch[0, :, :120] == 0.5).all()
     assert (batch[0, :, 120:] == 0).all()
@@ -46,8 +46,8 @@ def test_some_training_batches_are_padded_with_the_quietest_value():
 def test_a_batch_holds_what_the_model_reads_and_must_answer():
     targets = Targets(tokenizer.build(["hello there"]))
     examples = [
-        Example(mel(100), "en", (Phrase("hello", 0, 1),)),
-        Example(mel(90), "en", (Phrase("hello there", 0, 1),)),
+        Example(mel(100), "en", (TimedPhrase("hello", 0, 1),)),
+        Example(mel(90), "en", (TimedPhrase("hello there", 0, 1),)),
     ]
     batch = Collator(targets, SHORT)([examples])
     assert batch["decoder_input_ids"].shape == batch["labels"].shape

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from training.runs.workspace import Workspace
-from training.trainers.asr.run_monitor import Heard, Watch
+from training.trainers.asr.run_monitor import ValidationScore, Watch
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,13 @@ def test_the_base_counts_as_a_step_and_what_was_learnt_is_kept_all_the_same(befo
     heard = iter(rates)
     model = torch.nn.Linear(2, 2)
     watch = Watch(
-        Workspace(tmp_path), lambda: Heard(next(heard)), every=1, patience=0, seed=1, job=0, before=Heard(before)
+        Workspace(tmp_path),
+        lambda: ValidationScore(next(heard)),
+        every=1,
+        patience=0,
+        seed=1,
+        job=0,
+        before=ValidationScore(before),
     )
     for step in range(1, len(rates) + 1):
         torch.nn.init.constant_(model.weight, float(step))

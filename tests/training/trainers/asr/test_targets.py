@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from training.demo_model import tokenizer
-from training.trainers.asr.targets import IGNORED, Example, Phrase, Targets
+from training.trainers.asr.targets import IGNORED, Example, Targets, TimedPhrase
 
 MEL = np.zeros((100, 80), dtype=np.float32)
-PHRASES = (Phrase("Hello there.", 0.1, 0.9), Phrase("नमस्ते।", 1.2, 2.0))
+PHRASES = (TimedPhrase("Hello there.", 0.1, 0.9), TimedPhrase("नमस्ते।", 1.2, 2.0))
 
 
 @pytest.fixture(scope="module")
@@ -69,5 +69,5 @@ def test_earlier_text_is_read_but_never_asked_for(pieces, targets):
 
 def test_the_language_is_given_but_not_taught_where_there_is_only_one():
     targets = Targets(tokenizer.build(["hello there"]), teaches_language=False)
-    _, answers = targets.of(Example(np.zeros((10, 80)), "en", (Phrase("hello", 0, 1),)))
+    _, answers = targets.of(Example(np.zeros((10, 80)), "en", (TimedPhrase("hello", 0, 1),)))
     assert answers[:3] == [IGNORED] * 3

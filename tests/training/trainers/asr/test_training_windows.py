@@ -6,7 +6,7 @@ import pytest
 from training.runs.batches import Pick
 from training.runs.workspace import Row, Workspace
 from training.trainers.asr.augmentation import Strength
-from training.trainers.asr.frame_cache import DIRECT, TELEPHONE, Material, frames_of, open_material
+from training.trainers.asr.frame_cache import DIRECT, TELEPHONE, RowFeatures, frames_of, open_rows
 from training.trainers.asr.training_windows import Windows
 
 CALM = Strength(tempo=0, vocal_tract=0, tilt=0, level=(0, 0), noise_share=0, masks=0)
@@ -24,7 +24,7 @@ def workspace(tmp_path) -> Workspace:
 
 
 def windows(workspace: Workspace, *, strength: Strength = CALM, **changed) -> Windows:
-    material = open_material(workspace, mels=80, seed=1, cached=True)
+    material = open_rows(workspace, mels=80, seed=1, cached=True)
     return Windows(material, 8.0, strength, [], **changed)
 
 
@@ -61,23 +61,23 @@ def test_the_share_of_timestamped_windows_is_kept(workspace):
 
 
 def test_cached_frames_are_those_computed_anew_and_are_computed_once(workspace):
-    cached = open_material(workspace, mels=80, seed=1, cached=True)
-    fresh = open_material(workspace, mels=80, seed=1, cached=False)
+    cached = open_rows(workspace, mels=80, seed=1, cached=True)
+    fresh = open_rows(workspace, mels=80, seed=1, cached=False)
     assert np.allclose(cached.mel(1), fresh.mel(1), atol=2e-3)
     written = (workspace.folder / "features.f16").stat().st_mtime_ns
-    open_material(workspace, mels=80, seed=1, cached=True)
+    open_rows(workspace, mels=80, seed=1, cached=True)
     assert (workspace.folder / "features.f16").stat().st_mtime_ns == written
 
 
 def test_a_telephone_line_takes_the_high_bands_away_and_keeps_the_length(workspace):
     noise = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
-    material = Material([Row("n", "x", "en", 0, 16000)], (noise * 32767).astype(np.int16), 80)
+    material = RowFeatures([Row("n", "x", "en", 0, 16000)], (noise * 32767).astype(np.int16), 80)
     direct, line = material.mel(0, DIRECT), material.mel(0, TELEPHONE)
     assert direct.shape == line.shape == (frames_of(material.rows[0]), 80)
     assert line[:, 75:].mean() < direct[:, 75:].mean() - 0.3
 
 
 def test_a_model_with_more_bands_gets_more_bands(workspace):
-    material = open_material(workspace, mels=128, seed=1, cached=True)
+    material = open_rows(workspace, mels=128, seed=1, cached=True)
     example = Windows(material, 8.0, Strength(noise_share=0), []).of(Pick((0,), 1.0, 1))
     assert example.mel.shape[1] == 128

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
 from ml_backend.settings import Settings
-from sync.exotel.rate_limiter import Pace
+from sync.exotel.rate_limiter import RateLimiter
 from sync.outbound import http, origins
 from sync.outbound.fetching import Basic, Outbound
 
@@ -42,13 +42,13 @@ class Page:
 class ExotelClient:
     """One Exotel account."""
 
-    def __init__(self, settings: Settings, pace: Pace, *, deadline_s: float = DEADLINE_S) -> None:
+    def __init__(self, settings: Settings, pace: RateLimiter, *, deadline_s: float = DEADLINE_S) -> None:
         base = _base(settings)
         self.base = f"{base.scheme}://{base.authority}"
         self.root = f"/v1/Accounts/{quote(settings.exotel_account_sid, safe='')}/Calls"
         self.basic = credentials(settings)
         self.pace = pace
-        entry = origins.Origin(base.scheme, base.host, base.port, self.root, may_be_private=True)
+        entry = origins.AllowedOrigin(base.scheme, base.host, base.port, self.root, may_be_private=True)
         self._out = Outbound((entry,), deadline_s=deadline_s, name=NAME, ca_file=settings.ca_file)
 
     def call(self, call_sid: str) -> Mapping[str, Any]:
@@ -124,7 +124,7 @@ def credentials(settings: Settings) -> Basic | None:
     return Basic(key, token, homes(settings)) if key and token else None
 
 
-def homes(settings: Settings) -> tuple[origins.Home, ...]:
+def homes(settings: Settings) -> tuple[origins.CredentialHost, ...]:
     """Where key and token belong: Exotel's hosts, the API's host, and the hosts EXOTEL_CREDENTIAL_HOSTS names."""
     base = _base(settings)
     if base.scheme != "https" and not origins.is_loopback(base.host):
@@ -133,11 +133,13 @@ def homes(settings: Settings) -> tuple[origins.Home, ...]:
             "EXOTEL_API_URL is plain http, where everybody on the way could read the key and the token.",
             "Write it as https://host.",
         )
-    api = origins.Home(base.host, base.port if base.scheme == "http" else None, is_local=base.scheme == "http")
-    return (origins.Home(OWN), api, *named_homes(settings))
+    api = origins.CredentialHost(
+        base.host, base.port if base.scheme == "http" else None, is_local=base.scheme == "http"
+    )
+    return (origins.CredentialHost(OWN), api, *named_homes(settings))
 
 
-def named_homes(settings: Settings) -> tuple[origins.Home, ...]:
+def named_homes(settings: Settings) -> tuple[origins.CredentialHost, ...]:
     """EXOTEL_CREDENTIAL_HOSTS, read by the one parser of addresses."""
     found = []
     for number, text in enumerate(settings.exotel_credential_hosts.split(","), 1):
@@ -151,7 +153,7 @@ def named_homes(settings: Settings) -> tuple[origins.Home, ...]:
                 f"Entry {number} of EXOTEL_CREDENTIAL_HOSTS cannot be used: it {_why(error)}",
                 "Write entries as host or host:port, separated by commas; https is always used.",
             ) from None
-        found.append(origins.Home(host, port))
+        found.append(origins.CredentialHost(host, port))
     return tuple(found)
 
 
@@ -171,7 +173,7 @@ def client_of(context: Context) -> ExotelClient:
         )
 
     def make() -> ExotelClient:
-        pace = Pace(context.db, settings.exotel_account_sid, per_minute=settings.exotel_requests_per_minute)
+        pace = RateLimiter(context.db, settings.exotel_account_sid, per_minute=settings.exotel_requests_per_minute)
         return ExotelClient(settings, pace)
 
     client: ExotelClient = context.keep("exotel", make)

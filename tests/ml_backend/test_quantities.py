@@ -2,7 +2,7 @@
 
 import pytest
 
-from ml_backend.amounts import TOO_FEW, between, duration, shortened
+from ml_backend.quantities import TOO_FEW, between, duration, shortened
 
 
 @pytest.mark.parametrize(

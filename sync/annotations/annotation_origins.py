@@ -26,7 +26,7 @@ _MADE_BY = frozenset({"prediction", "prediction-changed"})
 
 
 @dataclass(frozen=True)
-class Origin:
+class AnnotationOrigin:
     """Where an annotation began. `draft` is what `annotations.draft` holds; `shown` is what the editor showed."""
 
     prediction_id: int | None
@@ -41,7 +41,7 @@ def origin_of(
     task: sa.Row[Any],
     annotation: Mapping[str, Any],
     listed: Sequence[Mapping[str, Any]] | None,
-) -> Origin | None:
+) -> AnnotationOrigin | None:
     """The draft of an annotation, None when it was written from nothing.
 
     `listed` are Label Studio's predictions of the task where they were read: they tell which of ours an id stands for.
@@ -77,7 +77,7 @@ def needs_list(connection: Connection, task: sa.Row[Any] | None, annotation: Map
     return connection.execute(sa.select(predictions.c.id).where(mine)).first() is None
 
 
-def edited(reference: Reference, origin: Origin | None) -> str:
+def edited(reference: Reference, origin: AnnotationOrigin | None) -> str:
     """What became of the draft: the same words at the same places are untouched, whatever choices were made."""
     if origin is None:
         return MANUAL
@@ -104,7 +104,7 @@ def _withdrawn(row: sa.Row[Any]) -> bool:
     return str(row.draft_label).startswith("withdrawn-")
 
 
-def _ours(connection: Connection, project: sa.Row[Any], task: sa.Row[Any], row: sa.Row[Any]) -> Origin | None:
+def _ours(connection: Connection, project: sa.Row[Any], task: sa.Row[Any], row: sa.Row[Any]) -> AnnotationOrigin | None:
     """A row of ours; None when it drafted nothing (a blind task, silence)."""
     body = json.loads(row.body)
     result = body.get("result") if isinstance(body, dict) else None
@@ -127,7 +127,7 @@ def _ours(connection: Connection, project: sa.Row[Any], task: sa.Row[Any], row: 
         }  # fmt: skip
         if row.config_sha256 != (project.config_sha256 or "") and not shown.text:
             draft["text"] = heard.text  # the labelling interface has other names by now
-    return Origin(row.id, row.model_version if row.model_version != "none" else None, draft, shown)
+    return AnnotationOrigin(row.id, row.model_version if row.model_version != "none" else None, draft, shown)
 
 
 def _heard(connection: Connection, task: sa.Row[Any], row: sa.Row[Any]) -> Transcript | None:
@@ -150,10 +150,10 @@ def _segment(segment: Segment) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _foreign(project: sa.Row[Any], there: Mapping[str, Any]) -> Origin:
+def _foreign(project: sa.Row[Any], there: Mapping[str, Any]) -> AnnotationOrigin:
     """A prediction that is not ours, as Label Studio has it; its version is whatever its maker wrote."""
     shown = rendering.to_reference(there.get("result"), labelconfig.parse(project.label_config))
     version = str(there.get("model_version") or "")[:120] or None
     score = there.get("score")
     draft = {"text": shown.text, "label": version, "confidence": score if isinstance(score, int | float) else None}
-    return Origin(None, version, draft, shown)
+    return AnnotationOrigin(None, version, draft, shown)

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from ml_backend import cli, unforeseen
+from ml_backend import unexpected_errors
+from ml_backend.commands import command_line
 from ml_backend.errors import RetryableError
 
 
@@ -21,7 +22,7 @@ def breaking(monkeypatch, tmp_path):
         from ml_backend import db
 
         monkeypatch.setattr(db.Database, "schema_version", load)
-        return cli.main(["db", "version"])
+        return command_line.main(["db", "version"])
 
     return breaks
 
@@ -33,7 +34,7 @@ def test_an_unforeseen_exception_is_a_sentence_with_a_code_and_the_file_that_has
         "error: Something unforeseen went wrong (ZeroDivisionError). [unexpected-error]",
         f"       The details are in {tmp_path / 'data' / 'errors.log'}; please report them.",
     ]
-    kept = tmp_path / "data" / unforeseen.FILE
+    kept = tmp_path / "data" / unexpected_errors.FILE
     assert "Traceback" in kept.read_text()
     assert "00000 00101" not in kept.read_text()
     assert kept.stat().st_mode & 0o077 == 0
@@ -81,7 +82,7 @@ def test_ctrl_c_is_no_traceback_either(breaking, capsys):
 
 
 def test_where_nothing_can_be_written_the_sentence_still_comes(breaking, capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(unforeseen, "_folder", lambda: tmp_path / "file" / "below")
+    monkeypatch.setattr(unexpected_errors, "_folder", lambda: tmp_path / "file" / "below")
     (tmp_path / "file").write_text("a file in the way")
     assert breaking(ZeroDivisionError()) == 1
     assert "could not be written anywhere" in capsys.readouterr().err

@@ -52,7 +52,7 @@ _BEFORE_A_REQUEST = ("head", "body")
 _log = logging.getLogger(__name__)
 
 
-class Stream:
+class BufferedSocket:
     """What gunicorn takes for a socket: bytes that came already, and an answer that need not be taken at once.
 
     A thread has it while a request is served, the main loop at all other times; never both.
@@ -114,7 +114,7 @@ class Connection(TConn):  # type: ignore[misc]
     """One connection: `state` is head, body, serving, sending, idle or closing."""
 
     def __init__(self, cfg: Any, raw: socket.socket, client: Any, server: Any) -> None:
-        super().__init__(cfg, Stream(raw), client, server)
+        super().__init__(cfg, BufferedSocket(raw), client, server)
         self.address = client[0] if isinstance(client, tuple) and client else ""
         self.data_ready = True
         self.state, self.ends_at = "head", time.monotonic() + HEAD_S
@@ -124,8 +124,8 @@ class Connection(TConn):  # type: ignore[misc]
         self.served = 0
 
     @property
-    def stream(self) -> Stream:
-        found: Stream = self.sock
+    def stream(self) -> BufferedSocket:
+        found: BufferedSocket = self.sock
         return found
 
     def close(self, graceful: bool = False) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-from ml_backend import amounts
+from ml_backend import quantities
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, PermanentError
 from sync.label_studio.tokens import TokenAuth
@@ -295,7 +295,7 @@ def _sdk_errors() -> Iterator[None]:
     except ApiError as error:
         body = error.body if isinstance(error.body, dict) else {}
         said = body.get("validation_errors") or body.get("detail") or ""
-        raise http.refused(NAME, error.status_code or 500, body=amounts.shortened(str(said), 80)) from error
+        raise http.refused(NAME, error.status_code or 500, body=quantities.shortened(str(said), 80)) from error
 
 
 def _basic(user: str, password: str) -> dict[str, str]:

@@ -143,9 +143,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("Ended.", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:  # what nobody foresaw is told in a sentence, and its traceback is kept in a file
-        from ml_backend import unforeseen
+        from ml_backend import unexpected_errors
 
-        return _complain(unforeseen.explained(error), FAILED)
+        return _complain(unexpected_errors.explained(error), FAILED)
     return 0
 
 

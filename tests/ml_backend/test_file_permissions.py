@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend import db, private
+from ml_backend import db, file_permissions
 from ml_backend.context import open_context
 from ml_backend.settings import Settings
 from sync.commands import doctor
@@ -40,7 +40,7 @@ def test_everything_a_command_makes_is_closed_to_others(tmp_path):
 
 def test_a_folder_and_a_database_that_are_open_are_closed(tmp_path):
     settings = Settings(_env_file=None, data_dir=tmp_path / "data")
-    private.folder(settings.data_dir)
+    file_permissions.folder(settings.data_dir)
     db.upgrade(settings.database)
     held = open_context(settings)  # keeps the log and its index there
     for path in settings.data_dir.iterdir():
@@ -64,7 +64,7 @@ def test_a_folder_that_others_use_too_is_left_as_it_is(tmp_path):
     (sticky / "kaan.db").touch()
     for path in (shared, sticky):
         before = mode(path)
-        private.folder(path)
+        file_permissions.folder(path)
         assert mode(path) == before
 
 

@@ -6,33 +6,33 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend import cli
+from ml_backend.commands import command_line
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def leaves(name, command=None):
     """Every command that can be called: groups are opened."""
-    command = command or cli.load(name)
+    command = command or command_line.load(name)
     inner = getattr(command, "commands", None)
     if not inner:
         return [(name, command)]
     return [leaf for key, each in inner.items() for leaf in leaves(f"{name} {key}", each)]
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+@pytest.mark.parametrize("name", command_line.COMMANDS)
 def test_every_command_can_be_loaded_and_says_what_it_does_with_an_example(name):
     for called, command in leaves(name):
         assert command.help, called
         assert f"Example: python -m ml_backend {called}" in command.help.replace("\n", " "), called
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+@pytest.mark.parametrize("name", command_line.COMMANDS)
 def test_help_cuts_no_option_where_the_terminal_is_narrow(name, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.setenv("TERMINAL_WIDTH", "40")
     for called, command in leaves(name):
-        assert cli.main([*called.split(), "--help"]) == 0
+        assert command_line.main([*called.split(), "--help"]) == 0
         shown = capsys.readouterr().out
         told = [each for each in command.params if not getattr(each, "hidden", False)]
         options = [each for parameter in told for each in parameter.opts if each.startswith("-")]
@@ -41,11 +41,11 @@ def test_help_cuts_no_option_where_the_terminal_is_narrow(name, monkeypatch, cap
 
 
 def test_help_names_every_command_without_loading_any(capsys):
-    assert cli.main(["--help"]) == 0
+    assert command_line.main(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(f"  {name} " in shown for name in cli.COMMANDS)
+    assert all(f"  {name} " in shown for name in command_line.COMMANDS)
     probe = (
-        "import sys; from ml_backend import cli; cli.main(['--help'])\n"
+        "import sys; from ml_backend.commands import command_line; command_line.main(['--help'])\n"
         "slow = {'faster_whisper', 'flask', 'sqlalchemy', 'rq', 'sync'} & set(sys.modules)\n"
         "sys.exit(str(slow) if slow else 0)"
     )
@@ -54,17 +54,17 @@ def test_help_names_every_command_without_loading_any(capsys):
 
 
 def test_an_unknown_command_lists_the_known_ones(capsys):
-    assert cli.main(["transcript"]) == 2
+    assert command_line.main(["transcript"]) == 2
     complaint = capsys.readouterr().err
     assert "There is no command 'transcript'" in complaint
-    assert all(name in complaint for name in cli.COMMANDS)
+    assert all(name in complaint for name in command_line.COMMANDS)
 
 
 def test_wrong_settings_are_listed_at_once_and_without_a_traceback(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ASR_DEVICE", "abacus")
     monkeypatch.setenv("LABEL_STUDIO_URL", "no address")
-    assert cli.main(["db", "upgrade"]) == 2
+    assert command_line.main(["db", "upgrade"]) == 2
     complaint = capsys.readouterr().err
     assert "ASR_DEVICE" in complaint
     assert "LABEL_STUDIO_URL" in complaint
@@ -84,5 +84,5 @@ def test_a_settings_file_counts_as_environment_and_the_environment_goes_first(mo
 
 
 def test_a_settings_file_that_is_not_there_is_said_so(capsys):
-    assert cli.main(["--env-file", "/nowhere/demo.env", "db", "version"]) == 2
+    assert command_line.main(["--env-file", "/nowhere/demo.env", "db", "version"]) == 2
     assert "There is no settings file /nowhere/demo.env" in capsys.readouterr().err
