@@ -8,7 +8,7 @@ import pytest
 
 from ml_backend.commands import command_line
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def leaves(name, command=None):
