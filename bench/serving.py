@@ -33,7 +33,7 @@ from ml_backend.asr.transcript import Segment, Transcript
 from ml_backend.db import Database
 from ml_backend.labelling import labelconfig, rendering
 
-CONFIG = (ROOT / "ml_backend" / "labelling" / "original.xml").read_text()
+CONFIG = labelconfig.read("original")
 TASKS, ROUNDS, REQUESTS = 100, 9, 200
 
 BARE_START = """

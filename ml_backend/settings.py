@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ml_backend import setting_values
 from ml_backend.errors import ConfigurationError
+from ml_backend.languages import USUAL, code_of
 from ml_backend.setting_values import MIN_SECRET_CHARS as MIN_SECRET_CHARS
 
 _HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
@@ -289,10 +290,15 @@ class Settings(BaseSettings):
     @field_validator("languages")
     @classmethod
     def _codes(cls, value: str) -> str:
-        codes = [code.strip().lower() for code in value.split(",") if code.strip()]
+        codes = [code_of(code) for code in value.split(",") if code.strip()]
         if wrong := [code for code in codes if not (code.isascii() and code.isalpha() and len(code) in (2, 3))]:
             raise ValueError(f"{wrong[0][:12]!r} is no language code such as hi, mr or en")
         return ",".join(dict.fromkeys(codes))
+
+    @field_validator("default_language")
+    @classmethod
+    def _code(cls, value: str) -> str:
+        return code_of(value)
 
     @field_validator("log_format")
     @classmethod
@@ -356,6 +362,12 @@ class Settings(BaseSettings):
     def spoken(self) -> tuple[str, ...]:
         """The languages that detection chooses among; empty: all that the model knows."""
         return tuple(filter(None, self.languages.split(",")))
+
+    @property
+    def spoken_or_usual(self) -> tuple[str, ...]:
+        """The languages that our labelling configs offer, where the language table has them (`offered`)."""
+        usual = (self.default_language,) if self.default_language else ()
+        return (*(self.spoken or USUAL), *usual)
 
     @property
     def database(self) -> str:

@@ -1,46 +1,9 @@
-"""What one label config offers us, as values; `labelconfig` reads them, `rendering` fills them.
-
-Languages and scripts have many names on screen; the tables say which code each stands for.
-"""
+"""What one label config offers us, as values; `labelconfig` reads them, `rendering` fills them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
-
-LANGUAGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "hi": ("hi", "hin", "hindi", "हिन्दी", "हिंदी"),
-        "en": ("en", "eng", "english", "indian english"),
-        "mr": ("mr", "mar", "marathi", "मराठी"),
-        "hi-en": ("hinglish", "hi-en", "hi+en", "hindi-english", "hindi + english", "mixed", "code-mixed"),
-        "bn": ("bn", "ben", "bengali", "bangla"),
-        "gu": ("gu", "guj", "gujarati"),
-        "kn": ("kn", "kan", "kannada"),
-        "ml": ("ml", "mal", "malayalam"),
-        "pa": ("pa", "pan", "punjabi"),
-        "ta": ("ta", "tam", "tamil"),
-        "te": ("te", "tel", "telugu"),
-        "ur": ("ur", "urd", "urdu"),
-    }
-)
-SCRIPTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "Deva": ("deva", "devanagari", "देवनागरी"),
-        "Latn": ("latn", "latin", "roman", "romanised", "romanized"),
-        "Mixed": ("mixed", "both", "deva+latn"),
-    }
-)
-
-
-_SHOWN: Mapping[str, str] = MappingProxyType({"hi-en": "Hindi and English"})
-
-
-def language_name(code: str) -> str:
-    """What people call a language; its code where we have no name."""
-    words = LANGUAGES.get(code, (code,))
-    return _SHOWN.get(code) or next((w.capitalize() for w in words if len(w) > 3 and w.isascii()), code)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_backend.asr.transcript import DecodingProfile
 from ml_backend.labelling import parameters, project_rules
+from ml_backend.languages import transcribed_as
 from ml_backend.settings import Settings
 
 CONTEXT_CUT = "context-cut"  # reason code of a project whose prompt and hotwords are longer than its model can hold
@@ -50,10 +51,10 @@ def spoken(
     choosing, and no model has a code for Hinglish.
     """
     language = language or (usual if not languages else None)
-    among = () if language else tuple(dict.fromkeys(code.partition("-")[0] for code in languages or usually))
+    among = () if language else tuple(dict.fromkeys(transcribed_as(code) for code in languages or usually))
     if len(among) == 1:
         return among[0], ()
-    return (language or "").partition("-")[0] or None, among
+    return transcribed_as(language or "") or None, among
 
 
 def _tuples(learnt: Any, name: str, size: int) -> tuple[Any, ...]:

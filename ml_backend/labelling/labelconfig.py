@@ -10,15 +10,15 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from types import MappingProxyType
 from xml.parsers import expat
 
-from ml_backend import quantities
+from ml_backend import languages, quantities
 from ml_backend.errors import ConfigurationError
-from ml_backend.labelling.controls import LANGUAGES, SCRIPTS, Check, Choices, Controls, Labels, Text
+from ml_backend.labelling.controls import Check, Choices, Controls, Labels, Text
 
 MAX_CONFIG_CHARS = 1_000_000
 MAX_ELEMENTS = 50_000
@@ -29,6 +29,7 @@ _EMOTIONS = {"calm", "happy", "urgent", "angry", "sad", "neutral"}
 _CHECK_NAMES = ("check", "unsure", "please check", "to check", "doubtful")
 _AGENT_NAMES = ("agent", "company", "operator")
 _CUSTOMER_NAMES = ("customer", "caller", "client")
+_LANGUAGES = {name for names in languages.LANGUAGE_NAMES.values() for name in names}
 _SPEECH_NAMES = ("speech", "voice", "talk", "utterance", "segment", "transcription")
 
 
@@ -246,9 +247,10 @@ def _role(choices: Choices) -> str | None:
         return "accent"
     if len(words & _EMOTIONS) >= 2:
         return "emotion"
-    if sum(1 for known in SCRIPTS.values() if words & set(known)) >= 2:
+    written = [words & set(names) for names in languages.SCRIPT_NAMES.values() if words & set(names)]
+    if len(written) >= 2 and any(not found <= _LANGUAGES for found in written):  # Tamil is a script and a language
         return "script"
-    if sum(1 for known in LANGUAGES.values() if words & set(known)) >= 2:
+    if sum(1 for names in languages.LANGUAGE_NAMES.values() if words & set(names)) >= 2:
         return "language"
     return None
 
@@ -269,18 +271,57 @@ def _spoken_key(elements: list[_Element], audio: str) -> str | None:
 
 
 NAMES = ("original", "calls", "tts")
+_MARKS = re.compile(r"([ \t]*)<!-- (languages|scripts|drafts) -->\n")
+_OF_LANGUAGES = re.compile(
+    r"""(<Choices name="(language|script|redraft)"[^>]*>)(?:\s|<Choice [^>]*/>|<!-- \w+ -->)*(</Choices>)"""
+)
 RATINGS = ("tts",)  # where people rate a voice; in the others they write what they hear
 
 
-def read(name: str) -> str:
-    """The XML of a ready-made config; another name is a mistake, and the error lists the known ones."""
+def read(name: str, spoken: Iterable[str] = ()) -> str:
+    """The XML of a ready-made config that offers the languages `spoken` (of none: the usual ones).
+
+    Another name is a mistake, and the error lists the known ones.
+    """
     if name not in NAMES:
         raise ConfigurationError(
             "labelling-config-unknown",
             f"There is no labelling config named {name!r}.",
             f"Use one of: {', '.join(NAMES)}, or the path of an XML file.",
         )
-    return _configs_read(f"{name}.xml")
+    offered = languages.offered(spoken)
+    hint = 'hint="The draft is in the wrong language: choose and submit"'
+    lines = {
+        "languages": [_choice(one.option or one.code, one.label or one.name, one.key) for one in offered],
+        "scripts": [_choice(one.name, one.name, one.key) for one in languages.scripts_of(offered)],
+        "drafts": [_choice(one.code, f"as {one.name}", one.redraft_key, hint) for one in offered if one.redraft_key],
+    }
+    return _MARKS.sub(
+        lambda found: "".join(f"{found[1]}{line}\n" for line in lines[found[2]]), _configs_read(f"{name}.xml")
+    )
+
+
+def _choice(value: str, shown: str, key: str, *more: str) -> str:
+    html = f"{shown} &lt;kbd&gt;⇧{key.upper()}&lt;/kbd&gt;"
+    return " ".join((f'<Choice value="{value}" html="{html}" hotkey="shift+{key}"', *more)) + "/>"
+
+
+def ready_made(config: str) -> str | None:
+    """Which of our own configs this is, whatever languages it offers; None for a config of other people."""
+    plain = _without_languages(config)
+    return next((name for name in NAMES if plain == _without_languages(_configs_read(f"{name}.xml"))), None)
+
+
+def _without_languages(config: str) -> str:
+    """A config without the choices that depend on the languages, and without white space."""
+    return re.sub(r"\s+", "", _OF_LANGUAGES.sub(r"\1\3", config))
+
+
+def offered_in(config: str) -> tuple[languages.Language, ...]:
+    """The languages that the choices of a config name."""
+    choices = parse(config).choices
+    options = [option for role in ("language", "redraft") if role in choices for option in choices[role].options]
+    return tuple(one for one in languages.offered(map(languages.code_of, options)) if options)
 
 
 def instructions(config: str) -> str:
@@ -288,9 +329,26 @@ def instructions(config: str) -> str:
     if parse(config).rates:
         return _configs_read("instructions_tts.html")
     page = _configs_read("instructions.html")
-    if config == read("calls"):
-        return re.sub(r"[ \t]*<!-- (calls only|end) -->\n", "", page)
-    return re.sub(r"[ \t]*<!-- calls only -->\n.*?<!-- end -->\n", "", page, flags=re.DOTALL)
+    if ready_made(config) == "calls":
+        page = re.sub(r"[ \t]*<!-- (calls only|end) -->\n", "", page)
+    else:
+        page = re.sub(r"[ \t]*<!-- calls only -->\n.*?<!-- end -->\n", "", page, flags=re.DOTALL)
+    spoken = [one for one in offered_in(config) or languages.offered() if not one.parts]
+    native = [one for one in spoken if one.script != languages.ROMAN] or [languages.LANGUAGES["hi"]]
+    rows = [
+        f"<tr><td><b>{script.name}</b></td><td>{' · '.join(one.examples[0] for one in native if one.script == script)}"
+        f"</td><td>as they sound: {script.loans}</td></tr>"
+        for script in dict.fromkeys(one.script for one in native)
+    ]
+    own, *others = (one.name for one in reversed(spoken))
+    names = f"neither {', '.join(reversed(others))} nor {own}" if others else f"not {own}"
+    _, roman, both = native[0].examples
+    for mark, text in {
+        "native": " and ".join(one.name for one in native), "script rows": "\n    ".join(rows), "roman": roman,
+        "both": f"in {native[0].script.name}: {both}", "neither": names,
+    }.items():  # fmt: skip
+        page = page.replace(f"<!-- {mark} -->", text)
+    return page
 
 
 def _configs_read(file_name: str) -> str:

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Validat
 
 from ml_backend import strict_models
 from ml_backend.errors import InvalidInput
-from ml_backend.labelling.controls import LANGUAGES, SCRIPTS
+from ml_backend.languages import SCRIPT_NAMES, code_of
 from ml_backend.strict_models import Checked
 
 ANY_SCRIPT = "any"
@@ -23,8 +23,7 @@ MAX_TEXT_CHARS = 2000
 MAX_HOTWORDS, MAX_LANGUAGES = 200, 100
 _DETECT = ("", "auto")
 _CODE = re.compile(r"[a-z]{2,3}(-[a-z]{2,8})?")
-_NAMES = {word: code for code, words in LANGUAGES.items() for word in words}
-_KNOWN_SCRIPTS = {ANY_SCRIPT, *(word for words in SCRIPTS.values() for word in words)}
+_KNOWN_SCRIPTS = {ANY_SCRIPT, *(word for words in SCRIPT_NAMES.values() for word in words)}
 
 
 def _clean(value: str) -> str:
@@ -35,8 +34,7 @@ def _clean(value: str) -> str:
 
 def language_code(value: str) -> str:
     """`hi` of `hi`, `Hindi` or हिन्दी; ValueError for what is no language's code or name."""
-    code = value.strip().casefold()
-    code = _NAMES.get(code, code)
+    code = code_of(value)
     if not _CODE.fullmatch(code):
         raise ValueError("no language")
     return code
@@ -88,7 +86,7 @@ class Parameters(Checked):
     script_policy: Annotated[
         dict[str, _Short] | None,
         AfterValidator(_scripts),
-        Field(description=f"an object that gives each language one of {', '.join((*SCRIPTS, ANY_SCRIPT))}"),
+        Field(description=f"an object that gives each language one of {', '.join((*SCRIPT_NAMES, ANY_SCRIPT))}"),
     ] = None
     beam_size: Annotated[int | None, Field(ge=1, le=20, description="1 to 20")] = None
     minimum_confidence: Annotated[

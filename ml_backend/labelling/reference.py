@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ml_backend.labelling.controls import LANGUAGES, SCRIPTS, Choices, Controls
+from ml_backend.labelling.controls import Choices, Controls
 from ml_backend.labelling.validation import is_number
+from ml_backend.languages import LANGUAGE_NAMES, SCRIPT_NAMES
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z]{2,3})?")
 
@@ -104,12 +105,12 @@ def _reference(
     return Reference(
         text=text,
         segments=regions,
-        language=_code(first("language"), controls.choices.get("language"), LANGUAGES),
-        script=_code(first("script"), controls.choices.get("script"), SCRIPTS),
+        language=_code(first("language"), controls.choices.get("language"), LANGUAGE_NAMES),
+        script=_code(first("script"), controls.choices.get("script"), SCRIPT_NAMES),
         quality=first("quality"),
         accent=first("accent"),
         emotion=first("emotion"),
-        redraft=_language(_code(first("redraft"), controls.choices.get("redraft"), LANGUAGES)),
+        redraft=_language(_code(first("redraft"), controls.choices.get("redraft"), LANGUAGE_NAMES)),
         reject=of("reject"),
         choices=tuple(chosen.items()),
         problems=tuple(problems),

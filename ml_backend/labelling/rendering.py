@@ -13,9 +13,10 @@ from typing import Any
 
 from ml_backend.asr.transcript import NO_TEXT, Segment, Transcript
 from ml_backend.errors import PermanentError
-from ml_backend.labelling.controls import LANGUAGES, SCRIPTS, Controls, Labels, language_name
+from ml_backend.labelling.controls import Controls, Labels
 from ml_backend.labelling.reference import Reference, Region, clean, to_reference
 from ml_backend.labelling.validation import check
+from ml_backend.languages import LANGUAGE_NAMES, SCRIPT_NAMES, name_of
 
 __all__ = [
     "Reference",
@@ -138,8 +139,8 @@ def _preset(
     spoken = bool(transcript.segments)
     wanted = {
         "quality": (quality_label,) if quality_label else (),
-        "language": LANGUAGES.get(language, (language,)) if language and spoken else (),
-        "script": SCRIPTS.get(script, (script,)) if script and spoken else (),
+        "language": LANGUAGE_NAMES.get(language, (language,)) if language and spoken else (),
+        "script": SCRIPT_NAMES.get(script, (script,)) if script and spoken else (),
         "reject": () if any(map(_is_shown, transcript.segments)) else _SILENT,
     }
     items = []
@@ -239,7 +240,7 @@ def status_line(
         parts.append(f"silent: submit if so, press {silent_key} if somebody speaks" if silent_key else _SILENT_LINE)
     else:
         if detected and transcript.language and transcript.language_probability < LEAST_SURE_LANGUAGE:
-            parts.append(f"check the language: {language_name(transcript.language)} is a guess")
+            parts.append(f"check the language: {name_of(transcript.language)} is a guess")
         unsure = [s for s in _in_order(transcript) if _is_shown(s) and _is_unsure(s, minimum_confidence)]
         if unsure:
             parts.append(_unsure_line(unsure))

@@ -17,7 +17,7 @@ from ml_backend.context import JobContext
 from ml_backend.errors import PermanentError
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.labelling import labelconfig, rendering
-from ml_backend.labelling.controls import language_name
+from ml_backend.languages import name_of
 from ml_backend.tables import annotations as written
 from ml_backend.tables import projects, recordings, tasks
 from sync.annotations.annotation_rows import mark_deleted
@@ -44,7 +44,7 @@ def draft_again(context: JobContext, project_id: int, ls_annotation_id: int) -> 
     for other in _waiting(context, task):
         prediction_push.withdraw(context, client, other)
     with context.db.transaction() as connection:
-        line = f"draft in {language_name(language)} coming"
+        line = f"draft in {name_of(language)} coming"
         for other in _waiting(context, task):
             db.update(connection, tasks, other.id, status_line=line, reason_code=None, reason=None)
             bump(connection, other.project_id)

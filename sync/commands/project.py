@@ -50,7 +50,7 @@ def create(
     context = _open()
     name = Path(config).stem if config not in labelconfig.NAMES else config
     row_id = attachment.create(
-        context, config=_config(config), title=title or f"{TITLE} {name}", extra_params=_params(extra_params)
+        context, config=_config(context, config), title=title or f"{TITLE} {name}", extra_params=_params(extra_params)
     )
     _say_row(context, row_id, "is ready", as_json=as_json)
 
@@ -291,9 +291,9 @@ def _attached(context: Context, ls_project_id: int) -> sa.Row[Any]:
     return row
 
 
-def _config(name: str) -> str:
+def _config(context: Context, name: str) -> str:
     if name in labelconfig.NAMES or not Path(name).is_file():
-        return labelconfig.read(name)
+        return labelconfig.read(name, context.settings.spoken_or_usual)
     return Path(name).read_text(encoding="utf-8")
 
 

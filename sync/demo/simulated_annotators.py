@@ -17,7 +17,8 @@ import sqlalchemy as sa
 
 from ml_backend.context import Context
 from ml_backend.labelling import labelconfig
-from ml_backend.labelling.controls import LANGUAGES, SCRIPTS, Controls
+from ml_backend.labelling.controls import Controls
+from ml_backend.languages import LANGUAGE_NAMES, SCRIPT_NAMES, scripts_in
 from ml_backend.tables import projects, recordings, tasks
 from sync.label_studio.label_studio_client import client_of
 
@@ -158,9 +159,9 @@ def _choices(
     call: Mapping[str, Any], drafted: Sequence[Mapping[str, Any]], controls: Controls
 ) -> Iterator[dict[str, Any]]:
     """Language and script as they are, and what else the draft had set."""
-    script = "".join({"Deva" if "ऀ" <= one <= "ॿ" else "Latn" for one in call["text"] if one.isalpha()})
+    script = "".join(scripts_in(call["text"]))
     wanted = {
-        "language": LANGUAGES.get(call["language"], ()), "script": SCRIPTS.get(script, SCRIPTS["Mixed"]),
+        "language": LANGUAGE_NAMES.get(call["language"], ()), "script": SCRIPT_NAMES.get(script, SCRIPT_NAMES["Mixed"]),
     }  # fmt: skip
     mine = {controls.choices[role].name for role in wanted if role in controls.choices}
     yield from (dict(item) for item in drafted if item.get("type") == "choices" and item.get("from_name") not in mine)

@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend import db, quantities, tables
+from ml_backend import db, languages, quantities, tables
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.jobs import enqueueing, job_kinds
@@ -32,7 +32,7 @@ from sync.tasks import ratings
 
 # Of a project we make: each language in its own script, so English words in a Hindi call are in Roman letters, as the
 # bundled model and most annotators write them; Hindi words in Roman letters are left out of datasets.
-SCRIPT_POLICY = {"hi": "Mixed", "mr": "Mixed", "hi-en": "Mixed", "en": "Latn"}
+SCRIPT_POLICY = {language.code: language.policy for language in languages.OFFERED}
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,12 @@ def ensure(context: Context, config_name: str, extra_params: Mapping[str, Any] |
     mine = sa.and_(projects.c.instance_url == context.settings.label_studio_url, projects.c.title == title)
     if context.db.rows(sa.select(projects.c.id).where(mine, projects.c.state == "attached")):
         extra_params = None  # somebody may have changed them
-    return create(context, config=labelconfig.read(config_name), title=title, extra_params=extra_params)
+    return create(
+        context,
+        config=labelconfig.read(config_name, context.settings.spoken_or_usual),
+        title=title,
+        extra_params=extra_params,
+    )
 
 
 def plan(context: Context, ls_project_id: int) -> AttachmentPlan:

@@ -23,6 +23,7 @@ from sqlalchemy.engine import Connection
 from ml_backend import db, tables
 from ml_backend.context import Context
 from ml_backend.jobs import enqueueing, job_kinds
+from ml_backend.languages import transcribed_as
 from ml_backend.tables import annotations as written
 from ml_backend.tables import calls, company_numbers, projects, recordings, tasks, transcriptions
 
@@ -88,7 +89,7 @@ def set_of_number(context: Context, pseudonym: str, language: str | None) -> Non
 
 def spoken(language: str | None) -> str | None:
     """The language a model knows it by: Hinglish is transcribed as Hindi."""
-    return language.partition("-")[0] if language else None
+    return transcribed_as(language) if language else None
 
 
 def _confirmed(connection: Connection, row: sa.Row[Any]) -> tuple[str, str] | None:

@@ -26,22 +26,19 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend import packages, quantities
+from ml_backend import languages, packages, quantities
 from ml_backend.audio import decoding
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, InvalidInput, PermanentError
+from ml_backend.languages import scripts_in
 from training.datasets import splits
 from training.datasets.clip_audio import public_key, wav
 from training.datasets.dataset_rows import MAX_S
 from training.text.writing import strict
 
 LAYOUTS = ("fleurs", "rasa", "indictts")
-_NAMES = {
-    "hi": "Hindi", "mr": "Marathi", "bn": "Bengali", "ta": "Tamil", "te": "Telugu", "kn": "Kannada", "ml": "Malayalam",
-    "gu": "Gujarati", "pa": "Punjabi", "or": "Odia", "as": "Assamese", "en": "English", "ur": "Urdu", "ne": "Nepali",
-}  # fmt: skip
+_NAMES = {one.code: one.name for one in languages.LANGUAGES.values() if not one.parts}
 _FESTIVAL = re.compile(r'\(\s*(\S+)\s+"(.*)"\s*\)')
-_SCRIPTS = (("Deva", "\u0900", "\u097f"), ("Latn", "A", "z"))
 
 
 @dataclass(frozen=True)
@@ -252,8 +249,8 @@ def _language(name: Any) -> str:
 
 
 def _script(text: str) -> str | None:
-    found = {name for name, first, last in _SCRIPTS if any(first <= c <= last and c.isalpha() for c in text)}
-    return next(iter(found)) if len(found) == 1 else "Mixed" if found else None
+    found = scripts_in(text) & set(languages.SCRIPTS)
+    return next(iter(found)) if len(found) == 1 else languages.MIXED if found else None
 
 
 def _nothing(source: SpeechSource, wants: str) -> ConfigurationError:

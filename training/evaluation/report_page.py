@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ml_backend import quantities
+from ml_backend import languages, quantities
 from training.evaluation import report_plot, verdict
 from training.evaluation.verdict import Comparison, Verdict
 
@@ -135,7 +135,6 @@ def _cell(text: str) -> str:
     return quantities.shortened(text.replace("|", "/"), _SHOWN) or "(nothing)"
 
 
-_LANGUAGES = {"hi": "Hindi", "mr": "Marathi", "en": "English"}
 _SAYS = {
     verdict.BETTER: "Better: it may be promoted.",
     verdict.WORSE: "Worse: it is refused.",
@@ -162,7 +161,7 @@ def conclusion(found: Verdict) -> str:
 
 
 def name_of(one: Comparison) -> str:
-    return _LANGUAGES.get(one.name, one.name) if one.kind == "language" else one.name
+    return languages.name_of(one.name) if one.kind == "language" else one.name
 
 
 def of_100(rate: float, *, exact: bool) -> str:

@@ -12,22 +12,20 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ml_backend import languages
 from ml_backend.errors import PermanentError
+from ml_backend.languages import scripts_in
 from ml_backend.models.manifest import WindowPolicy
 from training.runs import workload
-from training.text.writing import scripts
 
 LEAST_SPEAKERS = 2
 AGENT = "agent-"  # agents are on every side by their work; they are told apart by call
 _SHOWN = 20
 SHORTEST_S = 0.2
 _SLACK_S = 0.3
-_LETTERS_PER_S = {"Latn": 30.0, "Deva": 24.0, "Syllables": 11.0}  # twelve syllables a second: nobody says more
-_OTHERS_PER_S, _DIGITS_PER_S = 28.0, 12.0
-_BLOCKS = {
-    "LATIN": "Latn", "DEVANAGARI": "Deva", "CJK": "Syllables", "HIRAGANA": "Syllables", "KATAKANA": "Syllables",
-    "HANGUL": "Syllables",
-}  # fmt: skip
+_SYLLABLES_PER_S, _OTHERS_PER_S, _DIGITS_PER_S = 11.0, 28.0, 12.0  # twelve syllables a second: nobody says more
+_LETTERS_PER_S = {script.letters: script.letters_per_s for script in languages.SCRIPTS.values()}
+_LETTERS_PER_S |= dict.fromkeys(("CJK", "HIRAGANA", "KATAKANA", "HANGUL"), _SYLLABLES_PER_S)
 _REASONS = {
     "no-text": "without text: {}", "unknown-language": "in a language the base model does not know: {}",
     "wrong-script": "in another script than their language: {}", "too-short": "shorter than 0.2 s: {}",
@@ -35,7 +33,6 @@ _REASONS = {
     "too-much-text": "with more text than can be said in their time: {}",
     "too-many-labels": "with more text than the model can write: {}", "audio-missing": "without their audio: {}",
 }  # fmt: skip
-_SCRIPTS = {"hi": {"Deva", "Latn"}, "mr": {"Deva", "Latn"}, "en": {"Latn"}}
 
 
 @dataclass(frozen=True)
@@ -81,8 +78,8 @@ def fault(line: dict[str, Any], *, known: Collection[str], window: WindowPolicy)
         return "no-text"
     if not language or (known and language not in known):
         return "unknown-language"
-    written, allowed = scripts(text), _SCRIPTS.get(language)
-    if allowed is not None and written and not written <= allowed:
+    entry = languages.LANGUAGES.get(language)
+    if entry is not None and entry.key and not scripts_in(text) <= {entry.script.code, languages.LATIN}:
         return "wrong-script"
     if not seconds >= SHORTEST_S:
         return "too-short"
@@ -100,7 +97,7 @@ def least_s(text: str) -> float:
         if character.isdigit():
             seconds += 1 / _DIGITS_PER_S
         elif character.isalpha() or unicodedata.category(character).startswith("M"):
-            seconds += 1 / _LETTERS_PER_S.get(_block(character), _OTHERS_PER_S)
+            seconds += 1 / _letters_per_s(character)
     return seconds
 
 
@@ -135,9 +132,9 @@ def _leaks(learnt: list[dict[str, Any]], test: list[dict[str, Any]]) -> list[Dat
     return found
 
 
-def _block(character: str) -> str:
+def _letters_per_s(character: str) -> float:
     name = unicodedata.name(character, "")
-    return next((script for prefix, script in _BLOCKS.items() if name.startswith(prefix)), "")
+    return next((most for start, most in _LETTERS_PER_S.items() if name.startswith(start)), _OTHERS_PER_S)
 
 
 def _of(code: str, sentence: str, ids: list[str]) -> DataObjection:

@@ -2,7 +2,8 @@
 
 The three ways to write of the annotators' instructions: Deva, everything in Devanagari; Latn, everything in Roman
 letters; Mixed, Hindi and Marathi words in Devanagari and English words in Roman letters, so that a Hindi word is never
-there in two spellings. A language without a policy, or with `any`, is taken in every script.
+there in two spellings. Other languages likewise, each in its own script (`ml_backend.languages`). A language without a
+policy, or with `any`, is taken in every script.
 """
 
 from __future__ import annotations
@@ -11,23 +12,21 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ml_backend import languages
 from ml_backend.labelling import parameters
-from ml_backend.labelling.controls import SCRIPTS
+from ml_backend.languages import LATIN, MIXED, scripts_in
 from training.text import hinglish
-from training.text.writing import indic, scripts
+from training.text.writing import indic
 
 LEAST_CERTAIN = 0.8  # of a detected language
 
-MIXED = "Mixed"
-_SCRIPTS_OF_POLICY = {
-    word: {"Deva", "Latn"} if code == MIXED else {code} for code, words in SCRIPTS.items() for word in words
-}
 _UNCLEAR = re.compile(
     r"[\[(<{【［]\s*(?:un-?\s?clear|inaudible|unintelligible|अस्पष्ट)"  # whatever follows, closed or not
     r"|[\[(<{【［]\s*(?:noise|crosstalk|\?+|x{2,3})[^\])>}】］]{0,40}[\])>}】］]",
     re.IGNORECASE,
 )
 _ROMAN_HINDI = frozenset(hinglish.DEVANAGARI_OF) - hinglish.ENGLISH_OR_NAMES
+_DEVANAGARI_AND_LATIN = frozenset({languages.DEVANAGARI.code, LATIN})
 _SPELLED = re.compile(r"\b[A-Z]\b")  # letters spelled out stay single capitals in every script
 
 
@@ -37,13 +36,13 @@ def unclear(text: str) -> bool:
 
 
 def script(text: str) -> str | None:
-    """Deva, Latn, Mixed, or Zzzz where any other script is in it; None without a letter."""
-    found = scripts(text)
+    """Deva, Taml, …, Latn, Mixed (one of them and Latn), or Zzzz for every other mixture; None without a letter."""
+    found = scripts_in(text)
     if not found:
         return None
     if len(found) == 1:
         return next(iter(found))
-    return "Zzzz" if "Zzzz" in found else MIXED
+    return MIXED if LATIN in found and len(found) == 2 and "Zzzz" not in found else "Zzzz"
 
 
 def script_policy(project: Any) -> Mapping[str, str]:
@@ -54,11 +53,11 @@ def script_policy(project: Any) -> Mapping[str, str]:
 
 def off_script(text: str, language: str | None, policy: Mapping[str, str]) -> bool:
     """Whether a text has letters of a script the project does not write this language in."""
-    allowed = _SCRIPTS_OF_POLICY.get(str(policy.get(language or "", "")).casefold())
+    allowed = languages.scripts_for(language or "", str(policy.get(language or "", "")))
     if allowed is None:
         return False
-    found = scripts(_SPELLED.sub(" ", text))
-    return not found <= allowed or (len(allowed) > 1 and "Latn" in found and _has_roman_hindi(text))
+    found = scripts_in(_SPELLED.sub(" ", text))
+    return not found <= allowed or (allowed == _DEVANAGARI_AND_LATIN and LATIN in found and _has_roman_hindi(text))
 
 
 def _has_roman_hindi(text: str) -> bool:

@@ -9,7 +9,6 @@ in front of written digits are kept.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,6 +16,7 @@ from functools import lru_cache
 
 from training.text import number_words as words
 from training.text.number_words import spelling
+from training.text.writing import ascii_digits
 
 HALF, DIGITS_IN_A_ROW = Decimal("0.5"), 3
 _CENTURIES = (Decimal(18), Decimal(19), Decimal(20))
@@ -69,14 +69,6 @@ def in_digits(text: str, language: str | None) -> str:
         said.append(sequence[place].text if found is None else found)
         place = place_after
     return " ".join(_signs(said, tongue or ("hi" if not text.isascii() else "en")))
-
-
-@lru_cache(maxsize=8192)
-def ascii_digits(word: str) -> str:
-    """Digits of every script as 0..9."""
-    if word.isascii():
-        return word
-    return "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in word)
 
 
 def vulgar_fractions(text: str) -> str:

@@ -19,9 +19,9 @@ from decimal import Decimal
 from training.text import number_words
 from training.text import numeral_words as words
 from training.text.number_lexicon import NumberWord, in_company, parts_of, word_of
-from training.text.numbers import ascii_digits, vulgar_fractions
+from training.text.numbers import vulgar_fractions
 from training.text.numeral_words import word_key
-from training.text.writing import indic
+from training.text.writing import ascii_digits, indic
 
 HALF, ONE = Decimal("0.5"), Decimal(1)
 _PHONE_DIGITS = 7  # two written groups are one number from here on; three from less

@@ -15,9 +15,9 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
+from ml_backend.languages import scripts_in
 from training.text import hinglish
-from training.text.numbers import ascii_digits
-from training.text.writing import VIRAMA, indic, scripts
+from training.text.writing import VIRAMA, ascii_digits, indic
 
 NUKTA, ANUSVARA, CANDRABINDU, VISARGA = "\u093c", "\u0902", "\u0901", "\u0903"
 
@@ -64,7 +64,7 @@ def agree(reference: str, hypothesis: str, language: str | None) -> tuple[str, s
     """Both texts by their keys, a word that only changed its script having the key of the reference's word."""
     expected, heard = reference.split(), hypothesis.split()
     keys = [_key(word, language == "en") for word in expected], [_key(word, language == "en") for word in heard]
-    if len(scripts(reference) | scripts(hypothesis)) > 1 and keys[0] != keys[1]:
+    if len(scripts_in(reference) | scripts_in(hypothesis)) > 1 and keys[0] != keys[1]:
         for here, there in align(expected, heard, keys, same_word):
             keys[1][there] = keys[0][here]
     return " ".join(keys[0]), " ".join(keys[1])

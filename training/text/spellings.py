@@ -1,8 +1,8 @@
-"""Devanagari words -> one spelling for all accepted spellings of a word: what script-neutral@2 compares. Pure.
+"""Words -> one spelling for all accepted spellings of a word: what script-neutral@2 compares. Pure.
 
-Two writers who heard the same word may both be right: हिन्दी and हिंदी, गये and गए, ज़रूरत and जरूरत. `fold` gives
-both the same text. It never touches what tells words apart: vowel signs and their length (में, मैं; दिन, दीन; कल,
-काल), consonants, whether a vowel is nasal at all (कहा, कहाँ), aspiration (बड़ा, बढ़ा).
+Two writers of the same word may both be right: हिन्दी and हिंदी, गये and गए, ज़रूरत and जरूरत. `fold` gives both the
+same text, by the spelling rules of the language table. It never touches what tells words apart: vowel signs and their
+length (में, मैं; दिन, दीन; कल, काल), consonants, whether a vowel is nasal at all (कहा, कहाँ), aspiration (बड़ा, बढ़ा).
 
 Where two words differ only by a mark that writers leave out, the mark cannot tell a mistake from a spelling: हँस and
 हंस (laugh, swan), राज़ and राज (secret, rule) cost nothing here and one in `indic`.
@@ -18,19 +18,11 @@ from collections.abc import Iterator
 from functools import lru_cache
 from types import MappingProxyType
 
+from ml_backend import languages
+from ml_backend.languages import scripts_in
 from training.text import hinglish
-from training.text.numbers import ascii_digits
 from training.text.scripts import align, letters, same_word
-from training.text.writing import indic, scripts
-
-# One line, one word: how it is folded, and its other accepted spellings that no rule covers.
-VARIANTS = """
-छह छः छ छे छै|रुपये रूपये|रुपया रूपया|शुरू शुरु|गुरु गुरू|जरूर जरुर|जरूरत जरुरत|जरूरी जरुरी|हिंदू हिंदु|अठारह अट्ठारह
-बिलकुल बिल्कुल|गरमी गर्मी|गरम गर्म|सरदी सर्दी|कुरसी कुर्सी|बरतन बर्तन|परदा पर्दा|उलटा उल्टा|उलटी उल्टी|सत्रह सतरह
-दोबारा दुबारा|दुकान दूकान|दुकानदार दूकानदार|इनकार इंकार|मोहल्ला मुहल्ला|मोहब्बत मुहब्बत|वापस वापिस|साहब साहिब
-बहन बहिन|संन्यास सन्यास|चिह्न चिन्ह|उज्ज्वल उज्जवल|भैया भइया|तैयार तय्यार|कौआ कौवा|हुआ हुवा|पच्चीस पचीस|ओम ॐ
-तनख्वाह तनखाह|अंतर्राष्ट्रीय अंतरराष्ट्रीय|दीवाली दिवाली|शाबाश शाबास|खर्च खरच|शर्म शरम|नर्म नरम|फुर्सत फुरसत|मर्जी मरजी
-""".replace("\n", "|")
+from training.text.writing import ascii_digits, indic
 
 # English words in Devanagari, beside those of `hinglish`.
 ENGLISH = """
@@ -45,34 +37,19 @@ delivery डिलीवरी डिलिवरी डेलिवरी ड�
 """.replace("\n", "|")
 _NOT_ENGLISH = {"काल"}  # a word of Hindi and of Marathi; `hinglish` has it for कॉल
 
-_CONSONANT, _VOWEL, _SIGN = "\u0915-\u0939", "\u0905-\u0914", "\u093e-\u094c"
 _LOOKS_THE_SAME = {
     "अा": "आ", "अो": "ओ", "अौ": "औ", "एे": "ऐ", "आॅ": "ऑ", "अॉ": "ऑ", "अॅ": "ॲ", "ऍ": "ॲ", "ाॅ": "ॉ", "ाे": "ो",
     "ाै": "ौ", "ॆ": "े", "ॊ": "ो", "ऎ": "ए", "ऒ": "ओ", "ऽ": "", "\u093c": "", "ऩ": "न", "ँ": "ं",
 }  # fmt: skip
 _ALIKE = re.compile("|".join(sorted(_LOOKS_THE_SAME, key=len, reverse=True)))
-_RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), by)
-    for pattern, by in (
-        # the nasal that belongs to the next consonant; न् also before ट and च in English words, म् in सम्मेलन, संमेलन
-        ("ङ\u094d(?=[क-घ])|ञ\u094d(?=[च-झ])|ण\u094d(?=[ट-ढ])", "ं"),
-        ("न\u094d(?=[क-घच-झट-ढत-धसशफव])|म\u094d(?=[प-मव])", "ं"),
-        ("ॅ", "ै"),  # Marathi writes English a so
-        ("ॲ", "ऐ"),
-        (f"(?<=[{_CONSONANT}{_VOWEL}{_SIGN}])य(?=[ेी])", "\ue001"),  # गये, गए; गयी, गई
-        ("\ue001े", "ए"),
-        ("\ue001ी", "ई"),
-        (f"(?<=[{_SIGN}{_VOWEL}])ई(?=[{_CONSONANT}ए])", "इ"),  # मोबाईल, मोबाइल; आईए, आइए
-        (f"(?<=[{_SIGN}{_VOWEL}])ऊ(?=ं?[{_CONSONANT}])", "उ"),  # अकाऊंट, अकाउंट
-        ("(?<=र\u094d)(?:त\u094d(?=त)|द\u094d(?=ध)|म\u094d(?=म)|य\u094d(?=य)|व\u094d(?=व))", ""),  # अर्द्ध, अर्ध
-        ("त\u094dत\u094dव", "त\u094dव"),
-        (f"(?<=[{_CONSONANT}{_SIGN}\u0902\u094d])व\u094dह(?=[िी])", "व"),  # सर्व्हिस, सर्विस
-        ("ः(?=.)", ""),  # दुःख, दुख
-    )
-)
+_RULES = tuple((re.compile(old), new) for script in languages.SCRIPTS.values() for old, new in script.spelling_rules)
+_RULES_OF_LANGUAGE = {
+    code: tuple((re.compile(old), new) for old, new in one.spelling_rules)
+    for code, one in languages.LANGUAGES.items()
+    if one.spelling_rules
+}
 _TOLD_APART_BY_VISARGA = frozenset({"अंतः", "नमः"})  # अंत and नम are other words
 _COLON = re.compile("(?<![\u0900-\u097f])(दु|नि|अंत|अन्त|प्रात|पुन|अध|मन|चतु|छ):(?=[\u0900-\u097f])")  # typed for visarga
-_MARATHI_ENDS = {"ि": "ी", "ु": "ू"}  # a last i or u is long in Marathi, whatever the word's older spelling
 _WITHOUT = re.compile("[ॉऑाआोओ]")
 _LONG_LOAN = 3  # consonants
 
@@ -93,7 +70,7 @@ def agree(reference: str, hypothesis: str, language: str | None) -> tuple[str, s
     expected, heard = reference.split(), hypothesis.split()
     keys = [_key(word, tongue) for word in expected], [_key(word, tongue) for word in heard]
     together = reference + hypothesis
-    if keys[0] != keys[1] and (len(scripts(together)) > 1 or "ॉ" in together or "ऑ" in together):
+    if keys[0] != keys[1] and (len(scripts_in(together)) > 1 or "ॉ" in together or "ऑ" in together):
         for here, there in align(expected, heard, keys, _same):
             keys[1][there] = keys[0][here]
     return " ".join(keys[0]), " ".join(keys[1])
@@ -118,7 +95,7 @@ def same_loan(one: str, other: str) -> bool:
 
 @lru_cache(maxsize=65536)
 def fold(word: str, language: str = "") -> str:
-    """One spelling for all accepted spellings of a Devanagari word; other words as they are."""
+    """One spelling for all accepted spellings of a word; words in Roman letters as they are."""
     if word.isascii():
         return word
     folded = _ALIKE.sub(lambda found: _LOOKS_THE_SAME[found[0]], word)
@@ -126,8 +103,8 @@ def fold(word: str, language: str = "") -> str:
         folded = pattern.sub(by, folded)
     if folded not in _TOLD_APART_BY_VISARGA:
         folded = folded.removesuffix("ः")
-    if language == "mr" and folded[-1:] in _MARATHI_ENDS and sum("क" <= letter <= "ह" for letter in folded) > 1:
-        folded = folded[:-1] + _MARATHI_ENDS[folded[-1]]
+    for pattern, by in _RULES_OF_LANGUAGE.get(language, ()):
+        folded = pattern.sub(by, folded)
     return _VARIANTS.get(folded, folded) or word
 
 
@@ -147,7 +124,9 @@ def _lines(table: str) -> Iterator[list[str]]:
 
 
 _VARIANTS: dict[str, str] = {}
-_VARIANTS.update({fold(indic(each)): fold(indic(first)) for first, *others in _lines(VARIANTS) for each in others})
+for _script in languages.SCRIPTS.values():
+    for _first, *_others in _lines(_script.spelling_variants.replace("\n", "|")):
+        _VARIANTS.update({fold(indic(_each)): fold(indic(_first)) for _each in _others})
 fold.cache_clear()
 _ENGLISH_OF = MappingProxyType(
     {fold(indic(deva)): english for deva, english in hinglish.ENGLISH_OF.items() if deva not in _NOT_ENGLISH}

@@ -49,6 +49,14 @@ def indic_words(texts: Sequence[str]) -> list[list[str]]:
     return [text.split() for text in _words_only(joined).split(_NEXT_TEXT)] if texts else []
 
 
+@lru_cache(maxsize=8192)
+def ascii_digits(word: str) -> str:
+    """Digits of every script as 0..9."""
+    if word.isascii():
+        return word
+    return "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in word)
+
+
 def _words_only(text: str) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFC", text).replace(_EYELASH, f"\u0931{VIRAMA}")
@@ -61,22 +69,6 @@ def _words_only(text: str) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)  # marks meet when what stood between them is gone
     return text
-
-
-def scripts(text: str) -> frozenset[str]:
-    """The scripts of a text's letters: Deva, Latn, and Zzzz for every other."""
-    return frozenset(found for found in map(script_of, text) if found)
-
-
-@lru_cache(maxsize=4096)
-def script_of(character: str) -> str:
-    """Deva, Latn or Zzzz (any other) for a letter; empty for digits, signs, marks and spaces."""
-    if not unicodedata.category(character).startswith("L"):
-        return ""
-    name = unicodedata.name(character, "")
-    if name.startswith("DEVANAGARI"):
-        return "Deva"
-    return "Latn" if "LATIN" in name else "Zzzz"
 
 
 @lru_cache(maxsize=8192)

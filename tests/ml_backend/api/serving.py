@@ -18,7 +18,7 @@ from ml_backend.context import Context
 from ml_backend.labelling import labelconfig
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "label-studio"
-ORIGINAL = (Path(__file__).parents[3] / "ml_backend" / "labelling" / "original.xml").read_text()
+ORIGINAL = labelconfig.read("original")
 USER, PASSWORD, SECRET, TOKEN = "label-studio", "p" * 24, "s" * 24, "t" * 24
 BASIC = {"Authorization": "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()}
 WEBHOOK = {"X-Webhook-Secret": SECRET}

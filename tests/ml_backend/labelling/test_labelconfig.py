@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,9 +10,8 @@ from ml_backend.labelling import labelconfig
 from ml_backend.labelling.controls import Check
 from ml_backend.labelling.labelconfig import parse
 
-LABELLING = Path(labelconfig.__file__).parent
-ORIGINAL = (LABELLING / "original.xml").read_text()
-CALLS = (LABELLING / "calls.xml").read_text()
+ORIGINAL = labelconfig.read("original")
+CALLS = labelconfig.read("calls")
 
 
 def view(*tags: str) -> str:

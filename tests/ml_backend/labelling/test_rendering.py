@@ -18,7 +18,6 @@ from ml_backend.labelling import labelconfig, rendering, validation
 from ml_backend.labelling.controls import Controls
 from ml_backend.labelling.labelconfig import parse
 
-LABELLING = Path(labelconfig.__file__).parent
 REGIONS = """<View><Labels name="labels" toName="audio"><Label value="Speech"/><Label value="Noise"/></Labels>
 <Audio name="audio" value="$audio"/><TextArea name="transcription" toName="audio" perRegion="true"/></View>"""
 RENAMED = """<View><Audio name="ton" value="$sound"/><TextArea name="wörter" toName="ton"/>
@@ -26,8 +25,8 @@ RENAMED = """<View><Audio name="ton" value="$sound"/><TextArea name="wörter" to
 RENAMED_REGIONS = """<View><AudioPlus name="snd" value="$u"/><TextArea name="txt" toName="snd" perRegion="true"/>
 <Labels name="kind" toName="snd" choice="multiple"><Label value="check"/><Label value="voice"/></Labels></View>"""
 CONFIGS = {
-    "original": (LABELLING / "original.xml").read_text(),
-    "calls": (LABELLING / "calls.xml").read_text(),
+    "original": labelconfig.read("original"),
+    "calls": labelconfig.read("calls"),
     "regions": REGIONS,
     "renamed": RENAMED,
     "renamed-regions": RENAMED_REGIONS,
