@@ -11,17 +11,17 @@ import ipaddress
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ml_backend import setting_values
 from ml_backend.errors import ConfigurationError
-from ml_backend.languages import USUAL, code_of
+from ml_backend.languages import code_of
 from ml_backend.setting_values import MIN_SECRET_CHARS as MIN_SECRET_CHARS
 
 _HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
@@ -171,7 +171,9 @@ class Settings(BaseSettings):
         2, ge=1, le=8, description="Models one process may hold; 1 lets the old one go before the new one is loaded."
     )
     asr_pool_s: float = Field(300.0, gt=0, description="Seconds of audio pooled across calls in one bulk job.")
-    default_language: str = Field("", description="Language of calls when a project names none; empty detects it.")
+    default_language: Annotated[str, AfterValidator(code_of)] = Field(
+        "", description="Language of calls when a project names none; empty detects it."
+    )
     languages: str = Field(
         "",
         description="Languages that are spoken, e.g. hi,mr,en: detection chooses among them; empty: all the model knows.",
@@ -295,11 +297,6 @@ class Settings(BaseSettings):
             raise ValueError(f"{wrong[0][:12]!r} is no language code such as hi, mr or en")
         return ",".join(dict.fromkeys(codes))
 
-    @field_validator("default_language")
-    @classmethod
-    def _code(cls, value: str) -> str:
-        return code_of(value)
-
     @field_validator("log_format")
     @classmethod
     def _format(cls, value: str) -> str:
@@ -362,12 +359,6 @@ class Settings(BaseSettings):
     def spoken(self) -> tuple[str, ...]:
         """The languages that detection chooses among; empty: all that the model knows."""
         return tuple(filter(None, self.languages.split(",")))
-
-    @property
-    def spoken_or_usual(self) -> tuple[str, ...]:
-        """The languages that our labelling configs offer, where the language table has them (`offered`)."""
-        usual = (self.default_language,) if self.default_language else ()
-        return (*(self.spoken or USUAL), *usual)
 
     @property
     def database(self) -> str:

@@ -19,6 +19,7 @@ from xml.parsers import expat
 from ml_backend import languages, quantities
 from ml_backend.errors import ConfigurationError
 from ml_backend.labelling.controls import Check, Choices, Controls, Labels, Text
+from ml_backend.settings import Settings
 
 MAX_CONFIG_CHARS = 1_000_000
 MAX_ELEMENTS = 50_000
@@ -304,6 +305,11 @@ def read(name: str, spoken: Iterable[str] = ()) -> str:
 def _choice(value: str, shown: str, key: str, *more: str) -> str:
     html = f"{shown} &lt;kbd&gt;⇧{key.upper()}&lt;/kbd&gt;"
     return " ".join((f'<Choice value="{value}" html="{html}" hotkey="shift+{key}"', *more)) + "/>"
+
+
+def offered_by(settings: Settings) -> tuple[str, ...]:
+    """The languages for `read`: those that are spoken, or the usual ones, and the one that calls are in by default."""
+    return tuple(filter(None, (*(settings.spoken or languages.USUAL), settings.default_language)))
 
 
 def ready_made(config: str) -> str | None:

@@ -293,7 +293,7 @@ def _attached(context: Context, ls_project_id: int) -> sa.Row[Any]:
 
 def _config(context: Context, name: str) -> str:
     if name in labelconfig.NAMES or not Path(name).is_file():
-        return labelconfig.read(name, context.settings.spoken_or_usual)
+        return labelconfig.read(name, labelconfig.offered_by(context.settings))
     return Path(name).read_text(encoding="utf-8")
 
 

@@ -90,7 +90,7 @@ def ensure(context: Context, config_name: str, extra_params: Mapping[str, Any] |
         extra_params = None  # somebody may have changed them
     return create(
         context,
-        config=labelconfig.read(config_name, context.settings.spoken_or_usual),
+        config=labelconfig.read(config_name, labelconfig.offered_by(context.settings)),
         title=title,
         extra_params=extra_params,
     )

@@ -111,8 +111,8 @@ def test_the_instructions_name_every_language_that_the_config_offers(code: str) 
 def test_settings_take_codes_and_names_and_say_what_is_offered() -> None:
     found = Settings(languages="Tamil, bn", default_language="English", _env_file=None)
     assert (found.languages, found.default_language) == ("ta,bn", "en")
-    assert {one.code for one in languages.offered(found.spoken_or_usual)} == {"ta", "bn", "en"}
-    assert [one.code for one in languages.offered(Settings(_env_file=None).spoken_or_usual)] == [
+    assert {one.code for one in languages.offered(labelconfig.offered_by(found))} == {"ta", "bn", "en"}
+    assert [one.code for one in languages.offered(labelconfig.offered_by(Settings(_env_file=None)))] == [
         "hi", "en", "mr", "hi-en",
     ]  # fmt: skip
 
