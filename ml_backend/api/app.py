@@ -10,16 +10,20 @@ from flask import Flask
 from ml_backend.api import requests
 from ml_backend.api.annotation_routes import Annotations
 from ml_backend.api.auth import Gate
-from ml_backend.api.call_routes import Calls
-from ml_backend.api.operator_routes import Jobs, Operations, count_requests
+from ml_backend.api.call_routes import BalanceQuery, Calls
+from ml_backend.api.operator_routes import JobQuery, Jobs, Operations, count_requests
 from ml_backend.api.protocol import Protocol
-from ml_backend.api.training_routes import Datasets, Experiments, Models, Training
+from ml_backend.api.training_routes import DatasetQuery, Datasets, Experiments, Models, Training
 from ml_backend.api.webhooks.exotel_webhook import Exotel
 from ml_backend.api.webhooks.label_studio_webhook import Webhooks
 from ml_backend.api.webhooks.object_webhook import Objects
 from ml_backend.context import Context, open_context
 from ml_backend.errors import ConfigurationError
 from ml_backend.settings import Settings
+from ml_backend.views.annotation_views import AnnotationQuery
+from ml_backend.views.call_views import CallQuery
+from ml_backend.views.queries import Query
+from ml_backend.views.version_views import VersionQuery
 
 
 def create_app(settings: Settings, plugin: type[Any], *, context: Context | None = None) -> Flask:
@@ -49,24 +53,28 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
         ("/webhooks/objects", Objects(context).changed, gate.bearer("operate"), post),
         ("/ready", operations.ready, gate.anyone, ("GET",)),
         ("/metrics", operations.metrics, gate.operator, ("GET",)),
-        ("/api/calls", calls.list, gate.bearer("read"), ("GET",)),
-        ("/api/calls/summary", calls.summary, gate.bearer("read"), ("GET",)),
-        ("/api/calls/<path:what>", calls.show, gate.bearer("read"), ("GET",)),
-        ("/api/datasets", Datasets(context).list, gate.bearer("read"), ("GET",)),
-        ("/api/datasets/<dataset_id>", Datasets(context).show, gate.bearer("read"), ("GET",)),
-        ("/api/models", Models(context).list, gate.bearer("read"), ("GET",)),
-        ("/api/models/<version>", Models(context).show, gate.bearer("read"), ("GET",)),
-        ("/api/training", Training(context).status, gate.bearer("read"), ("GET",)),
-        ("/api/annotations", annotations.list, gate.bearer("read"), ("GET",)),
-        ("/api/annotations/summary", annotations.summary, gate.bearer("read"), ("GET",)),
-        ("/api/annotations/<annotation_id>", annotations.show, gate.bearer("read"), ("GET",)),
-        ("/api/experiments", experiments.list, gate.bearer("read"), ("GET",)),
-        ("/api/experiments/<name>", experiments.show, gate.bearer("read"), ("GET",)),
         ("/api/calls/<call_sid>/satisfaction", calls.satisfied, gate.bearer("operate"), post),
-        ("/api/jobs", jobs.list, gate.bearer("read"), ("GET",)),
-        ("/api/jobs/<job_id>", jobs.show, gate.bearer("read"), ("GET",)),
     ):
         requests.add_route(app, rule, view, who=who, methods=methods, keeps_query=who == gate.exotel)
+    reads: tuple[tuple[str, requests.View, type[Query]], ...] = (  # who may read sees them all
+        ("/api/calls", calls.list, CallQuery),
+        ("/api/calls/summary", calls.summary, BalanceQuery),
+        ("/api/calls/<path:what>", calls.show, Query),
+        ("/api/datasets", Datasets(context).list, DatasetQuery),
+        ("/api/datasets/<dataset_id>", Datasets(context).show, Query),
+        ("/api/models", Models(context).list, VersionQuery),
+        ("/api/models/<version>", Models(context).show, Query),
+        ("/api/training", Training(context).status, Query),
+        ("/api/annotations", annotations.list, AnnotationQuery),
+        ("/api/annotations/summary", annotations.summary, Query),
+        ("/api/annotations/<annotation_id>", annotations.show, Query),
+        ("/api/experiments", experiments.list, Query),
+        ("/api/experiments/<name>", experiments.show, Query),
+        ("/api/jobs", jobs.list, JobQuery),
+        ("/api/jobs/<job_id>", jobs.show, Query),
+    )
+    for rule, view, query in reads:
+        requests.add_route(app, rule, view, who=gate.bearer("read"), query=query)
     return app
 
 

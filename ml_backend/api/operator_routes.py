@@ -7,17 +7,19 @@ read here; `python -m ml_backend jobs retry` retries them.
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import sqlalchemy as sa
 from flask import Flask, Response, g, request
+from pydantic import Field
 
 from ml_backend import tables
-from ml_backend.api.requests import answer
+from ml_backend.api.requests import answer, page
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput, KaanError
 from ml_backend.jobs import processes
 from ml_backend.metrics import CONTENT_TYPE, Metrics
+from ml_backend.views.queries import Page, one_of, whole_number
 
 NEEDED = {
     "relay": "No relay is running.",
@@ -25,7 +27,6 @@ NEEDED = {
     "worker:transcribe": "No worker for the queue transcribe is running.",
 }
 JOB_STATES = ("waiting", "queued", "running", "done", "failed", "quarantined", "cancelled")
-MAX_LIMIT = 200
 _SHOWN = (
     "id", "name", "queue", "arguments", "priority", "state", "attempt", "due_at", "created_at", "started_at",
     "finished_at", "progress", "error_code", "error", "next_step",
@@ -84,34 +85,37 @@ class Operations:
         ]
 
 
+_State = Annotated[
+    str,
+    one_of(JOB_STATES, InvalidInput("unknown-state", "There is no such state.", f"Known: {', '.join(JOB_STATES)}.")),
+]
+
+
+class JobQuery(Page):
+    """Which jobs."""
+
+    state: Annotated[tuple[_State, ...], Field(description="Only jobs in this state.")] = ()
+    name: Annotated[tuple[str, ...], Field(description="Only this kind of job, e.g. transcribe-recording.")] = ()
+
+
 class Jobs:
     """The jobs table as JSON, newest first."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def list(self) -> Response:
-        """`?state=&name=&limit=&before=`: pages by id; `next` is the next `before`."""
-        unknown = set(request.args) - {"state", "name", "limit", "before"}
-        if unknown:
-            raise InvalidInput("unknown-filter", "There is a filter of another name.", _FILTERS)
-        limit = min(_whole("limit", 50), MAX_LIMIT)
-        query = sa.select(*(tables.jobs.c[name] for name in _SHOWN)).order_by(tables.jobs.c.id.desc()).limit(limit)
-        if state := request.args.get("state"):
-            if state not in JOB_STATES:
-                raise InvalidInput("unknown-state", "There is no such state.", f"States: {', '.join(JOB_STATES)}.")
-            query = query.where(tables.jobs.c.state == state)
-        if name := request.args.get("name"):
-            query = query.where(tables.jobs.c.name == name.replace("\x00", ""))
-        if "before" in request.args:
-            query = query.where(tables.jobs.c.id < _whole("before", 0))
-        rows = self._context.db.rows(query)
-        following = rows[-1].id if len(rows) == limit else None
-        return answer({"jobs": [_shown(row) for row in rows], "next": following})
+    def list(self, query: JobQuery) -> Response:
+        """One page of jobs."""
+        statement = sa.select(*(tables.jobs.c[name] for name in _SHOWN)).order_by(tables.jobs.c.id.desc())
+        for column, values in ((tables.jobs.c.state, query.state), (tables.jobs.c.name, query.name)):
+            statement = statement.where(column.in_(values)) if values else statement
+        if query.before is not None:
+            statement = statement.where(tables.jobs.c.id < query.before)
+        return page("jobs", [_shown(row) for row in self._context.db.rows(statement.limit(query.limit))], query)
 
     def show(self, job_id: str) -> Response:
         """One job."""
-        number = _number(job_id, "job id")
+        number = whole_number(job_id, "job id")
         query = sa.select(*(tables.jobs.c[name] for name in _SHOWN)).where(tables.jobs.c.id == number)
         rows = self._context.db.rows(query)
         if not rows:
@@ -119,18 +123,5 @@ class Jobs:
         return answer(_shown(rows[0]))
 
 
-_FILTERS = "Use state, name, limit and before."
-
-
 def _shown(row: sa.Row[Any]) -> dict[str, Any]:
     return {str(name): value for name, value in row._mapping.items()}
-
-
-def _whole(name: str, default: int) -> int:
-    return _number(request.args[name], name) if name in request.args else default
-
-
-def _number(text: str, name: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < len(text) <= 18 and int(text) > 0):
-        raise InvalidInput("bad-number", f"The {name} is not a positive whole number.", "Correct the address.")
-    return int(text)

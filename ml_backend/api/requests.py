@@ -22,6 +22,8 @@ from werkzeug.exceptions import HTTPException
 
 from ml_backend import quantities
 from ml_backend.errors import InvalidInput, KaanError, RetryableError
+from ml_backend.views import queries
+from ml_backend.views.queries import Page, Query
 
 _log = logging.getLogger(__name__)
 _NEXT_STEPS = {
@@ -36,15 +38,27 @@ View = Callable[..., Response]
 
 
 def add_route(
-    app: Flask, rule: str, view: View, *, who: Who, methods: tuple[str, ...] = ("GET",), keeps_query: bool = False
+    app: Flask,
+    rule: str,
+    view: View,
+    *,
+    who: Who,
+    methods: tuple[str, ...] = ("GET",),
+    query: type[Query] | None = None,
+    keeps_query: bool = False,
 ) -> None:
     """Register a view behind its guard; there is no way to register one without.
 
+    `query`: the filters it takes, and no others; without it, the query string is not looked at.
     `keeps_query`: its query is a message, of which even what is refused is kept, so the view judges it.
     """
 
     def guarded(**arguments: Any) -> Response:
         g.caller = who(request)
+        if query is not None:
+            filters = queries.from_arguments(query, request.args.to_dict(flat=False))
+            if query.model_fields:
+                arguments["query"] = filters
         return view(**arguments)
 
     guarded.who, guarded.keeps_query = who, keeps_query  # type: ignore[attr-defined]
@@ -88,6 +102,11 @@ def answer(value: Any, status: int = 200) -> Response:
     """A JSON answer; bytes are sent as they are."""
     data = value if isinstance(value, bytes) else orjson.dumps(value)
     return Response(data, status=status, mimetype="application/json")
+
+
+def page(name: str, found: list[dict[str, Any]], query: Page, *, key: str = "id") -> Response:
+    """One page of a list; `next` is the `before` of the next one."""
+    return answer({name: found, "next": found[-1][key] if len(found) == query.limit else None})
 
 
 def install(app: Flask, max_body_bytes: int) -> None:

@@ -5,18 +5,26 @@ Reading rows only: training, promoting and starting an experiment are done at th
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import sqlalchemy as sa
-from flask import Response, request
+from flask import Response
+from pydantic import Field
 
-from ml_backend.api.requests import answer
+from ml_backend.api.requests import answer, page
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
 from ml_backend.tables import datasets, experiments
 from ml_backend.views import training_progress, version_views
+from ml_backend.views.queries import Page, whole_number
 
-MAX_LIMIT, MOST_EXPERIMENTS, _MAX_ID = 200, 100, 2**62
+MOST_EXPERIMENTS = 100
+
+
+class DatasetQuery(Page):
+    """Which versions of datasets."""
+
+    name: Annotated[str | None, Field(description="Only versions of the dataset of this name.")] = None
 
 
 class Training:
@@ -27,8 +35,6 @@ class Training:
 
     def status(self) -> Response:
         """Accepted samples by language, the expected date, what runs, and the last refusal with its reason."""
-        if request.args:
-            raise InvalidInput("unknown-filter", "This address takes no filter.", "Leave the filters out.")
         settings = self._context.settings
         with self._context.db.reading() as connection:
             found = training_progress.facts(
@@ -43,24 +49,18 @@ class Datasets:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def list(self) -> Response:
-        """`?name=&limit=&before=`; `next` is the next `before`."""
-        if set(request.args) - {"name", "limit", "before"}:
-            raise InvalidInput("unknown-filter", "There is a filter of another name.", "Use name, limit, before.")
-        limit = min(_whole(request.args.get("limit", "50")), MAX_LIMIT)
-        statement = sa.select(datasets).order_by(datasets.c.id.desc()).limit(limit)
-        if "name" in request.args:
-            statement = statement.where(datasets.c.name == request.args["name"].replace("\x00", "")[:120])
-        if "before" in request.args:
-            statement = statement.where(datasets.c.id < _whole(request.args["before"]))
-        found = [_dataset(row) for row in self._context.db.rows(statement)]
-        return answer({"datasets": found, "next": found[-1]["id"] if len(found) == limit else None})
+    def list(self, query: DatasetQuery) -> Response:
+        """One page of versions."""
+        statement = sa.select(datasets).order_by(datasets.c.id.desc()).limit(query.limit)
+        if query.name is not None:
+            statement = statement.where(datasets.c.name == query.name)
+        if query.before is not None:
+            statement = statement.where(datasets.c.id < query.before)
+        return page("datasets", [_dataset(row) for row in self._context.db.rows(statement)], query)
 
     def show(self, dataset_id: str) -> Response:
         """One version with its counts, what was left out and why, and its files."""
-        if request.args:
-            raise InvalidInput("unknown-filter", "This address takes no filter.", "Leave the filters out.")
-        rows = self._context.db.rows(sa.select(datasets).where(datasets.c.id == _whole(dataset_id)))
+        rows = self._context.db.rows(sa.select(datasets).where(datasets.c.id == whole_number(dataset_id, "dataset id")))
         if not rows:
             raise InvalidInput(
                 "no-such-dataset", "There is no such dataset.", "GET /api/datasets lists them.", status=404
@@ -80,20 +80,12 @@ class Models:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def list(self) -> Response:
-        """`?kind=&limit=&before=`; `next` is the next `before`."""
-        if set(request.args) - {"kind", "limit", "before"}:
-            raise InvalidInput("unknown-filter", "There is a filter of another name.", "Use kind, limit, before.")
-        limit = min(_whole(request.args.get("limit", "50")), MAX_LIMIT)
-        before = _whole(request.args["before"]) if "before" in request.args else None
-        kind = request.args["kind"].replace("\x00", "")[:10] if "kind" in request.args else None
-        found = version_views.every(self._context, limit=limit, kind=kind, before=before)
-        return answer({"models": found, "next": found[-1]["id"] if len(found) == limit else None})
+    def list(self, query: version_views.VersionQuery) -> Response:
+        """One page of versions, with score and verdict."""
+        return page("models", version_views.every(self._context, query), query)
 
     def show(self, version: str) -> Response:
         """One version with lineage, parity, evaluations and history."""
-        if request.args:
-            raise InvalidInput("unknown-filter", "This address takes no filter.", "Leave the filters out.")
         return answer(version_views.one(self._context, version))
 
 
@@ -132,9 +124,3 @@ def _experiment(row: sa.Row[Any]) -> dict[str, Any]:
     times = {"started_at": row.created_at, "ends_at": row.ends_at, "ended_at": row.ended_at}
     told = {name: row._mapping[name] for name in names}
     return told | {name: at.isoformat() if at else None for name, at in times.items()}
-
-
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 18 and 0 < int(text) < _MAX_ID):
-        raise InvalidInput("bad-number", "That is not a positive whole number.", "Correct the address.")
-    return int(text)

@@ -6,11 +6,10 @@ An annotation is known by its number in Label Studio; `row` is ours, and what pa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import sqlalchemy as sa
+from pydantic import Field
 
 from ml_backend import tables
 from ml_backend.db import Database
@@ -18,6 +17,7 @@ from ml_backend.errors import InvalidInput
 from ml_backend.tables import agreements, projects, samples, summaries, tasks
 from ml_backend.tables import annotations as rows
 from ml_backend.views.call_views import text_of
+from ml_backend.views.queries import Page, Time, Whole, one_of
 
 EDITED = ("untouched", "edited", "manual")
 SUMMARY = "annotations"
@@ -27,40 +27,43 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class AnnotationFilters:
-    """Which annotations; `project` and `task` are Label Studio's numbers, `before` a row of ours."""
-
-    project: int | None = None
-    task: int | None = None
-    annotator: int | None = None
-    language: str | None = None
-    edited: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    before: int | None = None
+_Edited = Annotated[
+    str, one_of(EDITED, InvalidInput("bad-edited", "There is no such way of editing.", f"Known: {', '.join(EDITED)}."))
+]
 
 
-def find(database: Database, filters: AnnotationFilters, *, limit: int = 50) -> list[dict[str, Any]]:
+class AnnotationQuery(Page):
+    """Which annotations; `before` is a row of ours."""
+
+    project: Annotated[Whole | None, Field(description="Only of this project, by its number in Label Studio.")] = None
+    task: Annotated[Whole | None, Field(description="Only of this task, by its number in Label Studio.")] = None
+    annotator: Annotated[Whole | None, Field(description="Only by this person, by Label Studio's user id.")] = None
+    language: Annotated[str | None, Field(description="Only in this language, e.g. hi.")] = None
+    edited: Annotated[_Edited | None, Field(description="Only what was changed like this against its draft.")] = None
+    since: Annotated[Time | None, Field(description="Only what was made then or later: a time, or a date.")] = None
+    until: Annotated[Time | None, Field(description="Only what was made earlier.")] = None
+
+
+def find(database: Database, query: AnnotationQuery) -> list[dict[str, Any]]:
     """The newest state of each that is not deleted, the latest row first."""
     made = sa.func.coalesce(rows.c.ls_created_at, rows.c.created_at)
     wanted = (
-        (projects.c.ls_project_id, filters.project),
-        (rows.c.ls_task_id, filters.task),
-        (rows.c.annotator, filters.annotator),
-        (rows.c.language, filters.language),
-        (rows.c.edited, filters.edited),
+        (projects.c.ls_project_id, query.project),
+        (rows.c.ls_task_id, query.task),
+        (rows.c.annotator, query.annotator),
+        (rows.c.language, query.language),
+        (rows.c.edited, query.edited),
     )
     statement = _joined().where(tables.newest_version())
     for column, value in wanted:
         statement = statement if value is None else statement.where(column == value)
-    if filters.since:
-        statement = statement.where(made >= filters.since)
-    if filters.until:
-        statement = statement.where(made < filters.until)
-    if filters.before:
-        statement = statement.where(rows.c.id < filters.before)
-    return [told(row) for row in database.rows(statement.order_by(rows.c.id.desc()).limit(limit))]
+    if query.since:
+        statement = statement.where(made >= query.since)
+    if query.until:
+        statement = statement.where(made < query.until)
+    if query.before:
+        statement = statement.where(rows.c.id < query.before)
+    return [told(row) for row in database.rows(statement.order_by(rows.c.id.desc()).limit(query.limit))]
 
 
 def show(database: Database, ls_annotation_id: int) -> dict[str, Any]:

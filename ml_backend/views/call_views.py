@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import sqlalchemy as sa
+from pydantic import Field
 
 from ml_backend.calls import phone_numbers
 from ml_backend.calls import states as callstates
@@ -20,6 +21,7 @@ from ml_backend.db import Database
 from ml_backend.errors import InvalidInput
 from ml_backend.tables import calls, events, objects, projects, recordings, tasks
 from ml_backend.views import call_explanations, draft_explanations
+from ml_backend.views.queries import Fits, Page, Time, one_of
 
 KINDS = ("call", "number", "object", "task", "recording")  # in this order where only the shape tells
 MAX_FOUND = 200
@@ -36,36 +38,56 @@ _TASK = (
     "overlap", "blind", "start_s", "end_s", "ls_task_id",
 )  # fmt: skip
 
+_State = Annotated[
+    str,
+    one_of(
+        callstates.STATES,
+        InvalidInput("unknown-state", "There is no such state.", f"Known: {', '.join(callstates.STATES)}."),
+    ),
+]
+_Person = Annotated[
+    str,
+    Fits(
+        SHAPE.fullmatch,
+        InvalidInput(
+            "bad-person", "The person is not a pseudonym.", "Copy it from `from` or `to` of a call; not a number."
+        ),
+        {"pattern": f"^(?:{SHAPE.pattern})$"},
+    ),
+]
 
-def find(
-    database: Database,
-    *,
-    states: Sequence[str] = (),
-    sources: Sequence[str] = (),
-    reason_codes: Sequence[str] = (),
-    person: str | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    before: int | None = None,
-    limit: int = 50,
-) -> list[dict[str, Any]]:
-    """Calls, newest row first. `person` is a pseudonym; `since` and `until` are about when the call began."""
+
+class CallQuery(Page):
+    """Which calls; a call's state and the like may be any of several."""
+
+    state: Annotated[tuple[_State, ...], Field(description="Only calls in this state.")] = ()
+    source: Annotated[tuple[str, ...], Field(description="Only calls first reported by this.")] = ()
+    reason_code: Annotated[tuple[str, ...], Field(description="Only calls with this reason, e.g. audio-cut.")] = ()
+    person: Annotated[_Person | None, Field(description="Only calls of this pseudonym, from or to.")] = None
+    since: Annotated[Time | None, Field(description="Only calls that began then or later: a time, or a date.")] = None
+    until: Annotated[Time | None, Field(description="Only calls that began earlier.")] = None
+
+
+def find(database: Database, query: CallQuery) -> list[dict[str, Any]]:
+    """Calls, newest row first."""
     began = sa.func.coalesce(calls.c.started_at, calls.c.created_at)
-    statement = sa.select(calls).order_by(calls.c.id.desc()).limit(limit)
-    if states:
-        statement = statement.where(calls.c.state.in_(states))
-    if sources:
-        statement = statement.where(calls.c.source.in_(sources))
-    if reason_codes:
-        statement = statement.where(calls.c.reason_code.in_(reason_codes))
-    if person:
-        statement = statement.where(sa.or_(calls.c.from_pseudonym == person, calls.c.to_pseudonym == person))
-    if since:
-        statement = statement.where(began >= since)
-    if until:
-        statement = statement.where(began < until)
-    if before:
-        statement = statement.where(calls.c.id < before)
+    statement = sa.select(calls).order_by(calls.c.id.desc()).limit(query.limit)
+    for column, values in (
+        (calls.c.state, query.state),
+        (calls.c.source, query.source),
+        (calls.c.reason_code, query.reason_code),
+    ):
+        statement = statement.where(column.in_(values)) if values else statement
+    if query.person:
+        statement = statement.where(
+            sa.or_(calls.c.from_pseudonym == query.person, calls.c.to_pseudonym == query.person)
+        )
+    if query.since:
+        statement = statement.where(began >= query.since)
+    if query.until:
+        statement = statement.where(began < query.until)
+    if query.before:
+        statement = statement.where(calls.c.id < query.before)
     return [told(row) for row in database.rows(statement)]
 
 

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import sqlalchemy as sa
+from pydantic import Field
 
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
 from ml_backend.tables import alias_history, aliases, evaluations, model_versions
+from ml_backend.views.queries import Page
 
 _MAIN = "indic@1"  # the reading that decides
 
 
-def every(context: Context, *, limit: int, kind: str | None = None, before: int | None = None) -> list[dict[str, Any]]:
+class VersionQuery(Page):
+    """Which model versions."""
+
+    kind: Annotated[str | None, Field(description="Only of this kind, e.g. asr.")] = None
+
+
+def every(context: Context, query: VersionQuery) -> list[dict[str, Any]]:
     """Newest first."""
-    statement = sa.select(model_versions).order_by(model_versions.c.id.desc()).limit(limit)
-    if kind is not None:
-        statement = statement.where(model_versions.c.kind == kind)
-    if before is not None:
-        statement = statement.where(model_versions.c.id < before)
+    statement = sa.select(model_versions).order_by(model_versions.c.id.desc()).limit(query.limit)
+    if query.kind is not None:
+        statement = statement.where(model_versions.c.kind == query.kind)
+    if query.before is not None:
+        statement = statement.where(model_versions.c.id < query.before)
     rows = context.db.rows(statement)
     ids = [row.id for row in rows]
     mine = sa.select(evaluations).where(evaluations.c.model_version_id.in_(ids)).order_by(evaluations.c.id)

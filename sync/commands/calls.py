@@ -38,12 +38,10 @@ def list_calls(
 
     Example: python -m ml_backend calls list --state missing
     """
-    for each in state or ():
-        if each not in STATES:
-            raise InvalidInput("unknown-state", f"There is no state {each[:40]!r}.", f"Known: {', '.join(STATES)}.")
-    context = _open()
     since = tables.now() - timedelta(days=days) if days else None
-    found = calls.find(context.db, states=state or (), reason_codes=reason or (), since=since, limit=limit)
+    query = calls.CallQuery(state=tuple(state or ()), reason_code=tuple(reason or ()), since=since, limit=limit)
+    context = _open()
+    found = calls.find(context.db, query)
     counts = calls.counts(context.db)
     if as_json:
         typer.echo(json.dumps({"states": counts, "calls": found}, ensure_ascii=False))

@@ -11,7 +11,6 @@ import typer
 from ml_backend import log, settings, tables
 from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
-from ml_backend.errors import InvalidInput
 from ml_backend.labelling import project_rows
 from ml_backend.views import annotation_views as reading
 from training.commands import annotation_summary, gold
@@ -42,12 +41,11 @@ def list_annotations(
 
     Example: python -m ml_backend annotations list --annotator 1 --edited untouched
     """
-    if edited is not None and edited not in reading.EDITED:
-        raise InvalidInput("bad-edited", f"There is no {edited[:40]!r}.", f"Known: {', '.join(reading.EDITED)}.")
-    filters = reading.AnnotationFilters(
-        project=project, task=task, annotator=annotator, language=language, edited=edited, since=_since(days)
-    )
-    found = reading.find(_open().db, filters, limit=limit)
+    query = reading.AnnotationQuery(
+        project=project, task=task, annotator=annotator, language=language, edited=edited, since=_since(days),
+        limit=limit,
+    )  # fmt: skip
+    found = reading.find(_open().db, query)
     if as_json:
         typer.echo(json.dumps({"annotations": found}, ensure_ascii=False))
         return

@@ -38,7 +38,7 @@ def list_(
     """
     context = open_context(settings.load())
     default_model.ensure(context)
-    found = version_views.every(context, limit=limit)
+    found = version_views.every(context, version_views.VersionQuery(limit=limit))
     if as_json:
         typer.echo(json.dumps({"models": found}, ensure_ascii=False, default=str))
         return

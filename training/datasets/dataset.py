@@ -68,8 +68,8 @@ def check(name: str, forms: tuple[str, ...]) -> None:
 
 
 def export_dataset(context: JobContext, name: str = DEFAULT, forms: str = renderings.PARQUET, **chosen: Any) -> None:
-    """The job: filters as `Filters` names them. Safe to repeat."""
-    filters = DatasetFilters.from_json(chosen)
+    """The job: filters as `DatasetFilters` names them. Safe to repeat."""
+    filters = DatasetFilters(**chosen)
     try:
         export(context, name=name, filters=filters, forms=tuple(forms.split(",")), report=context.report)
     except devices.Busy as busy:

@@ -2,57 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo
+
+from ml_backend import strict_models
 from ml_backend.errors import InvalidInput
 
-CONSENT = ("unless-refused", "stated")  # a purpose of `training`, or none stated; or only `training`
+Consent = Literal["unless-refused", "stated"]  # a purpose of `training`, or none stated; or only `training`
+CONSENT: tuple[str, ...] = get_args(Consent)
 _MAX_CHARS = 200
 
 
-@dataclass(frozen=True)
-class DatasetFilters:
+def _numbers(text: str) -> str:
+    if any(not (each.isascii() and each.isdigit() and len(each) <= 18) for each in _split(text)):
+        raise ValueError("no number")
+    return text
+
+
+def _day(text: str) -> str:
+    _midnight(text)
+    return text
+
+
+_Text = Annotated[str, Field(max_length=_MAX_CHARS, description=f"text of up to {_MAX_CHARS} characters")]
+_Day = Annotated[str, AfterValidator(_day), Field(description="a date like 2026-01-31")]
+_Share = Annotated[float, Field(ge=0, le=1, description="a number from 0 to 1")]
+_Projects = Annotated[
+    str,
+    AfterValidator(_numbers),
+    Field(max_length=_MAX_CHARS, description="numbers of projects in Label Studio with commas between them"),
+]
+
+
+def _of_public(share: float, info: ValidationInfo) -> float:
+    if "public" in info.data and (bool(info.data["public"]) != bool(share) or share == 1):
+        raise ValueError("no share")
+    return share
+
+
+_PublicShare = Annotated[
+    float,
+    AfterValidator(_of_public),
+    Field(
+        ge=0,
+        le=1,
+        validate_default=True,
+        description="above 0 and below 1 where public speech is named, and 0 elsewhere",
+    ),
+]
+
+
+class DatasetFilters(strict_models.Checked):
     """Several values are one text with commas, so that the filters fit a job's arguments as they are."""
 
-    min_quality: float = 0.0  # of the recording's quality score
-    languages: str = ""  # e.g. "hi,mr"; empty: all
-    since: str = ""  # first day of calls, UTC, e.g. 2026-01-31
-    until: str = ""  # last day of calls
-    consent: str = CONSENT[0]
-    projects: str = ""  # their numbers in Label Studio; empty: all
-    public: str = ""  # layout:place[:language], e.g. "fleurs:/data/fleurs:hi", several with commas
-    public_share: float = 0.0  # of the training rows
+    min_quality: _Share = 0.0  # of the recording's quality score
+    languages: _Text = ""  # e.g. "hi,mr"; empty: all
+    since: _Day = ""  # first day of calls, UTC
+    until: _Day = ""  # last day of calls
+    consent: Annotated[Consent, Field(description=f"one of {', '.join(CONSENT)}")] = "unless-refused"
+    projects: _Projects = ""  # their numbers in Label Studio; empty: all
+    public: _Text = ""  # layout:place[:language], e.g. "fleurs:/data/fleurs:hi", several with commas
+    public_share: _PublicShare = 0.0  # of the training rows
 
-    def __post_init__(self) -> None:
-        if wrong := [f"{name} must be {what}" for name, what in self._mistakes()]:
-            raise InvalidInput("bad-filter", f"The filters cannot be used: {'; '.join(wrong)}.", "Correct them.")
-
-    def _mistakes(self) -> Iterator[tuple[str, str]]:
-        """(name, what it must be) of every filter that is wrong."""
-        texts = set()
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(field.default, float):
-                if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-                    yield field.name, "a number from 0 to 1"
-            elif not isinstance(value, str) or len(value) > _MAX_CHARS:
-                yield field.name, f"text of up to {_MAX_CHARS} characters"
-            else:
-                texts.add(field.name)
-        if "consent" in texts and self.consent not in CONSENT:
-            yield "consent", f"one of {', '.join(CONSENT)}"
-        numbers = _split(self.projects) if "projects" in texts else []
-        if any(not (each.isascii() and each.isdigit() and len(each) <= 18) for each in numbers):
-            yield "projects", "numbers of projects in Label Studio with commas between them"
-        if bool(self.public) != bool(self.public_share) or self.public_share == 1:
-            yield "public_share", "above 0 and below 1 where public speech is named, and 0 elsewhere"
-        for name in ("since", "until"):
-            if name in texts and (text := getattr(self, name)) and _day(text) is None:
-                yield name, "a date like 2026-01-31"
+    def __init__(self, **given: Any) -> None:
+        """Raises InvalidInput `bad-filter`. A misspelt name is one too: it would let everything through."""
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            wrong = "; ".join(strict_models.mistakes(error, type(self).model_fields))
+            raise InvalidInput("bad-filter", f"The filters cannot be used: {wrong}.", "Correct them.") from None
 
     @cached_property
     def language_set(self) -> frozenset[str]:
@@ -78,31 +99,16 @@ class DatasetFilters:
 
     def to_json(self) -> dict[str, Any]:
         """What differs from the default: the row's `filters`, and a job's arguments."""
-        default = DatasetFilters()
-        return {name: value for name, value in asdict(self).items() if value != getattr(default, name)}
-
-    @classmethod
-    def from_json(cls, raw: dict[str, Any]) -> DatasetFilters:
-        """Refuses names it does not know: a misspelt filter would otherwise let everything through."""
-        known = {field.name for field in fields(cls)}
-        if unknown := [repr(name[:40]) for name in raw if name not in known]:
-            raise InvalidInput(
-                "bad-filter", f"There is no filter {', '.join(unknown)}.", f"Known: {', '.join(sorted(known))}."
-            )
-        return cls(**raw)
+        return self.model_dump(exclude_defaults=True)
 
 
 def _split(text: str) -> list[str]:
     return [each.strip() for each in text.split(",") if each.strip()]
 
 
-def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        return None
-
-
 def _midnight(text: str) -> datetime | None:
-    day = _day(text)
-    return None if day is None else datetime(day.year, day.month, day.day, tzinfo=UTC)
+    """The beginning of a day, None for no day; ValueError for text that is none."""
+    if not text:
+        return None
+    day = date.fromisoformat(text)
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)

@@ -46,6 +46,6 @@ def test_edits_and_agreement_are_counted_by_one_job_and_summed_up_by_another(con
     assert (between["pairs"], between["wer"]["part"], between["wer"]["of"]) == (24, 24, 240)
     assert between["choices"]["quality"] == {**between["choices"]["quality"], "part": 4, "of": 24}
     assert kept["alpha"]["all"]["quality"]["value"] < 0
-    found = reading.find(context.db, reading.AnnotationFilters(annotator=1), limit=3)
+    found = reading.find(context.db, reading.AnnotationQuery(annotator=1, limit=3))
     assert [one["measures"]["word_edits"] for one in found] == [1, 1, 1]
     assert reading.show(context.db, 4)["agreements"][0]["counts"]["word_edits"] == 1

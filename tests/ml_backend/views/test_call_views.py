@@ -245,12 +245,12 @@ def test_calls_are_found_by_state_person_and_time(context: Context) -> None:
     record(context, EVENT, replace(EVENT, call_sid="s2", recording_url=None, status="busy", from_=TO, to=None))
 
     def sids(**chosen: Any) -> list[str]:
-        return [call["call_sid"] for call in calls.find(context.db, **chosen)]
+        return [call["call_sid"] for call in calls.find(context.db, calls.CallQuery(**chosen))]
 
     assert sids() == ["s2", "s1"]
-    assert sids(states=["to-fetch"]) == ["s1"]
-    assert sids(reason_codes=["no-conversation"]) == ["s2"]
-    assert sids(sources=["listing"]) == []
+    assert sids(state=("to-fetch",)) == ["s1"]
+    assert sids(reason_code=("no-conversation",)) == ["s2"]
+    assert sids(source=("listing",)) == []
     assert sids(person=pseudonym(FROM, KEY)) == ["s1"]
     assert sids(person=pseudonym(TO, KEY)) == ["s2", "s1"]
     assert sids(since=AT, until=AT + timedelta(seconds=1)) == ["s2", "s1"]

@@ -401,15 +401,3 @@ def test_unknown_names_are_refused_with_the_known_ones(service: Service) -> None
     with pytest.raises(InvalidInput) as refused:
         dataset.find(service.context, "call")
     assert "calls" in refused.value.next_step
-    with pytest.raises(InvalidInput):
-        DatasetFilters.from_json({"min_qualty": 0.5})
-    for wrong in (
-        {"min_quality": 1.5},
-        {"projects": "9" * 19},
-        {"projects": "१"},
-        {"since": "yesterday"},
-        {"consent": "any"},
-        {"public_share": 0.5},
-    ):
-        with pytest.raises(InvalidInput):
-            DatasetFilters(**wrong)
