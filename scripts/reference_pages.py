@@ -19,6 +19,8 @@ from types import MappingProxyType
 from typing import Any
 from xml.etree import ElementTree
 
+from scripts import key_cards
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("ml_backend", "sync", "training")
 PROGRAM = "python -m ml_backend"
@@ -409,7 +411,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     each.__name__: each
     for each in (
         commands, settings, routes, errors, reasons, exclusions, states, metrics, controls, columns, forms,
-        quality,
+        quality, key_cards.card_en, key_cards.card_hi, key_cards.card_mr,
     )
 }  # fmt: skip
 MARK = re.compile(r"<!-- generated: (\w+) -->")
