@@ -71,7 +71,8 @@ def _reason() -> tuple[Column[Any], Column[Any]]:
 
 
 # Step 1. One raw webhook request, committed before anything reads it. state: new, read, ignored, unreadable, erased.
-# Bodies and queries of Exotel are the only place where a phone number is kept; everywhere else it is a pseudonym.
+# Bodies and queries of Exotel are the only place where a phone number is kept, and `said` until a job has read it;
+# everywhere else it is a pseudonym.
 events = Table(
     "events",
     metadata,
@@ -87,6 +88,7 @@ events = Table(
     Column("once_key", String(80), unique=True),  # a repeated callback has the same: one row, `copies` counts
     Column("copies", sa.Integer, nullable=False, default=1),
     Column("call_sid", String(200)),
+    Column("said", sa.JSON),  # the body as a call event, parsed by the request; gone when the job has read it
     Column("state", String(20), nullable=False, default="new"),
     *_reason(),
     Index(None, "source", "state"),
@@ -177,6 +179,8 @@ recordings = Table(
     Column("language", String(10)),
     Column("language_by", String(10)),  # confirmed, given, detected; null: nobody has looked (sync/recordings/languages)
     Column("language_asked", String(10)),  # an annotator had it drafted again in this language
+    Column("project_id", Id, ForeignKey("projects.id")),  # that takes it, and
+    Column("route", sa.JSON),  # who transcribes it: decided once (sync/drafts/recording_route)
     Column("speech", sa.JSON),  # [[start_s, end_s, channel], ...]: where sound is louder than its pauses
     Column("known_text", Text),  # of a pair .wav + .txt
     Column("etag", String(120)),
@@ -355,6 +359,8 @@ annotations = Table(
     Column("found_by", String(20)),  # webhook, list, import
     Column("segments", sa.JSON),
     Column("reject", sa.JSON),  # regions in time order; reasons for rejecting the call
+    Column("choices", sa.JSON),  # {control: [options]}: every choice made
+    Column("redraft", String(10)),  # the language it asks for a new draft in: then it is no reference
     Column("edited", String(20)),  # against its draft: untouched, edited, manual (there was none)
     Column("draft", sa.JSON),  # the draft as it was: text, segments, words, confidence, language, label
     Column("model_version", String(120)),  # which really made that draft
@@ -599,7 +605,6 @@ device_leases = Table(
     Column("owner", String(120)),
     Column("purpose", String(20)),
     Column("until", UtcTime),
-    Column("wanted_by", String(120)),
 )
 
 # What was erased or expired; every door looks here so that nothing comes back.

@@ -11,7 +11,7 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -31,6 +31,7 @@ _LOST_PLUS = re.compile(r"(T\S+) (\d\d:?\d\d)$")
 _DIRECTIONS = {"incoming": "inbound", "inbound": "inbound", "outbound": "outbound", "outgoing": "outbound"}
 _SPELLINGS = {"noanswer": "no-answer", "cancelled": "canceled", "inprogress": "in-progress"}
 _FLOW = ("flowid", "calltype", "dialcallstatus", "dialcallduration", "stream", "currenttime", "digits")
+_TIMES = ("started_at_utc", "ended_at_utc", "sent_at_utc")
 _SEND = "Send one event as Exotel does, with the call's CallSid."
 
 
@@ -61,6 +62,16 @@ class CallEvent:
     def wants_details_poll(self) -> bool:
         """The call was held and names no recording: it may come later, so the API is asked."""
         return self.status == "completed" and self.recording_url is None
+
+    def to_json(self) -> dict[str, Any]:
+        """As a row keeps it between the request that parsed it and the job that records it."""
+        return {name: value.isoformat() if name in _TIMES and value else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> CallEvent:
+        """The inverse of `to_json`."""
+        times = {name: datetime.fromisoformat(kept[name]) for name in _TIMES if kept.get(name)}
+        return cls(**{**kept, **times})
 
 
 def parse_request(

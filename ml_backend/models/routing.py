@@ -7,7 +7,10 @@ Which side of an experiment a call is on depends on the experiment's salt and th
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -45,6 +48,41 @@ class Routes:
         self._experiments = _running(context)
         self._champions: dict[str, Version] = {}
         self._others: dict[str, Version | None] = {}
+        self._revision: str | None = None
+
+    @property
+    def revision(self) -> str:
+        """A digest of what routes depend on besides the recording: the aliases, and the experiments that run."""
+        if self._revision is None:
+            alias = tables.aliases.c
+            serving = sa.select(alias.language, alias.alias, alias.model_version_id).where(alias.kind == self._kind)
+            compared = [
+                (one.id, one.champion, one.challenger, one.language, one.kind, one.salt, one.traffic_share)
+                for one in self._experiments
+            ]
+            said = [sorted(list(map(str, row)) for row in rows) for rows in (self._context.db.rows(serving), compared)]
+            self._revision = hashlib.sha256(json.dumps(said, ensure_ascii=False).encode()).hexdigest()[:16]
+        return self._revision
+
+    def kept(self, route: Route, *, language: str | None) -> dict[str, Any]:
+        """A route as a recording's row keeps it; `language` is the one it was chosen for."""
+        return {
+            "version": route.version.version,
+            "experiment_id": route.experiment_id,
+            "arm": route.arm,
+            "shadow": route.shadow.version if route.shadow is not None else None,
+            "language": language,
+            "revision": self.revision,
+        }
+
+    def restored(self, kept: Mapping[str, Any] | None, *, language: str | None) -> Route | None:
+        """The route that `kept` stored; None when it holds no longer: for another language, or by other models."""
+        if not kept or (kept.get("language"), kept.get("revision")) != (language, self.revision):
+            return None
+        version, shadow = self._find(str(kept["version"])), kept.get("shadow")
+        if version is None:
+            return None
+        return Route(version, kept.get("experiment_id"), kept.get("arm"), self._find(str(shadow)) if shadow else None)
 
     def choose(self, key: str, *, language: str | None = None) -> Route:
         """The route of one recording; `key` is its call's id, or its audio's digest when no call is known."""

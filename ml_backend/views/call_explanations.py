@@ -27,7 +27,9 @@ _END = {
     "erased": "It was erased.",
     "expired": "Its time of keeping is over.",
 }
-_RECORDING_JOBS = ("fetch-recording", "ingest-recording", "transcribe-recording", "select-recording")
+_RECORDING_JOBS = (
+    "fetch-recording", "ingest-recording", "transcribe-recording", "select-recording", "draft-recording",
+)  # fmt: skip
 _TROUBLE = ("failed", "quarantined")
 
 

@@ -9,7 +9,7 @@ deletion that turns out to be wrong.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ from ml_backend import db, tables
 from ml_backend.context import Context
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.labelling import labelconfig, rendering
+from ml_backend.labelling.reference import Reference, Region
 from ml_backend.labelling.validation import is_number
 from ml_backend.tables import annotations as rows
 from ml_backend.tables import tasks
@@ -85,16 +86,18 @@ def keep(
         key = ("project_id", "ls_annotation_id", "ls_updated_at")
         row_id, new = db.insert_once(connection, rows, values, key=key)
         changed: Mapping[str, Any] = values if new else {}
+        redraft = values["redraft"]
         if new and _is_first(connection, project, row_id):
             enqueueing.enqueue(connection, job_kinds.CLOSE_INSTRUCTIONS, key=str(project.id), project_id=project.id)
     else:
-        row_id = same.id
+        row_id, redraft = same.id, same.redraft
         changed = _corrections(connection, project, task, found, same)
         if changed:
             db.update(connection, rows, row_id, **changed)
     if changed and task is not None:
-        asked = _asks_again(connection, project, task, found)
-        if not asked:
+        if redraft and not task.blind and task.recording_id is not None:
+            _ask_again(connection, project, found)
+        else:
             _settle(connection, task)
         sample(connection, task.id)
         if task.recording_id is not None:
@@ -111,12 +114,8 @@ def _is_first(connection: Connection, project: sa.Row[Any], row_id: int) -> bool
     return connection.execute(other).first() is None
 
 
-def _asks_again(connection: Connection, project: sa.Row[Any], task: sa.Row[Any], found: FoundAnnotation) -> bool:
-    """Whether it asks for a draft in another language; then a job sees to that, and the task is not done."""
-    controls = labelconfig.parse(project.label_config)
-    reference = rendering.to_reference(found.annotation.get("result") or [], controls)
-    if not reference.redraft or task.blind or task.recording_id is None:
-        return False
+def _ask_again(connection: Connection, project: sa.Row[Any], found: FoundAnnotation) -> None:
+    """It asks for a draft in another language: a job sees to that, and the task is not done."""
     enqueueing.enqueue(
         connection,
         job_kinds.DRAFT_AGAIN,
@@ -124,7 +123,6 @@ def _asks_again(connection: Connection, project: sa.Row[Any], task: sa.Row[Any],
         project_id=project.id,
         ls_annotation_id=found.id,
     )
-    return True
 
 
 def differs(here: Sequence[sa.Row[Any]], found: FoundAnnotation, task_id: int | None) -> bool:
@@ -221,6 +219,7 @@ def _values(
     found: FoundAnnotation,
     earlier: sa.Row[Any] | None,
 ) -> dict[str, Any]:
+    """The row of a version. The result is read here and nowhere else: later steps read the row."""
     annotation = found.annotation
     result = annotation.get("result") or []
     reference = rendering.to_reference(result, labelconfig.parse(project.label_config))
@@ -235,11 +234,10 @@ def _values(
         "annotator": _user(annotation.get("completed_by")),
         "result": result,
         "text": reference.text,
-        "segments": [
-            {"start_s": r.start_s, "end_s": r.end_s, "channel": r.channel, "text": r.text, "labels": list(r.labels)}
-            for r in reference.segments
-        ],
+        "segments": [asdict(region) for region in reference.segments],
         "reject": list(reference.reject),
+        "choices": dict(reference.choices),
+        "redraft": (reference.redraft or "")[:10] or None,
         "language": ((None if blind else reference.redraft) or reference.language or "")[:10] or None,
         "script": (reference.script or "")[:10] or None,
         "quality": (reference.quality or "")[:60] or None,
@@ -250,7 +248,7 @@ def _values(
         "lead_time_s": _seconds(annotation.get("lead_time")),
         "before_attach": earlier.before_attach if earlier is not None else before,
         "found_by": IMPORT if found.imported else found.found_by,
-        **_about_task(connection, project, task, found, earlier),
+        **_about_task(connection, project, task, found, reference, earlier=earlier),
     }
 
 
@@ -259,12 +257,13 @@ def _about_task(
     project: sa.Row[Any],
     task: sa.Row[Any] | None,
     found: FoundAnnotation,
-    earlier: sa.Row[Any] | None,
+    reference: Reference,
+    *,
+    earlier: sa.Row[Any] | None = None,
 ) -> dict[str, Any]:
     """The task and the draft. A later version keeps the draft the first began from, though it is gone there by now."""
     ls_task_id = found.annotation.get("task")
     about: dict[str, Any] = {"task_id": task.id if task is not None else None, "ls_task_id": ls_task_id}
-    reference = rendering.to_reference(found.annotation.get("result") or [], labelconfig.parse(project.label_config))
     if task is None:
         return {**about, "edited": None}
     origin = annotation_origins.origin_of(connection, project, task, found.annotation, found.predictions)
@@ -288,7 +287,8 @@ def _corrections(
     if row.deleted_at is not None and row.deleted_at < found.read_at:
         changes["deleted_at"] = None
     if row.task_id is None and task is not None:
-        changes |= _about_task(connection, project, task, found, None)
+        said = Reference(row.text or "", tuple(Region(**region) for region in row.segments or ()))
+        changes |= _about_task(connection, project, task, found, said)
     return changes
 
 

@@ -16,10 +16,9 @@ from ml_backend import db, tables
 from ml_backend.context import JobContext
 from ml_backend.errors import PermanentError
 from ml_backend.jobs import enqueueing, job_kinds
-from ml_backend.labelling import labelconfig, rendering
 from ml_backend.languages import name_of
 from ml_backend.tables import annotations as written
-from ml_backend.tables import projects, recordings, tasks
+from ml_backend.tables import recordings, tasks
 from sync.annotations.annotation_rows import mark_deleted
 from sync.drafts.drafts import bump
 from sync.label_studio.label_studio_client import client_of
@@ -29,13 +28,12 @@ from sync.tasks import prediction_push
 
 def draft_again(context: JobContext, project_id: int, ls_annotation_id: int) -> None:
     """Do what one annotation asks for. Safe to repeat: what is done is found done."""
-    project = context.db.row(projects, project_id)
     mine = sa.and_(written.c.project_id == project_id, written.c.ls_annotation_id == ls_annotation_id)
     rows = context.db.rows(sa.select(written).where(mine, tables.newest_version()))
     if not rows or rows[0].task_id is None:
         return
     row, task = rows[0], context.db.row(tasks, rows[0].task_id)
-    language = rendering.to_reference(row.result, labelconfig.parse(project.label_config)).redraft
+    language = row.redraft
     if language is None or task.recording_id is None or task.blind or task.reason_code == "erased":
         return
     client = client_of(context)

@@ -1,8 +1,8 @@
 """Transcription -> Prediction row: one rendering per task and draft label, waiting for exactly one deliverer.
 
-Pure database work, done in the transaction that stores the transcription, so that a person who waits in `/predict`
-sees the draft at once. Where there is nothing to draft (silence in a config without choices, a blind task) the row's
-body is `[]`: Label Studio stores nothing for an empty list, and the question does not come again.
+Pure database work, as soon as there is a task: in the transaction that selects a recording, and by a job of its own
+when the recording of a task was transcribed. Where there is nothing to draft (silence in a config without choices, a
+blind task) the row's body is `[]`: Label Studio stores nothing for an empty list, and the question does not come again.
 """
 
 from __future__ import annotations
@@ -20,20 +20,46 @@ from sqlalchemy.engine import Connection
 from ml_backend import db, tables
 from ml_backend.asr import corrections
 from ml_backend.asr.transcript import Transcript
+from ml_backend.context import JobContext
 from ml_backend.errors import PermanentError
 from ml_backend.jobs import enqueueing, job_kinds
+from ml_backend.jobs.enqueueing import urgency
 from ml_backend.labelling import agent_channel as legs
 from ml_backend.labelling import labelconfig, rendering
+from ml_backend.models.routing import Routes
 from ml_backend.settings import Settings
 from ml_backend.tables import predictions, projects, recordings, tasks, transcriptions
-from sync.drafts import recording_pieces
+from sync.drafts import recording_pieces, recording_route
 from sync.drafts.decoding_choice import Profile, profile_for
+from sync.recordings import refetching
 
 NOTHING = "[]"
 BLIND_LINE = "write what you hear"
 COALESCE = timedelta(seconds=2)  # lets a waiting /predict answer first, and many drafts travel in one request
 OPEN = ("wanted", "open")
 _KEY = ("audio_sha256", "model_version", "decoding_hash")
+
+
+def draft_tasks(context: JobContext, recording_id: int) -> None:
+    """Transcribed recording -> drafts of its tasks, by the version on its row. Safe to repeat."""
+    routes = Routes(context)
+    with context.db.transaction() as connection:
+        recording = connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
+        if not refetching.is_wanted(connection, recording_id):
+            return
+        version = recording_route.decide(connection, routes, context.settings, recording).version
+        heard = sa.select(transcriptions.c.id).where(
+            transcriptions.c.audio_sha256 == recording.sha256, transcriptions.c.model_version == version
+        )
+        if connection.execute(heard.limit(1)).first() is None:  # the models changed meanwhile
+            enqueueing.enqueue(
+                connection,
+                job_kinds.TRANSCRIBE_RECORDING,
+                key=str(recording_id),
+                priority=urgency(context),
+                recording_id=recording_id,
+            )
+        draft_recording(connection, context.settings, recording_id, version)
 
 
 def draft_recording(connection: Connection, settings: Settings, recording_id: int, model_version: str) -> None:
@@ -47,6 +73,11 @@ def draft_recording(connection: Connection, settings: Settings, recording_id: in
             statement = sa.select(projects).where(projects.c.id == task.project_id)
             touched[task.project_id] = connection.execute(statement).one()
         draft_task(connection, settings, touched[task.project_id], task, recording, model_version=model_version)
+    route = recording.route or {}
+    if route.get("experiment_id") is not None and route["version"] == model_version:
+        open_ = sa.and_(tasks.c.recording_id == recording_id, tasks.c.state.in_(OPEN))
+        side = {"experiment_id": route["experiment_id"], "arm": route["arm"]}
+        connection.execute(sa.update(tasks).where(open_).values(**side))
     for project in touched.values():
         bump(connection, project.id)
         deliver(connection, project)

@@ -251,7 +251,9 @@ def _empty_task(connection: Connection, task: Any) -> None:
     nobody = {"body": drafts.NOTHING, "score": None, "delivered_by": "nobody", "reason_code": "erased"}
     connection.execute(drafted.values(**nobody, reason=WHY, confirmed_at=tables.now()))
     written = sa.update(annotation_rows).where(annotation_rows.c.task_id == task.id)
-    connection.execute(written.values(text=None, result=[], segments=[], draft=sa.null(), deleted_at=tables.now()))
+    connection.execute(
+        written.values(text=None, result=[], segments=[], choices={}, draft=sa.null(), deleted_at=tables.now())
+    )
     learnt = sa.update(tables.samples).where(tables.samples.c.task_id == task.id)
     connection.execute(learnt.values(text="", state="excluded", reason_code="erased", reason=WHY))
     gone = {"state": "deleted", "reason_code": "erased", "reason": WHY, "status_line": None}

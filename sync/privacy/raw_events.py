@@ -22,7 +22,14 @@ from sync.privacy.subjects import SubjectRows
 
 BATCH = 50  # rows in a transaction
 REDUCED = "events-reduced"
-_GONE = {"body": b"", "query": None, "state": "erased", "reason_code": "erased", "reason": "Erased with its call."}
+_GONE = {
+    "body": b"",
+    "query": None,
+    "said": None,
+    "state": "erased",
+    "reason_code": "erased",
+    "reason": "Erased with its call.",
+}
 
 
 def scrub(context: Context, found: SubjectRows, *, person: str = "", key: bytes) -> int:
@@ -70,7 +77,7 @@ def reduce_events(context: JobContext) -> None:
             if not ids:
                 return
             read = sa.and_(events.c.id.in_(ids), events.c.state != "new")
-            connection.execute(sa.update(events).where(read).values(body=b"", query=None))
+            connection.execute(sa.update(events).where(read).values(body=b"", query=None, said=None))
             _note(connection, ids[-1])
 
 

@@ -26,10 +26,9 @@ from ml_backend import db
 from ml_backend.context import Context, JobContext
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.models.routing import Routes
-from ml_backend.tables import aliases, company_numbers, experiments, predictions, projects, recordings, tasks
-from sync.drafts import drafts
+from ml_backend.tables import company_numbers, predictions, projects, recordings, tasks
+from sync.drafts import drafts, recording_route
 from sync.drafts.decoding_choice import profile_of
-from sync.drafts.model_choice import route_of
 from sync.label_studio import missing
 from sync.label_studio.attached_changes import show_label
 from sync.label_studio.label_studio_client import client_of
@@ -64,7 +63,7 @@ def redraft_project(context: JobContext, project_id: int, again: int = 0) -> Non
 
 def _begun(context: Context, project: sa.Row[Any], routes: Routes) -> sa.Row[Any]:
     """The project's row, with a next label when its open tasks would be drafted differently now."""
-    wishes = _wishes(context, project)
+    wishes = _wishes(context, project, routes)
     if (project.redraft or {}).get("wishes") == wishes:
         return project
     stale = any(_stale(context, project, routes, page) for page in _pages(context, project, _shown(project)))
@@ -88,20 +87,15 @@ def _label_after(label: str) -> str:
     return f"{stem}-{int(number) + 1}" if stem and number.isdigit() else f"{label}-2"
 
 
-def _wishes(context: Context, project: sa.Row[Any]) -> str:
+def _wishes(context: Context, project: sa.Row[Any], routes: Routes) -> str:
     """A digest of all that decides a draft besides the audio: the project's wishes, the models, the legs."""
     profile = profile_of(project, context.settings)
-    models = sa.select(aliases.c.language, aliases.c.alias, aliases.c.model_version_id).where(aliases.c.kind == "asr")
-    compared = sa.select(
-        experiments.c.id, experiments.c.champion, experiments.c.challenger, experiments.c.language, experiments.c.kind,
-        experiments.c.salt, experiments.c.traffic_share,
-    ).where(experiments.c.state == "running")  # fmt: skip
     numbers = sa.select(company_numbers.c.pseudonym, company_numbers.c.agent_channel, company_numbers.c.language).where(
         sa.or_(company_numbers.c.agent_channel.is_not(None), company_numbers.c.language.is_not(None))
     )
-    rows = [sorted(list(map(str, row)) for row in context.db.rows(each)) for each in (models, compared, numbers)]
+    rows = sorted(list(map(str, row)) for row in context.db.rows(numbers))
     rendering = (project.config_sha256, profile.minimum_confidence, sorted(profile.script_policy.items()))
-    said = json.dumps([profile.decoding.digest(), rendering, rows], ensure_ascii=False)
+    said = json.dumps([profile.decoding.digest(), rendering, routes.revision, rows], ensure_ascii=False)
     return hashlib.sha256(said.encode()).hexdigest()[:32]
 
 
@@ -129,7 +123,7 @@ def _stale(context: Context, project: sa.Row[Any], routes: Routes, page: Sequenc
     with context.db.reading() as connection:
         for task in page:
             recording = _recording(connection, task)
-            version = route_of(connection, routes, context.settings, recording, project).version.version
+            version = recording_route.chosen(connection, routes, context.settings, recording).version
             if version != task.model_version or task.body != drafts.body_of(
                 connection, context.settings, project, task, recording, model_version=version, label=_shown(project)
             ):
@@ -140,7 +134,7 @@ def _stale(context: Context, project: sa.Row[Any], routes: Routes, page: Sequenc
 def _draft_open_tasks(context: Context, project: sa.Row[Any], routes: Routes, *, again: bool) -> None:
     """Draft what can be drafted under the next label and ask for the rest: once for each task.
 
-    Those whose transcription comes later are drafted when it comes (`drafts.draft_recording`).
+    Those whose transcription comes later are drafted when it comes (`drafts.draft_tasks`).
     """
     label = project.next_draft_label
     after = 0 if again else (project.redraft or {}).get("asked")
@@ -148,18 +142,20 @@ def _draft_open_tasks(context: Context, project: sa.Row[Any], routes: Routes, *,
         page = context.db.rows(_lacking(project).where(tasks.c.id > after).limit(PAGE))
         ready: list[tuple[drafts.Draft, dict[str, Any]]] = []
         missing: list[int] = []
+        decided: list[tuple[sa.Row[Any], recording_route.Decision]] = []
         with context.db.reading() as connection:
             for task in page:
                 recording = _recording(connection, task)
-                route = route_of(connection, routes, context.settings, recording, project)
+                found = recording_route.chosen(connection, routes, context.settings, recording)
+                decided.append((recording, found))
                 made = drafts.render(
                     connection, context.settings, project, task, recording,
-                    model_version=route.version.version, labels=(label,),
+                    model_version=found.version, labels=(label,),
                 )  # fmt: skip
                 if made is None:
                     missing.append(recording.id)
                 else:
-                    ready.append((made, {"experiment_id": route.experiment_id, "arm": route.arm}))
+                    ready.append((made, {"experiment_id": found.route.experiment_id, "arm": found.route.arm}))
         after = page[-1].id if len(page) == PAGE else None
         with context.db.transaction() as connection:
             now = connection.execute(sa.select(projects).where(projects.c.id == project.id).with_for_update()).one()
@@ -167,6 +163,8 @@ def _draft_open_tasks(context: Context, project: sa.Row[Any], routes: Routes, *,
                 return  # something changed meanwhile: that job draws up the next label
             mine = sa.select(tasks.c.id).where(tasks.c.id.in_([row.id for row in page]), tasks.c.state.in_(drafts.OPEN))
             still = set(connection.execute(mine).scalars())
+            for recording, found in decided:
+                recording_route.keep(connection, routes, recording, found)
             for made, side in ready:
                 if made.task_id in still:
                     drafts.store(connection, made, **side)

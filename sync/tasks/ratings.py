@@ -19,8 +19,7 @@ from ml_backend.context import JobContext
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.labelling import labelconfig
 from ml_backend.tables import projects, recordings, tasks
-from sync.drafts import drafts
-from sync.drafts.project_choice import destination
+from sync.drafts import drafts, recording_route
 from sync.tasks.choices import policy_of
 from sync.tasks.task_creation import TaskRequest, request_task
 
@@ -46,8 +45,9 @@ def feed_ratings(context: JobContext, project_id: int) -> None:
             room = policy_of(project.selection, context.settings).max_open - _open_tasks(connection, project_id)
             found = _pairs(connection, project_id, after) if room > 0 else []
             for recording in found[:room]:
-                taker = destination(connection, recording).project
+                taker = recording_route.home_of(connection, recording).project
                 if taker is not None and taker.id == project_id:
+                    db.update(connection, recordings, recording.id, project_id=project_id)
                     _want(connection, context, project, recording)
             if found:
                 enqueueing.enqueue(connection, job_kinds.CREATE_TASKS, key=str(project_id), project_id=project_id)

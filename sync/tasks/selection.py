@@ -22,10 +22,9 @@ from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.models.routing import Routes
 from ml_backend.settings import Settings
 from ml_backend.tables import calls, projects, recordings, tasks, transcriptions
-from sync.drafts import drafts
+from sync.drafts import drafts, recording_route
 from sync.drafts.decoding_choice import profile_for
-from sync.drafts.model_choice import route_of
-from sync.drafts.project_choice import destination, may_take
+from sync.drafts.project_choice import may_take
 from sync.drafts.recording_pieces import RecordingPiece, part, pieces_of
 from sync.objects import joins
 from sync.tasks.choices import LEAST_SPEECH_SHARE, Choice, PieceFacts, choose, policy_of
@@ -118,16 +117,15 @@ def _select(connection: Connection, settings: Settings, recording: sa.Row[Any], 
     if twin := _twin(connection, recording):
         _keep(connection, recording, "same-audio", f"The same audio is a task already, as recording {twin}.")
         return
-    found = destination(connection, recording)
-    if found.undecided:  # its transcription asks again
+    found = recording_route.decide(connection, routes, settings, recording)
+    if found.home.undecided:  # its transcription asks again
         _transcribe(connection, recording)
         return
-    project = found.project
+    project = found.home.project
     if project is None:
         _wait(connection, recording, NO_PROJECT, "No attached project takes this recording yet.")
         return
-    model_version = route_of(connection, routes, settings, recording, project).version.version
-    heard = _transcription(connection, settings, project, recording, model_version)
+    heard = _transcription(connection, settings, project, recording, found.version)
     if heard is None:
         _transcribe(connection, recording)
         return
@@ -135,7 +133,7 @@ def _select(connection: Connection, settings: Settings, recording: sa.Row[Any], 
     if isinstance(chosen, Choice):
         _keep(connection, recording, chosen.code, chosen.sentence)
         return
-    _draft(connection, settings, project, recording, model_version)
+    _draft(connection, settings, project, recording, found.version)
     _tell(connection, recording, chosen)
 
 
@@ -198,8 +196,8 @@ def _let_in(context: Context, project_id: int) -> int:
         connection.execute(let.values(state="wanted", reason_code=None, reason=None, updated_at=tables.now()))
         for recording_id in dict.fromkeys(row.recording_id for row in rows):
             recording = connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
-            version = route_of(connection, routes, context.settings, recording, project).version.version
-            _draft(connection, context.settings, project, recording, version)
+            found = recording_route.decide(connection, routes, context.settings, recording)
+            _draft(connection, context.settings, project, recording, found.version)
             ledger.recording_moved(connection, recording_id)
     return len(rows)
 

@@ -32,10 +32,8 @@ from ml_backend.labelling.decoding_profile import CONTEXT_CUT, decoding_of
 from ml_backend.models.routing import Route, Routes
 from ml_backend.serving import default_model, loaded_models
 from ml_backend.tables import projects, recordings, tasks, transcriptions
-from sync.drafts import drafts
+from sync.drafts import drafts, recording_route
 from sync.drafts.decoding_choice import Profile, detecting, profile_for
-from sync.drafts.model_choice import route_of
-from sync.drafts.project_choice import destination
 from sync.recordings import recording_language, refetching
 from sync.transcription import long_calls
 
@@ -72,7 +70,7 @@ def transcribe_recordings(context: JobContext, items: list[PooledItem]) -> None:
             if recording.state != "ready":
                 item.done()
                 continue
-            route = _route(context, now, recording)
+            recording, route = _decided(context, now, recording)
             members.setdefault(route.version.version, []).append(_Member(item, recording, route))
     for some in members.values():
         with _only(*(member.item for member in some)):
@@ -142,8 +140,7 @@ def _hear(context: JobContext, transcriber: Transcriber, members: Sequence[_Memb
 
 def shadow_recording(context: JobContext, recording_id: int) -> None:
     """What a version that nobody sees would have heard, for its comparison with the champion. Safe to repeat."""
-    recording = context.db.row(recordings, recording_id)
-    route = _route(context, Routes(context), recording)
+    recording, route = _decided(context, Routes(context), context.db.row(recordings, recording_id))
     if route.shadow is None or recording.state != "ready" or long_calls.is_long(recording):
         return
     with loaded_models.using(context, route.shadow) as transcriber:
@@ -157,45 +154,25 @@ def shadow_recording(context: JobContext, recording_id: int) -> None:
 
 
 def _go_on(context: JobContext, recording: sa.Row[Any], route: Route, routes: Routes) -> None:
-    """It was heard: drafts for its tasks, and where it has none the question whether it becomes one.
+    """It was transcribed: a job drafts its tasks, or where it has none decides whether it becomes one.
 
-    Its language is known now. Where that is another model's, that one transcribes it, and its text is the draft.
+    Its language is known now, and with it the route. Where that is another model's, that one transcribes it.
     """
+    key, priority, wanted = str(recording.id), urgency(context), {"recording_id": recording.id}
     with context.db.transaction() as connection:
         if not refetching.is_wanted(connection, recording.id):
             return
         recording = recording_language.settle(connection, recording.id)
-    if (now := _route(context, routes, recording)).version.version != route.version.version:
-        with context.db.transaction() as connection:
-            enqueueing.enqueue(
-                connection,
-                job_kinds.TRANSCRIBE_RECORDING,
-                key=str(recording.id),
-                priority=urgency(context),
-                recording_id=recording.id,
-            )
-        return
-    route = now
-    with context.db.transaction() as connection:
-        if not refetching.is_wanted(connection, recording.id):
+        now = recording_route.decide(connection, routes, context.settings, recording).route
+        if now.version.version != route.version.version:
+            enqueueing.enqueue(connection, job_kinds.TRANSCRIBE_RECORDING, key=key, priority=priority, **wanted)
             return
-        drafts.draft_recording(connection, context.settings, recording.id, route.version.version)
-        if route.experiment_id is not None:
-            mine = sa.and_(tasks.c.recording_id == recording.id, tasks.c.state.in_(drafts.OPEN))
-            side = {"experiment_id": route.experiment_id, "arm": route.arm}
-            connection.execute(sa.update(tasks).where(mine).values(**side))
-        if route.shadow is not None:
-            enqueueing.enqueue(connection, job_kinds.SHADOW_RECORDING, key=str(recording.id), recording_id=recording.id)
+        if now.shadow is not None:
+            enqueueing.enqueue(connection, job_kinds.SHADOW_RECORDING, key=key, **wanted)
         ledger.recording_moved(connection, recording.id)
         has_task = sa.select(tasks.c.id).where(tasks.c.recording_id == recording.id).limit(1)
-        if connection.execute(has_task).first() is None:
-            enqueueing.enqueue(
-                connection,
-                job_kinds.SELECT_RECORDING,
-                key=str(recording.id),
-                priority=urgency(context),
-                recording_id=recording.id,
-            )
+        goes_on = job_kinds.DRAFT_RECORDING if connection.execute(has_task).first() else job_kinds.SELECT_RECORDING
+        enqueueing.enqueue(connection, goes_on, key=key, priority=priority, **wanted)
 
 
 def _hear_long(
@@ -230,19 +207,15 @@ def _hear_long(
     return True
 
 
-def _route(context: Context, routes: Routes, recording: sa.Row[Any]) -> Route:
-    """By the project it has tasks in, else the one it would go to."""
-    mine = sa.select(tasks.c.project_id).where(tasks.c.recording_id == recording.id)
-    statement = sa.select(projects).where(projects.c.id.in_(mine), projects.c.state != "detached")
-    with context.db.reading() as connection:
-        project = connection.execute(statement.order_by(projects.c.id).limit(1)).first()
-        if project is None:
-            project = destination(connection, recording).project
-        return route_of(connection, routes, context.settings, recording, project)
+def _decided(context: Context, routes: Routes, recording: sa.Row[Any]) -> tuple[sa.Row[Any], Route]:
+    """The recording with its project and route, and the route; kept from here on where its language is known."""
+    with context.db.transaction() as connection:
+        route = recording_route.decide(connection, routes, context.settings, recording).route
+    return context.db.row(recordings, recording.id), route
 
 
 def profiles_for(context: Context, recording: sa.Row[Any]) -> list[Profile]:
-    """The different profiles of the projects this recording has tasks in; with none, of the one it would go to.
+    """The different profiles of the projects this recording has tasks in; with none, of the one it goes to.
 
     While a rule on language keeps it from going anywhere, it is transcribed to detect that.
     """
@@ -257,7 +230,7 @@ def profiles_for(context: Context, recording: sa.Row[Any]) -> list[Profile]:
             for project in connection.execute(statement).all()
         ]
         if not found:
-            goes = destination(connection, recording)
+            goes = recording_route.home_of(connection, recording)
             found = [
                 detecting(context.settings)
                 if goes.undecided

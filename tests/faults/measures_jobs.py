@@ -125,6 +125,7 @@ def _at_rest(there: World) -> bool:
 
 _OF_A_CALL = (
     "read-call-event", "fetch-recording", "ingest-recording", "transcribe-recording", "select-recording",
+    "draft-recording",
     "create-tasks", "push-predictions", "look-up-call",
 )  # fmt: skip
 

@@ -11,6 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from ml_backend import db, tables
+from ml_backend.labelling import labelconfig
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -77,3 +78,44 @@ def test_an_index_over_some_rows_is_made_with_its_condition_on_both_databases(ur
     conditions = {line.partition(" ON ")[0].split()[-1]: line.partition(" WHERE ")[2] for line in said}
     assert conditions["ix_predictions_unconfirmed"] == "confirmed_at IS NULL"
     assert conditions["uq_jobs_waiting_key"] == "state IN ('waiting','queued')"
+
+
+def test_what_is_decided_once_is_filled_in_for_older_rows_and_the_way_back_keeps_them(old_url: str) -> None:
+    rejecting = '[{"from_name": "reject", "to_name": "audio", "type": "choices", "value": {"choices": ["private"]}}]'
+    old = db.Database(old_url)
+    with old.engine.connect() as connection:
+        config = db._alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0004")
+        values = {"at": "2026-11-22 00:00:00", "result": rejecting, "config": labelconfig.read("calls")}
+        for statement in (
+            "INSERT INTO projects (created_at, updated_at, instance_url, ls_project_id, state, label_config,"
+            " extra_params, draft_label, revision) VALUES (:at, :at, 'u', 1, 'attached', :config, '{}', 'draft-1', 0)",
+            "INSERT INTO recordings (created_at, updated_at, source, source_identity, synthetic, state, priority)"
+            " VALUES (:at, :at, 'object', 's3://b/1', false, 'ready', 50),"
+            " (:at, :at, 'object', 's3://b/2', false, 'ready', 50)",
+            "INSERT INTO tasks (created_at, updated_at, project_id, recording_id, start_s, external_key, origin,"
+            " blind, overlap, state) VALUES (:at, :at, 1, 2, 0, 'k', 'ours', false, 1, 'open')",
+            "INSERT INTO annotations (created_at, project_id, task_id, ls_annotation_id, ls_updated_at, result,"
+            " skipped, ground_truth, before_attach) VALUES (:at, 1, 1, 1, :at, :result, false, false, false)",
+        ):
+            connection.execute(sa.text(statement), values)
+        connection.commit()
+    old.dispose()
+
+    db.upgrade(old_url)
+
+    new = db.Database(old_url)
+    homes = new.rows(sa.select(tables.recordings.c.project_id, tables.recordings.c.route).order_by(sa.text("id")))
+    assert [tuple(row) for row in homes] == [(None, None), (1, None)]
+    [said] = new.rows(sa.select(tables.annotations.c.choices, tables.annotations.c.redraft))
+    assert tuple(said) == ({"reject": ["private"]}, None)
+    with new.engine.connect() as connection:
+        db._check_foreign_keys(connection, False)
+        config = db._alembic_config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0004")
+        connection.commit()
+        assert connection.execute(sa.text("SELECT COUNT(*) FROM annotations")).scalar() == 1
+        assert "project_id" not in {column["name"] for column in sa.inspect(connection).get_columns("recordings")}
+    new.dispose()

@@ -25,13 +25,10 @@ def of(annotation: Any) -> dict[str, Any]:
     return {"normaliser": NORMALISER, **counts, "unchanged": unchanged}
 
 
-def agreements(
-    annotations: Sequence[Any], choices: Mapping[int, Mapping[str, tuple[str, ...]]]
-) -> Iterator[tuple[int, int, dict[str, Any]]]:
+def agreements(annotations: Sequence[Any]) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """(first id, second id, counts) of each two people who did not skip; the earlier text is the reference.
 
-    `choices`: what was chosen per annotation and control. A control that one of them left empty says nothing, except
-    `reject`, where leaving it empty is an answer.
+    A control that one of them left empty says nothing, except `reject`, where leaving it empty is an answer.
     """
     working = sorted((one for one in annotations if not one.skipped), key=lambda one: one.id)
     for at, first in enumerate(working):
@@ -39,7 +36,7 @@ def agreements(
             if first.annotator is not None and first.annotator == second.annotator:
                 continue
             counts = count(first.text or "", second.text or "", normaliser=NORMALISER, language=first.language)
-            mine, theirs = choices.get(first.id, {}), choices.get(second.id, {})
+            mine, theirs = first.choices or {}, second.choices or {}
             same = {
                 control: set(mine.get(control, ())) == set(theirs.get(control, ()))
                 for control in sorted({*mine, *theirs})

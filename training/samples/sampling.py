@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection
 from ml_backend import tables
 from ml_backend.context import JobContext
 from ml_backend.jobs import enqueueing, job_kinds, schedules
-from ml_backend.labelling import labelconfig, project_rules, rendering
+from ml_backend.labelling import labelconfig, project_rules
 from ml_backend.labelling.decoding_profile import decoding_of
 from ml_backend.settings import Settings
 from ml_backend.tables import agreements, projects, recordings, samples, tasks, transcriptions
@@ -38,7 +38,7 @@ def sample_task(context: JobContext, task_id: int) -> None:
         project = connection.execute(sa.select(projects).where(projects.c.id == task.project_id)).one()
         found = alive(connection, task_id)
         _measure(connection, found)
-        _agree(connection, project, task_id, found)
+        _agree(connection, task_id, found)
         _store(connection, task, _Maker(connection, context.settings, project, task).rows(found))
 
 
@@ -88,7 +88,7 @@ class _Maker:
         return [self._row(by_id[one.annotation_id], one) for one in chosen]
 
     def _asks_again(self, row: Any) -> bool:
-        return not row.skipped and rendering.to_reference(row.result, self._config).redraft is not None
+        return not row.skipped and row.redraft is not None
 
     def _work(self, row: Any) -> AnnotationVersion:
         pieces = annotation_spans.pieces_of(
@@ -199,13 +199,11 @@ def _measure(connection: Connection, found: Sequence[Any]) -> None:
             connection.execute(changed.values(measures=measured))
 
 
-def _agree(connection: Connection, project: Any, task_id: int, found: Sequence[Any]) -> None:
-    config = labelconfig.parse(project.label_config)
-    choices = {row.id: dict(rendering.to_reference(row.result, config).choices) for row in found}
+def _agree(connection: Connection, task_id: int, found: Sequence[Any]) -> None:
     connection.execute(sa.delete(agreements).where(agreements.c.task_id == task_id))
     rows = [
         {"task_id": task_id, "first_id": first, "second_id": second, "counts": counts}
-        for first, second, counts in draft_changes.agreements(found, choices)
+        for first, second, counts in draft_changes.agreements(found)
     ]
     if rows:
         connection.execute(sa.insert(agreements), rows)

@@ -89,6 +89,7 @@ class Exotel:
             "digest": raw,
             "once_key": f"exotel:{same}",
             "call_sid": event.call_sid if event else None,
+            "said": event.to_json() if event else None,
             "state": "new",
         }
         if unreadable:

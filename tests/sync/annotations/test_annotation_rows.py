@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from ml_backend import tables
+from ml_backend.labelling import labelconfig, rendering
 from sync.annotations.annotation_rows import WEBHOOK, FoundAnnotation, keep, mark_deleted, mark_tasks_gone
 from tests.servers import postgres
 from tests.sync import offline
@@ -47,4 +48,35 @@ def test_a_lead_time_that_is_none_keeps_no_annotation_out(tmp_path: Path, told: 
         annotation = {"id": 3, "task": 4, "result": [], "lead_time": told, "updated_at": "2026-11-01T10:00:00Z"}
         assert keep(connection, project, None, FoundAnnotation(annotation, WEBHOOK, tables.now()))[1]
         assert connection.execute(sa.select(tables.annotations.c.lead_time_s)).scalar_one() == kept
+    service.context.db.dispose()
+
+
+def test_what_an_annotation_says_is_read_once_for_each_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = offline.opened(tmp_path)
+    asks = {"id": "r", "from_name": "redraft", "to_name": "audio", "type": "choices", "value": {"choices": ["mr"]}}
+    read: list[Any] = []
+    real = rendering.to_reference
+
+    def counted(result: Any, controls: Any) -> Any:
+        read.append(result)
+        return real(result, controls)
+
+    monkeypatch.setattr(rendering, "to_reference", counted)
+    with service.context.db.transaction() as connection:
+        made = {"instance_url": "http://ls", "ls_project_id": 1, "label_config": labelconfig.read("calls")}
+        project_id = connection.execute(sa.insert(tables.projects).values(**made)).inserted_primary_key[0]
+        project = connection.execute(sa.select(tables.projects)).one()
+        recording = {"source": "upload", "source_identity": "here"}
+        recording_id = connection.execute(sa.insert(tables.recordings).values(**recording)).inserted_primary_key[0]
+        values = {"project_id": project_id, "recording_id": recording_id, "external_key": "k", "origin": "ours"}
+        connection.execute(sa.insert(tables.tasks).values(**values, ls_task_id=4, state="open"))
+        task = connection.execute(sa.select(tables.tasks)).one()
+        for _ in range(2):  # the same version, reported twice
+            annotation = {"id": 3, "task": 4, "result": [asks], "updated_at": "2026-11-01T10:00:00Z"}
+            keep(connection, project, task, FoundAnnotation(annotation, WEBHOOK, tables.now()))
+    assert read == [[asks]]
+    [row] = service.context.db.rows(sa.select(tables.annotations))
+    assert (row.redraft, row.choices) == ("mr", {"redraft": ["mr"]})
+    assert [job.name for job in service.waiting("draft-again")] == ["draft-again"]
+    assert [task.state for task in service.context.db.rows(sa.select(tables.tasks))] == ["open"]
     service.context.db.dispose()

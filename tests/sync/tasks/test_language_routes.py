@@ -25,7 +25,7 @@ from tests.sync.offline import Offline
 
 CALLS = Path(__file__).resolve().parents[3] / "ml_backend" / "bundled" / "calls"
 HINDI, MARATHI, ENGLISH, SILENCE = "hi-refund-sum.wav", "mr-refund-days.wav", "en-short-price.mp3", "silence.wav"
-NEEDED = ("ingest-recording", "transcribe-recording", "select-recording")
+NEEDED = ("ingest-recording", "transcribe-recording", "select-recording", "draft-recording")
 
 
 class World(Offline):

@@ -9,6 +9,8 @@ import sqlalchemy as sa
 
 from ml_backend import tables
 from ml_backend.db import Database
+from ml_backend.labelling import labelconfig
+from ml_backend.labelling.reference import to_reference
 from tests.training.quality import team
 
 SECONDS = 20.0
@@ -44,6 +46,8 @@ class Rows:
             "text": "मेरा ऑर्डर कहाँ है", "model_version": "small-1", "lead_time_s": 30.0, "edited": "untouched",
             "draft": {"text": "मेरा ऑर्डर कहाँ है", "confidence": 0.7}, "measures": measures(),
         }  # fmt: skip
+        config = self.database.row(tables.projects, self.project_id).label_config
+        row["choices"] = dict(to_reference(values.get("result") or [], labelconfig.parse(config)).choices)
         with self.database.transaction() as connection:
             made = sa.insert(tables.annotations).values(**row | values).returning(tables.annotations.c.id)
             return int(connection.execute(made).scalar_one())

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from ml_backend import db, tables
 from ml_backend.context import JobContext
 from ml_backend.db import Database
-from ml_backend.labelling import labelconfig
+from ml_backend.labelling import labelconfig, rendering
 from ml_backend.settings import Settings
 from ml_backend.storage.local_store import LocalStore
 from ml_backend.tables import agreements, annotations, projects, recordings, samples, tasks, transcriptions
@@ -114,6 +114,9 @@ class World:
                 ],
             },
         }  # fmt: skip
+        label_config = self.context.db.row(projects, self.project_id).label_config
+        said = rendering.to_reference(values.get("result") or [], labelconfig.parse(label_config))
+        common |= {"choices": dict(said.choices), "redraft": said.redraft}
         return self._insert(annotations, **common | values)
 
     def sample(self, task_id: int) -> Sequence[Any]:

@@ -112,6 +112,17 @@ def test_only_one_rejecting_is_a_disagreement(world: World) -> None:
     assert world.agreements(task)[0].counts["choices"] == {"reject": False}
 
 
+def test_what_a_result_says_is_read_once_and_samples_follow_the_row(world: World) -> None:
+    task = world.task()
+    rejecting = [{"from_name": "reject", "to_name": "audio", "type": "choices", "value": {"choices": ["private"]}}]
+    world.annotate(task, "", reject=["private"], result=rejecting)
+    world.annotate(task, "मुझे काम चाहिए")
+    with world.context.db.transaction() as connection:
+        connection.execute(sa.update(annotations).values(result=[]))  # whoever read it again would find nothing
+    world.sample(task)
+    assert world.agreements(task)[0].counts["choices"] == {"reject": False}
+
+
 def test_skipped_and_rejected_calls_are_excluded_with_that_reason(world: World) -> None:
     skipped, rejected, outvoted = world.task(), world.task(), world.task()
     world.annotate(skipped, skipped=True)
