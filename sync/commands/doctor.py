@@ -26,7 +26,7 @@ from ml_backend.context import Context
 from ml_backend.db import Database
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError
 from ml_backend.jobs import transport
-from ml_backend.labelling.decoding_profile import decoding_of
+from ml_backend.labelling.decoding_profile import CONTEXT_CUT, decoding_of
 from ml_backend.serving import loaded_models
 from ml_backend.settings import Settings
 from ml_backend.storage import configured_store
@@ -206,7 +206,7 @@ def _model(context: Context) -> Iterator[Finding]:
         yield Finding("model", OK, f"{transcriber.model_version} loads.")
         for row in context.db.rows(sa.select(projects).where(projects.c.state == "attached")):
             left_out = transcriber.left_out(decoding_of(row, context.settings))
-            if left_out and left_out != row.reason:  # what the row says is shown with the project
+            if left_out:
                 step = "Shorten them in the ML backend's extra params in Label Studio, or in `hotwords list`."
                 yield Finding(f"project {row.ls_project_id}", WARN, left_out, step)
 
@@ -317,7 +317,7 @@ def _project(context: Context, *, client: LabelStudioClient, row: sa.Row[Any]) -
         yield finding
     for warning in planned.warnings:
         yield Finding(world, WARN, warning)
-    if row.reason:
+    if row.reason and row.reason_code != CONTEXT_CUT:  # which was looked at with the model, as it is now
         yield Finding(world, WARN, row.reason, "Correct it in the project's settings in Label Studio.")
     well, sentence, step = differences.look(context, row, there)
     yield Finding(world, OK if well else WARN, sentence, step)

@@ -22,9 +22,9 @@ from sync.label_studio.label_studio_client import client_of
 
 MISSING = "missing"
 CODE = "project-missing"
-REASON = (
+_REASON = (
     "Label Studio shows it no more: it was deleted there, or belongs to another user's token. "
-    "`python -m ml_backend project detach` lets it go; if it comes back, it is taken up again."
+    "`python -m ml_backend project detach {number}` lets it go; if it comes back, it is taken up again."
 )
 IDLE = (MISSING, "detached")  # states in which nothing is done for a project
 _GONE = (CODE, "http-missing", "http-forbidden")
@@ -63,7 +63,8 @@ def is_there(context: JobContext, project: sa.Row[Any]) -> bool:
 
 def mark(context: JobContext, project: sa.Row[Any]) -> None:
     """It is missing: its row says so. What waits for it ends with nothing done."""
-    context.db.update(projects, project.id, state=MISSING, reason_code=CODE, reason=REASON)
+    reason = _REASON.format(number=project.ls_project_id)
+    context.db.update(projects, project.id, state=MISSING, reason_code=CODE, reason=reason)
     _log.warning("project_missing", project=project.ls_project_id)
 
 

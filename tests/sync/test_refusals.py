@@ -11,9 +11,12 @@ import pytest
 import sqlalchemy as sa
 
 from ml_backend import db, tables
+from ml_backend.commands import command_line
+from ml_backend.errors import PermanentError
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.jobs.schedules import SCHEDULES, make_due
 from sync.commands import status
+from sync.drafts import drafts
 from sync.projects.project_sync import sync_project
 from sync.projects.task_reconciliation import find_tasks
 from tests.sync.redrafts import Drafted, drafted
@@ -86,6 +89,74 @@ def test_when_every_task_is_refused_the_project_says_so_and_they_stay_wanted(wor
     assert set(states(world).values()) == {"wanted"}
     assert world.project().reason_code == "import-refused"
     assert imports(world) < 2 * NUMBER
+
+
+def nothing_there(world: Drafted) -> None:
+    world.studio.projects.clear()
+    sync_project(world.context, world.project_id)
+
+
+def no_text_to_write_into(world: Drafted) -> None:
+    there = world.studio.projects[world.project().ls_project_id]
+    there["label_config"] = '<View><Audio name="a" value="$audio"/></View>'
+    sync_project(world.context, world.project_id)
+
+
+def wishes_of_an_older_release(world: Drafted) -> None:
+    for backend in world.studio.backends.values():
+        backend["extra_params"] = {"beam_size": "many"}
+    sync_project(world.context, world.project_id)
+
+
+def every_task_refused(world: Drafted) -> None:
+    wanted(world)
+    refusing(world, *range(1, NUMBER + 1))
+    world.run("create-tasks")
+
+
+def one_task_refused(world: Drafted) -> None:
+    wanted(world)
+    refusing(world, 5)
+    world.run("create-tasks")
+
+
+def an_address_nobody_listed(world: Drafted) -> None:
+    world.studio.add_task(world.project().ls_project_id, {"audio": "https://elsewhere.example/call.wav"})
+    find_tasks(world.context, world.project_id)
+
+
+def audio_nobody_can_transcribe(world: Drafted) -> None:
+    with world.context.db.transaction() as connection:
+        error = PermanentError("audio-missing", "The normalised audio is gone.", "Run its ingest job again.")
+        drafts.give_up(connection, 3, error)
+
+
+@pytest.mark.parametrize(
+    ("happens", "why"),
+    [
+        (nothing_there, "`python -m ml_backend project detach {number}` lets it go"),
+        (no_text_to_write_into, "TextArea"),
+        (wishes_of_an_older_release, "beam_size must be 1 to 20"),
+        (every_task_refused, "Tasks are refused: "),
+        (one_task_refused, "1 import-refused: "),
+        (an_address_nobody_listed, "1 audio-source-refused: The audio is not in"),
+        (audio_nobody_can_transcribe, "1 audio-missing: The normalised audio is gone."),
+    ],
+)
+def test_project_list_says_why_in_its_last_column_whole_on_a_narrow_screen(
+    world: Drafted, happens: Any, why: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATA_DIR", str(world.context.settings.data_dir))
+    monkeypatch.setenv("COLUMNS", "40")
+    assert command_line.main(["project", "list"]) == 0
+    assert "refused:" not in capsys.readouterr().out, "while all is well there is no reason"
+    happens(world)
+    assert command_line.main(["project", "list"]) == 0
+    [titles, line] = capsys.readouterr().out.splitlines()
+    assert titles.split()[-1] == "why"
+    said = line[titles.index("why") :]
+    assert why.format(number=world.project().ls_project_id) in said
+    assert "…" not in said
 
 
 def test_a_refused_task_is_tried_again_when_the_labelling_interface_has_changed(

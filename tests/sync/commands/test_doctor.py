@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from pydantic import SecretStr
 
@@ -9,6 +11,7 @@ from ml_backend import tables
 from ml_backend.settings import Settings
 from sync.commands import doctor
 from tests.sync.conftest import Service
+from tests.sync.projects.test_project_sync import wish
 
 
 def look(settings: Settings) -> dict[str, list[doctor.Finding]]:
@@ -70,3 +73,34 @@ def test_a_project_deleted_in_label_studio_is_told(service: Service) -> None:
     assert "no such project" in sentence
     with service.context.db.reading() as connection:
         assert connection.execute(sa.select(tables.projects.c.state)).scalar() == "attached"
+
+
+def test_what_the_model_cannot_hold_is_told_by_project_list_and_doctor_until_it_is_shortened(
+    service: Service, kaan: Any
+) -> None:
+    said = {"language": "en", "hotwords": ["Kaan", "Nerve"], "prompt": "please confirm the address again " * 55}
+    project = service.project(extra_params=said)
+    world = f"project {project.ls_project_id}"
+
+    def told() -> tuple[str | None, str, list[doctor.Finding]]:
+        """The row's reason code, the project's line of `project list`, and what doctor has to say of the wishes."""
+        [line] = [
+            each for each in kaan("project", "list")[1].splitlines() if each.startswith(f"{project.ls_project_id} ")
+        ]
+        found = [each for each in look(service.context.settings)[world] if "left out" in each.sentence]
+        return service.context.db.row(tables.projects, project.id).reason_code, line, found
+
+    assert len(told()[2]) == 1, "doctor, which has the model, knows before anything was transcribed"
+    service.bring(project, "en-delivery-noisy.wav")
+    service.run_jobs()
+    code, line, [finding] = told()
+    assert code == "context-cut"
+    assert finding.sentence in line, line
+    assert "of 275 words of the prompt are left out" in finding.sentence
+    assert "extra params" in finding.next_step
+
+    wish(service, project, {**said, "prompt": "please confirm the address"})
+    service.run_jobs()
+    code, line, found = told()
+    assert (code, found) == (None, [])
+    assert "left out" not in line

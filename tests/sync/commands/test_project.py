@@ -8,22 +8,7 @@ from typing import Any
 import pytest
 
 from ml_backend import tables
-from ml_backend.commands import command_line
 from tests.sync.conftest import CALLS, Service
-
-
-@pytest.fixture
-def kaan(service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run a command with the service's settings; gives (exit code, what it printed)."""
-    for name, value in service.context.settings.model_dump().items():
-        plain = value.get_secret_value() if hasattr(value, "get_secret_value") else value
-        monkeypatch.setenv(name.upper(), str(plain))
-
-    def run(*arguments: str) -> tuple[int, str]:
-        code = command_line.main(list(arguments))
-        return code, capsys.readouterr().out
-
-    return run
 
 
 def test_a_project_is_created_filled_listed_and_let_go_from_the_command_line(service: Service, kaan: Any) -> None:
