@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import itertools
+import json
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -407,11 +408,21 @@ def quality() -> str:
     return table(("measurement", "0 at", "1 at", "weight"), rows) + f"\nThe labels: {labels}.\n"
 
 
+def measured() -> str:
+    """Every row of the committed results, as `make bench` and `make real` wrote them."""
+    rows = []
+    for file in ("results.json", "real.json"):
+        for row in json.loads((ROOT / "bench" / file).read_text(encoding="utf-8"))["rows"]:
+            came_to = "void: too noisy" if row.get("void") else "reached" if row["met"] else "**missed**"
+            rows.append((plain(row["name"]), plain(str(row["target"])), plain(str(row["value"])), came_to))
+    return table(("measured", "target", "value", ""), rows)
+
+
 GENERATED: dict[str, Callable[[], str]] = {
     each.__name__: each
     for each in (
         commands, settings, routes, errors, reasons, exclusions, states, metrics, controls, columns, forms,
-        quality, key_cards.card_en, key_cards.card_hi, key_cards.card_mr,
+        quality, measured, key_cards.card_en, key_cards.card_hi, key_cards.card_mr,
     )
 }  # fmt: skip
 MARK = re.compile(r"<!-- generated: (\w+) -->")
