@@ -1,7 +1,7 @@
 """The language table: what is different about each language, once.
 
 A language is offered to annotators when it has a key. Adding one costs an entry here and its number words in
-`training/text/number_words.py`; a test names everything that an offered language still lacks. Entries without a key are
+`training/text/number_words_of_languages.py`; tests name what an offered language still lacks. Entries without a key are
 languages that other people's labelling configs and data sets name.
 """
 

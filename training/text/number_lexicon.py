@@ -1,25 +1,29 @@
 """One word -> what numbers see in it: a value, a hundred, a half more, a fifth. Pure.
 
-In Marathi one word may hold a whole number: साडेतीनशे is 350. What a word is beside others (`do` before `sau`) is settled
-by `in_company`.
+In Marathi one word may hold a whole number: साडेतीनशे is 350. In Tamil the parts of a number grow together: இருபத்தைந்து
+is 25. What a word is beside others (`do` before `sau`) is settled by `in_company`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 
 from training.text import number_words
 from training.text import numeral_words as words
+from training.text.number_words_of_languages import NUMBER_WORDS, NumberWords
 from training.text.numeral_words import word_key
+from training.text.writing import indic
 
 _WRITTEN = re.compile(r"\d+(?:\.\d+)?")
 _GLUED = re.compile(r"(\d+(?:\.\d+)?)([^\d.].*)")  # 500रुपये, 5kg
 _GLUED_SIGN = re.compile(r"(rs|रु|inr)(\d+(?:\.\d+)?)")
 _HUNDRED_ENDS = ("शे", "शें")
+_AFTER_A_NUMBER = words.ONLY_AFTER_A_NUMBER | {word for word in words.HUNDRED_KEYS if word.startswith("शे")}
+_ENGLISH_ONES = frozenset({"a", "an"})
 _SHIFT_PREFIXES = tuple(sorted((w for w in words.SHIFTS if not w.isascii()), key=len, reverse=True))
 
 
@@ -37,6 +41,15 @@ class NumberWord:
     scale: Decimal | None = None
     times: int = 0  # double, triple
     ordinal: int = 0
+    point: bool = False
+    one: bool = False  # a hundred, ஒரு லட்சம்
+    after_a_number: bool = False  # a hundred or a scale that is another word alone
+    linked: bool = False  # a number that goes on with the next word: இருபத்தி, twenty
+
+    def pairs_with(self, unit: NumberWord) -> bool:
+        """Whether the two are tens and units of one number: twenty five, இருபத்தி ஐந்து; never बीस पाँच."""
+        tens = self.linked or (self.english and unit.english)
+        return tens and unit.whole and unit.value is not None and 1 <= unit.value <= 9
 
     @property
     def one_digit(self) -> str:
@@ -50,36 +63,134 @@ class NumberWord:
         return self.value is not None and self.value == self.value.to_integral_value()
 
 
-def parts_of(word: str) -> Sequence[str]:
+@dataclass(frozen=True)
+class Vocabulary:
+    """The words that numbers are made of in calls of one language, by their keys."""
+
+    language: str
+    own: tuple[NumberWords, ...]
+    small: Mapping[str, Decimal]
+    hundreds: frozenset[str]
+    hundred_ends: tuple[str, ...]
+    scales: Mapping[str, Decimal]
+    after_a_number: frozenset[str]
+    fractions: Mapping[str, Decimal]
+    shifts: Mapping[str, Decimal]
+    shift_prefixes: tuple[str, ...]
+    points: frozenset[str]
+    times: Mapping[str, int]
+    ordinals: Mapping[str, int]
+    glued_ordinals: Mapping[str, tuple[int, ...] | None]
+    english: frozenset[str]
+    doubtful: frozenset[str]  # as they are written
+    ones: frozenset[str]
+    stems: Mapping[str, Decimal]
+    rupees: frozenset[str]
+    percents: frozenset[str]
+    counted: frozenset[str]  # what makes a doubtful word before it a number
+    rupee: str
+    percent: str
+
+
+@lru_cache(maxsize=64)
+def vocabulary(language: str | None) -> Vocabulary:
+    """The words of a language, of all languages for one that is not known. Everyone says English numbers."""
+    tongue = language if language and (language in words.SMALL or language in NUMBER_WORDS) else ""
+    own = tuple(NUMBER_WORDS.values()) if not tongue else (NUMBER_WORDS[tongue],) if tongue in NUMBER_WORDS else ()
+    english = {word: value for one in own for word, value in _table(one.english)}
+    units = frozenset(_keys(*(f"{one.rupees} {one.percents}" for one in own)))
+    return Vocabulary(
+        language=tongue,
+        own=own,
+        small=words.SMALL.get(tongue, words.ENGLISH_NUMBERS)
+        | english
+        | {word: value for one in own for word, value in _table(one.small)},
+        hundreds=words.HUNDRED_KEYS | frozenset(_keys(*(one.hundreds for one in own))),
+        hundred_ends=(*_HUNDRED_ENDS, *_keys(*(one.hundred_ends for one in own))),
+        scales=words.SCALES
+        | {key: Decimal(size) for one in own for size, said in one.scales.items() for key in _keys(said)},
+        after_a_number=_AFTER_A_NUMBER | frozenset(_keys(*(one.after_a_number for one in own))),
+        fractions=words.FRACTIONS | _valued(*(one.fractions for one in own)),
+        shifts=(shifts := words.SHIFTS | _valued(*(one.shifts for one in own))),
+        shift_prefixes=tuple(sorted((word for word in shifts if not word.isascii()), key=len, reverse=True)),
+        points=words.POINT_KEYS | frozenset(_keys(*(one.points for one in own))),
+        times=words.TIMES_KEYS
+        | {key: times for one in own for times, said in one.times.items() for key in _keys(said)},
+        ordinals=words.ORDINAL | {word: int(value) for one in own for word, value in _table(one.ordinals)},
+        glued_ordinals=words.GLUED_ENDS
+        | {key: only for one in own for end, only in one.glued_ordinals.items() for key in _keys(end)},
+        english=words.ENGLISH_WORDS | frozenset(english),
+        doubtful=words.ONLY_IN_COMPANY.get(tongue, frozenset())
+        | {indic(word) for one in own for word in one.doubtful.split()},
+        ones=_ENGLISH_ONES | frozenset(_keys(*(one.ones for one in own))),
+        stems={word: value for one in own for word, value in _table(one.stems)},
+        rupees=words.RUPEE_KEYS | units.difference(_keys(*(one.percents for one in own))),
+        percents=words.PERCENT_KEYS | frozenset(_keys(*(one.percents for one in own))),
+        counted=units,
+        rupee=own[0].rupees.split()[0] if tongue and own else number_words.CURRENCY.get(tongue, "रुपये"),
+        percent=own[0].percents.split()[0] if tongue and own else number_words.PERCENT.get(tongue, "percent"),
+    )
+
+
+def _keys(*texts: str) -> Iterator[str]:
+    return (word_key(word) for text in texts for written in text.split() for word in (indic(written) or written,))
+
+
+def _table(text: str) -> Iterator[tuple[str, Decimal]]:
+    for number, *written in (entry.split() for entry in text.replace("\n", "|").split("|") if entry):
+        yield from ((key, Decimal(number)) for key in _keys(*written))
+
+
+def _valued(*tables: Mapping[str, str]) -> dict[str, Decimal]:
+    return {key: Decimal(value) for table in tables for value, said in table.items() for key in _keys(said)}
+
+
+def parts_of(word: str, known: Vocabulary) -> Sequence[str]:
+    """The words that grew together in one: 500रुपये, 5kg, Rs500, இரண்டாயிரம்."""
     if word.isalpha():
         return (word,)
     glued = _GLUED.fullmatch(word)
-    if glued and not _glued_ordinal(word):
+    if glued and not _glued_ordinal(word, known):
         return (glued[1], glued[2])
     sign = _GLUED_SIGN.fullmatch(word)
-    return (sign[1], sign[2]) if sign else (word,)
+    return (sign[1], sign[2]) if sign else _with_scale(word, known) or (word,)
 
 
-def _glued_ordinal(word: str) -> int:
+def _with_scale(word: str, known: Vocabulary) -> tuple[str, str] | None:
+    """இரண்டாயிரம்: two thousand."""
+    if word in known.small:
+        return None  # தொள்ளாயிரம், nine hundred
+    for one in known.own:
+        for end, scale in one.joined_scales.items():
+            stem = word.removesuffix(end)
+            number = one.joined_numbers.get(stem, stem + one.dropped)
+            if stem != word and (value := _value(word_key(number), known)) is not None and value < 1000:
+                return number, scale
+    return None
+
+
+def _glued_ordinal(word: str, known: Vocabulary) -> int:
     """1st, 5वां, 2रा; 500ला is no ordinal."""
     glued = _GLUED.fullmatch(word)
     if glued is None or "." in glued[1]:
         return 0
     end = word_key(glued[2])
-    if end not in words.GLUED_ENDS:
+    if end not in known.glued_ordinals:
         return 0
-    only = words.GLUED_ENDS[end]
+    only = known.glued_ordinals[end]
     return int(glued[1]) if only is None or int(glued[1]) in only else 0
 
 
-def in_company(sequence: Sequence[NumberWord], place: int, doubtful: frozenset[str]) -> NumberWord:
+def in_company(sequence: Sequence[NumberWord], place: int, known: Vocabulary) -> NumberWord:
     """`do` and `teen` are numbers beside words that only go with numbers, or beside each other: do sau, char teen."""
     word = sequence[place]
-    if word.text not in doubtful:
+    if word.text not in known.doubtful:
         return word
     before = sequence[place - 1] if place else None
     after = sequence[place + 1] if place + 1 < len(sequence) else None
-    counted = after is not None and (after.hundred or (after.scale is not None and after.key != "k"))
+    counted = after is not None and (
+        after.hundred or (after.scale is not None and after.key != "k") or after.key in known.counted
+    )
     if counted or (before is not None and (before.shift is not None or before.times > 1)):
         return word
     spoken = [one is not None and one.value is not None and not (one.digits or one.english) for one in (before, after)]
@@ -88,46 +199,79 @@ def in_company(sequence: Sequence[NumberWord], place: int, doubtful: frozenset[s
 
 
 @lru_cache(maxsize=65536)
-def word_of(text: str, tongue: str) -> NumberWord:
-    key = word_key(text)
+def word_of(text: str, language: str | None) -> NumberWord:
+    key, known = word_key(text), vocabulary(language)
     if _WRITTEN.fullmatch(text):
         return NumberWord(text, key, Decimal(text), digits=text)
-    if ordinal := words.ORDINAL.get(key) or _glued_ordinal(text) or _spoken_ordinal(key, tongue):
+    if ordinal := known.ordinals.get(key) or _glued_ordinal(text, known) or _spoken_ordinal(key, known):
         return NumberWord(text, key, ordinal=ordinal)
-    if key in words.SHIFTS:
-        return NumberWord(text, key, shift=words.SHIFTS[key])
-    if key in words.HUNDRED_KEYS:
-        return NumberWord(text, key, hundred=True)
-    if key in words.SCALES:
-        return NumberWord(text, key, scale=words.SCALES[key])
-    if key in words.TIMES_KEYS:
-        return NumberWord(text, key, times=words.TIMES_KEYS[key])
-    return NumberWord(text, key, _value(key, tongue), english=key in words.ENGLISH_WORDS)
+    if key in known.shifts:
+        return NumberWord(text, key, shift=known.shifts[key])
+    if key in known.hundreds:
+        return NumberWord(text, key, hundred=True, after_a_number=key in known.after_a_number)
+    if key in known.scales:
+        return NumberWord(text, key, scale=known.scales[key], after_a_number=key in known.after_a_number)
+    if key in known.times:
+        return NumberWord(text, key, times=known.times[key])
+    english = key in known.english
+    return NumberWord(
+        text, key, _value(key, known), english=english, point=key in known.points, one=key in known.ones,
+        linked=key[:-1] in known.stems and any(key[-1] in one.links for one in known.own),
+    )  # fmt: skip
 
 
-def _value(key: str, tongue: str) -> Decimal | None:
-    """Of one word, which in Marathi may hold a whole number: साडेतीनशे is 350."""
-    if key in words.SMALL[tongue]:
-        return words.SMALL[tongue][key]
-    if key in words.FRACTIONS:
-        return words.FRACTIONS[key]
+def _value(key: str, known: Vocabulary) -> Decimal | None:
+    """Of one word, which may hold a whole number: साडेतीनशे is 350, இருபத்தைந்து 25."""
+    if key in known.small:
+        return known.small[key]
+    if key in known.fractions:
+        return known.fractions[key]
     if key == number_words.WHOLE_HUNDRED:
         return Decimal(100)
     if key.isascii():
-        stem_value = words.SMALL["mr"].get(key.removesuffix("she")) if tongue == "mr" and key.endswith("she") else None
+        stem_value = (
+            known.small.get(key.removesuffix("she")) if known.language == "mr" and key.endswith("she") else None
+        )
         return stem_value * 100 if stem_value else None
-    if key.endswith(_HUNDRED_ENDS):
-        stem = key[: key.rindex("शे")]
-        value = Decimal("1.25") if words.SHIFTS.get(stem) == Decimal("0.25") else _value(stem, tongue)
+    for end in known.hundred_ends:
+        stem = key.removesuffix(end)
+        if stem == key or not stem:
+            continue
+        value = Decimal("1.25") if known.shifts.get(stem) == Decimal("0.25") else _value(stem, known)
         return value * 100 if value is not None and value < 100 else None
-    for prefix in _SHIFT_PREFIXES:
-        if key.startswith(prefix) and (rest := _value(key[len(prefix) :], tongue)) is not None:
-            return rest + words.SHIFTS[prefix] if 1 <= rest < 100 else None
+    for prefix in known.shift_prefixes:
+        if key.startswith(prefix) and (rest := _value(key[len(prefix) :], known)) is not None:
+            return rest + known.shifts[prefix] if 1 <= rest < 100 else None
+    return _joined(key, known)
+
+
+def _joined(key: str, known: Vocabulary) -> Decimal | None:
+    """இருபத்தைந்து, இருபத்தியைந்து, நூற்றுப்பத்து: a stem and the rest, put together by the rules of sandhi."""
+    for stem, value in known.stems.items():
+        for rest in _apart(key[len(stem) :], known) if key.startswith(stem) else ():
+            if not rest:
+                return value
+            found = _value(rest, known)
+            if found is not None and 1 <= found < (10 if value < 100 else 100) and found % 1 == 0:
+                return value + found
     return None
 
 
-def _spoken_ordinal(key: str, tongue: str) -> int:
-    """पाँचवाँ, इक्कीसवीं, एकविसावा: a number and an ending."""
+def _apart(tail: str, known: Vocabulary) -> Iterator[str]:
+    """What may have stood after a stem, where `tail` is left."""
+    for one in known.own:
+        sign, rest = tail[:1], tail[1:]
+        yield one.vowels[sign] + rest if sign in one.vowels else one.inherent + tail
+        if sign and sign in one.links:
+            yield rest
+            if rest[:1] == one.glide:
+                yield one.vowels[rest[1:2]] + rest[2:] if rest[1:2] in one.vowels else one.inherent + rest[1:]
+            if rest[1:2] == one.silent and rest[:1] == rest[2:3]:  # doubled
+                yield rest[2:]
+
+
+def _spoken_ordinal(key: str, known: Vocabulary) -> int:
+    """पाँचवाँ, इक्कीसवीं, एकविसावा, ஐந்தாவது: a number and an ending."""
     if key.isascii():
         return 0
     for end in words.ORDINAL_ENDS:
@@ -135,8 +279,13 @@ def _spoken_ordinal(key: str, tongue: str) -> int:
         if stem == key or len(stem) < 2:
             continue
         stem = f"{stem[:-2]}ीस" if stem.endswith("िस") else stem
-        value = words.SMALL[tongue].get(stem) or words.SMALL["mr" if end[0] == "ा" else tongue].get(stem)
-        value = value or (Decimal(100) if stem in words.HUNDRED_KEYS else words.SCALES.get(stem))
+        value = known.small.get(stem) or (words.SMALL["mr"] if end[0] == "ा" else known.small).get(stem)
+        value = value or (Decimal(100) if stem in known.hundreds else known.scales.get(stem))
         if value is not None and value == value.to_integral_value():
             return int(value)
+    for one in known.own:
+        for end in one.joined_ordinals:
+            value = _value(key.removesuffix(end) + one.dropped, known) if key.endswith(end) else None
+            if value is not None and value % 1 == 0:
+                return int(value)
     return 0

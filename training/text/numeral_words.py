@@ -153,6 +153,7 @@ SMALL = MappingProxyType(
         "": {**_EVERYWHERE, **_SPELLED, **_ROMAN},
     }
 )
+ENGLISH_NUMBERS = MappingProxyType(_ENGLISH)
 ENGLISH_WORDS = frozenset({**_ENGLISH, **_SPELLED})
 HUNDRED_KEYS, POINT_KEYS = _keys(frozenset(map(indic, HUNDREDS))), _keys(frozenset(map(indic, POINTS)))
 SCALES = MappingProxyType(

@@ -16,9 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from training.text import number_words
 from training.text import numeral_words as words
-from training.text.number_lexicon import NumberWord, in_company, parts_of, word_of
+from training.text.number_lexicon import NumberWord, Vocabulary, in_company, parts_of, vocabulary, word_of
 from training.text.numbers import vulgar_fractions
 from training.text.numeral_words import word_key
 from training.text.writing import ascii_digits, indic
@@ -54,12 +53,11 @@ class _Group:
 
 def phrases(text: str, language: str | None) -> list[NumberPhrase]:
     """`text` as it was written, in phrases: each a word, or a number with all its words."""
-    tongue = language if language in words.SMALL and language else ""
-    parts = [part for word in indic(_prepared(text)).split() for part in parts_of(ascii_digits(word))]
-    sequence = [word_of(part, tongue) for part in parts]
-    doubtful = words.ONLY_IN_COMPANY[tongue]
-    if not doubtful.isdisjoint(parts):
-        sequence = [in_company(sequence, place, doubtful) for place in range(len(sequence))]
+    known = vocabulary(language)
+    parts = [part for word in indic(_prepared(text)).split() for part in parts_of(ascii_digits(word), known)]
+    sequence = [word_of(part, known.language) for part in parts]
+    if not known.doubtful.isdisjoint(parts):
+        sequence = [in_company(sequence, place, known) for place in range(len(sequence))]
     found: list[NumberPhrase] = []
     place = 0
     while place < len(sequence):
@@ -67,7 +65,7 @@ def phrases(text: str, language: str | None) -> list[NumberPhrase]:
         said = tuple(word.text for word in sequence[place:after])
         found.append(NumberPhrase(said, said) if read is None else NumberPhrase(said, (read,), number=True))
         place = after
-    return _signs(found, tongue)
+    return _signs(found, known)
 
 
 def in_digits(text: str, language: str | None) -> str:
@@ -171,8 +169,8 @@ def _group(sequence: Sequence[NumberWord], at: int, *, begun: bool) -> _Group | 
         return _Group(word.digits, at + 1, written=True) if "." not in word.digits else None
     if not word.whole or word.value is None or word.value >= 100:
         return None
-    tens = word.english and word.value >= 20 and word.value % 10 == 0
-    if tens and after is not None and after.english and after.value is not None and 1 <= after.value <= 9:
+    tens = word.value >= 20 and word.value % 10 == 0
+    if tens and after is not None and after.value is not None and word.pairs_with(after):
         return _Group(str(int(word.value + after.value)), at + 2, english=True)
     return _Group(str(int(word.value)), at + 1, english=word.english)
 
@@ -198,7 +196,7 @@ def _begins_a_number(sequence: Sequence[NumberWord], last: _Group, at: int) -> b
     word, rest = sequence[at], sequence[at + 1 :]
     if word.scale is not None:
         return word.key not in words.ONLY_AFTER_A_NUMBER or word.key != "k" or last.written
-    if word.key in words.POINT_KEYS:
+    if word.point:
         return bool(rest) and rest[0].whole
     half = [one.key for one in rest[:2]]
     return word.hundred or (word.key == "and" and (half == ["a", "half"] or half[:1] == ["half"]))
@@ -251,7 +249,7 @@ def _cardinal(sequence: Sequence[NumberWord], place: int) -> tuple[Decimal, int]
                 current, last_scale = None, word.scale
             at += 1
         elif word.hundred:
-            if (current is not None and current >= 100) or (current is None and word.key.startswith("शे")):
+            if (current is not None and current >= 100) or (current is None and word.after_a_number):
                 break
             current = Decimal(100) * (ONE if current is None else current)
             at += 1
@@ -265,7 +263,7 @@ def _cardinal(sequence: Sequence[NumberWord], place: int) -> tuple[Decimal, int]
 
 def _scales(word: NumberWord, before: NumberWord, current: Decimal | None) -> bool:
     """5k, never the letter; दोन लक्ष, never the attention."""
-    if word.key not in words.ONLY_AFTER_A_NUMBER:
+    if not word.after_a_number:
         return True
     return current is not None and (word.key != "k" or bool(before.digits))
 
@@ -295,15 +293,15 @@ def _below_hundred(
         if follows and (after_hundred or (current is None and total)):
             return (current or Decimal(0)) + (rest[0].value or Decimal(0)), at + 2
         return current, at
-    if word.key in words.POINT_KEYS and current is not None and current == current.to_integral_value():
+    if word.point and current is not None and current == current.to_integral_value():
         decimals, after = _decimals(sequence, at + 1)
         return (current + Decimal(f"0.{decimals}"), after) if decimals else (current, at)
-    if word.key in words.POINT_KEYS and current is None and not total and rest and rest[0].one_digit:
+    if word.point and current is None and not total and rest and rest[0].one_digit:
         decimals, after = _decimals(sequence, at + 1)
         return Decimal(f"0.{decimals}"), after  # point five
-    if word.key in ("a", "an") and current is None and not total:
+    if word.one and current is None and (not total or not word.text.isascii()):
         scaled = bool(rest) and not rest[0].digits and (rest[0].hundred or rest[0].scale is not None)
-        return (ONE, at + 1) if scaled and rest[0].key not in words.ONLY_AFTER_A_NUMBER else (current, at)
+        return (ONE, at + 1) if scaled and (rest[0].hundred or not rest[0].after_a_number) else (current, at)
     if word.value is None:
         return current, at
     if current is None:
@@ -314,8 +312,8 @@ def _below_hundred(
     if current >= 100 and current % 100 == 0 and whole and word.value < 100 and not sequence[at - 1].digits:
         return current + word.value, at + 1
     tens = current % 100
-    english_pair = word.english and sequence[at - 1].english and 1 <= word.value <= 9 and tens >= 20 and tens % 10 == 0
-    return (current + word.value, at + 1) if english_pair else (current, at)
+    paired = tens >= 20 and tens % 10 == 0 and sequence[at - 1].pairs_with(word)
+    return (current + word.value, at + 1) if paired else (current, at)
 
 
 def _makes_thousands(rest: Sequence[NumberWord]) -> bool:
@@ -342,10 +340,9 @@ def _tidy(digits: str) -> str:
     return digits.rstrip("0").rstrip(".") if "." in digits else digits
 
 
-def _signs(found: Sequence[NumberPhrase], tongue: str) -> list[NumberPhrase]:
+def _signs(found: Sequence[NumberPhrase], known: Vocabulary) -> list[NumberPhrase]:
     """₹ 500, Rs 500 and 500 Rs as they are said: 500 rupees. 50 % and 50 per cent as 50 percent, plus as +."""
-    rupees = number_words.CURRENCY.get(tongue, "रुपये")
-    percent = number_words.PERCENT.get(tongue, "percent")
+    rupees, percent = known.rupee, known.percent
     out: list[NumberPhrase] = []
     place = 0
     while place < len(found):
@@ -353,15 +350,15 @@ def _signs(found: Sequence[NumberPhrase], tongue: str) -> list[NumberPhrase]:
         before, after = out[-1] if out else None, found[place + 1] if place + 1 < len(found) else None
         key = word_key(here.said[0]) if not here.number else ""
         counted, counts = before is not None and before.number, after is not None and after.number
-        if key in words.RUPEE_KEYS and counted:
+        if key in known.rupees and counted:
             out.append(NumberPhrase(here.said, (rupees,)))
-        elif key in words.RUPEE_KEYS and counts and after is not None:
+        elif key in known.rupees and counts and after is not None:
             beyond = found[place + 2] if place + 2 < len(found) else None
-            twice = beyond is not None and not beyond.number and word_key(beyond.said[0]) in words.RUPEE_KEYS
+            twice = beyond is not None and not beyond.number and word_key(beyond.said[0]) in known.rupees
             said = here.said + after.said + (beyond.said if twice and beyond is not None else ())
             out += [NumberPhrase(said, (*after.read, rupees))]
             place += 2 if twice else 1
-        elif counted and key in words.PERCENT_KEYS:
+        elif counted and key in known.percents:
             out.append(NumberPhrase(here.said, (percent,)))
         elif counted and key == "per" and after is not None and after.said == ("cent",):
             out.append(NumberPhrase(("per", "cent"), (percent,)))
