@@ -28,7 +28,7 @@ OUTBOUND, DOWNLOADS = "tests/sync/outbound/test_fetching.py::", "tests/sync/exot
 LISTING, LEDGER = "tests/sync/exotel/test_listing.py::", "tests/ml_backend/calls/test_ledger.py::"
 AUDIO, STORAGE = "tests/ml_backend/audio/test_decoding.py::", "tests/ml_backend/storage/test_object_store.py::"
 CONTAINERS = "tests/ml_backend/audio/test_containers.py::"
-JAIL = "tests/ml_backend/test_decoder_jail.py::"
+JAIL = "tests/ml_backend/audio/test_decoder_jail.py::"
 AGAIN, TOKENS = "tests/sync/recordings/test_refetching.py::", "tests/sync/label_studio/test_tokens.py::"
 
 

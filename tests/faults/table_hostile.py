@@ -8,7 +8,7 @@ NUMBERS_ELSEWHERE = "tests/sync/privacy/test_numbers_elsewhere.py::"
 ADDRESSES = "tests/ml_backend/api/test_addresses.py::"
 SLOW = "tests/ml_backend/commands/test_slow_clients.py::"
 
-REDIS = "tests/ml_backend/test_redis_refusals.py::"
+REDIS = "tests/ml_backend/jobs/test_redis_refusals.py::"
 WORKER = "tests/ml_backend/jobs/test_worker_process.py::"
 
 HOSTILE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {

@@ -116,11 +116,13 @@ MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
             "the-kernel-is-asked-whether-it-killed",
         ),
         (
-            ("tests/training/test_kept_runs.py::test_a_run_that_fails_parity_keeps_its_weights_and_goes_on_from_them",),
+            (
+                "tests/training/runs/test_kept_runs.py::test_a_run_that_fails_parity_keeps_its_weights_and_goes_on_from_them",
+            ),
             "what-was-learnt-is-kept",
         ),
         (
-            ("tests/training/test_kept_runs.py::test_a_run_whose_process_is_gone_is_not_shown_as_running",),
+            ("tests/training/runs/test_kept_runs.py::test_a_run_whose_process_is_gone_is_not_shown_as_running",),
             "a-gone-process-is-not-running",
         ),
         (

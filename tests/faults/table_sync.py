@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-REFUSALS, REDRAFTS = "tests/sync/test_refusals.py::", "tests/sync/projects/test_redrafting.py::"
+REFUSALS, REDRAFTS = "tests/sync/label_studio/test_refusals.py::", "tests/sync/projects/test_redrafting.py::"
 AGAIN = "tests/sync/annotations/test_redraft_requests.py::"
 LANGUAGES = "tests/sync/tasks/test_language_routes.py::"
 

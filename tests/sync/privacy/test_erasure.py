@@ -1,6 +1,6 @@
 """Erasing a person or a call: nothing of them is left, nothing comes back, and nobody else is touched.
 
-The tasks of these people are in a Label Studio we do not serve; tests/sync/test_erasing.py has the real one.
+The tasks of these people are in a Label Studio we do not serve; `test_erasing_in_label_studio` has the real one.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from ml_backend.errors import ConfigurationError
 from ml_backend.labelling import labelconfig, rendering, validation
 from ml_backend.labelling.reference import to_reference
 
-FIXTURES = Path(__file__).parent.parent / "fixtures" / "label-studio"
-PAGE = Path(__file__).parents[2].joinpath("docs/reference/labelling-configs.md").read_text(encoding="utf-8")
+FIXTURES = Path(__file__).parents[1].parent / "fixtures" / "label-studio"
+PAGE = Path(__file__).parents[3].joinpath("docs/reference/labelling-configs.md").read_text(encoding="utf-8")
 
 # Keys Label Studio 1.23.2 binds itself while audio is on screen; a label or choice on one of them fires both.
 TAKEN_KEYS = {"u", "enter", "escape", "backspace", "delete", "shift+space", "ctrl+p", "alt+.", "ctrl+enter"}

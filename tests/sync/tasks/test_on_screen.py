@@ -18,7 +18,7 @@ from sync.label_studio.label_studio_client import LabelStudioClient
 from tests.servers.label_studio import EMAIL, LabelStudioServer
 from tests.stack.browser import Annotator, annotator, chromium
 
-CALL = Path(__file__).resolve().parents[2] / "ml_backend" / "bundled" / "calls" / "hi-two-legs.wav"
+CALL = Path(__file__).resolve().parents[3] / "ml_backend" / "bundled" / "calls" / "hi-two-legs.wav"
 CONTROLS = labelconfig.parse(labelconfig.read("calls"))
 DURATION_S = 10.0
 SUBMIT = "button:has-text('Submit')"

@@ -15,7 +15,7 @@ from werkzeug.wrappers import Request, Response
 from tests.servers import exotel
 from tests.sync import web
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_it_is_told_over_http_what_to_do() -> None:

@@ -10,7 +10,7 @@ import pytest
 from ml_backend.audio import decoding
 from ml_backend.errors import PermanentError
 from tests import sounds
-from tests.ml_backend import bombs, corpora
+from tests.ml_backend.audio import bombs, corpora
 
 SLOW_TO_MAKE = {"silence-of-a-day.flac", "silence-of-a-day.amr"}
 

@@ -17,7 +17,7 @@ from ml_backend.audio import decoding
 from ml_backend.errors import KaanError
 from sync.recordings import lengths
 from tests import sounds
-from tests.ml_backend import bombs
+from tests.ml_backend.audio import bombs
 
 SECONDS = 60.0
 FORMATS = ("wav", "mp3", "mp3-without-frame-count")
