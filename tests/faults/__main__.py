@@ -17,7 +17,8 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.faults import network, table
+from tests.faults import network
+from tests.faults.tables import table
 
 AT_ONCE = 2  # tests without their guard
 

@@ -14,7 +14,7 @@ from tests.servers import exotel, moto, redis
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "guard(*names): without each of these (tests/faults/guards.py) the test must fail"
+        "markers", "guard(*names): without each of these (tests/faults/guards/guards.py) the test must fail"
     )
 
 

@@ -56,7 +56,7 @@ Measure = Callable[[Run], Iterable[Figure]]
 
 
 def measures() -> dict[str, Measure]:
-    from tests.faults import (
+    from tests.faults.measures import (
         measures_addresses,
         measures_audio,
         measures_calls,
@@ -86,7 +86,7 @@ def measures() -> dict[str, Measure]:
 def guards(run: Run) -> list[Figure]:
     """Every guard taken away once; its tests must fail."""
     from tests.faults import __main__ as program
-    from tests.faults import table
+    from tests.faults.tables import table
 
     rows = table.guarded()
     chosen = rows if run.scale >= 1 else run.chance.sample(rows, run.count(len(rows)))

@@ -42,7 +42,7 @@ class Plan:
 
     folder: str  # hits are counted here
     at: tuple[At, ...] = ()
-    without: tuple[str, ...] = ()  # guards that are removed: tests.faults.guards
+    without: tuple[str, ...] = ()  # guards that are removed: tests.faults.guards.guards
     clock: str = ""  # a file with the seconds that this process's calendar is ahead
     quick: bool = True  # leases and intervals of a second instead of half a minute
     offline: bool = True  # refuse every address beyond this machine
@@ -109,7 +109,7 @@ def prepare(text: str | None = None) -> Plan | None:
         return None
     plan = Plan.of(text)
     from ml_backend.jobs import failpoints
-    from tests.faults import guards
+    from tests.faults.guards import guards
 
     armed = Armed(plan)
     failpoints.arm(armed)

@@ -11,11 +11,14 @@ GIVE_UP_S = 25.0  # what does not happen within this without its guard would not
 
 
 def pytest_addoption(parser: Any) -> None:
-    parser.addoption("--without", action="append", default=[], help="a guard of tests/faults/guards.py to remove")
+    parser.addoption(
+        "--without", action="append", default=[], help="a guard of tests/faults/guards/guards.py to remove"
+    )
 
 
 def pytest_configure(config: Any) -> None:
-    from tests.faults import guards, launch, world
+    from tests.faults import launch, world
+    from tests.faults.guards import guards
     from tests.ml_backend import serve
 
     names = config.getoption("--without")

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.faults import guards, table
+from tests.faults.guards import guards
+from tests.faults.tables import table
 
 PRODUCT = ("ml_backend", "sync", "training")
 

@@ -310,7 +310,7 @@ from ml_backend.errors import KaanError
 from ml_backend.storage.local_store import LocalStore
 from ml_backend.storage.s3_store import S3Store
 
-from tests.faults import guards
+from tests.faults.guards import guards
 
 for guard in sys.argv[4:]:
     guards.remove(guard)

@@ -1,4 +1,4 @@
-"""Taking away the guards of the database, of secrets, and of Label Studio. See `tests.faults.guards`."""
+"""Taking away the guards of the database, of secrets, and of Label Studio."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import threading
 from typing import Any
 
-from tests.faults.guards import guard, module
+from tests.faults.guards.guards import guard, module
 
 
 @guard("a-full-disk-is-said-with-503")

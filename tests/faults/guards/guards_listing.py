@@ -1,11 +1,11 @@
-"""Taking away the guards of reading Exotel's listing. See `tests.faults.guards`."""
+"""Taking away the guards of reading Exotel's listing."""
 
 from __future__ import annotations
 
 import datetime as dates
 from typing import Any
 
-from tests.faults.guards import guard, module
+from tests.faults.guards.guards import guard, module
 
 
 @guard("one-reader-of-the-listing")

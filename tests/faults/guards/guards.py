@@ -32,7 +32,7 @@ def remove(name: str) -> None:
 def removals() -> dict[str, Callable[[], None]]:
     """All of them, those of the other files too."""
     for other in OTHERS:
-        module(f"tests.faults.{other}")
+        module(f"tests.faults.guards.{other}")
     return REMOVALS
 
 

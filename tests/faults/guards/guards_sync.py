@@ -1,4 +1,4 @@
-"""Taking away the guards between our tasks and Label Studio's, and of short transactions. See `tests.faults.guards`."""
+"""Taking away the guards between our tasks and Label Studio's, and of short transactions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.faults.guards import guard, module
+from tests.faults.guards.guards import guard, module
 
 
 @guard("redrafts-go-in-pages")

@@ -1,6 +1,6 @@
 """Taking away the guards of settings, packages, exports and backups, and of what an operator is told.
 
-See `tests.faults.guards`.
+See `tests.faults.guards.guards`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ml_backend import db
-from tests.faults.guards import _set, guard, module
-from tests.faults.guards_jobs import _With
+from tests.faults.guards.guards import _set, guard, module
+from tests.faults.guards.guards_jobs import _With
 
 
 @guard("misspelt-settings-are-refused")

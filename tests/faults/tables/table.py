@@ -1,7 +1,7 @@
 """Which test meets which fault: F number -> tests. A fault whose test stands elsewhere is not tested here again.
 
 `make faults` runs everything named here. A test of tests/faults carries its number in its name and need not be named;
-others are named as pytest knows them. Every one names the guard (tests/faults/guards.py) without which it must fail.
+others are named as pytest knows them. Every one names the guard without which it must fail.
 
 F21, memory: the kernel kills without a word, so no error can say how many MB were asked for. A death of any cause is
 answered by hearing each call of the pool alone, twice; with the third death the call is set aside, with its count of
@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tests.faults.table_hostile import HOSTILE
-from tests.faults.table_models import MODELS
-from tests.faults.table_operators import OPERATORS
-from tests.faults.table_sync import SYNC
+from tests.faults.tables.table_hostile import HOSTILE
+from tests.faults.tables.table_models import MODELS
+from tests.faults.tables.table_operators import OPERATORS
+from tests.faults.tables.table_sync import SYNC
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NUMBERS = range(1, 74)
 WORKER, RUNNER = (f"tests/ml_backend/jobs/test_{name}.py::" for name in ("worker_process", "runner"))
 RELAY = "tests/ml_backend/jobs/test_relay.py::"
@@ -282,7 +282,7 @@ NOBODY_GUARDS: dict[str, str] = {}
 def here() -> dict[int, list[str]]:
     """The tests of tests/faults by the number in their name."""
     found: dict[int, list[str]] = {}
-    for file in sorted(Path(__file__).parent.glob("test_*.py")):
+    for file in sorted(Path(__file__).parents[1].glob("test_*.py")):
         for name, number in re.findall(r"^def (test_f(\d+)_\w+)", file.read_text(), re.MULTILINE):
             found.setdefault(int(number), []).append(f"tests/faults/{file.name}::{name}")
     return found
@@ -303,7 +303,7 @@ def guarded() -> list[tuple[int, str, str]]:
         if entry.guard
     ]
     marked = re.compile(r'@pytest\.mark\.guard\(([^)\n]*)\)\n(?:@[^\n]*\n|[ \t\])"][^\n]*\n)*?def (test_f(\d+)_\w+)')
-    for file in sorted(Path(__file__).parent.glob("test_*.py")):
+    for file in sorted(Path(__file__).parents[1].glob("test_*.py")):
         for names, test, number in marked.findall(file.read_text()):
             rows += [
                 (int(number), f"tests/faults/{file.name}::{test}", guard) for guard in re.findall(r"[\w-]+", names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
-from tests.faults.guards import _set, guard, module
+from tests.faults.guards.guards import _set, guard, module
 
 
 @guard("checkpoints-are-gone-on-from")

@@ -1,10 +1,10 @@
-"""Taking away the guards against hostile callers and neighbours. See `tests.faults.guards`."""
+"""Taking away the guards against hostile callers and neighbours."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tests.faults.guards import guard, module
+from tests.faults.guards.guards import guard, module
 
 
 @guard("the-key-has-its-homes")

@@ -1,4 +1,4 @@
-"""Taking away the guards of the way in: merging, downloads, the store. See `tests.faults.guards`."""
+"""Taking away the guards of the way in: merging, downloads, the store."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from tests.faults.guards import guard, module, removals
+from tests.faults.guards.guards import guard, module, removals
 
 
 @guard("merging-by-rank")

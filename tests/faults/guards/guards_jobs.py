@@ -1,4 +1,4 @@
-"""Taking away the guards of callbacks, of jobs and of the store they use. See `tests.faults.guards`."""
+"""Taking away the guards of callbacks, of jobs and of the store they use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.faults.guards import guard, module
+from tests.faults.guards.guards import guard, module
 
 
 @guard("answered-after-the-commit")

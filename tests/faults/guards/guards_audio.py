@@ -1,4 +1,4 @@
-"""Taking away the guards of audio: the decoder's, and those against text nobody said. See `tests.faults.guards`."""
+"""Taking away the guards of audio: the decoder's, and those against text nobody said."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.faults.guards import guard, module
+from tests.faults.guards.guards import guard, module
 
 _UNLOCKED = ("    lock_in()\n", "")
 

@@ -1,0 +1,1 @@
+"""What `make faults-full` measures, in numbers and times."""

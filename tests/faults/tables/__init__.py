@@ -1,0 +1,1 @@
+"""Which test meets which fault."""
