@@ -10,7 +10,7 @@ import yaml
 
 from scripts import reference_pages
 from sync.commands import doctor
-from tests.ml_backend import test_s3_rights
+from tests.ml_backend.storage import test_s3_rights
 from tests.policy.source import ROOT
 from tests.servers import moto
 
