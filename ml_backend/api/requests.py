@@ -27,7 +27,7 @@ from ml_backend.views.queries import Page, Query
 
 _log = logging.getLogger(__name__)
 _NEXT_STEPS = {
-    404: "Check the address: the README lists the routes.",
+    404: "Check the address: docs/reference/http-api.md lists the routes.",
     405: "Use one of the methods in the Allow header.",
     413: "Send less at once, or raise MAX_BODY_MB.",
     414: "Send a shorter address.",

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
+from ml_backend.models import registry
 from ml_backend.tables import alias_history, aliases, evaluations, model_versions
 from ml_backend.views.queries import Page
 
@@ -40,7 +41,9 @@ def every(context: Context, query: VersionQuery) -> list[dict[str, Any]]:
 
 
 def one(context: Context, version: str) -> dict[str, Any]:
-    """Everything about one version. InvalidInput 404 when there is none."""
+    """Everything about one version, by name, or `champion`, or `newest`. InvalidInput 404 when there is none."""
+    if version in (registry.CHAMPION, registry.NEWEST):
+        version = registry.find(context, version).version
     rows = context.db.rows(sa.select(model_versions).where(model_versions.c.version == version.replace("\x00", "")))
     if not rows:
         raise InvalidInput(

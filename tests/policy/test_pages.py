@@ -101,3 +101,13 @@ def test_every_service_that_a_page_names_is_in_the_compose_file():
             r"docker compose (?:-p drill )?(?:exec|logs)(?: -T)? ([a-z-]+)", path.read_text(encoding="utf-8")
         ):
             assert name in services, f"{path.name}: {name}"
+
+
+def test_what_belongs_to_a_step_is_indented_as_far_as_markdown_wants():
+    """With less than four spaces a paragraph ends the list, and the next step is number one again."""
+    wrong = [
+        f"{path.relative_to(DOCS)}: {line.strip()[:60]}"
+        for path in DOCS.rglob("*.md")
+        for line in re.findall(r"^\n {1,3}\S.*$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert not wrong

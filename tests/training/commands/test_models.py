@@ -65,6 +65,9 @@ def test_a_better_one_is_promoted_shown_and_rolled_back(context, capsys):
     assert "command line: The gate found it better." in shown
     assert "champion *" in next(line for line in shown.splitlines() if line.startswith("serves"))
     assert "{" not in shown
+    assert run(capsys, "models", "show", "champion") == shown  # every command takes these two words for a version
+    newest = registry.find(context, "newest").version
+    assert run(capsys, "models", "show", "newest") == run(capsys, "models", "show", newest)
     told = json.loads(run(capsys, "rollback", "--why", "addresses", "--json"))
     assert told == {"champion": champion, "rolled_back": good}
     assert "rolled back" in run(capsys, "promote", good, code=3)
