@@ -41,7 +41,7 @@ faults: environment       ## each fault of the table once: kills, full disks, cu
 faults-full: environment  ## the same in numbers and times, and every guard proven (40 minutes); ARGS="--seed 7" replays
 	@$(RUN) -m tests.faults full $(ARGS)
 
-bench: environment        ## the measurements behind the README's table; writes bench/results.json
+bench: environment        ## what docs/explanation/measurements.md shows; writes bench/results.json
 	@$(RUN) -m bench $(ARGS)
 
 gpu:                      ## what only a GPU can show, at most 8 minutes; fetch the wheels before: scripts/gpu.sh wheels
@@ -55,6 +55,7 @@ real: environment         ## whisper-base and people's voices, fetched once; wri
 
 docs: environment         ## the documents as a site, build/site/index.html: a broken link or an orphan page fails
 	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
+	@echo "build/site/index.html; with search: .venv/bin/python -m http.server -d build/site"
 
 pictures: environment     ## the pictures of the README, from the running demo and from `make learn` (first time: 15 minutes)
 	@$(RUN) -m scripts.pictures $(ARGS)

@@ -20,6 +20,7 @@ from tests.stack import browser, running
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
 REPORTS = "objects/kaan-audio/models/*/evaluations/*/report.md"
+TASK_LIST = (240, 48)  # pixels of the screen that show no call
 STYLE = """
 body { font: 16px/1.5 "Noto Sans", sans-serif; color: #202124; width: 860px; padding: 20px 28px; margin: 0 }
 h1 { font-size: 22px; margin: 0 0 8px } h2 { font-size: 18px; margin: 20px 0 8px } svg { width: 100%; height: auto }
@@ -52,7 +53,9 @@ def annotator(stack: running.Stack, path: Path) -> None:
         person.press("Alt+.")
         person.page.mouse.move(browser.LAPTOP["width"] - 5, browser.LAPTOP["height"] - 5)
         person.page.wait_for_load_state("networkidle")
-        person.screenshot(path)
+        width, height = browser.LAPTOP["width"], browser.LAPTOP["height"]
+        left, top = TASK_LIST  # beside the list of tasks, below the bar of Label Studio
+        person.page.screenshot(path=path, clip={"x": left, "y": top, "width": width - left, "height": height - top})
 
 
 def _worth(task: dict[str, Any]) -> tuple[bool, bool, int]:

@@ -277,14 +277,20 @@ def _is_sentence(text: str) -> bool:
 def errors() -> str:
     """Every error code, sorted, with up to three of the sentences that it comes with."""
     from ml_backend import errors as module
+    from ml_backend.jobs import transport
 
+    of_redis = [
+        Said(each, f"Redis takes no messages: {why}.", step, "RetryableError")
+        for _, _, each, why, step in transport._REFUSALS
+    ]
     worth = {
         module.RetryableError: "tried again by itself",
         module.InvalidInput: "the request is refused",
         module.ConfigurationError: "a setting has to change",
     }
     rows = []
-    for one in sorted(set(_merged(each for each in said() if each.branch)), key=lambda each: each.code):
+    found = _merged([*(each for each in said() if each.branch), *of_redis])
+    for one in sorted(found, key=lambda each: (each.code, each.branch)):
         kind = getattr(module, one.branch)
         kind_text = next((text for each, text in worth.items() if issubclass(kind, each)), "will not work by itself")
         rows.append((code(one.code), plain(one.sentence or "…"), plain(one.next_step or "…"), kind_text))

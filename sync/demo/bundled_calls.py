@@ -147,7 +147,7 @@ def choose(context: Context, manifest: Path, project_ids: Sequence[int]) -> int:
 def _chosen(
     connection: Connection, context: Context, project: sa.Row[Any], recording: sa.Row[Any], drawn: str | None
 ) -> dict[str, Any]:
-    """Reason and usefulness of a call's task, as the rules of the README have them."""
+    """Reason and usefulness of a call's task, as docs/explanation/sampling.md has them."""
     found = _latest(connection, recording.sha256)
     if found is None:
         return {"selection_reason": "all", "usefulness": 0.0}

@@ -65,3 +65,17 @@ def test_what_a_reader_cannot_reach_fails_the_build(small, page, text):
     code, said = build(small, small / "site")
     assert code != 0
     assert "WARNING" in said
+
+
+def test_the_readme_is_short_and_what_it_links_exists():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.encode()) <= 6000
+    linked = re.findall(r"\]\(((?!https?:)[^)#]+)\)", text)
+    assert linked
+    assert not [name for name in linked if not (ROOT / name).is_file()]
+
+
+def test_pictures_are_small():
+    pictures = list((ROOT / "docs" / "pictures").iterdir())
+    assert pictures
+    assert not {picture.name: picture.stat().st_size for picture in pictures if picture.stat().st_size > 300_000}
