@@ -34,7 +34,9 @@ def main() -> int:
     PICTURES.mkdir(parents=True, exist_ok=True)
     if not list(folder.glob(REPORTS)):
         learn = [sys.executable, "-m", "ml_backend", "learn", "--data-dir", str(folder)]
-        learned = subprocess.run([*learn, "--port", "0", "--label-studio-port", "0"], cwd=ROOT, check=False)
+        learned = subprocess.run(
+            [*learn, "--no-stay", "--port", "0", "--label-studio-port", "0"], cwd=ROOT, check=False
+        )
         if learned.returncode:
             return learned.returncode
     verdict(max(folder.glob(REPORTS), key=lambda path: path.stat().st_mtime), PICTURES / "verdict.png")

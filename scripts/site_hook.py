@@ -13,6 +13,7 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
+from mkdocs.utils import get_relative_url
 
 from scripts import reference_pages
 
@@ -24,6 +25,7 @@ SECTIONS = {
     "reference": "Reference",
     "explanation": "Explanation",
 }
+SHIM = "https://unpkg.com/iframe-worker/shim"  # what the theme would load from elsewhere for search in files
 LINK = re.compile(r"\]\(([^)#:\s]+\.md)(?:#[^)]*)?\)")
 
 
@@ -44,3 +46,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Put the generated tables where a page asks for them."""
     return reference_pages.fill(markdown)
+
+
+def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
+    """Search in files uses our own script, so that no page needs a network."""
+    return output.replace(SHIM, get_relative_url("javascripts/file-worker.js", page.url))
+
+
+def on_post_template(output_content: str, *, template_name: str, config: MkDocsConfig) -> str:
+    """The same for the page of unknown addresses."""
+    return output_content.replace(SHIM, "javascripts/file-worker.js")

@@ -1,12 +1,16 @@
 """The documents build without a complaint and without a network, and a page nobody can reach does not build."""
 
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from tests.policy.source import ROOT
+from tests.stack import browser
+from tests.stack.conftest import missing
 
 RESOURCE = re.compile(r"""<(?:(?:script|img|iframe)[^>]*\ssrc|link[^>]*\shref)=["']?(?:https?:)?//""")
 INDEX = "# Section\n\n[A page](page.md)\n"
@@ -31,6 +35,8 @@ def small(tmp_path):
     section = tmp_path / "docs" / "how-to"
     section.mkdir(parents=True)
     (tmp_path / "docs" / "index.md").write_text("# Home\n\n[How-to](how-to/index.md)\n", encoding="utf-8")
+    for folder in ("javascripts", "stylesheets"):
+        shutil.copytree(ROOT / "docs" / folder, tmp_path / "docs" / folder)
     (section / "index.md").write_text(INDEX, encoding="utf-8")
     (section / "page.md").write_text("# A page\n\n## A part\n", encoding="utf-8")
     return tmp_path
@@ -46,7 +52,8 @@ def test_the_documents_build_strictly_and_load_nothing_from_elsewhere(tmp_path):
 
 
 def test_a_small_site_builds(small):
-    assert build(small, small / "site")[0] == 0
+    code, said = build(small, small / "site")
+    assert code == 0, said
 
 
 @pytest.mark.parametrize(
@@ -79,3 +86,24 @@ def test_pictures_are_small():
     pictures = list((ROOT / "docs" / "pictures").iterdir())
     assert pictures
     assert not {picture.name: picture.stat().st_size for picture in pictures if picture.stat().st_size > 300_000}
+
+
+@pytest.mark.browser
+def test_search_works_in_a_page_that_is_opened_as_a_file(small):
+    chromium = browser.chromium()
+    if chromium is None:
+        missing("There is no Chromium here")
+    assert build(small, small / "site")[0] == 0
+    asked = []
+    with sync_playwright() as playwright:
+        window = playwright.chromium.launch(executable_path=str(chromium), args=["--no-sandbox"])
+        try:
+            page = window.new_page()
+            page.on("request", lambda request: asked.append(request.url))
+            page.goto((small / "site" / "index.html").as_uri())
+            page.locator("input[name=query]").click()
+            page.keyboard.type("a part")
+            page.locator(".md-search-result__link", has_text="A part").first.wait_for(timeout=60_000)
+        finally:
+            window.close()
+    assert {url.partition(":")[0] for url in asked} <= {"file", "data"}
