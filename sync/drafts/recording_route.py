@@ -32,7 +32,7 @@ from sync.recordings import recording_language
 
 
 @dataclass(frozen=True)
-class Decision:
+class RecordingRoute:
     """Where a recording goes and who transcribes it; `final` unless its language is still to be detected."""
 
     home: Destination
@@ -46,14 +46,14 @@ class Decision:
         return self.route.version.version
 
 
-def decide(connection: Connection, routes: Routes, settings: Settings, recording: sa.Row[Any]) -> Decision:
+def decide(connection: Connection, routes: Routes, settings: Settings, recording: sa.Row[Any]) -> RecordingRoute:
     """The decision on a recording's row, which is made and kept now where there is none that holds."""
     found = chosen(connection, routes, settings, recording)
     keep(connection, routes, recording, found)
     return found
 
 
-def chosen(connection: Connection, routes: Routes, settings: Settings, recording: sa.Row[Any]) -> Decision:
+def chosen(connection: Connection, routes: Routes, settings: Settings, recording: sa.Row[Any]) -> RecordingRoute:
     """`decide` without keeping it.
 
     All recordings of a call take one route; without a call the audio decides. The language is the one it is decoded in;
@@ -65,10 +65,10 @@ def chosen(connection: Connection, routes: Routes, settings: Settings, recording
     language = recording_language.spoken(told or detected)
     key = str(recording.call_sid or recording.sha256 or recording.source_identity)
     route = routes.restored(recording.route, language=language) or routes.choose(key, language=language)
-    return Decision(home, route, language, final=not home.undecided and (looked or told is not None))
+    return RecordingRoute(home, route, language, final=not home.undecided and (looked or told is not None))
 
 
-def keep(connection: Connection, routes: Routes, recording: sa.Row[Any], found: Decision) -> None:
+def keep(connection: Connection, routes: Routes, recording: sa.Row[Any], found: RecordingRoute) -> None:
     """Put a decision on the row, once it is final."""
     if not found.final:
         return

@@ -31,7 +31,7 @@ TIME = "%Y-%m-%d %H:%M:%S"
 
 
 @dataclass(frozen=True)
-class Page:
+class ListingPage:
     """One page of the listing. `next_path` is empty on the last one; `total` is the provider's count, if given."""
 
     calls: list[Mapping[str, Any]]
@@ -64,7 +64,7 @@ class ExotelClient:
         window = quote(f"gte:{since};lte:{until}", safe="")
         return f"{self.root}.json?DateCreated={window}&PageSize={PAGE_SIZE}&SortBy=DateCreated%3Aasc"
 
-    def page(self, path: str) -> Page:
+    def page(self, path: str) -> ListingPage:
         """One page, refused as a whole when anything about it is wrong."""
         try:
             answer = self._json(path)
@@ -83,7 +83,7 @@ class ExotelClient:
             raise _strange("a call without its Sid")
         total = metadata.get("Total")
         counted = int(total) if isinstance(total, int | str) and str(total).isdigit() and len(str(total)) < 12 else None
-        return Page(rows, self._next(metadata.get("NextPageUri")), counted)
+        return ListingPage(rows, self._next(metadata.get("NextPageUri")), counted)
 
     def _next(self, given: Any) -> str:
         if given is None or given == "":

@@ -159,7 +159,7 @@ def _window(context: Context, walk: Walk, end: datetime, on_page: Callable[[], N
             path, asked, rows, total = first_of(client, settings, begin_at, end), set[str](), 0, 0
 
 
-def _reached(page: exotel.Page, at: datetime, end: datetime, settings: Settings) -> datetime:
+def _reached(page: exotel.ListingPage, at: datetime, end: datetime, settings: Settings) -> datetime:
     """How far this page leads: to its last call, if it is in order; every earlier call was on it or before it."""
     times = [time for row in page.calls if (time := created(row, settings)) is not None]
     if len(times) < len(page.calls) or times != sorted(times):

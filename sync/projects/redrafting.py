@@ -142,7 +142,7 @@ def _draft_open_tasks(context: Context, project: sa.Row[Any], routes: Routes, *,
         page = context.db.rows(_lacking(project).where(tasks.c.id > after).limit(PAGE))
         ready: list[tuple[drafts.Draft, dict[str, Any]]] = []
         missing: list[int] = []
-        decided: list[tuple[sa.Row[Any], recording_route.Decision]] = []
+        decided: list[tuple[sa.Row[Any], recording_route.RecordingRoute]] = []
         with context.db.reading() as connection:
             for task in page:
                 recording = _recording(connection, task)

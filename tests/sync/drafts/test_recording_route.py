@@ -11,7 +11,7 @@ from ml_backend import tables
 from ml_backend.models import registry, routing
 from ml_backend.models.routing import Routes
 from sync.drafts import drafts, recording_route
-from sync.drafts.recording_route import Decision
+from sync.drafts.recording_route import RecordingRoute
 from tests.sync.tasks import test_selection
 from tests.sync.tasks.test_selection import UNSURE, World
 
@@ -20,7 +20,7 @@ NEXT = "the-next-one"
 NOT_THIS_ONE = {"source": ["upload"]}
 
 
-def decide(world: World, recording_id: int) -> Decision:
+def decide(world: World, recording_id: int) -> RecordingRoute:
     """As the job that transcribes does, before it begins and when it is done."""
     routes = Routes(world.context)
     with world.context.db.transaction() as connection:
