@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from ml_backend import file_permissions, quantities
-from ml_backend.errors import ConfigurationError, RetryableError
+from ml_backend.errors import ConfigurationError, InvalidInput, RetryableError
 
 SCHEMA_VERSION = "0005"
 BUSY_TIMEOUT_S = 30
@@ -313,9 +313,16 @@ def _close_gate(connection: Any, record: Any) -> None:
 
 @contextmanager
 def _errors() -> Iterator[None]:
-    """A locked, full or unreachable database is a RetryableError; a wrong statement stays what it is."""
+    """A locked, full or unreachable database is a RetryableError, a value it cannot hold or look for an InvalidInput; a
+    wrong statement stays what it is."""
     try:
         yield
+    except (sa.exc.DataError, UnicodeEncodeError, OverflowError) as error:  # the drivers' own of half a character, and
+        raise InvalidInput(  # of a number beyond 64 bits
+            "bad-value",
+            "A value cannot be stored or looked for: it is too long, or has a NUL or half of a character in it.",
+            "Leave out control characters, and shorten it.",
+        ) from error
     except sa.exc.OperationalError as error:
         text = quantities.shortened(str(error.orig).splitlines()[0], 80) if error.orig else "unknown"
         raise RetryableError(

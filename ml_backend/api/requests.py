@@ -17,7 +17,6 @@ from urllib.parse import unquote_to_bytes
 
 import orjson
 from flask import Flask, Request, Response, current_app, g, request
-from sqlalchemy.exc import DataError
 from werkzeug.exceptions import HTTPException
 
 from ml_backend import quantities
@@ -119,7 +118,6 @@ def install(app: Flask, max_body_bytes: int) -> None:
     app.after_request(_finish)
     app.register_error_handler(KaanError, _kaan_error)
     app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(DataError, _data_error)
     app.register_error_handler(Exception, _unforeseen)
 
 
@@ -182,12 +180,6 @@ def _http_error(error: HTTPException) -> Response:
     if allowed := getattr(error, "valid_methods", None):
         response.headers["Allow"] = ", ".join(sorted(allowed))
     return response
-
-
-def _data_error(error: DataError) -> Response:
-    """A value the database cannot hold, as PostgreSQL cannot a NUL in text: it came with the request."""
-    _log.info("request %s: the database refused a value (%s)", request_id(), type(error.orig).__name__)
-    return _error(400, "bad-value", "The request holds a value that cannot be stored.", "Leave out control characters.")
 
 
 class _Refusals:

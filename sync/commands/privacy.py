@@ -174,7 +174,7 @@ def _subject(caller: str | None, call: str | None) -> tuple[Context, subjects.Su
 def _days(text: str) -> int | None:
     if text.lower() in ("forever", "for-ever", "none"):
         return None
-    if not text.isdecimal() or not 1 <= int(text) <= 36_500:
+    if not text.isdecimal() or len(text) > 5 or not 1 <= int(text) <= 36_500:
         raise InvalidInput("bad-days", f"{text[:20]!r} is no number of days.", "Give 1 to 36500, or forever.")
     return int(text)
 

@@ -101,7 +101,7 @@ class ExotelClient:
             raise _strange("in a way it never does") from error
         if status == 429:
             waits = headers.get("retry-after", "")
-            self.pace.hold(min(float(waits), http.RETRY_AFTER_LIMIT_S) if waits.isdigit() else HOLD_S)
+            self.pace.hold(min(float(waits), http.RETRY_AFTER_LIMIT_S) if waits.isdecimal() else HOLD_S)
         if status != 200:
             raise _refused(status, headers.get("retry-after", ""))
         try:

@@ -39,7 +39,7 @@ def refuse_pages(first: bytes) -> None:
 def stated_length(response: httpx.Response) -> int | None:
     """The stated length of the body on the wire; None when none is stated."""
     text = response.headers.get("content-length", "")
-    return int(text) if text.isdigit() and "transfer-encoding" not in response.headers else None
+    return int(text) if text.isdecimal() and "transfer-encoding" not in response.headers else None
 
 
 def pieces(response: httpx.Response, name: str, length: int | None, limit_bytes: int, cut: Deadline) -> Iterator[bytes]:

@@ -92,7 +92,7 @@ def refused(name: str, status: int, *, retry_after: str = "", body: str = "") ->
             "http-unauthorised", f"{name} refused the credentials (401).", f"Check the key or token set for {name}."
         )
     if status in _TEMPORARY or status >= 500:
-        wait = float(retry_after) if retry_after.isdigit() else None
+        wait = float(retry_after) if retry_after.isdecimal() else None
         return RetryableError(
             "http-busy" if status == 429 else "http-unavailable",
             f"{name} cannot answer now ({status}){said}",

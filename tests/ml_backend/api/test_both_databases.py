@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from ml_backend import tables
-from tests.ml_backend.api.serving import BEARER, WEBHOOK, Serving, task, texts
+from tests.ml_backend.api.serving import BASIC, BEARER, WEBHOOK, Serving, task, texts
+
+ADMIN, EXOTEL = "admin-token-of-some-length", "exotel-secret-of-some-length"
+FILTERS = (
+    "annotator", "before", "CallSid", "days", "edited", "kind", "language", "last", "limit", "name", "person",
+    "project", "reason_code", "since", "source", "state", "task",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -74,3 +82,55 @@ def test_jobs_are_listed(serving: Serving) -> None:
     (job,) = serving.get("/api/jobs", BEARER).get_json()["jobs"]
     assert job["name"] == "sync-project"
     assert serving.get("/api/jobs?name=a%00b", BEARER).status_code == 400
+
+
+UNSTORABLE = {
+    "nul": "a\x00b",
+    "half a character": "a\ud800b",
+    "a number of 41 bits": 2**40,
+    "a number of 63 bits": 2**62,
+    "a number of 71 bits": 2**70,
+    "a negative number": -(2**63) - 1,
+    "long": "9" * 5000,
+}
+
+
+@pytest.mark.parametrize("value", UNSTORABLE.values(), ids=UNSTORABLE)
+def test_a_value_that_no_database_holds_is_refused_or_stored_by_every_route(
+    serve: Callable[..., Serving], database_url: str, value: Any
+) -> None:
+    """In the address, in each filter, and in every field of a body."""
+    tokens = f"boss:admin:{ADMIN}"
+    serving = serve(database_url=database_url, exotel_webhook_secret=EXOTEL, api_tokens=tokens)
+    asked, body = escaped(value), json.dumps(every_field(value))  # half a character is an escape there
+    failed = {}
+    for rule in serving.app.url_map.iter_rules():
+        path = re.sub(r"<[^>]+>", EXOTEL if "secret" in rule.arguments else asked, rule.rule)
+        who = BASIC | WEBHOOK if "/api/" not in rule.rule else {"Authorization": f"Bearer {ADMIN}"}
+        for method in sorted((rule.methods or set()) & {"GET", "POST"}):
+            for name in FILTERS if method == "GET" else ("CallSid",):
+                for kind in ("application/json", "application/x-www-form-urlencoded")[: 1 + (method == "POST")]:
+                    answer = serving.app.test_client().open(
+                        f"{path}?{name}={asked}", method=method, headers=who, content_type=kind,
+                        data=None if method == "GET" else body,
+                    )  # fmt: skip
+                    if answer.status_code >= 500 and rule.rule != "/ready":
+                        failed[f"{method} {rule.rule} {name} {kind}"] = (answer.status_code, answer.text[:200])
+    assert not failed
+
+
+def escaped(value: Any) -> str:
+    return quote(str(value).encode("utf-8", "surrogatepass"), safe="")
+
+
+def every_field(value: Any) -> dict[str, Any]:
+    """One body with what any of our routes reads, each field holding the value."""
+    text = str(value)
+    one = {"id": value, "data": {"audio": text}, "text": text, "result": [{"value": {"text": [text]}}]}
+    records = [{"s3": {"bucket": {"name": text}, "object": {"key": text}}, "eventName": text}]
+    return {
+        "action": text, "project": value, "tasks": [one], "task": one, "annotation": one, "annotations": [one],
+        "label_config": text, "extra_params": {"language": text, "prompt": text, "beam_size": value}, "score": value,
+        "schema": text, "hostname": text, "access_token": text, "CallSid": text, "Records": records, "Key": text,
+        "EventName": text, "params": {"context": {"result": one}}, "force_reload": value,
+    }  # fmt: skip
