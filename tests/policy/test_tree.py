@@ -28,7 +28,6 @@ SHORT = {
     "ml_backend/quantities.py": "used on every floor",
     "sync/annotations/gold_overlap.py": "a job",
     "sync/commands/sync.py": "a command",
-    "sync/drafts/model_choice.py": "a decision",
     "training/runs/workload.py": "pure, and below the trainers that must load without torch",
     "training/text/distance.py": "the only door to the library that measures edits",
     "training/trainers/asr/features.py": "the only place where a trainer makes features",
