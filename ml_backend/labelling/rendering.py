@@ -239,12 +239,17 @@ def status_line(
     elif not any(map(_is_shown, transcript.segments)):
         parts.append(f"silent: submit if so, press {silent_key} if somebody speaks" if silent_key else _SILENT_LINE)
     else:
-        if detected and transcript.language and transcript.language_probability < LEAST_SURE_LANGUAGE:
+        if detected and is_guess(transcript.language, transcript.language_probability):
             parts.append(f"check the language: {name_of(transcript.language)} is a guess")
         unsure = [s for s in _in_order(transcript) if _is_shown(s) and _is_unsure(s, minimum_confidence)]
         if unsure:
             parts.append(_unsure_line(unsure))
     return ", ".join(parts)
+
+
+def is_guess(language: str | None, probability: float | None) -> bool:
+    """Whether a person has to check the language that detection gave, with the probability it gave for it."""
+    return bool(language) and (probability or 0.0) < LEAST_SURE_LANGUAGE
 
 
 _SILENT_LINE = "silent: submit without text if so"

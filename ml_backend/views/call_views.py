@@ -142,6 +142,7 @@ def show(database: Database, call_id: int) -> dict[str, Any]:
         "explanation": [
             *call_explanations.explain(call, heard, made, jobs),
             *draft_explanations.sentences(database, made, heard),
+            *draft_explanations.guessed_languages(database, heard),
         ],
     }
 

@@ -13,6 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from ml_backend.db import Database
+from ml_backend.labelling import rendering
+from ml_backend.languages import name_of
 from ml_backend.tables import predictions, transcriptions
 from ml_backend.views import call_explanations
 
@@ -36,6 +38,18 @@ def sentences(database: Database, tasks: Sequence[sa.Row[Any]], recordings: Sequ
     return [
         _sentence(database, task, of_task.get(task.id), by_id.get(task.recording_id), transcribed=transcribed)
         for task in tasks
+    ]
+
+
+def guessed_languages(database: Database, recordings: Sequence[sa.Row[Any]]) -> list[str]:
+    """A sentence for each recording whose latest transcription detected its language without being sure."""
+    mine = sa.select(transcriptions).where(transcriptions.c.recording_id.in_([row.id for row in recordings]))
+    latest = {row.recording_id: row for row in database.rows(mine.order_by(transcriptions.c.id))}
+    return [
+        f"Check the language of recording {number}: {name_of(row.language)} is a guess "
+        f"({100 * row.language_probability:.0f} %)."
+        for number, row in latest.items()
+        if row.decoding.get("language") is None and rendering.is_guess(row.language, row.language_probability)
     ]
 
 

@@ -83,6 +83,7 @@ def _told(database: Database, name: str, heard: Sequence[sa.Row[Any]], made: Seq
         f"Recording {row.id} is {row.state}: {row.reason}" for row in heard if row.reason and row.reason not in told
     ]
     said += [each for each in call_explanations.trouble_of(jobs) if each not in told]
+    said += draft_explanations.guessed_languages(database, heard)
     return {
         "name": name,
         "call_sid": None,

@@ -124,3 +124,15 @@ def test_what_is_not_known_says_when_it_will_be(context, what):
         recording_views.look_up(context.db, what, key=KEY)
     assert refused.value.code == "no-such-call"
     assert "project list" in refused.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("asked", "probability", "told"), [(None, 0.43, True), (None, 0.97, False), ("hi", 0.43, False)]
+)
+def test_a_language_that_detection_was_not_sure_of_is_to_be_checked(context, asked, probability, told):
+    row_id = recording(context)
+    put(context, tables.transcriptions, recording_id=row_id, audio_sha256="a" * 64, model_version="m",
+        decoding_hash="d", decoding={"language": asked}, language="hi", language_probability=probability,
+        text="haan", transcript={}, confidence=0.9, duration_s=3.0)  # fmt: skip
+    sentence = f"Check the language of recording {row_id}: Hindi is a guess (43 %)."
+    assert (sentence in said(context, f"recording:{row_id}")) == told
