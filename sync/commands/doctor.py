@@ -37,7 +37,7 @@ from sync.exotel import exotel_client as exotel
 from sync.label_studio import attached_changes
 from sync.label_studio.label_studio_client import LabelStudioClient, client_of
 from sync.outbound import http
-from sync.projects import attachment
+from sync.projects import attachment, offered_languages
 
 app = typer.Typer(add_completion=False)
 
@@ -275,6 +275,9 @@ def _projects(context: Context) -> Iterator[Finding]:
         step = "`python -m ml_backend project create` or `project attach ID`."
         yield Finding("projects", WARN, _NONE_ATTACHED, step)
         return
+    if unknown := offered_languages.without_entry(context.settings):
+        sentence = f"LANGUAGES names {', '.join(unknown)}, which annotators are not offered: it has no entry with keys."
+        yield Finding("projects", WARN, sentence, "Add one to ml_backend/languages.py, or take it out of LANGUAGES.")
     client = client_of(context)
     for row in rows:
         look = functools.partial(_project, client=client, row=row)
@@ -317,6 +320,8 @@ def _project(context: Context, *, client: LabelStudioClient, row: sa.Row[Any]) -
         yield finding
     for warning in planned.warnings:
         yield Finding(world, WARN, warning)
+    if behind := offered_languages.left_behind(context, row, str(there.get("label_config") or "")):
+        yield Finding(world, WARN, behind, f"Run `python -m ml_backend project update {row.ls_project_id}`.")
     if row.reason and row.reason_code != CONTEXT_CUT:  # which was looked at with the model, as it is now
         yield Finding(world, WARN, row.reason, "Correct it in the project's settings in Label Studio.")
     well, sentence, step = differences.look(context, row, there)

@@ -18,7 +18,7 @@ from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.labelling import labelconfig, project_rules
 from ml_backend.tables import projects, recordings, tasks
 from sync.drafts.decoding_choice import problems_of
-from sync.projects import attachment
+from sync.projects import attachment, offered_languages
 from sync.projects.connections import TITLE
 from sync.projects.project_sync import project_of
 from sync.recordings import layouts
@@ -176,6 +176,21 @@ def rules(
     )
     for each in wrong:
         typer.echo(f"  ! not used: {each}")
+
+
+@app.command()
+def update(project_id: ProjectId, as_json: AsJson = False) -> None:
+    """Bring a project's labelling config and instructions up to LANGUAGES, as `doctor` asks for. Safe to repeat.
+
+    Example: python -m ml_backend project update 12
+    """
+    context = _open()
+    said = offered_languages.update(context, _attached(context, project_id))
+    if as_json:
+        typer.echo(json.dumps({"project": project_id, "changes": said}, ensure_ascii=False))
+        return
+    for sentence in said or ["Nothing has to change."]:
+        printing.say(f"  - {sentence}")
 
 
 @app.command("list")

@@ -1,0 +1,90 @@
+"""The languages that a project's labelling config offers, against those that LANGUAGES asks for.
+
+A project keeps the config it was made with. When LANGUAGES changes, `doctor` names the projects that are left behind,
+and `project update` brings them up to date. Only ready-made configs are touched; a language that somebody annotated in
+stays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend import db, languages
+from ml_backend.context import Context
+from ml_backend.errors import InvalidInput
+from ml_backend.jobs import enqueueing, job_kinds
+from ml_backend.labelling import labelconfig
+from ml_backend.settings import Settings
+from ml_backend.tables import annotations, projects
+from sync.label_studio.label_studio_client import client_of
+from sync.projects.attachment import SCRIPT_POLICY
+
+
+def left_behind(context: Context, project: sa.Row[Any], config: str) -> str | None:
+    """One sentence where a project's config offers other languages than LANGUAGES asks for; None where all is well."""
+    wanted = _config(context, project, config)
+    if wanted is None or _names(config) == _names(wanted):
+        return None
+    return f"The labelling config offers {_names(config)}; LANGUAGES asks for {_names(wanted)}."
+
+
+def without_entry(settings: Settings) -> list[str]:
+    """The languages of LANGUAGES that no config can offer, because the language table has no keys for them."""
+    offered = {one.code for one in languages.OFFERED}
+    return [code for code in settings.spoken if code not in offered]
+
+
+def update(context: Context, project: sa.Row[Any]) -> list[str]:
+    """Bring a project's config, instructions and script policy up to LANGUAGES; gives a sentence for each change."""
+    client = client_of(context)
+    there = client.project(project.ls_project_id)
+    config = str(there.get("label_config") or "")
+    wanted = _config(context, project, config)
+    if wanted is None:
+        raise InvalidInput(
+            "config-not-ours",
+            f"The labelling config of project {project.ls_project_id} is not one of ours, or somebody changed it.",
+            "Add the languages to its choices in Label Studio: Settings, Labeling Interface.",
+        )
+    said, changes = [], {}
+    if _names(config) != _names(wanted):
+        changes["label_config"] = wanted
+        said.append(f"The labelling config offers {_names(wanted)} now; open tasks are drafted anew.")
+    page = str(there.get("expert_instruction") or "")
+    if changes and _words(page) == _words(labelconfig.instructions(config)):
+        changes["expert_instruction"] = labelconfig.instructions(wanted)
+        said.append("The instructions name them.")
+    elif changes:
+        said.append("The instructions stay as they are: somebody changed them.")
+    if changes:
+        client.change_project(project.ls_project_id, **changes)
+    made, policy = (project.attached_changes or {}).get("made"), project.script_policy
+    with context.db.transaction() as connection:
+        if made and isinstance(policy, Mapping) and not SCRIPT_POLICY.keys() <= policy.keys():
+            db.update(connection, projects, project.id, script_policy=SCRIPT_POLICY | dict(policy))
+            said.append("Every language of the language table has a script policy.")
+        enqueueing.enqueue(connection, job_kinds.SYNC_PROJECT, key=str(project.id), project_id=project.id)
+    return said
+
+
+def _config(context: Context, project: sa.Row[Any], config: str) -> str | None:
+    """What a ready-made config would be by now; None for a config of other people, and for one without languages."""
+    name = labelconfig.ready_made(config)
+    if name is None or name in labelconfig.RATINGS:
+        return None
+    mine = sa.select(annotations.c.language).where(annotations.c.project_id == project.id)
+    used = context.db.scalars(mine.where(annotations.c.language.is_not(None)).distinct())
+    return labelconfig.read(name, (*labelconfig.offered_by(context.settings), *map(str, used)))
+
+
+def _names(config: str) -> str:
+    return ", ".join(one.name for one in labelconfig.offered_in(config) if not one.parts)
+
+
+def _words(page: str) -> str:
+    """A page's text, however Label Studio cleaned its tags."""
+    return re.sub(r"\s+", "", re.sub(r"<style.*?</style>|<[^>]*>|&\w+;", "", page, flags=re.DOTALL))
