@@ -1,8 +1,8 @@
-"""Transcript -> the same with what people always correct corrected.
+"""Transcript -> Transcript with the approved corrections applied.
 
-A model that hears `some sara` wherever callers say `Samsara` makes the same mistake in every call. Once people have
-approved the correction it is made here, right after decoding: words keep their times, marks around a word stay, and a
-form is only found as whole words. No model has to be asked again, so it costs nothing and takes effect at once.
+A model that writes `some sara` for `Samsara` makes the same mistake in every call. An approved correction is applied
+right after decoding: words keep their times and their punctuation, and only whole words match. No model runs again, so
+a correction takes effect at once.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from functools import lru_cache
 
 from ml_backend.asr.transcript import Segment, Transcript, Word
 
-Correction = tuple[str, str, str]  # (language, heard, meant)
-MOST_WORDS = 3  # of a heard form
+Correction = tuple[str, str, str]  # (language, form the model writes, corrected form)
+MOST_WORDS = 3  # in the form that the model writes
 
 
 def apply(transcript: Transcript, corrections: Sequence[Correction]) -> Transcript:
-    """Corrections of the transcript's own language, the longest form first; nothing is corrected twice."""
+    """Apply the corrections of the transcript's language, longest form first; no word is corrected twice."""
     forms = {fold(heard): meant for language, heard, meant in corrections if language == transcript.language}
     if not forms:
         return transcript
@@ -27,14 +27,14 @@ def apply(transcript: Transcript, corrections: Sequence[Correction]) -> Transcri
 
 
 def apply_to_text(text: str, corrections: Sequence[Correction], language: str | None) -> str:
-    """The same for a text without times."""
+    """`apply` for a text without times."""
     forms = {fold(heard): meant for spoken, heard, meant in corrections if spoken == language}
     pieces = [Word(0.0, 0.0, token, 1.0) for token in text.split()]
     return " ".join(word.text for word in _corrected(pieces, forms)) if forms else text
 
 
 def fold(text: str) -> str:
-    """A form as it is compared: one shape per letter, no case, no marks at the edges of words. Vowel signs stay."""
+    """A form normalised for comparison: NFC, case folded, no punctuation at word edges. Vowel signs stay."""
     return " ".join(key for key in map(_key, text.split()) if key)
 
 
@@ -70,7 +70,7 @@ def _corrected(words: Sequence[Word], forms: dict[str, str]) -> list[Word]:
 
 
 def _in_place_of(some: Sequence[Word], meant: str) -> list[Word]:
-    """The words meant, in the time of those heard, between the marks that stood around those."""
+    """The corrected words, with the time span and the surrounding punctuation of the words they replace."""
     before, after = _core(some[0].text)[0], _core(some[-1].text)[2]
     texts = meant.split()
     texts[0] = before + texts[0]
@@ -86,12 +86,12 @@ def _in_place_of(some: Sequence[Word], meant: str) -> list[Word]:
 
 @lru_cache(maxsize=50_000)
 def _key(word: str) -> str:
-    """One word as it is compared. Words come again and again."""
+    """One word normalised for comparison; cached because words repeat."""
     return _core(unicodedata.normalize("NFC", word))[1].casefold()
 
 
 def _core(word: str) -> tuple[str, str, str]:
-    """(marks before, the word, marks after)."""
+    """(punctuation before, the word, punctuation after)."""
     first, last = 0, len(word)
     while first < last and _is_mark(word[first]):
         first += 1

@@ -1,11 +1,11 @@
 """Requests -> Transcripts. faster-whisper behind one class, pooled across calls.
 
-`transcribe` takes many recordings at once: speech is found per leg, cut into windows, and the windows of all recordings
-share batches, sorted by length, because batching inside one call brings nothing for calls of one window. Each window is
-encoded once; no window sees the text of another, so one invented sentence cannot breed the next.
+`transcribe` takes many recordings at once. Speech is found per channel and cut into windows. The windows of all
+recordings share batches, sorted by length, because a call of one window gains nothing from batching on its own. Each
+window is encoded once. No window sees the text of another, so one hallucination cannot cause the next.
 
-A CTranslate2 model that was loaded before a fork hangs for ever in the child, so a Transcriber refuses to work in any
-process but the one that loaded it.
+A CTranslate2 model that was loaded before a fork hangs in the child, so a Transcriber works only in the process that
+loaded it.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from ml_backend.asr.pool import Pool, Recording
 
 CHECK = Path(__file__).parents[1] / "bundled" / "checks" / "speech.wav"
-SMALL_BYTES = 20_000_000  # in whatever type it is stored: the smallest published Whisper has 39 MB in int8
+SMALL_BYTES = 20_000_000  # weights on disk, in any type: the smallest published Whisper has 39 MB in int8
 _ROUND_S = 1800.0  # recordings pooled at once; bounds the memory of features and kept encoder outputs
 
 
 class Transcriber:
-    """A loaded model version. Thread-safe (one caller at a time); not fork-safe, and it says so."""
+    """A loaded model version. Thread-safe (one caller at a time); raises when used after a fork."""
 
     def __init__(self, pool: Pool, *, model_version: str) -> None:
         self.model_version = model_version
@@ -59,8 +59,8 @@ class Transcriber:
     ) -> Transcriber:
         """Load a CTranslate2 folder, or a hub name (`large-v3-turbo`, `hub:owner/name`).
 
-        A folder with a manifest is verified file by file first; one without is taken for a stock Whisper (30 s).
-        `temperatures` is the ladder for windows that fail the quality test; empty switches re-runs off.
+        A folder with a manifest is verified file by file first; one without is treated as a stock Whisper (30 s).
+        `temperatures` are tried in order on windows that fail the quality test; empty switches retries off.
         """
         import ctranslate2
         from faster_whisper import WhisperModel
@@ -68,7 +68,7 @@ class Transcriber:
         from ml_backend.asr.pool import Pool, first_line
         from ml_backend.asr.window_decoding import LADDER, Decoder
 
-        ctranslate2.set_log_level(logging.ERROR)  # it warns of each float16 model on a processor, which is as meant
+        ctranslate2.set_log_level(logging.ERROR)  # hides its warning about float16 models on a CPU
         folder = folder_of(location)
         described = manifest.verify(folder) if (folder / manifest.FILE).is_file() else None
         try:
@@ -102,7 +102,7 @@ class Transcriber:
         return cls(pool, model_version=model_version or name)
 
     def transcribe(self, requests: Sequence[Request]) -> list[Transcript | KaanError]:
-        """One answer per request, in order; a bad recording is an error in its own place."""
+        """One answer per request, in order; for a bad recording the answer is its error."""
         if os.getpid() != self._pid:
             raise after_fork()
         answers: list[Transcript | KaanError] = []
@@ -119,14 +119,14 @@ class Transcriber:
         return corrections.apply(heard, recording.request.profile.corrections)
 
     def hear(self, features: Sequence[npt.NDArray[np.float32]], languages: Sequence[str]) -> list[str]:
-        """The texts of windows given as log-mel frames [mels, frames], greedily: what a parity check compares."""
+        """Greedy texts of windows given as log-mel frames [mels, frames], for the parity check."""
         decoder = self._pool.decoder
         prompts = [decoder.prompt(language, prompt=None, hotwords=()) for language in languages]
         with self._lock:
             return [decoded.text for decoded in decoder.decode(decoder.encode(features), prompts, beam_size=1)]
 
     def left_out(self, profile: DecodingProfile) -> str | None:
-        """What of a profile's prompt and hotwords this model cannot hold, as a sentence; None where all of it fits."""
+        """A sentence that names the prompt words and hotwords that do not fit into the model; None if all fit."""
         decoder = self._pool.decoder
         known = self._pool.languages or decoder.model.supported_languages
         wanted = (profile.language, *profile.languages, *(language for language, _ in profile.learnt_words), known[0])
@@ -139,11 +139,11 @@ class Transcriber:
 
     @property
     def suppressed(self) -> tuple[int, ...]:
-        """Tokens that are never written."""
+        """Tokens that are never generated."""
         return self._pool.decoder.suppressed()
 
     def self_check(self) -> None:
-        """Decode fixed clips before serving: one of noise must pass, speech must give words, silence must give none."""
+        """Decode fixed clips before serving: noise must not fail, speech must give words, silence must give none."""
         from ml_backend.asr.pool import WindowWork
         from ml_backend.asr.windows import Stretch, Window
 
@@ -154,20 +154,20 @@ class Transcriber:
         decoder.decode(decoder.encode([work.features]), [prompt], beam_size=1)
         speech, silence = self.transcribe(list(_check_clips()))
         if isinstance(speech, KaanError) or not speech.text.strip():
-            raise _unfit(self.model_version, "hears no words in a clip of speech")
+            raise _unfit(self.model_version, "transcribes no words from a clip of speech")
         if isinstance(silence, KaanError) or silence.text.strip():
-            raise _unfit(self.model_version, "hears words in silence")
+            raise _unfit(self.model_version, "transcribes words from silence")
 
     def unload(self) -> None:
-        """Free the model's memory now; it cannot be used any more."""
+        """Free the model's memory now; the Transcriber cannot be used afterwards."""
         self._pool.decoder.model.model.unload_model()
 
 
 def threads_for(folder: Path, settings: Settings) -> int:
-    """Threads of one worker where nobody chose: all cores shared by the workers, but one for a small model.
+    """Default threads per worker: all cores shared by the workers, but one thread for a small model.
 
-    What a small model computes at a time is so little that waiting for each other costs its threads more than they
-    gain, several times over where a second model is in memory (OpenMP spins no more once threads outnumber cores).
+    A small model computes so little per step that its threads lose more by synchronising than they gain, and several
+    times more when a second model is in memory (OpenMP stops spinning once threads outnumber cores).
     """
     if sum(path.stat().st_size for path in folder.glob("*.bin")) < SMALL_BYTES:
         return 1
@@ -176,7 +176,7 @@ def threads_for(folder: Path, settings: Settings) -> int:
 
 @lru_cache(maxsize=1)
 def _check_clips() -> tuple[Request, Request]:
-    """Speech and silence, with where speech is: that never changes, and calls in progress need the processor."""
+    """Clips of speech and silence with their speech probabilities, computed once to save processor time."""
     from ml_backend.asr.windows import speech_probabilities
 
     profile = DecodingProfile(beam_size=1)
@@ -194,7 +194,7 @@ def _unfit(model_version: str, what: str) -> PermanentError:
 
 
 def folder_of(location: Path | str) -> Path:
-    """A local folder; a hub name is fetched, from its cache where it is there already."""
+    """A local folder; a hub name is downloaded unless the hub cache has it."""
     name = str(location).removeprefix("hub:")
     if Path(name).is_dir():
         return Path(name)
@@ -212,7 +212,7 @@ def folder_of(location: Path | str) -> Path:
 
 
 def after_fork() -> ConfigurationError:
-    """For whoever uses a model in another process than the one that loaded it."""
+    """The error for a model used in a process that did not load it."""
     return ConfigurationError(
         "model-after-fork",
         "The model was loaded in another process and would hang in this one.",

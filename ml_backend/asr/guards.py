@@ -1,9 +1,8 @@
-"""A decoded window -> is it believable? Guards against text that nobody said.
+"""Evidence -> GuardResult. Guards against text that nobody said.
 
-Whisper writes fluent sentences on silence, hold music and noise, and loops on others. Each guard names itself in a
-flag. A window that nobody can have spoken is emptied; a doubtful one keeps its text, its confidence is capped, and the
-annotator sees a `check` mark. Nothing flagged is ever a confident draft. Certain speech that was left without a text is
-flagged too (`no-text`): silence and speech that nobody wrote down must not look the same.
+Whisper writes fluent sentences on silence, hold music and noise, and repeats itself on other windows. Each guard adds
+its own flag. A window that cannot be speech is emptied. A doubtful window keeps its text, its confidence is capped, and
+the annotator sees a `check` mark. Speech without a text is flagged too (`no-text`), to tell it from silence.
 """
 
 from __future__ import annotations
@@ -16,11 +15,13 @@ from dataclasses import dataclass
 MOST_COMPRESSION = 2.4  # Whisper's own limits for a decoding that failed (Radford et al. 2022, section 4.5)
 LEAST_LOGPROB = -1.0
 NO_SPEECH = 0.6
-LEAST_SPEECH = 0.35  # mean voice-activity probability of a window; below it, it may well be no voice
-QUIET_DBFS = -60.0  # below this a window needs a clear voice and a sure text: most often it is another leg's echo
+LEAST_SPEECH = 0.35  # mean voice-activity probability of a window; below it, the window may hold no voice
+QUIET_DBFS = (
+    -60.0
+)  # below this a window needs a clear voice and a sure text: it is usually an echo of the other channel
 CLEAR_SPEECH, CLEAR_LOGPROB = 0.5, -0.7
 FASTEST_WORDS_PER_S = 6.0  # fast talkers reach about 5 in Hindi and English
-LEAST_REPEATS = 4  # "haan haan haan" is speech; the fourth copy in a row of the same phrase needs a look
+LEAST_REPEATS = 4  # "haan haan haan" is speech; a fourth copy in a row of the same phrase is doubtful
 WEAKEST = 3
 FLAGGED_CONFIDENCE = 0.3  # the most a flagged segment may have
 
@@ -46,14 +47,14 @@ class GuardResult:
 
 
 def failed(text: str, avg_logprob: float, no_speech_probability: float) -> bool:
-    """Whisper's quality test: the decoding is repetitive or improbable, and it is not simply silence."""
+    """Whisper's quality test: the decoding is repetitive or improbable, and the window is not silence."""
     if avg_logprob < LEAST_LOGPROB:
         return no_speech_probability <= NO_SPEECH
     return compression(text) > MOST_COMPRESSION
 
 
 def is_believable(text: str, avg_logprob: float) -> bool:
-    """Whether a decoding is worth more work: neither improbable nor a loop."""
+    """Whether a decoding is neither improbable nor repetitive."""
     return avg_logprob >= LEAST_LOGPROB and compression(text) <= MOST_COMPRESSION
 
 
@@ -113,10 +114,10 @@ def compression(text: str) -> float:
 def confidence(probabilities: Sequence[float], flags: tuple[str, ...]) -> float:
     """How likely it is that a segment is right in every word, 0..1; flags cap it at FLAGGED_CONFIDENCE.
 
-    The mean of its least probable tokens, WEAKEST of them, punctuation left out: a segment is as right as its weakest
-    word, and one odd token (a digit where a word could stand) does not make it wrong. On two-leg calls of a published
-    Whisper this separates wrong segments better than any mean or product of all of them, and is near the share of
-    right ones (`bench/real.json`).
+    The mean probability of its WEAKEST least probable tokens, punctuation excluded: a segment is as right as its
+    weakest word, and one odd token (a digit in place of a word) does not make it wrong. On two-channel calls
+    transcribed by a published Whisper it separates wrong segments better than a mean or product over all tokens, and it
+    is close to the share of right segments (`bench/real.json`).
     """
     weakest = sorted(probabilities)[:WEAKEST]
     value = min(1.0, max(0.0, sum(weakest) / len(weakest))) if weakest else 0.0
@@ -124,7 +125,7 @@ def confidence(probabilities: Sequence[float], flags: tuple[str, ...]) -> float:
 
 
 def window_confidence(avg_logprob: float, word_probabilities: Sequence[float], flags: tuple[str, ...]) -> float:
-    """The formula of versions whose manifest names none; their stored confidences were made with it.
+    """The formula for versions whose manifest names none: their stored confidences used it.
 
     The geometric mean of exp(mean token log-probability of the window) and the mean word probability of the segment.
     It orders segments; it is not a calibrated probability of being right.

@@ -1,8 +1,8 @@
-"""A WAV of any length -> Transcript: heard span by span, a few minutes of samples in memory.
+"""WAV of any length -> Transcript, span by span, with a few minutes of samples in memory.
 
-Away from the seams, which lie in pauses, the text is that of the whole file heard in one go: the voice-activity model
-keeps its memory from span to span, and the language is that of the first span in which somebody speaks. (A model that
-packs several sentences into one window packs anew after each seam.)
+Spans end in pauses. Elsewhere the text equals that of the whole file transcribed at once: the voice-activity model
+keeps its state from span to span, and the first span with speech decides the language. (A model that packs several
+sentences into one window starts a new window at each span.)
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ml_backend.asr.windows import Probabilities, VoiceTracker
 from ml_backend.audio import decoding
 from ml_backend.errors import KaanError
 
-AT_ONCE_S = 300.0  # longer audio is heard in spans
+AT_ONCE_S = 300.0  # longer audio is transcribed in spans
 
 
 class Listener:
-    """Hears the spans of one recording, which must come in order: it remembers voices and the language."""
+    """Transcribes the spans of one recording in order; keeps the voice-activity state and the language."""
 
     def __init__(self, transcriber: Transcriber, wav: Path, profile: DecodingProfile, *, key: str = "") -> None:
         self.heard: list[tuple[float, Transcript]] = []
@@ -33,7 +33,7 @@ class Listener:
         self._voices: list[VoiceTracker] = []
 
     def hear(self, start_s: float, end_s: float) -> Transcript | KaanError:
-        """What is said between two seconds of the WAV, told from the first."""
+        """Transcribe from `start_s` to `end_s`; times count from `start_s`."""
         samples, speech = self._read(start_s, end_s)
         profile = self._profile
         if profile.language is None:
@@ -44,7 +44,7 @@ class Listener:
         return answer
 
     def skip(self, start_s: float, end_s: float, known: Transcript) -> None:
-        """A span that was heard before."""
+        """Take the transcript of a span that was transcribed before."""
         self._read(start_s, end_s)
         self.heard.append((start_s, known))
 
@@ -58,7 +58,7 @@ class Listener:
 def hear(
     transcriber: Transcriber, wav: Path, profile: DecodingProfile, *, spans: Sequence[tuple[float, float]]
 ) -> Transcript | KaanError:
-    """What is said in a WAV as `audio.decode` writes it. `spans` lie end to end over its whole length, in seconds."""
+    """Transcribe a WAV as `decoding.decode` writes it. `spans`, in seconds, cover its whole length without gaps."""
     listener = Listener(transcriber, wav, profile)
     for start_s, end_s in spans:
         answer = listener.hear(start_s, end_s)
@@ -68,7 +68,7 @@ def hear(
 
 
 def merged(heard: Sequence[tuple[float, Transcript]]) -> Transcript:
-    """Transcripts of spans, each with the second it begins at, as one: times from the start of the first."""
+    """Join (start in seconds, Transcript) of spans into one; times count from the start of the recording."""
     segments = [_moved(segment, start_s) for start_s, one in heard for segment in one.segments]
     segments.sort(key=lambda segment: (segment.start_s, segment.channel))
     weight = sum(segment.end_s - segment.start_s for segment in segments)

@@ -1,8 +1,7 @@
-"""Recordings -> windows with texts, for one round of requests that share batches.
+"""Requests -> Recordings with decoded windows, for one round of requests that share batches.
 
-The order of things: find the windows of every recording, hear the language of those that name none (keeping what the
-encoder gave for it), then decode everything in batches of similar length. Whatever goes wrong with one recording stays
-its own error.
+The steps: find the windows of every recording, detect the language of those that name none (and keep the encoder
+output), then decode all windows in batches of similar length. A failure in one recording does not affect the others.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from ml_backend.asr.windows import Probabilities, Samples, Window, find_speech, 
 from ml_backend.errors import KaanError, PermanentError, RetryableError
 from ml_backend.models import manifest
 
-_SURE_LANGUAGE = 0.8  # below this the next window is heard too, up to _LANGUAGE_WINDOWS
+_SURE_LANGUAGE = 0.8  # below this the next window votes too, up to _LANGUAGE_WINDOWS
 _LANGUAGE_WINDOWS = 3
-_MOST_HALVINGS = 2  # dense Hindi can need twice the tokens a window may have, not eight times
+_MOST_HALVINGS = 2  # dense Hindi can need twice the tokens that a window may have, but not eight times
 _MOST_LEGS = 8
 _NO_GAIN = np.float32(1)
 _NOTHING_DBFS, _SOFT_DBFS, _USUAL_DBFS = -95.0, -55.0, -30.0
@@ -33,7 +32,7 @@ _NOTHING_DBFS, _SOFT_DBFS, _USUAL_DBFS = -95.0, -55.0, -30.0
 
 @dataclass
 class WindowWork:
-    """One window on its way through the engine; `request` is its recording's place in the round."""
+    """One window and its results so far; `request` is the index of its recording in the round."""
 
     request: int
     window: Window
@@ -42,13 +41,13 @@ class WindowWork:
     prompt: Prompt | None = None
     decoded: DecodedWindow | None = None
     halvings: int = 0
-    confidence: str = manifest.WEAKEST  # how this model version's are made
-    heard_apart: tuple[tuple[float, float], ...] = ()  # seconds within the window that windows of their own cover
+    confidence: str = manifest.WEAKEST  # the formula of this model version
+    heard_apart: tuple[tuple[float, float], ...] = ()  # seconds within the window that separate windows cover
 
 
 @dataclass
 class Recording:
-    """What is gathered for one request."""
+    """The state of one request."""
 
     request: Request
     language: str | None
@@ -56,10 +55,10 @@ class Recording:
     work: list[WindowWork] = field(default_factory=list)
     error: KaanError | None = None
     votes: list[dict[str, float]] = field(default_factory=list)
-    gains: tuple[np.float32, ...] = ()  # of each leg, where the recording is too soft as it is
+    gains: tuple[np.float32, ...] = ()  # per channel, when the recording is too quiet
 
     def leg(self, channel: int) -> Samples:
-        """The samples of one leg as they are transcribed."""
+        """The samples of one channel, with its gain."""
         leg = _legs(self.request.samples)[channel]
         return leg * self.gains[channel] if self.gains else leg
 
@@ -69,7 +68,7 @@ class _Batch:
     work: list[WindowWork]
     encoded: Encoded | None = None
     beam_size: int = 5
-    again: bool = True  # what fails the quality test is tried again
+    again: bool = True  # retry windows that fail the quality test
 
 
 class Pool:
@@ -95,7 +94,7 @@ class Pool:
         return recordings
 
     def _prepared(self, index: int, request: Request) -> Recording:
-        """Find the windows of one recording; whatever is wrong with it becomes its own error."""
+        """Find the windows of one recording; any failure becomes that recording's error."""
         recording = Recording(request, request.profile.language)
         try:
             legs = _legs(request.samples)
@@ -106,7 +105,7 @@ class Pool:
                 for channel, leg in enumerate(legs):
                     known = second_look(leg)
                     recording.work += self._windows(index, channel, leg, known) if known is not None else []
-            if not recording.work:  # a voice too soft for the voice-activity model is a voice all the same
+            if not recording.work:  # the voice may be too quiet for the voice-activity model
                 recording.gains = tuple(map(_gain, legs))
                 for channel, (leg, gain) in enumerate(zip(legs, recording.gains, strict=True)):
                     recording.work += self._windows(index, channel, leg, None, gain=gain) if gain > 1 else []
@@ -117,7 +116,7 @@ class Pool:
                 recording.language = "en"
         except KaanError as error:
             recording.error = error
-        except Exception as error:  # whatever it is, it stays this recording's own fault
+        except Exception as error:  # any failure belongs to this recording alone
             recording.error = PermanentError(
                 "engine-input", f"The audio cannot be transcribed ({first_line(error)}).", "Check the recording."
             )
@@ -144,7 +143,7 @@ class Pool:
             )
 
     def _allowed(self, wished: tuple[str, ...]) -> tuple[str, ...]:
-        """The languages that may win: those the model version was made for, of those that may be spoken; () for all."""
+        """The languages that may win: those of the model version that may also be spoken; () for all."""
         known = self.languages or tuple(self.decoder.model.supported_languages)
         allowed = tuple(language for language in wished if language in known)
         if wished and not allowed:
@@ -152,7 +151,7 @@ class Pool:
         return allowed or self.languages
 
     def _hear_languages(self, recordings: list[Recording]) -> list[_Batch]:
-        """Decide the language of the recordings that name none; gives the batches encoded for it."""
+        """Detect the language of the recordings that name none; returns the batches encoded for it."""
         done: list[_Batch] = []
         for turn in range(_LANGUAGE_WINDOWS):
             unsure = [r for r in recordings if r.error is None and r.language is None and len(r.work) > turn]
@@ -176,7 +175,7 @@ class Pool:
         return done
 
     def _vote(self, recording: Recording, probabilities: dict[str, float]) -> None:
-        """Only languages that may be spoken can win; what the others got is shared out among them."""
+        """Only allowed languages can win; the probability of the others is shared among them."""
         names = self._allowed(recording.request.profile.languages)
         allowed = {k: v for k, v in probabilities.items() if not names or k in names}
         total = sum(allowed.values())
@@ -193,7 +192,7 @@ class Pool:
             work.prompt = prompt
 
     def _grouped(self, work: Iterable[WindowWork]) -> list[_Batch]:
-        """Batches of windows of similar length, longest first so that memory trouble shows at once."""
+        """Batches of windows of similar length, longest first so that a lack of memory shows at once."""
         policy = self.decoder.policy
         batches: list[_Batch] = []
         for one in sorted(work, key=lambda w: -w.features.shape[-1]):
@@ -215,7 +214,7 @@ class Pool:
         return made
 
     def _split(self, heard: list[_Batch], recordings: list[Recording]) -> list[_Batch]:
-        """Batches encoded for language detection, split where members cannot be decoded together."""
+        """Batches encoded for language detection, split so that the members of each can be decoded together."""
         made = []
         for batch in heard:
             if batch.encoded is None:
@@ -252,14 +251,14 @@ class Pool:
             if len(batch.work) == 1:
                 recordings[batch.work[0].request].error = _failed(error)
                 return
-            for work in batch.work:  # one of them may be the cause: alone, the others get through
+            for work in batch.work:  # one window may be the cause: decoded alone, the others succeed
                 self._decode(_Batch([work], beam_size=batch.beam_size, again=batch.again), recordings)
             return
         batch.encoded = None
         for work, decoded in zip(batch.work, found, strict=True):
             work.decoded = decoded
             believable = guards.is_believable(decoded.text, decoded.avg_logprob)
-            if not believable and not batch.again:  # speech passed over once: a doubtful text is no better than none
+            if not believable and not batch.again:  # a retry of skipped speech: a doubtful text is no better than none
                 work.decoded = replace(decoded, text="", tokens=(), words=(), word_tokens=())
             if work.halvings >= _MOST_HALVINGS or not believable:
                 continue
@@ -269,12 +268,12 @@ class Pool:
                 self._decode_rest(work, batch.beam_size, recordings)
 
     def _decode_halves(self, work: WindowWork, beam_size: int, recordings: list[Recording]) -> None:
-        """The text did not fit into the model's length limit: hear both halves instead of losing the end."""
+        """The text exceeded the model's length limit: decode both halves instead of losing the end."""
         self._decode_parts(work, halves(work.window), beam_size, recordings, again=True)
         recordings[work.request].work.remove(work)
 
     def _decode_rest(self, work: WindowWork, beam_size: int, recordings: list[Recording]) -> None:
-        """The text passed over some speech, or stopped before its end: hear that again, by itself."""
+        """The text skipped some speech or ended early: decode the missing speech in windows of its own."""
         decoded = work.decoded
         spoken = timing.by_phrase(decoded.words, work.window) if decoded else []
         gaps = timing.untold(spoken, work.window)
@@ -304,12 +303,14 @@ def _legs(samples: npt.NDArray[np.float32]) -> list[Samples]:
     if legs.ndim != 2 or legs.shape[0] > _MOST_LEGS or (legs.shape[0] > legs.shape[1] > 0):
         raise PermanentError("engine-input", "The samples are not [channels, n].", "Decode the audio first.")
     if not np.isfinite(legs).all():
-        raise PermanentError("engine-input", "The samples hold values that are no numbers.", "Decode the audio again.")
+        raise PermanentError(
+            "engine-input", "The samples hold values that are not finite numbers.", "Decode the audio again."
+        )
     return [np.ascontiguousarray(leg) for leg in legs]
 
 
 def _gain(leg: Samples) -> np.float32:
-    """What brings a leg to a usual level; 1 where it is loud enough as it is, or holds nothing at all."""
+    """The factor that brings a channel to a usual level; 1 if it is loud enough or silent."""
     level = level_dbfs(leg)
     return np.float32(10 ** ((_USUAL_DBFS - level) / 20)) if _NOTHING_DBFS < level < _SOFT_DBFS else _NO_GAIN
 
@@ -326,5 +327,5 @@ def _failed(error: Exception) -> KaanError:
 
 
 def first_line(error: BaseException) -> str:
-    """Enough of a foreign message to recognise it."""
+    """The first line of another library's message, shortened."""
     return quantities.shortened((str(error).splitlines() or [type(error).__name__])[0], 80)

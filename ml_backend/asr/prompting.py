@@ -1,9 +1,8 @@
 """Hotwords and prompt -> the tokens that stand before the audio, cut to what the decoder can hold.
 
-A Whisper decoder has 448 positions, and at most half of them less one may be context (Radford et al. 2022, and every
-implementation since); the rest belongs to the text. faster-whisper cuts prompt and hotwords each to that half, so both
-together overflow. Here they share it: hotwords first, whole words in the order given, because each was asked for by
-name; then the end of the prompt. Whatever does not fit is said, never dropped in silence.
+A Whisper decoder has 448 positions, of which at most 223 may be context (Radford et al. 2022); the rest is for the
+text. faster-whisper cuts prompt and hotwords to that limit separately, so together they overflow. Here they share it:
+first the hotwords, as whole words in the order given, then the end of the prompt. What does not fit is reported.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class PromptContext:
-    """`tokens` fit into the limit. What did not fit: hotwords by name, and words (or characters) of the prompt."""
+    """`tokens` fit into the limit. What did not fit: a list of hotwords, and a count of prompt words or characters."""
 
     tokens: tuple[int, ...] = ()
     limit: int = 0
@@ -27,7 +26,7 @@ class PromptContext:
 
     @property
     def sentence(self) -> str | None:
-        """What was left out, for whoever looks after the project; None where everything fits."""
+        """What was left out, for the project's owner; None if everything fits."""
         parts = []
         if self.left_out:
             shown = ", ".join(self.left_out[:_SHOWN]) + (", …" if len(self.left_out) > _SHOWN else "")
@@ -45,7 +44,7 @@ class PromptContext:
 def fit(
     encode: Callable[[str], list[int]], prompt: str | None, hotwords: Sequence[str], *, limit: int
 ) -> PromptContext:
-    """The context of one language. `encode` is the model's tokenizer, whose special tokens are not counted."""
+    """The context for one language. `encode` is the model's tokenizer without its special tokens."""
     words = [word.strip() for word in hotwords if word.strip()]
     pieces = (prompt or "").split() or []
     spaced = len(pieces) > 1
@@ -73,7 +72,7 @@ def fit(
 
 
 def _end(prompt: str, pieces: list[str], count: int, *, spaced: bool) -> str:
-    """The last `count` pieces; the whole prompt as it was written where nothing is cut."""
+    """The last `count` pieces; the prompt unchanged if nothing is cut."""
     if count == len(pieces):
         return prompt.strip()
     return (" " if spaced else "").join(pieces[-count:])

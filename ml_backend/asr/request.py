@@ -1,4 +1,4 @@
-"""One recording to transcribe, as the engine takes it. Apart from the engine because its parts take it too."""
+"""One recording to transcribe. A file of its own because the engine and the pool both import it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ml_backend.asr.transcript import DecodingProfile
 
 @dataclass(frozen=True)
 class Request:
-    """One recording: samples [channels, n] at 16 kHz, float32 in -1..1; `key` is the caller's own.
+    """One recording: samples [channels, n] at 16 kHz, float32 in -1..1. The engine does not read `key`.
 
-    `speech` are the speech probabilities of each leg where the caller has them (parts of a call: `voice_activity`).
+    `speech` holds the speech probabilities of each channel, if the caller has them already.
     """
 
     samples: npt.NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""Decoded windows of one recording -> Transcript: times in the recording, confidences, flags, legs merged by time."""
+"""Decoded Recording -> Transcript: times in the recording, confidences, flags, channels merged by time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LEAST_S_PER_WORD = 0.05
 
 
 def transcript_of(recording: Recording, *, model_version: str) -> Transcript:
-    """A recording without speech has no segments, whatever the model said."""
+    """A recording without speech has no segments, whatever the model wrote."""
     segments = [segment for work in recording.work for segment in _segments(work)]
     segments.sort(key=lambda s: (s.start_s, s.channel))
     weight = sum(s.end_s - s.start_s for s in segments)
@@ -52,7 +52,7 @@ def _verdict(work: WindowWork) -> guards.GuardResult:
 
 
 def _segments(work: WindowWork) -> list[Segment]:
-    """One segment per phrase in the window that got words, and one per stretch of certain speech that got none."""
+    """One segment per phrase with words, and one per stretch of certain speech without words."""
     verdict, decoded, window = _verdict(work), work.decoded, work.window
     if verdict.empty or decoded is None:
         return _marks(work, [], verdict.flags)
@@ -88,7 +88,7 @@ def _segments(work: WindowWork) -> list[Segment]:
         value = _confidence(work, taken, verdict.flags)
         text = "".join(word.text for word in spoken.words).strip()
         start_s, end_s = words[0].start_s, words[-1].end_s
-        if end_s - start_s < _LEAST_S_PER_WORD * len(words):  # alignment found no places: the stretch itself is better
+        if end_s - start_s < _LEAST_S_PER_WORD * len(words):  # alignment failed: use the times of the stretch
             start_s = window.in_recording_s(phrase.start_s, phrase.piece)
             end_s = window.in_recording_s(phrase.end_s, phrase.piece)
         made.append(
@@ -98,7 +98,7 @@ def _segments(work: WindowWork) -> list[Segment]:
 
 
 def _marks(work: WindowWork, told: list[timing.TimedPhraseWords], flags: tuple[str, ...]) -> list[Segment]:
-    """Speech that nobody wrote down: the text was dropped, stops early or passes over it."""
+    """Segments for speech without a text: the text was dropped, ended early or skipped it."""
     window = work.window
     return [
         Segment(
@@ -114,7 +114,7 @@ def _marks(work: WindowWork, told: list[timing.TimedPhraseWords], flags: tuple[s
 
 
 def _confidence(work: WindowWork, words: slice, flags: tuple[str, ...]) -> float:
-    """That of some words of a window, in the way of its model version."""
+    """The confidence of some words of a window, by the formula of its model version."""
     decoded = work.decoded
     assert decoded is not None  # noqa: S101 - it has a text
     if work.confidence == manifest.WINDOW:

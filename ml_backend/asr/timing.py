@@ -1,12 +1,10 @@
-"""Words of a window as attention places them -> words by phrase, at times that fit where speech was found.
+"""Aligned words of a window -> TimedPhraseWords, with times that agree with voice activity.
 
-Attention places a word's end well and its start badly after a pause: a pause is nobody's, and the alignment gives it to
-the token that follows. Where that is a full stop nothing is lost; where it is the first word of the next stretch, the
-word begins seconds early, and in a window packed with several stretches it falls into the stretch before. Voice
-activity knows better where speech begins. So a word that ends inside a stretch was said there, wherever it begins; one
-that ends just where a stretch begins goes to the side where it covers as much speech as such a word takes. And no first
-word begins long before its stretch or lasts more than twice the median word (the limit of faster-whisper's own
-clean-up).
+After a pause, alignment by attention places a word's end well and its start badly: it gives the pause to the next
+token. If that token is the first word of the next stretch, the word begins seconds early and may fall into the stretch
+before. Voice activity is more exact about where speech begins. So a word that ends inside a stretch belongs to that
+stretch. A word that ends where a stretch begins goes to the side where it covers enough speech for its length. A first
+word does not begin long before its stretch and lasts at most twice the median word (the limit in faster-whisper).
 """
 
 from __future__ import annotations
@@ -20,12 +18,12 @@ from ml_backend.asr.transcript import Word
 from ml_backend.asr.windows import SpeechPhrase, Window
 
 _INSIDE_S = 0.15
-_EARLY_S = 0.1  # attention leads, and voice activity trails, by about this much
+_EARLY_S = 0.1  # attention is early, and voice activity late, by about this much
 _BEFORE_SPEECH_S = 0.2  # soft first sounds lie before the place where speech is found
 _AFTER_SPEECH_S = 0.3
-_SHORTEST_S, _LONGEST_S = 0.05, 0.6  # a first word may always last the second, however short the others are
-_S_PER_LETTER = 0.07  # where a window has too few words to tell
-_CERTAIN = 0.5  # mean voice activity of speech that ought to have words
+_SHORTEST_S, _LONGEST_S = 0.05, 0.6  # a first word may always last _LONGEST_S, however short the others are
+_S_PER_LETTER = 0.07  # when a window has too few words to measure it
+_CERTAIN = 0.5  # mean voice activity of speech that should have words
 _UNTOLD_S, _UNTOLD_PHRASE_S = 1.5, 0.8  # shorter pieces without words are breath, laughter, or loosely placed words
 
 
@@ -38,7 +36,7 @@ class TimedPhraseWords:
 
 
 def by_phrase(words: Sequence[Word], window: Window) -> list[TimedPhraseWords]:
-    """Every word in order, in the phrase where it was said."""
+    """Assign every word, in order, to the phrase in which it was said."""
     phrases = window.phrases()
     pace = _s_per_letter(words)
     durations = [word.end_s - word.start_s for word in words if word.end_s > word.start_s]

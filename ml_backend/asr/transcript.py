@@ -1,7 +1,7 @@
-"""What a model heard: the values that travel from the engine to the database and to rendering.
+"""The values that the engine returns, the database stores and rendering reads.
 
-A Transcript is a Transcription before it is a row. Times are seconds from the start of the recording, channels
-count from 0, confidences are in 0..1 (formula: `engine`).
+A Transcript becomes a Transcription when it is stored. Times are seconds from the start of the recording, channels
+count from 0, confidences are in 0..1 (formula: `guards.confidence`).
 """
 
 from __future__ import annotations
@@ -35,17 +35,16 @@ class Segment:
     flags: tuple[str, ...] = ()
 
 
-NO_TEXT = "no-text"  # flag of a segment that is certain speech without a text: nobody wrote down what is said there
-_NEWER = ("learnt_words", "corrections", "languages")  # fields that older digests do not know
+NO_TEXT = "no-text"  # flag of a segment that is certain speech without a text
+_NEWER = ("learnt_words", "corrections", "languages")  # fields that older digests lack
 
 
 @dataclass(frozen=True)
 class DecodingProfile:
     """Everything besides the audio and the weights that decides the text. Part of a transcription's key.
 
-    `learnt_words` are (language, word) for the model's prompt, `corrections` are (language, heard, meant): what people
-    corrected again and again. `languages` are those that may be spoken where none is given. Empty ones leave the digest
-    as it is without them.
+    `learnt_words` are (language, word) for the model's prompt. `corrections` are (language, form the model writes,
+    corrected form). `languages` may be spoken when `language` is not given. Empty ones do not change the digest.
     """
 
     language: str | None = None
@@ -58,11 +57,11 @@ class DecodingProfile:
     languages: tuple[str, ...] = ()
 
     def words_for(self, language: str) -> tuple[str, ...]:
-        """Words the model is told to expect in a language."""
+        """Hotwords and learnt words for a language."""
         return (*self.hotwords, *(word for spoken, word in self.learnt_words if spoken == language))
 
     def without(self, language: str, word: str) -> DecodingProfile:
-        """The same without what was learnt of one word."""
+        """The same profile without the learnt word and corrections of one word."""
         words = tuple(one for one in self.learnt_words if one != (language, word))
         return replace(
             self,
@@ -79,7 +78,7 @@ class DecodingProfile:
 
 @dataclass(frozen=True)
 class Transcript:
-    """The text of one recording: segments in time order, silence is an empty tuple."""
+    """The text of one recording: segments in time order; an empty tuple for silence."""
 
     segments: tuple[Segment, ...]
     language: str | None

@@ -1,8 +1,8 @@
-"""Windows -> Heard: encode, detect the language, decode, align. The only file that calls CTranslate2.
+"""Windows -> DecodedWindows: encode, detect the language, decode, align. The only file that calls CTranslate2.
 
-Every window is encoded exactly once: language detection, beam search, the re-runs at higher temperatures and word
+Every window is encoded exactly once: language detection, beam search, retries at higher temperatures and word
 alignment all read the same encoder output. In one CTranslate2 batch every prompt must have its start token at the same
-place, and every member is padded to the longest, so callers group by prompt length and sort by duration.
+position, and every member is padded to the longest, so callers group by prompt length and sort by duration.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ml_backend.models.manifest import WindowPolicy
 LADDER = (0.2, 0.4, 0.6, 0.8, 1.0)  # temperatures for the few windows that fail the quality test, as in Whisper
 _BEST_OF = 5
 _GOES_ON_S = 0.15  # a word that reaches this far into a phrase was said in it
-_LEAST_TRY = 48  # tokens another try may have at least
+_LEAST_TRY = 48  # the fewest tokens that a retry may use
 _FRAMES_PER_S, _STEPS_PER_S = 100, 50  # of the input, and of the encoder's output
 _FRAMES_AT_ONCE = 3000
 _BEFORE, _AFTER = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、।"
@@ -37,14 +37,14 @@ _UNSPACED = ("zh", "ja", "th", "lo", "my", "yue")  # written without spaces betw
 
 @dataclass(frozen=True)
 class DecodedWindow:
-    """What the decoder said about one window. Word times are within it; word texts keep the space before them."""
+    """The decoder's output for one window. Word times count from its start; word texts keep their leading space."""
 
     tokens: tuple[int, ...]
     text: str
     avg_logprob: float
     no_speech_probability: float
     words: tuple[Word, ...] = ()
-    word_tokens: tuple[tuple[float, ...], ...] = ()  # the probability of each token of each word but its punctuation
+    word_tokens: tuple[tuple[float, ...], ...] = ()  # token probabilities per word, punctuation excluded
     temperature: float = 0.0
     full: bool = False  # stopped by the length limit: the end of the window is missing from the text
 
@@ -76,7 +76,7 @@ class Prompt:
 
 
 class Decoder:
-    """A loaded Whisper and how it wants to be fed."""
+    """A loaded Whisper with its window policy."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Decoder:
         self.confidence = confidence
         self.policy = policy
         self.temperatures = temperatures
-        self.word_times = True  # without them, times come from the stretches of speech alone
+        self.word_times = True  # if False, times come only from the stretches of speech
         self._tokenizers: dict[str, Tokenizer] = {}
         self._suppressed: tuple[int, ...] | None = None
 
@@ -105,18 +105,18 @@ class Decoder:
         return self._tokenizers[language]
 
     def prompt(self, language: str, *, prompt: str | None, hotwords: Sequence[str]) -> Prompt:
-        """No timestamp tokens: times come from alignment, and the text does not depend on them."""
+        """A prompt without timestamp tokens: times come from alignment."""
         tokenizer = self.tokenizer(language)
         before = self.context(language, prompt=prompt, hotwords=hotwords).tokens
         mark = (tokenizer.sot_prev,) if before else ()
         return Prompt(language, (*mark, *before, *tokenizer.sot_sequence, tokenizer.no_timestamps))
 
     def context(self, language: str, *, prompt: str | None, hotwords: Sequence[str]) -> prompting.PromptContext:
-        """Prompt and hotwords as tokens, and what of them does not fit before the text."""
+        """Prompt and hotwords as tokens, and what does not fit into the limit."""
         tokenizer, limit = self.tokenizer(language), self.model.max_length // 2 - 1
 
         def encode(text: str) -> list[int]:
-            return [token for token in tokenizer.encode(text) if token < tokenizer.eot]  # `<|en|>` is no word
+            return [token for token in tokenizer.encode(text) if token < tokenizer.eot]  # `<|en|>` is not a word
 
         return prompting.fit(encode, prompt, hotwords, limit=limit)
 
@@ -134,7 +134,7 @@ class Decoder:
         else:
             width = max(frames) + int(self.policy.margin_s * _FRAMES_PER_S)
             width += width % 2
-            if width // 2 == features[0].shape[0]:  # CTranslate2 would take the encoder's output for features
+            if width // 2 == features[0].shape[0]:  # CTranslate2 would mistake the encoder output for features
                 width += 2
         batch = np.zeros((len(features), features[0].shape[0], width), dtype=np.float32)
         for row, member in zip(batch, features, strict=True):
@@ -143,7 +143,7 @@ class Decoder:
         return Encoded(output, tuple(min(f, width) for f in frames))
 
     def _encoded(self, batch: npt.NDArray[np.float32]) -> ctranslate2.StorageView:
-        """On a CPU a few thousand frames at a time: more falls out of its caches and costs up to a third more."""
+        """Encode a few thousand frames at a time on a CPU: more misses its caches and costs up to a third more."""
         model = self.model.model
         if model.device == "cuda":
             output = model.encode(ctranslate2.StorageView.from_array(batch), to_cpu=True)  # rows are picked there
@@ -157,7 +157,7 @@ class Decoder:
         return ctranslate2.StorageView.from_array(np.concatenate([np.asarray(output) for output in outputs]))
 
     def languages(self, encoded: Encoded) -> list[dict[str, float]]:
-        """Probability of each language, per member: one decoder step on what the encoder already gave."""
+        """Probability of each language, per member: one decoder step on the encoder output."""
         found = self.model.model.detect_language(encoded.output)
         return [{token[2:-2]: float(probability) for token, probability in member} for member in found]
 
@@ -172,9 +172,9 @@ class Decoder:
         again: bool = True,
         begins_s: Sequence[Sequence[float]] = (),
     ) -> list[DecodedWindow]:
-        """Beam search for all members, warmer tries for those that fail (where wanted), word times for all.
+        """Beam search for all members, retries at higher temperatures for those that fail, word times for all.
 
-        `begins_s` are the seconds at which the phrases of each member begin: no word goes on over such a place.
+        `begins_s` are the seconds at which the phrases of each member begin: no word spans such a time.
         """
         results = self._generate(encoded.output, [list(p.tokens) for p in prompts], beam_size=beam_size, patience=1.0)
         answers = []
@@ -187,11 +187,10 @@ class Decoder:
         return self._aligned(encoded, prompts, answers, begins_s) if self.word_times else answers
 
     def _again(self, alone: ctranslate2.StorageView, prompt: Prompt, first: DecodedWindow) -> DecodedWindow:
-        """The ladder: warmer until the test passes, else the most probable one that does not repeat itself.
+        """Raise the temperature until the quality test passes, else take the most probable text without repetition.
 
-        It ends when the tries have been as long as the first decoding was. A loop, which fills the window, leaves room
-        for the whole ladder; a text that is improbable because the language is wrong gets one more try, not five in
-        each window of the call.
+        The retries together may cost as many tokens as the first decoding. A repetitive text fills the window, so all
+        temperatures are tried; a text that is improbable because the language is wrong gets about one retry.
         """
         tried = [first]
         longest = max(_LEAST_TRY, 2 * len(first.tokens))
@@ -230,7 +229,7 @@ class Decoder:
         )
 
     def suppressed(self) -> tuple[int, ...]:
-        """Tokens that are never written: brackets, music notes and the like."""
+        """Tokens that are never generated: brackets, music notes and the like."""
         if self._suppressed is None:
             some = self.tokenizer("en")
             self._suppressed = tuple(get_suppressed_tokens(some, [-1]) or ())
@@ -254,7 +253,7 @@ class Decoder:
         answers: list[DecodedWindow],
         begins_s: Sequence[Sequence[float]],
     ) -> list[DecodedWindow]:
-        """Word times by cross-attention; members of one language go together, as they share the start tokens."""
+        """Word times by cross-attention; one batch per language, whose members share the start tokens."""
         for language in sorted({p.language for p in prompts}):
             chosen = [i for i, p in enumerate(prompts) if p.language == language and answers[i].text]
             if not chosen:
@@ -276,7 +275,7 @@ class Decoder:
 
 
 def _length(result: Any) -> int:
-    """What a generation cost: the tokens of its longest hypothesis."""
+    """The cost of a generation: the tokens of its longest hypothesis."""
     return max(map(len, result.sequences_ids))
 
 
@@ -289,7 +288,7 @@ _Piece = tuple[Word, tuple[float, ...]]  # a word, or a part of one, and its tok
 
 
 def _pieces(tokenizer: Tokenizer, tokens: list[int], aligned: Any) -> list[_Piece]:
-    """The words of a text, placed where the path of attention enters their first token and that of the next word."""
+    """The words of a text; each lasts from its first token to that of the next word on the attention path."""
     path = np.asarray(aligned.alignments or [(0, 0)], dtype=np.int64)
     entered = path[np.diff(path[:, 0], prepend=-1) > 0]  # the first frame of each token, the end token's too
     probabilities = [float(p) for p in aligned.text_token_probs]
@@ -300,7 +299,7 @@ def _pieces(tokenizer: Tokenizer, tokens: list[int], aligned: Any) -> list[_Piec
         last = first + len(part)
         own = probabilities[first:last]
         start_s, end_s = (float(entered[min(place, len(entered) - 1), 1]) / _STEPS_PER_S for place in (first, last))
-        telling = own if _has_letters(text) else []  # how sure a full stop is says nothing about the words
+        telling = own if _has_letters(text) else []  # the probability of punctuation says nothing about the words
         mean = float(np.mean(own))
         found.append({"word": text, "tokens": telling, "start": start_s, "end": end_s, "probability": mean})
         first = last
@@ -318,10 +317,10 @@ def _word(found: dict[str, Any]) -> Word:
 
 
 def whole(pieces: Sequence[_Piece], *, spaced: bool, begins_s: Sequence[float] = ()) -> list[_Piece]:
-    """Pieces that follow without a space belong to the word before: `50` and `%`, `24` and `/7`.
+    """Join pieces that follow without a space to the word before: `50` and `%`, `24` and `/7`.
 
-    Not where somebody paused between them: numbers said one by one, seconds apart, are written `15.16.14.`, and as one
-    word they would all stand where the last was said. What stands between them stays with the one before.
+    Pieces with a pause between them stay apart: numbers said seconds apart are written `15.16.14.`, and one word would
+    give them all the time of the last. The punctuation between them stays with the piece before.
     """
     whole: list[_Piece] = []
     for word, tokens in pieces:

@@ -1,10 +1,10 @@
-"""Samples of one leg -> Windows: the stretches of speech, cut and packed the way the model version was trained.
+"""Samples of one channel -> Windows: the stretches of speech, cut and packed as in the model version's training.
 
-Silero's voice-activity model (it ships with faster-whisper) gives a speech probability per 32 ms; hysteresis turns
-that into stretches, and the manifest's window policy turns stretches into windows. Silence of `split_pause_s` or more
-never reaches the model: a model that pads to a fixed length gets several stretches in one window with the silence
-taken out (every window costs the same, so fewer is cheaper), any other gets one window per stretch group. Each window
-remembers where its pieces came from, so times lead back to the recording.
+Silero's voice-activity model (it ships with faster-whisper) gives a speech probability per 32 ms. Hysteresis turns
+these into stretches, and the manifest's window policy turns stretches into windows. Silence of `split_pause_s` or more
+never reaches the model. A model that pads to a fixed length gets several stretches in one window without the silence
+(every window costs the same, so fewer is cheaper); any other model gets one window per group of stretches. Each window
+keeps the positions of its pieces, so that times can be converted to times in the recording.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from ml_backend.models.manifest import WindowPolicy
 
 RATE_HZ = 16000
-_STEP = 512  # samples per probability: what the voice-activity model works on
-# Speech begins above the first and ends below the second. Lower than usual (0.5, 0.35): narrow-band voices were cut at
-# those, while hold music, tones, ringing and noise stay below 0.25. A stretch needs _CERTAIN once, or to last.
+_STEP = 512  # samples per probability of the voice-activity model
+# Speech begins above _ENTER and ends below _LEAVE. The usual values (0.5, 0.35) cut narrow-band voices; hold music,
+# tones, ringing and noise stay below 0.25. A stretch must reach _CERTAIN once, or last _MIN_UNCERTAIN_S.
 _ENTER, _LEAVE, _CERTAIN = 0.3, 0.15, 0.5
 _MIN_SPEECH_S = 0.1
 _MIN_UNCERTAIN_S = 0.5
 _MIN_PAUSE_S = 0.3  # shorter gaps do not end a stretch
 _PHRASE_PAUSE_S = 0.6  # a pause of this length inside a window still ends a segment
-_PAD_S = 0.3  # kept before and after a stretch, so that soft first and last sounds survive
-_SHORT_S, _WARM_S = 5.0, 2.0  # of a leg that may get a second look, and of the sound that goes before it
+_PAD_S = 0.3  # kept before and after a stretch, so that quiet first and last sounds survive
+_SHORT_S, _WARM_S = 5.0, 2.0  # the longest channel for `second_look`, and the length of the sound put before it
 
 Samples = npt.NDArray[np.float32]
 Probabilities = npt.NDArray[np.float32]
@@ -38,7 +38,7 @@ Probabilities = npt.NDArray[np.float32]
 class Stretch:
     """Speech with padding, from `start` to `end` in samples; `first` and `last` bound the speech itself.
 
-    `pauses` are those inside that end a phrase: where speech stops and where it goes on.
+    `pauses` are the pauses inside that end a phrase: (where speech stops, where it resumes), in samples.
     """
 
     start: int
@@ -68,7 +68,7 @@ class SpeechPhrase:
 
 @dataclass(frozen=True)
 class Window:
-    """What the encoder sees at once: the samples of the pieces, one after the other."""
+    """The input of one encoder pass: the samples of the pieces, one after the other."""
 
     channel: int
     pieces: tuple[Stretch, ...]
@@ -94,7 +94,7 @@ class Window:
         return sum(p.probability * (p.end - p.start) for p in self.pieces) / max(1, self.samples)
 
     def cut_from(self, leg: Samples) -> Samples:
-        """The window's own samples out of its leg."""
+        """The window's samples, from the samples of its channel."""
         if len(self.pieces) == 1:
             return leg[self.pieces[0].start : self.pieces[0].end]
         return np.concatenate([leg[piece.start : piece.end] for piece in self.pieces])
@@ -114,7 +114,7 @@ class Window:
         return found
 
     def part(self, phrase: SpeechPhrase, start_s: float, end_s: float) -> Stretch:
-        """Some speech of a phrase by itself; at the phrase's own edges with the padding that it has."""
+        """A part of a phrase as a Stretch; at the edges of the phrase it keeps the padding."""
         piece = self.pieces[phrase.piece]
         before = sum(p.end - p.start for p in self.pieces[: phrase.piece])
 
@@ -134,7 +134,7 @@ class Window:
 
 
 def find_speech(leg: Samples, policy: WindowPolicy, probabilities: Probabilities | None = None) -> list[Stretch]:
-    """The stretches of speech of one leg: padded, in order, not overlapping, none longer than `policy.max_s`."""
+    """The stretches of speech of one channel: padded, in order, not overlapping, none longer than `policy.max_s`."""
     if leg.size < _STEP:
         return []
     probabilities = speech_probabilities(leg) if probabilities is None else probabilities
@@ -165,7 +165,7 @@ def windows_of(stretches: list[Stretch], *, channel: int, policy: WindowPolicy) 
 
 
 def halves(window: Window) -> list[Window]:
-    """Two windows in place of one whose text did not fit: cut between pieces where there are several."""
+    """Two windows in place of one whose text did not fit; cut between pieces if there are several."""
     if len(window.pieces) > 1:
         middle = len(window.pieces) // 2
         return [Window(window.channel, window.pieces[:middle]), Window(window.channel, window.pieces[middle:])]
@@ -176,7 +176,7 @@ def halves(window: Window) -> list[Window]:
 
 
 def split(piece: Stretch, place: int) -> tuple[Stretch, Stretch]:
-    """What lies before and after a place inside."""
+    """The parts of a stretch before and after `place`, in samples."""
     before = tuple(pause for pause in piece.pauses if pause[1] <= place)
     after = tuple(pause for pause in piece.pauses if pause[0] >= place)
     cut = next((pause for pause in piece.pauses if pause[0] < place < pause[1]), (place, place))
@@ -185,7 +185,7 @@ def split(piece: Stretch, place: int) -> tuple[Stretch, Stretch]:
 
 
 def speech_probabilities(leg: Samples) -> Probabilities:
-    """How likely it is that somebody speaks, 0..1, for each 32 ms of a leg."""
+    """The speech probability, 0..1, for each 32 ms of a channel."""
     from faster_whisper.vad import get_vad_model
 
     padded = np.pad(leg, (0, -leg.size % _STEP))
@@ -193,10 +193,10 @@ def speech_probabilities(leg: Samples) -> Probabilities:
 
 
 def second_look(leg: Samples) -> Probabilities | None:
-    """Speech probabilities of a short leg in which none was found; None for a longer one.
+    """Speech probabilities of a short channel in which no speech was found; None for a longer channel.
 
-    The voice-activity model begins with an empty memory, so a word that starts with the first sample may be missed. Its
-    own sound, backwards, fills that memory first. Silence in its place would find as many words, and much music too.
+    The voice-activity model starts with an empty state, so it may miss a word at the first sample. The channel's own
+    sound, reversed, fills that state first. Silence instead would find as many words, but also take music for speech.
     """
     if not _STEP <= leg.size <= _SHORT_S * RATE_HZ:
         return None
@@ -229,7 +229,7 @@ def _is_speech(probabilities: Probabilities) -> bool:
 
 
 def _at_most(run: tuple[int, int], probabilities: Probabilities, most: int) -> list[tuple[int, int]]:
-    """Speech that outlasts the model's window is cut where it is least like speech, in the second half of what fits."""
+    """Cut speech longer than the window where it is least probable, in the second half of what fits."""
     first, last = run
     parts = []
     while last - first > most:
@@ -247,7 +247,7 @@ def _padded(runs: list[tuple[int, int]], probabilities: Probabilities, size: int
         first, last = begin * _STEP, min(stop * _STEP, size)
         before = runs[index - 1][1] * _STEP if index else -2 * size
         after = runs[index + 1][0] * _STEP if index + 1 < len(runs) else 3 * size
-        # the model finds the first word of a recording late, so nothing short is cut off before it
+        # the model detects the first word of a recording late, so a short lead-in is kept
         start = 0 if not index and first <= 2 * pad else max(0, first - pad, (before + first) // 2)
         end = min(size, last + pad, (last + after) // 2)
         stretches.append(Stretch(start, end, float(probabilities[begin:stop].mean()), first, last))
@@ -262,18 +262,18 @@ def _joined(one: Stretch, other: Stretch) -> Stretch:
 
 
 STEP = 512  # samples per probability
-_CONTEXT = 64  # samples of the step before that the model sees with each step
+_CONTEXT = 64  # samples of the previous step that the model reads with each step
 
 
 class VoiceTracker:
-    """The model's memory of one leg."""
+    """The voice-activity model's state for one channel."""
 
     def __init__(self) -> None:
         self._memory = (np.zeros((1, 1, 128), np.float32), np.zeros((1, 1, 128), np.float32))
         self._before: npt.NDArray[np.float32] = np.zeros(_CONTEXT, np.float32)
 
     def probabilities(self, block: Samples) -> Probabilities:
-        """One per step. Every block but the last must be a whole number of steps."""
+        """One probability per step. Every block but the last must be a whole number of steps."""
         from faster_whisper.vad import get_vad_model
 
         if not block.size:
