@@ -11,12 +11,29 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
+PAGES = (  # how what a server sends instead of audio begins
+    (b"<!doctype", "an HTML page"), (b"<html", "an HTML page"), (b"<head", "an HTML page"),
+    (b"<?xml", "an XML document"), (b"<error", "an XML document"), (b"<", "a page of markup"),
+    (b"{", "a JSON document"), (b"[", "a JSON document"),
+)  # fmt: skip
+STRANGERS = (
+    *PAGES,
+    (b"\x89png", "a PNG image"), (b"\xff\xd8\xff", "a JPEG image"), (b"gif8", "a GIF image"), (b"%pdf", "a PDF"),
+    (b"pk\x03\x04", "a zip archive"), (b"\x1f\x8b", "a gzip file"), (b"ffconcat", "a playlist"),
+    (b"#extm3u", "a playlist"),
+)  # fmt: skip
 EBML = b"\x1aE\xdf\xa3"  # the first bytes of Matroska and WebM
 LEAST_MISSING_S = 0.05  # what is less than this is nobody's word
 _MOST_PARTS = 1000
 _LEAST_MORE = 400  # bytes after the end that are worth a word: a twentieth of a second of telephone sound
 _CLUSTERS = (0x1F43B675, 0xA3, 0xA0, 0xA1)  # cluster, simple block, block group, block
 _MASTERS = (0x18538067, 0x1F43B675)  # segment and cluster: entered
+
+
+def looks_like(first: bytes, kinds: tuple[tuple[bytes, str], ...] = STRANGERS) -> str:
+    """What bytes that begin so are instead of audio, as a person calls it; empty when none of these."""
+    begin = first.removeprefix(b"\xef\xbb\xbf").lstrip()[:16].lower()
+    return next((what for mark, what in kinds if begin.startswith(mark)), "")
 
 
 class Peekable(Protocol):

@@ -31,12 +31,6 @@ CODECS = (
     "flac,aac,aac_fixed,alac,amrnb,amrwb,libopencore_amrnb,libopencore_amrwb"
 )
 _HEADER_IS_A_GUESS = ("aac", "amr", "amrnb", "amrwb", "gsm")  # no duration in the file: FFmpeg divides size by rate
-_LOOKS_LIKE = (
-    (b"<!doctype", "an HTML page"), (b"<html", "an HTML page"), (b"<?xml", "XML"), (b"{", "JSON"), (b"[", "JSON"),
-    (b"\x89png", "a PNG image"), (b"\xff\xd8\xff", "a JPEG image"), (b"gif8", "a GIF image"), (b"%pdf", "a PDF"),
-    (b"pk\x03\x04", "a zip archive"), (b"\x1f\x8b", "a gzip file"), (b"ffconcat", "a playlist"),
-    (b"#extm3u", "a playlist"), (b"<", "XML"),
-)  # fmt: skip
 _GATHERED_SAMPLES = 8000
 _MOST_BEFORE_SOUND = 16 << 20  # bytes of tags and tables
 _MOST_DAMAGE = 1000  # packets, when nothing at all could be decoded
@@ -321,11 +315,10 @@ def _to_one_channel(target: BinaryIO, samples: int) -> None:
 
 
 def _looks_like(head: bytes) -> str:
-    start = head.lstrip()[:16].lower()
-    for mark, name in _LOOKS_LIKE:
-        if start.startswith(mark.lower()):
-            return f": it looks like {name}"
-    return ""
+    from ml_backend.audio import containers
+
+    what = containers.looks_like(head)
+    return f": it looks like {what}" if what else ""
 
 
 def _too_long(duration_s: float, limits: dict[str, Any]) -> Refused:

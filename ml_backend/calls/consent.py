@@ -19,6 +19,7 @@ from sqlalchemy.engine import Connection
 from ml_backend.tables import calls
 
 PURPOSES = ("training", "review", "service", "none")
+NO_TRAINING = ("review", "service", "none")
 _NOBODY_HEARS = ("service", "none")
 
 

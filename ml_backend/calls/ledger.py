@@ -15,14 +15,24 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend import db, tables
-from ml_backend.calls import merging, phone_numbers, pseudonyms, states, tombstones
+from ml_backend.calls import merging, phone_numbers, pseudonyms, sample_use, states, tombstones
 from ml_backend.calls.events import CallEvent, recording_identity
-from ml_backend.calls.states import ENDED, FETCH, LADDER, LONGEST_CALL, LOOK_UP, OPEN, STATES, WAIT, RecordingProgress
+from ml_backend.calls.states import (
+    ENDED,
+    FETCH,
+    GONE,
+    LADDER,
+    LONGEST_CALL,
+    LOOK_UP,
+    OPEN,
+    STATES,
+    WAIT,
+    RecordingProgress,
+)
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.tables import calls, company_numbers, objects, recordings, tasks, transcriptions
 
 PROVIDER = "exotel"
-GONE = ("refused", "lost", "erased", "expired")  # recordings that nobody will hear
 NEEDED = ("found", "spooled", "stored")  # recordings whose address may be asked again
 
 
@@ -53,6 +63,8 @@ def record(connection: Connection, event: CallEvent, *, key: bytes, priority: in
         changed |= _company(connection, call, changed["company_number"])
     if changed:
         db.update(connection, calls, call_id, **changed)
+    if "consent_purpose" in changed and not is_new:
+        sample_use.decide(connection, recordings.c.call_id == call_id)
     if is_new:
         _adopt(connection, _locked(connection, call_id))
     found = _recordings(connection, call_id)
@@ -137,7 +149,8 @@ def look_up_later(
 
 
 def recording_moved(connection: Connection, recording_id: int) -> None:
-    """A recording, its transcription or its tasks changed: its call follows. Nothing to do for audio of no call."""
+    """A recording, its transcription or its tasks changed: its samples follow, and its call where it is of one."""
+    sample_use.recording_moved(connection, recording_id)
     call_id = connection.execute(sa.select(recordings.c.call_id).where(recordings.c.id == recording_id)).scalar()
     if call_id is not None:
         found = _recordings(connection, call_id)

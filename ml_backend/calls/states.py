@@ -31,6 +31,7 @@ STATES: dict[str, tuple[str, ...]] = {
 }
 OPEN = tuple(name for name, actions in STATES.items() if actions)
 FINAL = tuple(name for name, actions in STATES.items() if not actions)
+GONE = ("refused", "lost", "erased", "expired")  # states of a recording that nobody will hear
 ENDED = ("erased", "expired")  # nothing leads out of these, except from expired to erased
 
 LADDER = tuple(timedelta(minutes=minutes) for minutes in (2, 5, 15, 60, 6 * 60, 24 * 60))

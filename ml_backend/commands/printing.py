@@ -7,13 +7,18 @@ room for it. Text from elsewhere is printed as it is, without markup, its contro
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
 from ml_backend.log import escaped
+
+if TYPE_CHECKING:
+    from rich.progress import Progress  # loaded by the commands that draw a bar
 
 _GAP = 2
 _PROSE_ROOM = 24  # columns that prose needs beside the others, to be worth breaking
@@ -29,6 +34,21 @@ def console(*, stderr: bool = False) -> Console:
 def say(text: Cell = "", *, style: str = "", stderr: bool = False) -> None:
     """One line."""
     console(stderr=stderr).print(text if isinstance(text, Text) else Text(text, style=style))
+
+
+@contextmanager
+def moving(count: str = "", *, quiet: bool = False) -> Iterator[Progress]:
+    """A bar on standard error, gone when the work is done; `count` is a column of its own (rich's format).
+
+    Nothing is drawn where nobody waits at a terminal.
+    """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    shown = console(stderr=True)
+    told = [TextColumn(count)] if count else []
+    columns = (TextColumn("{task.description}"), BarColumn(), *told, TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=shown, transient=True, disable=quiet or not shown.is_terminal) as bar:
+        yield bar
 
 
 def progress(fraction: float, note: str) -> None:

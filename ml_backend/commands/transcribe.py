@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,6 +14,7 @@ import typer
 from ml_backend import settings as settings_of
 from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import NO_TEXT, DecodingProfile, Transcript
+from ml_backend.commands import printing
 from ml_backend.errors import KaanError
 from ml_backend.labelling import decoding_profile
 from ml_backend.settings import Settings
@@ -159,15 +159,8 @@ def _print(heard: FileOutcome, *, several: bool) -> None:
 
 def _progress(outcomes: Iterator[FileOutcome], *, total: int) -> Iterator[FileOutcome]:
     """The same outcomes; a bar on stderr while a person waits there."""
-    if not sys.stderr.isatty():
-        yield from outcomes
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("Transcribing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("files", total=total)
+    with printing.moving("{task.completed}/{task.total}") as progress:
+        task = progress.add_task("Transcribing", total=total)
         for heard in outcomes:
             progress.advance(task)
             yield heard

@@ -27,7 +27,6 @@ BLIND_AUDIT = "blind"  # the selection reason of a random sample of all speech, 
 RATE_DAYS = 14  # the recent past that the expected date is told from
 UNDER_WAY = ("waiting", "running")
 ENDED = ("done", "failed", "cancelled", "trained", "interrupted")
-GONE = ("lost", "refused", "expired", "erased")  # states of a recording without sound
 
 
 @dataclass(frozen=True)
@@ -83,9 +82,8 @@ def by_language(connection: Connection, mark: Mark) -> dict[str, dict[str, Any]]
 
 def excluded(connection: Connection) -> dict[str, int]:
     """Samples that are not used, by reason."""
-    gone = sa.and_(samples.c.state == "accepted", ~_audible())
-    why = sa.case((gone, "audio-missing"), else_=sa.func.coalesce(samples.c.reason_code, "unknown")).label("why")
-    found = sa.select(why, sa.func.count()).select_from(_real()).where(sa.or_(samples.c.state == "excluded", gone))
+    why = sa.func.coalesce(samples.c.reason_code, "unknown").label("why")
+    found = sa.select(why, sa.func.count()).where(samples.c.state == "excluded")
     rows = connection.execute(found.group_by("why").order_by(sa.func.count().desc()))
     return {str(code): int(number) for code, number in rows}
 
@@ -250,12 +248,8 @@ def _synthetic() -> sa.ColumnElement[bool]:
     return sa.func.coalesce(recordings.c.synthetic, sa.false())
 
 
-def _audible() -> sa.ColumnElement[bool]:
-    return sa.func.coalesce(recordings.c.state, "").not_in(GONE)
-
-
 def _usable() -> sa.ColumnElement[bool]:
-    return sa.and_(samples.c.state == "accepted", ~_synthetic(), _audible())
+    return sa.and_(samples.c.state == "accepted", ~_synthetic())
 
 
 def _new(mark: Mark) -> sa.ColumnElement[bool]:

@@ -14,11 +14,10 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ml_backend import log, settings, tables
 from ml_backend.calls.events import zone_of
+from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput, RetryableError
 from ml_backend.jobs import job_kinds
@@ -121,11 +120,7 @@ def look(context: Context, since: datetime, until: datetime, *, speed: float | N
 
 def _read(context: Context, walk: listing.Walk, *, quiet: bool) -> None:
     """To the end, waiting out what passes: a busy Exotel, a lost connection."""
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
+    with printing.moving("{task.percentage:>3.0f} %", quiet=quiet) as bar:
         line = bar.add_task("reading", total=1000, completed=round(1000 * walk.fraction))
         tries = 0
 

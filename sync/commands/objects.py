@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 import sqlalchemy as sa
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ml_backend import log, quantities, settings, tables
+from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import ConfigurationError, InvalidInput
 from ml_backend.storage.object_store import ObjectInfo
@@ -135,13 +134,7 @@ def _ours(context: Context, bucket: str, found: list[ObjectInfo]) -> set[str]:
 def _run(context: Context, bucket: str, *, full: bool, quiet: bool) -> scan.Report:
     if quiet:
         return scan.run(context, bucket, full=full)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed} objects"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with printing.moving("{task.completed} objects") as bar:
         line = bar.add_task(bucket, total=scan.expected(context, bucket) if full else None)
 
         def more(report: scan.Report) -> bool:

@@ -72,7 +72,10 @@ def draft_recording(connection: Connection, settings: Settings, recording_id: in
         if task.project_id not in touched:
             statement = sa.select(projects).where(projects.c.id == task.project_id)
             touched[task.project_id] = connection.execute(statement).one()
-        draft_task(connection, settings, touched[task.project_id], task, recording, model_version=model_version)
+        project = touched[task.project_id]
+        made = render(connection, settings, project, task, recording, model_version=model_version)
+        if made is not None:
+            store(connection, made)
     route = recording.route or {}
     if route.get("experiment_id") is not None and route["version"] == model_version:
         open_ = sa.and_(tasks.c.recording_id == recording_id, tasks.c.state.in_(OPEN))
@@ -93,29 +96,6 @@ class Draft:
     corrected: Mapping[str, Any] | None = None
 
 
-def draft_task(
-    connection: Connection,
-    settings: Settings,
-    project: sa.Row[Any],
-    task: sa.Row[Any],
-    recording: sa.Row[Any],
-    *,
-    model_version: str,
-) -> bool:
-    """Render one task under the labels in force; False while its transcription is not there.
-
-    While a project is being re-drafted a task gets its drafts under both labels: what people see now, and next.
-    """
-    labels = [project.draft_label]
-    if project.next_draft_label and task.state != "annotated":
-        labels.append(project.next_draft_label)
-    made = render(connection, settings, project, task, recording, model_version=model_version, labels=labels)
-    if made is None:
-        return False
-    store(connection, made)
-    return True
-
-
 def render(
     connection: Connection,
     settings: Settings,
@@ -124,9 +104,15 @@ def render(
     recording: sa.Row[Any],
     *,
     model_version: str,
-    labels: Sequence[str],
+    labels: Sequence[str] = (),
 ) -> Draft | None:
-    """One task's draft under each label; None while its transcription is not there. Writes nothing."""
+    """One task's draft under each label; None while its transcription is not there. Writes nothing.
+
+    Without `labels` under those in force: while a project is redrafted, what people see now and what they see next.
+    """
+    if not labels:
+        next_one = project.next_draft_label if task.state != "annotated" else None
+        labels = [project.draft_label, *filter(None, [next_one])]
     profile = profile_for(connection, recording, project, settings)
     found: Any = find_transcription(connection, recording, profile, model_version)
     corrected = None
@@ -279,25 +265,6 @@ def _empty_regions(project: sa.Row[Any], task: sa.Row[Any], recording: sa.Row[An
     controls = labelconfig.parse(project.label_config)
     made = rendering.to_empty_regions(inside, controls, draft_label=label, duration_s=end_s - piece.start_s)
     return NOTHING if made is None else json.dumps(made, ensure_ascii=False, separators=(",", ":"))
-
-
-def body_of(
-    connection: Connection,
-    settings: Settings,
-    project: sa.Row[Any],
-    task: sa.Row[Any],
-    recording: sa.Row[Any],
-    *,
-    model_version: str,
-    label: str,
-) -> str | None:
-    """What a task's prediction row would hold if it were made now by this model; None while it was not transcribed.
-
-    Writes nothing.
-    """
-    labels = (label,)
-    made = render(connection, settings, project, task, recording, model_version=model_version, labels=labels)
-    return None if made is None else str(made.rows[0]["body"])
 
 
 def _rendered(

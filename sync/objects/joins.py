@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend import db, tables
-from ml_backend.calls import ledger
+from ml_backend.calls import ledger, states
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput, PermanentError
 from ml_backend.storage.object_store import sha256_of
@@ -73,7 +73,7 @@ def _waiting(context: Context, bucket: str, after: str) -> Any:
         sa.select(recordings.c.id)
         .join(calls, calls.c.id == recordings.c.call_id)
         .where(calls.c.provider == ledger.PROVIDER, calls.c.call_sid == objects.c.name)
-        .where(recordings.c.sha256.is_(None), recordings.c.state.not_in(ledger.GONE))
+        .where(recordings.c.sha256.is_(None), recordings.c.state.not_in(states.GONE))
     )
     mine = sa.select(objects).where(objects.c.bucket == bucket, objects.c.state == "waiting")
     mine = mine.where(sa.or_(objects.c.recording_id.is_not(None), ~on_its_way.exists()))
@@ -92,7 +92,7 @@ def _decide(context: Context, row: Any) -> str:
         heard = connection.execute(mine.order_by(recordings.c.id)).all()
     if call is not None and call.state in found_objects.DEAD:
         return _put(context, row, "refused", "erased", "This call was erased or has expired.")
-    usable = [each for each in heard if each.state not in ledger.GONE]
+    usable = [each for each in heard if each.state not in states.GONE]
     for each in usable:
         same_place = (each.bucket, each.object_key) == (row.bucket, row.object_key)
         if same_place or (each.sha256 and each.size_bytes == row.size_bytes and _digest(context, row) == each.sha256):

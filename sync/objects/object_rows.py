@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend import db, tables
-from ml_backend.calls import ledger, phone_numbers, pseudonyms
+from ml_backend.calls import ledger, phone_numbers, pseudonyms, states
 from ml_backend.calls import object_calls as foundcalls
 from ml_backend.calls.events import CallEvent
 from ml_backend.context import Context
@@ -215,7 +215,7 @@ def _around(connection: Connection, context: Context, bucket: str, names: dict[s
     heard: dict[int, list[Any]] = {}
     theirs = sa.select(recordings.c.call_id, recordings.c.id, recordings.c.state)
     for found in connection.execute(theirs.where(recordings.c.call_id.in_([call.id for call in named]))).all():
-        if found.state not in ledger.GONE:
+        if found.state not in states.GONE:
             heard.setdefault(found.call_id, []).append(found.id)
     identities = [f"s3://{bucket}/{key}" for key in keys] + sorted(sids - {""})
     key = context.keep("pseudonym-key", lambda: pseudonyms.key_of(context.settings))

@@ -7,33 +7,23 @@ from collections.abc import Iterator
 
 import httpx
 
+from ml_backend.audio import containers
 from ml_backend.errors import PermanentError, RetryableError
 from sync.outbound import http
 from sync.outbound.deadline import Deadline
 
 PEEK_BYTES = 2048
-_PAGES = (  # (how it begins, what a person calls it); audio begins with none of them
-    (b"<!doctype html", "an HTML page"),
-    (b"<html", "an HTML page"),
-    (b"<head", "an HTML page"),
-    (b"<?xml", "an XML document"),
-    (b"<error", "an XML document"),
-    (b"<", "a page of markup"),
-    (b"{", "a JSON document"),
-    (b"[", "a JSON document"),
-)
 
 
 def refuse_pages(first: bytes) -> None:
     """An error page sent with status 200 is no audio. `first` is how the body begins."""
-    begin = first.removeprefix(b"\xef\xbb\xbf").lstrip()[:16].lower()
-    for mark, what in _PAGES:
-        if begin.startswith(mark):
-            raise PermanentError(
-                "audio-is-a-page",
-                f"The recording's server sent {what} instead of audio.",
-                "Look at the call in Exotel's dashboard; it is asked for again.",
-            )
+    what = containers.looks_like(first, containers.PAGES)
+    if what:
+        raise PermanentError(
+            "audio-is-a-page",
+            f"The recording's server sent {what} instead of audio.",
+            "Look at the call in Exotel's dashboard; it is asked for again.",
+        )
 
 
 def stated_length(response: httpx.Response) -> int | None:
@@ -93,12 +83,3 @@ def _short(name: str, got: int, length: int | None) -> RetryableError:
         f"The recording ended early: got {got} of {length} bytes." if length else "The recording's bytes ended early."
     )
     return RetryableError("download-cut", sentence, f"It is tried again; check the connection to {name} if it lasts.")
-
-
-def too_large(limit_bytes: int) -> PermanentError:
-    """The refusal of a body over the cap."""
-    return PermanentError(
-        "audio-too-large",
-        f"The recording is larger than {limit_bytes / 1e6:g} MB.",
-        "Raise MAX_RECORDING_MB, or split the recording.",
-    )

@@ -24,7 +24,7 @@ import httpx
 from ml_backend.context import Context
 from ml_backend.errors import PermanentError, RetryableError
 from sync.outbound import http, origins
-from sync.outbound.body import PEEK_BYTES, pieces, refuse_pages, stated_length, too_large
+from sync.outbound.body import PEEK_BYTES, pieces, refuse_pages, stated_length
 from sync.outbound.deadline import Deadline
 from sync.outbound.origins import Address, AllowedOrigin, CredentialHost
 
@@ -100,7 +100,7 @@ class Outbound:
         with target.open("wb") as sink, self._answer(url, basic, {"Accept": "*/*"}) as (response, address, cut):
             length = stated_length(response)
             if length is not None and length > limit_bytes:
-                raise too_large(limit_bytes)
+                raise http.too_large(limit_bytes)
             digest, size, first = hashlib.sha256(), 0, b""
             for piece in pieces(response, self.name, length, limit_bytes, cut):
                 if len(first) < PEEK_BYTES:
@@ -108,7 +108,7 @@ class Outbound:
                     refuse_pages(first)
                 size += len(piece)
                 if size > limit_bytes:
-                    raise too_large(limit_bytes)
+                    raise http.too_large(limit_bytes)
                 digest.update(piece)
                 sink.write(piece)
             whole = length is not None or "transfer-encoding" in response.headers
@@ -122,7 +122,7 @@ class Outbound:
             for piece in pieces(response, self.name, stated_length(response), limit_bytes, cut):
                 body += piece
                 if len(body) > limit_bytes:
-                    raise too_large(limit_bytes)
+                    raise http.too_large(limit_bytes)
             return response.status_code, dict(response.headers), body
 
     @contextmanager

@@ -117,6 +117,15 @@ def json_of(response: httpx.Response, name: str) -> Any:
         ) from error
 
 
+def too_large(limit_bytes: int) -> PermanentError:
+    """The refusal of a body over the cap."""
+    return PermanentError(
+        "audio-too-large",
+        f"The recording is larger than {limit_bytes / 1e6:g} MB.",
+        "Raise MAX_RECORDING_MB, or split the recording.",
+    )
+
+
 def download(
     http: httpx.Client,
     url: str,
@@ -149,11 +158,7 @@ def download(
                         for piece in response.iter_bytes():
                             written += len(piece)
                             if written > limit_bytes:
-                                raise PermanentError(
-                                    "audio-too-large",
-                                    f"The recording is larger than {limit_bytes // 1_000_000} MB.",
-                                    "Raise MAX_RECORDING_MB, or split the recording.",
-                                )
+                                raise too_large(limit_bytes)
                             sink.write(piece)
                 return written
             except RetryableError:

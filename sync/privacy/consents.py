@@ -19,10 +19,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend import db, tables
-from ml_backend.calls import pseudonyms
+from ml_backend.calls import pseudonyms, sample_use
 from ml_backend.calls.consent import PURPOSES
 from ml_backend.errors import InvalidInput
-from ml_backend.tables import calls, company_numbers
+from ml_backend.tables import calls, company_numbers, recordings
 
 SHOWN = 20
 MAX_BYTES = 64 << 20
@@ -75,8 +75,13 @@ def read(path: Path, *, key: bytes) -> tuple[str, list[Statement]]:
 
 def state(connection: Connection, about: str, said: list[Statement]) -> dict[str, int]:
     """Write the purposes down in one transaction; gives how many numbers and calls changed."""
-    if about == "call_sid":
-        return {"numbers": 0, "calls": _state_calls(connection, said)}
+    counts = {"numbers": 0, "calls": _state_calls(connection, said)} if about == "call_sid" else None
+    counts = counts or _state_numbers(connection, said)
+    sample_use.decide(connection, recordings.c.call_id.is_not(None))
+    return counts
+
+
+def _state_numbers(connection: Connection, said: list[Statement]) -> dict[str, int]:
     changed = 0
     for statement in said:
         values: dict[str, Any] = {"consent_purpose": statement.purpose}

@@ -124,9 +124,12 @@ def _stale(context: Context, project: sa.Row[Any], routes: Routes, page: Sequenc
         for task in page:
             recording = _recording(connection, task)
             version = recording_route.chosen(connection, routes, context.settings, recording).version
-            if version != task.model_version or task.body != drafts.body_of(
-                connection, context.settings, project, task, recording, model_version=version, label=_shown(project)
-            ):
+            if version != task.model_version:
+                return True
+            made = drafts.render(
+                connection, context.settings, project, task, recording, model_version=version, labels=(_shown(project),)
+            )
+            if made is None or made.rows[0]["body"] != task.body:
                 return True
     return False
 

@@ -73,7 +73,9 @@ def _want(connection: Connection, context: JobContext, project: sa.Row[Any], rec
     if not new:
         return
     task = connection.execute(sa.select(tasks).where(tasks.c.id == task_id)).one()
-    drafts.draft_task(connection, context.settings, project, task, recording, model_version=_NOBODY)
+    made = drafts.render(connection, context.settings, project, task, recording, model_version=_NOBODY)
+    if made is not None:
+        drafts.store(connection, made)
     db.update(connection, tasks, task_id, status_line=None)
 
 

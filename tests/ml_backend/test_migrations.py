@@ -98,6 +98,12 @@ def test_what_is_decided_once_is_filled_in_for_older_rows_and_the_way_back_keeps
             " blind, overlap, state) VALUES (:at, :at, 1, 2, 0, 'k', 'ours', false, 1, 'open')",
             "INSERT INTO annotations (created_at, project_id, task_id, ls_annotation_id, ls_updated_at, result,"
             " skipped, ground_truth, before_attach) VALUES (:at, 1, 1, 1, :at, :result, false, false, false)",
+            "INSERT INTO calls (created_at, updated_at, provider, call_sid, merged, seen_by, state, tries,"
+            " consent_purpose) VALUES (:at, :at, 'exotel', 'a', '{}', '[]', 'tasked', 0, 'review')",
+            "UPDATE recordings SET call_id = 1 WHERE id = 2",
+            "INSERT INTO samples (created_at, project_id, task_id, number, annotation_id, recording_id, start_s, end_s,"
+            " channel, text, blind, before_attach, digest, state)"
+            " VALUES (:at, 1, 1, 0, 1, 2, 0, 1, 0, 'namaste', false, false, 'd', 'accepted')",
         ):
             connection.execute(sa.text(statement), values)
         connection.commit()
@@ -110,6 +116,8 @@ def test_what_is_decided_once_is_filled_in_for_older_rows_and_the_way_back_keeps
     assert [tuple(row) for row in homes] == [(None, None), (1, None)]
     [said] = new.rows(sa.select(tables.annotations.c.choices, tables.annotations.c.redraft))
     assert tuple(said) == ({"reject": ["private"]}, None)
+    [sample] = new.rows(sa.select(tables.samples.c.state, tables.samples.c.reason_code))
+    assert tuple(sample) == ("excluded", "consent")
     with new.engine.connect() as connection:
         db._check_foreign_keys(connection, False)
         config = db._alembic_config()

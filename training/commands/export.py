@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ml_backend import quantities, settings
+from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.jobs import enqueueing, job_kinds, processes
 from ml_backend.tables import datasets
@@ -91,10 +90,7 @@ def told(row: Any) -> dict[str, Any]:
 
 
 def _run(context: Context, name: str, filters: DatasetFilters, forms: tuple[str, ...], *, quiet: bool) -> int:
-    if quiet or not Console(stderr=True).is_terminal:
-        return dataset.export(context, name=name, filters=filters, forms=forms)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with printing.moving(quiet=quiet) as progress:
         task = progress.add_task("samples", total=1.0)
         return dataset.export(
             context, name=name, filters=filters, forms=forms,

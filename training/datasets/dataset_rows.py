@@ -25,7 +25,6 @@ from training.quality import exclusions
 MAX_S = 30.0  # what the models hear at once
 LINE, EXCLUDED, DUPLICATE = "line", "excluded", "duplicate"
 _PAGE = 2000
-_NO_TRAINING = ("review", "service", "none")
 
 
 @dataclass(frozen=True)
@@ -131,10 +130,14 @@ class _Recording:
 
 
 def _objection(row: Any, filters: DatasetFilters, facts: _Recording) -> str:
-    """Why this dataset leaves a sample out, as a code; empty when it may go in."""
+    """Why this dataset leaves a sample out, as a code; empty when it may go in.
+
+    Whether it may be used at all stands on its row. Here are the dataset's own filters, and whether the audio can be
+    read at this moment: a recording that is being fetched again may be used, and is not there.
+    """
     if row.state == "excluded":
         return str(row.reason_code or "excluded")
-    if row.consent_purpose in _NO_TRAINING or (filters.consent == "stated" and row.consent_purpose != "training"):
+    if filters.consent == "stated" and row.consent_purpose != "training":
         return "consent"
     if row.recording_state != "ready" or not row.derived_key or not row.audio_sha256:
         return "audio-missing"
@@ -147,8 +150,6 @@ def _objection(row: Any, filters: DatasetFilters, facts: _Recording) -> str:
         if (first and at < first) or (end and at >= end):
             return "date"
     end_s = min(row.end_s, row.duration_s) if row.duration_s else row.end_s
-    if end_s - row.start_s > MAX_S + 0.001:
-        return "too-long"
     return "" if end_s > row.start_s else "audio-missing"
 
 

@@ -26,7 +26,6 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend.tables import recordings, samples
-from ml_backend.views import training_progress
 from training.text import writing
 
 MINIMA = 96
@@ -236,7 +235,7 @@ def _spoken(project_id: int | None) -> sa.Select[Any]:
         sa.select(samples.c.id)
         .select_from(samples)
         .join(recordings, recordings.c.id == samples.c.recording_id)
-        .where(samples.c.state == "accepted", recordings.c.state.not_in(training_progress.GONE))
+        .where(samples.c.state == "accepted")
     )
     return statement if project_id is None else statement.where(samples.c.project_id == project_id)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from ml_backend.calls import sample_use
+
 MIN_S, MAX_S = 0.2, 30.0  # a model hears 30 seconds at once
 
 REASONS = MappingProxyType(
@@ -22,7 +24,7 @@ REASONS = MappingProxyType(
         "low-agreement": "Two people wrote very different texts, and nobody has decided.",
         "overlap": "Two regions with words lie over each other on one channel: in each, both are heard.",
         "gold": "The task has a known answer: it measures people.",
-        "audio-missing": "The recording is not there.",
+        **sample_use.REASONS,
     }
 )
 

@@ -16,14 +16,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend import tables
+from ml_backend.calls import sample_use
 from ml_backend.context import JobContext
 from ml_backend.jobs import enqueueing, job_kinds, schedules
 from ml_backend.labelling import labelconfig, project_rules
 from ml_backend.labelling.decoding_profile import decoding_of
 from ml_backend.settings import Settings
-from ml_backend.tables import agreements, projects, recordings, samples, tasks, transcriptions
+from ml_backend.tables import agreements, calls, projects, recordings, samples, tasks, transcriptions
 from ml_backend.tables import annotations as annotation_rows
-from ml_backend.views import training_progress
 from training.samples import annotation_spans, draft_changes, language_policy
 from training.samples.reference_choice import AnnotationVersion, Chosen, choose
 from training.samples.sample_pieces import REASONS, Audio, DraftWord, SamplePiece
@@ -61,6 +61,10 @@ class _Maker:
         self._language = decoding_of(project, settings).language
         audio = sa.select(recordings).where(recordings.c.id == task.recording_id)
         self._recording = connection.execute(audio).first() if task.recording_id is not None else None
+        of_call = sa.select(calls.c.consent_purpose).where(
+            calls.c.id == (self._recording.call_id if self._recording is not None else None)
+        )
+        self._consent = connection.execute(of_call).scalar()
         heard = (
             sa.select(transcriptions)
             .where(transcriptions.c.recording_id == task.recording_id)
@@ -140,8 +144,9 @@ class _Maker:
             return piece.reason
         if self._task.gold_text is not None:
             return "gold"
-        if self._recording is None or self._recording.state in training_progress.GONE:
-            return "audio-missing"
+        state = self._recording.state if self._recording is not None else None
+        if why := sample_use.objection(state, self._consent):
+            return why
         return piece.reason or language_policy.objection(piece.text, language, self._policy)
 
     def _whole(self, reason: str) -> SamplePiece:
@@ -211,7 +216,7 @@ def _agree(connection: Connection, task_id: int, found: Sequence[Any]) -> None:
 
 def _store(connection: Connection, task: Any, rows: Sequence[dict[str, Any]]) -> None:
     mine = samples.c.task_id == task.id
-    accepted = sa.select(samples.c.digest, samples.c.accepted_at).where(mine, samples.c.state == "accepted")
+    accepted = sa.select(samples.c.digest, samples.c.accepted_at).where(mine, samples.c.accepted_at.is_not(None))
     since = {row.digest: row.accepted_at for row in connection.execute(accepted)}
     connection.execute(sa.delete(samples).where(mine))
     now = tables.now()

@@ -31,6 +31,7 @@ def upgrade() -> None:
     with op.batch_alter_table("device_leases", schema=None) as batch_op:
         batch_op.drop_column("wanted_by")  # no release ever wrote it
     _projects()
+    _samples()
     _annotations()
 
 
@@ -40,6 +41,23 @@ def _projects() -> None:
         "UPDATE recordings SET project_id = (SELECT MIN(t.project_id) FROM tasks t JOIN projects p"
         " ON p.id = t.project_id WHERE t.recording_id = recordings.id AND p.state <> 'detached')"
     )
+
+
+def _samples() -> None:
+    """What export and progress worked out for themselves until now: samples without sound, or without consent."""
+    gone = "SELECT id FROM recordings WHERE state IN ('refused', 'lost', 'erased', 'expired')"
+    forbidden = (
+        "SELECT r.id FROM recordings r JOIN calls c ON c.id = r.call_id"
+        " WHERE c.consent_purpose IN ('review', 'service', 'none')"
+    )
+    for code, sentence, theirs in (
+        ("audio-missing", "The recording is not there.", gone),
+        ("consent", "What the people in the call agreed to does not cover training.", forbidden),
+    ):
+        op.execute(
+            f"UPDATE samples SET state = 'excluded', reason_code = '{code}', reason = '{sentence}'"  # noqa: S608
+            f" WHERE state = 'accepted' AND recording_id IN ({theirs})"
+        )
 
 
 def _annotations() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from ml_backend import tables
 from ml_backend.calls import pseudonyms
@@ -93,3 +94,22 @@ def test_a_file_that_is_no_such_list_is_refused_whole(people: People, text: byte
     with pytest.raises(InvalidInput):
         bring(people, text, tmp_path)
     assert purpose(people) is None
+
+
+def test_what_a_file_takes_back_leaves_the_samples_of_those_calls_out(people: People, tmp_path: Path) -> None:
+    with people.context.db.transaction() as connection:
+        project = people.project(connection)
+        [recording] = connection.execute(sa.select(tables.recordings)).all()
+        common = {"project_id": project.id, "recording_id": recording.id}
+        task = sa.insert(tables.tasks).values(**common, external_key="k", origin="ours")
+        task_id = connection.execute(task).inserted_primary_key[0]
+        written = {"project_id": project.id, "task_id": task_id, "ls_annotation_id": 1, "result": []}
+        annotation = sa.insert(tables.annotations).values(**written, ls_updated_at=tables.now())
+        annotation_id = connection.execute(annotation).inserted_primary_key[0]
+        sample = {
+            **common, "task_id": task_id, "annotation_id": annotation_id, "number": 0, "start_s": 0.0, "end_s": 1.0,
+            "text": "namaste", "digest": "d", "state": "accepted",
+        }  # fmt: skip
+        connection.execute(sa.insert(tables.samples).values(**sample))
+    bring(people, "call_sid,purpose\nanna1,none\n", tmp_path)
+    assert [(row.state, row.reason_code) for row in people.rows(tables.samples)] == [("excluded", "consent")]

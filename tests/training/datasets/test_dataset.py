@@ -200,14 +200,12 @@ def test_an_agents_leg_is_the_agents_voice_on_its_callers_side(service: Service)
 @pytest.mark.parametrize(
     ("reason", "filters", "change"),
     [
-        ("consent", DatasetFilters(), {"calls": {"consent_purpose": "review"}}),
         ("consent", DatasetFilters(consent="stated"), {}),
         ("language", DatasetFilters(languages="en,mr"), {}),
         ("quality", DatasetFilters(min_quality=0.5), {"recordings": {"quality_score": 0.4}}),
         ("date", DatasetFilters(since="2026-03-05"), {}),
         ("date", DatasetFilters(until="2026-03-03"), {}),
         ("audio-missing", DatasetFilters(), {"recordings": {"state": "expired"}}),
-        ("too-long", DatasetFilters(), {"samples": {"end_s": 31.0}, "recordings": {"duration_s": 60.0}}),
         ("no-anchor", DatasetFilters(), {"samples": {"state": "excluded", "reason_code": "no-anchor"}}),
     ],
 )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from ml_backend import tables
-from ml_backend.tables import annotations, projects, recordings, samples, tasks
+from ml_backend.tables import annotations, calls, projects, recordings, samples, tasks
 from sync.projects.attachment import SCRIPT_POLICY
 from tests.training.datasets.speech import CALLS
 from tests.training.samples.conftest import World, words_of
@@ -283,6 +284,20 @@ def test_a_recording_that_is_gone_and_a_task_with_a_known_answer_give_nothing(wo
     world.annotate(task, "कुछ बात")
     world.context.db.update(recordings, world.context.db.row(tasks, task).recording_id, state="lost")
     assert said(world.sample(task))[0][:2] == ("excluded", "audio-missing")
+
+
+@pytest.mark.parametrize(("purpose", "state"), [("training", "accepted"), (None, "accepted"), ("review", "excluded")])
+def test_what_was_agreed_to_in_the_call_decides_whether_its_samples_are_used(
+    world: World, purpose: str | None, state: str
+) -> None:
+    task = world.task()
+    world.annotate(task, "मुझे काम चाहिए")
+    with world.context.db.transaction() as connection:
+        call = {"provider": "exotel", "call_sid": "one", "consent_purpose": purpose}
+        call_id = connection.execute(sa.insert(calls).values(**call)).inserted_primary_key[0]
+        connection.execute(sa.update(recordings).values(call_id=call_id))
+    assert [row.state for row in world.sample(task)] == [state]
+    assert [row.reason_code for row in world.sample(task)] == ["consent" if state == "excluded" else None]
     gold = world.task(gold_text="कुछ बात")
     world.annotate(gold, "कुछ बात")
     assert said(world.sample(gold))[0][:2] == ("excluded", "gold")

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from ml_backend import db, tables
+from ml_backend.calls import ledger
 from ml_backend.context import Context, JobContext, open_context
 from ml_backend.jobs import enqueueing, job_kinds, runner, schedules
 from ml_backend.settings import Settings
@@ -168,7 +169,8 @@ def test_samples_whose_sound_is_gone_do_not_count_and_are_shown_as_left_out(cont
     old = sa.select(tables.samples.c.recording_id).where(tables.samples.c.text == "old")
     with context.db.transaction() as connection:
         gone = sa.update(tables.recordings).where(tables.recordings.c.id.in_(old))
-        connection.execute(gone.values(state="expired"))
+        for row in connection.execute(gone.values(state="expired").returning(tables.recordings.c.id)).all():
+            ledger.recording_moved(connection, row.id)
         told = training_progress.facts(connection, threshold=THRESHOLD)
     assert (told["new"], told["accepted"]) == (3, 3)
     assert told["excluded"] == {"audio-missing": 4, "unclear": 2}
