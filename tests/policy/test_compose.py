@@ -127,6 +127,18 @@ def test_compose_stops_when_a_needed_value_is_missing(name):
         started({each: value for each, value in given().items() if each != name})
 
 
+def test_for_a_server_that_is_replaced_nothing_but_its_address_is_asked_for():
+    ours = given()
+    for address, names in (
+        ("DATABASE_URL", ["POSTGRES_PASSWORD"]),
+        ("REDIS_URL_FILE", ["REDIS_PASSWORD"]),
+        ("LABEL_STUDIO_URL", [name for name in ours if name.startswith("LABEL_STUDIO_") and "WEBHOOK" not in name]),
+    ):
+        without = {name: value for name, value in ours.items() if name not in names} | {address: "elsewhere"}
+        assert len(without) < len(ours) + 1
+        [resolved(each, without) for each in NEEDED]
+
+
 def test_no_server_comes_up_with_the_password_of_its_image_or_none():
     """An image that gets an empty password takes a default (MinIO), or none (Redis)."""
     assert required() >= {"API_TOKENS", "POSTGRES_PASSWORD", "REDIS_PASSWORD", "MINIO_ACCESS_KEY", "MINIO_SECRET_KEY"}
