@@ -270,7 +270,7 @@ transcriptions = Table(
 )
 
 # Step 4. One Label Studio task over a span of a recording.
-# state: wanted (not yet in Label Studio), open, annotated, deleted, refused (with reason).
+# state: waiting (its project is full), wanted (not yet in Label Studio), open, annotated, deleted, refused (with reason).
 tasks = Table(
     "tasks",
     metadata,
@@ -482,7 +482,8 @@ datasets = Table(
     Index(None, "manifest_sha256"),
 )
 
-# Step 7. One training run. state: waiting, running, done, failed, cancelled, refused (with reason: before it began).
+# Step 7. One training run. state: waiting, running, done, trained (weights are whole, not served), interrupted (its
+# process is gone), failed, cancelled, refused (with reason: before it began).
 runs = Table(
     "runs",
     metadata,
