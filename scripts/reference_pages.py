@@ -158,8 +158,9 @@ _WHO = {
 }
 
 
-def routes() -> str:
-    """Every route of the app, who may call it, and what its view says of itself."""
+@cache
+def web_app() -> Any:
+    """The app, over an empty database that is gone again: only its routes are read."""
     from ml_backend import db
     from ml_backend import settings as module
     from ml_backend.api.app import create_app, load_plugin
@@ -167,20 +168,81 @@ def routes() -> str:
     with tempfile.TemporaryDirectory() as folder:
         given = module.Settings(_env_file=None, data_dir=Path(folder))  # type: ignore[call-arg]
         db.upgrade(given.database)
-        app = create_app(given, load_plugin(given.plugin))
-        rows = []
-        for rule in app.url_map.iter_rules():
-            guarded = app.view_functions[rule.endpoint]
-            view = inspect.getclosurevars(guarded).nonlocals["view"]
-            text = (inspect.getdoc(view) or "").split("\n\n")[0]
-            methods = ", ".join(sorted(rule.methods - {"HEAD", "OPTIONS"}))
-            rows.append((code(rule.rule), methods, _caller(guarded.who), plain(text)))
+        return create_app(given, load_plugin(given.plugin))
+
+
+def routes() -> str:
+    """Every route of the app, who may call it, and what its view says of itself."""
+    app, rows = web_app(), []
+    for rule in app.url_map.iter_rules():
+        guarded = app.view_functions[rule.endpoint]
+        text = (inspect.getdoc(guarded.view) or "").split("\n\n")[0]
+        methods = ", ".join(sorted(rule.methods - {"HEAD", "OPTIONS"}))
+        rows.append((code(rule.rule), methods, _caller(guarded.who), plain(text)))
     return table(("address", "method", "who", "what"), rows)
 
 
 def _caller(who: Callable[..., object]) -> str:
     role = inspect.getclosurevars(who).nonlocals.get("role") if inspect.isfunction(who) else None
     return f"token of role `{role}`" if role else _WHO[who.__name__]
+
+
+def operations() -> str:
+    """Each operation of the OpenAPI document: its parameters, what it is sent, and everything it answers."""
+    from ml_backend.api import openapi
+
+    found = openapi.document(web_app())
+    tags: dict[str, list[str]] = {}
+    for path, methods in found["paths"].items():
+        for method, each in methods.items():
+            lines = [f"### {method.upper()} `{path}`\n\n{plain(each['summary'])}\n"]
+            if each["parameters"]:
+                rows = (
+                    (code(one["name"]), one["in"], _shape(one["schema"]), plain(one["description"]))
+                    for one in each["parameters"]
+                )
+                lines.append(table(("parameter", "in", "type", "meaning"), rows))
+            if body := each.get("requestBody"):
+                lines.append(f"It is sent {_shape(body['content']['application/json']['schema'])} as JSON.\n")
+            answers = []
+            for status, one in sorted(each["responses"].items()):
+                ((kind, content),) = one["content"].items()
+                shown = _shape(content["schema"]) if kind == "application/json" else code(kind)
+                answers.append((status, plain(one["description"].partition("\n")[0]), shown))
+            tags.setdefault(each["tags"][0], []).extend([*lines, table(("status", "when", "answer"), answers)])
+    parts = [f"## {tag}\n\n" + "\n".join(lines) for tag, lines in tags.items()]
+    shapes = [_fields(name, each) for name, each in sorted(found["components"]["schemas"].items())]
+    return "\n".join([*parts, "## Shapes\n", *(each for each in shapes if each)])
+
+
+def _shape(schema: Mapping[str, Any]) -> str:
+    """A JSON schema in words; a shape of its own as a link."""
+    if name := schema.get("$ref", "").rpartition("/")[2]:
+        return f"[{name}](#{name.lower()})"
+    if several := schema.get("anyOf"):
+        return " or ".join(_shape(each) for each in several)
+    if "enum" in schema:
+        return ", ".join(code(each) for each in schema["enum"])
+    kind = schema.get("format") or schema.get("type", "anything")
+    if kind == "array":
+        return f"list of {_shape(schema['items'])}" if schema.get("items") else "list"
+    if kind == "object" and isinstance(values := schema.get("additionalProperties"), dict):
+        return f"object of {_shape(values)}"
+    return str(kind)
+
+
+def _fields(name: str, schema: Mapping[str, Any]) -> str:
+    """The fields of one shape; empty for one that only names filters, which stand with their list."""
+    heading = f"### {name} {{ #{name.lower()} }}\n\n" + plain(schema.get("description", "").partition("\n")[0]) + "\n"
+    if several := schema.get("anyOf"):
+        return f"{heading}\n{' or '.join(map(_shape, several))}\n"
+    if name.endswith("Query"):
+        return ""
+    rows = (
+        (code(field), _shape(each), plain(each.get("description", "")))
+        for field, each in schema.get("properties", {}).items()
+    )
+    return f"{heading}\n" + (table(("field", "type", ""), rows) if schema.get("properties") else "")
 
 
 # --- what the source says
@@ -427,7 +489,7 @@ def measured() -> str:
 GENERATED: dict[str, Callable[[], str]] = {
     each.__name__: each
     for each in (
-        commands, settings, routes, errors, reasons, exclusions, states, metrics, controls, columns, forms,
+        commands, settings, routes, operations, errors, reasons, exclusions, states, metrics, controls, columns, forms,
         quality, measured, key_cards.card_en, key_cards.card_hi, key_cards.card_mr,
     )
 }  # fmt: skip

@@ -72,6 +72,7 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
         ("/api/experiments/<name>", experiments.show, Query),
         ("/api/jobs", jobs.list, JobQuery),
         ("/api/jobs/<job_id>", jobs.show, Query),
+        ("/api/openapi.json", operations.openapi, Query),
     )
     for rule, view, query in reads:
         requests.add_route(app, rule, view, who=gate.bearer("read"), query=query)

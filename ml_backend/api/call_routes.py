@@ -6,13 +6,14 @@ from typing import Annotated
 
 import sqlalchemy as sa
 from flask import Response
-from pydantic import Field
+from pydantic import ConfigDict, Field, ValidationError
 
 from ml_backend import tables
 from ml_backend.api.requests import answer, json_object, page
 from ml_backend.calls import pseudonyms
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
+from ml_backend.strict_models import Checked
 from ml_backend.tables import calls as rows
 from ml_backend.views import call_views as calls
 from ml_backend.views import ledger_balance, recording_views
@@ -24,6 +25,14 @@ class BalanceQuery(Query):
 
     days: Annotated[Days, Field(description="So many days, the last one first; more than 92 gives 92.")] = 7
     last: Annotated[Day | None, Field(description="The last of them; today unless told otherwise.")] = None
+
+
+class SatisfactionBody(Checked):
+    """How content the customer was with a call."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    score: Annotated[float, Field(ge=0, le=1, description="From 0 to 1.")]
 
 
 class Calls:
@@ -53,12 +62,14 @@ class Calls:
 
     def satisfied(self, call_sid: str) -> Response:
         """`{"score": 0..1}`: how content the customer was with a call; a later score replaces an earlier one."""
-        score = json_object().get("score")
-        if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
-            raise InvalidInput("bad-score", "The score is not a number from 0 to 1.", 'Send {"score": 0.8}.')
+        try:
+            score = SatisfactionBody(**json_object()).score
+        except ValidationError:
+            sentence = "The score is not a number from 0 to 1."
+            raise InvalidInput("bad-score", sentence, 'Send {"score": 0.8}.') from None
         known = sa.and_(rows.c.call_sid == call_sid, rows.c.state.not_in(("erased", "expired")))
         with self._context.db.transaction() as connection:
-            told = sa.update(rows).where(known).values(satisfaction=float(score), updated_at=tables.now())
+            told = sa.update(rows).where(known).values(satisfaction=score, updated_at=tables.now())
             if not connection.execute(told).rowcount:
                 raise InvalidInput("unknown-call", "There is no such call.", "List them: /api/calls.", status=404)
-        return answer({"call_sid": call_sid, "score": float(score)})
+        return answer({"call_sid": call_sid, "score": score})

@@ -10,7 +10,7 @@ import time
 from typing import Annotated, Any
 
 import sqlalchemy as sa
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 from pydantic import Field
 
 from ml_backend import tables
@@ -19,7 +19,7 @@ from ml_backend.context import Context
 from ml_backend.errors import InvalidInput, KaanError
 from ml_backend.jobs import processes
 from ml_backend.metrics import CONTENT_TYPE, Metrics
-from ml_backend.views.queries import Page, one_of, whole_number
+from ml_backend.views.queries import PagedQuery, one_of, whole_number
 
 NEEDED = {
     "relay": "No relay is running.",
@@ -71,6 +71,12 @@ class Operations:
         numbers = metrics_of(self._context)
         return Response(numbers.text(), content_type=CONTENT_TYPE)
 
+    def openapi(self) -> Response:
+        """This interface as an OpenAPI 3.1 document."""
+        from ml_backend.api import openapi  # with the library that it needs, for whoever asks
+
+        return answer(self._context.keep("openapi", lambda: openapi.as_bytes(current_app)))
+
     def reasons(self) -> list[dict[str, str]]:
         """What keeps work from being done."""
         try:
@@ -91,7 +97,7 @@ _State = Annotated[
 ]
 
 
-class JobQuery(Page):
+class JobQuery(PagedQuery):
     """Which jobs."""
 
     state: Annotated[tuple[_State, ...], Field(description="Only jobs in this state.")] = ()

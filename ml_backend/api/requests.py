@@ -22,7 +22,7 @@ from werkzeug.exceptions import HTTPException
 from ml_backend import quantities
 from ml_backend.errors import InvalidInput, KaanError, RetryableError
 from ml_backend.views import queries
-from ml_backend.views.queries import Page, Query
+from ml_backend.views.queries import PagedQuery, Query
 
 _log = logging.getLogger(__name__)
 _NEXT_STEPS = {
@@ -60,7 +60,8 @@ def add_route(
                 arguments["query"] = filters
         return view(**arguments)
 
-    guarded.who, guarded.keeps_query = who, keeps_query  # type: ignore[attr-defined]
+    described = {"view": view, "who": who, "query": query, "keeps_query": keeps_query}
+    vars(guarded).update(described)  # read by the OpenAPI document and the tests
     endpoint = f"{view.__module__}.{view.__qualname__} {rule}".replace(".", "/")
     app.add_url_rule(rule, endpoint, guarded, methods=list(methods), provide_automatic_options=False)
 
@@ -103,7 +104,7 @@ def answer(value: Any, status: int = 200) -> Response:
     return Response(data, status=status, mimetype="application/json")
 
 
-def page(name: str, found: list[dict[str, Any]], query: Page, *, key: str = "id") -> Response:
+def page(name: str, found: list[dict[str, Any]], query: PagedQuery, *, key: str = "id") -> Response:
     """One page of a list; `next` is the `before` of the next one."""
     return answer({name: found, "next": found[-1][key] if len(found) == query.limit else None})
 

@@ -16,12 +16,12 @@ from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
 from ml_backend.tables import datasets, experiments
 from ml_backend.views import training_progress, version_views
-from ml_backend.views.queries import Page, whole_number
+from ml_backend.views.queries import PagedQuery, whole_number
 
 MOST_EXPERIMENTS = 100
 
 
-class DatasetQuery(Page):
+class DatasetQuery(PagedQuery):
     """Which versions of datasets."""
 
     name: Annotated[str | None, Field(description="Only versions of the dataset of this name.")] = None

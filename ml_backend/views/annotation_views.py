@@ -17,7 +17,7 @@ from ml_backend.errors import InvalidInput
 from ml_backend.tables import agreements, projects, samples, summaries, tasks
 from ml_backend.tables import annotations as rows
 from ml_backend.views.call_views import text_of
-from ml_backend.views.queries import Page, Time, Whole, one_of
+from ml_backend.views.queries import PagedQuery, Time, Whole, one_of
 
 EDITED = ("untouched", "edited", "manual")
 SUMMARY = "annotations"
@@ -32,7 +32,7 @@ _Edited = Annotated[
 ]
 
 
-class AnnotationQuery(Page):
+class AnnotationQuery(PagedQuery):
     """Which annotations; `before` is a row of ours."""
 
     project: Annotated[Whole | None, Field(description="Only of this project, by its number in Label Studio.")] = None

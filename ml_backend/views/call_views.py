@@ -21,7 +21,7 @@ from ml_backend.db import Database
 from ml_backend.errors import InvalidInput
 from ml_backend.tables import calls, events, objects, projects, recordings, tasks
 from ml_backend.views import call_explanations, draft_explanations
-from ml_backend.views.queries import Fits, Page, Time, one_of
+from ml_backend.views.queries import Fits, PagedQuery, Time, one_of
 
 KINDS = ("call", "number", "object", "task", "recording")  # in this order where only the shape tells
 MAX_FOUND = 200
@@ -57,7 +57,7 @@ _Person = Annotated[
 ]
 
 
-class CallQuery(Page):
+class CallQuery(PagedQuery):
     """Which calls; a call's state and the like may be any of several."""
 
     state: Annotated[tuple[_State, ...], Field(description="Only calls in this state.")] = ()

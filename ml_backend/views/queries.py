@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar, get_origin
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
@@ -119,8 +120,19 @@ Day = Annotated[date, BeforeValidator(_date)]
 Days = Annotated[int, Field(gt=0), _capped(92)]
 
 
+def _as_parameters(schema: dict[str, Any]) -> None:
+    """A filter that is left out is left out: in an address there is no null."""
+    for each in schema.get("properties", {}).values():
+        if each.get("default", 0) is None:
+            del each["default"]
+        if found := [one for one in each.pop("anyOf", ()) if one.get("type") != "null"]:
+            each.update({**found[0], **each})
+
+
 class Query(Checked):
     """The filters of a list; raises InvalidInput that lists every mistake."""
+
+    model_config = ConfigDict(json_schema_extra=_as_parameters)
 
     def __init__(self, **given: Any) -> None:
         try:
@@ -129,7 +141,7 @@ class Query(Checked):
             raise _all_of(error, tuple(type(self).model_fields)) from None
 
 
-class Page(Query):
+class PagedQuery(Query):
     """A list that comes in pages, newest first."""
 
     limit: Annotated[

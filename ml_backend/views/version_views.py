@@ -12,12 +12,12 @@ from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
 from ml_backend.models import registry
 from ml_backend.tables import alias_history, aliases, evaluations, model_versions
-from ml_backend.views.queries import Page
+from ml_backend.views.queries import PagedQuery
 
 _MAIN = "indic@1"  # the reading that decides
 
 
-class VersionQuery(Page):
+class VersionQuery(PagedQuery):
     """Which model versions."""
 
     kind: Annotated[str | None, Field(description="Only of this kind, e.g. asr.")] = None

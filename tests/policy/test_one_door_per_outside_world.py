@@ -43,6 +43,7 @@ DOORS = {
     "krippendorff": ["training/quality/agreement.py"],
     "flask": ["ml_backend/api/*"],
     "werkzeug": ["ml_backend/api/*"],
+    "spectree": ["ml_backend/api/openapi.py"],
     "gunicorn": ["ml_backend/commands/web.py", "ml_backend/api/*", "ml_backend/gunicorn*.py"],
     "alembic": ["ml_backend/db.py", "ml_backend/migrations/*"],
     "psycopg": ["ml_backend/db.py"],

@@ -15,6 +15,7 @@ from ml_backend.context import Context
 from ml_backend.db import Database
 from ml_backend.settings import Settings
 from ml_backend.storage import configured_store
+from tests.ml_backend.api import documented
 from tests.ml_backend.api.serving import OPERATE, PASSWORD, SECRET, TOKEN, USER, Serving
 
 
@@ -49,7 +50,8 @@ def serve(tmp_path: Path, empty_database: Path) -> Iterator[Callable[..., Servin
             shutil.copy(empty_database, tmp_path / "kaan.db")
         context = Context(settings, Database(settings.database), configured_store.open_store(settings))
         opened.append(context.db)
-        return Serving(create_app(settings, plugin or load_plugin("model:SpeechModel"), context=context), context)
+        app = create_app(settings, plugin or load_plugin("model:SpeechModel"), context=context)
+        return Serving(documented.check(app), context)
 
     yield make
     for database in opened:

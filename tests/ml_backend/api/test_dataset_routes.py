@@ -13,6 +13,7 @@ from ml_backend import db, tables
 from ml_backend.api.app import create_app, load_plugin
 from ml_backend.context import open_context
 from ml_backend.settings import Settings
+from tests.ml_backend.api import documented
 
 READ = "a-reading-token-of-length"
 COUNTS = {"rows": 4, "hours": 0.5, "splits": {"test": {"rows": 1}}, "excluded": {"consent": 2}}
@@ -27,7 +28,7 @@ def client(tmp_path: Path) -> Iterator[Any]:
         for version in (1, 2, 3):
             row = {"name": "calls", "version": version, "manifest_sha256": f"{version}" * 64, "counts": COUNTS}
             connection.execute(sa.insert(tables.datasets).values(**row, filters={"languages": "hi"}))
-    yield create_app(given, load_plugin(given.plugin), context=context).test_client()
+    yield documented.check(create_app(given, load_plugin(given.plugin), context=context)).test_client()
     context.db.dispose()
 
 

@@ -14,6 +14,7 @@ from ml_backend.api.app import create_app, load_plugin
 from ml_backend.context import open_context
 from ml_backend.models import registry
 from ml_backend.settings import Settings
+from tests.ml_backend.api import documented
 
 READ = "a-reading-token-of-length"
 
@@ -35,7 +36,7 @@ def client(tmp_path: Path) -> Iterator[Any]:
         ):
             connection.execute(sa.insert(tables.evaluations).values(model_version_id=version_id, scores=scores, **more))
     registry.move_alias(context, registry.find(context, "one"), expected_revision=0, who="a person", why="first")
-    yield create_app(given, load_plugin(given.plugin), context=context).test_client()
+    yield documented.check(create_app(given, load_plugin(given.plugin), context=context)).test_client()
     context.db.dispose()
 
 

@@ -1,0 +1,391 @@
+"""What the routes answer, and what they are sent: the shapes of the OpenAPI document.
+
+Views build their answers from rows; tests check each real answer against its shape here. Loaded when the document is
+asked for, never by the web app as it starts.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel
+
+Json = dict[str, Any]
+
+
+class Answered(BaseModel):
+    """Every name that an answer has, and no other."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Sent(BaseModel):
+    """What of a body is read; what else is in it is left alone."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class ErrorAnswer(Answered):
+    """Every refusal and failure."""
+
+    code: str = Field(description="What happened, in kebab case; it never changes.")
+    message: str = Field(description="One plain sentence.")
+    next_step: str = Field(description="What to do now.")
+    request_id: str = Field(description="The id of this request, in the log too.")
+
+
+class PageShape(Answered):
+    """One page of a list."""
+
+    next: int | None = Field(description="The `before` of the next page; null on the last one.")
+
+
+# --- calls
+
+
+class CallShape(Answered):
+    """One call of the ledger; people are pseudonyms."""
+
+    id: int
+    call_sid: str
+    source: str | None
+    seen_by: list[str]
+    status: str | None
+    recording_url: str | None
+    from_: str | None = Field(alias="from", description="Who called, a pseudonym.")
+    to: str | None = Field(description="Who was called, a pseudonym.")
+    direction: str | None
+    talk_seconds: float | None
+    started_at_utc: datetime | None
+    ended_at_utc: datetime | None
+    custom_field: str | None
+    wants_download: bool
+    wants_details_poll: bool
+    company_number: str | None
+    consent_purpose: str | None
+    listed_at: datetime | None
+    state: str
+    reason_code: str | None
+    reason: str | None
+    next_action: str | None
+    due_at: datetime | None
+    tries: int
+    warnings: list[str]
+    created_at: datetime
+    updated_at: datetime
+
+
+class RecordingShape(Answered):
+    """One audio."""
+
+    id: int
+    source: str
+    source_identity: str
+    state: str
+    reason_code: str | None
+    reason: str | None
+    bucket: str | None
+    object_key: str | None
+    duration_s: float | None
+    header_duration_s: float | None
+    call_duration_s: float | None
+    channels: int | None
+    quality_score: float | None
+    synthetic: bool | None
+
+
+class TaskShape(Answered):
+    """One task of Label Studio over a recording or a part of it."""
+
+    id: int
+    recording_id: int | None
+    state: str
+    reason_code: str | None
+    reason: str | None
+    selection_reason: str | None
+    selection_probability: float | None
+    usefulness: float | None
+    overlap: int | None
+    blind: bool
+    start_s: float | None
+    end_s: float | None
+    ls_task_id: int | None
+    project: str | None
+    ls_project_id: int
+    url: str | None = Field(description="Where people find it.")
+
+
+class MessageShape(Answered):
+    """One message of the provider about a call."""
+
+    id: int
+    source: str | None
+    method: str | None
+    copies: int
+    state: str
+    received_at: datetime
+
+
+class CallDetail(CallShape):
+    """A call and all that came of it."""
+
+    recordings: list[RecordingShape]
+    tasks: list[TaskShape]
+    messages: list[MessageShape]
+    explanation: list[str] = Field(description="Why it is, or is not, a task, in sentences.")
+
+
+class AudioDetail(Answered):
+    """A recording, task or object that belongs to no call."""
+
+    name: str
+    call_sid: None
+    recordings: list[RecordingShape]
+    tasks: list[TaskShape]
+    explanation: list[str]
+
+
+class CallPage(PageShape):
+    calls: list[CallShape]
+
+
+class CallsFound(Answered):
+    """Several calls have that name."""
+
+    calls: list[CallDetail | AudioDetail]
+
+
+class CallAnswer(RootModel[CallDetail | AudioDetail | CallsFound]):
+    """What is known of that name."""
+
+
+class BalanceShape(Answered):
+    """One day: everything listed is stored or explained."""
+
+    day: date
+    reported: int
+    listed: int
+    stored: int
+    explained: int
+    unexplained: list[str]
+    with_recording: int
+    downloaded: int
+    tasked: int
+    waiting: int
+    missing: int
+    reasons: dict[str, int]
+    balanced: bool
+
+
+class CallSummary(Answered):
+    states: dict[str, int]
+    days: list[BalanceShape]
+    warning: str | None
+
+
+class SatisfactionAnswer(Answered):
+    call_sid: str
+    score: float
+
+
+# --- annotations
+
+
+class AnnotationShape(Answered):
+    """The newest state of one annotation."""
+
+    id: int = Field(description="Its number in Label Studio.")
+    row: int = Field(description="Its row here, which pages go by.")
+    project: str | None
+    ls_project_id: int
+    ls_task_id: int | None
+    url: str | None
+    annotator: int | None
+    created_at: datetime
+    updated_at: datetime
+    text: str | None
+    language: str | None
+    script: str | None
+    quality: str | None
+    accent: str | None
+    emotion: str | None
+    reject: list[Any]
+    skipped: bool
+    ground_truth: bool
+    gold: bool
+    blind: bool
+    before_attach: bool
+    lead_time_s: float | None
+    edited: str | None
+    measures: Json | None
+    confidence: float | None
+    model_version: str | None
+    recording_id: int | None
+    start_s: float | None
+    end_s: float | None
+    selection_reason: str | None
+
+
+class DraftShape(Answered):
+    text: str | None
+    confidence: float | None
+    language: str | None
+    label: str | None
+
+
+class AnnotationStateShape(Answered):
+    row: int
+    updated_at: datetime
+    annotator: int | None
+    lead_time_s: float | None
+    edited: str | None
+    deleted: bool
+
+
+class AgreementShape(Answered):
+    annotation: int
+    annotator: int | None
+    counts: Json
+
+
+class SampleShape(Answered):
+    number: int
+    start_s: float
+    end_s: float
+    channel: int
+    text: str
+    state: str
+    reason_code: str | None
+    reason: str | None
+    chosen_by: str | None
+
+
+class AnnotationDetail(AnnotationShape):
+    """One annotation and all it came from."""
+
+    draft: DraftShape | None
+    segments: Any
+    found_by: str | None
+    deleted_at: datetime | None
+    versions: list[AnnotationStateShape]
+    agreements: list[AgreementShape]
+    samples: list[SampleShape]
+
+
+class AnnotationPage(PageShape):
+    annotations: list[AnnotationShape]
+
+
+class AnnotationSummary(Answered):
+    summary: Json | None
+    made_at: datetime | None
+
+
+# --- operators
+
+
+class JobShape(Answered):
+    """One background job."""
+
+    id: int
+    name: str
+    queue: str
+    arguments: Json
+    priority: int
+    state: str
+    attempt: int
+    due_at: datetime
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    progress: Json | None
+    error_code: str | None
+    error: str | None
+    next_step: str | None
+
+
+class JobPage(PageShape):
+    jobs: list[JobShape]
+
+
+class ReasonShape(Answered):
+    code: str
+    message: str
+
+
+class Readiness(Answered):
+    ready: bool
+    reasons: list[ReasonShape]
+
+
+class ScansAnswer(Answered):
+    scans: int = Field(description="How many folders will be looked through.")
+
+
+class OpenApiDocument(RootModel[Json]):
+    """This document."""
+
+
+# --- Label Studio and Exotel
+
+
+class Health(Answered):
+    status: str
+    model_class: str | None = Field(default=None, description="Told to Label Studio only.")
+    v2: bool | None = None
+
+
+class SetupAnswer(Answered):
+    model_version: str = Field(description="The project's draft label.")
+
+
+class PredictAnswer(Answered):
+    results: list[Any] = Field(description="One prediction for each task; an empty list where there is none yet.")
+
+
+class VersionsAnswer(Answered):
+    versions: list[str]
+
+
+class Received(BaseModel):
+    """The event is stored; a job reads it."""
+
+    status: str
+    message: str | None = None
+    job: str | None = Field(default=None, description="The job of a training run that was asked for.")
+
+
+Project = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}(\.[0-9]{1,12})?$")] | Annotated[int, Field(gt=0, lt=10**9)]
+
+
+class SetupBody(Sent):
+    project: Project
+    schema_: str | None = Field(default=None, alias="schema", description="The labelling config, XML.")
+    extra_params: Any = None
+
+
+class PredictBody(Sent):
+    tasks: list[Any]
+    project: Project
+    label_config: str | None = None
+    params: Json | None = None
+
+
+class VersionsBody(Sent):
+    project: Project
+
+
+class EventBody(Sent):
+    action: str | None = None
+    project: Any = None
+
+
+class CallEventBody(Sent):
+    """One event as Exotel sends it; its fields may also come as a form or in the query."""
+
+    CallSid: str = Field(pattern="^[A-Za-z0-9._-]{1,64}$")
+
+
+class ObjectEvents(Sent):
+    Records: list[Any] | None = None

@@ -1,0 +1,164 @@
+"""The app's routes -> an OpenAPI 3.1 document: who may call each, the filters it takes, and everything it answers.
+
+spectree describes; it does not check requests, `requests.add_route` does. Loaded when the document is asked for.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from flask import Flask
+from pydantic import BaseModel
+from spectree import Response, SpecTree
+
+from ml_backend.api import answers, training_answers
+from ml_backend.api.auth import SECRET_HEADER
+from ml_backend.api.call_routes import SatisfactionBody
+
+INTRODUCTION = (
+    "Calls, annotations, datasets, models and jobs for other programs, and the routes that Label Studio, Exotel and "
+    "the object store call. Every refusal and failure has a code, a sentence and the next step."
+)
+_SCHEMES: dict[str, dict[str, Any]] = {
+    "token": {"type": "http", "scheme": "bearer", "description": "A token of API_TOKENS; roles read, operate, admin."},
+    "label-studio": {"type": "http", "scheme": "basic", "description": "BASIC_AUTH_USER and BASIC_AUTH_PASS."},
+    "webhook-secret": {
+        "type": "apiKey", "name": SECRET_HEADER, "in": "header", "description": "LABEL_STUDIO_WEBHOOK_SECRET.",
+    },
+    "exotel-key": {
+        "type": "apiKey", "name": "key", "in": "query",
+        "description": "EXOTEL_WEBHOOK_SECRET, here or as the last part of the path.",
+    },
+}  # fmt: skip
+_SECURITY: dict[str, list[dict[str, list[str]]]] = {
+    "anyone": [{}],
+    "protocol": [{"label-studio": []}],
+    "webhook": [{"webhook-secret": []}, {"label-studio": []}],
+    "exotel": [{"exotel-key": []}],
+    "operator": [{"token": []}, {"label-studio": []}],
+}
+_ERRORS = {
+    400: "The request is wrong.", 401: "The credentials are missing or wrong.",
+    403: "The token's role is not enough.", 404: "There is nothing of that name.", 413: "The body is too large.",
+    415: "The body is not JSON in UTF-8, or is compressed.", 503: "Not possible just now; Retry-After says when.",
+}  # fmt: skip
+_PATHS: dict[str, tuple[str, dict[str, Any]]] = {
+    "what": ("A call's id, recording:12, task:34, object:bucket/key, or number: and a phone number.", {}),
+    "call_sid": ("The call's id.", {}),
+    "dataset_id": ("The version's number.", {"type": "integer", "minimum": 1}),
+    "version": ("The version's name.", {}),
+    "annotation_id": ("The annotation's number in Label Studio.", {"type": "integer", "minimum": 1}),
+    "name": ("The experiment's name.", {}),
+    "job_id": ("The job's number.", {"type": "integer", "minimum": 1}),
+    "secret": ("EXOTEL_WEBHOOK_SECRET.", {}),
+}
+
+
+@dataclass(frozen=True)
+class Described:
+    """What one address answers beside the errors that follow from how it is called, and what it is sent."""
+
+    tag: str
+    answer: type[BaseModel] | None
+    sent: type[BaseModel] | None = None
+    statuses: tuple[int, ...] = ()  # errors of its own
+    more: Mapping[int, type[BaseModel]] | None = None  # other answers that are no errors
+
+
+_BODY = (413, 415)
+_EVENT = Described("Webhooks", answers.Received, answers.EventBody, _BODY, {201: answers.Received})
+_EXOTEL = Described("Webhooks", answers.Received, answers.CallEventBody, (404, *_BODY))
+_HEALTH = Described("Label Studio", answers.Health)
+ROUTES: dict[str, Described] = {
+    "/": _HEALTH,
+    "/health": _HEALTH,
+    "/setup": Described("Label Studio", answers.SetupAnswer, answers.SetupBody, _BODY),
+    "/predict": Described("Label Studio", answers.PredictAnswer, answers.PredictBody, _BODY),
+    "/versions": Described("Label Studio", answers.VersionsAnswer, answers.VersionsBody, _BODY),
+    "/webhook": _EVENT,
+    "/webhooks/label-studio": _EVENT,
+    "/webhooks/exotel/<secret>": _EXOTEL,
+    "/api/nerve/exotel/recording-webhook": _EXOTEL,
+    "/webhooks/objects": Described("Webhooks", answers.ScansAnswer, answers.ObjectEvents, _BODY),
+    "/ready": Described("Operation", answers.Readiness, more={503: answers.Readiness}),
+    "/metrics": Described("Operation", None),
+    "/api/openapi.json": Described("Operation", answers.OpenApiDocument),
+    "/api/jobs": Described("Jobs", answers.JobPage),
+    "/api/jobs/<job_id>": Described("Jobs", answers.JobShape),
+    "/api/calls": Described("Calls", answers.CallPage),
+    "/api/calls/summary": Described("Calls", answers.CallSummary),
+    "/api/calls/<path:what>": Described("Calls", answers.CallAnswer),
+    "/api/calls/<call_sid>/satisfaction": Described("Calls", answers.SatisfactionAnswer, SatisfactionBody, _BODY),
+    "/api/datasets": Described("Training", training_answers.DatasetPage),
+    "/api/datasets/<dataset_id>": Described("Training", training_answers.DatasetDetail),
+    "/api/models": Described("Training", training_answers.VersionPage),
+    "/api/models/<version>": Described("Training", training_answers.VersionDetail),
+    "/api/training": Described("Training", training_answers.TrainingStatus),
+    "/api/experiments": Described("Training", training_answers.ExperimentList),
+    "/api/experiments/<name>": Described("Training", training_answers.ExperimentShape),
+    "/api/annotations": Described("Annotations", answers.AnnotationPage),
+    "/api/annotations/summary": Described("Annotations", answers.AnnotationSummary),
+    "/api/annotations/<annotation_id>": Described("Annotations", answers.AnnotationDetail),
+}
+
+
+def document(app: Flask) -> dict[str, Any]:
+    """The OpenAPI document of an app. KeyError for a route that is not described above."""
+    spec = SpecTree(
+        "flask", title="Kaan", version="0.1.0", description=INTRODUCTION, annotations=False, mode="strict",
+        path="-", page_templates={}, validation_error_status=400, validation_error_model=answers.ErrorAnswer,
+        naming_strategy=lambda model: model.__name__, nested_naming_strategy=lambda parent, child: child,
+    )  # fmt: skip
+    described = Flask("described", static_folder=None)  # the same routes under views that carry their description
+    for rule in app.url_map.iter_rules():
+        guarded: Any = app.view_functions[rule.endpoint]
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            view = _described(spec, rule.rule, method, guarded, rule.arguments)
+            described.add_url_rule(rule.rule, f"{method} {rule.rule}".replace(".", " "), view, methods=[method])
+    with described.app_context():
+        found: dict[str, Any] = spec.spec
+    for path in found["paths"].values():
+        for operation in path.values():
+            for parameter in operation["parameters"]:
+                if parameter["in"] == "path":
+                    parameter["schema"] |= _PATHS[parameter["name"]][1]
+    found["components"]["securitySchemes"] = _SCHEMES
+    text = {"description": "Prometheus's text.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    found["paths"]["/metrics"]["get"]["responses"]["200"] = text
+    return found
+
+
+def _described(spec: SpecTree, rule: str, method: str, guarded: Any, arguments: set[str]) -> Any:
+    """The view of a route with its description."""
+    one, role = ROUTES[rule], _role(guarded.who)
+    security = [{"token": [role]}] if role else _SECURITY[guarded.who.__name__]
+    statuses = {400, 503, *(one.statuses if method == "POST" or one is _EXOTEL else ())}
+    statuses |= {401} if security != [{}] or one is _HEALTH else set()
+    statuses |= {403} if role not in ("", "read") else set()
+    statuses |= {404} if arguments else set()
+    models: dict[int, Any] = {200: one.answer or answers.OpenApiDocument, **(one.more or {})}
+    shown: dict[str, Any] = {f"HTTP_{status}": (answers.ErrorAnswer, _ERRORS[status]) for status in statuses}
+    shown |= {f"HTTP_{status}": (model, model.__doc__ or "The answer.") for status, model in models.items()}
+    return spec.validate(
+        query=guarded.query if guarded.query is not None and guarded.query.model_fields else None,
+        json=one.sent if method == "POST" else None,
+        resp=Response(**shown),
+        tags=[one.tag],
+        security=security,
+        path_parameter_descriptions={name: _PATHS[name][0] for name in arguments},
+        skip_validation=True,
+    )(guarded.view)
+
+
+def _role(who: Any) -> str:
+    """The role that a bearer check asks for; empty for another kind of caller."""
+    return str(inspect.getclosurevars(who).nonlocals.get("role", "")) if inspect.isfunction(who) else ""
+
+
+def as_bytes(app: Flask) -> bytes:
+    """The document as it is served."""
+    return orjson.dumps(document(app))

@@ -1,0 +1,173 @@
+"""What /api/training, /api/datasets, /api/models and /api/experiments answer."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from ml_backend.api.answers import Answered, Json, PageShape
+
+
+class DatasetShape(Answered):
+    """One version of a dataset."""
+
+    id: int
+    name: str
+    version: int
+    state: str
+    reason: str | None
+    manifest_sha256: str
+    test_sha256: str | None
+    made_at: datetime
+    rows: int | None
+    hours: float | None
+    splits: Json | None
+
+
+class DatasetDetail(DatasetShape):
+    filters: Json | None
+    counts: Json | None
+    renderings: Json
+    manifest_key: str | None
+    card_key: str | None
+    parent: int | None
+
+
+class DatasetPage(PageShape):
+    datasets: list[DatasetShape]
+
+
+class AliasShape(Answered):
+    alias: str
+    language: str
+    revision: int
+
+
+class VersionShape(Answered):
+    """One model version."""
+
+    id: int
+    version: str
+    kind: str
+    languages: list[str]
+    made_at: datetime
+    run_id: int | None
+    retrain_by: datetime | None
+    rolled_back_at: datetime | None
+    reason: str | None
+    aliases: list[AliasShape]
+    wer: float | None = Field(description="Word error rate in the reading that decides, latest evaluation.")
+    verdict: str | None
+
+
+class EvaluationShape(Answered):
+    evaluation: int
+    at: datetime
+    dataset_id: int | None
+    test_sha256: str | None
+    against: str | None
+    verdict: str | None
+    wer: float | None
+    words: list[str] | None
+    report_key: str | None
+    scores: Json
+
+
+class MoveShape(Answered):
+    """Who moved an alias, and why."""
+
+    at: datetime
+    alias: str
+    language: str
+    from_: str | None = Field(alias="from")
+    to: str
+    who: str
+    why: str
+    numbers: Any
+
+
+class VersionDetail(VersionShape):
+    location: str
+    lineage: Json | None
+    parity: Json | None
+    files: Json
+    evaluations: list[EvaluationShape]
+    history: list[MoveShape]
+
+
+class VersionPage(PageShape):
+    models: list[VersionShape]
+
+
+class LanguageProgress(Answered):
+    accepted: int
+    hours: float
+    new: int
+    blind: int
+
+
+class RunShape(Answered):
+    run: int
+    state: str
+    step: str | None
+    project: int | None
+    asked_by: str | None
+    why: str | None
+    samples: Any
+    progress: Json | None
+    at: datetime
+    code: str | None
+    reason: str | None
+
+
+class TrainJobShape(Answered):
+    job: int
+    state: str
+    since: datetime
+    progress: Json | None
+
+
+class TrainingStatus(Answered):
+    """How far the next model is."""
+
+    kind: str
+    threshold: int
+    new: int
+    said: str
+    accepted: int
+    languages: dict[str, LanguageProgress]
+    excluded: dict[str, int]
+    synthetic: int
+    why_none: str
+    per_day: float
+    expected_at: datetime | None
+    looked_at: datetime | None
+    weekly: str | None
+    next_check_at: datetime
+    running: list[RunShape]
+    jobs: list[TrainJobShape]
+    last_run: RunShape | None
+    last_refusal: RunShape | None
+
+
+class ExperimentShape(Answered):
+    """One comparison of two model versions on real calls."""
+
+    name: str
+    kind: str
+    language: str
+    traffic_share: float
+    champion: str
+    challenger: str
+    state: str
+    reason: str | None
+    outcome: Json | None
+    started_at: datetime
+    ends_at: datetime | None
+    ended_at: datetime | None
+
+
+class ExperimentList(Answered):
+    experiments: list[ExperimentShape]
