@@ -24,7 +24,6 @@ _GLUED_SIGN = re.compile(r"(rs|रु|inr)(\d+(?:\.\d+)?)")
 _HUNDRED_ENDS = ("शे", "शें")
 _AFTER_A_NUMBER = words.ONLY_AFTER_A_NUMBER | {word for word in words.HUNDRED_KEYS if word.startswith("शे")}
 _ENGLISH_ONES = frozenset({"a", "an"})
-_SHIFT_PREFIXES = tuple(sorted((w for w in words.SHIFTS if not w.isascii()), key=len, reverse=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +66,7 @@ class NumberWord:
 class Vocabulary:
     """The words that numbers are made of in calls of one language, by their keys."""
 
+    version: int  # of number-canonical
     language: str
     own: tuple[NumberWords, ...]
     small: Mapping[str, Decimal]
@@ -80,6 +80,7 @@ class Vocabulary:
     points: frozenset[str]
     times: Mapping[str, int]
     ordinals: Mapping[str, int]
+    ordinal_ends: tuple[str, ...]
     glued_ordinals: Mapping[str, tuple[int, ...] | None]
     english: frozenset[str]
     doubtful: frozenset[str]  # as they are written
@@ -93,13 +94,38 @@ class Vocabulary:
 
 
 @lru_cache(maxsize=64)
-def vocabulary(language: str | None) -> Vocabulary:
+def vocabulary(language: str | None, version: int = 2) -> Vocabulary:
     """The words of a language, of all languages for one that is not known. Everyone says English numbers."""
+    return _vocabulary(language) if version > 1 else _first_vocabulary(language)
+
+
+def _first_vocabulary(language: str | None) -> Vocabulary:
+    """What number-canonical@1 knows: Hindi, Marathi and English, by `number_words` alone."""
+    tongue, first = language if language and language in number_words.SMALL else "", number_words
+    hundreds, nothing = frozenset(map(first.spelling, first.HUNDREDS)), frozenset[str]()
+    return Vocabulary(
+        version=1, language=tongue, own=(), small=first.SMALL[tongue], hundreds=hundreds, hundred_ends=_HUNDRED_ENDS,
+        scales=first.SCALES, after_a_number=frozenset({"k", *_HUNDRED_ENDS}), fractions=first.FRACTIONS,
+        shifts=first.SHIFTS, shift_prefixes=_prefixes(first.SHIFTS),
+        points=frozenset(map(first.spelling, first.POINTS)), times={},
+        ordinals={}, ordinal_ends=(), glued_ordinals={}, english=first.ENGLISH_UNITS_AND_TENS,
+        doubtful=nothing if tongue in ("en", "hi") else first.ENGLISH_TOO, ones=_ENGLISH_ONES, stems={},
+        rupees=first.RUPEE_SIGNS, percents=frozenset("%"), counted=nothing,
+        rupee=first.CURRENCY.get(tongue, "रुपये"), percent=first.PERCENT.get(tongue, "प्रतिशत"),
+    )  # fmt: skip
+
+
+def _prefixes(shifts: Mapping[str, Decimal]) -> tuple[str, ...]:
+    return tuple(sorted((word for word in shifts if not word.isascii()), key=len, reverse=True))
+
+
+def _vocabulary(language: str | None) -> Vocabulary:
     tongue = language if language and (language in words.SMALL or language in NUMBER_WORDS) else ""
     own = tuple(NUMBER_WORDS.values()) if not tongue else (NUMBER_WORDS[tongue],) if tongue in NUMBER_WORDS else ()
     english = {word: value for one in own for word, value in _table(one.english)}
     units = frozenset(_keys(*(f"{one.rupees} {one.percents}" for one in own)))
     return Vocabulary(
+        version=2,
         language=tongue,
         own=own,
         small=words.SMALL.get(tongue, words.ENGLISH_NUMBERS)
@@ -112,11 +138,12 @@ def vocabulary(language: str | None) -> Vocabulary:
         after_a_number=_AFTER_A_NUMBER | frozenset(_keys(*(one.after_a_number for one in own))),
         fractions=words.FRACTIONS | _valued(*(one.fractions for one in own)),
         shifts=(shifts := words.SHIFTS | _valued(*(one.shifts for one in own))),
-        shift_prefixes=tuple(sorted((word for word in shifts if not word.isascii()), key=len, reverse=True)),
+        shift_prefixes=_prefixes(shifts),
         points=words.POINT_KEYS | frozenset(_keys(*(one.points for one in own))),
         times=words.TIMES_KEYS
         | {key: times for one in own for times, said in one.times.items() for key in _keys(said)},
         ordinals=words.ORDINAL | {word: int(value) for one in own for word, value in _table(one.ordinals)},
+        ordinal_ends=words.ORDINAL_ENDS,
         glued_ordinals=words.GLUED_ENDS
         | {key: only for one in own for end, only in one.glued_ordinals.items() for key in _keys(end)},
         english=words.ENGLISH_WORDS | frozenset(english),
@@ -199,8 +226,9 @@ def in_company(sequence: Sequence[NumberWord], place: int, known: Vocabulary) ->
 
 
 @lru_cache(maxsize=65536)
-def word_of(text: str, language: str | None) -> NumberWord:
-    key, known = word_key(text), vocabulary(language)
+def word_of(text: str, language: str | None, version: int = 2) -> NumberWord:
+    known = vocabulary(language, version)
+    key = word_key(text) if version > 1 else number_words.spelling(text)
     if _WRITTEN.fullmatch(text):
         return NumberWord(text, key, Decimal(text), digits=text)
     if ordinal := known.ordinals.get(key) or _glued_ordinal(text, known) or _spoken_ordinal(key, known):
@@ -229,9 +257,8 @@ def _value(key: str, known: Vocabulary) -> Decimal | None:
     if key == number_words.WHOLE_HUNDRED:
         return Decimal(100)
     if key.isascii():
-        stem_value = (
-            known.small.get(key.removesuffix("she")) if known.language == "mr" and key.endswith("she") else None
-        )
+        said_she = known.version > 1 and known.language == "mr" and key.endswith("she")
+        stem_value = known.small.get(key.removesuffix("she")) if said_she else None
         return stem_value * 100 if stem_value else None
     for end in known.hundred_ends:
         stem = key.removesuffix(end)
@@ -274,7 +301,7 @@ def _spoken_ordinal(key: str, known: Vocabulary) -> int:
     """पाँचवाँ, इक्कीसवीं, एकविसावा, ஐந்தாவது: a number and an ending."""
     if key.isascii():
         return 0
-    for end in words.ORDINAL_ENDS:
+    for end in known.ordinal_ends:
         stem = key.removesuffix(end)
         if stem == key or len(stem) < 2:
             continue

@@ -18,9 +18,8 @@ from decimal import Decimal
 
 from training.text import numeral_words as words
 from training.text.number_lexicon import NumberWord, Vocabulary, in_company, parts_of, vocabulary, word_of
-from training.text.numbers import vulgar_fractions
 from training.text.numeral_words import word_key
-from training.text.writing import ascii_digits, indic
+from training.text.writing import ascii_digits, indic, vulgar_fractions
 
 HALF, ONE = Decimal("0.5"), Decimal(1)
 _PHONE_DIGITS = 7  # two written groups are one number from here on; three from less
@@ -93,18 +92,18 @@ def _number(sequence: Sequence[NumberWord], place: int) -> tuple[str | None, int
     found = _ordinal(sequence, place) or _time(sequence, place) or _in_a_row(sequence, place)
     if found:
         return found
-    value, at = _cardinal(sequence, place)
+    value, at = cardinal(sequence, place)
     if at == place:
         return None, place + 1
     if at == place + 1 and sequence[place].digits:
-        return _tidy(sequence[place].digits), at
+        return tidy(sequence[place].digits), at
     following = sequence[at] if at < len(sequence) else None
     joined = following is not None and following.key == "and"
     if joined:
         following = sequence[at + 1] if at + 1 < len(sequence) else None
     if following is not None and 0 < following.ordinal < 100 and value >= 100 and value % 100 == 0:
         return _nth(int(value) + following.ordinal), at + (2 if joined else 1)  # hundred and first
-    return _tidy(f"{value:f}"), at
+    return tidy(f"{value:f}"), at
 
 
 def _ordinal(sequence: Sequence[NumberWord], place: int) -> tuple[str, int] | None:
@@ -134,7 +133,7 @@ def _time(sequence: Sequence[NumberWord], place: int) -> tuple[str, int] | None:
         part = HALF if word.key == "half" else HALF / 2
         part = -part if rest[0].key == "to" else part
         if rest[1].value is not None and 1 <= rest[1].value <= 12 and not (word.key == "half" and part < 0):
-            return _tidy(f"{rest[1].value + part:f}"), place + 3
+            return tidy(f"{rest[1].value + part:f}"), place + 3
         return None
     hour = word.whole and word.value is not None and 1 <= word.value <= 12
     if not hour or not (word.english or word.digits) or not rest:
@@ -145,7 +144,7 @@ def _time(sequence: Sequence[NumberWord], place: int) -> tuple[str, int] | None:
     before = sequence[place - 1].key if place else ""
     after = sequence[group.after].key if group.after < len(sequence) else ""
     if after in words.BEFORE_NOON or (before in words.BEFORE_A_TIME and after not in words.RUPEE_KEYS):
-        return _tidy(_clock(int(word.value or 0), int(group.digits))), group.after
+        return tidy(_clock(int(word.value or 0), int(group.digits))), group.after
     return None
 
 
@@ -232,8 +231,11 @@ def _said_in_two(one: int, other: int) -> bool:
     return one in _CENTURIES or (one < 20 and other >= one + 20)
 
 
-def _cardinal(sequence: Sequence[NumberWord], place: int) -> tuple[Decimal, int]:
-    """The value of the number at `place` with its hundreds and thousands, and the place after; `place` when none is."""
+def cardinal(sequence: Sequence[NumberWord], place: int, version: int = 2) -> tuple[Decimal, int]:
+    """The value of the number at `place` with its hundreds and thousands, and the place after; `place` when none is.
+
+    `version` is that of number-canonical: @1 knows fewer ways to say it.
+    """
     total, current, last_scale, at = Decimal(0), None, None, place
     while at < len(sequence):
         word = sequence[at]
@@ -254,7 +256,7 @@ def _cardinal(sequence: Sequence[NumberWord], place: int) -> tuple[Decimal, int]
             current = Decimal(100) * (ONE if current is None else current)
             at += 1
         else:
-            current_after, at_after = _below_hundred(sequence, at, current, total)
+            current_after, at_after = _below_hundred(sequence, at, current, total, version)
             if at_after == at:
                 break
             current, at = current_after, at_after
@@ -269,7 +271,7 @@ def _scales(word: NumberWord, before: NumberWord, current: Decimal | None) -> bo
 
 
 def _below_hundred(
-    sequence: Sequence[NumberWord], at: int, current: Decimal | None, total: Decimal
+    sequence: Sequence[NumberWord], at: int, current: Decimal | None, total: Decimal, version: int
 ) -> tuple[Decimal | None, int]:
     """What `current` is with the word at `at`, and the place after; the same place when the word does not belong."""
     word, rest = sequence[at], sequence[at + 1 :]
@@ -280,13 +282,13 @@ def _below_hundred(
             value = rest[0].value
             if value < 100:
                 return value + word.shift, at + 2
-            if not rest[0].digits and value < 1000 and value % 100 == 0:  # सव्वा दोनशे
+            if version > 1 and not rest[0].digits and value < 1000 and value % 100 == 0:  # सव्वा दोनशे
                 return value + 100 * word.shift, at + 2
         alone = word.shift == Decimal("0.25") or (bool(rest) and (rest[0].hundred or rest[0].scale is not None))
         return (1 + word.shift, at + 1) if alone and word.shift != HALF else (current, at)
     if word.key == "and" and rest and (current is not None or total):
         halves = [one.key for one in rest[:2]]
-        if current is not None and (halves == ["a", "half"] or halves[:1] == ["half"]):
+        if current is not None and (halves == ["a", "half"] or (version > 1 and halves[:1] == ["half"])):
             return current + HALF, at + (3 if halves[0] == "a" else 2)
         follows = rest[0].value is not None and rest[0].value < 100 and not _makes_thousands(rest)
         after_hundred = current is not None and current >= 100 and current % 100 == 0
@@ -294,10 +296,10 @@ def _below_hundred(
             return (current or Decimal(0)) + (rest[0].value or Decimal(0)), at + 2
         return current, at
     if word.point and current is not None and current == current.to_integral_value():
-        decimals, after = _decimals(sequence, at + 1)
+        decimals, after = _decimals(sequence, at + 1, version)
         return (current + Decimal(f"0.{decimals}"), after) if decimals else (current, at)
-    if word.point and current is None and not total and rest and rest[0].one_digit:
-        decimals, after = _decimals(sequence, at + 1)
+    if version > 1 and word.point and current is None and not total and rest and rest[0].one_digit:
+        decimals, after = _decimals(sequence, at + 1, version)
         return Decimal(f"0.{decimals}"), after  # point five
     if word.one and current is None and (not total or not word.text.isascii()):
         scaled = bool(rest) and not rest[0].digits and (rest[0].hundred or rest[0].scale is not None)
@@ -307,7 +309,7 @@ def _below_hundred(
     if current is None:
         return (word.value, at + 1) if not total or word.value < 1000 else (current, at)
     whole = word.whole and not word.digits.startswith("0")
-    if len(rest) > 1 and word.one_digit and rest[0].one_digit and rest[1].one_digit:
+    if version > 1 and len(rest) > 1 and word.one_digit and rest[0].one_digit and rest[1].one_digit:
         return current, at  # eighteen hundred, one two three
     if current >= 100 and current % 100 == 0 and whole and word.value < 100 and not sequence[at - 1].digits:
         return current + word.value, at + 1
@@ -320,7 +322,7 @@ def _makes_thousands(rest: Sequence[NumberWord]) -> bool:
     return len(rest) > 1 and (rest[1].hundred or rest[1].scale is not None)
 
 
-def _decimals(sequence: Sequence[NumberWord], at: int) -> tuple[str, int]:
+def _decimals(sequence: Sequence[NumberWord], at: int, version: int) -> tuple[str, int]:
     """Digits after a point: one by one, or one number as it is written."""
     said = ""
     while at < len(sequence) and sequence[at].one_digit:
@@ -330,12 +332,12 @@ def _decimals(sequence: Sequence[NumberWord], at: int) -> tuple[str, int]:
         if word.digits.isdigit():
             return word.digits, at + 1
         if word.value is not None and 10 <= word.value < 100 and word.whole:
-            group = _group(sequence, at, begun=True)
+            group = _group(sequence, at, begun=True) if version > 1 else None
             return (group.digits, group.after) if group else (str(int(word.value)), at + 1)
     return said, at
 
 
-def _tidy(digits: str) -> str:
+def tidy(digits: str) -> str:
     """3.50 is 3.5; 007 stays."""
     return digits.rstrip("0").rstrip(".") if "." in digits else digits
 

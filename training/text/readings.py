@@ -50,7 +50,7 @@ def script_neutral(text: str, language: str | None = None) -> str:
 
 def number_canonical_1(text: str, language: str | None = None) -> str:
     """As it was read first."""
-    return numbers.in_digits(writing.indic(numbers.vulgar_fractions(text)), language)
+    return numbers.in_digits(writing.indic(writing.vulgar_fractions(text)), language)
 
 
 def script_neutral_1(text: str, language: str | None = None) -> str:

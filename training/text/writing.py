@@ -18,6 +18,8 @@ SPOKEN_SIGNS = "%&@+=°"  # said aloud, so each is a word; signs of currencies a
 
 _EYELASH = f"\u0930{VIRAMA}{ZWJ}"  # Marathi: दुसर्‍या is also typed दुसऱ्या, and दर्या is another word
 _GROUPED = re.compile(r"(?<![\d,])\d{1,3}(?:,\d{2,3})*,\d{3}(?![\d,]\d)")  # 1,25,000 and 125,000
+_VULGAR = re.compile(r"(\d*)\s*([¼½¾])")
+_VULGAR_VALUES = {"¼": "25", "½": "5", "¾": "75"}
 _DIGIT = re.compile(r"\d")
 _POINT = re.compile(r"\.(?<=\d.)(?=\d)")  # the sign first: looking back at every character is slow
 _APOSTROPHE = re.compile(r"['’‘ʼ`´](?<=\S.)(?=\S)")
@@ -55,6 +57,13 @@ def ascii_digits(word: str) -> str:
     if word.isascii():
         return word
     return "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in word)
+
+
+def vulgar_fractions(text: str) -> str:
+    """3½ -> 3.5, before punctuation is removed."""
+    if text.isascii():
+        return text
+    return _VULGAR.sub(lambda found: f"{found[1] or '0'}.{_VULGAR_VALUES[found[2]]}", text)
 
 
 def _words_only(text: str) -> str:
