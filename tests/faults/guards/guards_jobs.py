@@ -56,7 +56,7 @@ def _heard_once() -> None:
         module("ml_backend.db"),
         module("ml_backend.tables"),
     )
-    transcribe._missing = lambda context, recording, version: transcribe.profiles_for(context, recording.id)
+    transcribe._missing = lambda context, recording, version: transcribe.profiles_for(context, recording)
     real = db.insert_once
 
     def insert_once(connection: Any, table: Any, values: Any, *, key: Any) -> Any:

@@ -20,7 +20,7 @@ def _a_redraft_asks() -> None:
     """Every look at a project compares every draft."""
     redrafting = module("sync.projects.redrafting")
     numbers = iter(range(10**9))
-    redrafting._wishes = lambda context, project: f"another {next(numbers)}"
+    redrafting._wishes = lambda context, project, routes: f"another {next(numbers)}"
 
 
 @guard("a-refused-task-is-found-by-halves")
@@ -85,6 +85,18 @@ def _fails_alone() -> None:
         yield
 
     module("sync.transcription.transcription")._only = only
+
+
+@guard("a-decision-stands-on-the-row")
+def _decision_stands() -> None:
+    """Where a recording goes is worked out again by every step, by the rules of that moment."""
+    module("sync.drafts.recording_route").keep = lambda connection, routes, recording, found: None
+
+
+@guard("consent-taken-back-reaches-samples")
+def _consent_reaches_samples() -> None:
+    """A sample stays in use after its call's people took back what they agreed to, until it is sampled again."""
+    module("ml_backend.calls.sample_use").decide = lambda connection, concerned: None
 
 
 @guard("a-rule-waits-for-the-language")

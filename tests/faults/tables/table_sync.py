@@ -47,6 +47,16 @@ SYNC: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
              "test_who_asks_for_another_language_leaves_no_reference_and_the_others_decide",),
             "who-asks-again-is-no-reference",
         ),
+        (
+            ("tests/sync/drafts/test_recording_route.py::"
+             "test_a_routing_rule_that_changes_after_the_decision_moves_no_recording",),
+            "a-decision-stands-on-the-row",
+        ),
+        (
+            ("tests/sync/privacy/test_consents.py::"
+             "test_what_a_file_takes_back_leaves_the_samples_of_those_calls_out",),
+            "consent-taken-back-reaches-samples",
+        ),
     ),
     67: (
         (
