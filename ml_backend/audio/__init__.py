@@ -1,1 +1,1 @@
-"""Audio bytes -> samples, decoded in a jailed child process; how long, how loud, how clear they are."""
+"""Audio bytes -> samples, decoded in a sandboxed child process; their duration, level and quality."""

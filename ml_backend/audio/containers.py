@@ -1,8 +1,8 @@
-"""Where the sound lies in a file, by the structure of its container: parts, an early end, bytes after the end.
+"""File -> ContainerStructure: its parts, whether it ends early, and whether bytes follow the end.
 
-FFmpeg hides all three: it shortens what it reports to what is there, and stops at the end of the first part. So files
-that were joined end to end, cut by a broken connection, or written by a recorder that patched its header wrongly would
-pass as whole. Runs in the decoder's child process, on bytes nobody trusts: it only steps over lengths.
+FFmpeg hides all three: it reports the duration that it finds, and stops at the end of the first part. So files that
+were joined end to end, cut by a broken connection, or written with a wrong header would pass as complete. Runs in the
+decoder's child process on untrusted bytes, so it only skips over lengths.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ STRANGERS = (
     (b"#extm3u", "a playlist"),
 )  # fmt: skip
 EBML = b"\x1aE\xdf\xa3"  # the first bytes of Matroska and WebM
-LEAST_MISSING_S = 0.05  # what is less than this is nobody's word
+LEAST_MISSING_S = 0.05  # less than this is too short for a word
 _MOST_PARTS = 1000
-_LEAST_MORE = 400  # bytes after the end that are worth a word: a twentieth of a second of telephone sound
+_LEAST_MORE = 400  # fewest bytes after the end that are reported: 0.05 s of telephone audio
 _CLUSTERS = (0x1F43B675, 0xA3, 0xA0, 0xA1)  # cluster, simple block, block group, block
 _MASTERS = (0x18538067, 0x1F43B675)  # segment and cluster: entered
 
@@ -37,17 +37,14 @@ def looks_like(first: bytes, kinds: tuple[tuple[bytes, str], ...] = STRANGERS) -
 
 
 class Peekable(Protocol):
-    """A part of a file; `peek` gives some bytes at a place in it."""
+    """A part of a file; `peek` reads bytes at an offset without moving the position."""
 
     def peek(self, offset: int, count: int) -> bytes: ...
 
 
 @dataclass(frozen=True)
 class ContainerStructure:
-    """What the file's own structure says: where its parts lie, whether it ends early, whether it goes on after its end.
-
-    FFmpeg hides all three: it shortens what it reports to what is there, and stops at the end of the first part.
-    """
+    """The offsets of a file's parts, whether it ends early, and whether it goes on after its end."""
 
     parts: tuple[tuple[int, int], ...]
     ends_early: bool = False
@@ -55,7 +52,7 @@ class ContainerStructure:
 
 
 def form(source: BinaryIO, size: int) -> ContainerStructure:
-    """Read the structure of the containers that have one; each file that begins where one ends is a part."""
+    """Read the container structure; a file that begins where another ends is a part of its own."""
     parts: list[tuple[int, int]] = []
     start, early = 0, False
     while start < size and not early and len(parts) < _MOST_PARTS:
@@ -82,7 +79,7 @@ def _at(source: BinaryIO, position: int, count: int) -> bytes:
 
 
 def _wav_end(source: BinaryIO, start: int, size: int) -> tuple[int, bool]:
-    """(where a WAV ends, whether sound is missing) by its chunks. A length never filled in reaches to the end."""
+    """(end of a WAV, whether audio is missing) by its chunks. A length that was never filled in reaches to the end."""
     position, bytes_per_s, large, sound = start + 12, 0, 0, False
     while position + 8 <= size:
         name, length = struct.unpack("<4sI", _at(source, position, 8))
@@ -107,7 +104,7 @@ def _wav_end(source: BinaryIO, start: int, size: int) -> tuple[int, bool]:
 
 
 def _mp4_end(source: BinaryIO, start: int, size: int) -> tuple[int, bool]:
-    """(where an MP4 ends, whether an atom is cut) by its atoms; the next `ftyp` begins another file."""
+    """(end of an MP4, whether an atom is cut) by its atoms; the next `ftyp` begins another file."""
     position = start
     while position + 8 <= size:
         length, name = struct.unpack(">I4s", _at(source, position, 8))
@@ -126,10 +123,10 @@ def _mp4_end(source: BinaryIO, start: int, size: int) -> tuple[int, bool]:
 
 
 def _matroska_end(source: BinaryIO, start: int, size: int) -> tuple[int, bool]:
-    """(where a Matroska file ends, whether sound is missing) by its elements.
+    """(end of a Matroska file, whether audio is missing) by its elements.
 
-    A browser's recorder knows no lengths when it begins: its segment and clusters are of unknown size, and only the
-    blocks in them say where they end. So segments and clusters are entered, all other elements stepped over.
+    A browser's recorder writes segments and clusters of unknown size; only the blocks inside have lengths. So this
+    reads the content of segments and clusters and skips all other elements.
     """
     position, promised = start, start
     while position < size:
@@ -172,7 +169,7 @@ def _ogg_is_ended(source: BinaryIO, size: int) -> bool:
 
 
 def wav_announced_s(part: Peekable, size: int, max_s: float) -> float | None:
-    """From the `fmt ` and `data` chunks."""
+    """Duration by the `fmt ` and `data` chunks."""
     position, bytes_per_s, large = 12, 0, 0
     while position + 8 <= size:
         name, length = struct.unpack("<4sI", part.peek(position, 8))
@@ -192,12 +189,12 @@ def wav_announced_s(part: Peekable, size: int, max_s: float) -> float | None:
 
 
 def _never_filled_in(length: int) -> bool:
-    """Written to a pipe: the length of the sound was not known when the header was written."""
+    """Whether the header was written before the length was known, as when writing to a pipe."""
     return length == 0 or 0x7FFFF000 <= length <= 0xFFFFFFFF
 
 
 def mp3_announced_s(part: Peekable) -> float | None:
-    """From the Xing, Info or VBRI header's number of frames, less what the encoder put before and after the sound."""
+    """Duration by the frame count of the Xing, Info or VBRI header, minus the encoder's padding at both ends."""
     begin = 0
     if part.peek(0, 3) == b"ID3":
         begin = 10 + sum(byte << 7 * (3 - index) for index, byte in enumerate(part.peek(6, 4)))

@@ -1,9 +1,9 @@
-"""A decoder process that stands ready: one fork per file instead of one interpreter start per file.
+"""A standby decoder process: one fork per file instead of one interpreter start per file.
 
-`decoder.py --serve` loads PyAV once and waits on a socket. For every file it is handed three open descriptors (source,
-target, answer), forks, and the fork confines itself and decodes: the process that stands ready never sees a byte of
-anybody's audio, and each file still gets a process of its own. It lives in a folder that is already deleted, has an
-empty environment, and ends when the socket closes, that is with its owner.
+`decoder_process.py --serve` loads PyAV once and waits on a socket. For every file it receives three open descriptors
+(source, target, answer) and forks; the fork confines itself and decodes. So the standby process never reads any audio,
+and each file gets a process of its own. The standby process runs in a folder that is already deleted, with an empty
+environment, and ends when the socket closes, which happens when its owner ends.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _ROOT = str(Path(__file__).parents[2])
 
 
 class Standby:
-    """The process that stands ready for this one."""
+    """The standby decoder process of this process."""
 
     def __init__(self) -> None:
         self.owner, self.script = os.getpid(), decoder_process.__file__
         self._sending = threading.Lock()
-        if sys.platform == "linux":  # no process of our user may look into this one, which holds secrets and texts
+        if sys.platform == "linux":  # no process of this user may read our memory: secrets, transcripts
             ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket = ours
@@ -52,7 +52,7 @@ class Standby:
             )
 
     def usable(self) -> bool:
-        """Ours, of the present script, and alive."""
+        """Whether it is our child, runs the current script, and is alive."""
         return self.owner == os.getpid() and self.script == decoder_process.__file__ and self.process.poll() is None
 
     def send(self, order: dict[str, Any], descriptors: list[int]) -> None:
@@ -61,7 +61,7 @@ class Standby:
             socket.send_fds(self._socket, [json.dumps(order).encode()], descriptors)
 
     def close(self) -> None:
-        """Let it end; only its owner waits for it."""
+        """End it; only its owner waits for it."""
         self._socket.close()
         if self.owner == os.getpid():
             self.process.kill()
@@ -72,7 +72,7 @@ _standby: Standby | None = None
 
 
 def run(source_fd: int, target_fd: int, *, limits: dict[str, Any], hint: str, wall_s: float) -> bytes | None:
-    """What the decoder answered (nothing when it died), or None when it was killed at its wall-clock limit."""
+    """The decoder's answer (empty if it died), or None if it was killed at its wall-clock limit."""
     order = {"limits": limits, "hint": hint}
     for _ in range(3):
         standby = _ready()
@@ -87,14 +87,14 @@ def run(source_fd: int, target_fd: int, *, limits: dict[str, Any], hint: str, wa
                 return answer
             standby.close()
         except OSError:
-            standby.close()  # it died while it stood ready: the next turn starts another
+            standby.close()  # it died while idle: the next iteration starts another
         finally:
             os.close(read_fd)
     return b""
 
 
 def process_id() -> int:
-    """The standing process, for whoever measures."""
+    """The process id of the standby process, for measurements."""
     return _ready().process.pid
 
 
@@ -109,7 +109,7 @@ def _ready() -> Standby:
 
 
 def _answer(descriptor: int, deadline: float) -> tuple[bool, bytes | None]:
-    """Whether a fork began, and what it said: its process id on a line, then its JSON, then the end of the pipe."""
+    """(whether a fork started, its answer). A fork writes its process id on a line, then JSON, then closes the pipe."""
     received = b""
     poll = select.poll()  # select() itself cannot name a descriptor beyond 1023
     poll.register(descriptor, select.POLLIN)

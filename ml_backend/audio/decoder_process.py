@@ -1,11 +1,10 @@
-"""Bytes on one descriptor -> 16 kHz PCM WAV on another. Runs alone, in a child process that can do nothing else.
+"""Bytes on one descriptor -> 16 kHz PCM WAV on another, in a sandboxed child process.
 
-Recordings come from strangers, and FFmpeg's demuxers read playlists, open neighbours and fetch addresses. So the
-process that decodes gets its input and output already open, gives up the right to open any further file before the
-first byte is read, names the few formats it accepts, and bounds processor time, memory, file size and duration. It
-can start nothing, and neither read nor signal the process it works for, not even with that one's user and rights.
-`decoder_pool` starts this file as a plain script (`python -I FILE --serve N ROOT`); of ours it imports
-`containers` only.
+Recordings are untrusted, and FFmpeg's demuxers read playlists, open other files and fetch URLs. So the decoding process
+gets its input and output already open, gives up the right to open files before it reads the first byte, accepts only a
+few formats, and limits processor time, memory, file size and duration. It cannot start processes, and it cannot read or
+signal its parent, even as the same user. `decoder_pool` starts this file as a plain script
+(`python -I FILE --serve N ROOT`); of our code it imports only `containers`.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _OUR_MARKS = (b"RIFF", b"ID3", b"fLaC", b"OggS", b"ftyp", b"#!AMR", b"\x1aE\xdf\
 
 
 class Refused(Exception):
-    """The input is refused: a code of `audio` and what to show."""
+    """The input is refused: an `audio-...` code and a sentence."""
 
     def __init__(self, code: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -47,9 +46,9 @@ class Refused(Exception):
 
 
 def decode(source: BinaryIO, target: BinaryIO, *, limits: dict[str, Any], hint: str = "") -> dict[str, Any]:
-    """Decode `source` into `target`; gives the facts `audio.Decoded` is made of. Memory is bounded by one frame.
+    """Decode `source` into `target`; returns the fields of `DecodedAudio`. Holds one frame in memory at a time.
 
-    Files that were joined end to end are decoded one after the other, as one sound.
+    Files that were joined end to end are decoded one after the other into one recording.
     """
     from ml_backend.audio import containers
 
@@ -123,7 +122,7 @@ class _Part:
 
     @property
     def tolerance_s(self) -> float:
-        """How much shorter than announced the sound may be without anything missing."""
+        """How much shorter than announced the audio may be and still count as complete, in seconds."""
         from ml_backend.audio import containers
 
         if self.container_name == "wav" and not self.codec.startswith("pcm"):
@@ -139,10 +138,10 @@ class _Part:
         consumed = _write(self._container, self._stream, sink, channels=self.channels)
         unread = self.container_name == "mp3" and containers.mp3_announced_s(self._bounded) is None
         if unread and consumed >= 0.98 * (self._size - 4096):
-            self.announced_s = None  # a guess from the bit rate, and nothing was left over that would contradict it
+            self.announced_s = None  # an estimate from the bit rate; the file was read to its end
 
     def _announced_s(self, max_s: float) -> float | None:
-        """What the file itself says it should last; None when it does not say."""
+        """The duration that the file announces; None if it announces none."""
         from ml_backend.audio import containers
 
         if self.container_name in _HEADER_IS_A_GUESS:
@@ -155,7 +154,7 @@ class _Part:
 
 
 class _Bounded:
-    """The part as FFmpeg reads it: at most so much before the first sound, for a tag can be as long as the file."""
+    """The part as FFmpeg reads it. Limits the bytes before the first audio, since a tag can be as long as the file."""
 
     def __init__(self, source: BinaryIO, start: int, end: int) -> None:
         self._source, self._start, self._end = source, start, end
@@ -178,7 +177,7 @@ class _Bounded:
         return self._source.tell() - self._start
 
     def peek(self, offset: int, count: int) -> bytes:
-        """Some bytes at a place, which FFmpeg's place does not follow."""
+        """Read bytes at an offset without moving FFmpeg's position."""
         place = self._source.tell()
         self._source.seek(self._start + offset)
         piece = self._source.read(max(0, min(count, self._end - self._start - offset)))
@@ -186,15 +185,15 @@ class _Bounded:
         return piece
 
     def check(self) -> None:
-        """Refuse when the limit was reached; from here on nothing is counted."""
+        """Refuse the file if the limit was reached; bytes read after this are not counted."""
         if self._read > _MOST_BEFORE_SOUND:
             raise Refused("audio-unusable", f"There is no sound in the first {self._read >> 20} MB of the file.")
         self._bounded = False
 
 
 def _write(container: Any, stream: Any, sink: _Sink, *, channels: int) -> int:
-    """Decode everything into `sink`; gives the bytes used. Resampling costs more per call than per sample, so frames
-    are gathered first."""
+    """Decode everything into `sink`; returns the bytes used. Frames are collected first, because resampling costs
+    more per call than per sample."""
     import av
 
     if channels != sink.channels:
@@ -246,7 +245,7 @@ def _check_plausible(decoded_s: float, consumed: int) -> None:
 
 
 class _Sink:
-    """Decoded samples on their way into the WAV: resampled, counted, bounded."""
+    """Resamples, counts and limits decoded samples, and writes them into the WAV."""
 
     def __init__(self, target: BinaryIO, channels: int, *, budget: int, limits: dict[str, Any]) -> None:
         self.samples, self.channels, self.warnings = 0, channels, list[str]()
@@ -256,7 +255,7 @@ class _Sink:
         target.write(_wav_header(0, channels))
 
     def take(self, frame: Any) -> None:
-        """A piece of sound, of the same rate and format as the one before."""
+        """Write a frame of the same rate and format as the one before."""
         import av
 
         if self._resampler is None:
@@ -265,7 +264,7 @@ class _Sink:
         self._keep(self._resampler.resample(frame))
 
     def end(self, gathered: Any) -> None:
-        """What is left of this rate and format."""
+        """Write the remaining samples of this rate and format."""
         if gathered is not None and gathered.samples:
             self.take(gathered.read())
         if self._resampler is not None:
@@ -277,7 +276,7 @@ class _Sink:
             self.warnings.append(what)
 
     def close(self) -> int:
-        """Complete the WAV; gives its number of channels."""
+        """Complete the WAV; returns its number of channels."""
         channels = self.channels
         if self._same and self.samples:
             _to_one_channel(self._target, self.samples)
@@ -302,7 +301,7 @@ class _Sink:
 
 
 def _to_one_channel(target: BinaryIO, samples: int) -> None:
-    """Both channels carry the same sound (one leg saved twice): keep one, or its words would appear twice."""
+    """Keep one channel of two identical ones, or its words would appear twice."""
     step = 1 << 16
     for start in range(0, samples, step):
         count = min(step, samples - start)
@@ -333,7 +332,7 @@ def _wav_header(samples: int, channels: int) -> bytes:
 
 
 def confine(limits: dict[str, Any]) -> None:
-    """Give up everything decoding does not need: called once the descriptors are open and modules are loaded."""
+    """Give up all rights that decoding does not need. Call after opening the descriptors and loading the modules."""
     most = int(limits["max_duration_s"] * RATE_HZ * 2 * limits["max_channels"]) + (1 << 20)
     for kind, value in (
         (resource.RLIMIT_CORE, 0),
@@ -347,8 +346,8 @@ def confine(limits: dict[str, Any]) -> None:
     lock_in()
 
 
-# What the kernel refuses from here on, by the numbers of x86-64 and ARM64 (None: that one does not have it): other
-# processes (read, signal, start, limit), files by name, the network, memory shared with others, and the kernel itself.
+# System calls that the kernel refuses after `lock_in`, as (x86-64, ARM64) numbers; None: does not exist there. They
+# cover other processes, files by name, the network, shared memory and the kernel itself.
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
 _FORBIDDEN: dict[str, tuple[int | None, int | None]] = {
     "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "kcmp": (312, 272),
@@ -371,11 +370,11 @@ _FORBIDDEN: dict[str, tuple[int | None, int | None]] = {
     "io_uring_enter": (426, 426), "io_uring_register": (427, 427), "init_module": (175, 105),
     "finit_module": (313, 273), "kexec_load": (246, 104), "reboot": (169, 142),
 }  # fmt: skip
-_MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, and the kernel's own name
+_MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, and the kernel's AUDIT_ARCH value
 
 
 def lock_in() -> bool:
-    """Give up all further rights for good; gives whether this kernel has the filter of system calls."""
+    """Install the system call filter, which cannot be removed; returns whether this kernel supports it."""
     if sys.platform != "linux":
         return False
     prctl = ctypes.CDLL(None, use_errno=True).prctl
@@ -386,10 +385,10 @@ def lock_in() -> bool:
     if column is None:
         return False
     numbers = [both[column] for both in _FORBIDDEN.values() if both[column] is not None]
-    load, equal, at_least, give = 0x20, 0x15, 0x35, 0x06  # of the kernel's packet filter language
+    load, equal, at_least, give = 0x20, 0x15, 0x35, 0x06  # BPF instruction codes
     allow, refuse, end = 0x7FFF0000, 0x00050000 | 1, 0x80000000  # 1: EPERM
     steps = [(load, 0, 0, 4), (equal, 1, 0, machine), (give, 0, 0, end), (load, 0, 0, 0)]
-    steps.append((at_least, len(numbers) + 1, 0, 0x40000000))  # the calls of the 32-bit face of x86-64
+    steps.append((at_least, len(numbers) + 1, 0, 0x40000000))  # the system calls of the x32 ABI
     steps += [(equal, len(numbers) - at, 0, number or 0) for at, number in enumerate(numbers)]
     steps += [(give, 0, 0, allow), (give, 0, 0, refuse)]
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
@@ -398,7 +397,7 @@ def lock_in() -> bool:
 
 
 def serve(descriptor: int) -> None:
-    """Wait for files on a socket; fork for each. The fork answers on its own pipe: process id, new line, JSON."""
+    """Wait for files on a socket and fork for each. The fork answers on its own pipe: process id, newline, JSON."""
     signal.signal(signal.SIGCHLD, _reap)
     gc.disable()  # forks live for one file: collecting would only copy the pages they share
     gc.freeze()
@@ -433,7 +432,7 @@ def _one(order: dict[str, Any], source_fd: int, target_fd: int) -> dict[str, Any
 
 
 def _reap(number: int, frame: Any) -> None:
-    """No zombies: forks end on their own, and nobody waits for them here."""
+    """Reap ended forks, which nothing else waits for."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -449,7 +448,7 @@ def main() -> None:
     sys.path.append(sys.argv[3])
     importlib.import_module("ml_backend.audio.containers")
     av.logging.set_level(None)
-    platform.machine()  # asks the kernel once: what comes after the lock may open nothing
+    platform.machine()  # cached now, because no file can be opened after `lock_in`
     serve(int(sys.argv[2]))
 
 

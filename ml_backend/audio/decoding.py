@@ -1,8 +1,8 @@
-"""Recording bytes -> one seekable 16 kHz PCM WAV, one channel per leg. The one door to audio decoding.
+"""Recording bytes -> one seekable 16 kHz PCM WAV with the recording's channels. The only entry to audio decoding.
 
-Decoding happens in a child process (`decoder_pool`; `decoder_process` says why) under a wall clock. Here are its
-limits, its result, and the translation of everything that can go wrong into states a person understands. A file that
-ends before its header says is not an error: `Decoded.cut` is true, and whoever asked makes a state of it.
+Decoding runs in a child process (`decoder_process` says why) with a wall-clock limit. This file holds the limits, the
+result, and the errors shown to people. A file that ends before its header says is not an error:
+`DecodedAudio.cut` is true, and the caller decides what follows.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ _PIECE_S = 30  # copied at once
 
 _NEXT_STEP = {
     "audio-empty": "Fetch the recording again; if it stays empty the call was not recorded.",
-    "audio-not-audio": "Check what the recording's address really answers.",
+    "audio-not-audio": "Open the recording's address and check what it returns.",
     "audio-too-long": "Raise MAX_RECORDING_S, or split the recording.",
     "audio-too-large": "Split the recording.",
     "audio-unusable": "Convert the recording to a usual telephone format.",
-    "audio-undecodable": "Fetch the recording again; if it stays so it is damaged.",
+    "audio-undecodable": "Fetch the recording again; if that does not help, it is damaged.",
     "audio-missing": "Check the path.",
 }
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one file may cost. Wall-clock time and processor time grow with the permitted duration."""
+    """Limits for one file. Wall-clock and processor time grow with the permitted duration."""
 
     max_duration_s: float = 4 * 3600.0
     memory_mb: int = 1024
     cpu_s: int = 300
-    wall_s: float = 600.0  # well below the limit of the jobs that decode, which must still say what happened
+    wall_s: float = 600.0  # well below the time limit of jobs that decode, so that the job can still report the error
     min_rate_hz: int = 4000
     max_rate_hz: int = 192_000
     max_channels: int = 8
@@ -51,7 +51,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class DecodedAudio:
-    """What a file turned out to hold. `rate_hz` is the source's; `cut` means it ends before its header says."""
+    """The properties of a decoded file. `rate_hz` is the source's; `cut`: the file ends before its header says."""
 
     duration_s: float
     header_duration_s: float | None
@@ -64,7 +64,7 @@ class DecodedAudio:
 
 
 def decode(source: Path, target: Path, *, limits: Limits | None = None) -> DecodedAudio:
-    """Write `target` whole or not at all. PermanentError `audio-...` when the file cannot be used."""
+    """Write `target` completely or not at all. PermanentError `audio-...` if the file cannot be used."""
     limits = limits or Limits()
     aside = target.with_name(target.name + ".decoding")
     try:
@@ -81,7 +81,7 @@ def decode(source: Path, target: Path, *, limits: Limits | None = None) -> Decod
 
 
 def read_wav(path: Path, *, start_s: float = 0.0, end_s: float | None = None) -> tuple[npt.NDArray[np.float32], int]:
-    """(samples [channels, n] in -1..1, rate in Hz) of a PCM16 WAV such as `decode` writes, or of a part of it."""
+    """(samples [channels, n] in -1..1, rate in Hz) of a PCM16 WAV as `decode` writes it, or of a part of it."""
     with _open_wav(path) as stream:
         rate_hz, total = stream.getframerate(), stream.getnframes()
         first = min(total, max(0, round(start_s * rate_hz)))
@@ -92,7 +92,7 @@ def read_wav(path: Path, *, start_s: float = 0.0, end_s: float | None = None) ->
 
 
 def blocks(path: Path, *, block_s: float) -> Iterator[npt.NDArray[np.int16]]:
-    """The 16-bit samples [channels, n] of a PCM16 WAV, some seconds at a time: a call of hours fits in memory."""
+    """The 16-bit samples [channels, n] of a PCM16 WAV, `block_s` seconds at a time, so that hours fit in memory."""
     with _open_wav(path) as stream:
         channels, frames = stream.getnchannels(), round(block_s * stream.getframerate())
         while raw := stream.readframes(frames):
@@ -101,7 +101,7 @@ def blocks(path: Path, *, block_s: float) -> Iterator[npt.NDArray[np.int16]]:
 
 @contextmanager
 def frames(path: Path, *, size: int) -> Iterator[npt.NDArray[np.int16]]:
-    """The 16-bit samples of a PCM16 WAV as [frames, size, channels], to pick a few from: read where they are picked."""
+    """The 16-bit samples of a PCM16 WAV as a memory map [frames, size, channels]: only the frames used are read."""
     with _open_wav(path) as stream:
         channels, count = stream.getnchannels(), stream.getnframes()
     if count < size:
@@ -125,7 +125,7 @@ def copy_part(path: Path, target: Path, *, start_s: float, end_s: float) -> None
 
 
 def duration_s(path: Path) -> float:
-    """How long a WAV lasts."""
+    """The duration of a WAV in seconds."""
     with _open_wav(path) as stream:
         return stream.getnframes() / stream.getframerate()
 
@@ -148,7 +148,7 @@ def _in_child(source_fd: int, target_fd: int, *, limits: Limits, hint: str) -> d
         raise RetryableError(
             "audio-decoder-timeout",
             f"Decoding did not end within {limits.wall_s:.0f} s.",
-            "It is tried again; if it stays so the file is made to hang decoders.",
+            "It is tried again; if that fails too, the file was made to hang decoders.",
         )
     return _answer(output)
 

@@ -1,22 +1,22 @@
 """Samples -> Quality: how hard a recording is to understand, from a few measurements anyone can check.
 
-Per leg, on 20 ms frames:
+Per channel, on 20 ms frames:
 
-    duration_s    how long it lasts
-    noise_dbfs    10th percentile of the frame levels: the floor between words
+    duration_s    duration
+    noise_dbfs    10th percentile of the frame levels: the noise floor between words
     speech_share  share of frames 4 dB above that floor and above -55 dBFS
     level_dbfs    mean power of those frames
-    snr_db        speech over noise, in -10..60: NIST's frame-energy estimate and WADA-SNR (`snr`)
+    snr_db        speech over noise, in -10..60: NIST's frame-energy estimate and WADA-SNR
     clipping      share of samples within 2 % of full scale
     bandwidth_hz  highest 250 Hz band of the speech whose power is within 45 dB of the strongest, at most half the
                   source's rate
-    rate_use      bandwidth_hz / half the source's rate: far below 1, the file claims a sample rate its sound never had
+    rate_use      bandwidth_hz / half the source's rate: far below 1, the audio was upsampled
 
-Each part in `_SCALES` is put on 0..1 between two points (telephone bandwidth is full marks), and the leg's score is
-the weighted geometric mean, exp(sum of weight x ln(max(0.05, part))), so that one ruinous property is not averaged
-away. How much of a leg is speech says nothing about how well it is heard and gets no mark. The recording's score is
-that of its worst leg with speech, 0 when there is none. It is a rule of thumb on energies, not a perceptual measure:
-babble counts as speech, and a noise gate hides noise.
+Each part in `_SCALES` is mapped to 0..1 between two points (telephone bandwidth scores 1). The channel's score is the
+weighted geometric mean, exp(sum of weight x ln(max(0.05, part))), so that one very bad property is not averaged away.
+The share of speech says nothing about quality and is not scored. The recording's score is that of its worst channel
+with speech, or 0 without speech. The score is an estimate from energies, not a perceptual measure: babble counts as
+speech, and a noise gate hides noise.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ FRAME_S = 0.02
 _ABOVE_FLOOR_DB = 4.0
 _LEAST_DBFS = -55.0
 _LEAST_SPEECH_S = 0.2
-_NEAR_FRAMES = 20  # pauses this short belong to the speech around them
+_NEAR_FRAMES = 20  # pauses up to this length count as speech
 _PAUSE_S, _LEAST_STRETCH_S, _MARGIN_S = 0.6, 0.3, 0.15
 _MOST_SPANS = 3000  # four hours of short turns
 _FLOOR = 1e-12  # power of digital silence: -120 dBFS
 _BAND_HZ = 250
-_MOST_FRAMES = 400  # looked at sample by sample
+_MOST_FRAMES = 400  # frames of which the samples are read
 _FULL = 32768.0
 _CLIPPED = int(0.98 * _FULL)
 _BLOCK_S = 10.0
@@ -54,7 +54,7 @@ _SCALES = {  # name: (value for 0, value for 1, weight)
     "duration_s": (0.3, 1.5, 0.03),
 }
 _LABELS = ((0.85, "excellent"), (0.6, "good"), (0.35, "fair"), (0.0, "poor"))
-_WORST = 0.05  # a part never scores less, so that its neighbours still show
+_WORST = 0.05  # the least that a part scores, so that the other parts still count
 
 Block = npt.NDArray[np.int16]
 Numbers = npt.NDArray[np.float64]
@@ -62,20 +62,20 @@ Numbers = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Quality:
-    """`score` 0..1, its `label`, and per leg the parts it was made of."""
+    """`score` 0..1, its `label`, and the parts of the score per channel."""
 
     score: float
     label: str
     parts: dict[str, dict[str, float]]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, as the recording's row keeps them."""
+        """Plain JSON values, as the recording's row stores them."""
         return {"score": self.score, "label": self.label, "parts": self.parts}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The quality, and per 20 ms frame whether anybody speaks and how loud the louder leg is (mean power)."""
+    """The quality, and per 20 ms frame whether there is speech and the mean power of the louder channel."""
 
     quality: Quality
     speech: npt.NDArray[np.bool_]
@@ -83,13 +83,13 @@ class Measured:
     legs: tuple[npt.NDArray[np.bool_], ...] = ()
 
     def spans(self) -> list[list[float]]:
-        """[start_s, end_s, channel] of the stretches in which somebody seems to speak, in time order."""
+        """[start_s, end_s, channel] of the stretches with speech, in time order."""
         found = [[*span, channel] for channel, leg in enumerate(self.legs) for span in _stretches(leg)]
         return sorted(found)[:_MOST_SPANS]
 
 
 def _stretches(speech: npt.NDArray[np.bool_]) -> list[list[float]]:
-    """Stretches of frames with speech; a short pause belongs to the speech around it, a click is none."""
+    """Stretches of frames with speech; short pauses are included, stretches as short as a click are not."""
     edges = np.flatnonzero(np.diff(np.concatenate(([0], speech.astype(np.int8), [0]))))
     joined: list[list[int]] = []
     for begin, end in edges.reshape(-1, 2).tolist():
@@ -106,7 +106,7 @@ def _stretches(speech: npt.NDArray[np.bool_]) -> list[list[float]]:
 
 
 class _Leg:
-    """What is gathered of one leg, block by block."""
+    """The measurements of one channel, added block by block."""
 
     def __init__(self) -> None:
         self.powers: list[Numbers] = []
@@ -131,7 +131,7 @@ def measure(samples: npt.NDArray[np.float32], rate_hz: int, *, source_rate_hz: i
 
 
 def measure_wav(path: Path, *, source_rate_hz: int) -> Measured:
-    """The same of a WAV as `audio.decode` writes it, a few seconds in memory at a time."""
+    """`measure` for a WAV as `decoding.decode` writes it, a few seconds in memory at a time."""
     gathered: list[_Leg] = []
     size = int(FRAME_S * decoding.RATE_HZ)
     for block in decoding.blocks(path, block_s=_BLOCK_S):
@@ -225,7 +225,7 @@ def _score(parts: dict[str, float]) -> float:
 
 
 def _bandwidth_hz(frames: Block, rate_hz: int) -> float:
-    """From the mean spectrum of some frames with speech."""
+    """Bandwidth by the mean spectrum of some frames with speech."""
     windowed = frames.astype(np.float32) * np.hanning(frames.shape[1]).astype(np.float32)
     spectrum = (np.abs(np.fft.rfft(windowed, axis=1)) ** 2).mean(axis=0)
     hz = np.fft.rfftfreq(frames.shape[1], 1 / rate_hz)
@@ -245,11 +245,11 @@ _WADA = (
     0.4120, 0.4146, 0.4197, 0.4281, 0.4415, 0.4612, 0.4881, 0.5229,
     0.5651, 0.6136, 0.6670, 0.7236, 0.7823, 0.8412, 0.8993, 0.9552,
 )  # fmt: skip
-_SMALLEST = 0.5  # of a 16-bit step: what a sample of 0 may have been
+_SMALLEST = 0.5  # of a 16-bit step: the value used for a sample of 0
 
 
 def estimate_db(speech_power: float, floor_power: float, samples: npt.NDArray[np.float32]) -> float:
-    """The ratio in -10..60 dB. `samples` are those of the speech and the short pauses in it, in 16-bit steps."""
+    """The signal-to-noise ratio, -10..60 dB. `samples` hold speech with its short pauses, in 16-bit steps."""
     energy_db = 10 * float(np.log10(max(speech_power - floor_power, 1e-12) / max(floor_power, 1e-12)))
     share = (energy_db - _WADA_BELOW_DB) / (_ENERGY_ABOVE_DB - _WADA_BELOW_DB)
     if share >= 1 or not samples.size:

@@ -1,7 +1,7 @@
-"""Where somebody speaks -> spans: a long call in pieces a person can work on, cut where nobody is heard.
+"""Speech frames -> spans: a long call in pieces that a person can work on, cut in pauses.
 
-Greedy from the start: of the second half of what still fits, the longest pause on all legs is cut in its middle; where
-nobody pauses, the quietest fifth of a second. A rest that would be short is shared with the span before it. Pure.
+Greedy from the start: each cut is in the middle of the longest pause on all channels, in the second half of what fits;
+without a pause, in the quietest 0.2 s. The last two spans share a short remainder. Pure.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from ml_backend.audio.quality import FRAME_S
 _LEAST_PAUSE_FRAMES = 10
 _QUIET_FRAMES = 10
 _LEAST_SPAN_FRAMES = 50
-_GRID_FRAMES = 8  # 160 ms: whole steps of the voice-activity model, so that a span is heard as the whole would be
+_GRID_FRAMES = 8  # 160 ms: whole steps of the voice-activity model, so that a span gets the text of the whole call
 
 
 def spans(
     speech: npt.NDArray[np.bool_], powers: npt.NDArray[np.float64], *, duration_s: float, most_s: float
 ) -> list[tuple[float, float]]:
-    """(start, end) in seconds, end to end over the whole duration, none longer than `most_s`.
+    """(start, end) in seconds; they cover the whole duration without gaps, none longer than `most_s`.
 
-    `speech` and `powers` are per frame, over all legs (`quality.Measured`).
+    `speech` and `powers` are per frame, over all channels (`quality.Measured`).
     """
     edges, start = [0.0], 0
     most = max(_LEAST_SPAN_FRAMES, int(most_s / FRAME_S))
@@ -51,7 +51,7 @@ def evenly(duration_s: float, *, most_s: float) -> list[tuple[float, float]]:
 
 
 def _cut(speech: npt.NDArray[np.bool_], powers: npt.NDArray[np.float64]) -> int:
-    """Where to cut within these frames."""
+    """The frame at which to cut."""
     if not len(speech):
         return 0
     quiet = np.concatenate(([False], ~speech, [False]))

@@ -1,1 +1,1 @@
-"""Model versions: files, manifest, registry and aliases, and which version a recording gets."""
+"""Model versions: files, manifest, registry and aliases, and which version transcribes a recording."""

@@ -1,8 +1,8 @@
-"""Folder of a model version -> Manifest: what the model is, how it must be fed, and the SHA-256 of every file.
+"""Folder of a model version -> Manifest: what the model is, its input format, and the SHA-256 of every file.
 
-The window policy lives here and not in code, because it is a fact about the training: a stock Whisper only works on
-windows padded to 30 s, the bundled model only on windows that are not. A folder that differs from its manifest, or that
-holds a pickle, is refused before anything loads it.
+The window policy is in the manifest and not in code, because it depends on the training: a stock Whisper works only on
+windows padded to 30 s, the bundled model only on unpadded ones. A folder that differs from its manifest, or that holds
+a pickle, is refused before anything loads it.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ PICKLE_NAMES = frozenset({"pytorch_model.bin", "training_args.bin", "optimizer.b
 _PICKLE_PROTOCOLS = frozenset(range(2, 6))
 _PICKLE, _OTHERS, _SNIFFED_BYTES = 0x80, (b"PK\x03\x04", b"\x93NUMPY"), 256
 _OLD_PICKLE = re.compile(rb"\(?c[\w.]+\n[\w.]+\n(p\d+\n|q|\()|\([dl]p\d+\n|[\]}]q\x00")  # protocols 0 and 1
-WINDOW, WEAKEST = "window", "weakest"  # how a version's confidences are made (`recognition.guards.confidence`)
+WINDOW, WEAKEST = "window", "weakest"  # the confidence formula of a version (`asr.guards`)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _NEXT = "Fetch or export the model version again; do not edit its files by hand."
 
@@ -62,7 +62,9 @@ class Manifest:
     trained_on: str
     files: dict[str, "FileEntry"]
     normalisers: dict[str, str] = field(default_factory=dict)
-    confidence: str = WEAKEST  # one that says nothing is older than this field: its stored values stay comparable
+    confidence: str = (
+        WEAKEST  # `_parsed` reads a manifest without this field as WINDOW: its stored confidences stay comparable
+    )
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class FileEntry:
 
 
 def read(folder: Path) -> Manifest:
-    """The manifest as written; does not look at the other files (`verify` does)."""
+    """The manifest as written; `verify` also checks the other files."""
     path = folder / FILE
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
@@ -89,7 +91,7 @@ def read(folder: Path) -> Manifest:
 
 
 def verify(folder: Path) -> Manifest:
-    """Reads the manifest and holds every file against it. Raises PermanentError at the first difference."""
+    """Read the manifest and compare every file with it. Raises PermanentError at the first difference."""
     manifest = read(folder)
     present = _present(folder)
     for name in present:
@@ -110,7 +112,7 @@ def write(
     folder: Path, *, name: str, languages: tuple[str, ...], window: WindowPolicy, trained_on: str, kind: str = "asr",
     sample_rate_hz: int = 16000, normalisers: dict[str, str] | None = None,
 ) -> Manifest:  # fmt: skip
-    """Lists what is in the folder now and writes the manifest beside it, whole or not at all."""
+    """List the files in the folder and write the manifest beside them, completely or not at all."""
     require_name(name)
     present = _present(folder)
     for file in present:
@@ -128,7 +130,7 @@ def write(
 
 
 def version_of(name: str, files: dict[str, FileEntry]) -> str:
-    """`name-` and eight hexadecimal digits over names and contents: the same files always have the same version."""
+    """`name-` and eight hex digits of a digest over file names and contents: same files, same version."""
     digest = hashlib.sha256()
     for file in sorted(files):
         digest.update(f"{file}\0{files[file].sha256}\n".encode())
@@ -136,7 +138,7 @@ def version_of(name: str, files: dict[str, FileEntry]) -> str:
 
 
 def require_name(name: str) -> None:
-    """A name becomes part of a version, of a folder and of keys in the store."""
+    """Refuse a name that cannot be part of a version, a folder name and an object key."""
     if not _NAME.fullmatch(name):
         raise PermanentError(
             "model-name", f"{name[:60]!r} is no name for a model.", "Use letters, digits, dots, hyphens: --name NAME."
@@ -144,7 +146,7 @@ def require_name(name: str) -> None:
 
 
 def refuse_pickle(path: Path) -> None:
-    """A pickle runs code when it is loaded. Known by its name, or by its first bytes under an innocent one."""
+    """Refuse a pickle, which runs code when loaded. Recognised by its name or its first bytes."""
     with path.open("rb") as file:
         head = file.read(_SNIFFED_BYTES)
     looks = len(head) > 1 and head[0] == _PICKLE and head[1] in _PICKLE_PROTOCOLS

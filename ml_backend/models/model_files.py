@@ -1,9 +1,9 @@
-"""A version's location -> its files on this machine: made on one, wanted on all.
+"""A version's location -> its files on this machine.
 
-What is made or registered here goes into the object store, once and for good, and the version's row says
-`store:models/served/VERSION`. A store that is a directory is read where it lies; from S3 they are fetched once into
-DATA_DIR/models and held against their manifest. Two other locations are left as they are: the folder that an operator
-named in ASR_MODEL, and `hub:NAME`.
+Every machine needs the files, so a version that is trained or registered is put into the object store, and its row says
+`store:models/served/VERSION`. A directory store is read in place. From S3 the files are fetched once into
+DATA_DIR/models and verified against their manifest. Two other locations are used as they are: the folder that an
+operator named in ASR_MODEL, and `hub:NAME`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from ml_backend.errors import ConfigurationError, PermanentError, RetryableError
 from ml_backend.models import manifest
 
 STORED, HUB = "store:", "hub:"
-FOLDER, WEIGHTS = "models/served", "models/weights"  # as they are served, and as they can be trained further
+FOLDER, WEIGHTS = "models/served", "models/weights"  # the form for serving, and the form for further training
 _ABANDONED_S = 24 * 3600.0
 
 
 def publish(context: Context, folder: Path, key: str) -> str:
-    """Put a folder with a manifest into the store; gives its location. Safe to repeat: the manifest goes last.
+    """Put a folder with a manifest into the store; returns its location. Safe to repeat: the manifest goes last.
 
-    A key carries the digest of what lies there, so what is whole already is left as it is.
+    The key contains the digest of its content, so a complete upload is not repeated.
     """
     described = manifest.verify(folder)
     bucket = context.settings.audio_bucket
@@ -39,9 +39,9 @@ def publish(context: Context, folder: Path, key: str) -> str:
 
 
 def place(context: Context, location: str) -> str:
-    """What to load: a folder on this machine, fetched when it is not here yet, or `hub:NAME`.
+    """What to load: a folder on this machine, fetched if needed, or `hub:NAME`.
 
-    Raises ConfigurationError `model-not-found`; RetryableError where the store cannot be asked.
+    Raises ConfigurationError `model-not-found`; RetryableError if the store does not answer.
     """
     if location.startswith(HUB):
         return location
@@ -52,7 +52,7 @@ def place(context: Context, location: str) -> str:
 
 
 def present(context: Context, location: str, files: dict[str, Any]) -> str | None:
-    """The first file that is missing or not as long as it was, else None. Fetches nothing, looks at no digest."""
+    """The first file that is missing or has another length, else None. Fetches nothing and checks no digest."""
     if location.startswith(HUB):
         return None
     folder, key = Path(location), location.removeprefix(STORED)
@@ -68,7 +68,7 @@ def present(context: Context, location: str, files: dict[str, Any]) -> str | Non
 
 
 def forget(context: Context, location: str) -> bool:
-    """Remove a fetched copy that has changed here; gives whether there was one, so that it can be fetched anew."""
+    """Remove a fetched copy, so that it is fetched again; returns whether there was one."""
     if not location.startswith(STORED):
         return False
     folder = _cached(context, location.removeprefix(STORED))
@@ -93,11 +93,11 @@ def _folder(context: Context, location: str) -> Path:
 
 
 def _fetched(context: Context, key: str, target: Path) -> Path:
-    """Whole and as its manifest says, or not at all; several processes may do this at once."""
+    """Fetch a verified folder, completely or not at all; several processes may do this at once."""
     bucket = context.settings.audio_bucket
     target.parent.mkdir(parents=True, exist_ok=True)
     for left in target.parent.glob(".fetched-*"):
-        if time.time() - left.stat().st_mtime > _ABANDONED_S:  # of a process that was killed
+        if time.time() - left.stat().st_mtime > _ABANDONED_S:  # left by a killed process
             shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=".fetched-", dir=target.parent) as aside:
         folder = Path(aside) / target.name
@@ -123,7 +123,7 @@ def _missing_of_store(context: Context, key: str, files: dict[str, Any]) -> str 
     for name, entry in files.items():
         try:
             found = context.store.stat(context.settings.audio_bucket, f"{key}/{name}")
-        except RetryableError:  # away for a moment: whoever has a copy serves it, the others fetch it later
+        except RetryableError:  # the store is unavailable: machines with a copy serve it, the others fetch it later
             return None
         except ConfigurationError:  # there is no such bucket
             return name
@@ -133,7 +133,7 @@ def _missing_of_store(context: Context, key: str, files: dict[str, Any]) -> str 
 
 
 def _remove(folder: Path) -> None:
-    """Out of sight first, so that nobody takes half of it for the whole."""
+    """Rename the folder first, so that no process loads a partly deleted one."""
     with tempfile.TemporaryDirectory(prefix=".fetched-", dir=folder.parent) as aside:
         folder.replace(Path(aside) / folder.name)
 

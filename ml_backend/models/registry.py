@@ -1,7 +1,7 @@
-"""Model versions and their aliases: rows, moved by compare-and-set, with a history nobody edits (design D8).
+"""Model versions and their aliases: rows, moved by compare-and-set, with an append-only history (design D8).
 
 A version is a folder (or a hub name) with a manifest; it never changes. An alias such as champion names one version
-per kind and language; whoever moves it says from which revision, so of two promotions at once one loses and is told.
+per kind and language. Moving it requires its current revision, so the later of two concurrent promotions fails.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from ml_backend.storage.object_store import sha256_of
 
 BUNDLED = Path(__file__).parents[1] / "bundled" / "model"
 CHAMPION = "champion"
-NEWEST = "newest"  # the version that was registered last, in commands
+NEWEST = "newest"  # in commands: the version that was registered last
 ANY_LANGUAGE = "*"
 
 
 @dataclass(frozen=True)
 class Version:
-    """A model version and, when it was found through an alias, that alias's revision."""
+    """A model version and, if it was found through an alias, that alias's revision."""
 
     id: int
     version: str
@@ -46,10 +46,10 @@ def register(
     context: Context, location: str, *, kind: str = "asr", run_id: int | None = None,
     lineage: dict[str, Any] | None = None, parity: dict[str, Any] | None = None,
 ) -> Version:  # fmt: skip
-    """Make a location a version; its files are verified first. The same files again are the same row.
+    """Verify the files at a location and register them as a version. The same files give the same row.
 
-    Where the row's own location is gone (another installation, another DATA_DIR), it gets this one. `lineage` says what
-    it was made from, `parity` how the served form compares with the trained one.
+    If the row's location no longer exists (another installation, another DATA_DIR), it is replaced by this one.
+    `lineage` says what the version was made from, `parity` how the served form compares with the trained one.
     """
     described, languages = _describe(context, location)
     with context.db.transaction() as connection:
@@ -110,7 +110,7 @@ def find(context: Context, version: str) -> Version:
 
 
 def champion(context: Context, kind: str = "asr", language: str = ANY_LANGUAGE) -> Version:
-    """What serves this language: its own champion, else the one for every language."""
+    """The version that serves this language: its own champion, else the champion for every language."""
     found = aliased(context, kind, language=language) or aliased(context, kind, language=ANY_LANGUAGE)
     if found is None:
         raise ConfigurationError(
@@ -122,7 +122,7 @@ def champion(context: Context, kind: str = "asr", language: str = ANY_LANGUAGE) 
 def aliased(
     context: Context, kind: str = "asr", *, language: str = ANY_LANGUAGE, alias: str = CHAMPION
 ) -> Version | None:
-    """The version an alias names, with the alias's revision; None when there is no such alias."""
+    """The version an alias names, with the alias's revision; None if there is no such alias."""
     with context.db.reading() as connection:
         statement = _versions(tables.aliases.c.revision).join(
             tables.aliases, tables.aliases.c.model_version_id == tables.model_versions.c.id
@@ -142,10 +142,10 @@ def move_alias(
     language: str = ANY_LANGUAGE,
     alias: str = CHAMPION,
 ) -> int:
-    """Point an alias at `version`; gives the new revision.
+    """Point an alias at `version`; returns the new revision.
 
-    `expected_revision` is the one the decision was based on (0: there is none yet); when somebody else moved the alias
-    meanwhile, nothing changes and RetryableError `alias-moved` says so. The history row is in the same transaction.
+    `expected_revision` is the one the decision was based on (0: no alias yet). If the alias has moved since, nothing
+    changes and RetryableError `alias-moved` is raised. The history row is in the same transaction.
     """
     try:
         with context.db.transaction() as connection:
@@ -153,7 +153,7 @@ def move_alias(
                 connection, version, expected_revision=expected_revision, who=who, why=why, numbers=numbers,
                 language=language, alias=alias,
             )  # fmt: skip
-    except sa.exc.IntegrityError as error:  # two made the first one at once
+    except sa.exc.IntegrityError as error:  # two callers created the alias at once
         raise _moved_meanwhile(alias) from error
 
 
@@ -208,7 +208,7 @@ def _moved_meanwhile(alias: str) -> RetryableError:
 
 
 def draft_anew(connection: Connection) -> None:
-    """Open tasks are drafted by the new champion in bulk; only then does the draft label move in Label Studio."""
+    """Queue new drafts of open tasks by the new champion; the draft label in Label Studio moves after them."""
     attached = sa.select(tables.projects.c.id).where(tables.projects.c.state == "attached")
     for project_id in connection.execute(attached.order_by(tables.projects.c.id)).scalars().all():
         enqueueing.enqueue(
@@ -221,9 +221,9 @@ def draft_anew(connection: Connection) -> None:
 
 
 def verified(context: Context, version: Version) -> str:
-    """What to load, after its files, and how it is fed, were held against its row: a folder may have changed since.
+    """What to load, after comparing the files and the window policy with the row, because a folder may have changed.
 
-    A copy that was fetched from the store is fetched anew once.
+    A changed copy that came from the store is fetched again once.
     """
     location = model_files.place(context, version.location)
     if location.startswith(model_files.HUB):
@@ -251,7 +251,7 @@ def _require_same(context: Context, version: Version) -> None:
 
 
 def _describe(context: Context, location: str) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The manifest as stored in the row. A folder without one is described by what is in it now."""
+    """The manifest as stored in the row. A folder without a manifest is described by its current files."""
     if location.startswith(model_files.HUB):
         return {"model_version": location.removeprefix(model_files.HUB).split("/")[-1], "files": {}}, ()
     folder = Path(model_files.place(context, location))

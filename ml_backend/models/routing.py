@@ -1,7 +1,7 @@
 """Recording -> the model version that transcribes it: the champion, or the challenger of a running experiment.
 
-Which side of an experiment a call is on depends on the experiment's salt and the call alone (SHA-256, never Python's
-`hash`, which differs from process to process), so all of a call's recordings, and every repetition, are on one side.
+The arm of a call depends only on the experiment's salt and the call (SHA-256, not Python's `hash`, which differs
+between processes), so all recordings of a call, and every repetition, are in one arm.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ AB, SHADOW = "ab", "shadow"
 
 @dataclass(frozen=True)
 class Route:
-    """The version whose text people see; with an experiment, its id and side, and in shadow who else listens."""
+    """The version whose text people see; in an experiment, its id and arm, and the shadow version if there is one."""
 
     version: Version
     experiment_id: int | None = None
@@ -36,12 +36,12 @@ class Route:
 
 
 def champion(context: Context, kind: str = "asr", *, language: str = ANY_LANGUAGE) -> Version:
-    """What serves a language."""
+    """The version that serves a language."""
     return registry.champion(context, kind, language=language)
 
 
 class Routes:
-    """The aliases and running experiments as they are now, for any number of recordings."""
+    """A snapshot of the aliases and running experiments, for any number of recordings."""
 
     def __init__(self, context: Context, kind: str = "asr") -> None:
         self._context, self._kind = context, kind
@@ -52,7 +52,7 @@ class Routes:
 
     @property
     def revision(self) -> str:
-        """A digest of what routes depend on besides the recording: the aliases, and the experiments that run."""
+        """A digest of the aliases and running experiments, on which routes depend besides the recording."""
         if self._revision is None:
             alias = tables.aliases.c
             serving = sa.select(alias.language, alias.alias, alias.model_version_id).where(alias.kind == self._kind)
@@ -65,7 +65,7 @@ class Routes:
         return self._revision
 
     def kept(self, route: Route, *, language: str | None) -> dict[str, Any]:
-        """A route as a recording's row keeps it; `language` is the one it was chosen for."""
+        """A route as a recording's row stores it; `language` is the one it was chosen for."""
         return {
             "version": route.version.version,
             "experiment_id": route.experiment_id,
@@ -76,7 +76,7 @@ class Routes:
         }
 
     def restored(self, kept: Mapping[str, Any] | None, *, language: str | None) -> Route | None:
-        """The route that `kept` stored; None when it holds no longer: for another language, or by other models."""
+        """The route that `kept` stored; None if the language, an alias or an experiment has changed since."""
         if not kept or (kept.get("language"), kept.get("revision")) != (language, self.revision):
             return None
         version, shadow = self._find(str(kept["version"])), kept.get("shadow")
@@ -92,7 +92,7 @@ class Routes:
                 continue
             other = self._find(experiment.challenger)
             if other is None:
-                continue  # the version is gone: nobody is held up by an experiment
+                continue  # the version is gone: skip the experiment
             within = share_of(str(experiment.salt or experiment.name), key) < float(experiment.traffic_share)
             if experiment.kind == SHADOW:
                 return Route(serving, experiment.id, CHAMPION, other if within else None)
@@ -114,7 +114,7 @@ class Routes:
 
 
 def share_of(salt: str, key: str) -> float:
-    """Where a call falls in 0..1, the same on every machine and in every process."""
+    """A call's position in 0..1, the same on every machine and in every process."""
     digest = hashlib.sha256(f"{salt}\0{key}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
@@ -125,7 +125,7 @@ def challengers(context: Context) -> set[str]:
 
 
 def withdraw(context: Context, version: Version, *, reason: str) -> bool:
-    """End the experiments in which a version cannot even be served; whether there was one."""
+    """End the experiments of a version that cannot be served; returns whether there was one."""
     mine = sa.and_(experiments.c.challenger == version.version, experiments.c.state == "running")
     values = {
         "state": "withdrawn",

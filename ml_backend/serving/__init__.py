@@ -1,1 +1,1 @@
-"""The model versions a process holds in memory, and how a folder from elsewhere becomes one of them."""
+"""The model versions that a process holds in memory, and the adoption of models made elsewhere."""

@@ -1,8 +1,8 @@
-"""A model folder made elsewhere -> a registered version of its own, copied to where nobody edits it.
+"""A model folder made elsewhere -> a registered version, copied into the object store.
 
-Nothing is loaded before every file was looked at: a pickle runs code when it is loaded, a link may lead anywhere, and a
-folder that differs from its manifest is not what somebody meant to hand over. A folder without a manifest is taken for
-a stock Whisper, with 30 s windows.
+Every file is checked before anything is loaded: a pickle runs code when it is loaded, a link may lead anywhere, and a
+folder that differs from its manifest is damaged. A folder without a manifest is treated as a stock Whisper, with 30 s
+windows.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ml_backend.errors import InvalidInput, PermanentError
 from ml_backend.models import manifest, model_files, registry
 from ml_backend.models.manifest import WindowPolicy
 
-# What is parsed of a folder before it is loaded, by libraries that take any size and any depth.
+# Limits for files that libraries parse before loading, at any size and depth.
 _LARGEST_JSON, _DEEPEST, _MOST_FILES = 64 << 20, 64, 1000
 _MOST_TOKENS, _LONGEST_TOKEN = 500_000, 10_000
-_LARGEST_NUMBERS = {  # of preprocessor_config.json: they become the sides of tables
+_LARGEST_NUMBERS = {  # of preprocessor_config.json: they become array dimensions
     "feature_size": 1024, "n_fft": 65_536, "hop_length": 65_536, "chunk_length": 3600, "sampling_rate": 192_000,
 }  # fmt: skip
 NEEDED = ("config.json", "model.bin", "tokenizer.json")
@@ -30,9 +30,9 @@ _NEXT = "Convert the model with ct2-transformers-converter --copy_files tokenize
 
 
 def adopt(context: Context, folder: Path, *, name: str = "", trained_on: str = "made elsewhere") -> registry.Version:
-    """Check, try out, put into the object store, register. The same folder again is the same version.
+    """Check the folder, load it, put it into the object store, register it. The same folder gives the same version.
 
-    Raises PermanentError `model-file-...` for what must not be loaded, ConfigurationError where it does not load.
+    Raises PermanentError `model-file-...` if it must not be loaded, ConfigurationError if it cannot be loaded.
     """
     _require_plain(folder)
     described = manifest.verify(folder) if (folder / manifest.FILE).is_file() else None
@@ -76,7 +76,7 @@ def _require_plain(folder: Path) -> None:
 
 
 def _require_sane(path: Path) -> None:
-    """Size, depth, and numbers of tokens are those of a model; a file that is not JSON is left to its reader."""
+    """Refuse a size, nesting depth or token count that no model has; a file that is not JSON is left to its reader."""
     if path.stat().st_size > _LARGEST_JSON:
         raise _too_much(path.name, f"more than {_LARGEST_JSON >> 20} MB")
     data = path.read_bytes()
@@ -91,11 +91,11 @@ def _require_sane(path: Path) -> None:
         for name, most in _LARGEST_NUMBERS.items():
             value = body.get(name, 1)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
-                raise _too_much(path.name, f"a {name} that is no number from 1 to {most}")
+                raise _too_much(path.name, f"a {name} that is not a number from 1 to {most}")
 
 
 def _require_sane_tokens(name: str, body: Any) -> None:
-    """A vocabulary: a list, or the parts of a tokenizer. Ids are positions in a table of that length."""
+    """Check a vocabulary: a list, or the parts of a tokenizer. Ids are positions in a table of that length."""
     whole: dict[str, Any] = body if isinstance(body, dict) else {}
     inner = whole.get("model")
     model: dict[str, Any] = inner if isinstance(inner, dict) else {}
@@ -114,7 +114,7 @@ def _require_sane_tokens(name: str, body: Any) -> None:
 
 
 def _depth(data: bytes) -> int:
-    """How deep the brackets of a JSON text are nested, without parsing it: a parser would recurse."""
+    """The nesting depth of a JSON text, found without a parser, which would recurse."""
     depth = deepest = 0
     for piece in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', data, re.DOTALL):
         mark = piece[0]
@@ -131,7 +131,7 @@ def _too_much(name: str, what: str) -> PermanentError:
 
 
 def _languages(folder: Path) -> tuple[str, ...]:
-    """Two-letter codes by the vocabulary, in its order; empty where it lists none: the engine's own list counts."""
+    """The language codes of the vocabulary, in its order; empty if it lists none: then the engine's list applies."""
     try:
         added = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
     except (OSError, ValueError, KeyError, TypeError):

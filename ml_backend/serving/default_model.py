@@ -1,4 +1,4 @@
-"""ASR_MODEL -> the champion of a deployment in which nobody chose another yet."""
+"""ASR_MODEL -> the champion of a deployment without a promotion."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ml_backend.models import manifest, model_files, registry
 from ml_backend.models.registry import ANY_LANGUAGE, BUNDLED, CHAMPION, Version
 from ml_backend.settings import Settings
 
-_OURSELVES = "kaan"  # in the history: set at start from ASR_MODEL, not by a decision
+_OURSELVES = "kaan"  # in the history: set from ASR_MODEL at start, not by a person or a promotion
 
 
 def ensure(context: Context) -> None:
-    """Make what ASR_MODEL names the champion, as long as no person or promotion chose another.
+    """Make the model in ASR_MODEL the champion, unless a person or a promotion chose another.
 
-    Safe to race and to repeat. An upgrade that ships another bundled model, or a changed ASR_MODEL, moves the alias it
-    once set itself; an alias that somebody else moved is left alone.
+    Safe to race and to repeat. A new bundled model or a changed ASR_MODEL moves an alias that this function set; an
+    alias that somebody else moved stays.
     """
     serving = registry.aliased(context)
     if serving is not None and _moved_by(context) != _OURSELVES:
@@ -37,7 +37,7 @@ def ensure(context: Context) -> None:
 
 
 def _moved_by(context: Context) -> str | None:
-    """Who moved the champion for every language last."""
+    """Who last moved the champion for every language."""
     history = tables.alias_history
     where = (history.c.kind == "asr", history.c.language == ANY_LANGUAGE, history.c.alias == CHAMPION)
     with context.db.reading() as connection:
@@ -54,9 +54,9 @@ def _default(context: Context) -> Version:
 
 
 def _bundled(context: Context) -> Version:
-    """The model that came with this release, put into the store: the next release may bring another.
+    """The bundled model of this release, put into the store because the next release may bundle another.
 
-    Put there again where it is gone, as after a change of the store.
+    It is put there again if it is missing, for example after a change of the store.
     """
     name = manifest.read(BUNDLED).model_version
     version = registry.named(context, name)
@@ -67,7 +67,7 @@ def _bundled(context: Context) -> Version:
 
 
 def location_of(settings: Settings) -> str:
-    """ASR_MODEL as what an engine loads: the bundled folder, a folder, or `hub:` and a name."""
+    """ASR_MODEL as a location for the engine: the bundled folder, a folder, or `hub:` and a name."""
     name = settings.asr_model
     if name == "bundled":
         return str(BUNDLED)

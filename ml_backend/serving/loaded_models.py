@@ -1,11 +1,11 @@
 """Aliases -> the loaded Transcribers of this process: a promotion reaches every worker within a second.
 
-A thread looks at the aliases and loads what they name beside what serves; the new version checks itself on fixed
-clips, then the reference is switched, and the old model is freed when its last user lets go. Where memory holds only
-one (ASR_MODELS_LOADED=1) the order is: wait for the users, let go, load, check; and back again when that fails. A
-version that will not load leaves the old one serving. Every answer comes from one Transcriber, so none mixes versions.
+A thread polls the aliases and loads a new version while the old one serves. The new version passes its self-check, the
+reference is switched, and the old model is freed when no call uses it. If memory holds only one model
+(ASR_MODELS_LOADED=1), the thread waits until no call uses the old one, unloads it, and loads and checks the new one. If
+that fails, the old version is loaded again and serves. Every answer comes from one Transcriber, so none mixes versions.
 
-The thread and the models belong to the process that made them: CTranslate2 hangs after a fork.
+The thread and the models belong to the process that created them: CTranslate2 hangs after a fork.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from ml_backend.models import model_files, registry, routing
 from ml_backend.models.registry import Version
 from ml_backend.serving import default_model
 
-POLL_S = 0.5  # how often the aliases are looked at
-FAILED_S = 60.0  # how long a version that would not load is left alone
+POLL_S = 0.5  # interval at which the aliases are read
+FAILED_S = 60.0  # time before a version that failed to load is tried again
 
 _log = log.get("serving")
 
 
 @dataclass
 class _Loaded:
-    """One model in memory. `users` are calls that are using it now."""
+    """One model in memory. `users` counts the `using` blocks that hold it now."""
 
     transcriber: Transcriber
     version: Version
@@ -43,21 +43,21 @@ class _Loaded:
 
 
 class Serving:
-    """The models of this process. Thread-safe; `using` is the only way to a model that others may swap."""
+    """The models of this process. Thread-safe; `using` is the only access to a model."""
 
     def __init__(self, context: Context) -> None:
         self._context, self._pid = context, os.getpid()
         self._most = context.settings.asr_models_loaded
         self._changed = threading.Condition()
         self._loaded: dict[str, _Loaded] = {}
-        self._champion: Version | None = None  # what serves now; the alias may be ahead of it
+        self._champion: Version | None = None  # the version that serves now; the alias may already name another
         self._loading = threading.Lock()  # one load at a time
         self._failed: dict[str, float] = {}
         self._follower: threading.Thread | None = None
 
     @contextmanager
     def using(self, version: Version | None = None) -> Iterator[Transcriber]:
-        """A version's Transcriber, the champion's when none is named; it is not freed before the block ends."""
+        """A version's Transcriber, by default the champion's; it is not freed before the block ends."""
         if os.getpid() != self._pid:
             raise after_fork()
         try:
@@ -70,7 +70,7 @@ class Serving:
             )
             raise RetryableError(
                 "challenger-withdrawn", f"{version.version} does not load; its experiment has ended.",
-                "The champion hears the call.", after_s=1.0,
+                "The champion transcribes the call.", after_s=1.0,
             ) from error  # fmt: skip
         try:
             yield slot.transcriber
@@ -81,7 +81,7 @@ class Serving:
                 self._changed.notify_all()
 
     def follow(self) -> None:
-        """Look at the champion's alias once, and serve what it names when that loads and passes its self-check."""
+        """Read the champion's alias once, and serve its version if that loads and passes its self-check."""
         wanted, before = routing.champion(self._context), self._champion
         if before is not None and wanted.version == before.version:
             return
@@ -114,15 +114,15 @@ class Serving:
             self._load(version)
 
     def _load(self, version: Version | None, *, serve: bool = False) -> None:
-        """Have a version in memory, by default what serves when its turn comes: not what an alias names that may fail.
+        """Load a version, by default the one that serves when the lock is free.
 
-        With no room for a second, what is there goes first, and comes back on failure.
+        If there is no room, another version is unloaded first, and loaded again on failure.
         """
         with self._loading:
             wanted = version or self._champion
             assert wanted is not None  # noqa: S101 - whoever names none has seen a champion
             if wanted.version not in self._loaded:
-                model_files.place(self._context, wanted.location)  # fetched while what is there still serves
+                model_files.place(self._context, wanted.location)  # fetched while the old version still serves
                 gone = self._make_room()
                 try:
                     fresh = self._checked(wanted)
@@ -147,26 +147,26 @@ class Serving:
             self._changed.notify_all()
 
     def _make_room(self) -> Version | None:
-        """Let go of the model that was used longest ago when there are as many as may be; waits for its users."""
+        """At the limit, unload the least recently used model; waits until no call uses it."""
         with self._changed:
             if len(self._loaded) < self._most:
                 return None
             serves = self._champion.version if self._champion is not None else ""
             spare = [slot for name, slot in self._loaded.items() if name != serves] if self._most > 1 else []
             slot = min(spare or self._loaded.values(), key=lambda each: each.used_at)
-            del self._loaded[slot.version.version]  # nobody new can take it
+            del self._loaded[slot.version.version]  # no new call can use it
             self._changed.wait_for(lambda: slot.users == 0)
         slot.transcriber.unload()
         return slot.version
 
     def _free(self) -> None:
-        """Forget models that nobody wants: neither the champion nor one that an experiment compares with it."""
+        """Drop models that are neither the champion nor the challenger of a running experiment."""
         wanted = routing.challengers(self._context)
         with self._changed:
             if self._champion is not None:
                 wanted.add(self._champion.version)
             for name in [name for name in self._loaded if name not in wanted]:
-                del self._loaded[name]  # freed when its last user lets go
+                del self._loaded[name]  # freed when no call uses it
 
     def _begin(self) -> None:
         with self._changed:
@@ -177,7 +177,7 @@ class Serving:
 
 
 def _follow_on(found: weakref.ref[Serving]) -> None:
-    """As long as the models are there."""
+    """Follow the aliases as long as `Serving` exists."""
     trouble = log.Lasting()
     while True:
         time.sleep(POLL_S)
@@ -186,7 +186,7 @@ def _follow_on(found: weakref.ref[Serving]) -> None:
             return
         try:
             serving.follow()
-        except Exception as error:  # the database is away, or a version brings an error nobody knows: what serves stays
+        except Exception as error:  # the database is unavailable, or an unknown error: the old version keeps serving
             if trouble.is_news():
                 _log.warning("aliases_not_read", reason=quantities.shortened(str(error), 200))
         else:
@@ -203,6 +203,6 @@ def of(context: Context) -> Serving:
 
 @contextmanager
 def using(context: Context, version: Version | None = None) -> Iterator[Transcriber]:
-    """A Transcriber to work with: the champion's, or the named version's."""
+    """A Transcriber: the champion's, or the named version's."""
     with of(context).using(version) as transcriber:
         yield transcriber
