@@ -240,7 +240,7 @@ def status_line(
         parts.append(f"silent: submit if so, press {silent_key} if somebody speaks" if silent_key else _SILENT_LINE)
     else:
         if detected and is_guess(transcript.language, transcript.language_probability):
-            parts.append(f"check the language: {name_of(transcript.language)} is a guess")
+            parts.append(f"check the language: {name_of(transcript.language or '')} is a guess")
         unsure = [s for s in _in_order(transcript) if _is_shown(s) and _is_unsure(s, minimum_confidence)]
         if unsure:
             parts.append(_unsure_line(unsure))

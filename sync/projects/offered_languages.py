@@ -19,7 +19,8 @@ from ml_backend.errors import InvalidInput
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.labelling import labelconfig
 from ml_backend.settings import Settings
-from ml_backend.tables import annotations, projects
+from ml_backend.tables import annotations as written
+from ml_backend.tables import projects
 from sync.label_studio.label_studio_client import client_of
 from sync.projects.attachment import SCRIPT_POLICY
 
@@ -76,9 +77,13 @@ def _config(context: Context, project: sa.Row[Any], config: str) -> str | None:
     name = labelconfig.ready_made(config)
     if name is None or name in labelconfig.RATINGS:
         return None
-    mine = sa.select(annotations.c.language).where(annotations.c.project_id == project.id)
-    used = context.db.scalars(mine.where(annotations.c.language.is_not(None)).distinct())
-    return labelconfig.read(name, (*labelconfig.offered_by(context.settings), *map(str, used)))
+    return labelconfig.read(name, (*labelconfig.offered_by(context.settings), *_used(context, project)))
+
+
+def _used(context: Context, project: sa.Row[Any]) -> list[str]:
+    """The languages that somebody annotated in: Label Studio refuses a config without an answer that was given."""
+    mine = sa.select(written.c.language).where(written.c.project_id == project.id, written.c.language.is_not(None))
+    return [str(code) for code in context.db.scalars(mine.distinct())]
 
 
 def _names(config: str) -> str:

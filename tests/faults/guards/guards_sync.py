@@ -15,6 +15,12 @@ def _redrafts_go_in_pages() -> None:
     module("sync.projects.redrafting").PAGE = 1_000_000
 
 
+@guard("an-annotated-language-stays-offered")
+def _used_languages() -> None:
+    """An update offers what LANGUAGES names and nothing else."""
+    module("sync.projects.offered_languages")._used = lambda context, project: []
+
+
 @guard("a-redraft-asks-what-changed")
 def _a_redraft_asks() -> None:
     """Every look at a project compares every draft."""

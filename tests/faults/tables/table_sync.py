@@ -43,6 +43,13 @@ SYNC: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
             "a-listener-knows-the-language",
         ),
         (
+            (
+                "tests/sync/projects/test_offered_languages.py::"
+                "test_an_update_keeps_a_language_that_somebody_annotated_in_and_instructions_that_somebody_wrote",
+            ),
+            "an-annotated-language-stays-offered",
+        ),
+        (
             ("tests/training/samples/test_sampling.py::"
              "test_who_asks_for_another_language_leaves_no_reference_and_the_others_decide",),
             "who-asks-again-is-no-reference",
