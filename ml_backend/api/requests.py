@@ -17,6 +17,7 @@ from urllib.parse import unquote_to_bytes
 
 import orjson
 from flask import Flask, Request, Response, current_app, g, request
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
 from ml_backend import quantities
@@ -77,13 +78,20 @@ def body() -> bytes:
         raise InvalidInput("not-json", "The content type is not application/json.", "Send JSON in UTF-8.", status=415)
     if request.content_encoding not in (None, "", "identity"):
         raise InvalidInput("encoded-body", "The body is compressed.", "Send it without Content-Encoding.", status=415)
+    return read_body()
+
+
+def read_body() -> bytes:
+    """The bytes of a body; InvalidInput for one that the server found cut or badly chunked."""
     try:
         return request.get_data(cache=False)
-    except HTTPException:
-        raise
-    except Exception as error:  # whatever the server raises about a cut or badly chunked body
+    except (ParseException, OSError) as error:
         _log.info("request %s: the body could not be read (%s)", request_id(), type(error).__name__)
-        raise InvalidInput("unreadable-body", "The body ended early or is badly chunked.", "Send it whole.") from None
+        raise unreadable() from None
+
+
+def unreadable() -> InvalidInput:
+    return InvalidInput("unreadable-body", "The body ended early or is badly chunked.", "Send it whole.")
 
 
 def parse_object(data: bytes) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from ml_backend import db, tables
 from ml_backend.api.auth import without_key
-from ml_backend.api.requests import answer
+from ml_backend.api.requests import answer, read_body, unreadable
 from ml_backend.api.webhooks.group_commit import GroupCommit
 from ml_backend.calls import events as callevents
 from ml_backend.calls.fields import Fields, fields_of
@@ -48,7 +48,7 @@ class Exotel:
             return self._receive()
         except (InvalidInput, RetryableError, HTTPException):
             raise
-        except Exception:  # a damaged database too: the event is not kept, so the sender has to come again
+        except Exception:  # a bug or a damaged database: never 500, the sender has to come again
             _log.exception("a call event could not be kept")
             raise _not_kept() from None
 
@@ -124,28 +124,19 @@ def _body() -> bytes:
         raise InvalidInput("encoded-body", "The body is compressed.", "Send it without Content-Encoding.", status=415)
     request.max_content_length = MAX_BODY_BYTES + 1
     try:
-        body = request.get_data(cache=False)
+        body = read_body()
     except RequestEntityTooLarge:
         raise _too_large() from None
-    except HTTPException:
-        raise
-    except Exception as error:  # whatever the server raises about a cut or badly chunked body
-        _log.info("a call event's body could not be read (%s)", type(error).__name__)
-        raise _cut() from None
     if len(body) > MAX_BODY_BYTES:
         raise _too_large()
     if len(body) < (request.content_length or 0):
-        raise _cut()
+        raise unreadable()
     return body
 
 
 def _too_large() -> InvalidInput:
     sentence = f"The body is larger than {MAX_BODY_BYTES // 1024} KiB."
     return InvalidInput("body-too-large", sentence, "Send one event.", status=413)
-
-
-def _cut() -> InvalidInput:
-    return InvalidInput("unreadable-body", "The body ended early or is badly chunked.", "Send it whole.")
 
 
 def _not_kept() -> RetryableError:
