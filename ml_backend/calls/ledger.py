@@ -76,7 +76,7 @@ def record(connection: Connection, event: CallEvent, *, key: bytes, priority: in
         connection.execute(mine.values(call_duration_s=call.talk_seconds))
     if found or not (is_new and event.source == "object"):  # an object's recording, and the state, come right after
         _follow(connection, call, found, is_new=is_new, priority=priority)
-        _reduce_addresses(connection, call_id, found)
+        reduce_addresses(connection, call_id, found)
     return _locked(connection, call_id)
 
 
@@ -155,7 +155,7 @@ def recording_moved(connection: Connection, recording_id: int) -> None:
     if call_id is not None:
         found = _recordings(connection, call_id)
         _follow(connection, _locked(connection, call_id), found, is_new=False)
-        _reduce_addresses(connection, call_id, found)
+        reduce_addresses(connection, call_id, found)
 
 
 def recording_kept(connection: Connection, recording_id: int, *, code: str, sentence: str) -> None:
@@ -175,7 +175,7 @@ def url_of(call: sa.Row[Any], recording: sa.Row[Any]) -> str | None:
     return None if found and merging.is_reduced(found) else found
 
 
-def _reduce_addresses(connection: Connection, call_id: int, found: Sequence[sa.Row[Any]]) -> None:
+def reduce_addresses(connection: Connection, call_id: int, found: Sequence[sa.Row[Any]]) -> None:
     """Telephone numbers in a call's addresses go when nobody needs the addresses any more."""
     if not found or any(recording.state in NEEDED for recording in found):
         return

@@ -88,6 +88,11 @@ def reduced(call: Any) -> dict[str, Any]:
     return changed
 
 
+def note_of(said: str) -> str:
+    """What the caller's side noted about a call, without telephone numbers."""
+    return phone_numbers.without_numbers(masked(said))
+
+
 def _values(event: CallEvent, *, key: bytes) -> dict[str, Any]:
     def hidden(number: str | None) -> str | None:
         return pseudonyms.pseudonym(number, key) if number else None
@@ -101,7 +106,7 @@ def _values(event: CallEvent, *, key: bytes) -> dict[str, Any]:
         "talk_seconds": event.talk_seconds,
         "started_at": event.started_at_utc,
         "ended_at": event.ended_at_utc,
-        "custom_field": phone_numbers.without_numbers(masked(event.custom_field)) if event.custom_field else None,
+        "custom_field": note_of(event.custom_field) if event.custom_field else None,
         "company_number": hidden(event.company_number),
     }
 

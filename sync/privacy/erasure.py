@@ -24,7 +24,7 @@ from ml_backend.tables import erasures, objects, predictions, projects, recordin
 from ml_backend.tables import jobs as job_rows
 from sync.drafts import drafts
 from sync.label_studio.label_studio_client import LabelStudioClient, client_of
-from sync.privacy import raw_events, usage
+from sync.privacy import hidden_names, raw_events, usage
 from sync.privacy.subjects import Subject, SubjectRows, find, refuse_held
 from sync.recordings.removal import Removed, remove_audio
 
@@ -239,7 +239,7 @@ def _empty_rows(context: Context, found: SubjectRows, key: bytes) -> None:
     for few in _few(found.recordings):
         with context.db.transaction() as connection:
             for recording in few:
-                _hide_names(connection, recording, key)
+                hidden_names.hide(connection, recording, key)
     for names in _few(_keys(found)):
         with context.db.transaction() as connection:
             said = sa.update(job_rows).where(job_rows.c.unique_key.in_(names), job_rows.c.error.is_not(None))
@@ -270,17 +270,6 @@ def _forget_objects(connection: Connection, recording_id: int) -> None:
             connection.execute(sa.delete(objects).where(this))
     seen = sa.update(objects).where(mine)
     connection.execute(seen.values(state="refused", reason_code="erased", reason=WHY))
-
-
-def _hide_names(connection: Connection, recording: Any, key: bytes) -> None:
-    """Where it came from and how it was called, hashed where a number is in it. The doors know the hash."""
-    now = connection.execute(sa.select(recordings).where(recordings.c.id == recording.id)).one()
-    names = ("source_identity", "call_sid", "object_key", "derived_key")
-    values: dict[str, Any] = {n: phone_numbers.hidden(getattr(now, n), key) for n in names if getattr(now, n)}
-    earlier = (now.quality or {}).get("earlier") or ()
-    if any(phone_numbers.carries_number(str(each.get("key") or "")) for each in earlier):
-        values["quality"] = {name: value for name, value in now.quality.items() if name != "earlier"}
-    db.update(connection, recordings, recording.id, **values)
 
 
 def _put_down(connection: Connection, recording_id: int) -> None:

@@ -18,6 +18,7 @@ from ml_backend import db, tables
 from ml_backend.calls import phone_numbers, pseudonyms
 from ml_backend.context import Context, JobContext
 from ml_backend.tables import checkpoints, events
+from sync.privacy import hidden_names
 from sync.privacy.subjects import SubjectRows
 
 BATCH = 50  # rows in a transaction
@@ -64,8 +65,9 @@ def reduce_events(context: JobContext) -> None:
     """Raw requests older than EVENT_RETENTION_DAYS -> what the ledger needs: when, from where, about which call.
 
     In order of arrival, a few rows per transaction, from where the last run came to. What nobody has read yet is left,
-    and reduced by whoever reads it (`is_old`).
+    and reduced by whoever reads it (`is_old`). Rows of releases that kept numbers elsewhere come first, once.
     """
+    hidden_names.hide_in_older_rows(context)
     before = tables.now() - timedelta(days=context.settings.event_retention_days)
     while True:
         with context.db.transaction() as connection:

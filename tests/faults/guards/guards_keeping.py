@@ -50,7 +50,13 @@ def _names_with_numbers() -> None:
 @guard("addresses-lose-their-numbers")
 def _addresses() -> None:
     """The address of a recording is kept for ever."""
-    module("ml_backend.calls.ledger")._reduce_addresses = lambda connection, call_id, found: None
+    module("ml_backend.calls.ledger").reduce_addresses = lambda connection, call_id, found: None
+
+
+@guard("older-rows-lose-their-numbers")
+def _older_rows() -> None:
+    """Only what happens from now on is hidden; rows that were there stay as an older release wrote them."""
+    module("sync.privacy.hidden_names").hide_in_older_rows = lambda context: None
 
 
 @guard("raw-events-have-a-period")

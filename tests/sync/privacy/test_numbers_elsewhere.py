@@ -13,12 +13,12 @@ import pytest
 import sqlalchemy as sa
 
 from ml_backend import tables
-from ml_backend.calls import ledger, tombstones
+from ml_backend.calls import ledger, pseudonyms, tombstones
 from ml_backend.calls.events import CallEvent
 from ml_backend.jobs import job_kinds, schedules
 from sync.exotel import callbacks
 from sync.objects import object_rows as objectrows
-from sync.privacy import erasure, raw_events
+from sync.privacy import erasure, hidden_names, raw_events
 from sync.privacy.subjects import subject_of
 from tests.sync.persons import ANNA, BERT, COMPANY, People
 
@@ -201,3 +201,51 @@ def test_the_schedule_reduces_events_once_a_day(people: People) -> None:
     ours = [each for each in schedules.SCHEDULES if each.kind is job_kinds.REDUCE_EVENTS]
     assert len(schedules.make_due(people.context.db, *ours)) == 1
     assert schedules.make_due(people.context.db, *ours) == []
+
+
+def as_an_older_release_wrote(people: People) -> dict[str, int]:
+    """More calls than a transaction takes whose recording is in; one to be fetched still, one erased."""
+    began = tables.now() - timedelta(days=9)
+    call = {"provider": "exotel", "state": "tasked", "started_at": began, "custom_field": f"ring back {SPACED}",
+            "recording_url": ADDRESS, "merged": {"urls": {"a": [1, ADDRESS]}}}  # fmt: skip
+    heard = {"source": "exotel", "state": "ready", "bucket": "call-recordings"}
+    gone = {"state": "erased", "reason_code": "erased", "recording_url": None, "merged": {}, "custom_field": None}
+    made = {}
+    with people.context.db.transaction() as connection:
+
+        def put(table: sa.Table, **values: object) -> int:
+            return int(connection.execute(sa.insert(table).values(**values).returning(table.c.id)).scalar_one())
+
+        for n in range(hidden_names.BATCH + 5):
+            made["in"] = put(tables.calls, **call, call_sid=f"sid-{n}")
+            put(tables.recordings, **heard, call_id=made["in"], source_identity=f"exotel:{n}")
+        made["waits"] = put(tables.calls, **{**call, "state": "to-fetch", "next_action": "fetch"}, call_sid="waits")
+        put(tables.recordings, **{**heard, "state": "found"}, call_id=made["waits"], source_identity="exotel:waits")
+        made["erased"] = put(tables.calls, **{**call, **gone}, call_sid=SID)
+        names = {"source_identity": f"exotel:{SID}", "call_sid": SID, "object_key": f"recordings/{ANNA}.wav"}
+        put(tables.recordings, **{**heard, "state": "erased"}, **names, call_id=made["erased"])
+        put(tables.tombstones, kind="call", identity=SID, why="erased", created_at=began)
+    return made
+
+
+def test_numbers_that_an_older_release_left_in_its_rows_go_once_at_the_first_night(people: People) -> None:
+    made = as_an_older_release_wrote(people)
+    raw_events.reduce_events(people.context)
+
+    said = {row.id: digits_of(f"{row.call_sid} {row.recording_url} {row.merged} {row.custom_field}")
+            for row in people.rows(tables.calls)}  # fmt: skip
+    waits = people.context.db.row(tables.calls, made["waits"])
+    assert waits.recording_url == ADDRESS, "it has to be fetched from there"
+    assert SPACED not in waits.custom_field
+    assert [row_id for row_id, text in said.items() if ANNA in text] == [made["waits"]]
+    assert people.context.db.row(tables.calls, made["in"]).recording_url.startswith("https://recordings.exotel.com/")
+    rest = [*people.rows(tables.recordings), *people.rows(tables.tombstones)]
+    assert not [row for row in rest if ANNA in digits_of(str(row))]
+    key = pseudonyms.key_of(people.context.settings)
+    with people.context.db.reading() as connection:
+        assert tombstones.why_buried(connection, SID, key=key) == "erased", "what was erased is known again"
+
+    late = {"custom_field": f"ring back {SPACED}"}
+    people.context.db.update(tables.calls, made["in"], **late)
+    raw_events.reduce_events(people.context)
+    assert people.context.db.row(tables.calls, made["in"]).custom_field == late["custom_field"], "it is done once"
