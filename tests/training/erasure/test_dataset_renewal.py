@@ -148,7 +148,7 @@ def test_an_erasure_goes_through_where_another_recording_has_lost_its_sound_sinc
 def test_who_was_only_left_out_is_taken_off_that_list_and_the_version_stays(service: Service) -> None:
     fill(service)
     other = service.call(PRICE, who=caller(9), consent_purpose="review")
-    service.sample(other, 0.0, 1.0, "price")
+    service.sample(other, 0.0, 1.0, "price", state="excluded", reason_code="consent")
     first = dataset.export(service.context, forms=())
     sha = service.offline.row(tables.recordings, other).sha256
     assert sha.encode() in stored(service)["datasets/calls/1/exclusions.jsonl"]
