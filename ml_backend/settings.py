@@ -176,7 +176,7 @@ class Settings(BaseSettings):
     )
     languages: str = Field(
         "",
-        description="Languages that are spoken, e.g. hi,mr,en: detection chooses among them; empty: all the model knows.",
+        description="Languages spoken, e.g. hi,mr,en: detection and annotators choose among them; empty: all the model knows.",
     )
 
     # --- serving
