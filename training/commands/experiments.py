@@ -44,7 +44,8 @@ def start(
     version = registry.find(context, challenger)
     champion = registry.champion(context, version.kind, language=language)
     if version.id == champion.id:
-        raise InvalidInput("same-version", f"{challenger} is the champion.", "Name another version.")
+        step = "`models list` shows the others; where there is none, `train asr` makes one."
+        raise InvalidInput("same-version", f"{challenger} is the champion.", step)
     if version.rolled_back:
         raise PermanentError(
             "rolled-back", f"{challenger} was rolled back.", "Train a new version; this one was found wanting."

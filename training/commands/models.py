@@ -117,7 +117,10 @@ def compare(
     """
     context = open_context(settings.load())
     dataset_id = int(datasets.find_whole(context, dataset).id) if dataset else promotion.newest_test_set(context)
-    found = judgements.judge(context, registry.find(context, first), registry.find(context, second), dataset_id)
+    before, after = registry.find(context, first), registry.find(context, second)
+    if before.id == after.id:
+        raise InvalidInput("same-version", f"{first} and {second} are one version.", "`models list` shows the others.")
+    found = judgements.judge(context, before, after, dataset_id)
     if as_json:
         typer.echo(json.dumps(found.body, ensure_ascii=False))
     elif page:
@@ -152,4 +155,8 @@ def register(
     if as_json:
         typer.echo(json.dumps(body, ensure_ascii=False))
         return
-    typer.echo(f"Registered {found.version}. Next: python -m ml_backend promote {found.version}")
+    serving = registry.aliased(context, found.kind)
+    if serving is not None and serving.id == found.id:
+        typer.echo(f"{found.version} is known and serves already.")
+    else:
+        typer.echo(f"Registered {found.version}. Next: python -m ml_backend promote {found.version}")

@@ -11,6 +11,8 @@ import pytest
 from ml_backend.commands import command_line
 from ml_backend.context import Context
 from ml_backend.models import registry
+from ml_backend.serving import default_model
+from tests.policy.source import ROOT
 from tests.training import candidates, spoken
 from tests.training.candidates import Ear
 
@@ -112,3 +114,21 @@ def test_a_version_nobody_knows_is_told_which_are_known(context, capsys):
 def test_a_number_no_database_holds_is_told_like_any_other_unknown_one(context, capsys, words):
     assert command_line.main([*words, "9" * 30]) == 1
     assert "Known: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("models", "compare"), ("experiments", "start")])
+def test_a_version_is_never_held_against_itself(context, capsys, words):
+    champion = name(context, "champion")
+    given = ["champion", champion] if words[0] == "models" else [champion]
+    assert command_line.main([*words, *given]) == 1
+    complaint = capsys.readouterr().err
+    assert "[same-version]" in complaint
+    assert "`models list` shows the others" in complaint
+
+
+def test_registering_what_serves_already_says_so_and_no_promotion(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    opened = spoken.opened(tmp_path / "data")
+    default_model.ensure(opened)
+    opened.db.dispose()
+    assert "serves already" in run(capsys, "models", "register", str(ROOT / "ml_backend" / "bundled" / "model"))
