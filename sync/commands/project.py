@@ -182,7 +182,7 @@ def rules(
 def update(project_id: ProjectId, as_json: AsJson = False) -> None:
     """Bring a project's labelling config and instructions up to LANGUAGES, as `doctor` asks for. Safe to repeat.
 
-    Example: python -m ml_backend project update 12
+    Example: python -m ml_backend project update 2
     """
     context = _open()
     said = offered_languages.update(context, _attached(context, project_id))
