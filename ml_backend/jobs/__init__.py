@@ -1,1 +1,1 @@
-"""Background jobs: their kinds, their rows, the relay that hands them out and the workers that run them."""
+"""Background jobs: their kinds, their rows, the relay that sends them out and the workers that run them."""

@@ -1,8 +1,8 @@
-"""One attempt: leases -> their outcomes, with a pulse that keeps the leases and ends what hangs.
+"""Leases -> their outcomes: one attempt, with a thread that extends the leases and ends a hanging process.
 
-The function is called in the main thread. The pulse is a thread that extends the leases meanwhile, and ends the
-process with `os._exit` when the job's time is over or the lease was lost: a hang inside C code listens to nothing
-gentler. Each member is settled exactly once, by whoever comes first.
+The function is called in the main thread. The pulse thread extends the leases meanwhile. It ends the process with
+`os._exit` when the job reaches its time limit or loses its lease, because C code that hangs reacts to nothing else.
+Each member is settled exactly once, by the first of the two threads.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ _log = log.get("runner")
 
 @dataclass
 class Attempt:
-    """One call of a job function: the leases it holds, and settling them exactly once."""
+    """One call of a job function: holds its leases and settles each exactly once."""
 
     context: Context
-    held: dict[int, Lease]  # still to be settled, the one that started the call first
+    held: dict[int, Lease]  # not settled yet; first the lease that started the call
     max_attempts: int
     timing: Timing
     on_settled: Callable[[Settled], None]
     on_beat: Callable[[], None]
     settled: list[Settled] = field(default_factory=list)
-    lock: threading.RLock = field(default_factory=threading.RLock)  # the pulse settles too, when time is over
+    lock: threading.RLock = field(default_factory=threading.RLock)  # the pulse settles too, at the time limit
     _reported_at: float = 0.0
 
     def execute(self, kind: JobKind) -> None:
@@ -58,7 +58,7 @@ class Attempt:
                 function(job_context, [self._item(lease) for lease in list(self.held.values())])
                 error = RetryableError(
                     "not-settled",
-                    "The job ended without saying what became of this member.",
+                    "The job ended without an outcome for this member.",
                     "It is tried again alone.",
                 )
             else:
@@ -70,13 +70,13 @@ class Attempt:
             error = RetryableError(
                 "interrupted", "The process was told to end while this job ran.", "Nothing: it is tried again."
             )
-        except Exception as raised:  # whatever a job raises is its outcome: `settle` says what becomes of it
+        except Exception as raised:  # any error is the job's outcome, which `settle` writes
             error = raised
         for lease in list(self.held.values()):
             self.settle(lease, error)
 
     def settle(self, lease: Lease, error: BaseException | None) -> None:
-        """Write the outcome of one member; nothing happens when it was settled before or the lease was lost."""
+        """Write the outcome of one member; does nothing if it is settled already or the lease was lost."""
         with self.lock:
             if self.held.pop(lease.job_id, None) is None:
                 return
@@ -96,7 +96,7 @@ class Attempt:
         return leases.failed(connection, lease, error, max_attempts=self.max_attempts, timing=self.timing)
 
     def _persist(self, write: Callable[[sa.Connection], Settled | None]) -> Settled | None:
-        """Offer the outcome to the database until it takes it: the work behind it may have been long."""
+        """Retry writing the outcome until the database accepts it, because the work may have been long."""
         until = time.monotonic() + self.timing.persist_s
         while True:
             try:
@@ -113,7 +113,7 @@ class Attempt:
         )
 
     def _report(self, fraction: float, note: str) -> None:
-        """Progress of the job, written now and then; trouble with it never disturbs the work."""
+        """Write the job's progress at intervals; a failed write never stops the work."""
         now = time.monotonic()
         if now - self._reported_at < self.timing.report_s and fraction < 1:
             return
@@ -133,7 +133,7 @@ class Attempt:
 
 
 class Pulse:
-    """The thread that keeps the leases of one call alive, and ends the process when it must not go on."""
+    """The thread that extends the leases of one call, and ends the process at its time limit or without a lease."""
 
     def __init__(self, attempt: Attempt, *, time_limit_s: float) -> None:
         self.attempt = attempt
@@ -144,14 +144,14 @@ class Pulse:
         self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
 
     def __enter__(self) -> Pulse:
-        # Set in C, needs no interpreter lock: the last resort when C code hangs while it holds the lock.
+        # A C timer needs no interpreter lock: the last resort when C code hangs while it holds the lock.
         faulthandler.dump_traceback_later(self.time_limit_s + self.timing.exit_grace_s, exit=True, file=2)
         self._thread.start()
         return self
 
     def __exit__(self, *raised: object) -> None:
         self._stop.set()
-        with self.attempt.lock:  # a pulse that is ending the process finishes that
+        with self.attempt.lock:  # waits for a pulse that is ending the process
             faulthandler.cancel_dump_traceback_later()
         self._thread.join(timeout=self.timing.lease_s)
 
@@ -164,7 +164,7 @@ class Pulse:
             try:
                 self._extend()
                 self.attempt.on_beat()
-            except Exception as error:  # this thread also ends a job at its limit, so nothing may end the thread
+            except Exception as error:  # this thread enforces the time limit, so no error may end it
                 if trouble.is_news():
                     _log.warning("heartbeat failed, will try again", error=type(error).__name__)
             else:
@@ -179,13 +179,13 @@ class Pulse:
             ours = leases.extend(connection, held.values(), lease_s=self.timing.lease_s)
         with self.attempt.lock:
             lost = [job_id for job_id in held.keys() - ours if self.attempt.held.pop(job_id, None)]
-            for job_id in lost:  # not settled by us meanwhile: cancelled by a person, or run by another
+            for job_id in lost:  # cancelled by a person, or run by another process
                 _log.warning("lease lost", job=job_id, attempt=held[job_id].attempt)
             if lost and not self.attempt.held and not self._stop.is_set():
                 _end(EXIT_LEASE_LOST, "lease lost: this process stops working on it")
 
     def _time_out(self) -> None:
-        """Every member that is still running failed, retryable; then the process ends."""
+        """Settle every running member as a retryable failure, then end the process."""
         with self.attempt.lock:
             if self._stop.is_set():
                 return
@@ -196,7 +196,7 @@ class Pulse:
 
 
 def _end(code: int, why: str) -> None:
-    """Leave at once, without clean-up that could hang."""
+    """End the process at once, without clean-up that could hang."""
     _log.error(why, exit_code=code)
     for stream in (sys.stdout, sys.stderr):
         try:

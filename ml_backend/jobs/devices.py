@@ -1,9 +1,8 @@
-"""Who may use a device for long: training holds a lease, live transcription goes first, bulk waits meanwhile.
+"""Leases on devices: while training holds one, live transcription continues and bulk transcription waits.
 
-One GPU, or the processors of one machine, serve calls that just ended, train models and score them. A training run,
-and whoever hears a test set, holds the device's lease while it computes; the relay then hands over no bulk
-transcription. Live calls are transcribed all the time: training works within a share of the memory
-(TRAINING_MEMORY_SHARE) and at the hours of TRAINING_WINDOW.
+One GPU, or the processors of one machine, transcribe calls that just ended, train models and score them. A training run
+or an evaluation holds the device's lease while it computes; meanwhile the relay sends no bulk transcription. Live calls
+are always transcribed: training uses a share of the memory (TRAINING_MEMORY_SHARE) and runs in TRAINING_WINDOW.
 """
 
 from __future__ import annotations
@@ -27,30 +26,30 @@ from ml_backend.errors import ConfigurationError, RetryableError
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.tables import device_leases
 
-TRAINING, EXPORTING = "training", "export"  # what a lease is for; only the first keeps bulk transcription waiting
+TRAINING, EXPORTING = "training", "export"  # purpose of a lease; only TRAINING makes bulk transcription wait
 HOLD_S = 60.0
 LOOK_AGAIN = timedelta(minutes=5)
 _WINDOW = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)", re.ASCII)
 
 
 class Busy(RetryableError):
-    """Another holds the device, perhaps for hours: a job asks again later, which is no failure of its own."""
+    """The device is held, perhaps for hours: the job is enqueued again later and does not count as failed."""
 
 
 def here(choice: str) -> str:
-    """The device of this machine that auto, cpu or cuda comes to: one device has one name, and one lease."""
+    """The device of this machine for auto, cpu or cuda. One device has one name and one lease."""
     gpu = choice.startswith("cuda") or (choice == "auto" and shutil.which("nvidia-smi") is not None)
     return f"{socket.gethostname()[:40]}:{'cuda' if gpu else 'cpu'}"
 
 
 def ask_again(context: Context, kind: job_kinds.JobKind, key: str, **arguments: Any) -> None:
-    """A job that found the device taken is asked for anew, a while later."""
+    """Enqueue a job again, to run later, after it found the device taken."""
     with context.db.transaction() as connection:
         enqueueing.enqueue(connection, kind, key=key, due_at=tables.now() + LOOK_AGAIN, **arguments)
 
 
 def take(connection: Connection, device: str, owner: str, *, purpose: str = TRAINING, hold_s: float = HOLD_S) -> bool:
-    """Take a free device, or hold on to one's own a while longer; False while somebody else has it."""
+    """Take a free device, or extend the owner's lease; False while another owner has it."""
     db.insert_missing(connection, device_leases, [{"device": device}])
     now = tables.now()
     free = sa.or_(device_leases.c.owner.is_(None), device_leases.c.owner == owner, device_leases.c.until < now)
@@ -60,19 +59,19 @@ def take(connection: Connection, device: str, owner: str, *, purpose: str = TRAI
 
 
 def give_back(connection: Connection, device: str, owner: str) -> None:
-    """Let go of a device; nothing when somebody else has it by now."""
+    """Release a device; does nothing if another owner has it by now."""
     mine = sa.and_(device_leases.c.device == device, device_leases.c.owner == owner)
     connection.execute(sa.update(device_leases).where(mine).values(owner=None, purpose=None, until=None))
 
 
 def is_held(connection: Connection, device: str) -> bool:
-    """Whether somebody has it now."""
+    """Whether the device is leased now."""
     taken = sa.and_(device_leases.c.device == device, device_leases.c.until > tables.now())
     return connection.execute(sa.select(device_leases.c.device).where(taken)).first() is not None
 
 
 def is_training(connection: Connection) -> bool:
-    """Whether somebody trains or scores a model now."""
+    """Whether a model is being trained or scored now."""
     held = sa.and_(device_leases.c.purpose == TRAINING, device_leases.c.until > tables.now())
     return connection.execute(sa.select(device_leases.c.device).where(held).limit(1)).first() is not None
 
@@ -81,7 +80,7 @@ def is_training(connection: Connection) -> bool:
 def held(
     context: Context, device: str, owner: str, *, purpose: str = TRAINING, beat_s: float = HOLD_S / 4
 ) -> Iterator[None]:
-    """A device, or the right to write under a name, for as long as the block lasts. `Busy` while another has it."""
+    """Hold a device, or the right to write under a name, during the block. Raises `Busy` while another owner has it."""
     with context.db.transaction() as connection:
         if not take(connection, device, owner, purpose=purpose):
             if purpose == EXPORTING:
@@ -101,7 +100,7 @@ def held(
                 with context.db.transaction() as connection:
                     take(connection, device, owner, purpose=purpose)
             except RetryableError:
-                continue  # the database is away for a moment; the lease lasts four beats
+                continue  # the database is unavailable for a moment; the lease lasts four beats
 
     pulse = threading.Thread(target=beat, name="device-lease", daemon=True)
     pulse.start()
@@ -115,9 +114,9 @@ def held(
 
 
 def opens_at(window: str, now: datetime, *, zone: str) -> datetime:
-    """When training may begin: now inside the window or without one, else at its next beginning.
+    """When training may begin: now if inside the window or without one, else at its next start.
 
-    `window` is `HH:MM-HH:MM` in local time and may go over midnight.
+    `window` is `HH:MM-HH:MM` in local time and may cross midnight.
     """
     if not window.strip():
         return now

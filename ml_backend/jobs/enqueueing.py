@@ -1,7 +1,7 @@
-"""Job rows: inserted, found, shown, retried, cancelled.
+"""Job rows: insert, find, show, retry and cancel them.
 
-A job is a row; arguments are ids and short words. `enqueue` only inserts the row, in the caller's transaction, so
-a web request never talks to Redis. `relay` hands due rows to RQ, `runner` executes them.
+A job is a row; its arguments are ids and short words. `enqueue` only inserts the row, in the caller's transaction, so
+a web request never talks to Redis. `relay` sends due rows to RQ, `runner` executes them.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def enqueue(
     due_at: datetime | None = None,
     **arguments: Any,
 ) -> int:
-    """Insert a job row; gives its id.
+    """Insert a job row; returns its id.
 
-    With `key`, at most one job of that key is waiting: the existing one's id comes back, made as urgent as this
-    caller wants it. A job already running does not count: news that arrives while it runs gets a run of its own,
-    after it (the runner never runs two of one key at once). Safe when raced.
+    With `key`, at most one job of that key waits: if there is one, its id is returned and its priority is raised to
+    this caller's. A running job does not count: a change that arrives while it runs needs another run after it (the
+    runner never runs two jobs of one key at once). Safe when raced.
     """
     values = {
         "name": kind.name,
@@ -53,13 +53,13 @@ def enqueue(
 
 
 def urgency(context: JobContext) -> int:
-    """The running job's priority, for the jobs that follow from it: a person who waits, waits for all of them."""
+    """The running job's priority, for the jobs that it enqueues: an interactive request needs all of them."""
     rows = context.db.rows(sa.select(jobs.c.priority).where(jobs.c.id == context.job_id))
     return int(rows[0].priority) if rows else LIVE
 
 
 def enqueue_many(connection: Connection, kind: JobKind, argument: str, ids: Sequence[int], *, priority: int) -> None:
-    """One job for each id, keyed by it, due now; those that wait already are left alone. For back-fill."""
+    """One job for each id, keyed by it, due now; jobs that already wait are not changed. For back-fill."""
     if not ids:
         return
     common = {"name": kind.name, "queue": kind.queue, "priority": priority, "due_at": tables.now(), "state": "waiting"}
@@ -68,10 +68,10 @@ def enqueue_many(connection: Connection, kind: JobKind, argument: str, ids: Sequ
 
 
 def _enqueue_once(connection: Connection, values: dict[str, Any]) -> int:
-    """One statement on the partial unique index, so that two callers at once cannot both insert.
+    """One statement on the partial unique index, so that two concurrent callers cannot both insert.
 
-    More urgent news goes through the relay again, which puts it in front. A job that failed before keeps its
-    back-off unless a person waits for it now.
+    A job with a raised priority goes through the relay again, which puts it in front. A job that failed before keeps
+    its back-off unless a person waits for it now.
     """
 
     def change(new: Any) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def _enqueue_once(connection: Connection, values: dict[str, Any]) -> int:
 
 
 def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Ids and short words only: rows are shown to people, logged by id, and must never carry a call's content."""
+    """Accept only ids and short words: rows are shown to people and must never hold a call's content."""
     for name, value in arguments.items():
         if isinstance(value, list) and len(value) <= MAX_ARGUMENT_IDS and all(type(entry) is int for entry in value):
             continue
@@ -107,7 +107,7 @@ def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def find(
     database: Database, *, states: Sequence[str] = (), names: Sequence[str] = (), limit: int = 50
 ) -> Sequence[sa.Row[Any]]:
-    """Job rows, most telling first: running, then what waits in the order it will run, then the latest ended."""
+    """Job rows: first running ones, then waiting ones in the order they will run, then the latest ended."""
     order = sa.case({"running": 0, "queued": 1, "waiting": 1}, value=jobs.c.state, else_=2)
     waits = jobs.c.state.in_(("queued", "waiting"))
     statement = sa.select(jobs).order_by(
@@ -135,9 +135,9 @@ def show(database: Database, job_id: int) -> sa.Row[Any]:
 
 
 def retry(database: Database, job_id: int) -> str:
-    """Let an ended job run again from a clean count; gives what happened, in one sentence. Safe to repeat.
+    """Run an ended job again with its attempts reset; returns a sentence that says what happened. Safe to repeat.
 
-    A job that waits for its next try runs at once. A running one is left alone.
+    A job that waits for its next attempt runs at once. A running job raises `job-running`.
     """
     with database.transaction() as connection:
         row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id).with_for_update()).first()
@@ -156,7 +156,7 @@ def retry(database: Database, job_id: int) -> str:
 
 
 def cancel(database: Database, job_id: int) -> str:
-    """Take a job out; a running one is ended by its own heartbeat within seconds. Gives one sentence."""
+    """Cancel a job; the heartbeat of a running one ends it within seconds. Returns one sentence."""
     row = show(database, job_id)
     ended = {"state": "cancelled", "finished_at": tables.now(), "lease_owner": None, "lease_until": None}
     with database.transaction() as connection:

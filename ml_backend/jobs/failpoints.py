@@ -1,8 +1,7 @@
-"""Named places where a test may make this process die, fail or wait; in production every one of them is nothing.
+"""Named points at which a test can make this process die, fail or wait; they do nothing in production.
 
-`hit("web.after-commit")` stands where the fault tests (tests/faults) need a process to end between two lines. Nothing
-in the product arms it: no setting, no environment variable, no request. Only code that already runs in this process
-can, and only the launcher of the fault tests does.
+`hit("web.after-commit")` marks a point where the fault tests (tests/faults) end a process between two lines. No
+setting, environment variable or request arms it: only the launcher of the fault tests does, from inside the process.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ _action: Callable[[str], None] | None = None
 
 
 def hit(name: str) -> None:
-    """This place was reached."""
+    """Run the test's action for this point, if any."""
     if _action is not None:
         _action(name)
 
 
 def arm(action: Callable[[str], None] | None) -> None:
-    """For the launcher of the fault tests: what to do at every place, or None for nothing."""
+    """For the launcher of the fault tests: set the action for every point, or None for no action."""
     global _action
     _action = action

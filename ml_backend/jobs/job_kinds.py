@@ -1,4 +1,4 @@
-"""Every background job by name: the only upward reference of the kernel is a dotted path in this table.
+"""Every background job by name. The dotted paths in this table are the only references to code above this room.
 
 A job function is `def name(context: JobContext, **arguments) -> None`. A pooled one is
 `def name(context: JobContext, items: list[PooledItem]) -> None` and calls `item.done()` or `item.failed(error)`
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 WAITED_FOR, LIVE, BULK = 0, 50, 100  # priorities: a person waits; a call just ended; back-fill
 
-QUEUES = ("sync", "transcribe", "training")  # one worker process listens on exactly one queue
+QUEUES = ("sync", "transcribe", "training")  # one worker process serves exactly one queue
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""Who may run a job now: the lease in its row.
+"""The lease in a job's row: the right to run the job now.
 
-A lease is (job, attempt, owner) with a deadline. Taking one counts the attempt before any work is done; extending
-it and writing the outcome work only while the row still names this attempt and owner (fencing), so a slow process
-whose lease passed to another can write nothing. Times are the database's, because two machines' clocks differ.
+A lease is (job, attempt, owner) with a deadline. Taking it counts the attempt before any work is done. Extending it and
+writing the outcome work only while the row still names this attempt and owner (fencing), so a slow process that lost
+its lease cannot write. Times come from the database, because the clocks of two machines differ.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Timing:
     backoff_s: float = 5.0  # first retry waits up to this, the n-th up to this times 2^(n-1)
     backoff_cap_s: float = 600.0
     report_s: float = 2.0  # progress is written at most this often
-    persist_s: float = 60.0  # how long an outcome is offered to a database that refuses it
-    exit_grace_s: float = 60.0  # after the time limit: a C-level timer ends the process, whatever holds the interpreter
+    persist_s: float = 60.0  # how long writing an outcome is retried
+    exit_grace_s: float = 60.0  # after the time limit a C timer ends the process, even if C code hangs
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class Settled:
-    """What became of a job: `state` is done, waiting (tried again at `due_at`), failed, quarantined or cancelled."""
+    """The outcome of a job: `state` is done, waiting (retried at `due_at`), failed, quarantined or cancelled."""
 
     job_id: int
     name: str
@@ -69,7 +69,7 @@ class Settled:
 
 
 def clock(connection: Connection) -> datetime:
-    """The database's present time, UTC."""
+    """The database's current time, UTC."""
     if connection.dialect.name == "sqlite":
         return tables.now()
     found: datetime = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
@@ -77,7 +77,7 @@ def clock(connection: Connection) -> datetime:
 
 
 def due(now: datetime) -> sa.ColumnElement[bool]:
-    """Rows that may start: open, their time has come, and no job of their key is running."""
+    """Rows that may start: open, due, and no job of their key is running."""
     return sa.and_(jobs.c.state.in_(OPEN), jobs.c.due_at <= now, ~_key_is_running())
 
 
@@ -90,9 +90,9 @@ def _key_is_running() -> sa.ColumnElement[bool]:
 def take(
     connection: Connection, job_id: int, *, owner: str, lease_s: float, after_attempt: int | None = None
 ) -> Lease | None:
-    """The lease on a due job, or None when it is not due, not open, or another of its key runs.
+    """The lease on a due job; None if it is not due, not open, or another job of its key runs.
 
-    `after_attempt` is the number of attempts the caller knows of: an older message takes nothing.
+    `after_attempt` is the number of attempts that the caller knows of; an outdated number takes nothing.
     """
     now = clock(connection)
     wanted = [jobs.c.id == job_id, due(now)]
@@ -114,18 +114,18 @@ def take(
 
 
 def extend(connection: Connection, held: Iterable[Lease], *, lease_s: float) -> set[int]:
-    """Extend the leases; gives the ids of those that are still ours."""
+    """Extend the leases; returns the job ids of those that are still ours."""
     until = clock(connection) + timedelta(seconds=lease_s)
     return {lease.job_id for lease in held if _write(connection, lease, lease_until=until)}
 
 
 def report(connection: Connection, lease: Lease, fraction: float, note: str) -> bool:
-    """Write progress; False when the lease is no longer ours."""
+    """Write progress; False if the lease is no longer ours."""
     return _write(connection, lease, progress={"fraction": round(fraction, 3), "note": quantities.shortened(note, 200)})
 
 
 def done(connection: Connection, lease: Lease) -> Settled | None:
-    """The job is finished. None when the lease passed to another: then nothing is written."""
+    """Mark the job as done. None if the lease was lost: then nothing is written."""
     cleared = {"error_code": None, "error": None, "next_step": None, "error_branch": None}
     if not _write(connection, lease, state="done", **_ended(connection), **cleared):
         return None
@@ -135,9 +135,9 @@ def done(connection: Connection, lease: Lease) -> Settled | None:
 def failed(
     connection: Connection, lease: Lease, error: BaseException, *, max_attempts: int, timing: Timing
 ) -> Settled | None:
-    """The job failed: the branch of the error says whether it waits for another try. None as for `done`."""
+    """Mark the job as failed: the branch of the error decides whether it is retried. None as for `done`."""
     code, sentence, next_step, branch = describe(error, lease.job_id)
-    failures = lease.failures + 1  # deaths have a bound of their own
+    failures = lease.failures + 1  # deaths have a separate limit
     reason: dict[str, Any] = {"error_code": code, "error": sentence, "next_step": next_step, "error_branch": branch}
     reason |= {"failures": failures}
     if branch == "retryable" and failures < max_attempts:
@@ -152,12 +152,12 @@ def failed(
 
 
 def release(connection: Connection, lease: Lease) -> None:
-    """The job was interrupted on purpose (Ctrl-C): it waits again, at once."""
+    """The job was interrupted on purpose (Ctrl-C): make it due again at once."""
     _wait_again(connection, lease, due_at=clock(connection))
 
 
 def died(connection: Connection, lease: Lease, *, counts: bool = True) -> Settled | None:
-    """The lease's process is gone. The third death sets the job aside; `counts` is False for a stop by request."""
+    """The lease's process ended. The third death quarantines the job; `counts` is False for a requested stop."""
     deaths = lease.deaths + (1 if counts else 0)
     if deaths >= MAX_DEATHS:
         sentence = f"This job ended its process {deaths} times and was set aside."
@@ -180,10 +180,10 @@ def died(connection: Connection, lease: Lease, *, counts: bool = True) -> Settle
 
 
 def take_back(connection: Connection, *, lease_s: float) -> list[Settled]:
-    """Every running job whose lease ran out waits again. Call it only when living runners could have renewed.
+    """Make every running job with an expired lease wait again. Call it only if live runners could have renewed theirs.
 
-    A lease far in the future was written before the clock went back: it counts as run out too. A process that
-    was asked to stop and then killed does not count as a death (a deployment is not the job's fault).
+    A lease far in the future was written before the clock was set back: it counts as expired too. A process that was
+    asked to stop and then killed does not count as a death (a deployment is not the job's fault).
     """
     rows = ran_out(connection, lease_s=lease_s)
     stopping = _stopping(connection, [row.lease_owner for row in rows])
@@ -192,7 +192,7 @@ def take_back(connection: Connection, *, lease_s: float) -> list[Settled]:
 
 
 def ran_out(connection: Connection, *, lease_s: float) -> Sequence[sa.Row[Any]]:
-    """Running jobs without a living lease."""
+    """Running jobs with an expired lease."""
     now = clock(connection)
     too_far = now + timedelta(seconds=4 * lease_s)
     gone = sa.or_(jobs.c.lease_until < now, jobs.c.lease_until > too_far, jobs.c.lease_until.is_(None))
@@ -200,7 +200,7 @@ def ran_out(connection: Connection, *, lease_s: float) -> Sequence[sa.Row[Any]]:
 
 
 def take_back_from(connection: Connection, owner: str) -> list[Settled]:
-    """The same for one owner whose process is known to be gone: no need to wait for its leases to run out."""
+    """`take_back` for one owner whose process has ended, without waiting for its leases to expire."""
     rows = connection.execute(sa.select(jobs).where(jobs.c.state == "running", jobs.c.lease_owner == owner)).all()
     stopping = _stopping(connection, [owner])
     settled = [died(connection, _lease_of(row), counts=owner not in stopping) for row in rows]
@@ -208,14 +208,14 @@ def take_back_from(connection: Connection, owner: str) -> list[Settled]:
 
 
 def describe(error: BaseException, job_id: int) -> tuple[str, str, str, str]:
-    """(code, sentence, next step, branch) of any exception; nothing of an unknown exception's text is kept."""
+    """(code, sentence, next step, branch) of any exception; the text of an unknown exception is not stored."""
     if isinstance(error, ConfigurationError):
         return error.code, error.sentence, error.next_step, "configuration"
     if isinstance(error, PermanentError):
         return error.code, error.sentence, error.next_step, "permanent"
     if isinstance(error, KaanError):
         return error.code, error.sentence, error.next_step, "retryable"
-    if type(error) is LookupError:  # `db.row`; KeyError and IndexError are somebody's mistake
+    if type(error) is LookupError:  # from `db.row`; its subclasses KeyError and IndexError are bugs
         sentence = "What this job was made for is no longer in the database."
         return "row-gone", sentence, "Nothing, if it was erased on purpose; else look at your last backup.", "permanent"
     sentence = f"Something unexpected went wrong ({type(error).__name__})."
@@ -224,14 +224,14 @@ def describe(error: BaseException, job_id: int) -> tuple[str, str, str, str]:
 
 
 def _delay_s(error: BaseException, failures: int, timing: Timing) -> float:
-    """Full jitter: anything up to the doubled bound, so that many failed jobs do not come back together."""
+    """Full jitter: a random delay up to the doubled bound, so that many failed jobs do not return at once."""
     if isinstance(error, RetryableError) and error.after_s is not None:
         return error.after_s
     return random.uniform(0, min(timing.backoff_cap_s, timing.backoff_s * 2 ** (failures - 1)))
 
 
 def _write(connection: Connection, lease: Lease, **values: Any) -> bool:
-    """Change the row if this lease still holds it."""
+    """Update the row if this lease is still valid."""
     ours = sa.and_(
         jobs.c.id == lease.job_id,
         jobs.c.attempt == lease.attempt,
@@ -246,7 +246,7 @@ def _ended(connection: Connection) -> dict[str, Any]:
 
 
 def _wait_again(connection: Connection, lease: Lease, *, due_at: datetime, **values: Any) -> str:
-    """running -> waiting; when a newer job of the same key waits already, that one takes over. '' when not ours."""
+    """running -> waiting, unless a newer job of the same key waits: that one takes over. '' if the lease was lost."""
     values |= {"lease_owner": None, "lease_until": None, "queued_at": None}
     try:
         with connection.begin_nested():
@@ -265,8 +265,8 @@ def _wait_again(connection: Connection, lease: Lease, *, due_at: datetime, **val
 
 
 def _bequeath(connection: Connection, lease: Lease, due_at: datetime, counted: dict[str, int]) -> None:
-    """The heir is the same thing tried again: it inherits deaths, failures, urgency, and the back-off too, unless a
-    person waits for it. Else a job that fails while news keeps coming would be tried without pause or end."""
+    """Copy deaths, failures, priority and back-off to the newer job (no back-off if a person waits for it). Otherwise a
+    failing job whose key is enqueued again and again would be retried without pause or limit."""
     key = sa.select(jobs.c.unique_key).where(jobs.c.id == lease.job_id).scalar_subquery()
     heir = sa.update(jobs).where(jobs.c.unique_key == key, jobs.c.state.in_(OPEN))
     for name, number in counted.items():
@@ -283,7 +283,7 @@ def _lease_of(row: sa.Row[Any]) -> Lease:
 
 
 def _stopping(connection: Connection, owners: Sequence[str]) -> set[str]:
-    """Which of these owners said they were asked to stop."""
+    """Those of the owners that recorded a request to stop."""
     known = tables.processes
     rows = connection.execute(sa.select(known.c.name, known.c.detail).where(known.c.name.in_(set(owners)))).all()
     return {row.name for row in rows if (row.detail or {}).get("stopping")}

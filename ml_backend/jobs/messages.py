@@ -1,9 +1,9 @@
-"""What a worker believes of a message in Redis: that it is a hint with our name on it, and nothing else it says.
+"""Validation of messages in Redis: a worker trusts nothing in a message but a job id and an attempt number.
 
-Whoever can write to Redis could otherwise name functions to call (the job's, its callbacks'), addresses to report to,
-dependents, repeats and retries. So a message is judged by its id and its one field `data`, which is measured before it
-is unpacked, has to name our one function with two whole numbers, and is JSON. Nothing else of it is read. What is not
-ours is removed and counted, once: it is never put back.
+Otherwise anyone who can write to Redis could name functions to call (the job's or its callbacks'), addresses to report
+to, dependents, repeats and retries. So only a message's id and its field `data` are read. The size of `data` is checked
+before it is unpacked; it must be JSON that names our one function with two whole numbers. A message that is not ours is
+removed and counted once, and never put back.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ PERFORM = "ml_backend.jobs.worker_process.perform"  # the only function a messag
 MESSAGE_ID = re.compile(rb"job-([0-9]{1,18})-([0-9]{1,9})-[0-9a-f]{8}", re.ASCII)
 MAX_PACKED, MAX_DATA = 1024, 4096  # bytes; ours are about 80
 FAILED_MESSAGE_TTL_S = 600
-REFUSED: list[Callable[[str, str], None]] = []  # told (queue key, why) of each message that was removed
+REFUSED: list[Callable[[str, str], None]] = []  # called with (queue key, reason) for each removed message
 
 
 def numbers_of(message_id: bytes) -> tuple[int, int] | None:
-    """(job id, attempts made) out of the id of a message of ours."""
+    """(job id, attempts made) from a message id of ours."""
     found = MESSAGE_ID.fullmatch(message_id)
     return (int(found[1]), int(found[2])) if found else None
 
 
 class Message(Job):
-    """RQ's job, made from the id of a message that was judged. The rest of its hash is never read."""
+    """An RQ job built from the id of a validated message. The rest of its hash is never read."""
 
     def refresh(self) -> None:
         self.restore({})
 
     def restore(self, raw_data: Any) -> None:
-        """Ours, as `transport.put` wrote it: no callbacks, no dependencies, no repeat, no retry."""
+        """Restore it as `transport.put` wrote it: no callbacks, dependencies, repeats or retries."""
         found = numbers_of(self.id.encode())
         arguments = list(found) if found else []
         self.data = self.serializer.dumps((PERFORM if found else "", None, arguments, {}))
@@ -47,13 +47,13 @@ class Message(Job):
 
 
 class Messages(Queue):
-    """A queue out of which only messages of ours come."""
+    """A queue that returns only messages of ours."""
 
     job_class = Message
 
     @classmethod
     def lmove(cls, connection: redis.Redis, queue_key: str, timeout: int | None) -> Any:
-        """RQ's taking of a message; one that is not ours is removed, and the next is taken."""
+        """Take a message as RQ does; remove one that is not ours and take the next."""
         while True:
             found = super().lmove(connection, queue_key, timeout)
             if found is None:
@@ -69,23 +69,23 @@ class Messages(Queue):
 
     @classmethod
     def _fetch_dequeued_job(cls, *arguments: Any, **options: Any) -> Any:
-        """RQ's, with the queue it came from instead of the one it names."""
+        """As in RQ, but with the queue that the message came from instead of the one it names."""
         found = super()._fetch_dequeued_job(*arguments, **options)
         if found is not None:
             found[0].origin = found[1].name
         return found
 
     def move_dependents_to_ready(self, *arguments: Any, **options: Any) -> dict[str, list[str]]:
-        """See below."""
+        """Do nothing, as in `enqueue_dependents`."""
         return {}
 
     def enqueue_dependents(self, *arguments: Any, **options: Any) -> dict[str, list[str]]:
-        """Nothing waits for a message of ours."""
+        """Do nothing: our messages have no dependents."""
         return {}
 
 
 def _why_not(connection: redis.Redis, message_id: bytes) -> str:
-    """Why a message is not ours; empty when it is, and for one whose hash is gone, which RQ passes over."""
+    """Why a message is not ours; empty if it is ours, or if its hash is gone, because RQ skips it."""
     wanted = numbers_of(message_id)
     if wanted is None:
         return "strange-id"

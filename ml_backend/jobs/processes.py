@@ -1,7 +1,7 @@
-"""Which processes are alive: one row each, written every few seconds, for `status` and `/ready`.
+"""One row per live process, written every few seconds, for `status` and `/ready`.
 
-Never trusted for correctness: a row may be stale. Only one thing reads it otherwise: whether a process that is
-gone had been asked to stop, because a job must not be blamed for a deployment.
+A row may be stale, so nothing relies on it for correctness. `leases` also reads whether a process that ended had been
+asked to stop, because a deployment must not count as the job's fault.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from ml_backend import db, packages, tables
 from ml_backend.db import Database
 from ml_backend.tables import processes
 
-ALIVE_S = 60.0  # a process not seen for this long counts as gone
+ALIVE_S = 60.0  # a process without a heartbeat for this long counts as gone
 
 
 def seen(database: Database, name: str, role: str, *, started_at: datetime, pid: int | None = None) -> None:
-    """This process is alive now (a child gives its parent's `pid`). What it said about stopping stays said."""
+    """Record a heartbeat (a child gives its parent's `pid`). A recorded request to stop stays."""
     values = {"name": name, "role": role[:30], "pid": pid or os.getpid(), "started_at": started_at}
     with database.transaction() as connection:
         now = tables.now()
@@ -29,7 +29,7 @@ def seen(database: Database, name: str, role: str, *, started_at: datetime, pid:
 
 
 def stopping(database: Database, name: str) -> None:
-    """This process was asked to stop."""
+    """Record that this process was asked to stop."""
     with database.transaction() as connection:
         known = sa.update(processes).where(processes.c.name == name)
         connection.execute(known.values(detail={"stopping": True}, seen_at=tables.now()))
@@ -42,13 +42,13 @@ def is_stopping(database: Database, name: str) -> bool:
 
 
 def gone(database: Database, name: str) -> None:
-    """This process ended in good order."""
+    """Remove the row of a process that ended normally."""
     with database.transaction() as connection:
         connection.execute(sa.delete(processes).where(processes.c.name == name))
 
 
 def alive(database: Database, *, role: str | None = None) -> Sequence[sa.Row[Any]]:
-    """Processes seen lately, of one role or of all."""
+    """Processes with a recent heartbeat, of one role or of all."""
     recent = sa.select(processes).where(processes.c.seen_at > tables.now() - timedelta(seconds=ALIVE_S))
     if role is not None:
         recent = recent.where(processes.c.role == role)
@@ -61,7 +61,7 @@ def runs_queue(database: Database, queue: str) -> bool:
 
 
 def waits_for(database: Database, queue: str) -> str:
-    """What to tell whoever left a job to a worker: empty when one is running, else how to start it."""
+    """A sentence for the person who enqueued a job: how to start its worker; empty if one is running."""
     if runs_queue(database, queue):
         return ""
     sentence = f"No {queue} worker is running; start one: `python -m ml_backend worker {queue}`"
@@ -71,7 +71,7 @@ def waits_for(database: Database, queue: str) -> str:
 
 
 def forget_old(connection: sa.Connection, *, days: float = 1.0) -> None:
-    """Drop rows of processes long gone."""
+    """Delete rows of processes without a heartbeat for `days`."""
     connection.execute(sa.delete(processes).where(processes.c.seen_at < tables.now() - timedelta(days=days)))
 
 
@@ -79,7 +79,7 @@ _REFUSED = "refused-messages:"
 
 
 def count_refused_message(connection: sa.Connection, queue: str) -> None:
-    """One more message that was removed from Redis because it was not ours: a row of `summaries` per queue."""
+    """Count a message that was removed from Redis because it was not ours: one row of `summaries` per queue."""
     name = f"{_REFUSED}{queue}"
     body = tables.summaries.c.body
     found = connection.execute(sa.select(body).where(tables.summaries.c.name == name).with_for_update()).scalar()

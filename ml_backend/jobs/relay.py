@@ -1,8 +1,8 @@
-"""Job rows -> messages for the workers; and the housekeeping that makes rows whole again.
+"""Job rows -> messages for the workers, and the housekeeping that repairs rows.
 
-The database is the record, so everything here may be killed at any moment and started twice. A row is marked before
-its message is sent: killed in between, the row is found without a message and handed over again. At most about two
-messages per worker lie in Redis, so that a person who waits never queues behind an hour of back-fill.
+The database is the record, so the relay may be killed at any moment and may run twice. A row is marked before its
+message is sent; if the relay is killed in between, housekeeping finds the row without a message and sends it again.
+Redis holds about two messages per worker, so that an interactive request never queues behind an hour of back-fill.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from ml_backend.tables import jobs
 _log = log.get("relay")
 
 PER_WORKER = 2
-BITE, MOST_BITES = 50, 200  # ended jobs that go in one transaction; transactions in one round
-MAX_URGENT = 16  # messages for waiting persons go in beyond the limit above
+BITE, MOST_BITES = 50, 200  # ended jobs deleted per transaction; transactions per round
+MAX_URGENT = 16  # extra messages for jobs that a person waits for
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class RelayTiming:
     schedule_s: float = 10.0
     seen_s: float = 10.0
     missing_s: float = 5.0  # a message gone this long without its job starting is sent again
-    say_again_s: float = 60.0  # trouble that lasts is logged this often, not per job
+    say_again_s: float = 60.0  # a lasting problem is logged this often, not per job
     prune_s: float = 3600.0
     keep_done_days: float = 7.0
     keep_failed_days: float = 90.0
@@ -50,7 +50,7 @@ class RelayTiming:
 
 
 class Relay:
-    """One relay. `run` until told to stop; `step` is one round."""
+    """One relay. `run` loops until stopped; `step` is one round."""
 
     def __init__(
         self,
@@ -68,13 +68,13 @@ class Relay:
         self.redis = transport.connect(context.settings.redis_url, ca_file=context.settings.ca_file)
         self._started_at = tables.now()
         self._complaints: dict[str, float] = {}
-        self._missing: dict[tuple[int, int], float] = {}  # (job, attempts) -> since when its message is gone
-        self._last: dict[str, float] = {}  # what happens at intervals -> when it last did
+        self._missing: dict[tuple[int, int], float] = {}  # (job, attempts) -> when its message was first missing
+        self._last: dict[str, float] = {}  # periodic action -> when it last ran
         self._steady_since = time.monotonic()
         self._clock_offset_s: float | None = None
 
     def run(self, stop: threading.Event) -> None:
-        """Until `stop` is set. Trouble with the database or Redis is waited out; a wrong setting ends it."""
+        """Run until `stop` is set. Waits while the database or Redis is unavailable; a wrong setting ends it."""
         _log.info("relay started")
         try:
             self._check_redis()
@@ -84,14 +84,14 @@ class Relay:
             pause_s = self.timing.poll_s
             try:
                 if self.step():
-                    pause_s /= 10  # there is more where that came from
+                    pause_s /= 10  # more rows may be due
             except ConfigurationError:
                 raise
             except KaanError as error:
                 self._complain(error)
                 self._steady_since = time.monotonic()
                 pause_s = max(1.0, pause_s)
-            except Exception:  # whatever it is, jobs must keep flowing
+            except Exception:  # no error may stop the relay
                 if self._is_time("unexpected", self.timing.say_again_s):
                     _log.exception("something unexpected went wrong in the relay")
                 pause_s = max(1.0, pause_s)
@@ -100,7 +100,7 @@ class Relay:
         _log.info("relay stopped")
 
     def step(self) -> int:
-        """One round: hand over what is due; now and then, put right what went wrong. Gives the messages sent."""
+        """One round: send what is due, with housekeeping at intervals. Returns the number of messages sent."""
         sent = 0
         try:
             if self._something_is_due():
@@ -116,7 +116,7 @@ class Relay:
     # --- handing over
 
     def _something_is_due(self) -> bool:
-        """One cheap look, most of the time the only one."""
+        """A cheap query, usually the only one of a round."""
         with self.context.db.reading() as connection:
             now = leases.clock(connection)
             waiting = sa.select(jobs.c.id).where(jobs.c.state == "waiting", jobs.c.due_at <= now)
@@ -168,7 +168,7 @@ class Relay:
             return connection.execute(ordered.where(jobs.c.priority <= WAITED_FOR).limit(MAX_URGENT)).all()
 
     def _least_urgent_in_queue(self, queue: str) -> int:
-        """The largest priority number among messages already sent: anything smaller goes to the front."""
+        """The largest priority number among sent messages: a job with a smaller one goes to the front."""
         sent = sa.select(sa.func.max(jobs.c.priority)).where(jobs.c.state == "queued", jobs.c.queue == queue)
         with self.context.db.reading() as connection:
             found = connection.execute(sent).scalar()
@@ -181,14 +181,14 @@ class Relay:
             return connection.execute(sa.update(jobs).where(this).values(state=after, queued_at=at)).rowcount == 1
 
     def _check_redis(self) -> None:
-        """Now and then, and after every trouble, look whether Redis is there and keeps what it is given."""
+        """At intervals, and after every failure, check that Redis answers and does not evict messages."""
         if self._is_time("check", self.timing.say_again_s):
             transport.check(self.redis)
 
     # --- housekeeping
 
     def keep_house(self) -> None:
-        """Lost leases, lost messages, schedules, old rows, and our own sign of life."""
+        """Handle lost leases, lost messages, schedules and old rows, and write the relay's heartbeat."""
         if self._is_time("seen", self.timing.seen_s):
             processes.seen(self.context.db, self.name, "relay", started_at=self._started_at)
         if self._is_time("schedule", self.timing.schedule_s):
@@ -208,9 +208,9 @@ class Relay:
             self._complain(error)
 
     def _take_back(self) -> None:
-        """Leases that ran out, unless living runners may not have had the chance to renew them.
+        """Take back expired leases, but only if live runners had time to renew theirs.
 
-        After a start, a database outage or a jump of the clock, runners get a heartbeat's time first.
+        After a start, a database outage or a jump of the clock, runners get the time of one heartbeat first.
         """
         if time.monotonic() - self._steady_since < 1.5 * self.lease_timing.beat_s:
             return
@@ -222,7 +222,7 @@ class Relay:
                 _log.warning("a job's process ended", job=settled.job_id, kind=settled.name, state=settled.state)
 
     def _watch_the_clock(self) -> None:
-        """The database's clock against the one that only runs forward."""
+        """Compare the database's clock with the monotonic clock."""
         with self.context.db.reading() as connection:
             offset_s = leases.clock(connection).timestamp() - time.monotonic()
         if self._clock_offset_s is not None and abs(offset_s - self._clock_offset_s) > self.timing.clock_jump_s:
@@ -231,7 +231,7 @@ class Relay:
         self._clock_offset_s = offset_s
 
     def _send_again(self) -> None:
-        """Rows marked as queued whose message is gone (Redis emptied, a worker killed after taking it)."""
+        """Send queued rows again whose message is gone (Redis emptied, or a worker killed after taking it)."""
         queued = self.context.db.rows(
             sa.select(jobs.c.id, jobs.c.attempt, jobs.c.queue).where(jobs.c.state == "queued")
         )
@@ -246,7 +246,7 @@ class Relay:
                 _log.info("message lost, sending again", job=job_id)
 
     def _prune(self) -> None:
-        """Old rows of ended jobs go, in small bites."""
+        """Delete old rows of ended jobs in small transactions."""
         for states, days in (
             (("done", "cancelled"), self.timing.keep_done_days),
             (("failed", "quarantined"), self.timing.keep_failed_days),
@@ -269,7 +269,7 @@ class Relay:
         return True
 
     def _complain(self, error: KaanError) -> None:
-        """Lasting trouble is one line a minute."""
+        """Log a lasting problem once a minute."""
         self._last.pop("check", None)
         now = time.monotonic()
         if now - self._complaints.get(error.code, float("-inf")) >= self.timing.say_again_s:

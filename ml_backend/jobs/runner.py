@@ -1,7 +1,7 @@
 """Job row -> its outcome in the same row.
 
-Takes the lease (which counts the attempt before any work), pools neighbours of a kind that is run together, calls
-the function the row names (`attempt`), and lets the branch of the error alone decide what becomes of the job.
+Takes the lease (which counts the attempt before any work), pools similar jobs of a pooled kind, and calls the function
+that the row names (`attempt`). The branch of an error alone decides whether the job is retried.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _log = log.get("runner")
 
 
 def new_owner(role: str) -> str:
-    """A name no other process has, for leases and for the list of processes."""
+    """A unique name for this process, for leases and for the list of processes."""
     return f"{role}@{socket.gethostname()[:60]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
 @dataclass
 class Summary:
-    """What one `run_due` did, in order."""
+    """The outcomes of one `run_due`, in order."""
 
     outcomes: list[Settled] = field(default_factory=list)
 
@@ -48,7 +48,7 @@ class Summary:
 
     @property
     def failed(self) -> list[Settled]:
-        """Jobs that ended badly and will not be tried again by themselves."""
+        """Jobs that failed and will not be retried automatically."""
         return self.of("failed", "quarantined")
 
 
@@ -62,10 +62,10 @@ def run_due(
     on_start: Callable[[str, list[int]], None] = lambda name, ids: None,
     on_settled: Callable[[Settled], None] = lambda settled: None,
 ) -> Summary:
-    """Run everything that is due in this process, and what becomes due meanwhile, most urgent first.
+    """Run all due jobs in this process, and those that become due meanwhile, most urgent first.
 
-    Needs no Redis. Waits up to `wait_s` for jobs that become due later (retries). Jobs whose process died are
-    taken back first.
+    Needs no Redis. Waits up to `wait_s` for jobs that become due later (retries). First takes back jobs whose process
+    died.
     """
     timing = timing or Timing()
     runner = Runner(context, kinds=kinds, timing=timing, on_start=on_start, on_settled=on_settled)
@@ -119,7 +119,7 @@ class Runner:
         self.on_beat = on_beat
 
     def run(self, job_id: int, *, after_attempt: int | None = None) -> list[Settled]:
-        """Run one job (or the pool it starts); gives what was settled. Nothing when the job is not to be run now."""
+        """Run one job (or the pool it starts); returns the outcomes, empty if the job cannot run now."""
         held = self._take(job_id, after_attempt)
         if not held:
             return []
@@ -146,7 +146,7 @@ class Runner:
         return attempt.settled
 
     def next_due(self, queue: str, *, before: int | None = None) -> int | None:
-        """The most urgent due job of a queue; with `before`, only one that is more urgent than that job."""
+        """The most urgent due job of a queue; with `before`, only a job more urgent than that one."""
         with self.context.db.reading() as connection:
             found = sa.select(jobs.c.id).where(jobs.c.queue == queue, leases.due(leases.clock(connection)))
             if before is not None:
@@ -157,7 +157,7 @@ class Runner:
         return None if first is None else int(first)
 
     def _take(self, job_id: int, after_attempt: int | None) -> list[Lease]:
-        """The lease on the job; for the first attempt of a pooled kind, leases on its neighbours too."""
+        """Lease the job; for the first attempt of a pooled kind, lease its neighbours too."""
         lease_s = self.timing.lease_s
         with self.context.db.transaction() as connection:
             head = leases.take(connection, job_id, owner=self.owner, lease_s=lease_s, after_attempt=after_attempt)
@@ -176,7 +176,7 @@ class Runner:
     def _neighbours(self, connection: sa.Connection, head: Lease) -> list[int]:
         """Due jobs of the same kind that were never tried, up to the pool's seconds of audio.
 
-        A person's job is pooled only with other such jobs: it must not wait for bulk, nor bulk take it along.
+        A job that a person waits for is pooled only with other such jobs, so that it does not wait for bulk.
         """
         now, waited_for = leases.clock(connection), head.priority <= WAITED_FOR
         same = sa.and_(jobs.c.name == head.name, jobs.c.attempt == 0, leases.due(now))

@@ -1,7 +1,7 @@
-"""What happens at intervals: each schedule becomes job rows, made by `relay`.
+"""Schedules -> job rows at intervals, inserted by `relay`.
 
-A schedule says how often, and for which arguments right now (one job per attached project, say). Its rows have
-keys, so a slow job is never started twice and two relays make one row.
+A schedule has an interval and a function for the current arguments (for example, one job per attached project). Its
+rows have keys, so a slow job never starts twice and two relays insert one row.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from ml_backend.jobs.job_kinds import BULK, LIVE, JobKind
 Arguments = dict[str, Any]
 TOGETHER = 25  # jobs in one transaction
 
-CHECK_TRAINING_EVERY_S = 300.0  # how often it is asked whether the next run is due
+CHECK_TRAINING_EVERY_S = 300.0  # how often to check whether the next training run is due
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Every `every_s` seconds, one job of `kind` for each set of arguments `wanted` gives."""
+    """Every `every_s` seconds, one job of `kind` for each set of arguments that `wanted` returns."""
 
     kind: JobKind
     every_s: float
@@ -42,17 +42,17 @@ def attached_projects(connection: Connection) -> list[Arguments]:
 
 
 def changes_of_projects(connection: Connection) -> list[Arguments]:
-    """One look at what changed in each attached project."""
+    """One job per attached project that reads its changes."""
     return [{**found, "full": 0} for found in attached_projects(connection)]
 
 
 def all_of_projects(connection: Connection) -> list[Arguments]:
-    """One comparison of everything in each attached project."""
+    """One job per attached project that compares everything."""
     return [{**found, "full": 1} for found in attached_projects(connection)]
 
 
 def projects_with_unconfirmed_answers(connection: Connection) -> list[Arguments]:
-    """Projects where a prediction was answered to Label Studio and nobody has seen it arrive."""
+    """Projects with a prediction that was sent to Label Studio but not confirmed there."""
     answered = tables.predictions
     found = (
         sa.select(answered.c.project_id)
@@ -65,7 +65,7 @@ def projects_with_unconfirmed_answers(connection: Connection) -> list[Arguments]
 
 
 def projects_with_undelivered_predictions(connection: Connection) -> list[Arguments]:
-    """Projects where a prediction has waited for its delivery for over a minute: its push was lost."""
+    """Projects with a prediction that has waited over a minute for delivery: its push was lost."""
     waiting = tables.predictions
     old = leases.clock(connection) - timedelta(seconds=60)
     found = (
@@ -79,16 +79,16 @@ def projects_with_undelivered_predictions(connection: Connection) -> list[Argume
 
 
 def projects_being_redrafted(connection: Connection) -> list[Arguments]:
-    """Attached projects whose open tasks have waited for their next draft: a transcription may have been lost."""
+    """Attached projects with open tasks that wait too long for a new draft: a transcription may have been lost."""
     project = tables.projects
     found = sa.select(project.c.id).where(project.c.state == "attached", project.c.next_draft_label.is_not(None))
     return [{"project_id": row.id, "again": 1} for row in connection.execute(found.order_by(project.c.id))]
 
 
 def projects_with_tasks_to_make(connection: Connection) -> list[Arguments]:
-    """Projects where a drafted task is not in Label Studio after two minutes: it was down for longer than a job tries.
+    """Projects with a drafted task that is not in Label Studio after two minutes: it was down during all retries.
 
-    A blind task has a prediction row too, an empty one.
+    A blind task has an empty prediction row.
     """
     task, drafted = tables.tasks, tables.predictions
     old = leases.clock(connection) - timedelta(seconds=120)
@@ -105,7 +105,7 @@ def projects_with_tasks_to_make(connection: Connection) -> list[Arguments]:
 
 
 def projects_with_waiting_work(connection: Connection) -> list[Arguments]:
-    """Attached projects with tasks that wait for room; all of them when calls wait for a project, or were forgotten."""
+    """Attached projects with tasks that wait for room; all attached ones if calls wait for a project or were lost."""
     waiting = sa.select(tables.tasks.c.project_id).where(tables.tasks.c.state == "waiting").distinct()
     homeless = sa.select(tables.recordings.c.id).where(
         tables.recordings.c.reason_code == "no-project", tables.recordings.c.state == "ready"
@@ -118,28 +118,28 @@ def projects_with_waiting_work(connection: Connection) -> list[Arguments]:
 
 
 def every_bucket(connection: Connection) -> list[Arguments]:
-    """One job that asks for a quick look at each of SCAN_BUCKETS."""
+    """One job that starts a quick scan of each of SCAN_BUCKETS."""
     return [{"bucket": "*", "full": 0}]
 
 
 def every_bucket_fully(connection: Connection) -> list[Arguments]:
-    """One job that asks for a full comparison of each of SCAN_BUCKETS."""
+    """One job that starts a full comparison of each of SCAN_BUCKETS."""
     return [{"bucket": "*", "full": 1}]
 
 
 def waiting_spool(connection: Connection) -> list[Arguments]:
-    """One job while recordings wait on our own disk for the object store."""
+    """One job while recordings on the local disk wait for the object store."""
     waits = sa.select(tables.recordings.c.id).where(tables.recordings.c.state == "spooled")
     return [{}] if connection.execute(waits.limit(1)).first() else []
 
 
 def every_original(connection: Connection) -> list[Arguments]:
-    """One job that begins with the first original; it goes on by itself."""
+    """One job that begins with the first original and enqueues the next."""
     return [{"after_id": 0}]
 
 
 def numbers_without_a_leg(connection: Connection) -> list[Arguments]:
-    """One job while it is not known of some company number which leg its agents speak on."""
+    """One job while the agents' channel of a company number is unknown."""
     number = tables.company_numbers
     unknown = sa.select(number.c.id).where(number.c.agent_channel.is_(None)).limit(1)
     return [{}] if connection.execute(unknown).first() else []
@@ -148,8 +148,8 @@ def numbers_without_a_leg(connection: Connection) -> list[Arguments]:
 def last_ended(kind: JobKind, row_id: sa.ColumnElement[int]) -> sa.ScalarSelect[Any]:
     """When the last job of a kind that is keyed by a row ended.
 
-    Whoever takes up some rows at a time orders them by this, those that never were first: what fails again and again
-    goes to the end of the line each time, and keeps nobody from its turn.
+    Schedules that take a few rows at a time order by this, rows without such a job first. So a row that keeps failing
+    goes to the end each time and does not block the others.
     """
     job = tables.jobs.alias()
     mine = job.c.unique_key == sa.literal(f"{kind.name}:") + sa.cast(row_id, sa.String)
@@ -157,7 +157,7 @@ def last_ended(kind: JobKind, row_id: sa.ColumnElement[int]) -> sa.ScalarSelect[
 
 
 def ingests_given_up(connection: Connection) -> list[Arguments]:
-    """Recordings whose ingest failed as often as it may for a reason that passes, such as a store that was down."""
+    """Recordings whose ingest ran out of retries for a temporary reason, such as a store that was down."""
     recording, job = tables.recordings, tables.jobs
     mine = sa.and_(
         job.c.unique_key == sa.literal("ingest-recording:") + sa.cast(recording.c.id, sa.String),
@@ -170,26 +170,26 @@ def ingests_given_up(connection: Connection) -> list[Arguments]:
 
 
 def projects_that_are_missing(connection: Connection) -> list[Arguments]:
-    """Projects that Label Studio showed no more: a restored backup or a right given back brings them back."""
+    """Projects that are missing in Label Studio: a restored backup or permission can bring them back."""
     project = tables.projects
-    found = sa.select(project.c.id).where(project.c.state == "missing", project.c.checked_at.is_not(None))  # was here
+    found = sa.select(project.c.id).where(project.c.state == "missing", project.c.checked_at.is_not(None))  # seen once
     return [{"project_id": row.id} for row in connection.execute(found.order_by(project.c.id))]
 
 
 def listing_of(hours: int) -> Callable[[Connection], list[Arguments]]:
-    """One job that reads the last hours of the provider's listing (which does nothing without an account)."""
+    """One job that reads the last hours of the provider's listing (it does nothing without an account)."""
     return lambda connection: [{"hours": hours}]
 
 
 def attached_rating_projects(connection: Connection) -> list[Arguments]:
-    """One job per attached project that takes synthetic voice."""
+    """One job per attached project for synthetic voice."""
     found = sa.select(tables.projects.c.id, tables.projects.c.routing).where(tables.projects.c.state == "attached")
     rows = connection.execute(found.order_by(tables.projects.c.id)).all()
     return [{"project_id": row.id} for row in rows if isinstance(row.routing, dict) and row.routing.get("synthetic")]
 
 
 def buckets_with_a_period(connection: Connection) -> list[Arguments]:
-    """Buckets whose retention period was confirmed."""
+    """Buckets with a confirmed retention period."""
     row = tables.retention
     found = sa.select(row.c.bucket).where(row.c.state == "confirmed", row.c.days.is_not(None))
     return [{"bucket": name} for name in connection.execute(found.order_by(row.c.bucket)).scalars()]
@@ -211,14 +211,14 @@ def hotwords_of_another_model(connection: Connection) -> list[Arguments]:
 
 
 def not_sampled() -> sa.ColumnElement[bool]:
-    """Annotations, in their newest version, whose sampling has not run: it is what fills the measures."""
+    """Newest annotation versions that were not sampled yet; sampling computes their measures."""
     row = tables.annotations
     empty = sa.func.coalesce(sa.cast(row.c.measures, sa.Text), "null") == "null"
     return sa.and_(row.c.task_id.is_not(None), empty, tables.newest_version())
 
 
 def projects_with_annotations_not_sampled(connection: Connection) -> list[Arguments]:
-    """Projects with an annotation that was not sampled for ten minutes: its job was lost, or is older than jobs."""
+    """Projects with an annotation that was not sampled for ten minutes: its job was lost or never existed."""
     row, old = tables.annotations, leases.clock(connection) - timedelta(minutes=10)
     found = sa.select(row.c.project_id).where(not_sampled(), row.c.created_at < old)
     ids = connection.execute(found.distinct().order_by(row.c.project_id)).scalars()
@@ -226,12 +226,12 @@ def projects_with_annotations_not_sampled(connection: Connection) -> list[Argume
 
 
 def once(connection: Connection) -> list[Arguments]:
-    """One job, whatever the rows say."""
+    """One job, always."""
     return [{}]
 
 
 def running_experiments(connection: Connection) -> list[Arguments]:
-    """One job while a comparison of two versions is running."""
+    """One job while an experiment runs."""
     row = tables.experiments
     return [{}] if connection.execute(sa.select(row.c.id).where(row.c.state == "running").limit(1)).first() else []
 
@@ -268,9 +268,9 @@ SCHEDULES: tuple[Schedule, ...] = (
 
 
 def make_due(database: Database, *schedules: Schedule) -> list[int]:
-    """Job rows for everything whose interval has passed; gives their ids. Safe to call as often as one likes.
+    """Insert job rows for every schedule whose interval has passed; returns their ids. Safe to call at any time.
 
-    What is wanted is looked up before anybody is kept waiting, and few rows are made at a time.
+    The arguments are read before the write transactions, and each transaction inserts few rows: locks stay short.
     """
     made: list[int] = []
     for schedule in schedules:
@@ -295,7 +295,7 @@ def _key_of(arguments: Arguments) -> str:
 
 
 def _made_since(connection: Connection, unique_key: str, since: Any) -> bool:
-    """Whether a job of this key was made lately, whoever made it, or is still under way."""
+    """Whether a job of this key is open or was inserted since `since`."""
     row = tables.jobs
     recent = sa.or_(row.c.created_at > since, row.c.state.in_(("waiting", "queued", "running")))
     found = sa.select(row.c.id).where(row.c.unique_key == unique_key, recent)

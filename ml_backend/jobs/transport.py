@@ -1,8 +1,8 @@
 """RQ messages over Redis: hints that a job is due, never the record of it.
 
-A message holds a job's id and the number of attempts made so far; everything else is read from the row, so an old
-or repeated message does nothing, and emptying Redis loses nothing. JSON, never pickle. Calls end within a second
-or so: a Redis that is silent must not hold up the relay.
+A message holds a job's id and the number of attempts so far; everything else is read from the row. So an old or
+repeated message does nothing, and emptying Redis loses nothing. Messages are JSON, never pickle. Calls time out after
+about a second, so that an unresponsive Redis does not block the relay.
 """
 
 from __future__ import annotations
@@ -49,23 +49,23 @@ def queue_name(queue: str) -> str:
 
 
 def connect(url: str, *, timeout_s: float = 1.0, ca_file: str = "") -> redis.Redis:
-    """A client that gives up soon and does not retry by itself. Connects when first used."""
+    """A client with a short timeout and no retries. It connects when first used."""
     options = {**trust(url, ca_file), "retry": Retry(NoBackoff(), 0)}
     return redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, **options)
 
 
 def trust(url: str, ca_file: str) -> dict[str, Any]:
-    """What a client of a `rediss://` address needs to trust CA_FILE besides the usual certificates."""
+    """Client options that make a `rediss://` address trust CA_FILE besides the usual certificates."""
     return {"ssl_ca_certs": ca_file} if ca_file and url.startswith("rediss://") else {}
 
 
 @contextmanager
 def errors() -> Iterator[None]:
-    """Redis being away, full or silent is a RetryableError; one that answers and takes nothing says why."""
+    """Map Redis errors to RetryableError; a Redis that answers but refuses messages gives the reason."""
     try:
         yield
     except redis.RedisError as error:
-        said = str(error)  # names users and keys: looked at, never repeated
+        said = str(error)  # names users and keys: matched, never shown
         for kind, mark, code, sentence, next_step in _REFUSALS:
             if isinstance(error, kind) and mark in said:
                 raise RetryableError(
@@ -79,7 +79,7 @@ def errors() -> Iterator[None]:
 
 
 def check(connection: redis.Redis) -> None:
-    """Refuse a Redis that may drop messages to make room, and one that takes none: both answer PING."""
+    """Refuse a Redis that evicts messages and one that accepts none: both answer PING."""
     with errors():
         _write_something(connection)
         policy = str(connection.info("memory").get("maxmemory_policy", "noeviction"))
@@ -92,7 +92,7 @@ def check(connection: redis.Redis) -> None:
 
 
 def _write_something(connection: redis.Redis) -> None:
-    """What a message needs, under a key of its own that goes away by itself."""
+    """Run the commands that a message needs, on a key of their own that expires."""
     key = f"rq:kaan-check:{uuid.uuid4().hex}"
     steps = connection.pipeline(transaction=True)
     steps.hset(key, "a", "1")
@@ -104,7 +104,7 @@ def _write_something(connection: redis.Redis) -> None:
 
 
 def put(connection: redis.Redis, queue: str, job_id: int, *, attempt: int, in_front: bool = False) -> None:
-    """Send one message. Time limits and retries are the runner's, so RQ's are off."""
+    """Send one message. The runner handles time limits and retries, so RQ's are off."""
     with errors():
         rq.Queue(queue_name(queue), connection=connection, serializer="json").enqueue_call(
             PERFORM,
@@ -119,7 +119,7 @@ def put(connection: redis.Redis, queue: str, job_id: int, *, attempt: int, in_fr
 
 
 def lying(connection: redis.Redis, queue: str) -> set[tuple[int, int]]:
-    """(job id, attempts made) of every message nobody has taken yet."""
+    """(job id, attempts made) of every message that no worker has taken yet."""
     with errors():
         ids: list[bytes] = connection.lrange(rq.Queue(queue_name(queue), connection=connection).key, 0, -1)  # type: ignore[assignment]
     return {found for message_id in ids if (found := numbers_of(message_id))}

@@ -1,8 +1,8 @@
 """RQ message -> the runner. One process serves one queue.
 
-RQ hands out messages and, for `sync` and `training`, forks; what a job is, whether it may run, how long, and what
-became of it is the runner's business and stands in the row. Nothing is opened before the fork: a CTranslate2 model
-or a database connection that crosses it hangs or corrupts. `transcribe` does not fork, and keeps its model.
+RQ delivers messages and, for `sync` and `training`, forks. The runner decides whether and how long a job runs, and
+writes its outcome into the row. Nothing is opened before the fork, because a CTranslate2 model or a database connection
+hangs or corrupts data in the child. `transcribe` does not fork and keeps its model.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ _log = log.get("worker")
 _serving: contextvars.ContextVar[_Service] = contextvars.ContextVar("serving")
 
 KEEPS_ITS_PROCESS = ("transcribe",)  # queues whose worker does not fork, so that the model stays loaded
-NICENESS = {"transcribe": 10, "training": 15}  # somebody's click goes before what fills the processors
+NICENESS = {"transcribe": 10, "training": 15}  # requests from people go before work that fills the processors
 IDLE_BEAT_S = 15  # RQ wakes this often when idle
 SEEN_S = 5.0
 GO_ON_S = 2.0
 PR_SET_PDEATHSIG = 1
-_STRANGE = (ValueError, TypeError, KeyError, AttributeError)  # what RQ raises about values somebody else wrote
+_STRANGE = (ValueError, TypeError, KeyError, AttributeError)  # what RQ raises for values that another program wrote
 
 
 @dataclass
 class _Service:
-    """What a worker process serves, and with what."""
+    """The queue, settings and job kinds of a worker process."""
 
     settings: Settings
     queue: str
@@ -67,10 +67,10 @@ class _Service:
         return f"worker:{self.queue}"
 
     def run(self, job_id: int, attempt: int) -> None:
-        """Run one job row, more urgent ones before it, and for a moment whatever is due after it.
+        """Run one job row, more urgent ones before it, and for a short time the due ones after it.
 
-        The message only wakes us: what is most urgent stands in the database. Going on for a moment saves most of
-        the forks when many short jobs are due.
+        The message only wakes the worker: the database decides what is most urgent. Going on for a short time saves
+        most forks when many short jobs are due.
         """
         context = self.context or self._open()
         go_on_until = time.monotonic() + GO_ON_S
@@ -88,11 +88,11 @@ class _Service:
                 context.db.dispose()
 
     def _open(self) -> Context:
-        """A child's own context; the parent has checked the schema."""
+        """A context for the child; the parent has checked the schema."""
         return Context(self.settings, Database(self.settings.database), configured_store.open_store(self.settings))
 
     def seen(self) -> None:
-        """Sign of life, every few seconds. Opens and closes its connection: the process may fork right after."""
+        """Write a heartbeat every few seconds. Closes its connection, because the process may fork right after."""
         if time.monotonic() - self.seen_at < SEEN_S:
             return
         self.seen_at = time.monotonic()
@@ -100,24 +100,24 @@ class _Service:
             processes.seen(database, self.name, self.role, started_at=self.started_at, pid=self.pid)
 
     def refused(self, why: str) -> None:
-        """A message that is not ours was removed: whoever wrote it can write to Redis."""
+        """Report a removed message that is not ours: its sender can write to Redis."""
         _log.error("a message that is not ours was removed from Redis", queue=self.queue, reason=why)
         with self.database() as database, database.transaction() as connection:
             processes.count_refused_message(connection, self.queue)
 
     def stopping(self) -> None:
-        """Say that we were asked to stop, so that a job cut off by it is not blamed."""
+        """Record the request to stop, so that an interrupted job does not count as a death."""
         with self.database() as database:
             processes.stopping(database, self.name)
 
     def horse_ended(self) -> None:
-        """The forked child is gone: whatever it still held waits again at once."""
+        """The forked child ended: make the jobs that it still held wait again at once."""
         with self.database() as database, database.transaction() as connection:
             leases.take_back_from(connection, self.name)
 
     @contextlib.contextmanager
     def database(self) -> Any:
-        """A connection of its own; trouble with it is for later, work goes on."""
+        """A separate connection; its errors are logged and the work goes on."""
         database = Database(self.settings.database)
         try:
             yield database
@@ -128,7 +128,7 @@ class _Service:
 
 
 def perform(job_id: int, attempt: int) -> None:
-    """The one function messages name. Never raises: the outcome is in the row, or the row is handed over again."""
+    """The one function that messages name. Never raises: the outcome is in the row, or the row is sent again."""
     try:
         _serving.get().run(job_id, attempt)
     except KaanError as error:
@@ -136,21 +136,21 @@ def perform(job_id: int, attempt: int) -> None:
 
 
 class _Manners:
-    """What both kinds of worker do differently from RQ's own."""
+    """The differences from RQ's workers that both kinds of worker share."""
 
     service: _Service
     connection: Any
 
     def bootstrap(self, *arguments: Any, **options: Any) -> None:
-        """RQ's, without its log handlers."""
+        """As in RQ, without its log handlers."""
         self.register_birth()  # type: ignore[attr-defined]
         self.set_state("started")
 
     def subscribe(self) -> None:
-        """No commands over Redis, and no thread in a process that forks."""
+        """Accept no commands over Redis, and start no thread in a process that forks."""
 
     def check_for_suspension(self, burst: bool) -> None:
-        """Nor `rq suspend`."""
+        """Ignore `rq suspend`."""
 
     def set_state(self, state: Any, pipeline: Any = None) -> None:
         with contextlib.suppress(redis.RedisError):
@@ -163,7 +163,7 @@ class _Manners:
             _log.warning("RQ's registries could not be tidied", error=type(error).__name__)
 
     def execute_job(self, job: Job, queue: Any) -> None:
-        """RQ's bookkeeping may fail with Redis; the job's outcome is in its row, or it is handed over again."""
+        """RQ's bookkeeping may fail with Redis; the outcome is in the job's row, or the row is sent again."""
         try:
             super().execute_job(job, queue)  # type: ignore[misc]
         except redis.RedisError as error:
@@ -172,7 +172,7 @@ class _Manners:
             _log.warning("RQ's notes about a job were changed by somebody", error=type(error).__name__)
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        """RQ's sign of life and ours. Redis being away is noticed where messages are fetched, not in mid-job."""
+        """RQ's heartbeat and ours. A lost Redis is noticed when messages are fetched, not during a job."""
         if pipeline is None:
             self.service.seen()
         with contextlib.suppress(redis.RedisError):
@@ -184,13 +184,13 @@ class _Manners:
             super().maintain_heartbeats(job, execution)  # type: ignore[misc]
 
     def perform_job(self, job: Job, queue: Any, execution: Any) -> bool:
-        """Only what `Messages` let through comes here."""
+        """Run a message that `Messages` accepted."""
         _serving.set(self.service)
         return bool(super().perform_job(job, queue, execution))  # type: ignore[misc]
 
     def request_stop(self, signum: Any, frame: Any) -> None:
-        """Finish the job in hand, take no other."""
-        # in a thread: the signal may have interrupted this very process inside a database call
+        """Finish the current job, then stop."""
+        # in a thread: the signal may have interrupted this process inside a database call
         threading.Thread(target=self.service.stopping, daemon=True).start()
         super().request_stop(signum, frame)  # type: ignore[misc]
 
@@ -199,18 +199,18 @@ class _Manners:
 
 
 class ForkingWorker(_Manners, Worker):
-    """One child per job: memory comes back, and a crash takes only the child along."""
+    """One child per job: its memory is freed, and a crash ends only the child."""
 
     def main_work_horse(self, job: Job, queue: Any) -> None:
-        """A child never outlives its worker: nobody would know of it, and it could hold memory for hours."""
-        with contextlib.suppress(AttributeError, OSError):  # elsewhere than on Linux it finishes its job
+        """End the child with its worker: nothing would track it, and it could hold memory for hours."""
+        with contextlib.suppress(AttributeError, OSError):  # on other systems than Linux it finishes its job
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == self.pid:
             super().main_work_horse(job, queue)
 
 
 class KeepingWorker(_Manners, SimpleWorker):
-    """Jobs run in this process, which keeps what is expensive to load in `context.kept`."""
+    """Runs jobs in this process, which keeps what is expensive to load in `context.kept`."""
 
 
 def serve(
@@ -221,7 +221,7 @@ def serve(
     timing: Timing | None = None,
     burst: bool = False,
 ) -> None:
-    """Serve one queue until SIGTERM or SIGINT. Redis being away is waited out; an evicting Redis is refused."""
+    """Serve one queue until SIGTERM or SIGINT. Waits for an unavailable Redis; refuses an evicting one."""
     timing = timing or Timing()
     service = _Service(settings, queue, new_owner(queue), kinds, timing, tables.now())
     opened = contexts.open_context(settings)  # refuses a wrong schema before any job is taken
@@ -250,7 +250,7 @@ def serve(
                     asked = worker._shutdown_requested_date is not None
             if asked or burst:
                 return
-            if trouble.is_news():  # a Redis that answers the look and fails at work brings us here every second
+            if trouble.is_news():  # a Redis that passes the check but fails at work gets here every second
                 _log.warning("the connection to Redis was lost, starting over")
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: stop.set())
@@ -262,7 +262,7 @@ def serve(
 
 
 def _import_functions(queue: str, kinds: Mapping[str, JobKind]) -> None:
-    """Before the first job, so that no child spends half a second on imports. Importing a module does nothing."""
+    """Import before the first job, so that no child spends half a second on imports."""
     for kind in kinds.values():
         if kind.queue == queue:
             with contextlib.suppress(ImportError):  # the runner says which job cannot run here
@@ -296,7 +296,7 @@ def _make(service: _Service) -> Worker | SimpleWorker:
 
 
 def _redis_is_there(settings: Settings, service: _Service, stop: threading.Event) -> bool:
-    """Wait for Redis; False when told to stop meanwhile. ConfigurationError when it evicts."""
+    """Wait for Redis; False if asked to stop meanwhile. Raises ConfigurationError if it evicts."""
     connection, trouble = transport.connect(settings.redis_url, ca_file=settings.ca_file), log.Lasting()
     while not stop.is_set():
         try:

@@ -1,9 +1,8 @@
-"""Which leg of a two-leg recording is the company's agent, so that each segment has its speaker's role.
+"""Which channel of a two-channel recording is the company's agent, so that each segment has its speaker's role.
 
-Providers do not agree on it, and one company's numbers need not either, so it is a property of the company number:
-set by a person (`calls numbers set`), or learnt once by this rule and then left alone: at least 3 calls through the
-number whose annotators labelled who speaks, and at least 9 of 10 of them put the agent on the same leg. Until then it
-is unknown, and segments have a channel but no role.
+It differs between providers and between the numbers of one company, so it is a property of the company number. A person
+sets it (`calls numbers set`), or it is learnt once: from at least 3 calls through the number whose annotators labelled
+who speaks, if at least 9 of 10 put the agent on the same channel. Until then segments have a channel but no role.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from ml_backend.tables import calls, company_numbers, projects, recordings, task
 
 LEAST_CALLS, LEAST_SHARE = 3, 0.9
 AGENT, CUSTOMER = "agent", "customer"
-_MOST = 200  # the latest annotations of a number that are looked at
+_MOST = 200  # annotations read per number, latest first
 
 
 def agent_channel(connection: Connection, recording: Any) -> int | None:
-    """The agent's channel: the recording's own, else that of its company number; None when nobody knows."""
+    """The agent's channel: the recording's own, else that of its company number; None if unknown."""
     if recording.agent_channel is not None or recording.call_id is None or (recording.channels or 0) < 2:
         return None if recording.agent_channel is None else int(recording.agent_channel)
     found = (
@@ -46,7 +45,7 @@ def role(channel: int, agent: int | None) -> str | None:
 
 
 def set_agent_channel(connection: Connection, pseudonym: str, channel: int | None) -> None:
-    """Decide it for a company number; open drafts are made anew where they show roles."""
+    """Set it for a company number; open drafts that show roles are made again."""
     row_id, _ = db.insert_once(connection, company_numbers, {"pseudonym": pseudonym}, key=("pseudonym",))
     db.update(connection, company_numbers, row_id, agent_channel=channel)
     for project_id in connection.execute(sa.select(projects.c.id).where(projects.c.state == "attached")).scalars():
@@ -54,7 +53,7 @@ def set_agent_channel(connection: Connection, pseudonym: str, channel: int | Non
 
 
 def learnt(connection: Connection, pseudonym: str) -> int | None:
-    """What the rule gives for a company number now."""
+    """The channel by the rule for a company number; None if the rule decides nothing yet."""
     statement = (
         sa.select(recordings.c.id.label("recording_id"), annotation_rows.c.result, projects.c.label_config)
         .join(tasks, tasks.c.id == annotation_rows.c.task_id)
@@ -77,7 +76,7 @@ def learnt(connection: Connection, pseudonym: str) -> int | None:
 
 
 def _votes(result: Any, label_config: str) -> Counter[int]:
-    """How often each channel was said to be the agent's, in one annotation."""
+    """How often one annotation labels each channel as the agent's."""
     labels = labelconfig.parse(label_config).labels
     found: Counter[int] = Counter()
     if labels is None or not (labels.agent and labels.customer):

@@ -1,4 +1,4 @@
-"""What one label config offers us, as values; `labelconfig` reads them, `rendering` fills them."""
+"""The controls of one label config, as values; `labelconfig` reads them, `rendering` fills them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Labels:
-    """The control that makes regions: `speech` for any segment, `agent` and `customer` where the leg is known."""
+    """The control that makes regions: `speech` for any segment, `agent` and `customer` if the channel is known."""
 
     name: str
     to_name: str
@@ -38,7 +38,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Choices:
-    """One set of choices. `options` are what Label Studio stores; `shown` the words on screen, in the same order."""
+    """One set of choices. Label Studio stores `options` and shows `shown`, in the same order."""
 
     name: str
     to_name: str
@@ -46,15 +46,15 @@ class Choices:
     shown: tuple[str, ...]
     multiple: bool = False
     per_region: bool = False
-    keys: tuple[str, ...] = ()  # what is pressed for each option, in the same order; empty where there is none
+    keys: tuple[str, ...] = ()  # the hotkey of each option, in the same order; empty if it has none
 
     def key(self, option: str) -> str:
-        """What a person presses for an option, as they say it: Shift+5."""
+        """The hotkey for an option, as shown to people: Shift+5."""
         key = dict(zip(self.options, self.keys, strict=False)).get(option, "")
         return "+".join(part.capitalize() for part in key.split("+"))
 
     def option(self, *wanted: str) -> str | None:
-        """The stored option that means one of the wanted words, whatever its letter case."""
+        """The stored option that matches one of the wanted words, ignoring case."""
         words = {w.casefold() for w in wanted}
         for stored, shown in zip(self.options, self.shown, strict=True):
             if stored.casefold() in words or shown.casefold() in words:
@@ -64,7 +64,7 @@ class Choices:
 
 @dataclass(frozen=True)
 class Controls:
-    """What one label config offers us. Unusable (see `usable`) when `problems` left out the audio or the text."""
+    """The controls of one label config. `problems` say what is wrong; `usable` says whether it can be used."""
 
     audio: str = ""  # name of the audio tag
     audio_key: str = ""  # the task data key its value comes from
@@ -78,7 +78,7 @@ class Controls:
     status_key: str | None = None  # data key of the line shown to annotators
     spoken_key: str | None = None  # data key of the text that was spoken, where people rate a voice
     problems: tuple[str, ...] = ()
-    well_formed: bool = True  # false: not XML we are willing to read
+    well_formed: bool = True  # False: not XML that we accept
 
     @property
     def usable(self) -> bool:
@@ -87,10 +87,10 @@ class Controls:
 
     @property
     def rates(self) -> bool:
-        """Whether people rate how a known text was spoken, instead of writing what they hear."""
+        """Whether people rate how a known text was spoken, instead of transcribing."""
         return bool(self.audio and self.audio_key and self.spoken_key and not self.text)
 
     @property
     def by_regions(self) -> bool:
-        """Whether the text lives in regions."""
+        """Whether the text is in regions."""
         return bool(self.text and self.text.per_region and self.labels)

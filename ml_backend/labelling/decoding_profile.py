@@ -1,4 +1,4 @@
-"""A project row -> DecodingProfile: what a project's audio is decoded with, besides the model."""
+"""Project row -> DecodingProfile: the decoding options of a project's audio."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ CONTEXT_CUT = "context-cut"  # reason code of a project whose prompt and hotword
 
 
 def decoding_of(project: Any, settings: Settings, *, language: str | None = None) -> DecodingProfile:
-    """The wishes of its `extra_params`, and the words that people approved for it; of the settings alone for None.
+    """The project's `extra_params` and its approved words; for None, the settings alone.
 
-    `language` is what a person set for this audio: it goes before the deployment's, after the project's own. The
-    deployment's does not count in a project that takes calls by their language: that was detected.
+    `language` is what a person set for this audio: it overrides the deployment's language, and the project's overrides
+    both. The deployment's does not apply to a project that takes calls by their detected language.
     """
     if project is None:
         return of_settings(settings, language=language)
@@ -37,7 +37,7 @@ def decoding_of(project: Any, settings: Settings, *, language: str | None = None
 
 
 def of_settings(settings: Settings, *, language: str | None = None) -> DecodingProfile:
-    """How audio is decoded that belongs to no project."""
+    """The profile for audio without a project."""
     told, among = spoken(language, (), settings.default_language, settings.spoken)
     return DecodingProfile(language=told, languages=among, beam_size=settings.asr_beam_size)
 
@@ -45,10 +45,10 @@ def of_settings(settings: Settings, *, language: str | None = None) -> DecodingP
 def spoken(
     language: str | None, languages: tuple[str, ...], usual: str, usually: tuple[str, ...]
 ) -> tuple[str | None, tuple[str, ...]]:
-    """(the language, or None where it is detected; those to choose among, () for all that the model knows).
+    """(the language, or None to detect it; the languages to choose among, () for all that the model knows).
 
-    The first two are the project's or the person's, who know better than the deployment. One to choose from needs no
-    choosing, and no model has a code for Hinglish.
+    The first two arguments come from the project or a person and override the deployment's. A single language needs no
+    detection. No model has a code for Hinglish.
     """
     language = language or (usual if not languages else None)
     among = () if language else tuple(dict.fromkeys(transcribed_as(code) for code in languages or usually))
@@ -58,6 +58,6 @@ def spoken(
 
 
 def _tuples(learnt: Any, name: str, size: int) -> tuple[Any, ...]:
-    """What `hotwords approve` left in the row."""
+    """The values that `hotwords approve` stored in the row."""
     rows = learnt.get(name) if isinstance(learnt, Mapping) else None
     return tuple(sorted(tuple(map(str, row)) for row in rows or () if len(row) == size))

@@ -1,8 +1,8 @@
 """Label config XML -> Controls.
 
-People name their tags as they like, so a control is recognised by what it is (type, target, options) and by its
-name only after that. Parsing never raises: what cannot be used is listed in `problems`, because the same text comes
-from Label Studio's settings page, from webhooks and from files, and a project with a broken config is a state to show.
+People name their tags as they like, so a control is recognised first by its type, target and options, then by its name.
+Parsing never raises: it lists what cannot be used in `problems`, because a project with a broken config is a state to
+show.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ class _Element:
 
 
 class _Refused(Exception):
-    """The XML uses something a label config never needs."""
+    """The XML uses a feature that no label config needs."""
 
 
 @functools.lru_cache(maxsize=32)
 def parse(xml: str) -> Controls:
-    """Controls of a label config; equal texts share one result. Never raises for any text."""
+    """Controls of a label config; equal texts share one result. Never raises."""
     if not isinstance(xml, str) or not xml.strip():
         return _unreadable("The label config is empty.")
     if len(xml) > MAX_CONFIG_CHARS:
@@ -76,7 +76,7 @@ def parse(xml: str) -> Controls:
 
 
 def digest(xml: str) -> str:
-    """SHA-256 of a label config, in hex: what `projects.config_sha256` and `predictions.config_sha256` hold."""
+    """SHA-256 of a label config, in hex, as in `projects.config_sha256` and `predictions.config_sha256`."""
     return hashlib.sha256(xml.encode("utf-8", "replace")).hexdigest()
 
 
@@ -85,7 +85,7 @@ def _unreadable(problem: str) -> Controls:
 
 
 def _read(xml: str) -> _Element:
-    """XML -> tree, without document types and entities: they can only be an attack here."""
+    """XML -> tree. Refuses document types and entities, which are only used for attacks here."""
     top = _Element("", {})
     stack, count = [top], 0
     parser = expat.ParserCreate()
@@ -180,13 +180,13 @@ def _text(element: _Element, audios: Mapping[str, str]) -> Text | None:
 
 
 def _rank(text: Text, texts: list[Text], regions: bool) -> tuple[bool, bool, bool, int]:
-    """Smallest is the transcript: it can be shown, is called so, and comes first."""
+    """Sort key; the smallest is the transcript: it can be shown, is named so, and comes first."""
     name = text.name.lower()
     return (text.per_region and not regions, "transcri" not in name, "text" not in name, texts.index(text))
 
 
 def _options(element: _Element, tag: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What Label Studio stores (the alias where there is one) and what it shows."""
+    """(values that Label Studio stores, which are aliases if given; values that it shows)."""
     found = [c for c in element.children if c.tag == tag and (c.get("alias") or c.get("value"))]
     return tuple(c.get("alias") or c.get("value") for c in found), tuple(c.get("value") for c in found)
 
@@ -226,7 +226,7 @@ def _choices(element: _Element, audio: str) -> Choices | None:
 
 
 def _role(choices: Choices) -> str | None:
-    """What a set of choices is for: by its name, else by its options."""
+    """The role of a set of choices: by its name, else by its options."""
     name = choices.name.lower()
     words = {w.casefold() for w in (*choices.options, *choices.shown)}
     for role, parts in (
@@ -238,7 +238,7 @@ def _role(choices: Choices) -> str | None:
     ):
         if any(part in name for part in parts):
             return role
-    if words & _EMOTIONS and "emotion" in name:  # not the steps of a rating
+    if words & _EMOTIONS and "emotion" in name:  # and not a rating scale
         return "emotion"
     if "script" in name and "transcri" not in name:
         return "script"
@@ -257,7 +257,7 @@ def _role(choices: Choices) -> str | None:
 
 
 def _status_key(elements: list[_Element]) -> str | None:
-    """`$status` (or `$kaan_status`) shown anywhere by a text-like tag."""
+    """The data key `status` or `kaan_status`, if a text-like tag shows it."""
     for element in elements:
         if element.tag in ("text", "header", "hypertext") and _data_key(element) in ("status", "kaan_status"):
             return _data_key(element)
@@ -265,7 +265,7 @@ def _status_key(elements: list[_Element]) -> str | None:
 
 
 def _spoken_key(elements: list[_Element], audio: str) -> str | None:
-    """The text shown beside an audio that people judge by choices or stars and do not transcribe."""
+    """The data key of the text beside an audio that people rate and do not transcribe."""
     judged = any(e.tag in ("choices", "rating") and audio in _targets(e) for e in elements)
     shown = (_data_key(e) for e in elements if e.tag in ("text", "hypertext") and e.get("name"))
     return next((key for key in shown if key), None) if judged else None
@@ -276,13 +276,13 @@ _MARKS = re.compile(r"([ \t]*)<!-- (languages|scripts|drafts) -->\n")
 _OF_LANGUAGES = re.compile(
     r"""(<Choices name="(language|script|redraft)"[^>]*>)(?:\s|<Choice [^>]*/>|<!-- \w+ -->)*(</Choices>)"""
 )
-RATINGS = ("tts",)  # where people rate a voice; in the others they write what they hear
+RATINGS = ("tts",)  # configs in which people rate a voice; in the others they transcribe
 
 
 def read(name: str, spoken: Iterable[str] = ()) -> str:
-    """The XML of a ready-made config that offers the languages `spoken` (of none: the usual ones).
+    """The XML of a ready-made config that offers the languages `spoken` (the usual ones if empty).
 
-    Another name is a mistake, and the error lists the known ones.
+    The error for an unknown name lists the known ones.
     """
     if name not in NAMES:
         raise ConfigurationError(
@@ -308,18 +308,18 @@ def _choice(value: str, shown: str, key: str, *more: str) -> str:
 
 
 def offered_by(settings: Settings) -> tuple[str, ...]:
-    """The languages for `read`: those that are spoken, or the usual ones, and the one that calls are in by default."""
+    """The languages for `read`: the spoken languages of the settings or the usual ones, and the default language."""
     return tuple(filter(None, (*(settings.spoken or languages.USUAL), settings.default_language)))
 
 
 def ready_made(config: str) -> str | None:
-    """Which of our own configs this is, whatever languages it offers; None for a config of other people."""
+    """The name of the ready-made config that this is, whatever languages it offers; None for any other config."""
     plain = _without_languages(config)
     return next((name for name in NAMES if plain == _without_languages(_configs_read(f"{name}.xml"))), None)
 
 
 def _without_languages(config: str) -> str:
-    """A config without the choices that depend on the languages, and without white space."""
+    """A config without white space and without the choices that depend on the languages."""
     return re.sub(r"\s+", "", _OF_LANGUAGES.sub(r"\1\3", config))
 
 
@@ -331,7 +331,7 @@ def offered_in(config: str) -> tuple[languages.Language, ...]:
 
 
 def instructions(config: str) -> str:
-    """HTML for a project's expert instruction; what only the `calls` config has is left out for every other config."""
+    """HTML for a project's expert instruction; parts about the `calls` config are left out for every other config."""
     if parse(config).rates:
         return _configs_read("instructions_tts.html")
     page = _configs_read("instructions.html")

@@ -1,7 +1,7 @@
-"""`extra_params` of a project -> Parameters: what a person may set per project in Label Studio.
+"""`extra_params` of a project -> Parameters: the options that a person may set per project in Label Studio.
 
-Label Studio stores any JSON there, so the shape is checked where it arrives (/setup answers 400 with all mistakes)
-and read leniently where it is used: a project written by an older release must still work.
+Label Studio stores any JSON there, so it is validated on arrival (/setup answers 400 with all mistakes). It is read
+leniently later, because a project written by an older release must still work.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _clean(value: str) -> str:
 
 
 def language_code(value: str) -> str:
-    """`hi` of `hi`, `Hindi` or हिन्दी; ValueError for what is no language's code or name."""
+    """`hi` for `hi`, `Hindi` or हिन्दी; ValueError for any other text."""
     code = code_of(value)
     if not _CODE.fullmatch(code):
         raise ValueError("no language")
@@ -45,14 +45,14 @@ def _language(value: str | None) -> str | None:
 
 
 def _words(value: Any) -> Any:
-    """Words with commas between them, or a list."""
+    """Accept a list, or words separated by commas."""
     if isinstance(value, str):
         return tuple(word.strip() for word in value.split(",") if word.strip())
     return () if value is None else tuple(value) if isinstance(value, list) else value
 
 
 def _scripts(policy: Mapping[str, str] | None) -> Mapping[str, str] | None:
-    """Every language has a script we know; a misspelt one would let every script through."""
+    """Refuse a script that we do not know: a misspelt one would accept every script."""
     for script in (policy or {}).values():
         if script.casefold() not in _KNOWN_SCRIPTS:
             raise ValueError("no script")
@@ -65,7 +65,7 @@ _Short = Annotated[str, Field(max_length=20), AfterValidator(_clean)]
 
 
 class Parameters(Checked):
-    """Decoding and rendering wishes of one project; None: the setting's default. Unknown names are other people's."""
+    """Decoding and rendering options of one project; None: the setting's default. Unknown names are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -97,12 +97,12 @@ class Parameters(Checked):
 
 
 def read(extra_params: Any) -> Parameters:
-    """Parameters of a stored value; a field that is wrong counts as not set."""
+    """Parameters of a stored value; an invalid field counts as not set."""
     return strict_models.readable(Parameters, extra_params)
 
 
 def accept(extra_params: Any) -> dict[str, Any] | None:
-    """The object to store, None when nothing was said; InvalidInput `bad-extra-params` with every mistake."""
+    """The object to store, None if nothing is set; InvalidInput `bad-extra-params` with every mistake."""
     if extra_params is None or extra_params == "":
         return None
     if isinstance(extra_params, str):

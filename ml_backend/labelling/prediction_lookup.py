@@ -1,9 +1,9 @@
 """Tasks of a /predict request -> their finished predictions, as stored bytes.
 
-A look-up and nothing else: no audio, no model, no address is fetched. Every prediction has exactly one deliverer,
-claimed by compare-and-set, because Label Studio never removes duplicates; one delivered a while ago is answered again
-without a write, since Label Studio asks only for what it lacks. What is missing is enqueued once and answered with an
-empty list, which Label Studio takes as "not yet".
+Only a look-up: no model runs and nothing is fetched. Every prediction is claimed by one deliverer with compare-and-set,
+because Label Studio never removes duplicates. One delivered a while ago is answered again without a write, because
+Label Studio asks only for predictions that it lacks. A missing prediction is enqueued once and answered with an empty
+list, which Label Studio treats as "not yet".
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.labelling.project_rows import Project
 
 NOTHING = b"[]"
-JUST_DELIVERED_S = 30.0  # the other delivery may have landed while this request was under way
+JUST_DELIVERED_S = 30.0  # the other delivery may have arrived during this request
 CONFIRM_AFTER_S = 35.0
 POLL_S = 0.1
 MAX_CACHED = 20_000
@@ -58,13 +58,13 @@ _LIVE = sa.select(
 
 @dataclass
 class _Entry:
-    """What we know of one task: a body with its delivery, or that nothing will come (`closed`)."""
+    """The prediction of one task: its body and delivery, or `closed` if there will be none."""
 
     data_value: str | None
     closed: bool = False
     prediction_id: int = 0
     body: bytes = b""
-    delivered_at: float | None = None  # Unix time; None while nobody has delivered it
+    delivered_at: float | None = None  # Unix time; None if not delivered yet
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Deliveries:
     def answers(self, project: Project, tasks: Sequence[Any], *, interactive: bool = False) -> list[bytes]:
         """One JSON text per task, in order: a prediction object, or `[]`.
 
-        `interactive` answers are shown but not stored by Label Studio, so they claim nothing and never wait.
+        Label Studio shows `interactive` answers but does not store them, so they claim nothing and never wait.
         """
         wanted = _wanted(tasks, project.audio_key)
         if project.state == "detached":
@@ -98,13 +98,13 @@ class Deliveries:
             self._enqueue(project, missing, job_kinds.WAITED_FOR if alone else job_kinds.LIVE)
             if alone:
                 ready |= self._wait(project, asked)
-        # The same task twice in one request is answered once: both would be stored.
+        # A task that occurs twice in a request is answered once: Label Studio would store both.
         return [ready.pop(want[0], NOTHING) if want else NOTHING for want in wanted]
 
     def _ready(
         self, project: Project, asked: dict[int, str], *, interactive: bool = False
     ) -> tuple[dict[int, bytes], list[int]]:
-        """(bodies to answer by task id, tasks nobody has drafted yet); `asked` is audio values by task id."""
+        """(bodies to answer by task id, tasks without a draft); `asked` is audio values by task id."""
         entries = self._look_up(project, asked)
         long_ago = time.time() - JUST_DELIVERED_S
         ready: dict[int, bytes] = {}
@@ -129,7 +129,7 @@ class Deliveries:
         return ready, missing
 
     def _look_up(self, project: Project, asked: dict[int, str]) -> dict[int, _Entry]:
-        """Entries from the cache, and from the database for the rest; only what has a body is kept."""
+        """Entries from the cache, and from the database for the rest; only entries with a body are cached."""
         with self._lock:
             cached = self._cache.get(project.id)
         known = cached.entries if cached is not None and cached.revision == project.revision else {}
@@ -163,10 +163,10 @@ class Deliveries:
                 cached = self._cache[project_id] = _Cached(revision, draft_label, {})
             if sum(len(c.entries) for c in self._cache.values()) + len(keep) > MAX_CACHED:
                 self._cache = {project_id: (cached := _Cached(revision, draft_label, {}))}
-            cached.entries = {**cached.entries, **keep}  # replaced, never changed: readers hold no lock
+            cached.entries = {**cached.entries, **keep}  # replaced, not modified: readers hold no lock
 
     def _claim(self, project: Project, unclaimed: list[tuple[int, _Entry]]) -> dict[int, bytes]:
-        """Take the deliveries nobody took, in one UPDATE; the pusher may have been quicker for some."""
+        """Claim the unclaimed deliveries in one UPDATE; the pusher may have claimed some meanwhile."""
         now, ids = tables.now(), [entry.prediction_id for _, entry in unclaimed]
         label = sa.select(tables.projects.c.draft_label).where(tables.projects.c.id == project.id).scalar_subquery()
         won: set[int] = set()
@@ -209,7 +209,7 @@ class Deliveries:
                 )
 
     def _wait(self, project: Project, asked: dict[int, str]) -> dict[int, bytes]:
-        """A person opened this task: give the transcript a few seconds, if a waiting place is free."""
+        """A person opened this task: wait a few seconds for the transcript, if a waiting slot is free."""
         deadline = time.monotonic() + self._context.settings.predict_wait_s
         with self._place() as free:
             while free and (left_s := deadline - time.monotonic()) > 0:
@@ -225,7 +225,7 @@ class Deliveries:
 
     @contextmanager
     def _place(self) -> Iterator[bool]:
-        """One of the places for waiting; never all threads, so that /health always has one."""
+        """Take one of the waiting slots; there are fewer than threads, so that /health always has one."""
         free = self._waiters.acquire(blocking=False)
         try:
             yield free
@@ -235,7 +235,7 @@ class Deliveries:
 
 
 def _wanted(tasks: Sequence[Any], audio_key: str) -> list[tuple[int, str] | None]:
-    """(id, audio value) of every task; None for one that has neither, and one log line for all of those."""
+    """(id, audio value) of every task; None if either is missing, with one log line for all of those."""
     wanted: list[tuple[int, str] | None] = []
     for task in tasks:
         try:
@@ -243,7 +243,7 @@ def _wanted(tasks: Sequence[Any], audio_key: str) -> list[tuple[int, str] | None
         except (TypeError, KeyError, IndexError):
             wanted.append(None)
             continue
-        whole = type(task_id) is int and 0 < task_id < 2**63  # JSON's true is an int by inheritance only
+        whole = type(task_id) is int and 0 < task_id < 2**63  # refuses JSON's true, which is an int in Python
         wanted.append((task_id, value[:1000]) if whole and type(value) is str and value else None)
     if None in wanted:
         _log.warning("%d tasks in /predict have no id or no audio under %r", wanted.count(None), audio_key[:40])
@@ -252,7 +252,7 @@ def _wanted(tasks: Sequence[Any], audio_key: str) -> list[tuple[int, str] | None
 
 def _entry(row: Any, config_sha256: str | None) -> _Entry:
     closed = bool(row.blind) or row.state in CLOSED_STATES or row.reason_code is not None
-    if row.body is not None:  # for another config or another audio: a new draft is on its way; nobody: it was refused
+    if row.body is not None:  # another config or audio: a new draft follows; delivered by "nobody": refused
         stale = config_sha256 is not None and row.config_sha256 != config_sha256
         other_audio = None not in (row.sha256, row.audio_sha256) and row.sha256 != row.audio_sha256
         closed = closed or stale or other_audio or row.delivered_by == "nobody"

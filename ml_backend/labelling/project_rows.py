@@ -1,8 +1,8 @@
-"""What Label Studio says about a project -> its row in `projects`.
+"""A project as Label Studio describes it -> its row in `projects`.
 
-/setup comes before every /predict, inside somebody's click: the row is compared first and written only when
-something changed. A project nobody attached is met here for the first time and gets a `seen` row; its instance is the
-Label Studio of our settings, never the host name the request claims.
+Label Studio calls /setup before every /predict while a person waits, so the row is written only if something changed.
+An unknown project gets a row in state `seen`. Its instance is the Label Studio of our settings, never the host name in
+the request.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _UID = re.compile(r"([1-9][0-9]{0,17})(\.[0-9]{1,20})?", re.ASCII)
 
 @dataclass(frozen=True)
 class Project:
-    """What serving needs of one row."""
+    """The columns of one row that serving needs."""
 
     id: int
     state: str
@@ -74,7 +74,7 @@ def id_of(uid: Any) -> int:
 
 
 def row_of(context: Context, ls_project_id: int) -> int:
-    """The id of our row of a project, from its number in Label Studio's address. InvalidInput `no-such-project`."""
+    """The id of our row for a project id of Label Studio. Raises InvalidInput `no-such-project`."""
     row = tables.projects
     ours_first = sa.case((row.c.instance_url == context.settings.label_studio_url, 0), else_=1)
     found = sa.select(row.c.id).where(row.c.ls_project_id == ls_project_id).order_by(ours_first, row.c.id).limit(1)
@@ -91,9 +91,9 @@ def meet(
     label_config: str | None = None,
     extra_params: dict[str, Any] | None = None,
 ) -> Project:
-    """The project's row, brought up to what Label Studio just said; None leaves that part as it is.
+    """Upsert the project's row with Label Studio's values; None leaves a value as it is.
 
-    Raises InvalidInput `bad-label-config` for XML we do not read.
+    Raises InvalidInput `bad-label-config` for XML that we do not accept.
     """
     place = {"instance": context.settings.label_studio_url, "ls_project_id": ls_project_id}
     digest = None
@@ -138,7 +138,7 @@ def _write(
     digest: str | None,
     extra_params: dict[str, Any] | None,
 ) -> Any:
-    """Insert or change the row, and enqueue what follows from it, in one transaction."""
+    """Insert or update the row and enqueue the jobs that follow, in one transaction."""
     first = {
         "instance_url": place["instance"],
         "ls_project_id": place["ls_project_id"],
@@ -149,7 +149,7 @@ def _write(
     project_id, new = db.insert_once(connection, tables.projects, first, key=("instance_url", "ls_project_id"))
     row = connection.execute(_FIND_ALL, place).one()
     if not new and not _differs(row, digest, extra_params):
-        return row  # somebody else was quicker
+        return row  # another request was first
     enqueueing.enqueue(connection, job_kinds.SYNC_PROJECT, key=str(project_id), project_id=project_id)
     if new:
         return row

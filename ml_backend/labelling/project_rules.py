@@ -1,8 +1,7 @@
-"""A project's `routing` and `selection` as people type them -> values that are what they say.
+"""A project's `routing` and `selection` as typed -> Routing, Selection.
 
-Both are JSON in the project's row. They are checked as a whole where they are typed (`project rules`), with every
-mistake at once, and read back through the same models: a routing rule that is wrong by now takes nothing, and a value
-of `selection` that is wrong counts as not set.
+Both are JSON in the project's row. `project rules` validates them and lists every mistake at once. They are read back
+through the same models: an invalid routing rule takes nothing, and an invalid value of `selection` counts as not set.
 
 `routing` is null (takes every call that is not our own synthetic voice) or an object whose conditions must all hold:
 
@@ -30,7 +29,7 @@ MAX_VALUES, MAX_CHARS = 100, 500
 
 
 def _values(value: Any) -> Any:
-    """One text stands for a list of it; JSON has no tuples."""
+    """Accept a single text as a list of one; make lists tuples."""
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
@@ -49,12 +48,12 @@ def _sources(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _languages(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Codes: `Hindi` and `हिन्दी` mean hi. A name that is no code would be a rule that takes nothing."""
+    """Language codes: `Hindi` and `हिन्दी` become hi. A rule with an unknown name would take nothing."""
     return tuple(language_code(value) for value in values)
 
 
 def _numbers(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Pseudonyms: the number itself must not stand in a row, and would match nothing."""
+    """Accept only pseudonyms: a phone number must not be stored, and would match nothing."""
     if any(not pseudonyms.SHAPE.fullmatch(value) for value in values):
         raise ValueError("no pseudonym")
     return values
@@ -92,7 +91,7 @@ def _people(values: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class Selection(Checked):
-    """Which of a project's recordings become tasks; what is None is as the settings say."""
+    """Which of a project's recordings become tasks; None: the setting applies."""
 
     review: Annotated[Literal["all", "some"] | None, Field(description='"all" or "some"')] = None
     min_quality: _Share = None
@@ -113,7 +112,7 @@ MODELS: Mapping[str, type[Checked]] = {"routing": Routing, "selection": Selectio
 
 
 def typed(name: str, text: str) -> dict[str, Any] | None:
-    """A project's `selection` or `routing` as a person types it; None for an empty object. InvalidInput `bad-rule`."""
+    """Parse a typed `selection` or `routing`; None for an empty object. Raises InvalidInput `bad-rule`."""
     try:
         value = strict_models.parse(text)
     except ValueError:
@@ -141,7 +140,7 @@ def problems(name: str, value: Any) -> list[str]:
 
 
 def routing(stored: Any) -> Routing | None:
-    """The rule of a row; None for one that is wrong, which takes nothing."""
+    """The rule of a row; None if it is invalid: then it takes nothing."""
     if stored is None:
         return Routing()
     if not isinstance(stored, Mapping):
@@ -153,5 +152,5 @@ def routing(stored: Any) -> Routing | None:
 
 
 def selection(stored: Any) -> Selection:
-    """What a row says of selection, without what is wrong in it."""
+    """The selection of a row without its invalid values."""
     return strict_models.readable(Selection, stored)

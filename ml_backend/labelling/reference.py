@@ -1,7 +1,7 @@
-"""Annotation result -> Reference: what a person says was spoken. Pure; the inverse of `rendering`.
+"""Annotation result -> Reference: the text and choices of an annotator. Pure; the inverse of `rendering`.
 
-Bad regions are listed one by one, good ones are kept. Texts are stripped, because the editor leaves a trailing newline
-when somebody pressed Enter.
+Invalid regions are listed one by one, valid ones are kept. Texts are stripped, because the editor leaves a trailing
+newline after Enter.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z]{2,3})?")
 
 @dataclass(frozen=True)
 class Region:
-    """One stretch of audio as a person left it."""
+    """One region of audio in an annotation."""
 
     start_s: float
     end_s: float
@@ -31,7 +31,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Reference:
-    """What a person says was spoken. `language` and `script` are codes where the option is known (hi, Deva)."""
+    """The text and choices of an annotator. `language` and `script` are codes if the option is known (hi, Deva)."""
 
     text: str
     segments: tuple[Region, ...] = ()
@@ -40,14 +40,14 @@ class Reference:
     quality: str | None = None
     accent: str | None = None
     emotion: str | None = None
-    redraft: str | None = None  # the language somebody asks for a new draft in: what else is here is no reference
+    redraft: str | None = None  # the language of a requested new draft; the rest is then not a reference
     reject: tuple[str, ...] = ()
     choices: tuple[tuple[str, tuple[str, ...]], ...] = ()  # every choice made, by control name
     problems: tuple[str, ...] = ()
 
 
 def to_reference(result: Any, controls: Controls) -> Reference:
-    """What an annotation's `result` says, in time order. Texts are stripped: the editor leaves trailing newlines."""
+    """Convert an annotation's `result`; regions are in time order."""
     problems: list[str] = []
     places: dict[str, tuple[float, float, int]] = {}
     labels: dict[str, tuple[str, ...]] = {}
@@ -62,7 +62,7 @@ def to_reference(result: Any, controls: Controls) -> Reference:
             problems.append(f"item {number} has no value")
             continue
         if controls.rates and item.get("to_name") != controls.audio:
-            continue  # a word marked in the text that was spoken is no stretch of audio
+            continue  # a marked word of the spoken text is not a region of audio
         kind, item_id = item.get("type"), str(item.get("id", number))
         if "start" in value or "end" in value:
             place = _read_place(value)
@@ -118,14 +118,14 @@ def _reference(
 
 
 def _code(option: str | None, choices: Choices | None, known: Mapping[str, tuple[str, ...]]) -> str | None:
-    """The code an option stands for; the option itself when we do not know it."""
+    """The code of an option; the option itself if it is unknown."""
     if option is None or choices is None:
         return option
     return next((code for code, words in known.items() if choices.option(*words) == option), option)
 
 
 def _language(code: str | None) -> str | None:
-    """A code that is one: other words of a config ask for nothing."""
+    """The code if it is a language's, else None: other options request no draft."""
     return code if code and _LANGUAGE.fullmatch(code) else None
 
 
@@ -143,7 +143,7 @@ def _strings(value: Any) -> tuple[str, ...]:
 
 
 def clean(text: str) -> str:
-    """Without what no database and no JSON text may hold: control characters and half surrogates."""
+    """Remove what databases and JSON cannot hold: control characters and lone surrogates."""
     if not text.isprintable():
         text = "".join(c for c in text if c in "\n\t" or not (ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or _half(c)))
     return text.strip()

@@ -1,7 +1,7 @@
 """Transcript -> Prediction. Pure; its inverse is `reference`.
 
-Label Studio stores what it cannot show without a word, so every prediction is checked here against the parsed
-config before it leaves; one that would open empty is an error we see, not the annotator.
+Label Studio silently stores predictions that it cannot show. So every prediction is checked against the parsed config,
+and one that would open empty raises an error here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 MIN_REGION_S = 0.01  # shorter regions cannot be grabbed in the editor
 _TIMES_SHOWN = 3
 LEAST_SURE_WORD = 0.5  # a word below it is counted as unsure
-LEAST_SURE_LANGUAGE = 0.8  # of a detected language; below it a person is told to look
+LEAST_SURE_LANGUAGE = 0.8  # of a detected language; below it the annotator is asked to check
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ def to_prediction(
     minimum_confidence: float = 0.0,
     agent_channel: int | None = None,
 ) -> dict[str, Any]:
-    """The JSON object Label Studio gets: model_version, score, result.
+    """The JSON object for Label Studio: model_version, score, result.
 
-    Text the model is less sure of than `minimum_confidence` is marked with the config's `check` label, and not
-    drafted where there is none (its region stays). Silence drafts no text, only the choices.
+    Text with a confidence below `minimum_confidence` gets the config's `check` label; without such a label the text is
+    left out and its region stays. For silence only the choices are drafted.
     Raises PermanentError: `config-unusable`, `nothing-to-draft` (silence and no choices to pre-set: push nothing),
-    `renders-empty` (a transcript with text that the editor would not show), `prediction-invalid` (our own fault).
+    `renders-empty` (a transcript with text that the editor would not show), `prediction-invalid` (a bug of ours).
     """
     if not controls.usable:
         why = " ".join(controls.problems) or "It has no audio or no text area."
@@ -83,7 +83,7 @@ def to_prediction(
     return prediction
 
 
-_SILENT = ("no-speech", "no speech", "silence", "silent")  # the reject reasons that say so
+_SILENT = ("no-speech", "no speech", "silence", "silent")  # the reject reasons for silence
 _FIX_CONFIG = "Correct the project's labelling interface, or use `python -m ml_backend project create --config calls`."
 
 
@@ -100,7 +100,7 @@ def _whole_text(
 
 
 def _regions(transcript: Transcript, controls: Controls, duration_s: float, options: _Options) -> list[dict[str, Any]]:
-    """Items with one id per segment: the label that makes the region, the mark of a doubtful one, its text."""
+    """Items with one id per segment: the label that makes the region, a mark if it is doubtful, its text."""
     text, labels, check_label = controls.text, controls.labels, controls.check
     assert text is not None  # noqa: S101 - by_regions
     assert labels is not None  # noqa: S101
@@ -125,7 +125,7 @@ def _regions(transcript: Transcript, controls: Controls, duration_s: float, opti
 
 
 def _label(segment: Segment, labels: Labels, agent_channel: int | None) -> str:
-    """Who speaks, where the leg is known and the config asks."""
+    """The speaker's label if the agent's channel is known and the config has one, else the label for speech."""
     if agent_channel is None:
         return labels.speech
     return (labels.agent if segment.channel == agent_channel else labels.customer) or labels.speech
@@ -134,7 +134,7 @@ def _label(segment: Segment, labels: Labels, agent_channel: int | None) -> str:
 def _preset(
     transcript: Transcript, controls: Controls, quality_label: str | None, script: str | None
 ) -> list[dict[str, Any]]:
-    """Choices we can answer; an option the config does not have is left to the person."""
+    """Pre-set the choices that we know, if the config has the option."""
     language = transcript.language or ""
     spoken = bool(transcript.segments)
     wanted = {
@@ -161,7 +161,7 @@ def _in_order(transcript: Transcript) -> list[Segment]:
 
 
 def _is_shown(segment: Segment) -> bool:
-    """Text, or speech that a person has to write down."""
+    """Whether it has text, or is speech that a person has to transcribe."""
     return bool(clean(segment.text)) or NO_TEXT in segment.flags
 
 
@@ -170,7 +170,7 @@ def _is_unsure(segment: Segment, minimum_confidence: float) -> bool:
 
 
 def _span(segment: Segment, duration_s: float) -> tuple[float, float]:
-    """The segment's times inside the audio, in milliseconds, never empty and never out of order."""
+    """The segment's times in seconds, to the millisecond, inside the audio and with start before end."""
     duration_s = max(duration_s, MIN_REGION_S)
     wanted_start_s = segment.start_s if math.isfinite(segment.start_s) else 0.0
     wanted_end_s = segment.end_s if math.isfinite(segment.end_s) else duration_s
@@ -180,17 +180,17 @@ def _span(segment: Segment, duration_s: float) -> tuple[float, float]:
 
 
 def _unit(value: float) -> float:
-    """A score Label Studio accepts: finite, 0..1, four decimals."""
+    """A score that Label Studio accepts: finite, 0..1, four decimals."""
     return round(min(max(value, 0.0), 1.0), 4) if math.isfinite(value) else 0.0
 
 
 def to_empty_regions(
     speech: Sequence[Sequence[Any]], controls: Controls, *, draft_label: str, duration_s: float
 ) -> dict[str, Any] | None:
-    """Regions without text where somebody seems to speak, for who writes from nothing; None where nothing would show.
+    """Empty regions where there is speech, for a blind task; None if there is nothing to show.
 
-    `speech` are (start_s, end_s, channel) as measured on the sound itself: no model has a say in what such a task
-    shows, or the yardstick would lean towards it.
+    `speech` are (start_s, end_s, channel) as measured on the audio. No model decides what a blind task shows, so that
+    the test set does not favour that model.
     """
     if not controls.by_regions or controls.labels is None:
         return None
@@ -208,7 +208,7 @@ def to_empty_regions(
 
 
 def unsure_words(transcript: Transcript) -> int:
-    """How many words a person should listen to twice."""
+    """The number of words that a person should check."""
     return sum(w.probability < LEAST_SURE_WORD for s in transcript.segments if _is_shown(s) for w in s.words)
 
 
@@ -222,10 +222,10 @@ def status_line(
     detected: bool = False,
     silent_key: str | None = None,
 ) -> str:
-    """The line an annotator reads above the audio: what to do, in plain words; empty when all is as usual.
+    """The line above the audio that tells the annotator what to do; empty if nothing is unusual.
 
-    `transcript` is None while it is being made; `refused` is the plain reason why the audio cannot be used.
-    `detected`: nobody said which language it is. `silent_key` takes the pre-set reject reason back (`to_prediction`).
+    `transcript` is None while it is being made; `refused` is the reason why the audio cannot be used. `detected`: the
+    language was detected, not set. `silent_key` removes the pre-set reject reason (`to_prediction`).
     """
     if refused:
         return refused.strip().rstrip(".")
@@ -256,7 +256,7 @@ _SILENT_LINE = "silent: submit without text if so"
 
 
 def silent_key(controls: Controls) -> str | None:
-    """The key of the reject reason that is pre-set for a silent call, where the config has one."""
+    """The hotkey of the reject reason that is pre-set for a silent call, if the config has one."""
     choices = controls.choices.get("reject")
     option = choices.option(*_SILENT) if choices and not choices.per_region else None
     return (choices.key(option) or None) if choices and option else None

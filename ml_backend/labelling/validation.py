@@ -1,7 +1,7 @@
-"""What Label Studio would store and then not show: the checks every outgoing prediction passes. Pure.
+"""Prediction -> its faults: checks for what Label Studio would store but not show. Pure.
 
 `POST /api/predictions` and an import with tasks validate nothing, and `import/predictions` drops invalid items with
-a 201 (facts seen on 1.23.2), so nobody after us would notice.
+a 201 (Label Studio 1.23.2), so a fault would go unnoticed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ml_backend.labelling.controls import Choices, Controls
 
 
 def check(prediction: Mapping[str, Any], controls: Controls) -> list[str]:
-    """Everything about an outgoing prediction that Label Studio would store and then not show. Empty means fine."""
+    """All faults of an outgoing prediction that Label Studio would store but not show; empty if there are none."""
     faults: list[str] = []
     if not prediction.get("model_version"):
         faults.append("model_version is missing")
@@ -94,5 +94,5 @@ def _are_options(chosen: Any, options: Sequence[str]) -> TypeGuard[list[str]]:
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """A finite number; JSON's true is none."""
+    """Whether it is a finite number; JSON's true is not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

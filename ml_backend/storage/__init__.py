@@ -1,1 +1,1 @@
-"""Objects behind one door: a directory, or any S3 server."""
+"""The object store: a directory, or any S3 server."""

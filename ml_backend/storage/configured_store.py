@@ -9,7 +9,7 @@ from ml_backend.storage.object_store import ObjectStore
 
 
 def open_store(settings: Settings) -> ObjectStore:
-    """The store the settings name. Opens no connection and creates nothing; `check()` does."""
+    """The store that the settings name. Opens no connection and creates nothing; `check()` does."""
     if settings.objects == "s3://":
         from ml_backend.storage.s3_store import S3Store
 

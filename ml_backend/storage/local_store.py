@@ -1,8 +1,8 @@
-"""Objects as files: `root/bucket/key`. The embedded default, and the twin of S3 in tests.
+"""Objects as files: `root/bucket/key`. The default store, and the replacement of S3 in tests.
 
-A file appears under its key only when it is whole: written aside in `root/.incoming`, synced, then hard-linked, which
-fails when the key is taken, so two writers cannot overwrite each other. Keys and symbolic links cannot lead out of
-the root.
+A file appears under its key only when it is complete: it is written in `root/.incoming`, synced, then hard-linked. The
+link fails if the key exists, so two writers cannot overwrite each other. Keys and symbolic links cannot lead out of the
+root.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class LocalStore:
         self.root, self._min_free_mb = root.absolute(), min_free_mb
 
     def put_file(self, bucket: str, key: str, source: Path, *, content_type: str = "") -> str:
-        """See ObjectStore; the content type is not kept, a directory has no place for it."""
+        """See ObjectStore; a directory does not store the content type."""
         with source.open("rb") as stream:
             return self._put(bucket, key, iter(lambda: stream.read(_PIECE), b""), source.stat().st_size)
 
@@ -63,7 +63,7 @@ class LocalStore:
         yield from self._walk(bucket, folder, "", prefix, start_after.encode())
 
     def delete(self, bucket: str, key: str) -> None:
-        """See ObjectStore; folders that become empty go too, as they do not exist in S3."""
+        """See ObjectStore; also removes folders that become empty, because S3 has none."""
         path = self._path(bucket, key)
         top = self.root / bucket
         with _errors():
@@ -95,7 +95,7 @@ class LocalStore:
                 Path(name).unlink()
 
     def keeps_first(self, bucket: str, *, size_bytes: int) -> bool:
-        """See ObjectStore: a hard link is made once or not at all."""
+        """See ObjectStore: always true, because a hard link fails if the key exists."""
         return True
 
     def sweep(self, older_than_s: float) -> int:
@@ -124,7 +124,7 @@ class LocalStore:
         return folder
 
     def _path(self, bucket: str, key: str) -> Path:
-        """Where the key lives; refuses what a symbolic link would lead out of the root."""
+        """The path of the key; refuses one that a symbolic link leads out of the root."""
         path = self.root / valid_bucket(bucket) / valid_key(key)
         with _errors():
             if not path.resolve().is_relative_to(self.root.resolve()):
@@ -145,7 +145,7 @@ class LocalStore:
     def _put(self, bucket: str, key: str, pieces: Iterator[bytes], size_bytes: int) -> str:
         self._bucket(bucket)
         path = self._path(bucket, key)
-        if size_bytes > _SMALL_BYTES:  # notes and reports are written as long as there is a byte: erasure needs them
+        if size_bytes > _SMALL_BYTES:  # small notes and reports are always written: erasure needs them
             need_space(self.root, more_bytes=size_bytes, least_mb=self._min_free_mb)
         with _errors():
             aside, digest = _write_aside(pieces, self._incoming())
@@ -183,7 +183,7 @@ class LocalStore:
             elif key.startswith(prefix) and raw > after:
                 try:
                     yield _info(bucket, key, entry.stat())
-                except FileNotFoundError:  # deleted while we list
+                except FileNotFoundError:  # deleted during the listing
                     continue
 
 
@@ -198,7 +198,7 @@ def _info(bucket: str, key: str, status: os.stat_result) -> ObjectInfo:
 
 
 def _write_aside(pieces: Iterator[bytes], folder: Path) -> tuple[Path, str]:
-    """A synced temporary file in `folder` with these bytes, and their SHA-256."""
+    """(synced temporary file in `folder` with these bytes, their SHA-256)."""
     digest = hashlib.sha256()
     handle, name = tempfile.mkstemp(dir=folder, prefix=".incoming-")
     try:
@@ -225,7 +225,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def _errors() -> Iterator[None]:
-    """The file system's errors as ours, once."""
+    """Map file system errors to ours."""
     try:
         yield
     except (NotADirectoryError, IsADirectoryError) as error:

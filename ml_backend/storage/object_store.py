@@ -1,7 +1,7 @@
-"""What a store of objects does, and what both stores have in common.
+"""The interface of an object store, and the code that both stores share.
 
-Objects are written whole or not at all, and never changed once written. Keys are validated here because S3
-accepts `..` and a directory must not.
+Objects are written completely or not at all, and never changed afterwards. Keys are validated here because S3 accepts
+`..` and a directory must not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 
 from ml_backend.errors import InvalidInput, RetryableError
 
-CHECKS = "kaan-check/"  # where the store itself is tried, in our own buckets; never an object of anybody
+CHECKS = "kaan-check/"  # prefix of the objects that test a store, in our own buckets
 
 
 class ObjectInfo(NamedTuple):
@@ -30,44 +30,44 @@ class ObjectInfo(NamedTuple):
 
 
 class ObjectStore(Protocol):
-    """What both stores do. Missing objects raise PermanentError `object-missing`, trouble RetryableError."""
+    """A missing object raises PermanentError `object-missing`, an unavailable store RetryableError."""
 
     def put_file(self, bucket: str, key: str, source: Path, *, content_type: str = ...) -> str:
-        """Store a file whole; gives its SHA-256. Storing the same bytes again is a no-op; other bytes under an
-        existing key raise PermanentError `object-exists`."""
+        """Store a file; returns its SHA-256. Storing the same bytes again is a no-op; other bytes under an existing
+        key raise PermanentError `object-exists`."""
 
     def put_bytes(self, bucket: str, key: str, data: bytes, *, content_type: str = ...) -> str:
-        """The same for bytes in memory."""
+        """`put_file` for bytes in memory."""
 
     def fetch(self, bucket: str, key: str, target: Path) -> str:
-        """Copy an object into `target` (written aside, then renamed); gives its SHA-256."""
+        """Copy an object to `target` by way of a temporary file; returns its SHA-256."""
 
     def open_local(self, bucket: str, key: str) -> Path | None:
-        """The object's own path when it is a local file, else None: saves a copy."""
+        """The object's path if it is a local file, which saves a copy; else None."""
 
     def stat(self, bucket: str, key: str) -> ObjectInfo | None:
-        """None when there is no such object."""
+        """None if there is no such object."""
 
     def list(self, bucket: str, *, prefix: str = "", start_after: str = "") -> Iterator[ObjectInfo]:
         """Objects in key order."""
 
     def delete(self, bucket: str, key: str) -> None:
-        """Remove an object; a missing one is fine."""
+        """Remove an object if it exists."""
 
     def ensure_bucket(self, bucket: str) -> None:
-        """Create the bucket when it is not there."""
+        """Create the bucket if it does not exist."""
 
     def check(self, bucket: str, *, writes: bool = True) -> None:
-        """Raise when the bucket cannot be listed and read now, or written to and deleted from with `writes`."""
+        """Raise if listing and reading the bucket fails, or, with `writes`, writing and deleting."""
 
     def keeps_first(self, bucket: str, *, size_bytes: int) -> bool:
-        """Whether the first one's bytes stay when two write a key at once. Where not, name objects by their digest.
+        """Whether the first of two concurrent writes of a key is kept. If not, name objects by their digest.
 
-        Asked in our own `bucket`, once in a process.
+        Tested in our own `bucket`, once per process.
         """
 
     def sweep(self, older_than_s: float) -> int:
-        """Remove what killed writers left unfinished so long ago; gives how many. Objects stay as they are."""
+        """Remove unfinished files of killed writers older than that; returns how many. Objects are not changed."""
 
 
 def valid_key(key: str) -> str:
@@ -84,7 +84,7 @@ def valid_key(key: str) -> str:
 
 
 def need_space(folder: Path, *, more_bytes: int, least_mb: float) -> None:
-    """Raise RetryableError `disk-full` unless so much is free on the folder's disk, after so many bytes more."""
+    """Raise RetryableError `disk-full` unless `least_mb` stay free on the folder's disk after `more_bytes`."""
     while not folder.exists():
         folder = folder.parent
     free_mb = shutil.disk_usage(folder).free / 1e6

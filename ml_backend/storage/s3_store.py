@@ -1,10 +1,10 @@
-"""Objects in any S3 server, through the minio client: the only file that knows it.
+"""Objects in any S3 server, through the minio client: the only file that uses it.
 
-Every object we write carries its SHA-256 in user metadata (tags, versioning and notifications are missing from too
-many servers to rely on), and is read back by HEAD before the write counts. It is written under `If-None-Match: *`, so
-that of two writers at once the first one's bytes stay, where the server keeps to that (`keeps_first` asks it).
-No right is needed but those to list, read, write and delete in the buckets the settings name: the region is a setting,
-never asked for, and nobody lists the account's buckets. Foreign errors become ours in one place.
+Every object carries its SHA-256 in user metadata (too many servers lack tags, versioning and notifications), and a HEAD
+request confirms each write. Objects are written with `If-None-Match: *`, so that the first of two concurrent writes is
+kept, if the server supports it (`keeps_first` tests that). The key needs only the rights to list, read, write and
+delete in the buckets of the settings: the region is a setting, and the account's buckets are never listed. The client's
+errors are mapped to ours in one place.
 """
 
 from __future__ import annotations
@@ -39,17 +39,21 @@ _REFUSED = (
     "InvalidToken", "ExpiredToken",
 )  # fmt: skip
 _TAKEN = ("PreconditionFailed",)
-_NO_CONDITIONS = ("NotImplemented", "MethodNotAllowed", "InvalidArgument")  # of a server that does not know the header
-_MULTIPART_FROM_BYTES = 5 << 20  # the client's own border
+_NO_CONDITIONS = (
+    "NotImplemented",
+    "MethodNotAllowed",
+    "InvalidArgument",
+)  # from a server without support for the header
+_MULTIPART_FROM_BYTES = 5 << 20  # the client's own threshold
 _REGION_IN_HOST = re.compile(r"(?:^|\.)s3[.-](?:dualstack\.)?([a-z]{2}(?:-[a-z]+)+-\d)\.amazonaws\.com")
 _REGION_WANTED = re.compile(r"(?:expecting '|use region )([a-z0-9-]{2,40})")
 _first_only: ContextVar[bool] = ContextVar("first_only", default=False)
 
 
 class _Pool(urllib3.PoolManager):
-    """Connections that put `If-None-Match: *` on what makes an object, where that is asked for.
+    """Connections that add `If-None-Match: *` to requests that create an object, if asked to.
 
-    The client has no place for the header; it is not among those that S3's signature covers.
+    The client has no option for this header, and S3's signature does not cover it.
     """
 
     def urlopen(self, method: str, url: str, redirect: bool = True, **options: Any) -> Any:  # type: ignore[override]
@@ -77,13 +81,13 @@ class S3Store:
             ssl_context=certificates.context(ca_file) if secure else None,
             timeout=urllib3.Timeout(connect=5, read=60),
             maxsize=10,
-            # a redirect is an answer like others: followed, it would take the signature and the audio along
+            # redirects are not followed: they would receive the signature and the audio
             retries=urllib3.Retry(total=2, redirect=False, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504)),
         )
         self.endpoint, self._min_free_mb = endpoint, min_free_mb
         self._keeps_first: dict[bool, bool] = {}
         in_host = _REGION_IN_HOST.search(endpoint.lower())
-        region = region or (in_host[1] if in_host else "us-east-1")  # without one the client asks: GetBucketLocation
+        region = region or (in_host[1] if in_host else "us-east-1")  # without one the client calls GetBucketLocation
         self._client = Minio(
             endpoint, access_key=access_key, secret_key=secret_key, secure=secure, http_client=pool, region=region
         )
@@ -100,7 +104,7 @@ class S3Store:
         return self._put(bucket, key, io.BytesIO(data), len(data), digest, content_type)
 
     def fetch(self, bucket: str, key: str, target: Path) -> str:
-        """See ObjectStore. A body shorter than its announced length is an error, never a short file."""
+        """See ObjectStore. Raises if the body is shorter than its announced length."""
         valid_bucket(bucket), valid_key(key)
         digest = hashlib.sha256()
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=".incoming-")
@@ -160,7 +164,7 @@ class S3Store:
                 if self._client.bucket_exists(bucket):
                     return
             except S3Error as error:
-                if error.code != "AccessDenied":  # it may still be there, and writing to it be permitted
+                if error.code != "AccessDenied":  # it may exist, and writing to it be permitted
                     raise
                 return
             try:
@@ -176,7 +180,7 @@ class S3Store:
                     raise
 
     def check(self, bucket: str, *, writes: bool = True) -> None:
-        """See ObjectStore: the very requests that work makes, so that a missing right is named before it is missed."""
+        """See ObjectStore: makes the same requests as real work, so that a missing right is reported early."""
         valid_bucket(bucket)
         key = f"{CHECKS}{uuid.uuid4().hex}"
 
@@ -202,14 +206,14 @@ class S3Store:
         right("s3:DeleteObject", lambda: self.delete(bucket, key))
 
     def keeps_first(self, bucket: str, *, size_bytes: int) -> bool:
-        """See ObjectStore. Two objects of a few bytes stay in our bucket for this: once there, one request asks."""
+        """See ObjectStore. Two small objects stay in our bucket for this test, so that later one request is enough."""
         in_parts = size_bytes > _MULTIPART_FROM_BYTES
         if in_parts not in self._keeps_first:
             self._keeps_first[in_parts] = self._ask_whether_first_stays(bucket, in_parts=in_parts)
         return self._keeps_first[in_parts]
 
     def sweep(self, older_than_s: float) -> int:
-        """Nothing here: the server removes unfinished uploads, by the bucket's lifecycle rule."""
+        """Do nothing: the bucket's lifecycle rule removes unfinished uploads."""
         return 0
 
     # --- inside
@@ -235,7 +239,7 @@ class S3Store:
                 "Objects are never overwritten: choose another key or delete the old object.",
             )
         if not self._put_first(bucket, key, stream, size_bytes, digest, content_type):
-            return self._put(bucket, key, stream, size_bytes, digest, content_type)  # somebody was quicker: compare
+            return self._put(bucket, key, stream, size_bytes, digest, content_type)  # another writer was first: compare
         stored = self._head(bucket, key)
         if stored is None or stored.size != size_bytes:
             raise RetryableError(
@@ -246,7 +250,7 @@ class S3Store:
         return digest
 
     def _put_first(self, *what: Any) -> bool:
-        """Write it unless the key is taken meanwhile; gives whether it was written."""
+        """Write it unless the key exists by now; returns whether it was written."""
         bucket, key, stream, size_bytes, digest, content_type = what
         for conditional in (True, False):
             with _errors(bucket, key), _only_first(conditional):
@@ -265,9 +269,9 @@ class S3Store:
         return True
 
     def _ask_whether_first_stays(self, bucket: str, *, in_parts: bool) -> bool:
-        """Write one object twice. A server that ignores the condition, or does not know it, says yes or complains.
+        """Write one object twice. A server without support for the condition accepts the second write or fails.
 
-        Swift knows it, and looks at the key and writes it in two steps: of writers at once several are told yes.
+        Swift supports it, but checks and writes the key in two steps, so several concurrent writes succeed.
         """
         key = f"{CHECKS}first-{'in-parts' if in_parts else 'whole'}"
         for _ in range(2):
@@ -291,7 +295,7 @@ class S3Store:
             etag = self._client._upload_part(bucket, key, data, None, upload, 1)
             self._client._complete_multipart_upload(bucket, key, upload, [Part(1, etag)])
         except S3Error:
-            with suppress(S3Error):  # a right of its own, which not every policy has
+            with suppress(S3Error):  # a separate right that not every policy grants
                 self._client._abort_multipart_upload(bucket, key, upload)
             raise
 
@@ -305,7 +309,7 @@ class S3Store:
                 response.release_conn()
 
     def _digest_of(self, bucket: str, key: str, head: Any) -> str:
-        """The recorded SHA-256, else (an object others wrote, or a server without metadata) that of the bytes."""
+        """The recorded SHA-256, else that of the bytes (another program's object, or a server without metadata)."""
         recorded = {name.lower(): value for name, value in dict(head.metadata or {}).items()}
         found = recorded.get(f"x-amz-meta-{_SHA256}")
         if found:
@@ -319,7 +323,7 @@ def _info(bucket: str, item: Any) -> ObjectInfo:
 
 
 def _cause(error: S3Error) -> S3Error:
-    """The server's first complaint: the client then removes its unfinished upload, which may be refused as well."""
+    """The server's first error: the client then removes its unfinished upload, which may fail as well."""
     return error.__context__ if isinstance(error.__context__, S3Error) else error
 
 
@@ -334,7 +338,7 @@ def _only_first(on: bool) -> Iterator[None]:
 
 @contextmanager
 def _errors(bucket: str, key: str) -> Iterator[None]:
-    """The client's errors as ours, once. No message of the library goes out: they can quote requests."""
+    """Map the client's errors to ours, without the library's messages, which can quote requests."""
     try:
         yield
     except S3Error as error:
