@@ -132,3 +132,14 @@ def _no_redirects() -> None:
         real(self, *given, **named)
 
     flask.Flask.add_url_rule = add
+
+
+@guard("filters-are-checked")
+def _filters_are_checked() -> None:
+    """What a query string holds is used as it is, and unknown names are passed over."""
+    queries = module("ml_backend.views.queries")
+
+    def unchecked(model: Any, arguments: Any) -> Any:
+        return model.model_construct(**{name: arguments[name][0] for name in arguments if name in model.model_fields})
+
+    queries.from_arguments = unchecked

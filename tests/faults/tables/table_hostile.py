@@ -68,6 +68,14 @@ HOSTILE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
             "control-characters-are-refused",
         ),
         ((f"{ADDRESSES}test_no_address_is_answered_with_a_redirect",), "no-redirects"),
+        (
+            (
+                "tests/ml_backend/api/test_call_routes.py::test_a_wrong_filter_is_400[number=1]",
+                "tests/ml_backend/api/test_call_routes.py::test_a_wrong_filter_is_400[since=yesterday]",
+                "tests/ml_backend/api/test_annotation_routes.py::test_a_wrong_filter_is_400[edited=no]",
+            ),
+            "filters-are-checked",
+        ),
         ((f"{SLOW}test_an_answer_taken_slowly_holds_no_thread",), "answers-wait-in-the-loop"),
         ((f"{SLOW}test_a_body_nobody_read_is_not_taken_for_the_next_request",), "an-unread-body-ends-its-connection"),
     ),
