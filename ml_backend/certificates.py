@@ -1,7 +1,7 @@
-"""Whom TLS connections trust: the machine's certificates, and those of CA_FILE besides.
+"""TLS trust: the machine's certificates and those of CA_FILE.
 
-A company's own CA is the usual reason why a service cannot be reached that a browser shows at once, so a refused
-certificate is told apart from a service that is away, and `doctor` names it.
+A company's own CA is the usual reason why a service fails here but opens in a browser, so a refused certificate has an
+error of its own, and `doctor` names the certificate.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Presented:
 
 
 def context(ca_file: str) -> ssl.SSLContext:
-    """What this machine trusts, and CA_FILE."""
+    """A context that trusts the machine's certificates and CA_FILE."""
     return with_file(ssl.create_default_context(), ca_file)
 
 
@@ -45,7 +45,7 @@ def with_file(made: ssl.SSLContext, ca_file: str) -> ssl.SSLContext:
 
 
 def mistakes(path: Path) -> list[str]:
-    """Why a file cannot be CA_FILE; nothing when it can."""
+    """Why a file cannot be CA_FILE; empty if it can."""
     try:
         text = path.read_text(encoding="ascii")
     except OSError as error:

@@ -1,6 +1,6 @@
-"""What a process has at hand: settings, database, object store; and for a job, its own row.
+"""The resources of a process: settings, database, object store; for a job, also its own row.
 
-Opened once per process by the command line, handed down as an argument. Nothing here is global.
+The command line opens a context once per process and passes it as an argument. Nothing here is global.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ml_backend.storage.object_store import ObjectStore
 
 @dataclass(frozen=True)
 class Context:
-    """One process's view of its world."""
+    """The resources of one process."""
 
     settings: Settings
     db: Database

@@ -62,7 +62,7 @@ class Database:
             yield connection
 
     def row(self, table: sa.Table, row_id: int) -> sa.Row[Any]:
-        """The row with this id; LookupError when there is none."""
+        """The row with this id; LookupError if there is none."""
         with self.reading() as connection:
             found = connection.execute(sa.select(table).where(table.c.id == row_id)).first()
         if found is None:
@@ -224,7 +224,7 @@ def upgrade(url: str) -> str:
 
 
 def _check_foreign_keys(connection: Connection, on: bool) -> None:
-    """SQLite only, and between transactions: whether rows may point to rows that are missing for a moment."""
+    """SQLite only, between transactions: switch foreign key checks on or off."""
     if connection.dialect.name == "sqlite":
         cursor = connection.connection.cursor()
         cursor.execute(f"PRAGMA foreign_keys={'ON' if on else 'OFF'}")
@@ -261,10 +261,10 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _begin_in_turn(connection: Connection, wait_s: float) -> None:
-    """BEGIN IMMEDIATE, next in line: who waits holds the gate, so that who has just ended cannot begin again first.
+    """BEGIN IMMEDIATE as the next writer: the waiter holds a lock, so that the last writer cannot begin again first.
 
-    SQLite has no queue: it sleeps up to 100 ms between two looks, and jobs that write without a pause keep a request
-    out for seconds (measured: p50 119 ms at 50 requests a second, and on a slow disk no turn in 5 s).
+    SQLite has no queue: it sleeps up to 100 ms between attempts, and jobs that write without a pause block a request
+    for seconds (measured: p50 119 ms at 50 requests a second, and no turn within 5 s on a slow disk).
     """
     driver: Any = connection.connection.driver_connection
     refusal = connection.dialect.loaded_dbapi.OperationalError

@@ -1,4 +1,4 @@
-"""What DATA_DIR holds (calls, texts, keys) is for the user who runs this and for nobody else on the machine."""
+"""Permissions of DATA_DIR: only the user who runs this may read its calls, texts and keys."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Log lines: JSON or one line of text; secrets, phone numbers and control characters never get through.
 
-Every line of every library passes here, because a phone number in somebody else's exception is still a phone
-number. Masked by name (`token`, `secret`, ...), by value (every secret in the settings) and by shape (a run of
-eight or more digits). Control characters are escaped, so that nobody writes log lines of their own through a name.
+The lines of all libraries pass through here, because their exceptions can contain phone numbers. Values are masked by
+name (`token`, `secret`, ...), by value (every secret in the settings) and by shape (a run of eight or more digits).
+Control characters are escaped, so that a name cannot forge log lines.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def say_seldom(name: str, words: str, *, every_s: float = 60.0) -> None:
 
 
 class Lasting:
-    """Trouble that may last, met again and again by a loop: said when it begins and once a minute after."""
+    """A lasting problem in a loop: logged when it begins and once a minute after."""
 
     def __init__(self, every_s: float = 60.0, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._every_s, self._clock = every_s, clock

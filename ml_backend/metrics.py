@@ -1,7 +1,7 @@
 """Numbers for Prometheus: what this process answered, and what the database says about work.
 
-Work is counted in the database when somebody asks, so the numbers are right whichever process answers and however
-many there are. Only requests are counted in memory, per process.
+Work is counted in the database at each scrape, so the numbers do not depend on which process answers. Only requests are
+counted in memory, per process.
 """
 
 from __future__ import annotations

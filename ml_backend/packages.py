@@ -1,7 +1,7 @@
-"""Which packages are here: whoever needs one that may be missing asks before anything is begun or written.
+"""Checks for optional packages, made before a command starts or writes anything.
 
 The serving set (`make demo`, the serving image) runs every command but training; the training set adds torch and what
-belongs to it. A module that is not there is one sentence that names the set, never an ImportError half-way.
+it needs. A missing module gives a sentence that names the set, not an ImportError in the middle of the work.
 """
 
 from __future__ import annotations

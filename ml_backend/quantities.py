@@ -1,4 +1,4 @@
-"""Amounts in words: each in the unit in which it has digits that say something. Pure."""
+"""Numbers -> text, in the unit with the most readable digits. Pure."""
 
 from __future__ import annotations
 

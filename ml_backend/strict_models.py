@@ -1,7 +1,7 @@
-"""What a person typed as JSON -> a pydantic model that lists every mistake at once.
+"""Typed JSON -> a pydantic model that lists every mistake at once.
 
-The same model reads back what was stored: an older release may have let something through, so a field that is wrong
-now counts as not set (`readable`) and no value of a wrong type gets any further.
+The same model reads stored values. An older release may have accepted a value that is invalid now, so an invalid field
+counts as not set (`readable`).
 """
 
 from __future__ import annotations

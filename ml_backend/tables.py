@@ -248,7 +248,7 @@ projects = Table(
     UniqueConstraint("instance_url", "ls_project_id"),
 )
 
-# Step 3. What one model version heard under one decoding profile. Immutable; found again by its key.
+# Step 3. The text of one model version under one decoding profile. Immutable; found by its key.
 transcriptions = Table(
     "transcriptions",
     metadata,
@@ -608,7 +608,7 @@ device_leases = Table(
     Column("until", UtcTime),
 )
 
-# What was erased or expired; every door looks here so that nothing comes back.
+# What was erased or expired; every entry point checks it so that nothing comes back.
 tombstones = Table(
     "tombstones",
     metadata,
@@ -620,7 +620,7 @@ tombstones = Table(
     UniqueConstraint("kind", "identity"),
 )
 
-# What must not be erased or expire, whoever asks. kind and identity as in tombstones.
+# What must not be erased or expire. kind and identity as in tombstones.
 holds = Table(
     "holds",
     metadata,

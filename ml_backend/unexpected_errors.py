@@ -1,7 +1,7 @@
-"""An exception nobody foresaw -> an error of ours for a person, with the traceback in a file.
+"""Unexpected exception -> an error of ours, with the traceback in a file.
 
 A full disk, a folder without permission and a missing package have sentences of their own. For the rest the sentence
-names the kind of exception and the file; what the exception says may hold anything, so that goes to the file, masked.
+names the type of the exception and the file. The exception's text may contain secrets, so it goes to the file, masked.
 """
 
 from __future__ import annotations

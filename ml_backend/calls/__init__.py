@@ -1,1 +1,1 @@
-"""The ledger of calls."""
+"""The ledger of calls: events, states, consent, pseudonyms and tombstones."""

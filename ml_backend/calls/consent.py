@@ -1,12 +1,12 @@
-"""What the people in a call agreed to: its purpose, and what may be done under it.
+"""The consent purpose of a call, and what it permits.
 
-    training   annotators may hear it, models may learn from it
-    review     annotators may hear it, models may not learn from it
-    service    it is stored and transcribed; nobody hears it for our purposes
-    none       nothing was agreed to: as service
+    training   annotators may listen to it, models may learn from it
+    review     annotators may listen to it, models may not learn from it
+    service    it is stored and transcribed; annotators may not listen to it
+    none       no consent was given: treated as service
 
-A call whose purpose nobody stated has none recorded; such calls are used, because that is how they came before
-purposes were kept. `calls consent import` states it, for a company number or for single calls.
+A call without a recorded purpose is used without restriction, as before purposes existed. `calls consent import` sets
+the purpose for a company number or for single calls.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NOBODY_HEARS = ("service", "none")
 
 
 def objection(connection: Connection, recording: sa.Row[Any]) -> str | None:
-    """Why annotators must not hear a recording, in a sentence; None when they may."""
+    """A sentence that says why annotators must not listen to a recording; None if they may."""
     if recording.call_id is None:
         return None
     purpose = connection.execute(sa.select(calls.c.consent_purpose).where(calls.c.id == recording.call_id)).scalar()

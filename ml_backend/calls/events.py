@@ -1,8 +1,8 @@
 """Request parts, or a call object of the API -> CallEvent. Pure: no clock, no database, no settings.
 
-Exotel reports one call in many shapes (StatusCallback, Passthru, agent popup, ExoML, IP calling, campaign, and the
-original system's own mix); all become one record with the same names. What cannot be known stays None: a time of the
-year 1 or 1970, a negative duration, an empty address. Nothing here decides what happens to a call: that is `ledger`.
+Exotel reports one call in many formats (StatusCallback, Passthru, agent popup, ExoML, IP calling, campaign, and the
+original system's own mix); all become one record with the same names. Unknown values become None: a time of the year 1
+or 1970, a negative duration, an empty address. `ledger` decides what happens to the call.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ml_backend.errors import ConfigurationError, InvalidInput
 
 INDIA = "Asia/Kolkata"
 NO_CONVERSATION = ("busy", "canceled", "failed", "no-answer")  # these calls are over and have no recording
-OVER = ("completed", "client-hangup", "incomplete", "voicemail")  # over; whether recorded is to be seen
+OVER = ("completed", "client-hangup", "incomplete", "voicemail")  # over, perhaps with a recording
 MAX_TALK_S = 7 * 24 * 3600.0
 _CALL_SID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _STATUS = re.compile(r"[a-z][a-z-]{0,39}", re.ASCII)
@@ -37,7 +37,7 @@ _SEND = "Send one event as Exotel does, with the call's CallSid."
 
 @dataclass(frozen=True)
 class CallEvent:
-    """What one message says about one call. Numbers are as sent, so they stay out of the repr."""
+    """The content of one message about one call. Phone numbers are as sent, so the repr leaves them out."""
 
     call_sid: str
     source: str  # status_callback, passthru, agent_event, ip_calling, campaign, exoml, details, listing, object
@@ -55,16 +55,16 @@ class CallEvent:
 
     @property
     def wants_download(self) -> bool:
-        """A recording is named."""
+        """Whether it names a recording."""
         return self.recording_url is not None
 
     @property
     def wants_details_poll(self) -> bool:
-        """The call was held and names no recording: it may come later, so the API is asked."""
+        """Whether the call took place but names no recording: one may follow, so the API is polled."""
         return self.status == "completed" and self.recording_url is None
 
     def to_json(self) -> dict[str, Any]:
-        """As a row keeps it between the request that parsed it and the job that records it."""
+        """JSON for the row between the request that parsed it and the job that records it."""
         return {name: value.isoformat() if name in _TIMES and value else value for name, value in asdict(self).items()}
 
     @classmethod
@@ -77,12 +77,12 @@ class CallEvent:
 def parse_request(
     method: str, content_type: str | None, query: bytes | str, body: bytes, *, zone: str = INDIA
 ) -> CallEvent | None:
-    """A callback's request parts -> its event; None when they are about no call. InvalidInput when they are not one."""
+    """A callback's request parts -> its event; None if it is not about a call. InvalidInput if it is malformed."""
     return event_of(fields_of(content_type or "", query, body), zone=zone)
 
 
 def event_of(fields: Fields, *, zone: str = INDIA) -> CallEvent | None:
-    """Flat fields -> the event, None when they are about something else than a call."""
+    """Flat fields -> the event; None if they are not about a call."""
     if not fields.has("callsid") and fields.has("eventsid", "eventtype") and fields.has("eventname"):
         return None  # a leg's progress in ExoML: no call of ours, no recording
     return _event(fields, _call_sid(fields), _source(fields), zone)
@@ -186,12 +186,12 @@ def _url(fields: Fields) -> str | None:
 
 
 def _number(text: str | None) -> str | None:
-    """A telephone number as sent, or what stands in its place (a SIP name, a masked number)."""
+    """A telephone number as sent, or its substitute (a SIP name, a masked number)."""
     return text if text and len(text) <= 80 else None
 
 
 def _talk_seconds(fields: Fields, source: str) -> float | None:
-    """How long both sides talked. Not DialCallDuration, which counts the ringing, nor the API's Duration."""
+    """Seconds that both sides talked. DialCallDuration and the API's Duration are not used: they count the ringing."""
     names = ["conversationduration", "details[conversationduration]", "recordingduration", "stream[duration]"]
     if source == "ip_calling":
         names.append("totalduration")

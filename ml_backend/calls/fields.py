@@ -1,11 +1,11 @@
-"""Request parts -> flat fields: JSON, multipart, urlencoded and query forms all become the same names and values.
+"""Request parts -> Fields: JSON, multipart, urlencoded and query forms all become the same names and values.
 
 `Legs[0][OnCallDuration]` of a form and `{"Legs": [{"OnCallDuration": ..}]}` of JSON are one field here,
-`legs[0][oncallduration]`; names are compared without case and underscores. Exotel writes one event in any of these
-ways, and the body often disagrees with its label, so the body is looked at too.
+`legs[0][oncallduration]`; names are compared without case and underscores. Exotel uses all of these formats, and the
+body often disagrees with its content type, so the body is examined too.
 
-Parsed here rather than by the web framework: its multipart parser reads a body that was cut short as an empty form,
-and an empty parse of a body that is not empty must be a refusal, never a success.
+The web framework's multipart parser reads a truncated body as an empty form. This parser refuses it: a body that is not
+empty must never give an empty result.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SEND = "Send one event as Exotel does: JSON, a form, or a query."
 
 @dataclass(frozen=True)
 class Fields:
-    """Flat names to the values given for them, in the order they came. Values can hold phone numbers: no repr."""
+    """Flat names -> their values, in the order received. Values can hold phone numbers, so there is no repr."""
 
     values: dict[str, list[Any]]
 
@@ -39,7 +39,7 @@ class Fields:
         return f"Fields({len(self.values)} names)"
 
     def get(self, *names: str) -> Any:
-        """The first value that is not empty, by the first of these names that has one."""
+        """The first non-empty value of the first of these names that has one."""
         for name in names:
             for value in self.values.get(name, ()):
                 if value is not None and text_of(value) not in ("", "null"):
@@ -47,7 +47,7 @@ class Fields:
         return None
 
     def text(self, *names: str) -> str | None:
-        """The same, as text; None where there is none."""
+        """`get` as text; None if there is none."""
         value = self.get(*names)
         return None if value is None else text_of(value)
 
@@ -56,7 +56,7 @@ class Fields:
         return any(sent == name or sent.startswith(f"{name}[") for name in names for sent in self.values)
 
     def digest(self) -> str:
-        """The same for the same fields, whatever order and form they were written in."""
+        """A digest of the fields that does not depend on their order and format."""
         pairs = sorted((name, text_of(value)) for name, values in self.values.items() for value in values)
         return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
 
@@ -85,7 +85,7 @@ def fields_of(content_type: str, query: bytes | str, body: bytes) -> Fields:
 
 
 def _stream(text: str) -> list[tuple[str, Any]]:
-    """The fields of a Stream that came as one JSON text; a broken one says nothing, the event counts."""
+    """The fields of a Stream sent as one JSON text; an invalid one is ignored, the rest of the event counts."""
     try:
         return list(_flat(_json(text.encode("utf-8", "replace")), "stream"))
     except InvalidInput:
@@ -158,7 +158,7 @@ def _no_constant(name: str) -> Any:
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves of nested JSON by bracketed names, without recursion: depth is the sender's choice."""
+    """Leaves of nested JSON by bracketed names, without recursion, because the sender chooses the depth."""
     waiting: list[tuple[str, Any]] = [(prefix, value)]
     seen = 0
     while waiting:

@@ -1,8 +1,8 @@
 """CallEvent -> the call's row, its recordings, and the job of its next action. The only writer of `calls`.
 
-Every call the provider reports has one row. Messages about it come in any order, repeated, or not at all; what they
-say is merged per field (`merging`), and the state follows from what is known (`states`). Invariant I2, checked by
-`violations`: a call is final with a reason, or has a next action with a due time.
+Every call that the provider reports has one row. Messages about it arrive in any order, repeated, or not at all. Their
+values are merged per field (`merging`), and the state follows from the merged values (`states`). Invariant I2, checked
+by `violations`: a call is final with a reason, or has a next action with a due time.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.tables import calls, company_numbers, objects, recordings, tasks, transcriptions
 
 PROVIDER = "exotel"
-NEEDED = ("found", "spooled", "stored")  # recordings whose address may be asked again
+NEEDED = ("found", "spooled", "stored")  # recordings whose address may be needed again
 
 
 def record(connection: Connection, event: CallEvent, *, key: bytes, priority: int = job_kinds.LIVE) -> sa.Row[Any]:
-    """Merge an event into its call, make its recording's row, decide what is next and enqueue that; gives the row.
+    """Merge an event into its call, insert its recording's row, enqueue the next action; returns the call's row.
 
-    Safe to repeat. A call that was erased or has expired stays so, and nothing of the event is kept.
+    Safe to repeat. A call that was erased or has expired stays so, and the event is not stored.
     """
     sid = _name_of(connection, event.call_sid, key=key)
     values = {"provider": PROVIDER, "call_sid": sid, "merged": {}, "seen_by": [], **_open_now(WAIT)}
@@ -92,10 +92,10 @@ def move(
     tries: int | None = None,
     priority: int = job_kinds.LIVE,
 ) -> bool:
-    """Put a call into a state; False, and nothing changes, when it was erased or has expired.
+    """Put a call into a state; False, without a change, if it was erased or has expired.
 
-    ValueError for what would break I2: an unknown state, a final one without a reason, an open one with an action
-    that is not its own. The action of an open state may be left out when it has only one; due is now unless said.
+    ValueError for what would break I2: an unknown state, a final state without a reason, an open state with an action
+    of another state. The action may be omitted if the state has only one; due now by default.
     """
     if state not in STATES:
         raise ValueError(f"{state!r} is no state of a call: {', '.join(STATES)}")
@@ -136,7 +136,7 @@ def move(
 def look_up_later(
     connection: Connection, call_id: int, *, reason_code: str, reason: str, priority: int = job_kinds.LIVE
 ) -> bool:
-    """The next rung of the ladder; False at its end: the caller then moves the call to where it ends."""
+    """Schedule the next look-up of the retry ladder; False at its end: the caller then moves the call to its end."""
     call = _locked(connection, call_id)
     tries = int(call.tries) + 1 if call.next_action == LOOK_UP else 0
     if tries >= len(LADDER):
@@ -159,7 +159,7 @@ def recording_moved(connection: Connection, recording_id: int) -> None:
 
 
 def recording_kept(connection: Connection, recording_id: int, *, code: str, sentence: str) -> None:
-    """A recording was not selected for annotators, and why; its call follows."""
+    """Record why a recording was not selected for annotators, and update its call."""
     call_id = connection.execute(sa.select(recordings.c.call_id).where(recordings.c.id == recording_id)).scalar()
     if call_id is None:
         return
@@ -170,13 +170,13 @@ def recording_kept(connection: Connection, recording_id: int, *, code: str, sent
 
 
 def url_of(call: sa.Row[Any], recording: sa.Row[Any]) -> str | None:
-    """Where the recording of a call was last said to be; None when nothing was, or the address was reduced since."""
+    """The last reported address of a call's recording; None if there was none, or if it was reduced since."""
     found = merging.urls(call).get(recording.source_identity) or call.recording_url
     return None if found and merging.is_reduced(found) else found
 
 
 def reduce_addresses(connection: Connection, call_id: int, found: Sequence[sa.Row[Any]]) -> None:
-    """Telephone numbers in a call's addresses go when nobody needs the addresses any more."""
+    """Remove telephone numbers from a call's addresses when the addresses are no longer needed."""
     if not found or any(recording.state in NEEDED for recording in found):
         return
     if changed := merging.reduced(_locked(connection, call_id)):
@@ -184,7 +184,7 @@ def reduce_addresses(connection: Connection, call_id: int, found: Sequence[sa.Ro
 
 
 def _name_of(connection: Connection, call_sid: str, *, key: bytes) -> str:
-    """The call's id; of an erased call whose id carried a number, what is left of it."""
+    """The call's id; for an erased call whose id contained a phone number, its keyed hash."""
     name = phone_numbers.hidden(call_sid, key)
     if name == call_sid:
         return call_sid
@@ -200,7 +200,7 @@ def _follow(
     is_new: bool,
     priority: int = job_kinds.LIVE,
 ) -> None:
-    """Let the state follow from what is known. What was decided with a reason is not undone by a repetition."""
+    """Update the state from the known values. A repeated event does not undo a decision with a reason."""
     if found:
         decision = states.by_recordings([_heard(connection, call, each) for each in found])
         if decision.state == call.state and decision.reason_code and decision.reason != call.reason:
@@ -280,7 +280,7 @@ def _add_recording(
 
 
 def _adopt(connection: Connection, call: sa.Row[Any]) -> None:
-    """Audio named after this call that reached the object store before anybody spoke of the call."""
+    """Adopt audio named after this call that reached the object store before any message about the call."""
     named = sa.select(objects.c.recording_id).where(objects.c.name == call.call_sid)
     mine = sa.and_(recordings.c.id.in_(named), recordings.c.call_id.is_(None), recordings.c.synthetic.is_(False))
     values = {"call_id": call.id, "call_sid": call.call_sid, "call_duration_s": call.talk_seconds}
@@ -308,7 +308,7 @@ def _heard(connection: Connection, call: sa.Row[Any], recording: sa.Row[Any]) ->
 
 
 def _company(connection: Connection, call: sa.Row[Any], number: str) -> dict[str, Any]:
-    """The company's number is known now: its row, and the purpose its calls have unless told otherwise."""
+    """Upsert the row of the company's number; returns the call's columns that follow from it."""
     if pseudonyms.is_masked(number):  # that could be anybody's
         return {}
     db.insert_once(connection, company_numbers, {"pseudonym": number}, key=("pseudonym",))
@@ -326,7 +326,7 @@ def _open_now(action: str) -> dict[str, Any]:
 
 
 def violations(connection: Connection) -> list[str]:
-    """Every way in which the ledger breaks I2, in words; empty when all is well. Reads every call."""
+    """Every violation of I2 as a sentence; empty if there are none. Reads every call."""
     wrong = []
     for call in connection.execute(sa.select(calls)).all():
         name = f"call {call.call_sid} ({call.state})"

@@ -1,8 +1,8 @@
 """One call's merged fields + one event -> merged fields. Pure, and the same for any order and repetition of events.
 
-Every field keeps the greatest of what was ever reported, by (kind of value, trust in the source, value): taking the
-greatest is commutative and idempotent. An empty field takes no part, so a later empty one never wipes a filled one.
-The kind and trust of what filled each field are in `merged`, beside every recording address by recording.
+Every field keeps the greatest reported value, ordered by (kind of value, trust in the source, value): the maximum is
+commutative and idempotent. Empty values are ignored, so a later empty value never replaces a filled one. `merged` holds
+the kind and trust of each field's value, and the address of each recording.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def is_reduced(url: str | None) -> bool:
 
 
 def reduced(call: Any) -> dict[str, Any]:
-    """The columns of a call whose addresses carry telephone numbers, without them; only those that change."""
+    """The columns of a call with telephone numbers removed from its addresses; only those that change."""
     changed: dict[str, Any] = {}
     if call.recording_url and (url := phone_numbers.without_numbers(call.recording_url)) != call.recording_url:
         changed["recording_url"] = url
@@ -112,7 +112,7 @@ def _values(event: CallEvent, *, key: bytes) -> dict[str, Any]:
 
 
 def _kind(name: str, value: Any) -> int:
-    """What a value tells: how a call ended goes before how it stands, a whole number before a masked one."""
+    """The rank of a value: a final status is above an interim one, a full number above a masked one."""
     if name == "status":
         return 3 if value == "completed" or value in NO_CONVERSATION else 2 if value in OVER else 1
     if name in ("from_pseudonym", "to_pseudonym", "company_number"):

@@ -1,8 +1,8 @@
-"""Calls that only an object in the store speaks of -> their rows, many at once.
+"""Calls known only from an object in the store -> their rows, many at once.
 
-Beside `ledger`, which takes one message at a time and thinks about each: a first look at years of audio finds calls by
-the hundred thousand, and callbacks must not wait for the database meanwhile. The rows are what `ledger` would make of
-the same events; the caller inserts the recordings in the same transaction.
+`ledger` takes one message at a time. A first scan of years of audio finds hundreds of thousands of calls, and callbacks
+must not wait for the database meanwhile. The rows equal those that `ledger` would write for the same events; the caller
+inserts the recordings in the same transaction.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Text -> the telephone numbers in it. Pure.
 
-Numbers come with dashes, spaces, brackets and escapes (98%2076..), inside addresses, names of files and ids. Whoever
-may not keep one writes its last two digits instead (`without_numbers`), or a keyed hash of the whole name (`hidden`)
-where the name has to be known again.
+Numbers contain dashes, spaces, brackets and escapes (98%2076..), and occur in addresses, file names and ids. Where a
+number must not be stored, `without_numbers` keeps its last two digits, and `hidden` makes a keyed hash of the whole
+name, so that the name can be recognised again.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ HIDDEN = "hidden:"
 _BETWEEN = r"(?:[\s().\-_+]|%(?:20|2[89BDEbde]))"  # what stands between the digits of a number, escaped or not
 _RUN = re.compile(rf"(?<!\d)\+?\d(?:{_BETWEEN}*\d){{6,}}")
 _MOBILE = re.compile(rf"(?<!\d)(?:(?:0{{0,2}}91|0){_BETWEEN}*)?[6-9](?:{_BETWEEN}*\d){{9}}(?!\d)")
-_IDS = re.compile(  # digits by chance: hashes, ids of calls
+_IDS = re.compile(  # not phone numbers: hashes, ids of calls
     r"(?<![0-9A-Za-z])(?:(?=[0-9a-f]*[a-z])[0-9a-f]{24,}[g-z]?|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?![0-9A-Za-z])"
 )
 
 
 def carries_number(text: str) -> bool:
-    """Whether seven or more digits in a row could be a telephone number, with dashes and spaces between them or not.
+    """Whether seven or more digits, with or without dashes and spaces, could be a telephone number.
 
-    Also true of some dates and times; what is done about it is harmless there.
+    Also true for some dates and times, where hiding digits is harmless.
     """
     return _RUN.search(without_ids(text)) is not None
 
 
 def carries_mobile(text: str) -> bool:
-    """Whether ten digits of an Indian mobile number are in it, however they are grouped."""
+    """Whether it contains ten digits of an Indian mobile number, in any grouping."""
     return _MOBILE.search(text) is not None
 
 

@@ -1,7 +1,7 @@
 """Phone number -> pseudonym: a keyed hash and the last two digits, the only form outside the stored raw events.
 
-Keyed, because ten digits are few enough to try them all. All ways of writing one number fold to one pseudonym, so
-that a person is found and erased whole, however the provider wrote the number that day.
+The hash has a key, because all ten-digit numbers can be tried. All spellings of a number give one pseudonym, so that an
+erasure finds every call of a person.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def key_in(settings: Settings, database: Database) -> bytes:
 def same_as_before(connection: Connection, key: bytes) -> None:
     """ConfigurationError when this database's pseudonyms were made with another key.
 
-    With two keys a person has two pseudonyms, and an erasure would leave half of them; so the first key is noted, as a
-    keyed hash of nothing, and every other is refused.
+    With two keys a person would have two pseudonyms, and an erasure would miss calls. So a keyed hash of an empty text
+    identifies the first key, and every other key is refused.
     """
     mine = hmac.new(key, b"", hashlib.sha256).hexdigest()[:24]
     noted = sa.select(checkpoints.c.position).where(checkpoints.c.name == KEY_NOTE)
@@ -74,7 +74,7 @@ def pseudonym(number: str, key: bytes) -> str:
 
 
 def names(text: str, person: str, key: bytes) -> bool:
-    """Whether a person's number is written in a text, in whatever form."""
+    """Whether a text contains a person's number, in any spelling."""
     return any(pseudonym(run, key) == person for run in phone_numbers.runs(text))
 
 
@@ -110,7 +110,7 @@ def _kept_key(path: Path) -> bytes:
             file.write(secrets.token_hex(32))
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):  # another process was first: its key counts
+        with contextlib.suppress(FileExistsError):  # another process was first: use its key
             os.link(fresh, path)
     finally:
         Path(fresh).unlink()

@@ -1,7 +1,7 @@
-"""The states of a call, what each waits for, and which one follows from what is known. Pure; `ledger` applies it.
+"""Known values of a call -> Decision: its state and next action. Pure; `ledger` applies it.
 
-A call is in a final state with a reason, or in an open one with a next action and a due time. The state is a function
-of the merged facts and of the call's recordings and tasks, never of the order in which messages came.
+A call is in a final state with a reason, or in an open state with a next action and a due time. The state depends only
+on the merged values and on the call's recordings and tasks, not on the order of messages.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _FINAL_ORDER = ("tasked", "kept", "refused", "missing", "expired", "erased")
 
 @dataclass(frozen=True)
 class RecordingProgress:
-    """What matters of one recording: its row's state, whether its object is known, and what came of it."""
+    """The progress of one recording: its row's state, whether its object is known, and the outcome."""
 
     state: str
     has_object: bool
@@ -55,7 +55,7 @@ class RecordingProgress:
 
 @dataclass(frozen=True)
 class Decision:
-    """Where a call stands: `next_action` for an open state, the reason for a final one."""
+    """The state of a call: `next_action` for an open state, the reason for a final one."""
 
     state: str
     next_action: str | None = None
@@ -64,7 +64,7 @@ class Decision:
 
 
 def by_status(status: str | None) -> Decision:
-    """Where a call without any recording stands."""
+    """The state of a call without a recording."""
     if status in NO_CONVERSATION:
         sentence = f"The call ended as {status}, so there is nothing to hear."
         return Decision("no-recording", None, "no-conversation", sentence)
@@ -74,7 +74,7 @@ def by_status(status: str | None) -> Decision:
 
 
 def by_recordings(recordings: Sequence[RecordingProgress]) -> Decision:
-    """Where a call with recordings stands: at the one that has most before it, else at the best end of any."""
+    """The state of a call with recordings: that of the least finished one; if all are final, the best of them."""
     each = [_one(recording) for recording in recordings]
     waiting = [decision for decision in each if decision.state in OPEN]
     if waiting:
@@ -83,7 +83,7 @@ def by_recordings(recordings: Sequence[RecordingProgress]) -> Decision:
 
 
 def first_rung(ended_at: datetime | None, at: datetime) -> int:
-    """Where a look-up enters the ladder: at its last rung for a call so old that its recording must be there."""
+    """The first step of the retry ladder: the last one for a call so old that its recording must exist."""
     return len(LADDER) - 1 if ended_at is not None and at - ended_at > LADDER[-1] else 0
 
 

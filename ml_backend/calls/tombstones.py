@@ -1,4 +1,4 @@
-"""What was erased or expired, and what must be kept: the rows every door asks before it lets something in.
+"""Tombstones of erased and expired data, and holds on data that must be kept. Every entry point checks them.
 
 kind and identity of a tombstone or hold:
 
@@ -6,11 +6,11 @@ kind and identity of a tombstone or hold:
     object      s3://bucket/key                   audio       sha256:{of the original}, whatever name it comes under
     caller      a pseudonym: calls of that person that began before the tombstone was set
 
-A name that carries a telephone number is kept as a keyed hash (`phone_numbers.hidden`): what was erased is known again,
-and its number is not kept for that.
+A name that contains a telephone number is stored as a keyed hash (`phone_numbers.hidden`), so that erased data is
+recognised without storing the number.
 
-Doors: ml_backend/calls/ledger (callbacks, listing, look-ups), sync/exotel/downloads, sync/ingest (scan, upload, retry)
-and sync/objects/rows.
+Entry points: ml_backend/calls/ledger (callbacks, listing, look-ups), sync/exotel/downloads, sync/ingest (scan,
+upload, retry) and sync/objects/rows.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def refuse_buried(connection: Connection, *identities: str | None, key: bytes) -
 
 
 def person_buried(connection: Connection, began_at: datetime | None, *pseudonyms: str | None) -> bool:
-    """Whether a call is of a person who was erased after it began. A call whose beginning is unknown is a new one."""
+    """Whether a person in the call was erased after it began. A call without a start time counts as new."""
     if began_at is None:
         return False
     mine = sa.and_(tombstones.c.kind == "caller", tombstones.c.identity.in_([p for p in pseudonyms if p]))
@@ -69,13 +69,13 @@ def person_buried(connection: Connection, began_at: datetime | None, *pseudonyms
 
 
 def hold(connection: Connection, kind: str, identity: str, *, why: str, who: str) -> bool:
-    """Keep this whatever anybody asks; whether it is new."""
+    """Prevent the erasure and expiry of this; returns whether the hold is new."""
     values = {"kind": kind, "identity": identity, "why": quantities.shortened(why, 200), "who": who[:120]}
     return db.insert_once(connection, holds, values, key=("kind", "identity"))[1]
 
 
 def release(connection: Connection, kind: str, identity: str) -> bool:
-    """End a hold; whether there was one."""
+    """End a hold; returns whether there was one."""
     mine = sa.delete(holds).where(holds.c.kind == kind, holds.c.identity == identity)
     return bool(connection.execute(mine).rowcount)
 

@@ -57,7 +57,7 @@ def progress(fraction: float, note: str) -> None:
 
 
 def fact(title: str, text: str, *, width: int = 12, style: str = "bold") -> None:
-    """A bold title, then what is known of it."""
+    """A bold title, then its text."""
     line = Text(title.ljust(width), style=style)
     say(Text.assemble(line, " ", (escaped(text), "")))
 

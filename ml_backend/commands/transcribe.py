@@ -54,7 +54,7 @@ class FileOutcome:
 def transcribe(
     files: Annotated[list[Path], typer.Argument(help="Audio files of any usual format.", metavar="FILE...")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file and line.")] = False,
-    language: Annotated[str | None, typer.Option(help="Language of the calls, e.g. hi; heard when not given.")] = None,
+    language: Annotated[str | None, typer.Option(help="Language of the calls, e.g. hi; else detected.")] = None,
     prompt: Annotated[str | None, typer.Option(help="Words the calls are likely to hold.")] = None,
 ) -> None:
     """Transcribe audio files; exit code 1 when a file could not be.
@@ -80,9 +80,9 @@ def transcribe(
 def _hear(
     files: Sequence[Path], transcriber: Transcriber, profile: DecodingProfile, settings: Settings
 ) -> Iterator[FileOutcome]:
-    """Outcomes in the order of the files, each as soon as it is there: whoever waits at a pipe sees it at once.
+    """Outcomes in the order of the files, each as soon as it is ready, so that a pipe gets it at once.
 
-    Files are not pooled for that reason; bulk work is, in the jobs of `worker transcribe`.
+    So files are not pooled; the jobs of `worker transcribe` pool bulk work.
     """
     for path in files:
         one = _prepared(path, profile, settings, transcriber)
@@ -106,7 +106,7 @@ class _Ready:
 def _prepared(
     path: Path, profile: DecodingProfile, settings: Settings, transcriber: Transcriber
 ) -> FileOutcome | _Ready:
-    """A file that is ready to be heard; one of many minutes is heard here and now, span by span."""
+    """Decode a file; a long one is transcribed at once, span by span."""
     from ml_backend.asr import long_audio
     from ml_backend.audio import decoding as audio
     from ml_backend.audio import quality

@@ -145,7 +145,7 @@ def _fill(home: DemoFolder, supervisor: Supervisor, screen: Screen, *, api_key: 
 
 
 def _wait_heard(context: Context, recording_ids: Sequence[int], supervisor: Supervisor) -> None:
-    """Until every call was heard or cannot be: what was heard decides which is worth looking at first."""
+    """Wait until every call is transcribed or refused: the texts decide which call is shown first."""
     since = tables.now()
     while _upper("sync.demo.bundled_calls", "heard")(context, recording_ids) < len(recording_ids):
         supervisor.watch()
@@ -186,7 +186,7 @@ def _as_fields(environment: dict[str, str]) -> dict[str, Any]:
 
 
 def _facts(home: DemoFolder) -> dict[str, object]:
-    """What a test or a script needs to know about a running demo."""
+    """The facts about a running demo that tests and scripts need."""
     return {
         "pid": os.getpid(),
         "url": home.url,

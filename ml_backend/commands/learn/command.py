@@ -291,7 +291,7 @@ class _Loop:
         self._tutor.runs(self._here.env_file, *arguments, codes=codes, changed=changed)
 
     def _wait_for_device(self) -> None:
-        """A run that was killed holds the device a minute longer."""
+        """Wait for the device: a killed run holds it for a minute longer."""
 
         def so_far() -> tuple[int, int]:
             with self._context.db.reading() as connection:

@@ -17,7 +17,7 @@ from ml_backend.commands.learn.tutor import Tutor
 from ml_backend.context import Context
 
 SENTENCES = 3
-MARGIN_S = 0.25  # a word of a phrase may be heard this much before or after it
+MARGIN_S = 0.25  # a word may be this much before or after its phrase
 PAGE, REPORT, PLOT = "report.md", "report.json", "slices.svg"
 
 

@@ -29,7 +29,7 @@ RESUMED = ("waiting", "running", "interrupted", "trained")  # states of a run th
 
 @dataclass(frozen=True)
 class StoredVerdict:
-    """What the gate said of a version, kept with it."""
+    """The gate's verdict stored with a version."""
 
     champion: str
     outcome: str
@@ -132,7 +132,7 @@ def champion(context: Context) -> str | None:
 
 
 def heard(context: Context, sha256s: Sequence[str], model_version: str) -> dict[str, dict[str, Any]]:
-    """What one version made of these recordings: transcript by SHA-256 of the audio."""
+    """One version's transcripts of these recordings, by SHA-256 of the audio."""
     mine = sa.select(transcriptions.c.audio_sha256, transcriptions.c.transcript).where(
         transcriptions.c.audio_sha256.in_(sha256s), transcriptions.c.model_version == model_version
     )
