@@ -65,18 +65,18 @@ class SpeechModel(_upstream_base()):  # type: ignore[misc]
     context: ClassVar[Context | None] = None
     _label_config: str | None = None
     _extra_params: dict[str, Any] | None = None
-    _met: Project | None = None
+    _known_project: Project | None = None
 
     def setup(self) -> None:
         """Nothing to prepare: models are loaded by workers, never by a request."""
 
     def use_label_config(self, label_config: str) -> None:
         """The project's labelling interface as this request tells it."""
-        self._label_config, self._met = label_config, None
+        self._label_config, self._known_project = label_config, None
 
     def set_extra_params(self, extra_params: Any) -> None:
         """The project's language, prompt, hotwords, minimum_confidence; changed ones draft open tasks again."""
-        self._extra_params, self._met = parameters.accept(extra_params), None
+        self._extra_params, self._known_project = parameters.accept(extra_params), None
         self._project()
 
     def predict(
@@ -123,14 +123,14 @@ class SpeechModel(_upstream_base()):  # type: ignore[misc]
         return str(self.get("model_version"))
 
     def _project(self) -> Project:
-        if self._met is None:
-            self._met = project_rows.meet(
+        if self._known_project is None:
+            self._known_project = project_rows.upsert(
                 self._context(),
                 project_rows.id_of(self.project_id),
                 label_config=self._label_config,
                 extra_params=self._extra_params,
             )
-        return self._met
+        return self._known_project
 
     @classmethod
     def _context(cls) -> Context:

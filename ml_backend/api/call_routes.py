@@ -58,7 +58,7 @@ class Calls:
         found = ledger_balance.of_days(self._context.db, days=query.days, zone=zone, last=query.last)
         warning = ledger_balance.clock_warning(self._context.db)
         states = calls.counts(self._context.db)
-        return answer({"states": states, "days": [day.told() for day in found], "warning": warning})
+        return answer({"states": states, "days": [day.to_dict() for day in found], "warning": warning})
 
     def satisfied(self, call_sid: str) -> Response:
         """`{"score": 0..1}`: how content the customer was with a call; a later score replaces an earlier one."""

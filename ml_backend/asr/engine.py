@@ -118,7 +118,7 @@ class Transcriber:
         heard = transcript_of(recording, model_version=self.model_version)
         return corrections.apply(heard, recording.request.profile.corrections)
 
-    def hear(self, features: Sequence[npt.NDArray[np.float32]], languages: Sequence[str]) -> list[str]:
+    def decode_features(self, features: Sequence[npt.NDArray[np.float32]], languages: Sequence[str]) -> list[str]:
         """Greedy texts of windows given as log-mel frames [mels, frames], for the parity check."""
         decoder = self._pool.decoder
         prompts = [decoder.prompt(language, prompt=None, hotwords=()) for language in languages]

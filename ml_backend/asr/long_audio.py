@@ -32,7 +32,7 @@ class Listener:
         self._transcriber, self._wav, self._profile, self._key = transcriber, wav, profile, key
         self._voices: list[VoiceTracker] = []
 
-    def hear(self, start_s: float, end_s: float) -> Transcript | KaanError:
+    def transcribe(self, start_s: float, end_s: float) -> Transcript | KaanError:
         """Transcribe from `start_s` to `end_s`; times count from `start_s`."""
         samples, speech = self._read(start_s, end_s)
         profile = self._profile
@@ -55,13 +55,13 @@ class Listener:
         return samples, tuple(speech)
 
 
-def hear(
+def transcribe_long(
     transcriber: Transcriber, wav: Path, profile: DecodingProfile, *, spans: Sequence[tuple[float, float]]
 ) -> Transcript | KaanError:
     """Transcribe a WAV as `decoding.decode` writes it. `spans`, in seconds, cover its whole length without gaps."""
     listener = Listener(transcriber, wav, profile)
     for start_s, end_s in spans:
-        answer = listener.hear(start_s, end_s)
+        answer = listener.transcribe(start_s, end_s)
         if isinstance(answer, KaanError):
             return answer
     return merged(listener.heard)

@@ -25,7 +25,7 @@ from ml_backend.models import manifest
 _SURE_LANGUAGE = 0.8  # below this the next window votes too, up to _LANGUAGE_WINDOWS
 _LANGUAGE_WINDOWS = 3
 _MOST_HALVINGS = 2  # dense Hindi can need twice the tokens that a window may have, but not eight times
-_MOST_LEGS = 8
+_MOST_CHANNELS = 8
 _NO_GAIN = np.float32(1)
 _NOTHING_DBFS, _SOFT_DBFS, _USUAL_DBFS = -95.0, -55.0, -30.0
 
@@ -42,7 +42,7 @@ class WindowWork:
     decoded: DecodedWindow | None = None
     halvings: int = 0
     confidence: str = manifest.WEAKEST  # the formula of this model version
-    heard_apart: tuple[tuple[float, float], ...] = ()  # seconds within the window that separate windows cover
+    transcribed_apart: tuple[tuple[float, float], ...] = ()  # seconds within the window that separate windows cover
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Recording:
 
     def leg(self, channel: int) -> Samples:
         """The samples of one channel, with its gain."""
-        leg = _legs(self.request.samples)[channel]
+        leg = _channels(self.request.samples)[channel]
         return leg * self.gains[channel] if self.gains else leg
 
 
@@ -83,7 +83,7 @@ class Pool:
     def run(self, requests: Sequence[Request]) -> list[Recording]:
         """One Recording per request, in order, each with its decoded windows or its error."""
         recordings = [self._prepared(index, request) for index, request in enumerate(requests)]
-        heard = self._hear_languages(recordings)
+        heard = self._detect_languages(recordings)
         begun = {id(work) for batch in heard for work in batch.work}
         rest = []
         for recording in recordings:
@@ -97,7 +97,7 @@ class Pool:
         """Find the windows of one recording; any failure becomes that recording's error."""
         recording = Recording(request, request.profile.language)
         try:
-            legs = _legs(request.samples)
+            legs = _channels(request.samples)
             for channel, leg in enumerate(legs):
                 known = request.speech[channel] if request.speech else None
                 recording.work += self._windows(index, channel, leg, known)
@@ -150,7 +150,7 @@ class Pool:
             self._known(wished[0])
         return allowed or self.languages
 
-    def _hear_languages(self, recordings: list[Recording]) -> list[_Batch]:
+    def _detect_languages(self, recordings: list[Recording]) -> list[_Batch]:
         """Detect the language of the recordings that name none; returns the batches encoded for it."""
         done: list[_Batch] = []
         for turn in range(_LANGUAGE_WINDOWS):
@@ -276,9 +276,9 @@ class Pool:
         """The text skipped some speech or ended early: decode the missing speech in windows of its own."""
         decoded = work.decoded
         spoken = timing.by_phrase(decoded.words, work.window) if decoded else []
-        gaps = timing.untold(spoken, work.window)
+        gaps = timing.untranscribed(spoken, work.window)
         if gaps:
-            work.heard_apart = tuple((start_s, end_s) for _, start_s, end_s in gaps)
+            work.transcribed_apart = tuple((start_s, end_s) for _, start_s, end_s in gaps)
             rest = [work.window.part(phrase, start_s, end_s) for phrase, start_s, end_s in gaps]
             windows = windows_of(rest, channel=work.window.channel, policy=self.decoder.policy)
             self._decode_parts(work, windows, beam_size, recordings, again=False)
@@ -298,9 +298,9 @@ class Pool:
             self._decode(_Batch([part], beam_size=beam_size, again=again), recordings)
 
 
-def _legs(samples: npt.NDArray[np.float32]) -> list[Samples]:
+def _channels(samples: npt.NDArray[np.float32]) -> list[Samples]:
     legs = np.atleast_2d(np.asarray(samples, dtype=np.float32))
-    if legs.ndim != 2 or legs.shape[0] > _MOST_LEGS or (legs.shape[0] > legs.shape[1] > 0):
+    if legs.ndim != 2 or legs.shape[0] > _MOST_CHANNELS or (legs.shape[0] > legs.shape[1] > 0):
         raise PermanentError("engine-input", "The samples are not [channels, n].", "Decode the audio first.")
     if not np.isfinite(legs).all():
         raise PermanentError(

@@ -108,8 +108,8 @@ def _marks(work: WindowWork, told: list[timing.TimedPhraseWords], flags: tuple[s
             window.channel,
             flags=tuple(sorted({*flags, NO_TEXT})),
         )
-        for phrase, start_s, end_s in timing.untold(told, window)
-        if not any(begin_s <= start_s and end_s <= stop_s for begin_s, stop_s in work.heard_apart)
+        for phrase, start_s, end_s in timing.untranscribed(told, window)
+        if not any(begin_s <= start_s and end_s <= stop_s for begin_s, stop_s in work.transcribed_apart)
     ]
 
 

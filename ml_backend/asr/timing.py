@@ -24,7 +24,10 @@ _AFTER_SPEECH_S = 0.3
 _SHORTEST_S, _LONGEST_S = 0.05, 0.6  # a first word may always last _LONGEST_S, however short the others are
 _S_PER_LETTER = 0.07  # when a window has too few words to measure it
 _CERTAIN = 0.5  # mean voice activity of speech that should have words
-_UNTOLD_S, _UNTOLD_PHRASE_S = 1.5, 0.8  # shorter pieces without words are breath, laughter, or loosely placed words
+_UNTRANSCRIBED_S, _UNTRANSCRIBED_PHRASE_S = (
+    1.5,
+    0.8,
+)  # shorter pieces without words are breath, laughter, or loosely placed words
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ def _s_per_letter(words: Sequence[Word]) -> float:
     return statistics.median(paces) if len(paces) > 2 else _S_PER_LETTER
 
 
-def untold(spoken: Sequence[TimedPhraseWords], window: Window) -> list[tuple[SpeechPhrase, float, float]]:
+def untranscribed(spoken: Sequence[TimedPhraseWords], window: Window) -> list[tuple[SpeechPhrase, float, float]]:
     """Stretches of certain speech that no word covers, in seconds from the start of the window."""
     words = {one.phrase: one.words for one in spoken}
     found = []
@@ -105,7 +108,7 @@ def untold(spoken: Sequence[TimedPhraseWords], window: Window) -> list[tuple[Spe
             continue
         told = words.get(phrase, ())
         edges = [phrase.first_s, *(s for word in told for s in (word.start_s, word.end_s)), phrase.last_s]
-        least_s = _UNTOLD_S if told else _UNTOLD_PHRASE_S
+        least_s = _UNTRANSCRIBED_S if told else _UNTRANSCRIBED_PHRASE_S
         found += [
             (phrase, start_s, end_s)
             for start_s, end_s in zip(edges[::2], edges[1::2], strict=True)

@@ -87,7 +87,7 @@ def read_wav(path: Path, *, start_s: float = 0.0, end_s: float | None = None) ->
         first = min(total, max(0, round(start_s * rate_hz)))
         last = total if end_s is None else min(total, max(first, round(end_s * rate_hz)))
         stream.setpos(first)
-        samples = _legs(stream.readframes(last - first), stream.getnchannels())
+        samples = _channels(stream.readframes(last - first), stream.getnchannels())
     return np.ascontiguousarray(samples, dtype=np.float32) / np.float32(32768.0), rate_hz
 
 
@@ -96,7 +96,7 @@ def blocks(path: Path, *, block_s: float) -> Iterator[npt.NDArray[np.int16]]:
     with _open_wav(path) as stream:
         channels, frames = stream.getnchannels(), round(block_s * stream.getframerate())
         while raw := stream.readframes(frames):
-            yield _legs(raw, channels)
+            yield _channels(raw, channels)
 
 
 @contextmanager
@@ -138,7 +138,7 @@ def _open_wav(path: Path) -> Iterator[wave.Wave_read]:
         yield stream
 
 
-def _legs(raw: bytes, channels: int) -> npt.NDArray[np.int16]:
+def _channels(raw: bytes, channels: int) -> npt.NDArray[np.int16]:
     return np.frombuffer(raw, dtype="<i2").reshape(-1, channels).T
 
 

@@ -105,7 +105,7 @@ def _stretches(speech: npt.NDArray[np.bool_]) -> list[list[float]]:
     ]
 
 
-class _Leg:
+class _Channel:
     """The measurements of one channel, added block by block."""
 
     def __init__(self) -> None:
@@ -124,7 +124,7 @@ def measure(samples: npt.NDArray[np.float32], rate_hz: int, *, source_rate_hz: i
     legs = np.clip(np.atleast_2d(samples) * _FULL, -_FULL, _FULL - 1).round().astype(np.int16)
     size = int(FRAME_S * rate_hz)
     whole = legs[:, : legs.shape[1] // size * size].reshape(len(legs), -1, size)
-    gathered = [_Leg() for _ in legs]
+    gathered = [_Channel() for _ in legs]
     for channel, leg in enumerate(gathered):
         leg.add(legs[channel, :], size)
     return _measured(gathered, rate_hz, source_rate_hz, lambda channel, chosen: whole[channel, chosen]).quality
@@ -132,10 +132,10 @@ def measure(samples: npt.NDArray[np.float32], rate_hz: int, *, source_rate_hz: i
 
 def measure_wav(path: Path, *, source_rate_hz: int) -> Measured:
     """`measure` for a WAV as `decoding.decode` writes it, a few seconds in memory at a time."""
-    gathered: list[_Leg] = []
+    gathered: list[_Channel] = []
     size = int(FRAME_S * decoding.RATE_HZ)
     for block in decoding.blocks(path, block_s=_BLOCK_S):
-        gathered = gathered or [_Leg() for _ in block]
+        gathered = gathered or [_Channel() for _ in block]
         for channel, leg in enumerate(gathered):
             leg.add(block[channel, :], size)
     with decoding.frames(path, size=size) as frames:
@@ -148,7 +148,7 @@ def label_of(score: float) -> str:
 
 
 def _measured(
-    gathered: list[_Leg],
+    gathered: list[_Channel],
     rate_hz: int,
     source_rate_hz: int,
     frames: Callable[[int, npt.NDArray[np.intp]], Block],
@@ -179,7 +179,7 @@ def _speech(powers: Numbers) -> npt.NDArray[np.bool_]:
 
 
 def _parts(
-    leg: _Leg,
+    leg: _Channel,
     powers: Numbers,
     speech: npt.NDArray[np.bool_],
     rate_hz: int,

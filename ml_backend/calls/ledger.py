@@ -45,7 +45,7 @@ def record(connection: Connection, event: CallEvent, *, key: bytes, priority: in
     values = {"provider": PROVIDER, "call_sid": sid, "merged": {}, "seen_by": [], **_open_now(WAIT)}
     call_id, is_new = db.insert_once(connection, calls, values, key=("provider", "call_sid"))
     call = _locked(connection, call_id)
-    if is_new and (why := tombstones.why_buried(connection, event.call_sid, key=key)):
+    if is_new and (why := tombstones.why_erased(connection, event.call_sid, key=key)):
         move(connection, call_id, "erased", reason_code="erased", reason=f"This call was erased before: {why}.")
         return _locked(connection, call_id)
     if call.state in ENDED:
@@ -55,7 +55,7 @@ def record(connection: Connection, event: CallEvent, *, key: bytes, priority: in
     changed = merging.merge(call._asdict(), event, key=key, at=tables.now())
     known = {**call._asdict(), **changed}
     people = known["from_pseudonym"], known["to_pseudonym"]
-    if tombstones.person_buried(connection, known["started_at"], *people) and not _recordings(connection, call_id):
+    if tombstones.person_erased(connection, known["started_at"], *people) and not _recordings(connection, call_id):
         move(connection, call_id, "erased", reason_code="erased", reason="Its caller was erased after this call.")
         db.update(connection, calls, call_id, call_sid=phone_numbers.hidden(event.call_sid, key))
         return _locked(connection, call_id)
@@ -252,7 +252,7 @@ def _add_recording(
     """
     url = str(event.recording_url)
     identity = recording_identity(event.call_sid, url)
-    if tombstones.why_buried(connection, identity, key=key) or any(
+    if tombstones.why_erased(connection, identity, key=key) or any(
         each.source == "object" and each.state not in GONE for each in found
     ):
         return False

@@ -29,7 +29,7 @@ from ml_backend.tables import holds, now, tombstones
 ERASED, EXPIRED = "erased", "expired"
 
 
-def bury(connection: Connection, kind: str, identity: str, *, key: bytes, why: str = ERASED) -> None:
+def mark_erased(connection: Connection, kind: str, identity: str, *, key: bytes, why: str = ERASED) -> None:
     """Nothing of this comes back. An erasure replaces an expiry, never the other way round; the latest counts."""
     name = phone_numbers.hidden(identity, key)
     if name != identity:  # written before names were hidden
@@ -41,7 +41,7 @@ def bury(connection: Connection, kind: str, identity: str, *, key: bytes, why: s
         db.update(connection, tombstones, row_id, why=why, created_at=now())
 
 
-def why_buried(connection: Connection, *identities: str | None, key: bytes) -> str | None:
+def why_erased(connection: Connection, *identities: str | None, key: bytes) -> str | None:
     """`erased` or `expired` when one of these was; None when all may come in."""
     named = [name for identity in identities if identity for name in {identity, phone_numbers.hidden(identity, key)}]
     found = connection.execute(sa.select(tombstones.c.why).where(tombstones.c.identity.in_(named))).scalars().all()
@@ -53,13 +53,13 @@ def audio_identity(sha256: str) -> str:
     return f"sha256:{sha256}"
 
 
-def refuse_buried(connection: Connection, *identities: str | None, key: bytes) -> None:
+def refuse_erased(connection: Connection, *identities: str | None, key: bytes) -> None:
     """PermanentError `erased` or `expired` when one of these was."""
-    if why := why_buried(connection, *identities, key=key):
+    if why := why_erased(connection, *identities, key=key):
         raise PermanentError(why, f"This recording was {why} and is not taken in again.", "Nothing is to be done.")
 
 
-def person_buried(connection: Connection, began_at: datetime | None, *pseudonyms: str | None) -> bool:
+def person_erased(connection: Connection, began_at: datetime | None, *pseudonyms: str | None) -> bool:
     """Whether a person in the call was erased after it began. A call without a start time counts as new."""
     if began_at is None:
         return False

@@ -68,7 +68,7 @@ def transcribe(
     profile = replace(decoding_profile.of_settings(settings, language=language), prompt=prompt)
     transcriber = engine.Transcriber.load(default_model.location_of(settings).removeprefix("hub:"), settings=settings)
     refused = 0
-    for heard in _progress(_hear(files, transcriber, profile, settings), total=len(files)):
+    for heard in _progress(_transcribe_all(files, transcriber, profile, settings), total=len(files)):
         refused += heard.state == "refused"
         if as_json:
             typer.echo(json.dumps(heard.to_json(), ensure_ascii=False))
@@ -77,7 +77,7 @@ def transcribe(
     raise typer.Exit(1 if refused else 0)
 
 
-def _hear(
+def _transcribe_all(
     files: Sequence[Path], transcriber: Transcriber, profile: DecodingProfile, settings: Settings
 ) -> Iterator[FileOutcome]:
     """Outcomes in the order of the files, each as soon as it is ready, so that a pipe gets it at once.
@@ -121,7 +121,7 @@ def _prepared(
                 spans = pauses.spans(
                     found.speech, found.powers, duration_s=decoded.duration_s, most_s=long_audio.AT_ONCE_S
                 )
-                answer = long_audio.hear(transcriber, wav, profile, spans=spans)
+                answer = long_audio.transcribe_long(transcriber, wav, profile, spans=spans)
                 return _heard(str(path), answer, decoded.duration_s, cut=decoded.cut)
             samples, _ = audio.read_wav(wav)
     except KaanError as error:

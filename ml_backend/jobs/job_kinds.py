@@ -39,7 +39,7 @@ COMPARE_ANNOTATIONS = JobKind(
 )
 READ_ANNOTATION = JobKind("read-annotation", "sync.annotations.annotation_events.read_annotation", "sync", 120)
 INGEST_RECORDING = JobKind("ingest-recording", "sync.recordings.ingest.ingest_recording", "sync", 1800)
-LEARN_LEGS = JobKind("learn-legs", "sync.exotel.callbacks.learn_legs", "sync", 600, priority=BULK)
+LEARN_CHANNELS = JobKind("learn-legs", "sync.exotel.callbacks.learn_channels", "sync", 600, priority=BULK)
 STORE_SPOOLED = JobKind("store-spooled", "sync.recordings.originals.store_spooled", "sync", 3600)
 VERIFY_OBJECTS = JobKind("verify-objects", "sync.recordings.verification.verify_objects", "sync", 3600, priority=BULK)
 TRANSCRIBE_RECORDING = JobKind(

@@ -70,7 +70,7 @@ def waits_for(database: Database, queue: str) -> str:
     return f"{sentence}."
 
 
-def forget_old(connection: sa.Connection, *, days: float = 1.0) -> None:
+def remove_old(connection: sa.Connection, *, days: float = 1.0) -> None:
     """Delete rows of processes without a heartbeat for `days`."""
     connection.execute(sa.delete(processes).where(processes.c.seen_at < tables.now() - timedelta(days=days)))
 

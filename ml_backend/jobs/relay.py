@@ -259,7 +259,7 @@ class Relay:
                     if connection.execute(sa.delete(jobs).where(jobs.c.id.in_(bite))).rowcount < BITE:
                         break
         with self.context.db.transaction() as connection:
-            processes.forget_old(connection)
+            processes.remove_old(connection)
 
     def _is_time(self, what: str, every_s: float) -> bool:
         now = time.monotonic()

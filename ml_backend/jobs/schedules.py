@@ -138,7 +138,7 @@ def every_original(connection: Connection) -> list[Arguments]:
     return [{"after_id": 0}]
 
 
-def numbers_without_a_leg(connection: Connection) -> list[Arguments]:
+def numbers_without_a_channel(connection: Connection) -> list[Arguments]:
     """One job while the agents' channel of a company number is unknown."""
     number = tables.company_numbers
     unknown = sa.select(number.c.id).where(number.c.agent_channel.is_(None)).limit(1)
@@ -246,7 +246,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule(job_kinds.CHECK_TRAINING, CHECK_TRAINING_EVERY_S, once),
     Schedule(job_kinds.STORE_SPOOLED, 60, waiting_spool, priority=LIVE),
     Schedule(job_kinds.VERIFY_OBJECTS, 24 * 3600, every_original),
-    Schedule(job_kinds.LEARN_LEGS, 6 * 3600, numbers_without_a_leg),
+    Schedule(job_kinds.LEARN_CHANNELS, 6 * 3600, numbers_without_a_channel),
     Schedule(job_kinds.INGEST_RECORDING, 600, ingests_given_up),
     Schedule(job_kinds.COMPARE_ANNOTATIONS, 300, changes_of_projects),
     Schedule(job_kinds.COMPARE_ANNOTATIONS, 24 * 3600, all_of_projects),

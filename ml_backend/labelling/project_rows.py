@@ -84,7 +84,7 @@ def row_of(context: Context, ls_project_id: int) -> int:
     return int(rows[0].id)
 
 
-def meet(
+def upsert(
     context: Context,
     ls_project_id: int,
     *,

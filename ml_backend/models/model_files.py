@@ -67,7 +67,7 @@ def present(context: Context, location: str, files: dict[str, Any]) -> str | Non
     return None
 
 
-def forget(context: Context, location: str) -> bool:
+def remove(context: Context, location: str) -> bool:
     """Remove a fetched copy, so that it is fetched again; returns whether there was one."""
     if not location.startswith(STORED):
         return False

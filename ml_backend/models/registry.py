@@ -231,7 +231,7 @@ def verified(context: Context, version: Version) -> str:
     try:
         _require_same(context, version)
     except PermanentError:
-        if not model_files.forget(context, version.location):
+        if not model_files.remove(context, version.location):
             raise
         location = model_files.place(context, version.location)
         _require_same(context, version)

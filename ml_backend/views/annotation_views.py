@@ -63,7 +63,7 @@ def find(database: Database, query: AnnotationQuery) -> list[dict[str, Any]]:
         statement = statement.where(made < query.until)
     if query.before:
         statement = statement.where(rows.c.id < query.before)
-    return [told(row) for row in database.rows(statement.order_by(rows.c.id.desc()).limit(query.limit))]
+    return [to_dict(row) for row in database.rows(statement.order_by(rows.c.id.desc()).limit(query.limit))]
 
 
 def show(database: Database, ls_annotation_id: int) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def show(database: Database, ls_annotation_id: int) -> dict[str, Any]:
         )
     newest = versions[0]
     draft = newest.draft if isinstance(newest.draft, Mapping) else {}
-    return told(newest) | {
+    return to_dict(newest) | {
         "draft": {name: draft.get(name) for name in ("text", "confidence", "language", "label")} if draft else None,
         "segments": newest.segments,
         "found_by": newest.found_by,
@@ -100,7 +100,7 @@ def kept_summary(database: Database) -> dict[str, Any]:
     )
 
 
-def told(row: Any) -> dict[str, Any]:
+def to_dict(row: Any) -> dict[str, Any]:
     """An annotation as lists show it."""
     measures = row.measures if isinstance(row.measures, Mapping) else {}
     draft = row.draft if isinstance(row.draft, Mapping) else {}

@@ -88,7 +88,7 @@ def find(database: Database, query: CallQuery) -> list[dict[str, Any]]:
         statement = statement.where(began < query.until)
     if query.before:
         statement = statement.where(calls.c.id < query.before)
-    return [told(row) for row in database.rows(statement)]
+    return [to_dict(row) for row in database.rows(statement)]
 
 
 def resolve(database: Database, what: str, *, key: bytes) -> list[int]:
@@ -131,7 +131,7 @@ def show(database: Database, call_id: int) -> dict[str, Any]:
         .order_by(events.c.id)
     )
     jobs = call_explanations.jobs_of(database, call.id, [row.id for row in heard])
-    return told(call) | {
+    return to_dict(call) | {
         "recordings": [recording_as_dict(row) for row in heard],
         "tasks": [task_as_dict(row) for row in made],
         "messages": [
@@ -147,7 +147,7 @@ def show(database: Database, call_id: int) -> dict[str, Any]:
     }
 
 
-def told(call: sa.Row[Any]) -> dict[str, Any]:
+def to_dict(call: sa.Row[Any]) -> dict[str, Any]:
     """A call under the names its messages have; `from` and `to` are pseudonyms."""
     return {
         "id": call.id,

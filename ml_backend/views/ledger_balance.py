@@ -45,7 +45,7 @@ class Balance:
         """listed = stored + explained."""
         return self.listed == self.stored + self.explained
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As the API and `--json` give it."""
         return asdict(self) | {"balanced": self.balanced, "unexplained": list(self.unexplained)}
 

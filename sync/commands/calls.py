@@ -92,7 +92,7 @@ def summary(
     counts = calls.counts(context.db)
     if as_json:
         warning = ledger_balance.clock_warning(context.db)
-        typer.echo(json.dumps({"states": counts, "days": [day.told() for day in found], "warning": warning}))
+        typer.echo(json.dumps({"states": counts, "days": [day.to_dict() for day in found], "warning": warning}))
     else:
         _print_balance(found, counts, zone)
         if warning := ledger_balance.clock_warning(context.db):

@@ -86,7 +86,7 @@ def bring_in(context: Context, manifest: Path, project_ids: Sequence[int]) -> li
     with context.db.reading() as connection:
         every = read(manifest)
         key = pseudonyms.key_of(context.settings)
-        calls = [call for call in every if not tombstones.why_buried(connection, call.call_sid, key=key)]
+        calls = [call for call in every if not tombstones.why_erased(connection, call.call_sid, key=key)]
     context.store.ensure_bucket(BUCKET)
     for call in calls:
         context.store.put_file(BUCKET, call.key, call.path)
@@ -113,7 +113,7 @@ def bring_in(context: Context, manifest: Path, project_ids: Sequence[int]) -> li
     return ids
 
 
-def heard(context: Context, recording_ids: Sequence[int]) -> int:
+def transcribed(context: Context, recording_ids: Sequence[int]) -> int:
     """How many of these recordings need not be waited for: they were heard, or cannot be."""
     mine = sa.select(sa.func.count(sa.distinct(recordings.c.id))).where(recordings.c.id.in_(recording_ids))
     known = sa.exists().where(transcriptions.c.audio_sha256 == recordings.c.sha256)

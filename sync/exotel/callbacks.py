@@ -49,7 +49,7 @@ def read_call_event(context: JobContext, event_id: int) -> None:
 _log = log.get("company-numbers")
 
 
-def learn_legs(context: JobContext) -> None:
+def learn_channels(context: JobContext) -> None:
     """Company numbers -> the leg their agents speak on, where annotators have shown it. Safe to repeat."""
     unknown = sa.select(company_numbers.c.pseudonym).where(company_numbers.c.agent_channel.is_(None))
     for row in context.db.rows(unknown.order_by(company_numbers.c.id)):

@@ -123,7 +123,7 @@ def _kept(context: JobContext, recording_id: int, values: dict[str, Any]) -> Non
         mine = sa.select(recordings).where(recordings.c.id == recording_id).with_for_update()
         now = connection.execute(mine).one()
         bytes_ = tombstones.audio_identity(values["sha256"])
-        why = tombstones.why_buried(connection, now.source_identity, now.call_sid, bytes_, key=key)
+        why = tombstones.why_erased(connection, now.source_identity, now.call_sid, bytes_, key=key)
         gone = why is not None or now.state in ("erased", "expired")
         if why and now.state not in ("erased", "expired"):  # the same audio was erased under another name
             reason = f"This recording was {why} and is not taken in again."

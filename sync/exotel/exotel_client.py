@@ -42,12 +42,12 @@ class ListingPage:
 class ExotelClient:
     """One Exotel account."""
 
-    def __init__(self, settings: Settings, pace: RateLimiter, *, deadline_s: float = DEADLINE_S) -> None:
+    def __init__(self, settings: Settings, limiter: RateLimiter, *, deadline_s: float = DEADLINE_S) -> None:
         base = _base(settings)
         self.base = f"{base.scheme}://{base.authority}"
         self.root = f"/v1/Accounts/{quote(settings.exotel_account_sid, safe='')}/Calls"
         self.basic = credentials(settings)
-        self.pace = pace
+        self.pace = limiter
         entry = origins.AllowedOrigin(base.scheme, base.host, base.port, self.root, may_be_private=True)
         self._out = Outbound((entry,), deadline_s=deadline_s, name=NAME, ca_file=settings.ca_file)
 
@@ -173,8 +173,8 @@ def client_of(context: Context) -> ExotelClient:
         )
 
     def make() -> ExotelClient:
-        pace = RateLimiter(context.db, settings.exotel_account_sid, per_minute=settings.exotel_requests_per_minute)
-        return ExotelClient(settings, pace)
+        limiter = RateLimiter(context.db, settings.exotel_account_sid, per_minute=settings.exotel_requests_per_minute)
+        return ExotelClient(settings, limiter)
 
     client: ExotelClient = context.keep("exotel", make)
     return client

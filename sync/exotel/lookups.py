@@ -78,14 +78,14 @@ def _later(context: JobContext, call: sa.Row[Any], code: str, sentence: str) -> 
             ledger.move(connection, call.id, "no-recording", reason_code=code, reason=ended)
 
 
-FORGOTTEN = timedelta(minutes=15)
+OVERDUE = timedelta(minutes=15)
 AT_ONCE = 50
 _SERVED = ("waiting", "queued", "running", "quarantined")
 
 
 def take_up(context: Context) -> int:
     """Enqueue what is overdue; gives how many."""
-    late = tables.now() - FORGOTTEN
+    late = tables.now() - OVERDUE
     fetches = (
         sa.select(recordings.c.id, recordings.c.priority)
         .join(calls, calls.c.id == recordings.c.call_id)

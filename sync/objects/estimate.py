@@ -107,14 +107,14 @@ def _speed(context: Context) -> tuple[float, str]:
     rows = context.db.rows(done.order_by(job_rows.c.id.desc()).limit(LATEST))
     ids = {int(row.arguments["recording_id"]) for row in rows}
     lengths = sa.select(sa.func.sum(recordings.c.duration_s)).where(recordings.c.id.in_(ids))
-    heard_s = float(context.db.rows(lengths)[0][0] or 0.0) if ids else 0.0
+    transcription_s = float(context.db.rows(lengths)[0][0] or 0.0) if ids else 0.0
     busy_s = _covered_s([(row.started_at, row.finished_at) for row in rows])
-    if len(ids) < ENOUGH or heard_s <= 0 or busy_s <= 0:
+    if len(ids) < ENOUGH or transcription_s <= 0 or busy_s <= 0:
         return (
             SPEED,
             f"Speed: {SPEED:g} times real time, assumed, as too little was heard here to measure it (--speed).",
         )
-    pace = heard_s / busy_s
+    pace = transcription_s / busy_s
     return pace, f"Speed: {pace:.1f} times real time, measured over the last {len(ids)} recordings heard here."
 
 

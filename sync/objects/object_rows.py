@@ -42,7 +42,7 @@ class _Around:
     originals: dict[str, Any]  # the latest recording whose original lies under the key
     calls: dict[str, Any]  # by call id of the provider
     heard: dict[int, list[Any]]  # recordings by our call id
-    buried: set[str]
+    erased_before: set[str]
     unclaimed: set[str]  # names of audio without a call
     named: Counter[str]  # how many of these objects are named after each call
 
@@ -126,7 +126,7 @@ def _plain(info: ObjectInfo, names: Mapping[str, Name], around: _Around) -> bool
     first = layouts.first_of(name.call_sid)
     if name.problem or name.kind != layouts.AUDIO or not info.size_bytes:
         return False
-    if info.key in around.rows or info.key in around.originals or around.buried:
+    if info.key in around.rows or info.key in around.originals or around.erased_before:
         return False
     if not name.call_sid:
         return True
@@ -141,7 +141,7 @@ def _judge(
     identity = f"s3://{info.bucket}/{info.key}"
     if name.problem:
         return _refused("bad-object-key", name.problem)
-    if {identity, name.call_sid, layouts.first_of(name.call_sid) or identity} & around.buried:
+    if {identity, name.call_sid, layouts.first_of(name.call_sid) or identity} & around.erased_before:
         return _refused("erased", "This recording was erased or has expired, and is not taken up again.")
     if name.kind == layouts.OTHER:
         return _values("ignored", "not-audio", "The name is of neither audio nor text."), "ignored"
@@ -220,13 +220,13 @@ def _around(connection: Connection, context: Context, bucket: str, names: dict[s
     identities = [f"s3://{bucket}/{key}" for key in keys] + sorted(sids - {""})
     key = context.keep("pseudonym-key", lambda: pseudonyms.key_of(context.settings))
     asked = {name: each for each in identities for name in {each, phone_numbers.hidden(each, key)}}
-    buried = sa.select(tombstones.c.identity).where(tombstones.c.identity.in_(list(asked)))
+    erased_before = sa.select(tombstones.c.identity).where(tombstones.c.identity.in_(list(asked)))
     return _Around(
         rows={row.object_key: row for row in rows.all()},
         originals={row.object_key: row for row in connection.execute(mine.order_by(recordings.c.id)).all()},
         calls={call.call_sid: call for call in named},
         heard=heard,
-        buried={asked[name] for name in connection.execute(buried).scalars()},
+        erased_before={asked[name] for name in connection.execute(erased_before).scalars()},
         named=Counter(name.call_sid for name in names.values()),
         unclaimed=foundcalls.unclaimed(connection, {name.call_sid for name in names.values() if name.day}),
     )

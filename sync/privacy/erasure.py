@@ -109,20 +109,20 @@ def _close_doors(context: Context, subject: Subject, who: str) -> tuple[int, Sub
         else:
             erasure_id = int(row.id)
             db.update(connection, erasures, erasure_id, report={**(row.report or {}), "calls": ids})
-        tombstones.bury(connection, subject.kind, subject.identity, key=key)
+        tombstones.mark_erased(connection, subject.kind, subject.identity, key=key)
     for some in _few(found.sids):
         with context.db.transaction() as connection:
             for sid in some:
-                tombstones.bury(connection, "call", sid, key=key)
+                tombstones.mark_erased(connection, "call", sid, key=key)
     for few in _few(found.recordings):
         with context.db.transaction() as connection:
             for recording in few:
-                tombstones.bury(connection, "recording", recording.source_identity, key=key)
+                tombstones.mark_erased(connection, "recording", recording.source_identity, key=key)
                 if recording.bucket and recording.object_key:
                     place = f"s3://{recording.bucket}/{recording.object_key}"
-                    tombstones.bury(connection, "object", place, key=key)
+                    tombstones.mark_erased(connection, "object", place, key=key)
                 if recording.sha256:
-                    tombstones.bury(connection, "audio", tombstones.audio_identity(recording.sha256), key=key)
+                    tombstones.mark_erased(connection, "audio", tombstones.audio_identity(recording.sha256), key=key)
                 _put_down(connection, recording.id)
     for calls in _few(found.calls):
         with context.db.transaction() as connection:
@@ -219,7 +219,7 @@ def _empty_rows(context: Context, found: SubjectRows, key: bytes) -> None:
         with context.db.transaction() as connection:
             for recording_id in few:
                 _put_down(connection, recording_id)
-                _forget_objects(connection, recording_id)
+                _refuse_objects(connection, recording_id)
                 own = sa.update(transcriptions).where(transcriptions.c.recording_id == recording_id)
                 connection.execute(own.values(text="", transcript=_EMPTY, confidence=0.0, language=None))
     for few in _few(found.tasks):
@@ -261,7 +261,7 @@ def _empty_task(connection: Connection, task: Any) -> None:
     db.update(connection, tasks, task.id, **gone, **nothing)
 
 
-def _forget_objects(connection: Connection, recording_id: int) -> None:
+def _refuse_objects(connection: Connection, recording_id: int) -> None:
     """Objects of an erased recording are refused; a row whose key carries a number goes with the object."""
     mine = objects.c.recording_id == recording_id
     for row in connection.execute(sa.select(objects).where(mine)).all():

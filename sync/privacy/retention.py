@@ -91,17 +91,17 @@ def expire_recordings(context: JobContext, bucket: str) -> None:
             mine = _older(bucket, row.days, *recordings.c).where(~_held(), ~_in_use())
             some = connection.execute(mine.order_by(recordings.c.id).limit(BATCH)).all()
             for recording in some:
-                _bury(connection, recording, key)
+                _mark_expired(connection, recording, key)
         failpoints.hit("retention.after-tombstones")
         if not some:
             return
         _finish(context, bucket)
 
 
-def _bury(connection: Connection, recording: Any, key: bytes) -> None:
+def _mark_expired(connection: Connection, recording: Any, key: bytes) -> None:
     place = f"s3://{recording.bucket}/{recording.object_key}"
-    tombstones.bury(connection, "recording", recording.source_identity, key=key, why=tombstones.EXPIRED)
-    tombstones.bury(connection, "object", place, key=key, why=tombstones.EXPIRED)
+    tombstones.mark_erased(connection, "recording", recording.source_identity, key=key, why=tombstones.EXPIRED)
+    tombstones.mark_erased(connection, "object", place, key=key, why=tombstones.EXPIRED)
     db.update(connection, recordings, recording.id, state="expired", reason_code="expired", reason=WHY)
     ledger.recording_moved(connection, recording.id)
 

@@ -168,11 +168,11 @@ def _original(context: Context, recording: sa.Row[Any], folder: Path) -> Iterato
     with context.db.reading() as connection:
         place = f"s3://{recording.bucket}/{recording.object_key}"
         hidden_by = pseudonyms.key_of(context.settings)
-        tombstones.refuse_buried(connection, recording.source_identity, recording.call_sid, place, key=hidden_by)
+        tombstones.refuse_erased(connection, recording.source_identity, recording.call_sid, place, key=hidden_by)
     limit_bytes = int(context.settings.max_recording_mb * 1_000_000)
     if recording.object_key and recording.bucket:
         kept = _from_store(context, recording.bucket, recording.object_key, folder, limit_bytes=limit_bytes)
-        _not_buried(context, kept.sha256)
+        _not_erased(context, kept.sha256)
         yield kept
         return
     identity = str(recording.source_identity)
@@ -186,18 +186,18 @@ def _original(context: Context, recording: sa.Row[Any], folder: Path) -> Iterato
     sha256 = sha256_of(path)
     if not path.stat().st_size:
         raise PermanentError("audio-empty", "The recording has no bytes.", "Upload it again.")
-    _not_buried(context, sha256)
+    _not_erased(context, sha256)
     bucket, key = context.settings.audio_bucket, ORIGINAL.format(sha256=sha256, suffix=path.suffix)
     context.store.ensure_bucket(bucket)
     _keep(context, bucket, key, path)
     yield _Original(path, bucket, key, sha256, path.stat().st_size)
 
 
-def _not_buried(context: Context, sha256: str) -> None:
+def _not_erased(context: Context, sha256: str) -> None:
     """Audio that was erased does not come back under another name."""
     with context.db.reading() as connection:
         identity = tombstones.audio_identity(sha256)
-        tombstones.refuse_buried(connection, identity, key=pseudonyms.key_of(context.settings))
+        tombstones.refuse_erased(connection, identity, key=pseudonyms.key_of(context.settings))
 
 
 def _from_store(context: Context, bucket: str, key: str, folder: Path, *, limit_bytes: int) -> _Original:

@@ -31,7 +31,7 @@ from sync.tasks.choices import LEAST_SPEECH_SHARE, Choice, PieceFacts, choose, p
 from sync.tasks.task_creation import WAITS, TaskRequest, request_task
 
 LOOK_AGAIN = timedelta(hours=1)  # a waiting call's due time; the schedule is quicker
-FORGOTTEN = timedelta(minutes=15)
+OVERDUE = timedelta(minutes=15)
 PER_TRANSACTION = 20  # recordings: each has tasks, drafts, a job and a call
 JOBS_PER_TRANSACTION = 50
 NO_PROJECT = "no-project"
@@ -55,7 +55,7 @@ def take_up_waiting(context: JobContext, project_id: int) -> None:
     project = context.db.row(projects, project_id)
     if project.state == "attached":
         _select_homeless(context, project)
-    _select_forgotten(context)
+    _select_overdue(context)
     still = sa.and_(calls.c.state == "heard", calls.c.reason_code.in_((NO_PROJECT, WAITS)))
     late = sa.select(calls.c.id).where(still, calls.c.due_at < tables.now()).limit(JOBS_PER_TRANSACTION)
     while ids := [row.id for row in context.db.rows(late)]:
@@ -84,9 +84,9 @@ def _select_homeless(context: Context, project: sa.Row[Any]) -> None:
                     )  # fmt: skip
 
 
-def _select_forgotten(context: Context) -> None:
+def _select_overdue(context: Context) -> None:
     """Calls that were heard and whose selection never came: its job was cancelled, or failed for good."""
-    late = sa.and_(calls.c.next_action == "select", calls.c.due_at < tables.now() - FORGOTTEN)
+    late = sa.and_(calls.c.next_action == "select", calls.c.due_at < tables.now() - OVERDUE)
     undecided = sa.or_(calls.c.reason_code.is_(None), calls.c.reason_code.not_in((NO_PROJECT, WAITS)))
     found = sa.select(recordings.c.id).join(calls, calls.c.id == recordings.c.call_id)
     ready = found.where(late, undecided, recordings.c.state == "ready").order_by(recordings.c.id)

@@ -153,7 +153,7 @@ def _ready(context: Context, project: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
             predictions.c.body,
             tasks.c.blind,
             transcriptions.c.transcript,
-            transcriptions.c.language.label("heard_language"),
+            transcriptions.c.language.label("detected_language"),
             transcriptions.c.language_probability,
             transcriptions.c.decoding,
             recordings.c.language,
@@ -267,9 +267,9 @@ def _columns(row: sa.Row[Any]) -> dict[str, Any]:
     columns: dict[str, Any] = {DURATION: f"{whole_s // 60:02d}:{whole_s % 60:02d}"}  # as text it sorts as a number does
     if row.blind or row.transcript is None:
         return columns
-    detected = row.heard_language and (row.decoding or {}).get("language") is None
-    guess = " ?" if detected and rendering.is_guess(row.heard_language, row.language_probability) else ""
-    columns[LANGUAGE] = f"{row.heard_language or row.language or ''}{guess}"
+    detected = row.detected_language and (row.decoding or {}).get("language") is None
+    guess = " ?" if detected and rendering.is_guess(row.detected_language, row.language_probability) else ""
+    columns[LANGUAGE] = f"{row.detected_language or row.language or ''}{guess}"
     columns[UNSURE_WORDS] = rendering.unsure_words(recording_pieces.part(Transcript.from_json(row.transcript), piece))
     return columns
 

@@ -59,7 +59,7 @@ class Parts:
             if error.code != "object-exists":
                 raise
 
-    def forget(self) -> None:
+    def remove(self) -> None:
         """The whole is stored."""
         bucket = self.context.settings.audio_bucket
         for item in list(self.context.store.list(bucket, prefix=f"{self.folder}/")):
@@ -81,7 +81,7 @@ def spans_of(recording: sa.Row[Any]) -> list[tuple[float, float]]:
     return pauses.evenly(float(recording.duration_s), most_s=long_audio.AT_ONCE_S)
 
 
-def hear(
+def transcribe_in_parts(
     listener: long_audio.Listener,
     spans: Sequence[tuple[float, float]],
     parts: Parts,
@@ -97,7 +97,7 @@ def hear(
             continue
         if fresh and time.monotonic() - began > slice_s:
             return None
-        answer = listener.hear(*span)
+        answer = listener.transcribe(*span)
         if isinstance(answer, KaanError):
             return answer
         parts.save(span, answer)

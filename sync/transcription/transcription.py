@@ -75,7 +75,7 @@ def transcribe_recordings(context: JobContext, items: list[PooledItem]) -> None:
     for some in members.values():
         with _only(*(member.item for member in some)):
             with loaded_models.using(context, some[0].route.version) as transcriber:
-                heard = _hear(context, transcriber, some)
+                heard = _transcribe_all(context, transcriber, some)
                 _tell_what_is_left_out(context, transcriber)
             for member in some:
                 if member.item.job_id in heard and not member.item.settled:
@@ -109,7 +109,7 @@ def _only(*items: PooledItem) -> Iterator[None]:
             item.failed(error)
 
 
-def _hear(context: JobContext, transcriber: Transcriber, members: Sequence[_Member]) -> set[int]:
+def _transcribe_all(context: JobContext, transcriber: Transcriber, members: Sequence[_Member]) -> set[int]:
     """Hear what this version has not heard yet; gives the jobs whose recordings are heard now."""
     wanted: list[_Wanted] = []
     heard: set[int] = set()
@@ -117,7 +117,7 @@ def _hear(context: JobContext, transcriber: Transcriber, members: Sequence[_Memb
         try:
             missing = _missing(context, recording, transcriber.model_version)
             if long_calls.is_long(recording):
-                if not _hear_long(context, transcriber, item, recording, missing):
+                if not _transcribe_long(context, transcriber, item, recording, missing):
                     continue
             elif missing:
                 with _wav(context, str(recording.derived_key)) as wav:
@@ -175,7 +175,7 @@ def _go_on(context: JobContext, recording: sa.Row[Any], route: Route, routes: Ro
         enqueueing.enqueue(connection, goes_on, key=key, priority=priority, **wanted)
 
 
-def _hear_long(
+def _transcribe_long(
     context: JobContext,
     transcriber: Transcriber,
     item: PooledItem,
@@ -187,7 +187,7 @@ def _hear_long(
         parts = long_calls.Parts.of(context, recording, transcriber.model_version, profile.decoding)
         with _wav(context, str(recording.derived_key)) as wav:
             listener = long_audio.Listener(transcriber, wav, profile.decoding, key=str(recording.id))
-            answer = long_calls.hear(listener, long_calls.spans_of(recording), parts)
+            answer = long_calls.transcribe_in_parts(listener, long_calls.spans_of(recording), parts)
         if answer is None:
             with context.db.transaction() as connection:
                 enqueueing.enqueue(
@@ -203,7 +203,7 @@ def _hear_long(
             _fail(context, item, recording.id, answer)
             return False
         _store(context, recording, profile, answer)
-        parts.forget()
+        parts.remove()
     return True
 
 

@@ -16,7 +16,7 @@ from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
 from ml_backend.tables import datasets
-from training.commands.export import told
+from training.commands.export import to_dict
 from training.datasets import dataset, dataset_manifest
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Datasets: list, show, compare.")
@@ -36,7 +36,7 @@ def list_(
     context = open_context(settings.load())
     found = context.db.rows(sa.select(datasets).order_by(datasets.c.id.desc()).limit(limit))
     if as_json:
-        typer.echo(json.dumps({"datasets": [told(row) for row in found]}, ensure_ascii=False))
+        typer.echo(json.dumps({"datasets": [to_dict(row) for row in found]}, ensure_ascii=False))
         return
     if not found:
         printing.say("There is no dataset yet: `python -m ml_backend export` makes one.")
@@ -71,7 +71,7 @@ def show(
     context = open_context(settings.load())
     row = dataset.find(context, name)
     if as_json:
-        typer.echo(json.dumps(told(row), ensure_ascii=False))
+        typer.echo(json.dumps(to_dict(row), ensure_ascii=False))
         return
     if card:
         typer.echo(_card(context, row))

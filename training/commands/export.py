@@ -60,7 +60,7 @@ def export(
     if push_to:
         places["hub"] = hub.push(context, found, push_to)
     if as_json:
-        typer.echo(json.dumps({**told(found), **places}, ensure_ascii=False))
+        typer.echo(json.dumps({**to_dict(found), **places}, ensure_ascii=False))
         return
     counts = found.counts
     typer.echo(
@@ -79,7 +79,7 @@ def export(
         typer.echo(f"{what}: {place}")
 
 
-def told(row: Any) -> dict[str, Any]:
+def to_dict(row: Any) -> dict[str, Any]:
     """A dataset's row as JSON."""
     return {
         "id": row.id, "name": row.name, "version": row.version, "state": row.state,

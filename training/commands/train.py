@@ -129,7 +129,7 @@ def list_(
     context = open_context(settings.load())
     found = context.db.rows(sa.select(runs).order_by(runs.c.id.desc()).limit(limit))
     if as_json:
-        typer.echo(json.dumps({"runs": [told(context, row) for row in found]}, ensure_ascii=False))
+        typer.echo(json.dumps({"runs": [to_dict(context, row) for row in found]}, ensure_ascii=False))
         return
     if not found:
         printing.say("There is no training run yet.")
@@ -153,7 +153,7 @@ def show(run_id: RunId, as_json: AsJson = False) -> None:
     Example: python -m ml_backend train show 1
     """
     context = open_context(settings.load())
-    facts = told(context, training_runs.find(context, run_id))
+    facts = to_dict(context, training_runs.find(context, run_id))
     if as_json:
         typer.echo(json.dumps(facts, ensure_ascii=False))
         return
@@ -170,7 +170,7 @@ def cancel(run_id: RunId) -> None:
     typer.echo(training_runs.cancel(open_context(settings.load()), run_id))
 
 
-def told(context: Context, row: Any) -> dict[str, Any]:
+def to_dict(context: Context, row: Any) -> dict[str, Any]:
     """A run as plain values; the curve is left to `progress` in the row."""
     progress = {key: value for key, value in (row.progress or {}).items() if key != "curve"}
     return {
@@ -194,7 +194,7 @@ def _here(context: Context, run_id: int, as_json: bool) -> None:
         ) from None
     row = training_runs.find(context, run_id)
     if as_json:
-        typer.echo(json.dumps(told(context, row), ensure_ascii=False))
+        typer.echo(json.dumps(to_dict(context, row), ensure_ascii=False))
     elif version is None:
         typer.echo(f"Run {run_id} was cancelled.")
     else:

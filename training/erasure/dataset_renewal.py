@@ -36,7 +36,7 @@ def renew_datasets(context: JobContext, erasure_id: int) -> None:
     row = context.db.row(erasures, erasure_id)
     shas = set((row.report or {}).get("audio_sha256", ()))
     made = without(context, shas)
-    report_redaction.forget(context, shas)
+    report_redaction.redact(context, shas)
     context.report(1.0, f"{len(made)} new versions" if made else "no dataset had them")
 
 

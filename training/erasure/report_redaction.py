@@ -21,7 +21,7 @@ from training.scoring import scores
 _TEXTS = ("reference", "before", "now", "alignment")
 
 
-def forget(context: Context, shas: Collection[str]) -> int:
+def redact(context: Context, shas: Collection[str]) -> int:
     """Take the texts of these recordings out of everything that was scored; gives how many files changed."""
     changed = 0
     rows = context.db.rows(sa.select(evaluations.c.details_key, evaluations.c.report_key).order_by(evaluations.c.id))

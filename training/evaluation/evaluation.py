@@ -73,7 +73,7 @@ def evaluate(
     with devices.held(context, devices.here(context.settings.asr_device), f"evaluation-{uuid4().hex}"):
         engine = Transcriber.load(location, settings=context.settings, model_version=version.version)
         fit, quiet = test_transcription.self_check(engine), test_transcription.on_silence(engine, context.settings)
-        heard, speed, gone = test_transcription.listen(context, engine, lines, report)
+        heard, speed, gone = test_transcription.transcribe_test_set(context, engine, lines, report)
     learnt = exposure.by(context, version)
     unseen = [u for u in heard if not learnt.has(audio_sha256=u.audio_sha256, call=u.call, caller=u.caller)]
     found = {

@@ -36,7 +36,7 @@ _LONG_S, _SHORT_S = 10.0, 3.0
 Report = Callable[[float, str], None]
 
 
-def listen(
+def transcribe_test_set(
     context: Context, engine: Transcriber, lines: Sequence[dict[str, Any]], report: Report
 ) -> tuple[list[Utterance], dict[str, Any], int]:
     """Every line heard as a call would be, its language found out by the model; and how fast."""
@@ -104,7 +104,7 @@ def utterance(line: dict[str, Any], answer: Transcript | KaanError, *, annotator
     return Utterance(
         id=line["id"], audio_sha256=line["audio_sha256"], call=call, caller=line.get("speaker_id") or call,
         duration_s=round(length_s, 3), language=language or "", reference=reference, hypothesis=text,
-        heard_language=answer.language if isinstance(answer, Transcript) and text.strip() else None,
+        detected_language=answer.language if isinstance(answer, Transcript) and text.strip() else None,
         weight=1 / chance if chance else 1.0, empty=not text.strip(), slices=slices, tallies=tallies, edits=edits,
     )  # fmt: skip
 

@@ -95,13 +95,13 @@ def collect(pairs: Callable[[], Iterable[CorrectedDraft]]) -> list[Candidate]:
 
 
 def _look(pair: CorrectedDraft, seen: dict[tuple[str, str], _Seen]) -> None:
-    heard, meant = _words(pair.draft), _words(pair.text)
-    for block in blocks([key for key, _ in heard], [key for key, _ in meant]):
+    hypothesis, reference = _words(pair.draft), _words(pair.text)
+    for block in blocks([key for key, _ in hypothesis], [key for key, _ in reference]):
         if block.same:
-            for key, _ in meant[slice(*block.meant)]:
+            for key, _ in reference[slice(*block.reference)]:
                 seen[pair.language, key].right += 1
             continue
-        for spelt, form in _corrected(heard, meant, block):
+        for spelt, form in _corrected(hypothesis, reference, block):
             key = fold(spelt)
             found = seen[pair.language, key]
             found.missed += 1
@@ -113,10 +113,10 @@ def _look(pair: CorrectedDraft, seen: dict[tuple[str, str], _Seen]) -> None:
 
 
 def _corrected(
-    heard: Sequence[tuple[str, str]], meant: Sequence[tuple[str, str]], block: Block
+    hypothesis: Sequence[tuple[str, str]], reference: Sequence[tuple[str, str]], block: Block
 ) -> Iterator[tuple[str, str]]:
     """(the word a person wrote, what stood there) of one block; nothing stood there where sides cannot be matched."""
-    before, after = heard[slice(*block.heard)], meant[slice(*block.meant)]
+    before, after = hypothesis[slice(*block.hypothesis)], reference[slice(*block.reference)]
     if len(before) == len(after):
         for (form, _), (_, spelt) in zip(before, after, strict=True):
             yield spelt, form

@@ -71,19 +71,19 @@ def listed(
     if language is not None:
         statement = statement.where(hotwords.c.language == language)
     order = (hotwords.c.project_id, hotwords.c.language, hotwords.c.seen.desc(), hotwords.c.word)
-    return [told(row) for row in context.db.rows(statement.order_by(*order))]
+    return [to_dict(row) for row in context.db.rows(statement.order_by(*order))]
 
 
 def shown(context: Context, hotword_id: int) -> dict[str, Any]:
     """One word as JSON."""
-    return told(context.db.rows(_rows().where(hotwords.c.id == hotword_id))[0])
+    return to_dict(context.db.rows(_rows().where(hotwords.c.id == hotword_id))[0])
 
 
 def _rows() -> sa.Select[Any]:
     return sa.select(hotwords, projects.c.ls_project_id).join(projects, projects.c.id == hotwords.c.project_id)
 
 
-def told(row: Any) -> dict[str, Any]:
+def to_dict(row: Any) -> dict[str, Any]:
     """One row as JSON; the project by its number in Label Studio."""
     sure = hotword_rows.sure_forms(row.heard)
     return {

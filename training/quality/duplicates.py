@@ -186,7 +186,7 @@ class Twins:
         kept = {min(each.values(), key=_first).recording_id for each in members.values()}
         return {number for each in members.values() for number in each} - kept
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As the summary shows it."""
         kinds = Counter(twin.kind for twin in self.found)
         return {
@@ -200,7 +200,7 @@ class Twins:
         }
 
 
-def heard(connection: Connection, project_id: int | None = None) -> Iterator[RecordingFingerprint]:
+def fingerprints(connection: Connection, project_id: int | None = None) -> Iterator[RecordingFingerprint]:
     """Every recording with accepted samples that can still be heard, the shortest first. Reads the texts twice."""
     spoken = _spoken(project_id)
     texts = connection.execute(spoken.with_only_columns(samples.c.text), execution_options=_STREAM)

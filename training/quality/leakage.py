@@ -92,7 +92,7 @@ def find(read: Callable[[], Iterable[Line]], known: Mapping[str, AudioOrigin]) -
     return sorted([*found, *_twins(said)], key=lambda leak: (KINDS.index(leak.kind), leak.recordings))
 
 
-def told(leaks: list[Leak], lines: int) -> dict[str, Any]:
+def to_dict(leaks: list[Leak], lines: int) -> dict[str, Any]:
     """As the summary shows it."""
     kinds = Counter(leak.kind for leak in leaks)
     return {

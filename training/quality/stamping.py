@@ -28,7 +28,7 @@ class Findings:
     people: dict[int, tuple[Sign, ...]]
     annotations: dict[int, str]
 
-    def told(self, reviews: Sequence[Review]) -> dict[str, Any]:
+    def to_dict(self, reviews: Sequence[Review]) -> dict[str, Any]:
         """As the summary shows it: counts and ids, no text."""
         drafted = len(eligible(reviews))
         by_reason: dict[str, int] = defaultdict(int)

@@ -51,7 +51,7 @@ def summarise_annotations(context: JobContext) -> None:
 def renew_verdicts(context: Context) -> None:
     """What a dataset leaves out, from the annotations as they are now: the same ones always give the same dataset."""
     with context.db.reading() as connection:
-        left_out = _left_out(_stamped(connection), duplicates.find(duplicates.heard(connection)).surplus())
+        left_out = _left_out(_stamped(connection), duplicates.find(duplicates.fingerprints(connection)).surplus())
     with context.db.transaction() as connection:
         keep(connection, exclusions.NAME, left_out)
 
@@ -71,7 +71,7 @@ def make(context: Context, scope: Scope | None = None) -> tuple[dict[str, Any], 
     with context.db.reading() as connection:
         reviews = reading.reviews(connection, scope)
         pairs = reading.pairs(connection, reviews)
-        twins = duplicates.find(duplicates.heard(connection, scope.project_id))
+        twins = duplicates.find(duplicates.fingerprints(connection, scope.project_id))
         checked = _datasets(connection, context)
     found = stamping.find(reviews, pairs)
     body = {
@@ -89,8 +89,8 @@ def make(context: Context, scope: Scope | None = None) -> tuple[dict[str, Any], 
         "drafts": draft_quality.by_version(reviews, found.people),
         "gold": gold_tasks.measure(reviews),
         "people": table(reviews, pairs, found),
-        "stamping": found.told(reviews),
-        "duplicates": twins.told(),
+        "stamping": found.to_dict(reviews),
+        "duplicates": twins.to_dict(),
         "leaks": checked,
     }
     return body, _left_out(found.annotations, twins.surplus())
@@ -132,7 +132,7 @@ def _datasets(connection: Connection, context: Context) -> list[dict[str, Any]]:
                 told.append({**names, "note": f"its manifest cannot be read: {error.sentence}"})
                 continue
             read = partial(_lines, path)
-            told.append({**names, **leakage.told(leakage.find(read, known), sum(1 for _ in read()))})
+            told.append({**names, **leakage.to_dict(leakage.find(read, known), sum(1 for _ in read()))})
     return told
 
 

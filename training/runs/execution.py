@@ -22,7 +22,7 @@ from ml_backend.errors import ConfigurationError, InvalidInput, KaanError, Perma
 from ml_backend.jobs import devices, enqueueing, job_kinds
 from ml_backend.models import manifest, model_files, registry
 from ml_backend.tables import datasets, model_versions, runs
-from ml_backend.views import training_progress as material_facts
+from ml_backend.views import training_progress as row_facts
 from training.datasets import dataset
 from training.runs import bases, estimates, trainer_process, workspace_rows
 from training.runs.arguments import Arguments
@@ -137,7 +137,7 @@ def register(context: Context, run_id: int) -> str:
     if made is not None:
         return made
     workspace = Workspace(folder_of(context, run_id))
-    if row.state == "running" and material_facts.alive(context.db, row):
+    if row.state == "running" and row_facts.alive(context.db, row):
         raise RetryableError("run-under-way", f"Run {run_id} is still running.", f"Wait, or `train cancel {run_id}`.")
     if workspace.learnt() is None:
         raise PermanentError(
@@ -160,7 +160,7 @@ def register(context: Context, run_id: int) -> str:
 def state_of(context: Context, row: Any) -> str:
     """A run's state as it is; `interrupted` where its row still says running and its process is gone."""
     with context.db.reading() as connection:
-        return material_facts.state_of(connection, row)
+        return row_facts.state_of(connection, row)
 
 
 def resumable(context: Context, row: Any) -> bool:
@@ -189,7 +189,7 @@ def cancel(context: Context, run_id: int) -> str:
     if row.state in OVER:
         return f"Run {run_id} is {row.state} already."
     _note(context, run_id, cancel_asked=True)
-    if row.state in ("waiting", TRAINED, INTERRUPTED) or not material_facts.alive(context.db, row):
+    if row.state in ("waiting", TRAINED, INTERRUPTED) or not row_facts.alive(context.db, row):
         _cancelled(context, run_id)
         return f"Run {run_id} is cancelled."
     return f"Run {run_id} is asked to stop; nothing of it is registered."

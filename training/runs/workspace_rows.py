@@ -56,35 +56,35 @@ def gather(context: Context, dataset_id: int, replay_id: int, base: Base, *, mos
     found = data_checks.objections(lines)
     learnt = [line for line in lines if line["split"] in ("train", "validation")]
     left_out: dict[str, list[str]] = {}
-    material = TrainingRows(_usable(context, learnt, base, left_out), left_out=left_out)
+    selected = TrainingRows(_usable(context, learnt, base, left_out), left_out=left_out)
     unfit = sum(len(ids) for ids in left_out.values())
-    if unfit > _bearable(len(learnt), most_left_out) or (learnt and not material.clips):
-        found += [*_unfit(material, learnt, base, most_left_out)]
+    if unfit > _bearable(len(learnt), most_left_out) or (learnt and not selected.clips):
+        found += [*_unfit(selected, learnt, base, most_left_out)]
     if replay_id:
         older = [_taught(line, known) for line in dataset.read(context, replay_id)]
         older = [line for line in older if line["split"] in ("train", "validation")]
         tested = {line["audio_sha256"] for line in lines if line["split"] == "test"}
         replayed: dict[str, list[str]] = {}
         usable = _usable(context, older, base, replayed)
-        material.replay = [line for line in usable if line["audio_sha256"] not in tested]
+        selected.replay = [line for line in usable if line["audio_sha256"] not in tested]
         replayed["tested"] = [line["id"] for line in older if line["audio_sha256"] in tested]
         left_out |= {f"replay-{reason}": ids for reason, ids in replayed.items() if ids}
     if found:
         raise data_checks.refusal(found)
-    return material
+    return selected
 
 
-def write(context: Context, material: TrainingRows, workspace: Workspace, *, most_left_out: float) -> list[Row]:
+def write(context: Context, selected: TrainingRows, workspace: Workspace, *, most_left_out: float) -> list[Row]:
     """Audio and rows into the workspace; what turns out to have no audio now is left out as well."""
     gone: list[str] = []
-    rows = workspace.write_rows(_cut(context, material, gone))
+    rows = workspace.write_rows(_cut(context, selected, gone))
     if gone:
-        material.left_out["audio-missing"] = [*material.left_out.get("audio-missing", []), *gone]
+        selected.left_out["audio-missing"] = [*selected.left_out.get("audio-missing", []), *gone]
         if len(gone) > _bearable(len(rows) + len(gone), most_left_out) or not any(r.split == "train" for r in rows):
             raise data_checks.refusal([data_checks.missing_audio(gone)])
         kept = {row.id for row in rows}
-        material.new = [line for line in material.new if line["id"] in kept]
-        material.replay = [line for line in material.replay if line["id"] in kept]
+        selected.new = [line for line in selected.new if line["id"] in kept]
+        selected.replay = [line for line in selected.replay if line["id"] in kept]
     return rows
 
 
@@ -110,8 +110,8 @@ def _bearable(rows: int, most_left_out: float) -> float:
     return max(1.0, most_left_out * rows) if most_left_out else 0.0
 
 
-def _cut(context: Context, material: TrainingRows, gone: list[str]) -> Iterator[tuple[Row, npt.NDArray[np.float32]]]:
-    for part, lines in ((NEW, material.new), (REPLAY, material.replay)):
+def _cut(context: Context, selected: TrainingRows, gone: list[str]) -> Iterator[tuple[Row, npt.NDArray[np.float32]]]:
+    for part, lines in ((NEW, selected.new), (REPLAY, selected.replay)):
         with clip_audio.Clips(context) as clips:
             clips.expect(lines)
             for line in lines:
@@ -137,11 +137,11 @@ def _length(line: dict[str, Any]) -> float:
 
 
 def _unfit(
-    material: TrainingRows, learnt: list[dict[str, Any]], base: Base, most_left_out: float
+    selected: TrainingRows, learnt: list[dict[str, Any]], base: Base, most_left_out: float
 ) -> Iterator[data_checks.DataObjection]:
     """Every reason with its rows, and last what may be done about it."""
-    for reason, ids in material.left_out.items():
+    for reason, ids in selected.left_out.items():
         yield data_checks.of_reason(reason, ids, len(learnt), base.window.max_s)
-    count = sum(len(ids) for ids in material.left_out.values())
+    count = sum(len(ids) for ids in selected.left_out.values())
     share = f"{count} of {len(learnt)} rows cannot be learnt from, where at most {most_left_out:.0%} may be left out"
     yield data_checks.DataObjection("left-out", f"{share}; more are allowed with `--option most_left_out=0.5`", count)

@@ -24,7 +24,7 @@ def pieces_of(
     """
     regions = [_region(segment, audio) for segment in segments if isinstance(segment, Mapping)]
     if any(region.text for region in regions):
-        placed = _apart(_on_legs(regions, audio))
+        placed = _apart(_on_channels(regions, audio))
         return [piece for region in placed for piece in _checked(region, audio, language)]
     if not strict(text):
         return [SamplePiece(0.0, audio.length_s, 0, "", "no-text")]
@@ -42,7 +42,7 @@ def _region(segment: Mapping[str, Any], audio: Audio) -> SamplePiece:
     return SamplePiece(max(0.0, start_s), max(0.0, end_s), channel if 0 <= channel < audio.channels else 0, text)
 
 
-def _on_legs(regions: Sequence[SamplePiece], audio: Audio) -> Sequence[SamplePiece]:
+def _on_channels(regions: Sequence[SamplePiece], audio: Audio) -> Sequence[SamplePiece]:
     """Regions on the leg that speaks. A labelling interface that shows both legs as one puts every region on the first.
 
     So where all regions lie there, each goes to the leg on which nearly all words in it were heard.

@@ -166,9 +166,9 @@ class _Maker:
         ]
         channels = int(self._recording.channels or 1) if self._recording is not None else 1
         length_s = self._length_s() or max((float(s["end_s"]) for s in row.segments or ()), default=0.0)
-        return Audio(length_s, max(1, channels), tuple(drafted or self._heard_words()))
+        return Audio(length_s, max(1, channels), tuple(drafted or self._draft_words()))
 
-    def _heard_words(self) -> list[DraftWord]:
+    def _draft_words(self) -> list[DraftWord]:
         """Words of the latest transcription that lie in the task, told from its start."""
         if self._heard is None:
             return []

@@ -25,7 +25,7 @@ MARGIN_S = 0.25  # of sound kept before the first and after the last word, where
 class _Alignment:
     """`at[i]`: the place in the text of heard word i, None where it was changed."""
 
-    heard: tuple[DraftWord, ...]
+    hypothesis: tuple[DraftWord, ...]
     at: tuple[int | None, ...]
     length: int
 
@@ -34,17 +34,19 @@ class _Alignment:
         if boundary == 0:
             return self.at[0] == 0
         before = self.at[boundary - 1]
-        if boundary == len(self.heard):
+        if boundary == len(self.hypothesis):
             return before == self.length - 1
         return before is not None and self.at[boundary] == before + 1
 
 
 def cut(
-    text: str, heard: Sequence[DraftWord], *, start_s: float, end_s: float, language: str | None
+    text: str, hypothesis: Sequence[DraftWord], *, start_s: float, end_s: float, language: str | None
 ) -> list[SamplePiece]:
     """Pieces between `start_s` and `end_s`. Without heard words it is one piece without anchors."""
     written = _words(text.split())
-    spoken = [(word, key) for word in sorted(heard, key=lambda w: (w.start_s, w.channel)) if (key := _key(word.text))]
+    spoken = [
+        (word, key) for word in sorted(hypothesis, key=lambda w: (w.start_s, w.channel)) if (key := _key(word.text))
+    ]
     if not written or not spoken:
         return [SamplePiece(start_s, end_s, 0, text, "no-anchor")] if written else []
     words = tuple(word for word, _ in spoken)
@@ -63,7 +65,7 @@ def cut(
 
 def _stretches(aligned: _Alignment) -> Iterator[tuple[int, int]]:
     """Heard words [first, last) of each piece: as long as allowed between clean pauses; what is not clean is short."""
-    words, first = aligned.heard, 0
+    words, first = aligned.hypothesis, 0
     while first < len(words):
         forced = next((i for i in range(first + 1, len(words)) if words[i].channel != words[i - 1].channel), len(words))
         pauses = [i for i in range(first + 1, forced) if words[i].start_s - words[i - 1].end_s >= PAUSE_S]
@@ -80,7 +82,7 @@ def _stretches(aligned: _Alignment) -> Iterator[tuple[int, int]]:
 
 def _text_end(aligned: _Alignment, last: int) -> int:
     """The place in the text after the words of a piece that ends before heard word `last`."""
-    if last == len(aligned.heard):
+    if last == len(aligned.hypothesis):
         return aligned.length
     following = next((place for place in aligned.at[last:] if place is not None), aligned.length)
     before = next((place for place in reversed(aligned.at[:last]) if place is not None), -1)
@@ -97,17 +99,19 @@ def _sound(words: Sequence[DraftWord], first: int, last: int, start_s: float, en
     return begin, max(end, begin)
 
 
-def _align(heard: tuple[DraftWord, ...], spoken: list[str], written: list[str], language: str | None) -> _Alignment:
+def _align(
+    hypothesis: tuple[DraftWord, ...], spoken: list[str], written: list[str], language: str | None
+) -> _Alignment:
     """Word by word, a word in the other script being the same word."""
-    meant, said = readings.pair(
+    reference, said = readings.pair(
         " ".join(written), " ".join(spoken), normaliser=readings.SCRIPT_NEUTRAL, language=language
     )
-    at: list[int | None] = [None] * len(heard)
-    for block in blocks(said.split(), meant.split()):
+    at: list[int | None] = [None] * len(hypothesis)
+    for block in blocks(said.split(), reference.split()):
         if block.same:
-            for offset in range(block.heard[1] - block.heard[0]):
-                at[block.heard[0] + offset] = block.meant[0] + offset
-    return _Alignment(heard, tuple(at), len(written))
+            for offset in range(block.hypothesis[1] - block.hypothesis[0]):
+                at[block.hypothesis[0] + offset] = block.reference[0] + offset
+    return _Alignment(hypothesis, tuple(at), len(written))
 
 
 def _words(raw: Sequence[str]) -> list[tuple[str, str]]:

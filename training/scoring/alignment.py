@@ -12,12 +12,12 @@ _MARKS = {"equal": "", "replace": "S", "delete": "D", "insert": "I"}
 
 def aligned(reference: str, hypothesis: str) -> str:
     """Three lines, REF, HYP and the marks; only the hypothesis where nothing was said."""
-    said, heard = reference.split(), hypothesis.split()
+    said, written = reference.split(), hypothesis.split()
     if not said:
         return hypothesis
     columns: list[tuple[str, str, str]] = []
-    for step in Levenshtein.opcodes(said, heard):
-        old, new = said[step.src_start : step.src_end], heard[step.dest_start : step.dest_end]
+    for step in Levenshtein.opcodes(said, written):
+        old, new = said[step.src_start : step.src_end], written[step.dest_start : step.dest_end]
         for one, other in itertools.zip_longest(old, new, fillvalue=""):
             columns.append((one or "*" * len(other), other or "*" * len(one), _MARKS[step.tag]))
     lines = (
@@ -32,18 +32,23 @@ class Block:
     """words[first:last] of each side; `same` when they agree."""
 
     same: bool
-    heard: tuple[int, int]
-    meant: tuple[int, int]
+    hypothesis: tuple[int, int]
+    reference: tuple[int, int]
 
 
-def blocks(heard: list[str], meant: list[str]) -> list[Block]:
+def blocks(hypothesis: list[str], reference: list[str]) -> list[Block]:
     """Agreeing and differing stretches, taking turns."""
     found: list[Block] = []
-    for op in Levenshtein.opcodes(heard, meant):
+    for op in Levenshtein.opcodes(hypothesis, reference):
         same = op.tag == "equal"
-        heard_from, heard_to, meant_from, meant_to = op.src_start, op.src_end, op.dest_start, op.dest_end
+        hypothesis_from, hypothesis_to, reference_from, reference_to = (
+            op.src_start,
+            op.src_end,
+            op.dest_start,
+            op.dest_end,
+        )
         if found and found[-1].same == same:
             before = found.pop()
-            heard_from, meant_from = before.heard[0], before.meant[0]
-        found.append(Block(same, (heard_from, heard_to), (meant_from, meant_to)))
+            hypothesis_from, reference_from = before.hypothesis[0], before.reference[0]
+        found.append(Block(same, (hypothesis_from, hypothesis_to), (reference_from, reference_to)))
     return found

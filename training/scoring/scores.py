@@ -93,8 +93,8 @@ def _slices(utterances: Sequence[Utterance], kind: str) -> dict[str, Any]:
 
 def _languages(utterances: Sequence[Utterance]) -> dict[str, Any]:
     """Only of what was heard at all: an empty answer names no language."""
-    heard = [one for one in utterances if one.heard_language and one.language]
-    return _share(utterances, [one.heard_language == one.language for one in heard])
+    heard = [one for one in utterances if one.detected_language and one.language]
+    return _share(utterances, [one.detected_language == one.language for one in heard])
 
 
 def _share(utterances: Sequence[Utterance], flags: Sequence[bool]) -> dict[str, Any]:
@@ -108,7 +108,7 @@ Tally = tuple[int, int, int, int]  # words, word edits, characters, character ed
 class Utterance:
     """`tallies` by normaliser, `edits` (replaced, left out, put in) of the first; `slices` by kind of slice.
 
-    `weight` is one over the chance that the call was drawn; `heard_language` is None where nothing was heard.
+    `weight` is one over the chance that the call was drawn; `detected_language` is None where nothing was transcribed.
     """
 
     id: str
@@ -119,7 +119,7 @@ class Utterance:
     language: str
     reference: str
     hypothesis: str
-    heard_language: str | None = None
+    detected_language: str | None = None
     weight: float = 1.0
     empty: bool = False
     slices: dict[str, str] = field(default_factory=dict)

@@ -137,17 +137,17 @@ def _fill(home: DemoFolder, supervisor: Supervisor, screen: Screen, *, api_key: 
         with screen.step("Bundled calls"):
             recording_ids = _upper("sync.demo.bundled_calls", "bring_in")(context, calls, project_ids)
         with screen.step("Transcripts"):
-            _wait_heard(context, recording_ids, supervisor)
+            _wait_transcribed(context, recording_ids, supervisor)
             _upper("sync.demo.bundled_calls", "choose")(context, calls, project_ids)
             _wait(context.db, recording_ids, supervisor, screen)
     finally:
         context.db.dispose()
 
 
-def _wait_heard(context: Context, recording_ids: Sequence[int], supervisor: Supervisor) -> None:
+def _wait_transcribed(context: Context, recording_ids: Sequence[int], supervisor: Supervisor) -> None:
     """Wait until every call is transcribed or refused: the texts decide which call is shown first."""
     since = tables.now()
-    while _upper("sync.demo.bundled_calls", "heard")(context, recording_ids) < len(recording_ids):
+    while _upper("sync.demo.bundled_calls", "transcribed")(context, recording_ids) < len(recording_ids):
         supervisor.watch()
         if supervisor.stopping():
             raise KeyboardInterrupt

@@ -92,7 +92,7 @@ def changes(
     count = importlib.import_module("training.scoring.error_counts").count
     reading = importlib.import_module("training.text.readings").INDIC
     sha256s = [row.sha256 for row in rows]
-    was, now = reached.heard(context, sha256s, before), reached.heard(context, sha256s, after)
+    was, now = reached.transcribed(context, sha256s, before), reached.transcribed(context, sha256s, after)
     found = []
     for row in rows:
         if row.sha256 not in was or row.sha256 not in now:

@@ -131,7 +131,7 @@ def champion(context: Context) -> str | None:
     return str(found[0].version) if found else None
 
 
-def heard(context: Context, sha256s: Sequence[str], model_version: str) -> dict[str, dict[str, Any]]:
+def transcribed(context: Context, sha256s: Sequence[str], model_version: str) -> dict[str, dict[str, Any]]:
     """One version's transcripts of these recordings, by SHA-256 of the audio."""
     mine = sa.select(transcriptions.c.audio_sha256, transcriptions.c.transcript).where(
         transcriptions.c.audio_sha256.in_(sha256s), transcriptions.c.model_version == model_version

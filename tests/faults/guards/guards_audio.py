@@ -138,7 +138,7 @@ def _first_words() -> None:
 @guard("passed-over-speech-is-found")
 def _passed_over() -> None:
     """What no word covers is taken for silence."""
-    module("ml_backend.asr.timing").untold = lambda spoken, window: []
+    module("ml_backend.asr.timing").untranscribed = lambda spoken, window: []
 
 
 @guard("speech-without-text-is-marked")

@@ -33,7 +33,7 @@ def settings(**changes: Any) -> Settings:
 @pytest.fixture(autouse=True)
 def _nothing_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Random weights place words anywhere, so what they pass over means nothing here; tests/real has a real model."""
-    monkeypatch.setattr(timing, "untold", lambda told, window: [])
+    monkeypatch.setattr(timing, "untranscribed", lambda told, window: [])
 
 
 @pytest.fixture(scope="module")

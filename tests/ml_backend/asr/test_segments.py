@@ -42,4 +42,4 @@ def test_clear_speech_whose_text_was_dropped_is_marked_and_says_why():
 
 
 def test_what_was_decoded_once_more_by_itself_is_not_marked_twice():
-    assert [one.text for one in found(decoded(*SAID), heard_apart=((3.0, 6.0),))] == ["hello there"]
+    assert [one.text for one in found(decoded(*SAID), transcribed_apart=((3.0, 6.0),))] == ["hello there"]

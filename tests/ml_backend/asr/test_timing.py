@@ -77,11 +77,11 @@ def test_no_word_is_lost_doubled_or_put_outside_the_window(said, lengths):
 def test_speech_that_no_word_covers_is_found_and_breath_is_not():
     window = Window(0, (stretch(0, 3), stretch(10, 20), stretch(30, 33, sure=0.4), stretch(40, 41.2)))
     told = timing.by_phrase(words((0.3, 2.6, "hello"), (3.4, 4.0, "press"), (4.0, 5.0, "one")), window)
-    gaps = [(round(start_s, 1), round(end_s, 1)) for _, start_s, end_s in timing.untold(told, window)]
+    gaps = [(round(start_s, 1), round(end_s, 1)) for _, start_s, end_s in timing.untranscribed(told, window)]
     assert gaps == [(5.0, 12.7)]  # not the uncertain stretch, not half a second of sound
 
 
 def test_a_stretch_without_a_word_is_found_whole():
     told = timing.by_phrase(words((0.3, 2.6, "hello")), PACKED)
-    [(phrase, start_s, end_s)] = timing.untold(told, PACKED)
+    [(phrase, start_s, end_s)] = timing.untranscribed(told, PACKED)
     assert (phrase.piece, start_s, end_s) == (1, pytest.approx(3.3), pytest.approx(5.7))

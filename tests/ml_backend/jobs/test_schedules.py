@@ -53,7 +53,7 @@ def test_the_spool_is_looked_at_only_while_something_is_in_it(context: Context) 
 def test_legs_are_learnt_only_while_a_number_has_none(context: Context) -> None:
     insert(context, tables.company_numbers, pseudonym="a", agent_channel=1)
     with context.db.reading() as connection:
-        assert schedules.numbers_without_a_leg(connection) == []
+        assert schedules.numbers_without_a_channel(connection) == []
     insert(context, tables.company_numbers, pseudonym="b")
     with context.db.reading() as connection:
-        assert schedules.numbers_without_a_leg(connection) == [{}]
+        assert schedules.numbers_without_a_channel(connection) == [{}]

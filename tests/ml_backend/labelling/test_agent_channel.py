@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from ml_backend import tables
 from ml_backend.labelling import agent_channel, labelconfig
-from sync.exotel.callbacks import learn_legs
+from sync.exotel.callbacks import learn_channels
 from tests.sync import offline
 from tests.sync.offline import Offline
 
@@ -65,7 +65,7 @@ def annotated(service: Offline, agent: int, *, label: str = "Agent", deleted: bo
 
 
 def learnt(service: Offline) -> int | None:
-    learn_legs(service.context)  # type: ignore[arg-type]
+    learn_channels(service.context)  # type: ignore[arg-type]
     [row] = service.context.db.rows(sa.select(tables.company_numbers))
     return row.agent_channel
 

@@ -44,9 +44,9 @@ def test_every_call_of_the_demo_becomes_a_drafted_task_and_is_not_selected_again
     ids = bundled_calls.bring_in(people.context, few, [1])
     outside = {"create-tasks", "push-predictions", "find-tasks"}  # they need a Label Studio
     assert {row.state for row in people.rows(tables.tasks)} == {"waiting"}
-    assert bundled_calls.heard(people.context, ids) == 0
+    assert bundled_calls.transcribed(people.context, ids) == 0
     runner.run_due(people.context, kinds={name: kind for name, kind in KINDS.items() if name not in outside})
-    assert bundled_calls.heard(people.context, ids) == 3
+    assert bundled_calls.transcribed(people.context, ids) == 3
     assert bundled_calls.choose(people.context, few, [1]) == 3
     assert bundled_calls.choose(people.context, few, [1]) == 0
     tasks = people.rows(tables.tasks)

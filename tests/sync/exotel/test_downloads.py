@@ -230,7 +230,9 @@ def test_audio_of_a_call_erased_meanwhile_is_not_kept(here: Beside, monkeypatch:
 
 def test_audio_erased_under_another_name_does_not_come_back_by_a_call(here: Beside) -> None:
     with here.context.db.transaction() as connection:
-        tombstones.bury(connection, "audio", tombstones.audio_identity(hashlib.sha256(SPEECH).hexdigest()), key=b"k")
+        tombstones.mark_erased(
+            connection, "audio", tombstones.audio_identity(hashlib.sha256(SPEECH).hexdigest()), key=b"k"
+        )
     here.told(here.provider.add(1, audio=SPEECH))
     here.run()
     assert here.one(tables.recordings).state == "erased"

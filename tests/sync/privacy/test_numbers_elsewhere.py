@@ -127,8 +127,8 @@ def test_what_is_erased_stays_out_although_its_names_are_hashed(people: People) 
     assert [row.state for row in people.rows(tables.calls)] == ["erased"]
     with people.context.db.transaction() as connection:
         place = f"s3://call-recordings/{key}"
-        assert tombstones.why_buried(connection, place, key=people.key) == "erased"
-        assert tombstones.why_buried(connection, place, key=b"another key") is None
+        assert tombstones.why_erased(connection, place, key=people.key) == "erased"
+        assert tombstones.why_erased(connection, place, key=b"another key") is None
         said = CallEvent(SID, "listing", status="completed", from_=ANNA, to=COMPANY, recording_url=ADDRESS)
         assert ledger.record(connection, said, key=people.key).state == "erased"
     people.context.store.put_bytes("call-recordings", key, b"put back")
@@ -243,7 +243,7 @@ def test_numbers_that_an_older_release_left_in_its_rows_go_once_at_the_first_nig
     assert not [row for row in rest if ANNA in digits_of(str(row))]
     key = pseudonyms.key_of(people.context.settings)
     with people.context.db.reading() as connection:
-        assert tombstones.why_buried(connection, SID, key=key) == "erased", "what was erased is known again"
+        assert tombstones.why_erased(connection, SID, key=key) == "erased", "what was erased is known again"
 
     late = {"custom_field": f"ring back {SPACED}"}
     people.context.db.update(tables.calls, made["in"], **late)

@@ -71,7 +71,7 @@ def test_text_and_times_are_those_of_the_whole_file(service: Offline) -> None:
 
 
 def test_a_long_call_in_an_s3_store_is_heard_and_resumed_too(service: Offline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(long_calls.hear, "__kwdefaults__", {"slice_s": 0.0})
+    monkeypatch.setattr(long_calls.transcribe_in_parts, "__kwdefaults__", {"slice_s": 0.0})
     with moto.running() as endpoint:
         s3 = S3Store(endpoint, access_key="testing", secret_key="testing", secure=False)
         service.context = dataclasses.replace(service.context, store=s3)
@@ -170,7 +170,7 @@ def test_where_nobody_speaks_no_text_is_invented_and_the_call_goes_on(
 def test_a_job_that_has_worked_long_enough_lets_others_and_goes_on_later(
     service: Offline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(long_calls.hear, "__kwdefaults__", {"slice_s": 0.0})
+    monkeypatch.setattr(long_calls.transcribe_in_parts, "__kwdefaults__", {"slice_s": 0.0})
     recording = ingested(service, LONG)
     runs = 0
     while heard(service) is None:

@@ -111,7 +111,7 @@ def test_a_test_set_is_heard_by_whoever_holds_the_device_and_by_nobody_else(cont
             assert not devices.take(connection, device, "run-2")
         return [], {}, 0
 
-    monkeypatch.setattr(evaluation.test_transcription, "listen", heard)
+    monkeypatch.setattr(evaluation.test_transcription, "transcribe_test_set", heard)
     evaluation.evaluate(context, champion, calls)
     with devices.held(context, device, "run-2"):
         evaluation.evaluate(context, champion, calls)  # known by now: nothing is heard
@@ -173,7 +173,7 @@ def test_an_evaluation_under_older_readings_is_kept_as_it_is_and_never_compared_
         asked.append(1)
         return [], {}, 0
 
-    monkeypatch.setattr(evaluation.test_transcription, "listen", heard)
+    monkeypatch.setattr(evaluation.test_transcription, "transcribe_test_set", heard)
     old = evaluation.evaluate(context, champion, calls)
     before = ["strict@1", "indic@1", "script-neutral@1", "number-canonical@1"]
     context.db.update(tables.evaluations, old.id, normalisers=before)

@@ -85,9 +85,9 @@ words = st.lists(st.sampled_from("abcde"), max_size=8)
 
 
 @given(words, words)
-def test_blocks_cover_both_sides_in_order_and_take_turns(heard, meant):
-    found = blocks(heard, meant)
-    assert [one for block in found for one in heard[slice(*block.heard)]] == heard
-    assert [one for block in found for one in meant[slice(*block.meant)]] == meant
+def test_blocks_cover_both_sides_in_order_and_take_turns(hypothesis, reference):
+    found = blocks(hypothesis, reference)
+    assert [one for block in found for one in hypothesis[slice(*block.hypothesis)]] == hypothesis
+    assert [one for block in found for one in reference[slice(*block.reference)]] == reference
     assert all(one.same != other.same for one, other in pairwise(found))
-    assert all(heard[slice(*b.heard)] == meant[slice(*b.meant)] for b in found if b.same)
+    assert all(hypothesis[slice(*b.hypothesis)] == reference[slice(*b.reference)] for b in found if b.same)

@@ -330,7 +330,9 @@ def test_the_champion_is_scored_anew_where_the_test_set_is_another(gate, tmp_pat
     candidates.heard(gate.context, good, newer, Ear(0.05))
     asked = []
     monkeypatch.setattr(
-        judgements.evaluation.test_transcription, "listen", lambda *a, **k: asked.append(1) or pytest.fail("heard anew")
+        judgements.evaluation.test_transcription,
+        "transcribe_test_set",
+        lambda *a, **k: asked.append(1) or pytest.fail("heard anew"),
     )
     with pytest.raises(KaanError):  # the made-up champion cannot be loaded: it was asked to listen
         gate.promote(good)

@@ -25,7 +25,7 @@ def test_planted_twins_are_found_and_nothing_else(databases: Callable[[], Databa
         database = databases()
         planted = ledger.fill(database, seed=seed, calls=800, twins=30, copies=10)
         with database.reading() as connection:
-            twins = duplicates.find(duplicates.heard(connection))
+            twins = duplicates.find(duplicates.fingerprints(connection))
         found = {twin.pair for twin in twins.found if twin.kind == duplicates.SAME_CALL}
         right, wrong, missed = (
             right + len(found & planted.twins),
@@ -111,7 +111,7 @@ def test_what_is_excluded_already_is_no_duplicate(database: Database) -> None:
     with database.transaction() as connection:
         connection.execute(sa.update(tables.samples).values(state="excluded"))
     with database.reading() as connection:
-        assert list(duplicates.heard(connection)) == []
+        assert list(duplicates.fingerprints(connection)) == []
 
 
 @pytest.mark.parametrize("why", ["excluded", "of another project"])
@@ -119,12 +119,12 @@ def test_of_a_recording_only_accepted_samples_of_the_project_are_heard(database:
     ledger.fill(database, seed=1, calls=60, twins=0, copies=0)
     with database.transaction() as connection:
         [project] = connection.execute(sa.select(tables.projects)).mappings()
-        before = {call.recording_id: call.rare for call in duplicates.heard(connection, project["id"])}
+        before = {call.recording_id: call.rare for call in duplicates.fingerprints(connection, project["id"])}
         other = {**project, "id": project["id"] + 1, "ls_project_id": project["ls_project_id"] + 1}
         connection.execute(sa.insert(tables.projects).values(other))
         changed = {"state": "excluded"} if why == "excluded" else {"project_id": other["id"]}
         connection.execute(sa.update(tables.samples).where(tables.samples.c.number == 1).values(changed))
-        after = {call.recording_id: call.rare for call in duplicates.heard(connection, project["id"])}
+        after = {call.recording_id: call.rare for call in duplicates.fingerprints(connection, project["id"])}
     assert set(after) == set(before)
     assert all(after[number] < before[number] for number in before)
 
@@ -133,7 +133,7 @@ def test_comparing_in_small_blocks_finds_the_same(databases: Callable[[], Databa
     database = databases()
     ledger.fill(database, seed=1, calls=200, twins=20, copies=5)
     with database.reading() as connection:
-        calls = list(duplicates.heard(connection))
+        calls = list(duplicates.fingerprints(connection))
     found = []
     for block in (1, 3, 64, 10_000):
         monkeypatch.setattr(duplicates, "BLOCK", block)

@@ -91,7 +91,7 @@ def test_one_audio_and_one_call_on_two_sides_are_told_apart(database: Database) 
 
 def test_a_leak_names_no_person(database: Database) -> None:
     lines, _ = manifest(database, 7, leaks=10)
-    told = str(leakage.told(found_in(database, lines), len(lines)))
+    told = str(leakage.to_dict(found_in(database, lines), len(lines)))
     assert "0000" not in told
     assert "caller" in told
 

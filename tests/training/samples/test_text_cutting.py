@@ -15,8 +15,8 @@ TEXT = " ".join(f"w{number}" for number in range(48))
 HEARD = [DraftWord(*word) for word in words_of(TEXT, pause_s=4.0)]  # 8 groups of 6 words, 3 s each, 4 s apart
 
 
-def pieces(text: str, heard: list[DraftWord] | None = None) -> list[SamplePiece]:
-    return cut(text, HEARD if heard is None else heard, start_s=0.0, end_s=60.0, language="en")
+def pieces(text: str, hypothesis: list[DraftWord] | None = None) -> list[SamplePiece]:
+    return cut(text, HEARD if hypothesis is None else hypothesis, start_s=0.0, end_s=60.0, language="en")
 
 
 def test_what_was_heard_as_written_is_cut_at_pauses_and_nothing_is_lost() -> None:
@@ -56,20 +56,20 @@ def test_a_text_about_something_else_has_no_anchors_at_all() -> None:
 
 
 def test_words_in_the_other_script_are_anchors_too() -> None:
-    heard = [DraftWord(*word) for word in words_of("mujhe ek kilo cheeni chahiye")]
-    found = cut("मुझे एक किलो चीनी चाहिए", heard, start_s=0, end_s=60, language="hi")
+    hypothesis = [DraftWord(*word) for word in words_of("mujhe ek kilo cheeni chahiye")]
+    found = cut("मुझे एक किलो चीनी चाहिए", hypothesis, start_s=0, end_s=60, language="hi")
     assert [(piece.text, piece.reason) for piece in found] == [("मुझे एक किलो चीनी चाहिए", "")]
 
 
 def test_punctuation_by_itself_stays_with_the_word_before_it() -> None:
-    heard = [DraftWord(*word) for word in words_of("हाँ जी")]
-    assert cut("— हाँ , जी ।", heard, start_s=0, end_s=60, language="hi")[0].text == "— हाँ , जी ।"
+    hypothesis = [DraftWord(*word) for word in words_of("हाँ जी")]
+    assert cut("— हाँ , जी ।", hypothesis, start_s=0, end_s=60, language="hi")[0].text == "— हाँ , जी ।"
 
 
 def test_speech_without_a_pause_that_is_too_long_says_so() -> None:
-    heard = [DraftWord(*word) for word in words_of(TEXT, each_s=1.0, pause_s=0.0)]
+    hypothesis = [DraftWord(*word) for word in words_of(TEXT, each_s=1.0, pause_s=0.0)]
     found = cut(
-        TEXT, [DraftWord(w.start_s, w.start_s + 1.0, w.text) for w in heard], start_s=0, end_s=60, language="en"
+        TEXT, [DraftWord(w.start_s, w.start_s + 1.0, w.text) for w in hypothesis], start_s=0, end_s=60, language="en"
     )
     assert [piece.reason for piece in found] == ["too-long"]
 
@@ -82,10 +82,14 @@ def test_speech_without_a_pause_that_is_too_long_says_so() -> None:
     ),
 )
 def test_whatever_was_heard_each_word_of_the_text_is_in_one_piece_and_pieces_lie_in_the_audio(
-    text: list[str], heard: list[tuple[float, float, str, int]]
+    text: list[str], hypothesis: list[tuple[float, float, str, int]]
 ) -> None:
     found = cut(
-        " ".join(text), [DraftWord(a, a + d, w, c) for a, d, w, c in heard], start_s=0.0, end_s=110.0, language="en"
+        " ".join(text),
+        [DraftWord(a, a + d, w, c) for a, d, w, c in hypothesis],
+        start_s=0.0,
+        end_s=110.0,
+        language="en",
     )
     assert " ".join(piece.text for piece in found).split() == text
     assert all(0 <= piece.start_s <= piece.end_s <= 110 for piece in found)

@@ -37,28 +37,30 @@ FAITHFUL = "float16"
 class Validation:
     """The rows a run is watched on: chosen once, spread over the split."""
 
-    material: RowFeatures
+    row_features: RowFeatures
     window: WindowPolicy
     tokenizer: Any
     new: list[int]
     old: list[int]
 
     @classmethod
-    def of(cls, material: RowFeatures, window: WindowPolicy, tokenizer: Any, most: int) -> Validation:
-        return cls(material, window, tokenizer, _spread(material, NEW, most), _spread(material, REPLAY, most))
+    def of(cls, row_features: RowFeatures, window: WindowPolicy, tokenizer: Any, most: int) -> Validation:
+        return cls(
+            row_features, window, tokenizer, _spread(row_features, NEW, most), _spread(row_features, REPLAY, most)
+        )
 
     @property
     def words(self) -> int:
-        return sum(len(self.material.rows[n].text.split()) for n in self.new)
+        return sum(len(self.row_features.rows[n].text.split()) for n in self.new)
 
-    def hear(self, model: Any) -> ValidationScore:
+    def score(self, model: Any) -> ValidationScore:
         return ValidationScore(self._wer(model, self.new) or 0.0, self._wer(model, self.old))
 
     def _wer(self, model: Any, numbers: list[int]) -> float | None:
         if not numbers:
             return None
-        rows = [self.material.rows[n] for n in numbers]
-        mels = [self.material.mel(n) for n in numbers]
+        rows = [self.row_features.rows[n] for n in numbers]
+        mels = [self.row_features.mel(n) for n in numbers]
         heard = greedy_decoding.texts(
             weights.plain(model), self.tokenizer, mels, [r.language for r in rows], self.window
         )
@@ -96,27 +98,27 @@ def _learn(
         model = weights.with_adapters(
             model, rank=arguments.lora_rank, alpha=arguments.lora_alpha, dropout=arguments.lora_dropout
         )
-    material = _material(workspace, arguments, base, report)
-    languages = {row.language for row in material.rows if row.split == "train"}
+    row_features = _row_features(workspace, arguments, base, report)
+    languages = {row.language for row in row_features.rows if row.split == "train"}
     targets = Targets(base.tokenizer, teaches_language=len(languages) > 1)
     order = Order(
-        material.rows, arguments.seed, arguments.batch_s, window, arguments.several_share, arguments.replay_share,
-        arguments.tempo, [targets.length(row.text) for row in material.rows], base.most_labels,
+        row_features.rows, arguments.seed, arguments.batch_s, window, arguments.several_share, arguments.replay_share,
+        arguments.tempo, [targets.length(row.text) for row in row_features.rows], base.most_labels,
     )  # fmt: skip
     windows = Windows(
-        material, window.max_s, strength_of(arguments), telephone.bank(_rng(arguments), mels=base.mels),
+        row_features, window.max_s, strength_of(arguments), telephone.bank(_rng(arguments), mels=base.mels),
         arguments.timestamped_share, arguments.telephone_share,
     )  # fmt: skip
     steps = steps_of(arguments, order)
     every = arguments.validate_every or max(1, steps // 10)
-    validation = Validation.of(material, window, base.tokenizer, arguments.validation_clips)
+    validation = Validation.of(row_features, window, base.tokenizer, arguments.validation_clips)
     newest = artefacts.newest(workspace.checkpoints)
     on_cpu = arguments.device == "cpu" or not torch.cuda.is_available()
     if newest is None and validation.new and PartialState(cpu=on_cpu).is_main_process:
-        before = validation.hear(model)
+        before = validation.score(model)
         workspace.say(phase="validation", step=0, steps=steps, wer=before.wer, old_wer=before.old_wer)
     watch = Watch(
-        workspace, lambda: validation.hear(model), every=every if validation.new else 0,
+        workspace, lambda: validation.score(model), every=every if validation.new else 0,
         patience=arguments.patience, seed=arguments.seed, job=job, before=_before(workspace),
     )  # fmt: skip
     done = loop.steps_of(newest) if newest else 0
@@ -133,7 +135,7 @@ def _learn(
         return {"state": "stopped"}
     if not PartialState().is_main_process:
         return {}
-    watch.forget_trainer()  # with what the optimiser keeps, which is three times the weights
+    watch.release_trainer()  # with what the optimiser keeps, which is three times the weights
     trained = watch.restore_best(model)
     told = {
         "best_step": trained, "trained_step": trained, "stopped": watch.stopped, "words": validation.words,
@@ -142,18 +144,18 @@ def _learn(
     return None
 
 
-def _material(
+def _row_features(
     workspace: Workspace, arguments: Arguments, base: weights.LoadedWeights, report: Callable[[str], None]
 ) -> RowFeatures:
     """The rows that this base can learn from. What only its tokenizer tells is found here: a language it has no token
     for, a text longer than its decoder. Such a row is left out by name, and many of them refuse the run."""
-    material = open_rows(
+    row_features = open_rows(
         workspace, mels=base.mels, seed=arguments.seed, cached=arguments.cached_features, report=report
     )
     targets = Targets(base.tokenizer)
     left_out: dict[str, list[str]] = {}
     rows = []
-    for row in material.rows:
+    for row in row_features.rows:
         reason = None if targets.knows(row.language) else "unknown-language"
         if reason is None and targets.length(row.text) + workload.STAMPS + workload.FRAME > base.most_labels:
             reason = "too-many-labels"
@@ -168,7 +170,7 @@ def _material(
             )
         if not any(line["phase"] == "left-out" for line in workspace.progress()):
             workspace.say(phase="left-out", left_out=left_out)
-    return replace(material, rows=rows)
+    return replace(row_features, rows=rows)
 
 
 def strength_of(arguments: Arguments) -> Strength:
@@ -203,7 +205,7 @@ def _keep(workspace: Workspace, arguments: Arguments, model: Any, validation: Va
     share = arguments.average
     if share != 0:
         share = _average(model, plan["base"], share, validation, workspace)
-    after = validation.hear(model)
+    after = validation.score(model)
     wer, before = after.wer if validation.new else None, _before(workspace)
     workspace.say(phase="saving", wer=wer, old_wer=after.old_wer)
     artefacts.save_twin(model, validation.tokenizer, workspace.weights, half=True)
@@ -231,14 +233,14 @@ def _served(workspace: Workspace, arguments: Arguments, report: Callable[[str], 
     learnt, window = workspace.learnt() or {}, WindowPolicy(**workspace.plan()["window"])
     described = _described(workspace)
     found = weights.load(str(workspace.weights), short_windows=True)
-    material = _material(workspace, arguments, found, report)
+    row_features = _row_features(workspace, arguments, found, report)
     del found
     numbers = [
-        *_spread(material, NEW, arguments.validation_clips),
-        *_spread(material, REPLAY, arguments.validation_clips),
+        *_spread(row_features, NEW, arguments.validation_clips),
+        *_spread(row_features, REPLAY, arguments.validation_clips),
     ]
-    learnt_from = _spread(material, NEW, parity.MOST_CLIPS, split="train")
-    clips = parity.clips_of(material, numbers, learnt_from)
+    learnt_from = _spread(row_features, NEW, parity.MOST_CLIPS, split="train")
+    clips = parity.clips_of(row_features, numbers, learnt_from)
     tried: list[dict[str, Any]] = []
     for quantization in dict.fromkeys((arguments.quantization, FAITHFUL)):
         workspace.say(phase="conversion", quantization=quantization)
@@ -262,7 +264,7 @@ def _average(model: Any, location: str, share: float, validation: Validation, wo
         found = []
         for candidate in _AVERAGES:
             weights.put_average(model, base, tuned, candidate)
-            heard = validation.hear(model)
+            heard = validation.score(model)
             found.append((heard.against(before), candidate))
             workspace.say(phase="averaging", share=candidate, wer=heard.wer, old_wer=heard.old_wer)
         share = min(found)[1]
@@ -276,8 +278,8 @@ def _before(workspace: Workspace) -> ValidationScore | None:
     return ValidationScore(first["wer"], first["old_wer"]) if first else None
 
 
-def _spread(material: RowFeatures, part: str, most: int, *, split: str = "validation") -> list[int]:
-    numbers = [n for n, row in enumerate(material.rows) if row.split == split and row.part == part]
+def _spread(row_features: RowFeatures, part: str, most: int, *, split: str = "validation") -> list[int]:
+    numbers = [n for n, row in enumerate(row_features.rows) if row.split == split and row.part == part]
     return [numbers[i] for i in np.linspace(0, len(numbers) - 1, min(most, len(numbers))).astype(int)]
 
 

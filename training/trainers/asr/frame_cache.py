@@ -68,10 +68,10 @@ def open_rows(
     return RowFeatures(rows, audio, mels, seed, cache, starts)
 
 
-def _mel(material: RowFeatures, number: int, line: int) -> Array:
-    wave = material.wave(number)
+def _mel(row_features: RowFeatures, number: int, line: int) -> Array:
+    wave = row_features.wave(number)
     if line == TELEPHONE:
-        wave = telephone.narrowband(wave, np.random.default_rng([material.seed, number]))
-    frames = frames_of(material.rows[number])
-    mel = log_mel(wave, material.mels)[:frames]
+        wave = telephone.narrowband(wave, np.random.default_rng([row_features.seed, number]))
+    frames = frames_of(row_features.rows[number])
+    mel = log_mel(wave, row_features.mels)[:frames]
     return np.asarray(np.pad(mel, ((0, frames - len(mel)), (0, 0)), mode="edge"), dtype=np.float32)

@@ -43,17 +43,17 @@ class ParityClip:
     text: str
 
 
-def clips_of(material: RowFeatures, numbers: Sequence[int], more: Sequence[int] = ()) -> list[ParityClip]:
+def clips_of(row_features: RowFeatures, numbers: Sequence[int], more: Sequence[int] = ()) -> list[ParityClip]:
     """Of `numbers` so many as are usual, spread; then of `more` until there are words enough."""
     chosen = [numbers[i] for i in np.linspace(0, len(numbers) - 1, min(CLIPS, len(numbers))).astype(int)]
-    words = sum(len(material.rows[n].text.split()) for n in chosen)
+    words = sum(len(row_features.rows[n].text.split()) for n in chosen)
     for n in (*numbers, *more):
         if words >= 1.25 * LEAST_WORDS or len(chosen) >= MOST_CLIPS:
             break
         if n not in chosen:
             chosen.append(n)
-            words += len(material.rows[n].text.split())
-    return [ParityClip(material.mel(n), material.rows[n].language, material.rows[n].text) for n in chosen]
+            words += len(row_features.rows[n].text.split())
+    return [ParityClip(row_features.mel(n), row_features.rows[n].language, row_features.rows[n].text) for n in chosen]
 
 
 def computed_in(quantization: str, device: str) -> str:
@@ -74,7 +74,7 @@ def compare(
     began = time.process_time()
     heard = [""] * len(clips)
     for batch in greedy_decoding.batches(mels, window):
-        texts = served.hear([mels[n].T for n in batch], [languages[n] for n in batch])
+        texts = served.decode_features([mels[n].T for n in batch], [languages[n] for n in batch])
         for number, text in zip(batch, texts, strict=True):
             heard[number] = text
     cpu_s = time.process_time() - began

@@ -17,7 +17,7 @@ from training.runs.workspace import Workspace, orphaned, read_json, write_json
 from training.trainers.asr import artefacts
 
 STATE = "watch.json"
-FORGOTTEN = 2.0
+FORGETTING_WEIGHT = 2.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ValidationScore:
         """
         if before is None or before.old_wer is None or self.old_wer is None:
             return self.wer
-        return self.wer + FORGOTTEN * max(0.0, self.old_wer - before.old_wer)
+        return self.wer + FORGETTING_WEIGHT * max(0.0, self.old_wer - before.old_wer)
 
 
 @dataclass
@@ -105,7 +105,7 @@ class Watch(TrainerCallback):
             write_json(folder / STATE, asdict(self._state))
             artefacts.seal(folder)
 
-    def forget_trainer(self) -> None:
+    def release_trainer(self) -> None:
         """Let go of the trainer whose log this writes to, and with it of its memory."""
         self.log = lambda numbers: None
 

@@ -24,7 +24,7 @@ from training.trainers.asr.targets import Example, TimedPhrase
 class Windows:
     """Everything random comes from the pick's own seed: the same pick is the same window in every process."""
 
-    material: RowFeatures
+    row_features: RowFeatures
     max_s: float
     strength: Strength
     noises: list[tuple[str, Array]] = field(repr=False)
@@ -33,19 +33,19 @@ class Windows:
 
     def of(self, pick: Pick) -> Example:
         rng = np.random.default_rng(pick.seed)
-        strength, mels = self.strength, self.material.mels
+        strength, mels = self.strength, self.row_features.mels
         line = TELEPHONE if rng.random() < self.telephone_share else DIRECT
         bands = augmentation.moved_bands(1 + rng.uniform(-1, 1) * strength.vocal_tract, mels)
         tempo = 1 + rng.uniform(-1, 1) * strength.tempo
         pieces = [_gap(rng, 0.0, 0.4, mels)]
         heard: list[TimedPhrase] = []
         for number in pick.rows:
-            mel = augmentation.warped(augmentation.power(self.material.mel(number, line)), tempo, bands)
+            mel = augmentation.warped(augmentation.power(self.row_features.mel(number, line)), tempo, bands)
             at = sum(map(len, pieces))
             if heard and at + len(mel) > self.max_s * FRAMES_PER_S:
                 break
             heard.append(
-                TimedPhrase(self.material.rows[number].text, at / FRAMES_PER_S, (at + len(mel)) / FRAMES_PER_S)
+                TimedPhrase(self.row_features.rows[number].text, at / FRAMES_PER_S, (at + len(mel)) / FRAMES_PER_S)
             )
             pieces += [mel, _gap(rng, 0.1, 0.7, mels)]
         pieces[-1] = pieces[-1][: int(rng.integers(0, 35))]
@@ -60,7 +60,7 @@ class Windows:
         mel = augmentation.normalised(whole + rng.uniform(*strength.level))
         return Example(
             augmentation.masked(mel, rng, strength.masks),
-            self.material.rows[pick.rows[0]].language,
+            self.row_features.rows[pick.rows[0]].language,
             tuple(heard),
             timestamped=bool(rng.random() < self.timestamped_share),
         )

@@ -24,8 +24,8 @@ def workspace(tmp_path) -> Workspace:
 
 
 def windows(workspace: Workspace, *, strength: Strength = CALM, **changed) -> Windows:
-    material = open_rows(workspace, mels=80, seed=1, cached=True)
-    return Windows(material, 8.0, strength, [], **changed)
+    row_features = open_rows(workspace, mels=80, seed=1, cached=True)
+    return Windows(row_features, 8.0, strength, [], **changed)
 
 
 def test_the_same_pick_is_the_same_window_and_another_seed_another(workspace):
@@ -71,13 +71,13 @@ def test_cached_frames_are_those_computed_anew_and_are_computed_once(workspace):
 
 def test_a_telephone_line_takes_the_high_bands_away_and_keeps_the_length(workspace):
     noise = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
-    material = RowFeatures([Row("n", "x", "en", 0, 16000)], (noise * 32767).astype(np.int16), 80)
-    direct, line = material.mel(0, DIRECT), material.mel(0, TELEPHONE)
-    assert direct.shape == line.shape == (frames_of(material.rows[0]), 80)
+    row_features = RowFeatures([Row("n", "x", "en", 0, 16000)], (noise * 32767).astype(np.int16), 80)
+    direct, line = row_features.mel(0, DIRECT), row_features.mel(0, TELEPHONE)
+    assert direct.shape == line.shape == (frames_of(row_features.rows[0]), 80)
     assert line[:, 75:].mean() < direct[:, 75:].mean() - 0.3
 
 
 def test_a_model_with_more_bands_gets_more_bands(workspace):
-    material = open_rows(workspace, mels=128, seed=1, cached=True)
-    example = Windows(material, 8.0, Strength(noise_share=0), []).of(Pick((0,), 1.0, 1))
+    row_features = open_rows(workspace, mels=128, seed=1, cached=True)
+    example = Windows(row_features, 8.0, Strength(noise_share=0), []).of(Pick((0,), 1.0, 1))
     assert example.mel.shape[1] == 128
