@@ -1,8 +1,8 @@
 """A setting's text -> what is wrong with it, as sentences that hold the remedy and no piece of the value.
 
-Addresses with passwords are where mistakes leak: an unescaped `/` makes a password's first half a port and its second
-half a path, and every library then quotes one of them in its error. So addresses are judged here, before any library
-sees them, and nothing of the text is repeated but what was found to be a plain host name.
+Wrong addresses can leak passwords: an unescaped `/` turns the first half of a password into a port and the second into
+a path, and libraries quote them in errors. So addresses are validated here, before any library reads them, and only
+plain host names are quoted.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def secret(text: str, *, least_chars: int = MIN_SECRET_CHARS) -> list[str]:
 
 
 def is_sample(text: str) -> bool:
-    """Whether a secret is one that documents and defaults are full of."""
+    """Whether a secret is a sample value from documents or defaults."""
     plain = re.sub(r"[\W_]+", "", text.lower())
     words = bool(_SAMPLE_WORDS.fullmatch(plain)) and not plain.isdigit()
     return words or bool(_PLACEHOLDER.fullmatch(text)) or _counts(plain)

@@ -1,8 +1,8 @@
 """Environment -> Settings. The only reader of the environment and of `.env`.
 
-All mistakes are reported at once, because an operator who fixes one line at a time restarts nine times, and without a
-piece of any value. Names are the environment's names in lower case; `describe()` feeds `.env.example`'s test.
-Every secret NAME may lie in a file that NAME_FILE names, as Docker and Kubernetes hand secrets over.
+All mistakes are reported at once, so that an operator restarts once, and without quoting any value. Names are the
+environment's names in lower case; `describe()` feeds `.env.example`'s test. Every secret NAME may be in a file that
+NAME_FILE names, as in Docker and Kubernetes.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a command lives, and its one line of help."""
+    """The dotted path of a command, and its one line of help."""
 
     path: str
     help: str
@@ -124,7 +124,7 @@ def _options(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; gives the exit code. Nothing that goes wrong is a traceback: it is a sentence and a code."""
+    """Run one command; returns the exit code. Every error is printed as a sentence and a code, never a traceback."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name the terminal has no letters for must not end a command
             stream.reconfigure(errors="backslashreplace")
@@ -142,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Ended.", file=sys.stderr)
         return INTERRUPTED
-    except Exception as error:  # what nobody foresaw is told in a sentence, and its traceback is kept in a file
+    except Exception as error:  # an unexpected error is printed as a sentence, and its traceback goes to a file
         from ml_backend import unexpected_errors
 
         return _complain(unexpected_errors.explained(error), FAILED)

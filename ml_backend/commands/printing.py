@@ -1,8 +1,8 @@
 """What commands print for people: one way for lines, one for tables; both can be piped, copied and searched.
 
-A row is a line, whatever the width of the terminal: a name that was cut or went on in the next line cannot be copied
-into the next command. Only the prose of a last column goes on below itself, at words, and only on a terminal that has
-room for it. Text from elsewhere is printed as it is, without markup, its control characters made visible.
+A row is one line at any terminal width, because a cut or wrapped name cannot be copied into the next command. Only the
+prose of a last column is wrapped, between words, on a terminal with room for it. Foreign text is printed without
+markup, with its control characters escaped.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`web`: check what a person can have got wrong, then serve."""
+"""`web`: check the settings and the port, then serve."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def web(
 
 
 def serve(settings: Settings, *, workers: int = 1) -> None:
-    """Check what a person can have got wrong, then listen until stopped."""
+    """Check the settings and the port, then serve until stopped."""
     gc.disable()  # nothing is garbage while modules are loaded; `Server.load` turns it on again
     from ml_backend.api import server
     from ml_backend.api.app import load_plugin
@@ -47,7 +47,7 @@ def serve(settings: Settings, *, workers: int = 1) -> None:
 
 
 def check_exposure(settings: Settings) -> list[str]:
-    """Sentences about who can reach this server; ConfigurationError when everybody could do everything."""
+    """Sentences about who can reach this server; ConfigurationError if anyone could use it without credentials."""
     guarded = bool(settings.basic_auth_user)
     if settings.bind not in LOOPBACK and not guarded:
         raise ConfigurationError(
@@ -64,7 +64,7 @@ def check_exposure(settings: Settings) -> list[str]:
 
 
 def check_port(settings: Settings) -> None:
-    """A busy port is a sentence, not a loop of retries."""
+    """Raise an error for a busy port instead of retrying."""
     family = socket.AF_INET6 if ":" in settings.bind else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,1 +1,1 @@
-"""`demo`: the whole embedded form on one machine, brought up, watched and taken down by one process."""
+"""`demo`: the whole system on one machine, started, supervised and stopped by one process."""

@@ -1,7 +1,7 @@
 """`demo`: nothing -> a running Label Studio whose tasks open with transcripts.
 
-Every step may find that it is done already: a first start that was killed anywhere is finished by the next one, and
-a second start takes seconds.
+Every step checks whether it is done already, so a start that was killed is finished by the next one, and a second
+start takes seconds.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """DATA_DIR -> Home: the folder of one demo, its secrets, its ports and the settings of its processes.
 
-Everything that must be the same at the next start is decided once and written here before it is used, so that a
-start that is killed at any moment is simply repeated.
+Values that must be the same at the next start are chosen once and written here before they are used, so that a killed
+start can be repeated.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class DemoFolder:
         }
 
     def release(self) -> None:
-        """Let another supervisor have the folder."""
+        """Release the lock on the folder."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -168,7 +168,7 @@ def _lock(path: Path) -> IO[str]:
 
 
 def _refuse_foreign(path: Path) -> None:
-    """A folder with a database that the demo did not make is somebody's deployment."""
+    """Refuse a folder with a database that the demo did not make: it belongs to a deployment."""
     if (path / "kaan.db").exists() and not (path / "demo.json").exists():
         raise ConfigurationError(
             "not-a-demo",

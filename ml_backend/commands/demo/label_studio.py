@@ -1,8 +1,8 @@
 """The Label Studio of the demo: 1.23.2 in an environment of its own, with its data in our folder.
 
-It takes the next free port without a word when its own is taken, so the port is looked at first. Its guard against
-private addresses stays on; the private ranges are allowed because our backend lives on loopback, the range of cloud
-metadata services stays banned. Nothing is sent to its vendor.
+It silently takes the next free port if its own is taken, so the port is checked first. Its SSRF protection stays on:
+private ranges are allowed because our backend is on loopback, the range of cloud metadata services stays banned.
+Telemetry is off.
 """
 
 from __future__ import annotations

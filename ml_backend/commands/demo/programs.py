@@ -1,7 +1,7 @@
 """The programs of the demo: started in order, watched, started again when they die, stopped in reverse order.
 
-Each runs in a process group of its own with its own log file. Nothing outlives the supervisor: on Linux the kernel
-tells a program when we die (`leash`), and what a killed supervisor left behind is ended at the next start.
+Each runs in its own process group with its own log file. On Linux the kernel signals a program when the supervisor dies
+(`leash`); elsewhere the next start ends the programs that a killed supervisor left.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Supervisor:
             )
 
     def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
-        """End everything, foundations last; who does not go when asked, or when told to hurry, is killed."""
+        """Stop all programs, foundations last; kill those that do not stop in time, or all in a hurry."""
         self._end([one for one in self.running if not one.program.foundation], hurry)
         for one in reversed([one for one in self.running if one.program.foundation]):
             self._end([one], hurry)
@@ -150,7 +150,7 @@ class Supervisor:
 
 
 def end_leftovers(home: DemoFolder, *, within_s: float = STOP_WITHIN_S) -> list[str]:
-    """End what a killed supervisor left running; gives the names."""
+    """End the programs that a killed supervisor left running; returns their names."""
     record = home.run / "programs.json"
     try:
         groups = json.loads(record.read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ from ml_backend.errors import ConfigurationError
 
 
 def program(home: DemoFolder) -> Program:
-    """Keeps what it is told (append-only file), evicts nothing, listens to nobody but this user."""
+    """Redis with an append-only file and without eviction, reachable only by this user."""
     folder = home.path / "redis"
     folder.mkdir(exist_ok=True)
     options = {

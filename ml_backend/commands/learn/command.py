@@ -1,8 +1,8 @@
 """`learn`: calls of a new domain -> drafts, corrections, samples, dataset, model, verdict, better drafts.
 
-Every step is a documented command, shown before it is run, or a wait for the workers of the demo. A step asks the
-rows first what there is: a run that was stopped or killed anywhere goes on, and one that is done says what came of it.
-People are the one part that is played (`sync.demo.simulated_annotators`).
+Every step is a documented command, shown before it runs, or a wait for the workers of the demo. A step first reads the
+rows, so a stopped or killed run continues where it ended, and a finished one prints its result. Only the annotators are
+simulated (`sync.demo.simulated_annotators`).
 """
 
 from __future__ import annotations

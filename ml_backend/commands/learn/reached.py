@@ -1,4 +1,4 @@
-"""How far the loop is, read from the rows: what every step asks before it does anything, and waits for afterwards."""
+"""The progress of the loop, read from the rows. Every step checks it before it acts and waits for it afterwards."""
 
 from __future__ import annotations
 

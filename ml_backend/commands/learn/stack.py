@@ -1,7 +1,7 @@
-"""DATA_DIR -> a demo that runs: the one that is there, or one of our own for as long as we last.
+"""DATA_DIR -> a running demo: an existing one, or one that this process starts and stops.
 
-A demo of our own is a process like any other, told to stop when we stop and ended by the kernel when we are killed
-(`leash`). What it says goes to a file, so that neither waits for the other.
+A demo that is started here stops with this process; the kernel ends it if this process is killed (`leash`). Its output
+goes to a file, so that neither process waits for the other.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Stack:
         return self.folder / "logs" / "demo.log"
 
     def news(self) -> list[str]:
-        """What our demo has said since the last look, whole lines only."""
+        """The lines that our demo printed since the last call."""
         if self.mine is None or not self.log.exists():
             return []
         with self.log.open("rb") as stream:

@@ -53,7 +53,7 @@ class Tutor:
         self.console.print(f"     [green]✓[/] [dim]{took:.0f} s, {_minutes(so_far)} in all[/]")
 
     def there(self, sentence: str) -> None:
-        """Something that an earlier time has done."""
+        """Report a step that an earlier run has done."""
         self.console.print(f"     There already: {sentence}", style="cyan", markup=False)
 
     def say(self, sentence: str) -> None:
@@ -107,7 +107,7 @@ class Tutor:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """As Ctrl-C would, then harder."""
+    """End a process as Ctrl-C does, then kill it."""
     for number, patience_s in ((signal.SIGINT, 20.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)):
         if process.poll() is not None:
             return
