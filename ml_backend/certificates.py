@@ -62,7 +62,7 @@ def mistakes(path: Path) -> list[str]:
 
 
 def reason(error: BaseException | None) -> ssl.SSLError | None:
-    """The TLS error behind a library's error that will not pass by itself: not a handshake that broke off."""
+    """The TLS error behind a library's error, unless it is temporary, such as an interrupted handshake."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         if isinstance(error, ssl.SSLError):
@@ -75,7 +75,7 @@ def reason(error: BaseException | None) -> ssl.SSLError | None:
 
 
 def refused(name: str, error: ssl.SSLError, *, where: str = "") -> RetryableError:
-    """Our error for a TLS connection that did not come about. A certificate may be renewed: it is tried again."""
+    """Our error for a failed TLS connection. It is retried, because a certificate may be renewed."""
     at = f" at {where}" if where else ""
     if not isinstance(error, ssl.SSLCertVerificationError):
         return RetryableError(
@@ -104,7 +104,7 @@ def refused(name: str, error: ssl.SSLError, *, where: str = "") -> RetryableErro
 
 
 def presented(host: str, port: int) -> Presented:
-    """What a server shows, without trusting it: nothing is sent but the greeting."""
+    """A server's certificate, read without trusting it: only the TLS handshake is made."""
     try:
         blind = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         blind.check_hostname, blind.verify_mode = False, ssl.CERT_NONE

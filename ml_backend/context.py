@@ -24,7 +24,7 @@ class Context:
     kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)  # e.g. the loaded model
 
     def keep(self, name: str, make: Callable[[], Any]) -> Any:
-        """Something expensive, made at most once per process (the transcriber, a Label Studio client)."""
+        """An expensive object, made at most once per process (the transcriber, a Label Studio client)."""
         if name not in self.kept:
             self.kept[name] = make()
         return self.kept[name]
@@ -62,11 +62,11 @@ class PooledItem:
     on_settled: Callable[[PooledItem], None] | None = field(default=None, repr=False, compare=False)
 
     def done(self) -> None:
-        """This member is finished; its effects are committed. Its row says so at once, whatever the others do."""
+        """Mark this member as finished, after its effects are committed. Its row is written at once."""
         self._settle(None)
 
     def failed(self, error: BaseException) -> None:
-        """This member failed; the others go on."""
+        """Mark this member as failed; the others go on."""
         self._settle(error)
 
     def _settle(self, error: BaseException | None) -> None:

@@ -22,13 +22,13 @@ def folder(path: Path) -> None:
 
 
 def file(path: Path) -> None:
-    """Close a file to others, where it is ours to close."""
+    """Close a file to other users, if we own it."""
     if is_open(path):
         _close(path, 0o600)
 
 
 def is_open(path: Path) -> bool:
-    """Whether others may read or write it; False where it is not there."""
+    """Whether other users may read or write it; False if it does not exist."""
     try:
         return bool(path.stat().st_mode & _OTHERS)
     except OSError:

@@ -52,7 +52,7 @@ def get(name: str) -> Any:
 def configure(settings: Settings, role: str, *, stream: TextIO | None = None, quiet: bool = False) -> None:
     """Send every log line of this process to `stream` (standard error). Call it once, at the start of a process.
 
-    `quiet` is for a command that says by itself what goes well: at level INFO, our own code only warns.
+    `quiet` is for a command that prints its own progress: at level INFO, our own code logs only warnings.
     """
     stream = stream or sys.stderr
     as_json = settings.log_format == "json" or (settings.log_format == "auto" and not stream.isatty())
@@ -88,7 +88,7 @@ class Lasting:
         self._said_at: float | None = None
 
     def is_news(self) -> bool:
-        """Whether it should be said now; asked each time that it is met."""
+        """Whether to log it now; call it each time the problem occurs."""
         now = self._clock()
         if self._said_at is not None and now - self._said_at < self._every_s:
             return False
@@ -96,7 +96,7 @@ class Lasting:
         return True
 
     def is_over(self) -> bool:
-        """True once after it was met: this turn went well."""
+        """True once after the problem has ended; call it after each successful round."""
         met, self._said_at = self._said_at is not None, None
         return met
 

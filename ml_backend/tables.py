@@ -598,7 +598,7 @@ experiments = Table(
     *_reason(),
 )
 
-# Who may use a device (a GPU, or the CPU for training) now; live transcription goes first.
+# Leases on devices (a GPU, or the CPU for training); live transcription goes first.
 device_leases = Table(
     "device_leases",
     metadata,
@@ -647,7 +647,7 @@ erasures = Table(
     Column("finished_at", UtcTime),
 )
 
-# How long originals of a bucket are kept; days null is for ever. state: kept, reported (nothing removed yet), confirmed.
+# How long originals of a bucket are kept; days null: without a limit. state: kept, reported (nothing removed yet), confirmed.
 retention = Table(
     "retention",
     metadata,

@@ -20,7 +20,7 @@ MOST_BYTES = 1_000_000  # then the older half goes
 
 
 def explained(error: Exception) -> KaanError:
-    """What to tell whoever ran the command."""
+    """The error to show to the person who ran the command."""
     if isinstance(error, ModuleNotFoundError) and _is_foreign(error.name):
         return packages.not_installed("This command", str(error.name).partition(".")[0])
     if isinstance(error, OSError) and error.strerror and not isinstance(error, ConnectionError | TimeoutError):
