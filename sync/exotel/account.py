@@ -1,7 +1,7 @@
-"""An Exotel account as it is -> what an operator should know: whether it answers, and whether its clock is ours.
+"""Exotel account -> findings for the operator: does the API answer, and is EXOTEL_TIME_ZONE right?
 
-Exotel's times carry no zone. A wrong EXOTEL_TIME_ZONE moves every call by hours and the listing's windows with it, so
-it is checked against the one thing that is sure: a callback comes within minutes after its call ended.
+Exotel's times carry no zone. A wrong EXOTEL_TIME_ZONE moves every call, and the listing's windows, by hours. So the
+setting is checked against one known fact: a callback arrives within minutes after its call ended.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ODD = timedelta(minutes=75)  # more than the delay of a callback, less than the 
 
 
 def look(context: Context) -> Iterator[tuple[bool, str, str]]:
-    """(well, sentence, next step), one for each thing looked at. Raises our errors when Exotel does not answer."""
+    """(whether it is well, sentence, next step) for each check. Raises our errors when Exotel does not answer."""
     entries = origins.listed(context.settings)
     private = sum(entry.may_be_private for entry in entries)
     yield True, f"Recordings are fetched from {len(entries)} listed origins, {private} of them may be private.", ""
@@ -42,7 +42,7 @@ def look(context: Context) -> Iterator[tuple[bool, str, str]]:
 
 
 def zone_difference(context: Context) -> timedelta | None:
-    """How long after the end of a call its callback came, in the middle; None while too few are known."""
+    """The median time from the end of a call to its callback; None while too few are known."""
     mine = sa.and_(events.c.call_sid == calls.c.call_sid, events.c.source == "exotel", calls.c.ended_at.is_not(None))
     found = sa.select(events.c.created_at, calls.c.ended_at).select_from(events.join(calls, mine))
     rows = context.db.rows(found.order_by(events.c.id.desc()).limit(LATEST))

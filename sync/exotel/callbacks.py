@@ -18,7 +18,7 @@ from sync.privacy import raw_events
 
 
 def read_call_event(context: JobContext, event_id: int) -> None:
-    """Event -> Call. Safe to repeat: an event that was read, or erased meanwhile, is left alone."""
+    """Event -> Call. Safe to repeat: an event that was already read or erased is left alone."""
     key = context.keep("pseudonym-key", lambda: pseudonyms.key_of(context.settings))
     event = context.db.row(events, event_id)
     if event.state != "new":
@@ -38,7 +38,7 @@ def read_call_event(context: JobContext, event_id: int) -> None:
         values: dict[str, Any] = {"state": "read" if found else "ignored", "said": None}
         if found is not None and (words := ledger_balance.clock_differs(event.created_at, found.sent_at_utc)):
             values |= {"reason_code": ledger_balance.CLOCK, "reason": words}
-        if call is not None and call.state == "erased":  # the last place that would still hold the number
+        if call is not None and call.state == "erased":  # the event would still hold the number
             reason = {"reason_code": "erased", "reason": "Erased with its call."}
             values = {"state": "erased", "said": None, "body": b"", "query": None, "call_sid": call.call_sid, **reason}
         elif raw_events.is_old(context, event):
@@ -50,11 +50,11 @@ _log = log.get("company-numbers")
 
 
 def learn_channels(context: JobContext) -> None:
-    """Company numbers -> the leg their agents speak on, where annotators have shown it. Safe to repeat."""
+    """Company numbers -> the channel their agents speak on, learnt from annotations. Safe to repeat."""
     unknown = sa.select(company_numbers.c.pseudonym).where(company_numbers.c.agent_channel.is_(None))
     for row in context.db.rows(unknown.order_by(company_numbers.c.id)):
         with context.db.transaction() as connection:
             channel = agent_channel.learnt(connection, row.pseudonym)
             if channel is not None:
                 agent_channel.set_agent_channel(connection, row.pseudonym, channel)
-                _log.info("learnt which leg is the agent", company_number=row.pseudonym, channel=channel)
+                _log.info("learnt the agent's channel", company_number=row.pseudonym, channel=channel)

@@ -1,11 +1,11 @@
 """A call's recording at the provider -> its original in our store; then its ingest.
 
-Three ways in, tried in this order: the address with our key (Basic), the address as it is (the provider knows our IP,
-or the host does not know Basic), a signed link from a fresh look at the call. What happens when none works:
+Three ways are tried in this order: the address with our key (Basic), the address without credentials (the provider
+allows our IP, or the host does not support Basic), a signed link from a new look-up of the call. When none works:
 
     401                     the key is wrong for every call: the account's queue stops (`sync.exotel.stops`)
-    403, 404, a page        not ready yet or moved: the ladder of waits, each rung with a fresh look; then `missing`
-    429, 5xx, network       tried again with growing pauses and jitter, or when the provider says; then the ladder
+    403, 404, a page        not ready yet or moved: scheduled waits (LADDER), each with a new look-up; then `missing`
+    429, 5xx, network       retried with back-off and jitter, or when the provider says; then the scheduled waits
     not on the list, size   refused with the reason: `jobs retry` after the setting was changed
 """
 
@@ -39,7 +39,7 @@ _log = log.get("downloads")
 
 
 def fetch_recording(context: JobContext, recording_id: int) -> None:
-    """Recording at the provider -> Object; then its ingest. Safe to repeat: what is here already is left alone."""
+    """Recording at the provider -> Object; then its ingest. Safe to repeat: a stored recording is left alone."""
     recording = context.db.row(recordings, recording_id)
     asked_again = recording.state in ("refused", "lost") and not recording.object_key  # a person retried the job
     if recording.call_id is None or not (refetching.waits(recording) or asked_again):
@@ -85,7 +85,7 @@ def _fetch(context: JobContext, recording: sa.Row[Any], path: Path) -> Fetched:
     except (PermanentError, ConfigurationError) as error:
         if error.code in REFUSED or not exotel.is_set(context.settings):
             raise
-        # A 401 too: where the key is good for the API, a signed link may still be given; else the look-up says 401.
+        # Also after a 401: if the key is good for the API, it may give a signed link; otherwise the look-up raises 401.
         for address in _addresses_now(context, recording, url):
             try:
                 return way.fetch(address, path, limit_bytes=limit, basic=basic)
@@ -97,13 +97,13 @@ def _fetch(context: JobContext, recording: sa.Row[Any], path: Path) -> Fetched:
 
 
 def _addresses_now(context: JobContext, recording: sa.Row[Any], known: str | None) -> list[str]:
-    """What the provider says now: a signed link, or another address. What it says of the call is merged too."""
+    """The provider's current addresses: a signed link, or another address. The call's other facts are merged too."""
     try:
         call = exotel.client_of(context).call(recording.call_sid)
     except (PermanentError, ConfigurationError) as error:
         if error.code == "http-unauthorised":
             raise
-        return []  # unknown there, or not for this key: the first error is the better reason
+        return []  # the call is unknown, or closed to this key: the first error is the better reason
     event = of_call(call, source="details", zone=context.settings.exotel_time_zone)
     key = pseudonyms.key_of(context.settings)
     with context.db.transaction() as connection:
@@ -111,13 +111,13 @@ def _addresses_now(context: JobContext, recording: sa.Row[Any], known: str | Non
     if not event.recording_url:
         return []
     if recording_identity(recording.call_sid, event.recording_url) != recording.source_identity:
-        return []  # another recording of the same call: it has a row, and a job, of its own
+        return []  # another recording of the same call, which has its own row and job
     given = [call.get("PreSignedRecordingUrl"), event.recording_url]
     return [text for text in given if isinstance(text, str) and text and text != known]
 
 
 def _kept(context: JobContext, recording_id: int, values: dict[str, Any]) -> None:
-    """The original is safe: the row says so, and the call goes on. Bytes of a call erased meanwhile are removed."""
+    """Record that the original is stored, and continue the call. If the call was erased meanwhile, remove the bytes."""
     key = pseudonyms.key_of(context.settings)
     with context.db.transaction() as connection:
         mine = sa.select(recordings).where(recordings.c.id == recording_id).with_for_update()
@@ -144,7 +144,7 @@ def _kept(context: JobContext, recording_id: int, values: dict[str, Any]) -> Non
 
 
 def _pause(context: JobContext, recording: sa.Row[Any], error: RetryableError) -> None:
-    """Trouble that passes: the runner tries again. When it has tried long enough, the ladder goes on."""
+    """A temporary failure: the runner tries again. After its last try, the next scheduled wait begins."""
     wait_s = rate_limiter.pause_s(error, context.attempt)
     at = tables.now() + timedelta(seconds=wait_s)
     if context.attempt < job_kinds.FETCH_RECORDING.max_attempts:
@@ -158,10 +158,10 @@ def _pause(context: JobContext, recording: sa.Row[Any], error: RetryableError) -
 
 
 def _step(context: JobContext, recording: sa.Row[Any], error: KaanError) -> None:
-    """The next rung of the ladder, or the end: the provider has it no more. A first original is gone on with."""
+    """Schedule the next wait. After the last one the recording is missing, unless an earlier original can be used."""
     tries = int(context.db.row(calls, recording.call_id).tries)
     if recording.object_key or tries >= len(LADDER):
-        sentence = f"The provider did not hand it out in {len(LADDER) + 1} tries over about 31 hours: {error.sentence}"
+        sentence = f"The provider did not deliver it in {len(LADDER) + 1} tries over about 31 hours: {error.sentence}"
         _end(context, recording.id, "lost", "missing-at-provider", sentence)
         return
     at = tables.now() + LADDER[tries]
@@ -181,7 +181,7 @@ def _plan(context: JobContext, recording: sa.Row[Any], error: KaanError, *, due_
 def _move(
     connection: sa.Connection, recording: sa.Row[Any], error: KaanError, *, due_at: Any, tries: int | None = None
 ) -> bool:
-    """The call still waits for this recording, with a reason and a time; False when it waits for nothing any more."""
+    """Record why and until when the call waits for this recording; False when the call no longer waits."""
     now = connection.execute(sa.select(recordings.c.state).where(recordings.c.id == recording.id)).scalar_one()
     state = connection.execute(sa.select(calls.c.state).where(calls.c.id == recording.call_id)).scalar_one()
     if now in ("erased", "expired") or state not in ("to-fetch", "missing", "refused", "no-recording", "expected"):
@@ -203,13 +203,13 @@ def _end(context: JobContext, recording_id: int, state: str, code: str, sentence
 
 
 def _again(context: JobContext, recording: sa.Row[Any], at: Any) -> None:
-    """The account's queue stands still: this was no attempt."""
+    """Reschedule while the account's queue is stopped; this does not count as an attempt."""
     arguments = {"key": recording.id, "priority": recording.priority, "recording_id": recording.id}
     stops.again(context, job_kinds.FETCH_RECORDING, at, **arguments)
 
 
 def _extension(found: Fetched, path: Path) -> str:
-    """mp3, wav, ...: from the address, else from the first bytes, else from what the server called it."""
+    """mp3, wav, ...: from the address, else from the first bytes, else from the Content-Type."""
     suffix = Path(found.address.file_name).suffix.lower().lstrip(".")
     if suffix.isalnum() and len(suffix) <= 4 and not suffix.isdigit():
         return suffix

@@ -1,8 +1,8 @@
-"""The only code that speaks to Exotel's API: one call, and the listing. Raises our errors, never another's.
+"""The only code that calls Exotel's API: one call, and the listing. Raises our errors, never a library's.
 
-Every request takes its place in the account's pace first. The answer is the input of a stranger: HTML and XML, an
-error inside a 200, a page without its rows are refused as a whole; a next page is used as a path on the host the
-settings name and on no other. What the provider says in words is left out of our errors: it may quote a number.
+Every request waits for the account's rate limiter. The answer is untrusted input: HTML, XML, an error inside a 200 or a
+page without its rows is refused as a whole, and a next page is only ever a path on the host that the settings name.
+Our errors leave out the provider's own message, because it may quote a phone number.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class ExotelClient:
         self._out = Outbound((entry,), deadline_s=deadline_s, name=NAME, ca_file=settings.ca_file)
 
     def call(self, call_sid: str) -> Mapping[str, Any]:
-        """A call object with details, and a signed link where the account has them. PermanentError when unknown."""
+        """A call with its details, and a signed link if the account offers them. PermanentError when it is unknown."""
         path = f"{self.root}/{quote(call_sid, safe='')}.json?details=true&RecordingUrlValidity={VALIDITY_MIN}"
         found = self._json(path).get("Call")
         if not isinstance(found, Mapping) or found.get("Sid") != call_sid:
@@ -97,7 +97,7 @@ class ExotelClient:
         self.pace.take()
         try:
             status, headers, body = self._out.read(self.base + path, limit_bytes=ANSWER_BYTES, basic=self.basic)
-        except PermanentError as error:  # a redirect elsewhere, an odd encoding, too many bytes: not Exotel's way
+        except PermanentError as error:  # a redirect elsewhere, an odd encoding, too many bytes: Exotel sends none
             raise _strange("in a way it never does") from error
         if status == 429:
             waits = headers.get("retry-after", "")
@@ -125,12 +125,12 @@ def credentials(settings: Settings) -> Basic | None:
 
 
 def homes(settings: Settings) -> tuple[origins.CredentialHost, ...]:
-    """Where key and token belong: Exotel's hosts, the API's host, and the hosts EXOTEL_CREDENTIAL_HOSTS names."""
+    """The hosts that may receive key and token: Exotel's, the API's, and those EXOTEL_CREDENTIAL_HOSTS names."""
     base = _base(settings)
     if base.scheme != "https" and not origins.is_loopback(base.host):
         raise ConfigurationError(
             "exotel-url-not-https",
-            "EXOTEL_API_URL is plain http, where everybody on the way could read the key and the token.",
+            "EXOTEL_API_URL is plain http, so anybody on the network path could read the key and the token.",
             "Write it as https://host.",
         )
     api = origins.CredentialHost(
@@ -158,7 +158,7 @@ def named_homes(settings: Settings) -> tuple[origins.CredentialHost, ...]:
 
 
 def is_set(settings: Settings) -> bool:
-    """Whether Exotel's API can be asked at all."""
+    """Whether an Exotel account is configured."""
     return bool(settings.exotel_account_sid and credentials(settings))
 
 
@@ -207,7 +207,7 @@ def _refused(status: int, retry_after: str) -> KaanError:
     if status in (402, 403):
         return ConfigurationError(
             "exotel-forbidden",
-            f"Exotel does not let this key ask that ({status}).",
+            f"Exotel does not permit this request with this key ({status}).",
             "Check the key's scope and its IP list, and that the account is paid for.",
         )
     return http.refused(NAME, status, retry_after=retry_after)

@@ -1,4 +1,4 @@
-"""One page of the listing -> rows of the ledger, a transaction each: callbacks need the same database."""
+"""One page of the listing -> rows of the ledger, each in its own transaction, so that callbacks are not blocked."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ HOLD_S = 10.0  # the reader's lease is renewed this often within a page
 
 @dataclass
 class Kept:
-    """What was read so far."""
+    """Counts of what was read so far."""
 
     calls: int = 0
-    new: int = 0  # the listing was the first to tell of them
+    new: int = 0  # calls that were first known from the listing
     with_recording: int = 0
 
 
@@ -41,9 +41,9 @@ def keep(
     priority: int,
     holds: Callable[[Connection], None],
 ) -> None:
-    """Merge a page into the ledger; `holds` renews the reader's lease, or raises when it was lost.
+    """Merge a page into the ledger. `holds` renews the reader's lease and raises when it was lost.
 
-    Nothing is written when one of the rows cannot be a call. A call that says nothing new costs one read.
+    Nothing is written when one of the rows cannot be a call. A call without news costs one read.
     """
     events = _events(rows, context.settings)
     key = pseudonyms.key_of(context.settings)
@@ -57,7 +57,7 @@ def keep(
                 holds(connection)
                 held_at = begun
             ledger.record(connection, event, key=key, priority=priority)
-        if context.db.is_sqlite:  # it has one writer, and who waits for it looks now and then: half the time is theirs
+        if context.db.is_sqlite:  # SQLite has one writer, and waiting writers poll: leave them half the time
             time.sleep(min(LONGEST_GAP_S, time.monotonic() - begun))
     kept.calls += len(events)
     kept.new += sum(event.call_sid not in known for event in fresh)
@@ -71,7 +71,7 @@ def created(row: Mapping[str, Any], settings: Settings) -> datetime | None:
 
 
 def _events(rows: Sequence[Mapping[str, Any]], settings: Settings) -> list[CallEvent]:
-    """The page's calls, each once: a call repeated on a page is one call."""
+    """The page's calls; a call that is repeated on the page is given once."""
     try:
         events = [of_call(row, source="listing", zone=settings.exotel_time_zone) for row in rows]
     except InvalidInput as error:

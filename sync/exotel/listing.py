@@ -1,9 +1,9 @@
-"""Exotel's listing -> the ledger: the contract, where callbacks are the fast path.
+"""Exotel's listing -> the ledger. The listing guarantees completeness; callbacks are the fast path.
 
-Every 15 minutes over the last 2 hours, hourly over 24, daily over 7 days: windows overlap, so a call that is listed
-late or moved between two pages is seen again, and merging makes seeing it twice harmless. Exotel leaves calls out that
-are going on: a window is final only when it ended 4 h 15 min ago. The daily run begins where the final part ends, so a
-month without us is caught up by itself, up to the six months that Exotel lists.
+It is read every 15 minutes over the last 2 hours, hourly over 24, daily over 7 days. The windows overlap, so a call
+that is listed late or moves between two pages is read again; merging makes that harmless. Exotel does not list calls
+in progress, so a window is final only 4 h 15 min after its end. The daily run begins where the final part ends, so it
+also covers a long outage, up to the six months that Exotel lists.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from sync.exotel import exotel_client as exotel
 from sync.exotel import lookups, rate_limiter, reader_positions, stops
 from sync.exotel.listed_rows import Kept, created, keep
 
-WINDOW = timedelta(days=28)  # at most; Exotel takes a month, and February is one
+WINDOW = timedelta(days=28)  # at most: Exotel accepts one month, and the shortest has 28 days
 OVERLAP = timedelta(minutes=1)
-GOES_ON = timedelta(minutes=15)  # a reconciling run that stopped lately goes on; an older one begins anew
+GOES_ON = timedelta(minutes=15)  # a reconciling run that stopped more recently is resumed; an older one begins again
 MONTHS_BACK = 6
-CATCHING_UP_H = 7 * 24  # a run this long also covers what an outage left open
+CATCHING_UP_H = 7 * 24  # a run this long also covers the gap an outage left
 
 _log = log.get("listing")
 
 
 @dataclass
 class Walk:
-    """One way through the listing. `at` only grows: every call created before it is in the ledger."""
+    """One pass over the listing. `at` only grows: every call created before it is in the ledger."""
 
     name: str
     since: datetime
@@ -50,7 +50,7 @@ class Walk:
 
     @property
     def lease(self) -> str:
-        """Back-fill and reconciling go side by side; two of a kind do not."""
+        """A back-fill and a reconciling run may run together; two of the same kind may not."""
         kind = "back-fill" if self.priority == job_kinds.BULK else "reconcile"
         return f"listing-lease:{kind}"
 
@@ -61,7 +61,7 @@ class Walk:
 
 
 def reconcile_calls(context: JobContext, hours: int) -> None:
-    """The last `hours` of Exotel's listing -> the ledger. Nothing without an account, or while its key is refused."""
+    """The last `hours` of Exotel's listing -> the ledger. Does nothing without an account or with a refused key."""
     lookups.take_up(context)
     if not exotel.is_set(context.settings) or stops.until(context):
         return
@@ -71,11 +71,11 @@ def reconcile_calls(context: JobContext, hours: int) -> None:
         since = min(since, final)
     floor = earliest(context.settings, now)
     if since < floor:
-        _log.error("calls are older than Exotel lists and were never read", since=since.isoformat())
+        _log.error("some calls were never read and are now too old for Exotel's listing", since=since.isoformat())
         since = floor
     walk = begin(context, f"last-{hours}h", since=since, until=now)
     if walk is None:
-        _log.info("another process reads the listing now", hours=hours)
+        _log.info("another process is reading the listing", hours=hours)
         return
     try:
         go(context, walk, on_page=lambda: context.report(walk.fraction, f"{walk.kept.calls} calls"))
@@ -93,7 +93,7 @@ def reconcile_calls(context: JobContext, hours: int) -> None:
 def begin(
     context: Context, label: str, *, since: datetime, until: datetime, priority: int = job_kinds.LIVE
 ) -> Walk | None:
-    """Take the lease and go on where this walk stopped; None while another process has the lease."""
+    """Take the lease and resume where this walk stopped; None while another process has the lease."""
     name = f"listing:{context.settings.exotel_account_sid}:{label}"[:200]
     walk = Walk(name, since, until, since, priority=priority)
     with context.db.transaction() as connection:
@@ -132,7 +132,7 @@ def leave(context: Context, walk: Walk) -> None:
 
 
 def _window(context: Context, walk: Walk, end: datetime, on_page: Callable[[], None]) -> None:
-    """One query and its pages. A next link that is missing or goes round is passed by asking anew from where we are."""
+    """One query and its pages. If the next link is missing or repeats, a new query starts at the current position."""
     client, settings = exotel.client_of(context), context.settings
     begin_at = walk.at
     path, asked, rows, total = first_of(client, settings, begin_at, end), set[str](), 0, 0
@@ -160,7 +160,7 @@ def _window(context: Context, walk: Walk, end: datetime, on_page: Callable[[], N
 
 
 def _reached(page: exotel.ListingPage, at: datetime, end: datetime, settings: Settings) -> datetime:
-    """How far this page leads: to its last call, if it is in order; every earlier call was on it or before it."""
+    """How far the listing is read after this page: up to its last call, if the page is in order of time."""
     times = [time for row in page.calls if (time := created(row, settings)) is not None]
     if len(times) < len(page.calls) or times != sorted(times):
         return at
@@ -170,21 +170,21 @@ def _reached(page: exotel.ListingPage, at: datetime, end: datetime, settings: Se
 def _renew(connection: Connection, walk: Walk) -> None:
     if not reader_positions.lease(connection, walk.lease, walk.owner):
         raise RetryableError(
-            "lease-lost", "Another process took over the reading of the listing.", "Nothing: it goes on there."
+            "lease-lost", "Another process took over reading the listing.", "Nothing to do: that process continues."
         )
 
 
 def final_until(context: Context) -> datetime | None:
-    """Up to when the listing was read for good; None before the first time."""
+    """The end of the final part of the listing; None before the first run."""
     with context.db.reading() as connection:
         row = reader_positions.look(connection, _final_name(context.settings))
     return None if row is None else datetime.fromisoformat(row.position["final_until"])
 
 
 def _finish(context: Context, walk: Walk, since: datetime) -> None:
-    """The part of this walk that can no longer change is final, where it joins what was final before.
+    """Extend the final part by what this walk read and can no longer change, if the two join.
 
-    A back-fill of some weeks in the past does not begin it: the daily run would read everything after them as live.
+    A back-fill of past weeks never starts the final part: the daily run would then treat everything after it as live.
     """
     final = min(walk.until, tables.now() - LONGEST_CALL)
     name = _final_name(context.settings)
@@ -201,16 +201,16 @@ def _finish(context: Context, walk: Walk, since: datetime) -> None:
 
 
 def earliest(settings: Settings, now: datetime) -> datetime:
-    """The first moment Exotel still lists: six months ago, by its own calendar, and a day less to be safe."""
+    """The first moment Exotel still lists: six months ago in its own calendar, and one day later to be safe."""
     local = now.astimezone(zone_of(settings.exotel_time_zone))
     month0 = local.year * 12 + local.month - 1 - MONTHS_BACK
     year, month = divmod(month0, 12)
     day = local.replace(day=1, year=year, month=month + 1, hour=0, minute=0, second=0, microsecond=0)
-    return day + timedelta(days=local.day)  # the day after the same day; of a shorter month, a later one
+    return day + timedelta(days=local.day)  # the day after the same day of the month; later if that month is shorter
 
 
 def refuse_too_old(settings: Settings, since: datetime) -> None:
-    """InvalidInput for a time that Exotel lists no more, with the first day it does."""
+    """InvalidInput for a time that Exotel no longer lists; the error names the first day it lists."""
     first = earliest(settings, tables.now())
     if since < first:
         asked = since.astimezone(first.tzinfo)
@@ -240,6 +240,6 @@ def _final_name(settings: Settings) -> str:
 def _stuck() -> RetryableError:
     return RetryableError(
         "listing-stuck",
-        "Exotel's listing says that there is more, and leads in a circle or nowhere.",
+        "Exotel's listing says that more pages follow, but its next link is missing or repeats.",
         "It is asked again from the same place; tell Exotel if it lasts.",
     )

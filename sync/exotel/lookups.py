@@ -1,7 +1,7 @@
-"""Call without a known recording -> what the provider's API says about it now.
+"""Call without a known recording -> its current facts from the provider's API.
 
-A callback may come before the file exists, without its address, or be the only one of several. So a call that was
-held and names no recording is looked up after 2, 5, 15, 60 minutes, 6 and 24 hours; after that it has none.
+A callback may arrive before the file exists, or without its address, and further callbacks may never arrive. So an
+answered call without a recording is looked up after 2, 5, 15, 60 minutes, 6 and 24 hours; after that it has none.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sync.exotel import rate_limiter, stops
 
 
 def look_up_call(context: JobContext, call_id: int) -> None:
-    """Call -> its facts of today, and its next rung. Safe to repeat: a call that waits for something else is left."""
+    """Call -> its current facts and its next look-up. Safe to repeat: a call that waits for something else is left."""
     call = context.db.row(calls, call_id)
     if call.next_action not in (LOOK_UP, WAIT):
         return
@@ -65,12 +65,12 @@ def look_up_call(context: JobContext, call_id: int) -> None:
 
 
 def _again(context: JobContext, call_id: int, at: datetime) -> None:
-    """The same look-up at that time: this was no attempt."""
+    """Reschedule the same look-up for that time; this does not count as an attempt."""
     stops.again(context, job_kinds.LOOK_UP_CALL, at, key=call_id, priority=urgency(context), call_id=call_id)
 
 
 def _later(context: JobContext, call: sa.Row[Any], code: str, sentence: str) -> None:
-    """The next rung of the ladder, or its end."""
+    """Schedule the next look-up, or end them."""
     priority = urgency(context)
     with context.db.transaction() as connection:
         if not ledger.look_up_later(connection, call.id, reason_code=code, reason=sentence, priority=priority):
@@ -84,7 +84,7 @@ _SERVED = ("waiting", "queued", "running", "quarantined")
 
 
 def take_up(context: Context) -> int:
-    """Enqueue what is overdue; gives how many."""
+    """Enqueue overdue jobs; gives how many."""
     late = tables.now() - OVERDUE
     fetches = (
         sa.select(recordings.c.id, recordings.c.priority)

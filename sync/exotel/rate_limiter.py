@@ -1,7 +1,7 @@
-"""How fast Exotel may be asked: one pace for all processes of an account, kept in the database.
+"""The rate limit for Exotel's API: shared by all processes of an account, kept in the database.
 
-Exotel counts per account, and asks for much less than we could send. Every request takes the next free place in time;
-places are EXOTEL_REQUESTS_PER_MINUTE apart. Who would have to wait long gives its worker back instead of sleeping.
+Exotel limits requests per account. Every request takes the next free time slot; EXOTEL_REQUESTS_PER_MINUTE sets how
+many slots there are in a minute. A job whose slot is far away is rescheduled and does not block its worker.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from sync.exotel import reader_positions
 
 MAX_SLEEP_S = 5.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 10.0, 3600.0
-PATIENT = 5  # times the provider's own figure is taken
-MAX_AHEAD = timedelta(hours=1, minutes=5)  # a place further away was taken before a clock went back
-THEIRS = (  # trouble of the provider's side: in the end it is gone there. Our own side's never makes a call missing.
+PATIENT = 5  # attempts for which the provider's own waiting time is used
+MAX_AHEAD = timedelta(hours=1, minutes=5)  # a slot further ahead was taken before the clock was set back
+THEIRS = (  # failures of the provider, which can end in `missing`; our own failures never make a call missing
     "http-timeout", "http-unreachable", "http-busy", "http-unavailable", "host-unknown", "download-cut",
     "download-deadline", "exotel-strange-answer",
 )  # fmt: skip
@@ -47,7 +47,7 @@ class RateLimiter:
         self.max_sleep_s = max_sleep_s
 
     def take(self) -> None:
-        """Wait for the next place. RetryableError `exotel-pace` when that is longer than a worker should sleep."""
+        """Wait for the next slot. RetryableError `exotel-pace` when that is longer than a worker should sleep."""
         now = tables.now()
         with self.database.transaction() as connection:
             place = self._next(connection, now)
@@ -58,14 +58,14 @@ class RateLimiter:
             raise RetryableError(
                 "exotel-pace",
                 f"Exotel may be asked again in {wait_s:.0f} s.",
-                "It is done then; EXOTEL_REQUESTS_PER_MINUTE sets the pace.",
+                "It is done then; EXOTEL_REQUESTS_PER_MINUTE sets the rate limit.",
                 after_s=wait_s,
             )
         if wait_s > 0:
             self.sleep(wait_s)
 
     def hold(self, seconds: float) -> None:
-        """Nobody asks for this long: Exotel said that it is too much."""
+        """Send no request for this long: Exotel answered 429 (too many requests)."""
         until = tables.now() + timedelta(seconds=seconds)
         with self.database.transaction() as connection:
             if until > self._next(connection, tables.now()):
@@ -81,9 +81,9 @@ class RateLimiter:
 
 
 def pause_s(error: RetryableError, attempt: int) -> float:
-    """How long to wait after trouble that passes: what the provider asks for, else a growing time with jitter.
+    """How long to wait after a temporary failure: the time the provider states, else exponential back-off with jitter.
 
-    Who asks for half a minute again and again gets the growing time too.
+    After PATIENT attempts the back-off applies even if the provider states a shorter time.
     """
     if error.after_s is not None and attempt <= PATIENT:
         return error.after_s

@@ -1,7 +1,7 @@
-"""How far a reader of the outside world has come, and which process reads: rows of `checkpoints`, by name.
+"""The position of each reader of an outside source, and the process that reads: rows of `checkpoints`, by name.
 
-A lease is a row too: (owner, until). Two readers of one thing would do no harm to the ledger, but ask the provider
-twice; so one holds the lease, renews it with every page, and the other leaves.
+A lease is a row too: (owner, until). Two readers of one source would not harm the ledger, but would ask the provider
+twice. So one process holds the lease and renews it with every page; any other process stops.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def read(connection: Connection, name: str) -> sa.Row[Any] | None:
 
 
 def write(connection: Connection, name: str, position: dict[str, Any], **values: Any) -> None:
-    """Move the checkpoint, or make it. Safe when raced."""
+    """Upsert the checkpoint. Safe under concurrent writes."""
     values = {"name": name, "position": position, "updated_at": tables.now(), **values}
     db.upsert(connection, checkpoints, values, key=("name",))
 
@@ -43,7 +43,8 @@ def remove(connection: Connection, name: str) -> None:
 
 
 def lease(connection: Connection, name: str, owner: str) -> bool:
-    """Take or renew the lease; False while another holds it. One far in the future ran out: the clock went back."""
+    """Take or renew the lease; False while another owner holds it. A lease too far in the future counts as expired,
+    because the clock was set back."""
     now = leases.clock(connection)
     held = read(connection, name)
     if held is not None and held.position.get("owner") not in (None, owner):
@@ -62,7 +63,7 @@ def release(connection: Connection, name: str, owner: str) -> None:
 
 
 def _is_gone(owner: str) -> bool:
-    """Whether a lease's owner was a process of this machine that is no more: nobody has to wait for its lease."""
+    """Whether the lease's owner was a process of this machine that has ended, so its lease can be taken at once."""
     _, _, place = owner.partition("@")
     host, pid, *_ = [*place.split(":"), "", ""]
     return host == socket.gethostname()[:60] and pid.isdigit() and not psutil.pid_exists(int(pid))

@@ -1,8 +1,8 @@
-"""A refused key stops the account's queue: one alarm, no burnt attempts, one try now and then until it is accepted.
+"""A refused key stops the account's queue: one alarm, no attempts used up, one test request at intervals.
 
-Exotel's 401 says that the key is wrong, and it is wrong for every call. So the jobs that would ask are moved back
-together, the reason is kept in one row that `status` shows, and after some minutes the first of them tries again. A new
-key in the settings is tried at once.
+Exotel's 401 means that the key is wrong for every call. So all jobs that need it are rescheduled together, and one row
+keeps the reason, which `status` shows. After some minutes the first of these jobs tries again. A new key in the
+settings is tried at once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _log = log.get("exotel")
 
 
 def until(context: Context) -> datetime | None:
-    """When the account's queue goes on; None when it runs. The first who asks after that time is the one who tries."""
+    """When the account's queue resumes; None when it runs. The first caller after that time makes the test request."""
     name = _name(context.settings)
     with context.db.reading() as connection:
         found = connection.execute(
@@ -40,7 +40,7 @@ def until(context: Context) -> datetime | None:
 
 
 def stop(context: Context, error: ConfigurationError) -> datetime:
-    """The key was refused: move everything of this account back; gives the time of the next try."""
+    """The key was refused: reschedule all jobs of this account; gives the time of the next try."""
     at = tables.now() + PAUSE
     with context.db.transaction() as connection:
         is_news = reader_positions.read(connection, _name(context.settings)) is None
@@ -57,7 +57,7 @@ def stop(context: Context, error: ConfigurationError) -> datetime:
 
 
 def accepted(context: Context) -> None:
-    """The key works: the alarm ends."""
+    """The key works: end the alarm."""
     name = _name(context.settings)
     with context.db.reading() as connection:
         known = sa.select(tables.checkpoints.c.name).where(tables.checkpoints.c.name == name)
@@ -71,7 +71,7 @@ def accepted(context: Context) -> None:
 def again(
     context: Context, kind: job_kinds.JobKind, at: datetime, *, key: int, priority: int, **arguments: int
 ) -> None:
-    """The running job comes back at that time, as new: this was no attempt."""
+    """Reschedule the running job for that time; this does not count as an attempt."""
     with context.db.transaction() as connection:
         enqueueing.enqueue(connection, kind, key=str(key), priority=priority, due_at=at, **arguments)
 
@@ -81,6 +81,6 @@ def _name(settings: Settings) -> str:
 
 
 def _key(settings: Settings) -> str:
-    """Tells one pair of credentials from another without holding them."""
+    """A fingerprint that tells two pairs of credentials apart without storing them."""
     pair = f"{settings.exotel_api_key.get_secret_value()}\0{settings.exotel_api_token.get_secret_value()}"
     return hashlib.sha256(pair.encode()).hexdigest()[:16]

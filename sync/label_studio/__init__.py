@@ -1,1 +1,1 @@
-"""Label Studio: its client, and what attaching keeps in order there."""
+"""Label Studio: its client, and the changes that attaching makes there."""

@@ -1,9 +1,9 @@
-"""What attaching changed in a Label Studio project: the record in `projects.attached_changes`, and the draft label.
+"""The changes that attaching made in a Label Studio project (`projects.attached_changes`), and the draft label.
 
-Each step is written `making` before it is made, `done` after, `undone` when detached, with the value it replaced.
+Each step is recorded as `making` before it is made, `done` after and `undone` when detached, with the replaced value.
 
-Label Studio accepts as `model_version` only a version some prediction of the project has, or a backend's title. So the
-label of a fresh project waits for its first prediction; until then the label stream asks the backend itself.
+Label Studio accepts as `model_version` only the version of an existing prediction of the project, or a backend's title.
+So the label of a new project is set after its first prediction; until then the label stream asks the backend itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ STORAGE, BACKEND, WEBHOOK, MODEL_VERSION = "storage", "ml-backend", "webhook", "
 
 
 def note(context: Context, row_id: int, what: str, state: str, **details: Any) -> None:
-    """Write a step down: `making` before it is made, `done` after, `undone` when detached. First values stay."""
+    """Record a step: `making` before it is made, `done` after, `undone` when detached. First values are kept."""
     with context.db.transaction() as connection:
         record = connection.execute(sa.select(projects.c.attached_changes).where(projects.c.id == row_id)).scalar_one()
         record = {**(record or {}), "steps": [dict(step) for step in (record or {}).get("steps", [])]}
@@ -39,7 +39,7 @@ def note(context: Context, row_id: int, what: str, state: str, **details: Any) -
 
 
 def finish(context: Context, row_id: int, what: str, **details: Any) -> None:
-    """The thing is there already: ours when an earlier run wrote that it was about to make it."""
+    """Complete a step whose result already exists: it is ours if an earlier run recorded `making`."""
     step = step_of(context, row_id, what)
     if step is not None and step["state"] in ("making", "done"):
         note(context, row_id, what, "done", **details)
@@ -52,7 +52,7 @@ def step_of(context: Context, row_id: int, what: str) -> dict[str, Any] | None:
 
 
 def show_label(context: Context, client: LabelStudioClient, project: sa.Row[Any], label: str) -> bool:
-    """Put the label stream into static mode under `label`; False while no prediction has it. Safe to repeat."""
+    """Put the label stream into static mode under `label`; False while no prediction has that label. Safe to repeat."""
     try:
         client.change_project(project.ls_project_id, model_version=label)
     except PermanentError as error:
@@ -64,6 +64,6 @@ def show_label(context: Context, client: LabelStudioClient, project: sa.Row[Any]
 
 
 def label_shown(context: Context, project: sa.Row[Any]) -> bool:
-    """Whether the project was put into static mode under its draft label, as far as we know."""
+    """Whether our record says that the project is in static mode under its draft label."""
     step = step_of(context, project.id, MODEL_VERSION)
     return step is not None and step["state"] == "done" and step.get("new") == project.draft_label

@@ -1,9 +1,9 @@
-"""The only code that speaks to Label Studio's API. Raises our errors, never the SDK's.
+"""The only code that calls Label Studio's API. Raises our errors, never the SDK's.
 
-The official SDK makes the typed calls; plain requests do what it lacks or gets wrong: predictions of a task, pages
-of tasks (its pager ends in silence on 404), backend records (a PATCH needs `url`, `project` and the credentials
-again), task data and uploads. Nothing is retried here: the SDK would repeat a POST after a lost answer and leave
-duplicates, so its retries are off, and the jobs look before they send again.
+The official SDK makes the typed calls. Plain requests do what it lacks or gets wrong: predictions of a task, pages
+of tasks (its pager ends silently on 404), backend records (a PATCH needs `url`, `project` and the credentials
+again), task data and uploads. Nothing is retried here: the SDK would repeat a POST after a lost answer and create
+duplicates. So its retries are off, and jobs check what exists before they send again.
 
 Never read `/api/tasks/<id>`: that makes Label Studio ask the ML backend for a prediction.
 """
@@ -26,7 +26,7 @@ from sync.outbound import http
 
 NAME = "Label Studio"
 IMPORT_READ_S = 300.0  # 5000 tasks with predictions took 11 s; a busy server takes longer
-PAGE = 500  # full tasks: a good second and some megabytes
+PAGE = 500  # full tasks: about a second and some megabytes
 IDS_PER_LOOKUP = 250  # in the query string
 KEYS_PER_LOOKUP = 40  # one filter item each, in the query string
 
@@ -48,7 +48,7 @@ class LabelStudioClient:
         if self._sdk is None:
             from label_studio_sdk import LabelStudio
 
-            # The key is a placeholder: TokenAuth replaces the header, so that one place knows about tokens.
+            # The key is a placeholder: TokenAuth replaces the header, so that only one place handles tokens.
             make: Any = LabelStudio
             self._sdk = make(base_url=self.url, api_key="set-by-TokenAuth", httpx_client=self._http, max_retries=0)
         return self._sdk
@@ -96,10 +96,10 @@ class LabelStudioClient:
         changed_after: str | None = None,
         whole: bool = False,
     ) -> Iterator[dict[str, Any]]:
-        """Tasks in id order: those of `ids`, those changed after a time as Label Studio writes it, or all.
+        """Tasks in id order: those of `ids`, those changed after a time in Label Studio's format, or all.
 
-        `whole` brings annotations and predictions along. Pages begin after the last id seen, so that tasks deleted
-        while we read do not make us skip others.
+        `whole` includes annotations and predictions. Each page begins after the last id read, so that tasks deleted
+        meanwhile do not make us skip others.
         """
         if ids is not None:
             for some in pieces(sorted(ids), IDS_PER_LOOKUP):
@@ -115,7 +115,7 @@ class LabelStudioClient:
             last, left = int(page[-1]["id"]) if page else last, total - len(page) if page else 0
 
     def task_ids_by_key(self, project_id: int, keys: Sequence[str]) -> dict[str, list[int]]:
-        """Our external key -> the Label Studio tasks that carry it (more than one after an unlucky import)."""
+        """Our external key -> the Label Studio tasks with it (more than one after an import whose answer was lost)."""
         found: dict[str, list[int]] = {}
         for some in pieces(list(keys), KEYS_PER_LOOKUP):
             query = where("tasks:data.kaan_key", "equal", "String", *some)
@@ -126,7 +126,7 @@ class LabelStudioClient:
     def _task_page(self, project_id: int, query: Mapping[str, Any], whole: bool = False) -> tuple[list[Any], int]:
         """One page, and how many tasks the query has in all."""
         # Without resolve_uri=false an s3:// address comes back as a path of Label Studio that nobody else can read.
-        # `review` keeps it from evaluating columns nobody reads (a third of the answer) and from calling an ML backend.
+        # `review` stops it from evaluating columns we do not need (a third of the answer) and calling an ML backend.
         fields = {"fields": "all", "review": "true"} if whole else {"fields": "task_only"}
         options = {"project": project_id, "page": 1, "page_size": PAGE, "resolve_uri": "false", **fields}
         try:
@@ -144,7 +144,7 @@ class LabelStudioClient:
         return found, int(answer.get("total") or len(found))
 
     def import_tasks(self, project_id: int, tasks: Sequence[Mapping[str, Any]]) -> list[int]:
-        """Create tasks, with their predictions; gives the new ids in the same order. Look up first: this repeats."""
+        """Create tasks with their predictions; gives the new ids in the same order. Not idempotent: look up first."""
         with _sdk_errors():
             answer = self.sdk.projects.import_tasks(id=project_id, request=list(tasks), return_task_ids=True)
         return [int(task_id) for task_id in answer.task_ids or ()]
@@ -158,7 +158,7 @@ class LabelStudioClient:
         self.change_task(task_id, data=dict(data))
 
     def delete_task(self, task_id: int) -> None:
-        """Remove a task and all that hangs on it."""
+        """Remove a task with its annotations and predictions."""
         self.call("DELETE", f"/api/tasks/{task_id}/")
 
     def action(self, project_id: int, action: str, task_ids: Sequence[int]) -> Any:
@@ -169,9 +169,9 @@ class LabelStudioClient:
     # --- predictions and annotations
 
     def import_predictions(self, project_id: int, predictions: Sequence[Mapping[str, Any]]) -> int:
-        """Add predictions to existing tasks; gives how many were really created.
+        """Add predictions to existing tasks; gives how many were created.
 
-        Label Studio drops what it does not like in silence, so compare. One unknown task refuses the whole call.
+        Label Studio silently drops invalid predictions, so compare the count. One unknown task fails the whole call.
         """
         with _sdk_errors():
             answer = self.sdk.projects.import_predictions(id=project_id, request=list(predictions))
@@ -201,7 +201,7 @@ class LabelStudioClient:
     # --- ML backends, webhooks, storages
 
     def ml_backends(self, project_id: int) -> list[dict[str, Any]]:
-        """Backends in the order Label Studio keeps them: it always asks the first. Calls their /health and /setup."""
+        """Backends in Label Studio's order: it always asks the first. This calls their /health and /setup."""
         found = self.call("GET", "/api/ml/", params={"project": project_id})
         return sorted(found, key=lambda backend: int(backend["id"]))
 
@@ -215,12 +215,12 @@ class LabelStudioClient:
     def change_ml_backend(
         self, backend: Mapping[str, Any], *, user: str = "", password: str = "", **values: Any
     ) -> dict[str, Any]:
-        """Change a backend record; address, project and credentials are sent again, without them it is refused."""
+        """Change a backend record. Label Studio requires address, project and credentials again, so they are sent."""
         body = {"url": backend["url"], "project": backend["project"], **_basic(user, password), **values}
         return dict(self.call("PATCH", f"/api/ml/{backend['id']}", json=body))
 
     def delete_ml_backend(self, backend_id: int) -> None:
-        """Disconnect a backend; its webhook stays and has to be removed by itself."""
+        """Disconnect a backend; its webhook stays and has to be removed separately."""
         self.call("DELETE", f"/api/ml/{backend_id}")
 
     def webhooks(self, project_id: int) -> list[dict[str, Any]]:
@@ -247,7 +247,7 @@ class LabelStudioClient:
         return list(self.call("GET", "/api/storages/", params={"project": project_id}))
 
     def add_storage(self, kind: str, project_id: int, **values: Any) -> int:
-        """Connect a source storage; Label Studio tries it first."""
+        """Connect a source storage; Label Studio tests it first."""
         return int(self.call("POST", f"/api/storages/{kind}/", json={"project": project_id, **values})["id"])
 
     def delete_storage(self, kind: str, storage_id: int) -> None:
@@ -286,7 +286,7 @@ def client_of(context: Context) -> LabelStudioClient:
 
 @contextmanager
 def _sdk_errors() -> Iterator[None]:
-    """The SDK's ApiError and the HTTP library's errors, as ours."""
+    """Raise the SDK's ApiError and the HTTP library's errors as ours."""
     from label_studio_sdk.core.api_error import ApiError
 
     try:
@@ -305,18 +305,18 @@ def _basic(user: str, password: str) -> dict[str, str]:
 
 
 def where(column: str, operator: str, kind: str, *values: Any) -> dict[str, Any]:
-    """Tasks whose column fits one of the values."""
+    """A query for tasks whose column matches one of the values."""
     items = [{"filter": f"filter:{column}", "operator": operator, "type": kind, "value": value} for value in values]
     return {"filters": {"conjunction": "or", "items": items}, "ordering": ["tasks:id"]}
 
 
 def both(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Tasks that fit both queries, each of one value."""
+    """A query for tasks that match both queries, each of one value."""
     items = [*one["filters"]["items"], *other["filters"]["items"]]
     return {"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:id"]}
 
 
 def pieces(values: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """Some at a time: everything of a query stands in the address."""
+    """The values in pieces: a query has to fit into the URL."""
     for begin in range(0, len(values), size):
         yield values[begin : begin + size]

@@ -1,8 +1,8 @@
-"""A project that Label Studio shows no more -> state `missing` with the reason, and work that ends instead of failing.
+"""A project that Label Studio no longer shows -> state `missing` with the reason; its jobs end without failing.
 
-It was deleted there, or belongs to another user's token, or was never there: anybody may name a project in a request.
-Nothing is done for it any more, nothing of it is trouble, and once an hour `sync_project` looks whether it is back: a
-restored backup brings it back with everything people did.
+The project was deleted, or belongs to another user's token, or never existed: a request may name any project. Nothing
+is done for it and it raises no alarm. `sync_project` looks for it once an hour: a restored backup brings a project back
+with all its annotations.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from sync.label_studio.label_studio_client import client_of
 MISSING = "missing"
 CODE = "project-missing"
 _REASON = (
-    "Label Studio shows it no more: it was deleted there, or belongs to another user's token. "
-    "`python -m ml_backend project detach {number}` lets it go; if it comes back, it is taken up again."
+    "Label Studio no longer shows it: it was deleted there, or belongs to another user's token. "
+    "`python -m ml_backend project detach {number}` detaches it; if it comes back, it is used again."
 )
 IDLE = (MISSING, "detached")  # states in which nothing is done for a project
 _GONE = (CODE, "http-missing", "http-forbidden")
@@ -33,7 +33,7 @@ Job = Callable[..., None]
 
 
 def noticed(job: Job) -> Job:
-    """A job of one project, by `project_id`: it does nothing for a missing one, and notices that one is."""
+    """Wrap a job of one project (`project_id`): skip a missing project, and mark one that turns out to be missing."""
 
     @functools.wraps(job)
     def watched(context: JobContext, project_id: int, *more: Any, **options: Any) -> None:
@@ -62,14 +62,14 @@ def is_there(context: JobContext, project: sa.Row[Any]) -> bool:
 
 
 def mark(context: JobContext, project: sa.Row[Any]) -> None:
-    """It is missing: its row says so. What waits for it ends with nothing done."""
+    """Mark the project missing. Jobs that wait for it end with nothing done."""
     reason = _REASON.format(number=project.ls_project_id)
     context.db.update(projects, project.id, state=MISSING, reason_code=CODE, reason=reason)
     _log.warning("project_missing", project=project.ls_project_id)
 
 
 def back(context: JobContext, project: sa.Row[Any]) -> None:
-    """It is there again: it becomes what it was, and everything is compared."""
+    """Restore the project's earlier state and compare everything again."""
     steps = (project.attached_changes or {}).get("steps", [])
     attached = any(step["state"] != "undone" for step in steps)
     with context.db.transaction() as connection:

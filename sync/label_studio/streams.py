@@ -1,10 +1,10 @@
-"""A project we made -> its tab "Most useful first", the one order of work that holds across imports.
+"""A project we made -> its tab "Most useful first", the only order of work that holds across imports.
 
-Measured on Label Studio 1.23.2, open edition. "Label All Tasks" hands tasks out in the order they were made, with
-locks, and nothing changes that order afterwards: an import can choose its own order and no more. "Uncertainty sampling"
-goes by score only while the organisation has one member, and draws at random with more. A tab's order does hold: in
-the tab, "Label Tasks As Displayed" hands out the most useful task that is left, whenever it was imported. It looks at
-no locks, so two people who start at the same moment in it may be given the same task; both results are kept.
+Measured on Label Studio 1.23.2, open edition. "Label All Tasks" hands tasks out in the order of their creation, with
+locks; an import can only choose the order within itself. "Uncertainty sampling" uses scores only while the organisation
+has one member, and draws at random with more. A tab's order does hold: "Label Tasks As Displayed" in the tab hands out
+the most useful open task, whenever it was imported. It ignores locks, so two people who start at the same moment may
+get the same task; both results are kept.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _HIDDEN = [
 ]  # fmt: skip
 
 
-# What is finished leaves the tab. A task that wants two people is finished when both are: Label Studio says so here.
+# Finished tasks leave the tab. A task for two annotators is finished when both are, which this filter checks.
 _UNFINISHED = {"filter": "filter:tasks:completed_at", "operator": "empty", "type": "Datetime", "value": "true"}
 
 
 def add_tab(client: LabelStudioClient, ls_project_id: int) -> bool:
-    """Make the tab unless one of this title is there; whether it was made. People may change or delete it."""
+    """Make the tab unless one with this title exists; gives whether it was made. People may change or delete it."""
     tabs = client.call("GET", "/api/dm/views/", params={"project": ls_project_id})
     if any((tab.get("data") or {}).get("title") == TAB for tab in tabs):
         return False
@@ -53,10 +53,10 @@ def add_tab(client: LabelStudioClient, ls_project_id: int) -> bool:
 
 @missing.noticed
 def close_instructions(context: JobContext, project_id: int) -> None:
-    """Label Studio opens the instructions over every entry into the label stream, and remembers for nobody that they
-    were read. They open until the project has its first annotation; from then on its button *Instructions* shows them.
+    """Stop opening the instructions over the label stream once the project has its first annotation.
 
-    Somebody who turns that on again keeps it: this runs once in a project.
+    Label Studio opens them at every entry and does not remember who has read them. Afterwards the button *Instructions*
+    shows them. This runs once per project, so a person can turn the setting on again.
     """
     project = context.db.row(projects, project_id)
     client = client_of(context)

@@ -1,8 +1,8 @@
 """A token of Label Studio -> the Authorization header of a request.
 
-A personal access token is a refresh token: it is exchanged for one that lives five minutes, and never accepted itself.
-One that was refused before its time is exchanged once more, and what was refused with it is sent again.
-A legacy token is used as it is, where the instance still permits them. Either goes to Label Studio's own origin only.
+A personal access token is a refresh token: it is exchanged for an access token that lives five minutes. If an access
+token is refused early, a new one is fetched once and the request is sent again. A legacy token is used as it is, if
+the instance still permits them. Tokens are sent to Label Studio's own origin only.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class TokenAuth(httpx.Auth):
         self._lock = threading.Lock()
 
     def auth_flow(self, request: httpx.Request) -> Any:
-        """See httpx.Auth. An address elsewhere, whoever named it, gets no token."""
+        """See httpx.Auth. Any other origin gets no token."""
         if http.origin(str(request.url)) != http.origin(self._url):
             request.headers.pop("Authorization", None)
             yield request
@@ -45,7 +45,7 @@ class TokenAuth(httpx.Auth):
         if fresh:
             yield from self._exchange()
         answer = yield self._with_access(request)
-        if answer.status_code == 401 and not fresh:  # it ended early: a machine that slept, other settings over there
+        if answer.status_code == 401 and not fresh:  # it expired early: sleep, or other server settings
             yield from self._exchange()
             answer = yield self._with_access(request)
         if answer.status_code == 401:

@@ -1,7 +1,7 @@
-"""New audio nobody spoke of before -> calls, recordings, objects and ingest jobs, a hundred at once.
+"""Entirely new audio -> calls, recordings, objects and ingest jobs, a hundred at once.
 
-The plain case of `objects`, which is nearly every object of a first look at years of audio: no call is known under the
-name, nothing was erased, nothing waits. A few statements for a hundred objects instead of twenty for each.
+This is the simple case of `object_rows`, and nearly every object of a first scan of years of audio: no call has the
+name, nothing was erased, nothing waits. A few statements serve a hundred objects, instead of twenty for each.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_ETAG_CHARS = 120
 
 
 def take(connection: Connection, found: Sequence[tuple[ObjectInfo, Name]]) -> list[ObjectInfo]:
-    """Insert everything for these objects; gives those that somebody else took meanwhile."""
+    """Insert everything for these objects; gives those that another process inserted first."""
     days = {name.call_sid: beginning(name) for _, name in found if name.day is not None}
     call_ids = foundcalls.insert(connection, days)
     there = [(info, name) for info, name in found if name.day is None or name.call_sid in call_ids]
@@ -43,7 +43,7 @@ def take(connection: Connection, found: Sequence[tuple[ObjectInfo, Name]]) -> li
 
 
 def values(info: ObjectInfo, name: Name, *, call_id: int | None = None) -> dict[str, Any]:
-    """The row in `recordings` of an object's audio."""
+    """The values of an object's row in `recordings`."""
     return {
         "source": "object",
         "source_identity": identity(info),
@@ -62,7 +62,7 @@ def values(info: ObjectInfo, name: Name, *, call_id: int | None = None) -> dict[
 
 
 def facts(info: ObjectInfo, name: Name) -> dict[str, Any]:
-    """What a listing says, as the row in `objects` holds it."""
+    """The values of the row in `objects` that come from the listing."""
     return {
         "bucket": info.bucket,
         "object_key": info.key,
@@ -75,17 +75,17 @@ def facts(info: ObjectInfo, name: Name) -> dict[str, Any]:
 
 
 def identity(info: ObjectInfo) -> str:
-    """Where a recording came from: the object's address."""
+    """The recording's identity: the object's address."""
     return f"s3://{info.bucket}/{info.key}"
 
 
 def beginning(name: Name) -> datetime:
-    """The day in a call's key, as a time: the best that is known of when it was."""
+    """The day in a call's key, as a time: the best known start of the call."""
     return datetime.combine(name.day or date.min, time(), UTC)
 
 
 def priority_of(info: ObjectInfo, name: Name) -> int:
-    """Live calls before back-fill, and before our own voice. The day in a name counts: old audio is copied today."""
+    """Live calls go before back-fill and synthetic voice. The day in the name decides: old audio may be a new copy."""
     began_at = beginning(name) if name.day is not None else info.modified_at
     fresh = tables.now() - began_at < LIVE_FOR
     return job_kinds.LIVE if fresh and not name.synthetic else job_kinds.BULK

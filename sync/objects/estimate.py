@@ -1,7 +1,7 @@
-"""Calls that were counted, not fetched -> hours of audio, compute and tasks: what a back-fill will cost, beforehand.
+"""Number of calls -> the cost of a back-fill before it runs: hours of audio, hours of compute, tasks.
 
-Every figure names what it rests on: measured on this installation where there is something to measure, else an
-assumption that is stated. Nothing here changes anything.
+Every figure names its basis: a measurement on this installation if there is one, otherwise a stated assumption.
+Nothing is fetched or changed.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from ml_backend.tables import jobs as job_rows
 from ml_backend.tables import recordings, tasks
 
 ENOUGH = 20  # recordings before a measurement counts
-LATEST = 500  # jobs and recordings looked back over
-SPEED = 2.0  # assumed seconds of audio heard per second: large-v3-turbo on a few CPU cores, roughly
+LATEST = 500  # how many recent jobs and recordings are measured
+SPEED = 2.0  # assumed seconds of audio transcribed per second: large-v3-turbo on a few CPU cores, roughly
 BYTES_PER_S = {".wav": 16_000.0, ".mp3": 4_000.0, ".gsm": 1_650.0, ".amr": 1_600.0}  # 8 kHz telephony as usually kept
 BYTES_PER_S_ELSE = 4_000.0
 
 
 @dataclass(frozen=True)
 class ImportEstimate:
-    """What a number of calls will come to; `notes` say what each figure rests on."""
+    """The estimate for a number of calls; `notes` state the basis of each figure."""
 
     calls: int
     audio_hours: float
@@ -45,14 +45,14 @@ class ImportEstimate:
         """For the screen."""
         return [
             f"{self.calls} calls with {quantities.duration(3600 * self.audio_hours)} of audio are new.",
-            f"They take about {quantities.duration(3600 * self.compute_hours)} to transcribe as the workers are.",
-            f"About {self.tasks} tasks would come of them, at most {self.tasks_open_at_once} open at once.",
+            f"They take about {quantities.duration(3600 * self.compute_hours)} to transcribe with the current workers.",
+            f"They become about {self.tasks} tasks, at most {self.tasks_open_at_once} open at once.",
             *self.notes,
         ]
 
 
 def of_calls(context: Context, *, calls: int, audio_s: float, basis: str, speed: float | None = None) -> ImportEstimate:
-    """The estimate. `basis` says where `audio_s` comes from; `speed`, audio seconds per second, overrules measuring."""
+    """The estimate. `basis` says where `audio_s` comes from; `speed` (audio seconds per second) replaces measuring."""
     pace, pace_note = (speed, f"Speed: {speed:g} times real time, as given.") if speed else _speed(context)
     share, share_note = _tasks(context, calls=calls, audio_s=audio_s)
     settings = context.settings
@@ -67,7 +67,7 @@ def of_calls(context: Context, *, calls: int, audio_s: float, basis: str, speed:
 
 
 def audio_s_of(context: Context, sizes: Iterable[tuple[str, int]]) -> tuple[float, str]:
-    """Seconds of audio in objects of these (suffix, bytes), and what that rests on: nothing is downloaded."""
+    """Seconds of audio in objects of these (suffix, bytes), and the basis of that figure. Nothing is downloaded."""
     total: dict[str, int] = {}
     for suffix, size_bytes in sizes:
         total[suffix] = total.get(suffix, 0) + size_bytes
@@ -88,7 +88,7 @@ def audio_s_of(context: Context, sizes: Iterable[tuple[str, int]]) -> tuple[floa
 
 
 def _bytes_per_s(context: Context, suffix: str) -> float | None:
-    """Measured over our latest recordings with this ending."""
+    """Bytes per second, measured over our latest recordings with this suffix."""
     mine = sa.select(recordings.c.size_bytes, recordings.c.duration_s).where(
         recordings.c.duration_s > 0, recordings.c.object_key.like(f"%{suffix}"), recordings.c.state == "ready"
     )
@@ -98,7 +98,7 @@ def _bytes_per_s(context: Context, suffix: str) -> float | None:
 
 
 def _speed(context: Context) -> tuple[float, str]:
-    """Seconds of audio heard per second in which at least one transcribing job ran."""
+    """Seconds of audio transcribed per second in which at least one transcription job ran."""
     done = (
         sa.select(job_rows.c.arguments, job_rows.c.started_at, job_rows.c.finished_at)
         .where(job_rows.c.name == job_kinds.TRANSCRIBE_RECORDING.name, job_rows.c.state == "done")
@@ -112,14 +112,14 @@ def _speed(context: Context) -> tuple[float, str]:
     if len(ids) < ENOUGH or transcription_s <= 0 or busy_s <= 0:
         return (
             SPEED,
-            f"Speed: {SPEED:g} times real time, assumed, as too little was heard here to measure it (--speed).",
+            f"Speed: {SPEED:g} times real time, assumed: too little was transcribed here to measure it (--speed).",
         )
     pace = transcription_s / busy_s
-    return pace, f"Speed: {pace:.1f} times real time, measured over the last {len(ids)} recordings heard here."
+    return pace, f"Speed: {pace:.1f} times real time, measured over the last {len(ids)} transcribed recordings."
 
 
 def _covered_s(spans: list[tuple[datetime, datetime]]) -> float:
-    """Seconds covered by spans that overlap: members of one batch run together."""
+    """Seconds covered by spans, overlaps counted once, because members of one batch run together."""
     covered, reached = 0.0, None
     for start, end in sorted(spans):
         begin = start if reached is None or start > reached else reached
@@ -130,7 +130,7 @@ def _covered_s(spans: list[tuple[datetime, datetime]]) -> float:
 
 
 def _tasks(context: Context, *, calls: int, audio_s: float) -> tuple[float, str]:
-    """How many tasks: as often as recordings became tasks so far; a long call makes several."""
+    """The number of tasks: the share of recordings that became tasks so far; a long call becomes several."""
     settings = context.settings
     pieces = max(float(calls), audio_s / settings.max_task_s)
     decided = (
@@ -146,7 +146,7 @@ def _tasks(context: Context, *, calls: int, audio_s: float) -> tuple[float, str]
         return pieces * share, f"Tasks: {share:.0%} of the recordings so far became tasks."
     share = settings.audit_share
     least = (
-        f"Tasks: at least the audit share of {share:.0%}; how many more go to review for low confidence is not known"
-        " before some calls were heard. A project that reviews everything makes a task of each."
+        f"Tasks: at least the audit share of {share:.0%}. How many more go to review for low confidence is not known"
+        " before some calls are transcribed. A project that reviews everything makes a task of each."
     )
     return pieces * share, least

@@ -1,8 +1,8 @@
-"""An object and the audio its call has already -> one recording, never two tasks for one call.
+"""An object and the audio its call already has -> one recording, never two tasks for one call.
 
-An object named after a call waits while the provider's own copy is on its way. The same bytes are the same recording.
-Other bytes (the same talk in another format, say) are noted beside the call's recording and make no task; they are
-taken when that recording cannot be used. An altered object whose bytes are the old ones after all is no news.
+An object named after a call waits until the provider's copy has been fetched. The same bytes are the same recording.
+Other bytes (the same conversation in another format, for example) are noted beside the call's recording and become no
+task, unless that recording cannot be used. An object that is listed as altered but has the old bytes changes nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TOGETHER = 50  # rows written in one transaction
 
 
 def settle(context: Context, bucket: str) -> Counter[str]:
-    """Decide for every object of a bucket that waits, as far as it can be decided now; gives what happened."""
+    """Decide every waiting object of a bucket that can be decided now; counts what happened."""
     counts: Counter[str] = Counter()
     _wake(context, bucket)
     after = ""
@@ -42,7 +42,7 @@ def settle(context: Context, bucket: str) -> Counter[str]:
 
 
 def rival(connection: Connection, recording: Any) -> int | None:
-    """Another recording of the same call that has a task, when one of the two is an object somebody else wrote."""
+    """Another recording of the same call that has a task, if one of the two is an object that we did not write."""
     if recording.call_id is None:
         return None
     connection.execute(sa.select(calls.c.id).where(calls.c.id == recording.call_id).with_for_update())
@@ -57,7 +57,7 @@ def rival(connection: Connection, recording: Any) -> int | None:
 
 
 def _wake(context: Context, bucket: str) -> None:
-    """Other copies of a call's audio count again when the recording that stood for the call cannot be used."""
+    """Reconsider other copies of a call's audio when the recording that stood for the call cannot be used."""
     dead = sa.select(recordings.c.id).where(recordings.c.state.in_(("refused", "lost")))
     mine = sa.and_(objects.c.bucket == bucket, objects.c.state == "same-call", objects.c.recording_id.in_(dead))
     page = sa.select(objects.c.object_key).where(mine).limit(TOGETHER)
@@ -68,7 +68,7 @@ def _wake(context: Context, bucket: str) -> None:
 
 
 def _waiting(context: Context, bucket: str, after: str) -> Any:
-    """Objects that can be decided about; not those, maybe very many, whose call's own audio was not fetched yet."""
+    """Objects that can be decided; without those (maybe very many) whose call's own audio was not fetched yet."""
     on_its_way = (
         sa.select(recordings.c.id)
         .join(calls, calls.c.id == recordings.c.call_id)
@@ -98,7 +98,7 @@ def _decide(context: Context, row: Any) -> str:
         if same_place or (each.sha256 and each.size_bytes == row.size_bytes and _digest(context, row) == each.sha256):
             return _put(context, row, "taken", recording_id=each.id, word="joined")
     if any(each.sha256 is None for each in usable):
-        return ""  # its call's own audio is on its way
+        return ""  # its call's own audio was not fetched yet
     if usable:
         sentence = f"Its call has recording {usable[0].id}; this object holds other bytes and makes no task."
         return _put(context, row, "same-call", "same-call", sentence, recording_id=usable[0].id, word="same-call")
@@ -109,7 +109,7 @@ def _decide(context: Context, row: Any) -> str:
 
 
 def _altered(context: Context, row: Any) -> str:
-    """An object that stood for a recording and lists with other facts now."""
+    """An object that stands for a recording and is now listed with other properties."""
     recording = context.db.row(recordings, row.recording_id)
     info = found_objects.info_of(row)
     if recording.sha256 and recording.size_bytes == row.size_bytes and _digest(context, row) == recording.sha256:
@@ -141,7 +141,7 @@ def _altered(context: Context, row: Any) -> str:
 
 
 def _digest(context: Context, row: Any) -> str | None:
-    """SHA-256 of an object's bytes; None when it cannot be read just now."""
+    """SHA-256 of an object's bytes; None when it cannot be read now."""
     try:
         path = context.store.open_local(row.bucket, row.object_key)
         if path is not None:

@@ -1,7 +1,7 @@
-"""A page of a listing, and what we know of the same stretch of keys -> what appeared, and what is gone. Pure.
+"""A page of a listing, and our rows for the same range of keys -> new, altered and missing objects. Pure.
 
-The object store lists in the order of bytes and the table `objects` is kept in the same order, so a page needs one
-range of rows and no look-up per key: a comparison costs little more than the listing itself (bench/listing.py).
+The object store lists keys in byte order and the table `objects` has the same order. So a page needs one range of rows
+and no look-up per key, and a comparison costs little more than the listing itself (bench/listing.py).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ Known = Callable[[str, str | None, int], Sequence[Any]]  # (after, up to and inc
 
 @dataclass(frozen=True)
 class Differences:
-    """What one stretch of keys shows: new, altered or returned objects; keys that are listed no more."""
+    """The differences in one range of keys: new, altered or returned objects; keys that are no longer listed."""
 
     appeared: list[ObjectInfo]
     gone: list[str]
 
 
 def of_stretch(listed: Sequence[ObjectInfo], known: Sequence[Any]) -> Differences:
-    """Compare a stretch of a listing with the rows of exactly that stretch."""
+    """Compare a part of a listing with the rows of exactly the same range of keys."""
     rows = {row[0]: row for row in known}
     appeared = []
     for found in listed:
@@ -41,7 +41,7 @@ def of_page(
 ) -> Iterator[Differences]:
     """Compare a page with our rows after `after` up to the page's end (all further rows when it is the last).
 
-    A page may stand against any number of rows (a million objects were deleted): they are read in pieces.
+    One page may match any number of rows (a million objects were deleted), so rows are read in pieces.
     """
     end = None if last else listed[-1].key
     begin = 0

@@ -1,9 +1,9 @@
 """A listed object -> its row in `objects`, and the recording it stands for.
 
-Objects are only read here, never written. What is known stays known: an altered object becomes a new recording beside
-the old one, a deleted one makes its recording `lost` with the reason, and a returned one is taken up again. An object
-named after a call belongs to that call; whether it is audio the call has already is settled after the page
-(`joins`), because that means reading it.
+Objects are only read here, never written, and rows are never deleted: an altered object becomes a new recording beside
+the old one, a deleted object makes its recording `lost` with the reason, and a returned object is ingested again. An
+object named after a call belongs to that call. Whether the call already has the same audio is decided after the page
+(`joins`), because the object has to be read for that.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from sync.objects import arrivals
 from sync.recordings import layouts
 from sync.recordings.layouts import Name
 
-CHUNK = 20  # objects per transaction, each with a recording, a call and a job: callbacks wait for no more than that
+CHUNK = 20  # objects per transaction, each with a recording, a call and a job: a callback waits for one chunk at most
 ALTERED, GONE, REPLACED = "object-altered", "object-deleted", "object-replaced"
 DEAD = ("erased", "expired")
 
 
 @dataclass(frozen=True)
 class _Around:
-    """What the database knows around one chunk of objects."""
+    """The rows related to one chunk of objects."""
 
     rows: dict[str, Any]  # objects by key
     originals: dict[str, Any]  # the latest recording whose original lies under the key
@@ -48,7 +48,7 @@ class _Around:
 
 
 def appeared(context: Context, bucket: str, found: Sequence[ObjectInfo]) -> Counter[str]:
-    """New, altered and returned objects; gives what became of them. Safe to repeat."""
+    """Record new, altered and returned objects; counts the outcomes. Safe to repeat."""
     counts: Counter[str] = Counter()
     storable = [info for info in found if len(info.key) <= 1024 and "\x00" not in info.key]
     counts["refused: bad-object-key"] += len(found) - len(storable)
@@ -59,7 +59,7 @@ def appeared(context: Context, bucket: str, found: Sequence[ObjectInfo]) -> Coun
         left = {info.key for info in arrivals.take(connection, plain)}
         counts["new"] += len(plain) - len(left)
         done = {info.key for info, _ in plain} - left
-        for info in sorted(storable, key=lambda info: names[info.key].day is None):  # what makes calls goes first
+        for info in sorted(storable, key=lambda info: names[info.key].day is None):  # objects that create calls first
             if info.key in done:
                 continue
             row = around.rows.get(info.key)
@@ -72,13 +72,13 @@ def appeared(context: Context, bucket: str, found: Sequence[ObjectInfo]) -> Coun
 
 
 def gone(context: Context, bucket: str, keys: Sequence[str]) -> Counter[str]:
-    """Keys that are listed no more. Each is looked up first: it may have been written while we listed."""
+    """Record keys that are no longer listed. Each is looked up first: it may have been written during the listing."""
     missing = [key for key in keys if layouts.problem_of(key) or context.store.stat(bucket, key) is None]
     counts: Counter[str] = Counter()
     with context.db.transaction() as connection:
         mine = sa.and_(objects.c.bucket == bucket, objects.c.object_key.in_(missing), objects.c.state != "lost")
         for row in connection.execute(sa.select(objects).where(mine)).all():
-            sentence = f"The object was deleted from the store; it was seen last on {row.seen_at:%Y-%m-%d}."
+            sentence = f"The object was deleted from the store; it was last seen on {row.seen_at:%Y-%m-%d}."
             values = {"state": "lost", "reason_code": GONE, "reason": sentence, "seen_at": tables.now()}
             connection.execute(sa.update(objects).where(_is(row.bucket, row.object_key)).values(**values))
             counts["gone"] += 1
@@ -96,7 +96,7 @@ def take(
     call: Any = None,
     version: bool = False,
 ) -> int:
-    """The recording of an object, and the job that brings it in; gives its id. `version`: it replaces other bytes."""
+    """Insert an object's recording and its ingest job; gives the recording's id. `version`: it replaces other bytes."""
     values = arrivals.values(info, name)
     if call is not None:
         values |= {"call_id": call.id, "call_sid": call.call_sid, "call_duration_s": call.talk_seconds}
@@ -108,7 +108,7 @@ def take(
 
 
 def ingest(connection: Connection, recording_id: int, *, priority: int) -> None:
-    """Enqueue a recording's ingest; its call follows."""
+    """Enqueue a recording's ingest and update its call."""
     enqueueing.enqueue(
         connection, job_kinds.INGEST_RECORDING, key=str(recording_id), priority=priority, recording_id=recording_id
     )
@@ -116,12 +116,12 @@ def ingest(connection: Connection, recording_id: int, *, priority: int) -> None:
 
 
 def info_of(row: Any) -> ObjectInfo:
-    """A row of `objects` as the listing said it."""
+    """A row of `objects` as the listing gave it."""
     return ObjectInfo(row.bucket, row.object_key, row.size_bytes, row.etag, row.modified_at or row.seen_at)
 
 
 def _plain(info: ObjectInfo, names: Mapping[str, Name], around: _Around) -> bool:
-    """Whether an object is new audio about which nothing else is known: `arrivals` takes it."""
+    """Whether an object is entirely new audio, which `arrivals` inserts."""
     name = names[info.key]
     first = layouts.first_of(name.call_sid)
     if name.problem or name.kind != layouts.AUDIO or not info.size_bytes:
@@ -137,14 +137,14 @@ def _plain(info: ObjectInfo, names: Mapping[str, Name], around: _Around) -> bool
 def _judge(
     connection: Connection, context: Context, info: ObjectInfo, name: Name, row: Any, around: _Around
 ) -> tuple[dict[str, Any], str]:
-    """(the row's values, a word for the report)."""
+    """(the row's values, the word under which the report counts it)."""
     identity = f"s3://{info.bucket}/{info.key}"
     if name.problem:
         return _refused("bad-object-key", name.problem)
     if {identity, name.call_sid, layouts.first_of(name.call_sid) or identity} & around.erased_before:
         return _refused("erased", "This recording was erased or has expired, and is not taken up again.")
     if name.kind == layouts.OTHER:
-        return _values("ignored", "not-audio", "The name is of neither audio nor text."), "ignored"
+        return _values("ignored", "not-audio", "The name's suffix is of neither audio nor text."), "ignored"
     if not info.size_bytes:
         return _refused("object-empty", "The object has no bytes.")
     if name.kind == layouts.TEXT:
@@ -162,27 +162,27 @@ def _judge(
     if call.state in DEAD:
         return _refused("erased", "This call was erased or has expired, and is not taken up again.")
     if around.heard.get(call.id):
-        return _values("waiting", "call-has-audio", "Its call has audio of its own, or is about to."), "new"
+        return _values("waiting", "call-has-audio", "Its call has audio of its own, or will soon."), "new"
     recording_id = take(connection, context, info, name, call=call)
     around.heard.setdefault(call.id, []).append(recording_id)
     return _values("taken", recording_id=recording_id), "new"
 
 
 def _known_before(connection: Connection, info: ObjectInfo, row: Any, around: _Around) -> tuple[dict[str, Any], str]:
-    """An object that stands for a recording, and was altered or has come back."""
+    """(the row's values, a word) for an object that stands for a recording and was altered or has returned."""
     recording = connection.execute(sa.select(recordings).where(recordings.c.id == row.recording_id)).one()
     if recording.state in DEAD:
         return _refused("erased", "This recording was erased or has expired, and is not taken up again.")
-    if (recording.bucket, recording.object_key) != (info.bucket, info.key):  # it was another copy of its call's audio
+    if (recording.bucket, recording.object_key) != (info.bucket, info.key):  # another copy of its call's audio
         return _values("waiting", "call-has-audio", "Its call has audio of its own."), "altered"
     if _same(row, info):
         if recording.state == "lost" and recording.reason_code == GONE:
             db.update(connection, recordings, recording.id, state="found", reason_code=None, reason=None)
             ingest(connection, recording.id, priority=job_kinds.BULK)
         return _values("taken", recording_id=recording.id), "back"
-    if recording.source != "object":  # an original of ours: sync/recordings/verification says what became of it
+    if recording.source != "object":  # an original of ours: sync/recordings/verification checks it
         return _values("taken", recording_id=recording.id), "known"
-    if recording.sha256 is None and recording.state == "found":  # nobody has read the bytes before
+    if recording.sha256 is None and recording.state == "found":  # the bytes were never read
         db.update(connection, recordings, recording.id, etag=info.etag[:120], object_seen_at=tables.now())
         ingest(connection, recording.id, priority=recording.priority)
         return _values("taken", recording_id=recording.id), "altered"
@@ -190,7 +190,7 @@ def _known_before(connection: Connection, info: ObjectInfo, row: Any, around: _A
 
 
 def _call(connection: Connection, context: Context, name: Name, around: _Around) -> Any:
-    """The call an object is named after; made when its place says that the name is a call's."""
+    """The call an object is named after; inserted if the key follows the layout of calls."""
     first = layouts.first_of(name.call_sid)
     call = around.calls.get(name.call_sid) or (around.calls.get(first) if first else None)
     if call is None and name.day is not None:
@@ -233,7 +233,7 @@ def _around(connection: Connection, context: Context, bucket: str, names: dict[s
 
 
 def _lose(connection: Connection, row: Any, sentence: str) -> None:
-    """A recording none of whose objects is left. For an original of ours, sync/recordings/verification decides."""
+    """Mark a recording lost that has no object left. For an original of ours, sync/recordings/verification decides."""
     elsewhere = sa.select(objects.c.object_key).where(objects.c.recording_id == row.recording_id)
     if connection.execute(elsewhere.where(objects.c.state != "lost").limit(1)).first():
         return
@@ -248,7 +248,7 @@ def _put(connection: Connection, info: ObjectInfo, name: Name, row: Any, values:
     if row is not None:
         connection.execute(sa.update(objects).where(_is(info.bucket, info.key)).values(**seen))
     else:
-        db.insert_missing(connection, objects, [seen])  # two scans at once
+        db.insert_missing(connection, objects, [seen])  # two scans may run concurrently
 
 
 def _is(bucket: str, key: str) -> sa.ColumnElement[bool]:
@@ -260,7 +260,7 @@ def _same(row: Any, info: ObjectInfo) -> bool:
 
 
 def _mark(info: ObjectInfo) -> str:
-    """A short name for these bytes, as far as a listing tells them apart."""
+    """A short name for these bytes, as far as a listing can tell versions apart."""
     return hashlib.sha256(f"{info.etag}:{info.size_bytes}".encode()).hexdigest()[:12]
 
 

@@ -1,7 +1,6 @@
-"""`.txt` beside an audio -> the recording's known text, whichever of the two came first.
+"""A `.txt` object beside an audio object -> the recording's known text, in whichever order the two arrived.
 
-A text that nobody can read, or that changed after people worked with the old one, keeps its reason and changes
-nothing.
+A text that is unreadable, or that changed after its recording became a task, changes nothing and keeps the reason.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ MAX_TEXT_BYTES = 64_000
 
 
 def settle(context: Context, bucket: str, *, since: datetime | None = None) -> Counter[str]:
-    """Pair the texts of a bucket whose audio is known; `since` leaves those alone that wait for longer."""
+    """Pair the texts of a bucket whose audio is known; with `since`, only texts that arrived after that."""
     counts: Counter[str] = Counter()
     after = ""
     while rows := _unpaired(context, bucket, after, since):
@@ -91,5 +90,5 @@ def _read(context: Context, row: Any) -> tuple[str | None, str | None, str | Non
     except UnicodeDecodeError:
         return None, "text-unreadable", "The text is not UTF-8."
     if not text or "\x00" in text:
-        return None, "text-empty", "The text says nothing."
+        return None, "text-empty", "The text is empty."
     return text, None, None

@@ -1,12 +1,12 @@
-"""Bucket -> Recordings: what reached the object store by other ways than ours.
+"""Bucket -> Recordings: objects that other systems put into the object store.
 
-Two comparisons of a listing with the table `objects`. The *full* one (nightly) lists a bucket from its first key to
-its last, notes after every piece how far it came, and goes on there after it was killed. The *quick* one (every few
-minutes) lists small buckets whole and of large ones only the day folders since shortly before the last look, so that
-a bucket with years of calls costs one request. A bucket without day folders is looked through at night, or at once
-when a notification or a person names a folder.
+A listing is compared with the table `objects` in two ways. The *full* scan (nightly) lists a bucket from its first key
+to its last; it saves its position after every piece and resumes there after a crash. The *quick* scan (every few
+minutes) lists small buckets whole, but of large ones only the day folders since shortly before the last scan, so that
+a bucket with years of calls costs one request. A large bucket without day folders is scanned nightly, or at once when a
+notification or a person names a folder.
 
-A job works for a minute and hands on to its successor: a first meeting with years of audio keeps no live call waiting.
+A job works for a minute and then enqueues its successor, so that a first scan of years of audio delays no live call.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from sync.recordings import layouts
 EVERYTHING = "*"
 PAGE = 1000
 SLICE_S = 60.0  # of one job
-NOTE_EVERY = 10  # pages without news between two notes of how far we came
+NOTE_EVERY = 10  # pages without news after which the position is saved
 OVERLAP_DAYS = 2
 SMALL = 2000  # keys; a bucket up to this size is always listed whole
 
@@ -43,7 +43,7 @@ _log = log.get("scan")
 
 @dataclass
 class Report:
-    """What a scan saw and did."""
+    """The result of a scan."""
 
     bucket: str
     full: bool
@@ -78,7 +78,7 @@ class _Stretch:
 
 
 def scan_bucket(context: JobContext, bucket: str, full: int = 0, prefix: str = "") -> None:
-    """Bucket -> recordings, and their ingest. Safe to repeat, and to run twice at once."""
+    """Bucket -> Recordings, and their ingest. Safe to repeat, and to run concurrently."""
     if bucket == EVERYTHING:
         with context.db.transaction() as connection:
             for name in buckets(context):
@@ -99,7 +99,7 @@ def scan_bucket(context: JobContext, bucket: str, full: int = 0, prefix: str = "
 def enqueue(
     connection: sa.Connection, bucket: str, *, full: bool = False, prefix: str = "", due_at: datetime | None = None
 ) -> int:
-    """Ask for a scan; gives the job's id."""
+    """Enqueue a scan; gives the job's id."""
     what = "full" if full else prefix or "quick"
     return enqueueing.enqueue(
         connection, job_kinds.SCAN_BUCKET, key=f"{bucket}:{what}", due_at=due_at,
@@ -109,7 +109,7 @@ def enqueue(
 
 
 def buckets(context: Context) -> list[str]:
-    """The buckets searched; our own for normalised audio never is."""
+    """The buckets to scan; never our own bucket for normalised audio."""
     names = [name.strip() for name in context.settings.scan_buckets.split(",")]
     return [name for name in dict.fromkeys(names) if name and name != context.settings.audio_bucket]
 
@@ -117,7 +117,7 @@ def buckets(context: Context) -> list[str]:
 def run(
     context: Context, bucket: str, *, full: bool, prefix: str = "", more: Callable[[Report], bool] = lambda seen: True
 ) -> Report:
-    """Compare until done, or until `more` says no: then `finished` is False, and the next full run goes on there."""
+    """Compare until done, or until `more` is false: then `finished` is False and the next full scan resumes there."""
     report = Report(bucket, full)
     begun_at = tables.now()
     memory = _position(context, bucket)
@@ -153,7 +153,7 @@ def preview(context: Context, bucket: str, *, full: bool) -> Iterator[tuple[int,
 
 
 class _Walk:
-    """One pass over a bucket; of a full one the place reached is written down after every piece."""
+    """One pass over a bucket; a full pass saves its position after every piece."""
 
     def __init__(self, context: Context, report: Report, running: dict[str, Any] | None) -> None:
         self.context, self.report, self.noted = context, report, running is not None
@@ -199,7 +199,7 @@ class _Walk:
 
 
 def _known(context: Context, bucket: str, stretch: _Stretch) -> listing_differences.Known:
-    """Our rows of a bucket, in the order a listing has; read in pieces."""
+    """Our rows of a bucket in the order of a listing, read in pieces."""
     columns = (objects.c.object_key, objects.c.etag, objects.c.size_bytes, objects.c.state)
     base = sa.select(*columns).where(objects.c.bucket == bucket).order_by(objects.c.object_key)
     if stretch.end:
@@ -213,7 +213,7 @@ def _known(context: Context, bucket: str, stretch: _Stretch) -> listing_differen
 
 
 def _pages(listing: Iterator[ObjectInfo]) -> Iterator[tuple[list[ObjectInfo], bool]]:
-    """Pages, each with whether it is the last; an empty listing is one empty page."""
+    """(page, whether it is the last) for each page; an empty listing is one empty page."""
     page = list(itertools.islice(listing, PAGE))
     while True:
         following = list(itertools.islice(listing, PAGE)) if len(page) == PAGE else []
@@ -224,7 +224,7 @@ def _pages(listing: Iterator[ObjectInfo]) -> Iterator[tuple[list[ObjectInfo], bo
 
 
 def _stretches(context: Context, bucket: str, prefix: str, memory: dict[str, Any]) -> list[_Stretch]:
-    """What a quick look lists."""
+    """The ranges of keys that a quick scan lists."""
     if prefix:
         return [_Stretch(prefix=prefix)]
     if memory.get("keys", SMALL + 1) <= SMALL:
@@ -237,7 +237,7 @@ def _stretches(context: Context, bucket: str, prefix: str, memory: dict[str, Any
 
 
 def expected(context: Context, bucket: str) -> int | None:
-    """How many objects the last full comparison listed."""
+    """How many objects the last full scan listed."""
     return _position(context, bucket).get("keys")
 
 

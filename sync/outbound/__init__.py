@@ -1,1 +1,1 @@
-"""Requests to addresses that somebody else gave us."""
+"""Requests to other services, and to addresses that come from outside."""

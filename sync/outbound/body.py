@@ -1,4 +1,4 @@
-"""Response -> its body in pieces, with every way it can be less than a recording as an error of its own."""
+"""Response -> its body in pieces. Each way in which a body can be less than a recording has its own error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PEEK_BYTES = 2048
 
 
 def refuse_pages(first: bytes) -> None:
-    """An error page sent with status 200 is no audio. `first` is how the body begins."""
+    """Refuse an error page that was sent with status 200. `first` is the beginning of the body."""
     what = containers.looks_like(first, containers.PAGES)
     if what:
         raise PermanentError(
@@ -27,13 +27,13 @@ def refuse_pages(first: bytes) -> None:
 
 
 def stated_length(response: httpx.Response) -> int | None:
-    """The stated length of the body on the wire; None when none is stated."""
+    """The stated length of the body on the wire, in bytes; None when none is stated."""
     text = response.headers.get("content-length", "")
     return int(text) if text.isdecimal() and "transfer-encoding" not in response.headers else None
 
 
 def pieces(response: httpx.Response, name: str, length: int | None, limit_bytes: int, cut: Deadline) -> Iterator[bytes]:
-    """The body, unpacked in bounded pieces when the server compressed it although it was asked not to."""
+    """The body, decompressed in bounded pieces if the server compressed it against our request."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "", "gzip", "x-gzip"):
         raise PermanentError(

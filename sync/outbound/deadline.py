@@ -1,7 +1,7 @@
 """The deadline of one exchange with a server: from the connection to the last byte.
 
-A read's timeout begins again with every byte, so a server that sends one byte a second would never end. A timer shuts
-the socket instead, whatever it waits for: the TLS handshake, the headers, the body.
+A read timeout starts again with every byte, so a server that sends one byte a second would never end. A timer closes
+the socket instead, in any phase: TLS handshake, headers or body.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 from ml_backend.errors import KaanError, RetryableError
 from sync.outbound import http
 
-AT_ONCE_S = 0.05  # the library's own timeout ends with the deadline, and may be heard a moment before the timer
+AT_ONCE_S = 0.05  # the library's own timeout ends with the deadline, and may fire just before the timer
 
 
 class Deadline:
-    """A context manager; hand `trace` to the HTTP library, and what it raises to `errors`."""
+    """A context manager. Pass `trace` to the HTTP library, and run the exchange inside `errors`."""
 
     def __init__(self, deadline_s: float, name: str) -> None:
         self.deadline_s, self.name = deadline_s, name
@@ -39,7 +39,7 @@ class Deadline:
         self._socket = None
 
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """The HTTP library tells of each connection it made."""
+        """Called by the HTTP library for each connection it makes."""
         if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
             self._socket = info["return_value"].get_extra_info("socket")
             if self.passed:
@@ -55,7 +55,7 @@ class Deadline:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """As ours; what happened because of the deadline says so."""
+        """Raise foreign errors as ours; an error that the deadline caused becomes `download-deadline`."""
         try:
             with http.errors_as(self.name):
                 yield
@@ -65,5 +65,5 @@ class Deadline:
             raise
 
     def late(self) -> RetryableError:
-        sentence = f"{self.name[:1].upper()}{self.name[1:]} was not done after {self.deadline_s:g} s."
+        sentence = f"{self.name[:1].upper()}{self.name[1:]} had not finished after {self.deadline_s:g} s."
         return RetryableError("download-deadline", sentence, "It is tried again; check the connection if it lasts.")

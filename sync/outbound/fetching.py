@@ -1,11 +1,11 @@
-"""Address -> bytes in a file, fetched without trusting the other side. For recordings and Exotel's API.
+"""Address -> bytes in a file, without trusting the server. For recordings and Exotel's API.
 
-A host is resolved once, every address it has is judged, and the connection goes to the very address that was judged
-(with the host's name for TLS and in the Host header): a name that answers differently the second time gains nothing.
-Redirects are followed by hand, at most three, each put to the same list; credentials go to the hosts they name as
-theirs, with the first request only: nothing a server answers moves them anywhere. No proxy of the environment is used.
-One deadline covers everything from the connection to the last byte:
-a timer cuts the socket, because the timeout of a read never ends a server that sends one byte a second.
+A host is resolved once, every IP address it has is checked, and the connection goes to an address that was checked
+(with the host's name for TLS and in the Host header), so DNS rebinding has no effect. At most three redirects are
+followed, each checked against the same list. Credentials go only to their own hosts and only with the first request, so
+no answer can move them elsewhere. The environment's proxies are ignored. One deadline covers everything from the
+connection to the last byte: a timer closes the socket, because a read timeout never ends a server that sends one byte a
+second.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ Resolver = Callable[[str, int], Sequence[str]]
 
 @dataclass(frozen=True)
 class Basic:
-    """Credentials, and the hosts they belong to: no other host is ever given them, whoever names it."""
+    """Credentials, and the hosts they belong to. They are sent to no other host."""
 
     user: str
     password: str = field(repr=False)
     homes: Sequence[CredentialHost]
 
     def header(self, address: Address) -> dict[str, str]:
-        """The header for a request to this address; none where the credentials do not belong or mean nothing."""
+        """The header for a request to this address; empty if the host is not theirs or does not support Basic."""
         if not address.takes_credentials or not any(home.covers(address) for home in self.homes):
             return {}
         pair = f"{self.user}:{self.password}".encode()
@@ -53,7 +53,7 @@ class Basic:
 
 @dataclass(frozen=True)
 class Fetched:
-    """What was written. `complete` is False when the server named no length: only decoding can tell then."""
+    """What was written. `complete` is False if the server stated no length: then only decoding can tell."""
 
     size_bytes: int
     sha256: str
@@ -63,7 +63,7 @@ class Fetched:
 
 
 def resolve(host: str, port: int) -> Sequence[str]:
-    """The system's resolver: every address of a name."""
+    """Every address of a name, from the system's resolver."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
@@ -76,7 +76,7 @@ def resolve(host: str, port: int) -> Sequence[str]:
 
 
 class Outbound:
-    """The way out for one list of origins. Keeps no connection, so that no host answers for another."""
+    """Fetches from one list of origins. Keeps no connection open, so that no host can answer for another."""
 
     def __init__(
         self,
@@ -157,7 +157,7 @@ class Outbound:
     def _ask(
         self, address: Address, origin: AllowedOrigin, headers: Mapping[str, str], cut: Deadline
     ) -> Iterator[httpx.Response]:
-        """One request, to an address of the host that was judged just now."""
+        """One request, to an address of the host that was checked just before."""
         places = self.judged(address, origin)
         for number, place in enumerate(places):
             request = _request(address, place, headers, cut)
@@ -175,7 +175,7 @@ class Outbound:
             return
 
     def judged(self, address: Address, origin: AllowedOrigin) -> Sequence[str]:
-        """Every IP address of the host; one that is not public refuses them all, unless the entry permits it."""
+        """Every IP address of the host. One that is not public refuses the host, unless the list entry permits it."""
         places = self.resolver(address.host, address.port)
         if not places:
             raise RetryableError("host-unknown", f"{self.name} has no address.", "It is tried again.")
@@ -203,7 +203,7 @@ def _request(address: Address, place: str, headers: Mapping[str, str], cut: Dead
 
 
 def outbound_of(context: Context) -> Outbound:
-    """The process's way out to the hosts that EXOTEL_RECORDING_ORIGINS lists."""
+    """The process's fetcher for the hosts that EXOTEL_RECORDING_ORIGINS lists."""
     settings = context.settings
     way: Outbound = context.keep("outbound", lambda: Outbound(origins.listed(settings), ca_file=settings.ca_file))
     return way

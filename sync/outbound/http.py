@@ -1,6 +1,6 @@
-"""The door to HTTP: clients with timeouts and bounds for services the settings name, and foreign errors mapped once.
+"""HTTP for services that the settings name: clients with timeouts and limits, and one mapping of foreign errors.
 
-Addresses that somebody else gave us, and Exotel, go through `sync.outbound.fetching`, which trusts nobody.
+Exotel, and addresses from outside, go through `sync.outbound.fetching`, which does not trust the server.
 
     timeout, no connection, 408, 425, 429, 5xx  -> RetryableError (`Retry-After` is obeyed)
     a certificate that is not trusted           -> RetryableError that names CA_FILE
@@ -46,7 +46,7 @@ def client(
 ) -> httpx.Client:
     """A client that never follows redirects by itself; `transport` is the seam for tests.
 
-    A transport of its own keeps the environment's proxies out: one that speaks plain http would be given every
+    It has its own transport, so that it ignores the environment's proxies: a plain http proxy would receive every
     credential. SSL_CERT_FILE and SSL_CERT_DIR are still read.
     """
     timeout = httpx.Timeout(read_s, connect=CONNECT_S)
@@ -55,13 +55,13 @@ def client(
 
 
 def trust(ca_file: str) -> ssl.SSLContext:
-    """Whom HTTPS connections trust: httpx's certificates, and those of CA_FILE."""
+    """The certificates that HTTPS connections trust: httpx's, and those of CA_FILE."""
     return certificates.with_file(httpx.create_ssl_context(), ca_file)
 
 
 @contextmanager
 def errors_as(name: str) -> Iterator[None]:
-    """Everything the HTTP library raises, as ours. `name` is what a person calls the service."""
+    """Raise everything that the HTTP library raises as our errors. `name` is the service's name for people."""
     try:
         yield
     except httpx.TimeoutException as error:
@@ -85,7 +85,7 @@ def checked(response: httpx.Response, name: str) -> httpx.Response:
 
 
 def refused(name: str, status: int, *, retry_after: str = "", body: str = "") -> KaanError:
-    """Our error for an HTTP status. `body` is shown in part: it must be the service's own words."""
+    """Our error for an HTTP status. A part of `body` is shown, so pass only what the service itself sent."""
     said = f": {body}" if body else ""
     if status == 401:
         return ConfigurationError(
@@ -106,14 +106,14 @@ def refused(name: str, status: int, *, retry_after: str = "", body: str = "") ->
 
 
 def json_of(response: httpx.Response, name: str) -> Any:
-    """The JSON of a checked response; anything else (a login page, a proxy's HTML) is an error of its own."""
+    """The JSON of a checked response; anything else (a login page, a proxy's HTML) has its own error."""
     if len(response.content) > JSON_LIMIT:
         raise PermanentError("http-too-large", f"{name} sent more than {JSON_LIMIT >> 20} MB.", "Check the address.")
     try:
         return response.json()
     except ValueError as error:
         raise RetryableError(
-            "http-not-json", f"{name} answered something that is not JSON.", "Check the address: is a proxy answering?"
+            "http-not-json", f"{name} did not answer with JSON.", "Check the address: is a proxy answering?"
         ) from error
 
 
@@ -138,8 +138,8 @@ def download(
 ) -> int:
     """Stream `url` into `target`; gives the bytes written.
 
-    Every hop is put to `allowed` before it is requested, and headers (they hold credentials) stay with the first
-    origin. A connection that breaks in the middle goes on from where it was, by Range, as long as it makes progress.
+    Every hop is checked with `allowed` before it is requested. Headers hold credentials, so only the first origin gets
+    them. A broken connection is resumed with a Range request as long as it makes progress.
     """
     written = 0
     with target.open("wb") as sink:
@@ -195,7 +195,7 @@ def _follow(
 
 
 def origin(url: str) -> str:
-    """scheme://host:port in lower case, with the scheme's own port filled in; empty for what is no http address."""
+    """scheme://host:port in lower case, with the default port filled in; empty if `url` is no http address."""
     try:
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
@@ -205,7 +205,7 @@ def origin(url: str) -> str:
 
 
 def _peek(response: httpx.Response) -> str:
-    """What the service says in its JSON `detail` or `validation_errors`, shortened; HTML pages say nothing."""
+    """The service's own message (JSON `detail` or `validation_errors`), shortened; empty for HTML pages."""
     try:
         said = response.json()
     except (ValueError, httpx.ResponseNotRead):

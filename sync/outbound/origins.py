@@ -1,8 +1,8 @@
-"""Text from outside -> an Address we may fetch from, or a refusal. Pure: no connection, no name is looked up.
+"""Text from outside -> an Address that may be fetched, or a refusal. Pure: no connection and no DNS look-up.
 
-Two URL parsers that disagree are how a filter is passed: `https://recordings.exotel.com\\@127.0.0.1/` is one host to
-the one and another host to the other. So there is one parser here, it takes a narrow grammar and refuses the rest by
-name, and what it gave is what is connected to (`sync.outbound.fetching`): nobody parses the text again.
+Attackers pass filters where two URL parsers disagree: `https://recordings.exotel.com\\@127.0.0.1/` is one host to one
+parser and another host to the other. So this is the only parser. It accepts a narrow grammar, refuses the rest with the
+reason, and its result is what `sync.outbound.fetching` connects to: the text is never parsed again.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SIGNED = re.compile(r"(?i)(^|&)(x-amz-(signature|credential|algorithm)|signature|awsaccesskeyid|sig)=")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_UNICAST_6 = ipaddress.ip_network("2000::/3")  # nothing else is given out
-# IANA's special-purpose registries, in full: what is no host in the internet.
+_UNICAST_6 = ipaddress.ip_network("2000::/3")  # the only range that IANA allocates
+# IANA's special-purpose registries, in full: addresses of no host on the internet.
 _NOT_PUBLIC_4 = tuple(map(ipaddress.ip_network, (
     "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
     "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16", "192.175.48.0/24",
@@ -43,17 +43,17 @@ IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 @dataclass(frozen=True)
 class Address:
-    """An address in parts. `target` is what is asked for on the wire, `text` the whole."""
+    """An address in parts. `target` is the request target on the wire, `text` the whole address."""
 
     scheme: str
     host: str  # lower case, IPv6 without brackets
     port: int
     path: str = "/"
-    query: str = field(default="", repr=False)  # a signature may be in it
+    query: str = field(default="", repr=False)  # may contain a signature
 
     @property
     def authority(self) -> str:
-        """The Host header: the port only when it is not the scheme's own."""
+        """The Host header, with the port only if it is not the scheme's default."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -71,12 +71,12 @@ class Address:
 
     @property
     def file_name(self) -> str:
-        """The last part of the path: it stays the same when a file's host or signature changes."""
+        """The last part of the path, which stays the same when a file's host or signature changes."""
         return self.path.rpartition("/")[2]
 
     @property
     def takes_credentials(self) -> bool:
-        """Whether Basic authentication means anything there: S3 does not know it, a signed address refuses it."""
+        """Whether the address supports Basic authentication: S3 does not, and a signed address refuses it."""
         amazon = self.host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
         return not amazon and not _SIGNED.search(self.query)
 
@@ -89,10 +89,10 @@ class Address:
 
 @dataclass(frozen=True)
 class CredentialHost:
-    """A host that a credential belongs to. A host with a dot in front stands for every host below it.
+    """A host that a credential belongs to. A host with a leading dot stands for every host below it.
 
-    Only https is ever a home, with one exception: the very origin of a service on this machine (`is_local`), whose
-    traffic crosses no network.
+    Credentials need https, with one exception: a service on this machine (`is_local`), whose traffic crosses no
+    network.
     """
 
     host: str
@@ -116,14 +116,14 @@ class AllowedOrigin:
     host: str
     port: int
     prefix: str = "/"
-    may_be_private: bool = False  # scheme and port were written out: a recorder of one's own, or a test
+    may_be_private: bool = False  # scheme and port were written out: the operator's own recorder, or a test
 
     def covers(self, address: Address) -> bool:
         return address.origin == (self.scheme, self.host, self.port) and address.path.startswith(self.prefix)
 
 
 def parse(text: str) -> Address:
-    """The only reader of addresses. Raises PermanentError `audio-source-refused` with what is wrong, never the text."""
+    """The only parser of addresses. Raises PermanentError `audio-source-refused` with the reason, never the text."""
     if len(text) > MAX_CHARS:
         raise refusal(f"is longer than {MAX_CHARS} characters")
     if not text.isascii() or not text.isprintable() or " " in text:
@@ -141,13 +141,13 @@ def parse(text: str) -> Address:
 
 
 def listed(settings: Settings) -> tuple[AllowedOrigin, ...]:
-    """EXOTEL_RECORDING_ORIGINS, read by the same parser. A wrong entry is a ConfigurationError that counts it out."""
+    """EXOTEL_RECORDING_ORIGINS, read by the same parser. ConfigurationError with the number of a wrong entry."""
     entries = enumerate(settings.exotel_recording_origins.split(","), 1)
     return tuple(_entry(number, text.strip()) for number, text in entries if text.strip())
 
 
 def permitted(text: str, origins: Sequence[AllowedOrigin]) -> tuple[Address, AllowedOrigin]:
-    """The address and the entry that covers it, or the refusal."""
+    """The address and the list entry that covers it. Raises the refusal if there is none."""
     address = parse(text)
     for origin in origins:
         if origin.covers(address):
@@ -156,7 +156,7 @@ def permitted(text: str, origins: Sequence[AllowedOrigin]) -> tuple[Address, All
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this very machine, by its number or as `localhost`."""
+    """Whether a host is this machine: a loopback address or `localhost`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -173,7 +173,7 @@ def named_host(text: str) -> tuple[str, int | None]:
 
 
 def is_public(text: str) -> bool:
-    """Whether an IP address is somewhere in the internet, however it is written."""
+    """Whether an IP address is on the public internet, in whatever form it is written."""
     try:
         address: IpAddress = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
@@ -187,7 +187,7 @@ def is_public(text: str) -> bool:
 
 
 def _inside(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that packets to an IPv6 address end at: mapped, NAT64, 6to4, Teredo, ISATAP."""
+    """The IPv4 address to which an IPv6 address leads: mapped, NAT64, 6to4, Teredo, ISATAP."""
     if address.ipv4_mapped or address.sixtofour:
         return address.ipv4_mapped or address.sixtofour
     if address.teredo:
@@ -199,7 +199,7 @@ def _inside(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 
 def _is_special(address: IpAddress) -> bool:
-    """What Python's own tables say, which lag behind IANA's by years: see the lists above."""
+    """Whether Python's tables or the lists above call it special; Python's lag behind IANA's by years."""
     return (
         not address.is_global
         or address.is_multicast
@@ -220,7 +220,7 @@ def refusal(why: str) -> PermanentError:
 
 
 def wants_credentials(name: str) -> PermanentError:
-    """A 401 from a host that was given nothing: it says nothing about our key."""
+    """The error for a 401 from a host that got no credentials, which says nothing about our key."""
     return PermanentError(
         "http-needs-credentials",
         f"{name[:1].upper()}{name[1:]} wants credentials (401), and none are sent there.",
@@ -229,7 +229,7 @@ def wants_credentials(name: str) -> PermanentError:
 
 
 def _check_percent(path: str, query: str) -> None:
-    """No broken escape; no segment that is a dot segment or hides a separator, also when it is decoded twice."""
+    """Refuse broken escapes, and segments that, even decoded twice, are dot segments or hide a separator."""
     if _BAD_PERCENT.search(path) or _BAD_PERCENT.search(query):
         raise refusal("has a broken percent escape in it")
     for segment in path.split("/"):

@@ -1,1 +1,1 @@
-"""Erasing, keeping and consent."""
+"""Erasure, retention and consent."""

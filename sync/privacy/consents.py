@@ -3,8 +3,8 @@
     company_number,purpose,name          call_sid,purpose
     00000000001,training,Support         0257…,service
 
-A company number's purpose is what its calls get from now on, and those of its calls that have none stated. Numbers are
-turned into pseudonyms here and never kept.
+A company number's purpose applies to its future calls, and to its past calls without a stated purpose. Numbers are
+turned into pseudonyms here and never stored.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Statement:
 
 
 def read(path: Path, *, key: bytes) -> tuple[str, list[Statement]]:
-    """(what the rows are about: company_number or call_sid, the rows). InvalidInput lists every bad row by number."""
+    """(the key column: company_number or call_sid, the rows). InvalidInput lists every bad row by its number."""
     if path.stat().st_size > MAX_BYTES:
         raise InvalidInput("consent-file", "The file is larger than 64 MB.", "Split it.")
     try:
@@ -74,7 +74,7 @@ def read(path: Path, *, key: bytes) -> tuple[str, list[Statement]]:
 
 
 def state(connection: Connection, about: str, said: list[Statement]) -> dict[str, int]:
-    """Write the purposes down in one transaction; gives how many numbers and calls changed."""
+    """Store the purposes in one transaction; gives how many numbers and calls changed."""
     counts = {"numbers": 0, "calls": _state_calls(connection, said)} if about == "call_sid" else None
     counts = counts or _state_numbers(connection, said)
     sample_use.decide(connection, recordings.c.call_id.is_not(None))

@@ -1,8 +1,9 @@
-"""One person, or one call -> erased: audio, text, drafts, tasks, annotations and raw events; tombstones stay.
+"""One person, or one call -> erased audio, text, drafts, tasks, annotations and raw events; tombstones stay.
 
-First the doors are closed in one transaction (tombstones, states), then things are removed outside, then the rows are
-emptied. The erasure has a row that is `running` until all of it is done: a run that was killed or met a server that is
-down is simply repeated and goes on. Rows stay, without content, so that counts and histories still add up.
+First one transaction writes tombstones and states, so that nothing of the subject is taken in again. Then objects and
+tasks are removed in other systems, and then the rows are emptied. The erasure's own row is `running` until all is done:
+a run that was killed, or found a server down, is repeated and continues. Rows stay without content, so that counts and
+histories remain correct.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from sync.privacy import hidden_names, raw_events, usage
 from sync.privacy.subjects import Subject, SubjectRows, find, refuse_held
 from sync.recordings.removal import Removed, remove_audio
 
-TOGETHER = 12  # calls, recordings or tasks in one transaction, each with what hangs on it
+TOGETHER = 12  # calls, recordings or tasks in one transaction, each with its dependent rows
 BUSY_S = 120.0  # how long running jobs about the subject are waited for
 _OF_RECORDING = (
     job_kinds.FETCH_RECORDING,
@@ -44,7 +45,7 @@ _EMPTY: dict[str, Any] = {
 
 
 def preview(context: Context, subject: Subject) -> dict[str, Any]:
-    """What an erasure would reach; refuses as the erasure would. Changes nothing."""
+    """What an erasure would remove. Raises the errors that the erasure would raise. Changes nothing."""
     with context.db.reading() as connection:
         found = find(connection, subject)
         refuse_held(connection, subject, found)
@@ -52,10 +53,10 @@ def preview(context: Context, subject: Subject) -> dict[str, Any]:
 
 
 def erase(context: Context, subject: Subject, *, who: str, busy_s: float = BUSY_S) -> dict[str, Any]:
-    """Erase; gives counts and report. Safe to repeat.
+    """Erase; gives counts and the report. Safe to repeat.
 
-    Raises PermanentError `legal-hold`, and RetryableError while a job works on it or a server does not answer:
-    everything that could be removed then is.
+    Raises PermanentError `legal-hold`. Raises RetryableError while a job works on it or a server does not answer;
+    everything that can be removed is removed before that.
     """
     erasure_id, found = _close_doors(context, subject, who)
     failpoints.hit("erase.after-tombstones")
@@ -64,7 +65,7 @@ def erase(context: Context, subject: Subject, *, who: str, busy_s: float = BUSY_
     trouble: RetryableError | None = None
     try:
         _remove_tasks(context, found, removed)
-    except RetryableError as error:  # the sound goes all the same; the rows wait, or what is there would be read again
+    except RetryableError as error:  # audio is removed anyway; the rows stay, or what is left would be ingested again
         trouble = error
     for recording in found.recordings:
         remove_audio(context, recording, removed)
@@ -94,7 +95,7 @@ def erase(context: Context, subject: Subject, *, who: str, busy_s: float = BUSY_
 
 
 def _close_doors(context: Context, subject: Subject, who: str) -> tuple[int, SubjectRows]:
-    """From here on nothing of the subject comes in; then each of its calls is closed. A run that was cut goes on."""
+    """Write the tombstones, so that nothing of the subject is taken in again; then close each call. Resumable."""
     key = pseudonyms.key_of(context.settings)
     with context.db.transaction() as connection:
         found = find(connection, subject)
@@ -132,13 +133,13 @@ def _close_doors(context: Context, subject: Subject, who: str) -> tuple[int, Sub
 
 
 def _few(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """What one transaction works on: somebody may have called a thousand times."""
+    """The rows in pieces, one per transaction: a person may have called a thousand times."""
     for begin in range(0, len(rows), TOGETHER):
         yield rows[begin : begin + TOGETHER]
 
 
 def _wait_for_jobs(context: Context, found: SubjectRows, busy_s: float) -> None:
-    """Stop what waits; a job that runs may still write, so it is waited for, and what it made is put down again."""
+    """Cancel waiting jobs, and wait for running ones, because they may still write; then close what they wrote."""
     deadline = time.monotonic() + busy_s
     keys = _keys(found)
     while True:
@@ -168,7 +169,7 @@ def _keys(found: SubjectRows) -> list[str]:
 
 
 def _remove_tasks(context: Context, found: SubjectRows, removed: Removed) -> None:
-    """Delete the tasks in Label Studio, also those whose import was never answered."""
+    """Delete the tasks in Label Studio, also those whose import got no answer."""
     for project_id in sorted({task.project_id for task in found.tasks}):
         project = context.db.row(projects, project_id)
         mine = [task for task in found.tasks if task.project_id == project_id]
@@ -182,7 +183,7 @@ def _remove_tasks(context: Context, found: SubjectRows, removed: Removed) -> Non
 
 
 def _remove_upload(client: LabelStudioClient, identity: str, removed: Removed) -> None:
-    """Take an uploaded file out of Label Studio. It forgets the file and leaves it in its media folder: say so."""
+    """Remove an uploaded file from Label Studio. It keeps the file in its media folder, so the report says so."""
     project_id, _, name = identity.removeprefix(client.url).removeprefix("/data/upload/").partition("/")
     place = f"/api/projects/{project_id}/file-uploads"
     try:
@@ -214,7 +215,7 @@ def _delete(client: LabelStudioClient, project: Any, mine: list[Any]) -> None:
 
 
 def _empty_rows(context: Context, found: SubjectRows, key: bytes) -> None:
-    """No text, no number, no address is left in any row about the subject, nor a name that carries a number."""
+    """Remove text, numbers, addresses, and names that contain a number, from every row about the subject."""
     for few in _few([recording.id for recording in found.recordings]):
         with context.db.transaction() as connection:
             for recording_id in few:
@@ -228,7 +229,7 @@ def _empty_rows(context: Context, found: SubjectRows, key: bytes) -> None:
                 _empty_task(connection, task)
     with context.db.transaction() as connection:
         for project_id in {task.project_id for task in found.tasks}:
-            drafts.bump(connection, project_id)  # /predict drops what it had at hand
+            drafts.bump(connection, project_id)  # /predict drops its cache
     nothing = dict.fromkeys(("from_pseudonym", "to_pseudonym", "recording_url", "custom_field", "talk_seconds"))
     for few in _few(found.calls):
         with context.db.transaction() as connection:
@@ -262,7 +263,7 @@ def _empty_task(connection: Connection, task: Any) -> None:
 
 
 def _refuse_objects(connection: Connection, recording_id: int) -> None:
-    """Objects of an erased recording are refused; a row whose key carries a number goes with the object."""
+    """Mark objects of an erased recording refused; delete a row whose key contains a number."""
     mine = objects.c.recording_id == recording_id
     for row in connection.execute(sa.select(objects).where(mine)).all():
         if phone_numbers.carries_number(row.object_key):
@@ -273,7 +274,7 @@ def _refuse_objects(connection: Connection, recording_id: int) -> None:
 
 
 def _put_down(connection: Connection, recording_id: int) -> None:
-    """A recording nobody works on any more. Its place is kept until what lies there was removed."""
+    """Mark a recording erased. Its object's address is kept until the object was removed."""
     values = {"state": "erased", "reason_code": "erased", "reason": WHY, "known_text": None, "speech": None}
     db.update(connection, recordings, recording_id, **values)
 

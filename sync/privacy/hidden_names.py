@@ -23,7 +23,7 @@ _log = log.get("privacy")
 
 
 def hide(connection: Connection, recording: Any, key: bytes) -> None:
-    """Where it came from and how it was called, hashed where a number is in it. The doors know the hash."""
+    """Hash the recording's source and name where they contain a number. Tombstones hold the same hash."""
     now = connection.execute(sa.select(recordings).where(recordings.c.id == recording.id)).one()
     names = ("source_identity", "call_sid", "object_key", "derived_key")
     values: dict[str, Any] = {n: phone_numbers.hidden(getattr(now, n), key) for n in names if getattr(now, n)}

@@ -1,7 +1,7 @@
-"""Raw webhook requests -> without their content: those about an erased call or its tasks, and those past their time.
+"""Raw webhook requests -> rows without content, once their call is erased or EVENT_RETENTION_DAYS have passed.
 
-Exotel's bodies are the one place with phone numbers; Label Studio's carry what annotators wrote. Rows and digests stay,
-so that a repetition of the same request is still known and counted.
+Only Exotel's bodies contain phone numbers; Label Studio's contain the annotators' text. Rows and digests stay, so that
+a repeated request is still recognised and counted.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _GONE = {
 def scrub(context: Context, found: SubjectRows, *, person: str = "", key: bytes) -> int:
     """Empty every raw event of these calls and tasks; gives how many. Safe to repeat.
 
-    Events that named no call are searched for the person's number, in whatever form. What is past EVENT_RETENTION_DAYS
-    was emptied by `reduce_events`, and is not looked at.
+    Events that named no call are searched for the person's number, in any form. Events older than EVENT_RETENTION_DAYS
+    are skipped: `reduce_events` has emptied them.
     """
     ids = [row.id for row in _of_calls(context, found)]
     kept = events.c.id > _reduced_to(context)
@@ -62,10 +62,10 @@ def scrub(context: Context, found: SubjectRows, *, person: str = "", key: bytes)
 
 
 def reduce_events(context: JobContext) -> None:
-    """Raw requests older than EVENT_RETENTION_DAYS -> what the ledger needs: when, from where, about which call.
+    """Raw requests older than EVENT_RETENTION_DAYS -> only what the ledger needs: time, sender, call.
 
-    In order of arrival, a few rows per transaction, from where the last run came to. What nobody has read yet is left,
-    and reduced by whoever reads it (`is_old`). Rows of releases that kept numbers elsewhere come first, once.
+    In order of arrival, a few rows per transaction, from the last run's position. An unread event is left as it is, and
+    reduced by the job that reads it (`is_old`). Rows of releases that kept numbers elsewhere come first, once.
     """
     hidden_names.hide_in_older_rows(context)
     before = tables.now() - timedelta(days=context.settings.event_retention_days)
@@ -84,7 +84,7 @@ def reduce_events(context: JobContext) -> None:
 
 
 def is_old(context: Context, event: Any) -> bool:
-    """Whether an event that is read only now is past its time."""
+    """Whether an event is older than EVENT_RETENTION_DAYS."""
     return bool(event.created_at < tables.now() - timedelta(days=context.settings.event_retention_days))
 
 
@@ -104,7 +104,7 @@ def _note(connection: Connection, event_id: int) -> None:
 
 
 def _says(row: Any, person: str, key: bytes) -> bool:
-    """Whether a request nobody could read holds a person's number."""
+    """Whether an unreadable request contains a person's number."""
     text = row.body.decode("utf-8", "replace")
     return pseudonyms.names(text, person, key) or pseudonyms.names(row.query or "", person, key)
 
@@ -127,7 +127,7 @@ def _each(context: Context, which: sa.ColumnElement[bool]) -> Iterator[Any]:
 
 
 def _names(raw: bytes, keys: set[str], task_ids: set[int]) -> bool:
-    """Whether a body of Label Studio's is about one of these tasks, by our key or by its id."""
+    """Whether a body from Label Studio is about one of these tasks, by our key or by its id."""
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError):

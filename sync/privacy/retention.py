@@ -1,8 +1,8 @@
-"""A bucket's period -> which recordings are due, and their expiry once a person has confirmed it.
+"""A bucket's retention period -> the recordings that are due, and their expiry once a person confirmed the period.
 
-Without a period recordings are kept for ever. A period that would remove more than before only reports what it would
-remove, until it is confirmed; a longer one needs no confirmation. Expiry removes sound, never text or annotations. What
-is under a legal hold, or in a task nobody has finished, stays and is counted.
+Without a period, recordings are kept for ever. A period that would remove more than before only reports what it would
+remove until it is confirmed; a longer one needs no confirmation. Expiry removes audio, never text or annotations.
+Recordings under a legal hold, or in an unfinished task, stay and are counted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sync.recordings.removal import Removed, remove_audio
 
 BATCH = 20  # recordings, each with two tombstones and a call
 KEPT, REPORTED, CONFIRMED = "kept", "reported", "confirmed"
-WHY = "Its bucket's retention period is over."
+WHY = "Its bucket's retention period has ended."
 
 
 def shown(connection: Connection) -> list[Mapping[str, Any]]:
@@ -41,7 +41,7 @@ def shown(connection: Connection) -> list[Mapping[str, Any]]:
 
 
 def set_days(connection: Connection, bucket: str, days: int | None, *, who: str) -> Mapping[str, Any]:
-    """Give a bucket a period (None: for ever); gives its row with the report of what would go. Removes nothing."""
+    """Set a bucket's period (None: for ever); gives its row with the report of what would expire. Removes nothing."""
     row = connection.execute(sa.select(retention).where(retention.c.bucket == bucket)).first()
     longer = row is not None and row.state == CONFIRMED and row.days is not None and (days or 0) >= row.days
     state = KEPT if days is None else CONFIRMED if longer else REPORTED
@@ -49,7 +49,7 @@ def set_days(connection: Connection, bucket: str, days: int | None, *, who: str)
 
 
 def confirm(connection: Connection, bucket: str, *, days: int, who: str) -> Mapping[str, Any]:
-    """Let a reported period take effect; `days` has to be what was reported, so that nobody confirms another number."""
+    """Put a reported period into effect; `days` must equal the reported number, against mistakes."""
     row = connection.execute(sa.select(retention).where(retention.c.bucket == bucket)).first()
     if row is None or row.days is None:
         raise InvalidInput(
@@ -63,7 +63,7 @@ def confirm(connection: Connection, bucket: str, *, days: int, who: str) -> Mapp
 
 
 def due(connection: Connection, bucket: str, days: int | None) -> dict[str, Any]:
-    """What of a bucket is older than its period: how many recordings and hours, and how many stay for now."""
+    """Count what is older than a bucket's period: recordings and hours that expire, and recordings that stay."""
     if days is None:
         return {"recordings": 0, "hours": 0.0, "oldest": None, "held": 0, "in_use": 0}
     number = sa.func.count(recordings.c.id)
@@ -80,7 +80,7 @@ def due(connection: Connection, bucket: str, days: int | None) -> dict[str, Any]
 
 
 def expire_recordings(context: JobContext, bucket: str) -> None:
-    """Remove the sound of what is due in a bucket whose period is confirmed. Safe to repeat."""
+    """Remove the audio of due recordings in a bucket whose period is confirmed. Safe to repeat."""
     _finish(context, bucket)  # what a killed run had begun
     key = pseudonyms.key_of(context.settings)
     while True:
@@ -107,7 +107,7 @@ def _mark_expired(connection: Connection, recording: Any, key: bytes) -> None:
 
 
 def _finish(context: JobContext, bucket: str) -> None:
-    """Remove what expired rows still name; a row is finished when it names nothing. What the store keeps is said."""
+    """Remove the objects that expired rows still name; the row's reason names objects that the store kept."""
     mine = sa.and_(recordings.c.bucket == bucket, recordings.c.state == "expired", recordings.c.object_key.is_not(None))
     for recording in context.db.rows(sa.select(recordings).where(mine).order_by(recordings.c.id)):
         removed = Removed()
@@ -122,7 +122,7 @@ def _began() -> sa.ColumnElement[Any]:
 
 
 def _older(bucket: str, days: int, *columns: Any) -> sa.Select[Any]:
-    """Recordings with an original in this bucket that began longer ago than the period."""
+    """Recordings with an original in this bucket that are older than the period."""
     before = tables.now() - timedelta(days=days)
     from_ = recordings.outerjoin(calls, calls.c.id == recordings.c.call_id)
     mine = sa.and_(recordings.c.bucket == bucket, recordings.c.object_key.is_not(None))

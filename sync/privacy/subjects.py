@@ -1,4 +1,4 @@
-"""A caller's number, or a call's id -> the rows about it: what an erasure has to reach."""
+"""A caller's number, or a call's id -> the rows about it, which an erasure has to cover."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ml_backend.tables import calls, company_numbers, erasures, recordings, task
 
 @dataclass(frozen=True)
 class Subject:
-    """`name` is what the erasure's row says: a pseudonym, or `call:` and an id."""
+    """`name` identifies the subject in the erasure's row: a pseudonym, or `call:` and an id."""
 
     kind: str  # caller or call, as in tombstones
     identity: str
-    hidden: str = ""  # what is left of the call's id after an erasure, where it carried a number
+    hidden: str = ""  # replaces the call's id after an erasure, if the id contained a phone number
 
     @property
     def name(self) -> str:
@@ -68,13 +68,13 @@ def subject_of(settings: Settings, *, caller: str | None = None, call: str | Non
 
 
 def find(connection: Connection, subject: Subject) -> SubjectRows:
-    """The rows about a subject, with those an unfinished erasure had found. Refuses the company's own numbers."""
+    """The rows about a subject, and those that an unfinished erasure found. Refuses the company's own numbers."""
     if subject.kind == "caller":
         own = sa.select(company_numbers.c.id).where(company_numbers.c.pseudonym == subject.identity)
         if connection.execute(own).first():
             raise PermanentError(
                 "company-number",
-                "This is one of the company's own numbers: all its calls would go.",
+                "This is one of the company's own numbers: all its calls would be erased.",
                 "Name the caller, or erase single calls with --call.",
             )
         mine = sa.or_(calls.c.from_pseudonym == subject.identity, calls.c.to_pseudonym == subject.identity)
@@ -104,13 +104,13 @@ def refuse_held(connection: Connection, subject: Subject, found: SubjectRows) ->
         raise PermanentError(
             "legal-hold",
             f"A legal hold forbids it: {named}.",
-            "End the hold with `python -m ml_backend calls release` when it may end.",
+            "When the hold may end, run `python -m ml_backend calls release`.",
         )
 
 
 @dataclass(frozen=True)
 class _Named:
-    """A call of which there is only the id."""
+    """A call of which only the id is known."""
 
     call_sid: str
     from_pseudonym: str | None = None
@@ -118,7 +118,7 @@ class _Named:
 
 
 def _rows(connection: Connection, table: sa.Table, column: sa.Column[Any], values: Sequence[Any]) -> list[Any]:
-    """All rows whose column has one of many values, in pieces a database takes."""
+    """All rows whose column has one of many values, queried in pieces that a database accepts."""
     found: list[Any] = []
     for at in range(0, len(values), 500):
         some = sa.select(table).where(column.in_(list(values[at : at + 500])))

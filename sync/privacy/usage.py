@@ -1,7 +1,7 @@
-"""Erased recordings -> the datasets and models that had used them, for the person who has to decide about those.
+"""Erased recordings -> a report of the datasets and models that used them, for a person's decision.
 
-A dataset is immutable: without the erased recordings it is a new version, and a model that learnt from the old one can
-only be retired or trained again. This report names them; nothing here removes a model.
+A dataset is immutable: without the erased recordings it is a new version. A model that was trained on the old version
+can only be retired or trained again. The report names them; nothing here removes a model.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sync.privacy.subjects import SubjectRows
 
 
 def report(connection: Connection, context: Context, found: SubjectRows, *, left: list[str]) -> dict[str, Any]:
-    """Ids of what was erased, what stays where we may not remove it, and who had used it."""
+    """What was erased (ids), what stays because we may not remove it, and the datasets and models that used it."""
     task_ids = [task.id for task in found.tasks]
     written = (
         sa.select(annotation_rows.c.id).where(annotation_rows.c.task_id.in_(task_ids)).order_by(annotation_rows.c.id)

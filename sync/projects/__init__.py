@@ -1,1 +1,1 @@
-"""Label Studio projects: attached, kept in step with ours, drafted anew when a model or a setting changes."""
+"""Label Studio projects: attaching, synchronising, and new drafts when a model or a setting changes."""

@@ -1,9 +1,9 @@
-"""Label Studio's annotations <-> ours: the difference is found, shown and repaired, whatever becomes of webhooks.
+"""Label Studio's annotations and ours -> the differences, shown and repaired, even if webhooks are lost.
 
-At short intervals: is the webhook there, active and complete; what changed since the last look, with an overlap,
-because a change gets its time before others can see it; and do both sides count the same. Once a day, and whenever the
-counts differ, everything is compared. How far we have read is told in Label Studio's own time, so that clocks may
-disagree.
+At short intervals this job checks that the webhook exists, is active and is complete; reads what changed since the last
+run, with an overlap, because a change gets its timestamp before it becomes visible; and compares the counts. Once a
+day, and whenever the counts differ, everything is compared. The position is in Label Studio's own time, so the two
+clocks may differ.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from sync.label_studio.label_studio_client import LabelStudioClient, client_of
 from sync.projects import connections, task_reconciliation
 
 OVERLAP = timedelta(minutes=10)
-FULL_AGAIN = timedelta(minutes=30)  # a difference that a full comparison left is not looked at again before this
+FULL_AGAIN = timedelta(minutes=30)  # the least time between two full comparisons for a difference that remains
 BEGINNING = datetime(1971, 1, 1, tzinfo=UTC)
 _log = logging.getLogger(__name__)
 
 
 @missing.noticed
 def compare_annotations(context: JobContext, project_id: int, full: int = 0) -> None:
-    """One look at a project: at what changed, or with `full` at everything. Safe to repeat."""
+    """Compare what changed in a project, or with `full` everything. Safe to repeat."""
     project = context.db.row(projects, project_id)
     if project.state != "attached":
         return
@@ -62,16 +62,16 @@ def compare_annotations(context: JobContext, project_id: int, full: int = 0) -> 
 
 
 def repair_webhook(context: Context, client: LabelStudioClient, project: sa.Row[Any]) -> str | None:
-    """Put our webhook back when somebody removed, disabled or narrowed it; None, or why that does not work.
+    """Restore our webhook if it was removed, disabled or narrowed; gives None, or why that fails.
 
-    Without it nothing is lost, only later.
+    Without the webhook nothing is lost, but changes arrive later.
     """
     try:
         if connections.working_webhook(client, context.settings, project.ls_project_id) is None:
             connections.connect_webhook(context, client, project)
-            _log.warning("project %s: the webhook was missing or disabled and is put back", project.ls_project_id)
+            _log.warning("project %s: the webhook was missing or disabled and is restored", project.ls_project_id)
     except KaanError as error:
-        _log.warning("project %s: the webhook cannot be put back: %s", project.ls_project_id, error.code)
+        _log.warning("project %s: the webhook cannot be restored: %s", project.ls_project_id, error.code)
         return error.sentence
     return None
 
@@ -81,13 +81,13 @@ def _name(project: sa.Row[Any]) -> str:
 
 
 def _place(context: Context, project: sa.Row[Any]) -> dict[str, Any] | None:
-    """How far we have read; None before the first full comparison."""
+    """The position up to which changes are read; None before the first full comparison."""
     found = context.db.rows(sa.select(checkpoints.c.position).where(checkpoints.c.name == _name(project)))
     return dict(found[0].position) if found else None
 
 
 def _since(place: dict[str, Any]) -> str:
-    """After which change we read: the last one seen, less the overlap until that has been quiet for as long."""
+    """The time from which to read: the last change seen, minus the overlap unless that change is older than it."""
     latest = time_of(place["latest"]) or BEGINNING
     since = latest if place.get("settled") else latest - OVERLAP
     return since.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -96,9 +96,9 @@ def _since(place: dict[str, Any]) -> str:
 def _move(
     connection: Connection, project: sa.Row[Any], place: dict[str, Any] | None, latest: datetime | None, begun: datetime
 ) -> None:
-    """Remember the last change seen, and by our clock when that was first seen."""
+    """Store the last change seen, and the time by our clock at which it was first seen."""
     now, latest = tables.now(), latest or BEGINNING
-    if place is None:  # what changed early in a long list may be older than its end
+    if place is None:  # a task read early in a long list may have changed before the list ended
         latest = max(BEGINNING, latest - (now - begun))
     if place is not None and latest <= (time_of(place["latest"]) or BEGINNING):
         quiet = begun - (time_of(place["seen_at"]) or begun) >= OVERLAP

@@ -1,9 +1,9 @@
-"""A Label Studio project <-> this service: made, adopted, let go.
+"""Label Studio projects and this service: create, attach and detach a project.
 
-Attaching keeps what is there (config, tasks, annotations) and changes four things: a source storage for our audio,
-the ML backend, its webhook with the secret header, and `model_version`, which puts the label stream into static mode.
-Each change is written down before it is made and again when it is done, with the value it replaced; a run that is cut
-anywhere is simply repeated, and detaching walks the list backwards.
+Attaching keeps config, tasks and annotations, and changes four things: a source storage for our audio, the ML backend,
+its webhook with the secret header, and `model_version`, which puts the label stream into static mode. Each change is
+recorded before it is made and again when it is done, with the value it replaced. So an interrupted run can be
+repeated, and detaching undoes the list in reverse order.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from sync.projects.connections import TITLE, hook_url, our_storage, same
 from sync.projects.project_sync import project_of
 from sync.tasks import ratings
 
-# Of a project we make: each language in its own script, so English words in a Hindi call are in Roman letters, as the
-# bundled model and most annotators write them; Hindi words in Roman letters are left out of datasets.
+# For a project we create: each language in its own script. English words in a Hindi call are in Roman letters, as the
+# bundled model and most annotators write them; datasets leave out Hindi words in Roman letters.
 SCRIPT_POLICY = {language.code: language.policy for language in languages.OFFERED}
 
 
 @dataclass(frozen=True)
 class ProjectChange:
-    """One change to a Label Studio project. `needed` is False when things are as they should be already."""
+    """One change to a Label Studio project. `needed` is False if the project is already in that state."""
 
     what: str
     sentence: str
@@ -46,7 +46,7 @@ class ProjectChange:
 
 @dataclass(frozen=True)
 class AttachmentPlan:
-    """What attaching will change, in order; what it means; and what is not as it should be, now or later."""
+    """The changes that attaching will make, in order; their consequences; and warnings."""
 
     project: dict[str, Any]
     changes: tuple[ProjectChange, ...]
@@ -57,8 +57,7 @@ class AttachmentPlan:
 def create(context: Context, *, config: str, title: str, extra_params: Mapping[str, Any] | None = None) -> int:
     """A new Label Studio project with this labelling config, attached; gives our row's id.
 
-    Safe to repeat: a project of ours with the same title and config is taken up again, also one whose creation was
-    never answered.
+    Safe to repeat: a project of ours with the same title and config is used again, even if its creation got no answer.
     """
     _require(context.settings)
     if problems := labelconfig.parse(config).problems:
@@ -83,11 +82,11 @@ def create(context: Context, *, config: str, title: str, extra_params: Mapping[s
 
 
 def ensure(context: Context, config_name: str, extra_params: Mapping[str, Any] | None = None) -> int:
-    """The project of a ready-made config, made with `extra_params` when it is not there; gives our row's id."""
+    """The project of a ready-made config, created with `extra_params` if it is missing; gives our row's id."""
     title = f"{TITLE} {config_name}"
     mine = sa.and_(projects.c.instance_url == context.settings.label_studio_url, projects.c.title == title)
     if context.db.rows(sa.select(projects.c.id).where(mine, projects.c.state == "attached")):
-        extra_params = None  # somebody may have changed them
+        extra_params = None  # keep them: a person may have changed them
     return create(
         context,
         config=labelconfig.read(config_name, labelconfig.offered_by(context.settings)),
@@ -140,7 +139,7 @@ def plan(context: Context, ls_project_id: int) -> AttachmentPlan:
 
 
 def attach(context: Context, ls_project_id: int, *, extra_params: Mapping[str, Any] | None = None) -> int:
-    """Adopt a Label Studio project; gives our row's id. Safe to repeat, also after a run that was cut."""
+    """Attach an existing Label Studio project; gives our row's id. Safe to repeat, also after an interrupted run."""
     _require(context.settings)
     client = client_of(context)
     there = client.project(ls_project_id)
@@ -164,7 +163,7 @@ def attach(context: Context, ls_project_id: int, *, extra_params: Mapping[str, A
 
 
 def detach(context: Context, ls_project_id: int) -> list[str]:
-    """Undo what attaching changed; gives a sentence for each thing. Safe to repeat. Tasks and annotations stay."""
+    """Undo the changes of attaching; gives a sentence for each. Safe to repeat. Tasks and annotations stay."""
     client = client_of(context)
     with context.db.reading() as connection:
         row = project_of(connection, context.settings.label_studio_url, ls_project_id)
@@ -186,7 +185,7 @@ def detach(context: Context, ls_project_id: int) -> list[str]:
 
 
 def _undone(context: Context, client: LabelStudioClient, row: sa.Row[Any], step: Mapping[str, Any]) -> str:
-    """Undo one step; of a project that is no more there is nothing to undo."""
+    """Undo one step; if the project was deleted, there is nothing to undo."""
     try:
         return connections.undo(context, client, row, step)
     except PermanentError as error:
@@ -196,7 +195,7 @@ def _undone(context: Context, client: LabelStudioClient, row: sa.Row[Any], step:
 
 
 def _row(context: Context, there: Mapping[str, Any], *, made: bool) -> int:
-    """Our row of a project; the record begins with when, and whether we made the project."""
+    """Upsert our row of a project; its record starts with the time, and whether we created the project."""
     config = str(there.get("label_config") or "")
     values = {
         "instance_url": context.settings.label_studio_url,
@@ -222,7 +221,7 @@ def _row(context: Context, there: Mapping[str, Any], *, made: bool) -> int:
 
 
 def _label(row: sa.Row[Any] | None, there: Mapping[str, Any]) -> str:
-    """The draft label in force; for a project we have no drafts in, one above any that Label Studio shows already."""
+    """The current draft label; for a project without our drafts, the one above all that Label Studio shows already."""
     if row is not None and row.state != "seen":
         return str(row.draft_label)
     shown = re.fullmatch(r"draft-(\d+)", str(there.get("model_version") or ""))
@@ -234,7 +233,7 @@ def _label(row: sa.Row[Any] | None, there: Mapping[str, Any]) -> str:
 
 
 def _made_before(context: Context, client: LabelStudioClient, title: str, config: str) -> int | None:
-    """A project of ours with this title, or one that an unanswered creation left behind: same config, no task."""
+    """A project of ours with this title, or one whose creation got no answer: same config and no task."""
     statement = sa.select(projects).where(
         projects.c.instance_url == context.settings.label_studio_url, projects.c.title == title
     )
@@ -251,7 +250,7 @@ def _squeezed(text: Any) -> str:
 
 
 def _require(settings: Settings) -> None:
-    """Everything attaching needs, named at once."""
+    """Raise ConfigurationError that names all missing settings at once."""
     needed = {
         "LABEL_STUDIO_URL": settings.label_studio_url,
         "LABEL_STUDIO_API_KEY": settings.label_studio_api_key.get_secret_value(),

@@ -1,6 +1,6 @@
-"""The connections between a Label Studio project and this service: storage, ML backend, webhook. Made and undone.
+"""The connections between a Label Studio project and this service: storage, ML backend, webhook. Made and undone here.
 
-Adding a backend makes a webhook without credentials; its header is put on afterwards. A PATCH of either has to send
+Adding a backend creates a webhook without credentials; its header is added afterwards. A PATCH of either has to send
 address, project, credentials and actions again, or Label Studio refuses it or empties them.
 """
 
@@ -70,7 +70,7 @@ def connect_backend(
 
 
 def connect_webhook(context: Context, client: LabelStudioClient, row: sa.Row[Any]) -> None:
-    """Adding a backend made a webhook without credentials: give it the header, or make one."""
+    """Add the secret header to the webhook that adding the backend created, or create a webhook."""
     settings = context.settings
     header = {"X-Webhook-Secret": settings.label_studio_webhook_secret.get_secret_value()}
     hooks = _hooks(client, settings, row.ls_project_id)
@@ -95,15 +95,15 @@ def connect_webhook(context: Context, client: LabelStudioClient, row: sa.Row[Any
 
 
 def undo(context: Context, client: LabelStudioClient, row: sa.Row[Any], step: Mapping[str, Any]) -> str:
-    """Undo one step if things are still as we left them."""
+    """Undo one step if the project still has the value that we set."""
     what, ls_id = step["what"], row.ls_project_id
     if what == MODEL_VERSION:
         now = client.project(ls_id).get("model_version")
         if now not in (step.get("new"), row.draft_label, row.next_draft_label, TITLE, None, ""):
-            return f"model_version is {now} by now and stays."
+            return f"model_version was changed to {now} and stays."
         old = step.get("old") or ""
         if not show_label(context, client, row, old):
-            old = ""  # nothing in the project has that version any more
+            old = ""  # no prediction in the project has that version any more
             show_label(context, client, row, old)
         return f"model_version is {old or 'empty'} again."
     if what == BACKEND:
@@ -128,7 +128,7 @@ def undo(context: Context, client: LabelStudioClient, row: sa.Row[Any], step: Ma
 
 
 def our_storage(client: LabelStudioClient, settings: Settings, ls_project_id: int) -> dict[str, Any] | None:
-    """The project's storage that can play our audio bucket."""
+    """The project's source storage for our audio bucket."""
     for storage in client.storages(ls_project_id):
         if storage.get("type") == "s3" and settings.objects == "s3://":
             if storage.get("bucket") == settings.audio_bucket:
@@ -141,7 +141,7 @@ def our_storage(client: LabelStudioClient, settings: Settings, ls_project_id: in
 
 
 def _s3_values(settings: Settings) -> dict[str, Any]:
-    """Presigned addresses are off: their host is the one Label Studio uses, which browsers often cannot reach."""
+    """Presigned addresses are off: they name the host that Label Studio uses, which browsers often cannot reach."""
     scheme = "https" if settings.minio_secure else "http"
     return {
         "bucket": settings.audio_bucket,
@@ -151,7 +151,7 @@ def _s3_values(settings: Settings) -> dict[str, Any]:
         **({"region_name": settings.minio_region} if settings.minio_region else {}),
         "presign": False,
         "use_blob_urls": True,
-        "regex_filter": "^$",  # nothing is imported by a sync of this storage: the tasks are ours to make
+        "regex_filter": "^$",  # a sync of this storage imports nothing: we create the tasks
     }
 
 
@@ -162,7 +162,7 @@ def carries_secret(hook: Mapping[str, Any], settings: Settings) -> bool:
 
 
 def working_webhook(client: LabelStudioClient, settings: Settings, ls_project_id: int) -> dict[str, Any] | None:
-    """The project's webhook to us, when it tells us everything."""
+    """The project's webhook to us, if it is complete (see `_works`)."""
     return next((h for h in _hooks(client, settings, ls_project_id) if _works(h, settings)), None)
 
 

@@ -1,4 +1,4 @@
-"""One Label Studio project as our row knows it: read back from Label Studio when something there may have changed."""
+"""Label Studio project -> our row of it, read again whenever something may have changed there."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def project_of(connection: Connection, instance_url: str, ls_project_id: int) ->
 
 
 def sync_project(context: JobContext, project_id: int) -> None:
-    """Read title, config and extra parameters back from Label Studio; what changed decides what follows."""
+    """Read title, config and extra parameters from Label Studio, and enqueue the jobs that a change requires."""
     project = context.db.row(projects, project_id)
     if project.state == "detached":
         return
@@ -49,7 +49,7 @@ def sync_project(context: JobContext, project_id: int) -> None:
     reason = problem or " ".join(controls.problems) or None
     code = "extra-params-invalid" if problem else "config-unusable" if controls.problems else None
     if code is None and project.reason_code == CONTEXT_CUT and extra in (None, project.extra_params):
-        code, reason = project.reason_code, project.reason  # the model has told it, and nothing has changed since
+        code, reason = project.reason_code, project.reason  # the model reported it, and nothing has changed since
     changes: dict[str, Any] = {
         "title": quantities.shortened(str(there.get("title") or ""), 500),
         "reason_code": code,
@@ -77,7 +77,7 @@ def sync_project(context: JobContext, project_id: int) -> None:
 def _extra_params(
     client: LabelStudioClient, project: sa.Row[Any], public_url: str
 ) -> tuple[dict[str, Any] | None, str | None]:
-    """The backend record's extra parameters, None when the project has no backend of ours; and what is wrong."""
+    """(the backend record's extra parameters, or None if the project has no backend of ours; what is wrong)."""
     backends = client.ml_backends(project.ls_project_id)
     mine = [backend for backend in backends if backend["id"] == project.ml_backend_id]
     mine = mine or [backend for backend in backends if backend["url"].rstrip("/") == public_url]
@@ -87,7 +87,7 @@ def _extra_params(
 
 
 def _want_again(context: Context, project_id: int) -> None:
-    """Tasks that Label Studio refused may fit the project as it is now."""
+    """Create refused tasks again: they may fit the project's current settings."""
     refused = sa.and_(tasks.c.state == "refused", tasks.c.reason_code == "import-refused")
     mine = sa.select(tasks.c.id).where(tasks.c.project_id == project_id, refused).limit(TOGETHER)
     while ids := context.db.scalars(mine):

@@ -1,15 +1,15 @@
-"""Open tasks of a project -> the same tasks with new drafts, when what decides a draft has changed.
+"""Open tasks of a project -> the same tasks with new drafts, when the model or a setting has changed.
 
-Drafts are never changed in place, because Label Studio keeps every prediction it was given: all open tasks are drafted
-again under the next draft label, pushed, and only when each has its new prediction does the label move, in Label Studio
-first and then here. Until then people see the old drafts.
+Drafts are never changed in place, because Label Studio keeps every prediction it receives. All open tasks are drafted
+again under the next draft label and pushed. When each has its new prediction, the label changes, in Label Studio first
+and then here. Until then people see the old drafts.
 
-The job is started by whatever may have changed something, and by each transcription that arrives meanwhile; so it must
-cost nothing when nothing is new, and a project with ten thousand open tasks must keep no writer waiting:
+Every possible change starts this job, and so does each transcription that arrives meanwhile. So it must cost nothing
+when nothing is new, and a project with ten thousand open tasks must not block other writers:
 
-- what decides a draft is a digest of a few rows (`_wishes`); only when that changed are drafts compared,
-- every open task is looked at once: how far that went stands in the project's row (`redraft`),
-- texts are rendered outside the transaction that stores them, `PAGE` tasks in each.
+- a digest of a few rows covers everything that decides a draft (`_wishes`); drafts are compared only if it changed,
+- every open task is checked once; the project's row (`redraft`) stores the position,
+- texts are rendered outside the transaction that stores them, `PAGE` tasks in each transaction.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ PAGE = 25
 
 @missing.noticed
 def redraft_project(context: JobContext, project_id: int, again: int = 0) -> None:
-    """Draft stale open tasks again under the next label, and move the label when all are there. Safe to repeat.
+    """Draft stale open tasks again under the next label, and change the label when all exist. Safe to repeat.
 
-    `again` asks once more for transcriptions that did not come.
+    `again` enqueues missing transcriptions once more.
     """
     project = context.db.row(projects, project_id)
     routes = Routes(context)
@@ -62,7 +62,7 @@ def redraft_project(context: JobContext, project_id: int, again: int = 0) -> Non
 
 
 def _begun(context: Context, project: sa.Row[Any], routes: Routes) -> sa.Row[Any]:
-    """The project's row, with a next label when its open tasks would be drafted differently now."""
+    """The project's row; it gets a next label if its open tasks would be drafted differently now."""
     wishes = _wishes(context, project, routes)
     if (project.redraft or {}).get("wishes") == wishes:
         return project
@@ -77,18 +77,18 @@ def _begun(context: Context, project: sa.Row[Any], routes: Routes) -> sa.Row[Any
 
 
 def _shown(project: sa.Row[Any]) -> str:
-    """The label whose drafts count: the next one while there is one."""
+    """The label of the current drafts: the next label while there is one."""
     return str(project.next_draft_label or project.draft_label)
 
 
 def _label_after(label: str) -> str:
-    """draft-2 after draft-1; a label of another form begins a series of its own."""
+    """draft-2 after draft-1; a label of another form starts a new series."""
     stem, _, number = label.rpartition("-")
     return f"{stem}-{int(number) + 1}" if stem and number.isdigit() else f"{label}-2"
 
 
 def _wishes(context: Context, project: sa.Row[Any], routes: Routes) -> str:
-    """A digest of all that decides a draft besides the audio: the project's wishes, the models, the legs."""
+    """A digest of all that decides a draft besides the audio: the project's settings, the models, the channels."""
     profile = profile_of(project, context.settings)
     numbers = sa.select(company_numbers.c.pseudonym, company_numbers.c.agent_channel, company_numbers.c.language).where(
         sa.or_(company_numbers.c.agent_channel.is_not(None), company_numbers.c.language.is_not(None))
@@ -100,7 +100,7 @@ def _wishes(context: Context, project: sa.Row[Any], routes: Routes) -> str:
 
 
 def _open(project: sa.Row[Any], label: str) -> sa.Select[Any]:
-    """Open tasks drafted under a label: what people see or will see."""
+    """Open tasks drafted under a label, which people see now or next."""
     return (
         sa.select(tasks, predictions.c.body, predictions.c.config_sha256, predictions.c.model_version)
         .join(predictions, sa.and_(predictions.c.task_id == tasks.c.id, predictions.c.draft_label == label))
@@ -117,7 +117,7 @@ def _pages(context: Context, project: sa.Row[Any], label: str) -> Iterator[Seque
 
 
 def _stale(context: Context, project: sa.Row[Any], routes: Routes, page: Sequence[sa.Row[Any]]) -> bool:
-    """Whether one of these tasks would be drafted differently now: by another model, or otherwise by the same one."""
+    """Whether one of these tasks would be drafted differently now, by the same model or another."""
     if any(task.config_sha256 != (project.config_sha256 or "") for task in page):
         return True
     with context.db.reading() as connection:
@@ -135,9 +135,9 @@ def _stale(context: Context, project: sa.Row[Any], routes: Routes, page: Sequenc
 
 
 def _draft_open_tasks(context: Context, project: sa.Row[Any], routes: Routes, *, again: bool) -> None:
-    """Draft what can be drafted under the next label and ask for the rest: once for each task.
+    """Draft each task under the next label if its transcription exists; otherwise enqueue that transcription once.
 
-    Those whose transcription comes later are drafted when it comes (`drafts.draft_tasks`).
+    When the transcription arrives, `drafts.draft_tasks` drafts the task.
     """
     label = project.next_draft_label
     after = 0 if again else (project.redraft or {}).get("asked")
@@ -163,7 +163,7 @@ def _draft_open_tasks(context: Context, project: sa.Row[Any], routes: Routes, *,
         with context.db.transaction() as connection:
             now = connection.execute(sa.select(projects).where(projects.c.id == project.id).with_for_update()).one()
             if now.next_draft_label != label:
-                return  # something changed meanwhile: that job draws up the next label
+                return  # something changed meanwhile: the job that it enqueued sets the next label
             mine = sa.select(tasks.c.id).where(tasks.c.id.in_([row.id for row in page]), tasks.c.state.in_(drafts.OPEN))
             still = set(connection.execute(mine).scalars())
             for recording, found in decided:
@@ -183,8 +183,9 @@ def _draft_open_tasks(context: Context, project: sa.Row[Any], routes: Routes, *,
 
 
 def _lacking(project: sa.Row[Any]) -> sa.Select[Any]:
-    """Open tasks with a draft that people see and none under the next label. One that cannot be transcribed holds
-    nobody up. Blind ones too: Label Studio shows their empty regions under the label in force only."""
+    """Open tasks with a visible draft and none under the next label, except those that cannot be transcribed.
+
+    Blind tasks count too: Label Studio shows their empty regions only under the current label."""
     drafted = sa.exists().where(
         predictions.c.task_id == tasks.c.id, predictions.c.draft_label == project.next_draft_label
     )
@@ -198,7 +199,7 @@ def _lacking(project: sa.Row[Any]) -> sa.Select[Any]:
 
 
 def _waits(context: Context, project_id: int) -> bool:
-    """Whether an open task lacks its next draft. Those before the first that did are not looked at again."""
+    """Whether an open task lacks its next draft. Tasks before the first such task are not checked again."""
     project = context.db.row(projects, project_id)
     known = project.redraft or {}
     done = int(known.get("done") or 0)
@@ -215,7 +216,7 @@ def _recording(connection: Connection, task: sa.Row[Any]) -> sa.Row[Any]:
 
 
 def _delivered(context: Context, project: sa.Row[Any]) -> bool:
-    """Whether Label Studio has everything under the next label; wakes the push when not."""
+    """Whether Label Studio has all predictions under the next label; if not, enqueues the push."""
     statement = (
         sa.select(predictions.c.id)
         .join(tasks, tasks.c.id == predictions.c.task_id)

@@ -1,9 +1,9 @@
-"""Label Studio's list of tasks -> our rows: what webhooks told us nothing of, and what they told us wrong.
+"""Label Studio's list of tasks -> our rows, corrected where webhooks were lost or wrong.
 
-Webhooks are hints (design D4): Label Studio sends each once, waits a second and never repeats. So the list is read
-back at intervals (`annotation_comparison`), and after each hint, annotations and all. A task we do not know becomes a
-row with a recording and an ingest job; one that is gone is marked; annotations are compared one by one. Tasks that are
-annotated already get their sound, for datasets, and are not transcribed unless somebody asks for them by id.
+Webhooks are hints (design D4): Label Studio sends each once, waits a second and never retries. So the tasks are read at
+intervals (`annotation_comparison`) and after each hint, with their annotations. A task without a row gets one, with a
+recording and an ingest job; a deleted task is marked; annotations are compared one by one. For annotated tasks the
+audio is ingested, for datasets, but they are not transcribed unless a request names them by id.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TOGETHER = 20  # tasks in one transaction, each with a recording and a job
 
 @dataclass(frozen=True)
 class ReconciledTasks:
-    """What a look at a list of tasks found. `latest` is the last change in it, by Label Studio's clock."""
+    """The result of reading a list of tasks. `latest` is the last change in it, by Label Studio's clock."""
 
     tasks: int = 0
     annotations: int = 0
@@ -49,7 +49,7 @@ class ReconciledTasks:
 
 @missing.noticed
 def find_tasks(context: JobContext, project_id: int, task_ids: list[int] | None = None) -> None:
-    """Bring our rows up to Label Studio's tasks and annotations: all of a project, or the given ids first and only."""
+    """Update our rows from Label Studio's tasks and annotations: all of a project, or only the given ids, first."""
     project = context.db.row(projects, project_id)
     read(context, project, ids=task_ids, priority=urgency(context), report=context.report)
 
@@ -63,10 +63,10 @@ def read(
     priority: int = job_kinds.BULK,
     report: Callable[[float, str], None] = lambda fraction, note: None,
 ) -> ReconciledTasks:
-    """Tasks of these ids, or those changed after a time, or all; only a look at all of them finds what is gone."""
+    """Read tasks by id, or those changed after a time, or all. Only reading all of them finds deleted tasks."""
     client = client_of(context)
     storages = client.storages(project.ls_project_id) if changed_after is None else None
-    known = _known(context, project, ids)  # before the list: what is made while we read it is not missing
+    known = _known(context, project, ids)  # before the list: a task made during the reading is not missing
     found, seen, chunk = set[int](), ReconciledTasks(), list[dict[str, Any]]()
     changed, read_at = 0, tables.now()
     for task in client.tasks(project.ls_project_id, ids=ids, changed_after=changed_after, whole=True):
@@ -105,7 +105,7 @@ def _take(
     *,
     asked: bool,
 ) -> tuple[int, int]:
-    """One piece of the list; gives how many tasks are new or changed, and how many annotations were not as they are."""
+    """One piece of the list; gives how many tasks are new or changed, and how many annotations were corrected."""
     changed, rows_of = 0, dict[int, sa.Row[Any]]()
     for row in _with_other_audio(context, project, found):
         withdraw(context, client, row)
@@ -114,7 +114,7 @@ def _take(
             for task in found[begin : begin + TOGETHER]:
                 row, new = _row(connection, context, project, task, storages)
                 changed += new
-                if row.ls_task_id is None:  # ours, on its way: create_tasks opens it
+                if row.ls_task_id is None:  # our own import is in progress: create_tasks opens it
                     continue
                 rows_of[int(task["id"])] = row
                 annotated = int(task.get("total_annotations") or 0) >= row.overlap
@@ -143,18 +143,18 @@ def _row(
     task: Mapping[str, Any],
     storages: Sequence[Mapping[str, Any]],
 ) -> tuple[sa.Row[Any], bool]:
-    """Our row of a Label Studio task, made or corrected where needed; and whether it was."""
+    """(our row of a Label Studio task, inserted or corrected if needed; whether it was)."""
     task_id, data = int(task["id"]), task.get("data") or {}
     value = data.get(_audio_key(project))
     known = sa.select(tasks).where(tasks.c.project_id == project.id, tasks.c.ls_task_id == task_id)
     row = connection.execute(known).first()
-    if row is None and data.get(KEY):  # ours: its import was never answered
+    if row is None and data.get(KEY):  # our own task, whose import got no answer
         mine = sa.select(tasks).where(tasks.c.project_id == project.id, tasks.c.external_key == str(data[KEY]))
         row = connection.execute(mine.where(tasks.c.state == "wanted", tasks.c.ls_task_id.is_(None))).first()
         if row is not None:
-            return row, False  # create_tasks looks it up and opens it with its prediction
+            return row, False  # create_tasks finds it and opens it with its prediction
     stored = _stored(value)
-    if row is not None and row.state == "deleted" and row.reason_code not in _STAYS_GONE:  # a person brought it back
+    if row is not None and row.state == "deleted" and row.reason_code not in _STAYS_GONE:  # a person restored it
         row = _restored(connection, row)
     if row is not None and row.data_value == stored:
         return row, False
@@ -177,9 +177,9 @@ def _row(
 
 
 def _restored(connection: Connection, row: sa.Row[Any]) -> sa.Row[Any]:
-    """A task that is there again counts at once: this very look drafts and settles it.
+    """Reopen a restored task at once, so that this same pass drafts and settles it.
 
-    What was delivered to it may have gone with it, so the push looks each prediction up, and sends what is missing.
+    Its predictions may have been deleted with it, so the push looks each one up and sends the missing ones.
     """
     gone = row.reason_code in (None, "task-deleted")
     db.update(connection, tasks, row.id, state="open", **({"reason_code": None, "reason": None} if gone else {}))
@@ -194,7 +194,7 @@ def _restored(connection: Connection, row: sa.Row[Any]) -> sa.Row[Any]:
 
 
 def _with_other_audio(context: Context, project: sa.Row[Any], found: Sequence[Mapping[str, Any]]) -> list[sa.Row[Any]]:
-    """Our rows of the listed tasks whose audio somebody replaced in Label Studio."""
+    """Our rows of the listed tasks whose audio was replaced in Label Studio."""
     values = {int(task["id"]): _stored((task.get("data") or {}).get(_audio_key(project))) for task in found}
     here = sa.select(tasks).where(tasks.c.project_id == project.id, tasks.c.ls_task_id.in_(values))
     return [row for row in context.db.rows(here) if row.data_value != values[row.ls_task_id]]
@@ -205,14 +205,14 @@ def _audio_key(project: sa.Row[Any]) -> str:
 
 
 def _stored(value: Any) -> str | None:
-    """A task's audio value as our column holds it."""
+    """A task's audio value as our column stores it."""
     return value[:1000] if isinstance(value, str) else None
 
 
 def _about(
     connection: Connection, context: Context, value: Any, storages: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """The recording behind a data value, or the reason why it is not fetched; and the status line of the moment."""
+    """The recording of a data value, or the reason why it is not fetched; and the current status line."""
     try:
         source = source_of(value, context.settings, storages=storages)
     except PermanentError as error:
@@ -235,7 +235,7 @@ def _about(
 
 
 def _drafted(connection: Connection, project: sa.Row[Any], row: sa.Row[Any]) -> bool:
-    """Whether a task has its draft under the label in force, or is known to get none."""
+    """Whether a task has its draft under the current label, or is known to get none."""
     if row.reason_code is not None or row.state == "deleted":
         return True
     there = sa.select(predictions.c.id).where(
@@ -245,13 +245,13 @@ def _drafted(connection: Connection, project: sa.Row[Any], row: sa.Row[Any]) -> 
 
 
 def _without_sound(connection: Connection, row: sa.Row[Any]) -> bool:
-    """Whether a task's recording is known and was never read; datasets cut its annotations from it."""
+    """Whether a task's recording is known but was never ingested; datasets need its audio."""
     state = sa.select(recordings.c.state).where(recordings.c.id == row.recording_id)
     return connection.execute(state).scalar() in ("found", "stored")
 
 
 def _known(context: Context, project: sa.Row[Any], asked: Sequence[int] | None) -> set[int]:
-    """Label Studio's ids of the tasks we believe are there."""
+    """Label Studio's ids of the tasks that exist according to our rows."""
     statement = sa.select(tasks.c.ls_task_id).where(
         tasks.c.project_id == project.id, tasks.c.ls_task_id.is_not(None), tasks.c.state != "deleted"
     )
@@ -260,6 +260,6 @@ def _known(context: Context, project: sa.Row[Any], asked: Sequence[int] | None) 
 
 
 def _mark_gone(context: Context, project: sa.Row[Any], gone: set[int]) -> int:
-    """Rows whose task Label Studio no longer has, with their annotations; gives how many tasks."""
+    """Mark rows whose task Label Studio no longer has, with their annotations; gives the number of tasks."""
     mark_tasks_gone(context, project.id, sorted(gone))
     return len(gone)

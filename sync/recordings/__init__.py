@@ -1,1 +1,1 @@
-"""A recording of its own: where it comes from, its original, its length, its pieces, its end."""
+"""One recording: its source, original, length, pieces and removal."""

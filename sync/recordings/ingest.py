@@ -1,13 +1,13 @@
 """Recording -> Object: the original found or fetched, and one normalised WAV in our own bucket.
 
-Objects in buckets that exist already are only read. What arrives by upload or web address is kept as an original in
-our bucket, because its owner may delete it. The WAV that people hear and the model reads lies at
-`derived/{sha256 of the original}/audio.wav`, its pieces beside it when the call is longer than a task may be; both can
-be rebuilt at any time. Everything here reads and writes a few seconds at a time: a call may last four hours.
+Objects in other systems' buckets are only read. An upload or a web address is copied into our bucket as an original,
+because its owner may delete it. The WAV for people and for the model is `derived/{sha256 of the original}/audio.wav`,
+with its pieces beside it if the call is longer than a task may be; both can be rebuilt at any time. Audio is read and
+written a few seconds at a time, because a call may last four hours.
 
-Audio that is missing, forbidden, empty, no audio or too long becomes state `refused` with a reason; audio that is cut
-or damaged goes on as `ready` with the reason `audio-cut` or `audio-damaged` (`lengths`). Before either, a call's
-recording is fetched once more. A recording that was refused is tried again when its job is retried.
+A recording that is missing, forbidden, empty, not audio or too long becomes `refused` with a reason. One that is cut or
+damaged becomes `ready` with the reason `audio-cut` or `audio-damaged` (`lengths`). Before either, a call's recording is
+fetched once more. Retrying the job of a refused recording ingests it again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _LEFT_ALONE = ("erased", "expired", "spooled", "lost")
 
 @dataclass(frozen=True)
 class _Original:
-    """The original's bytes at hand for a moment, and the object they are kept as."""
+    """A temporary local copy of the original, and the object it is stored as."""
 
     path: Path
     bucket: str
@@ -55,7 +55,7 @@ class _Original:
 def ingest_recording(context: JobContext, recording_id: int, transcribe: int = 1) -> None:
     """Recording -> Object; then its transcription. Safe to repeat: a ready recording only moves on.
 
-    Without `transcribe` it is heard only if a task waits for it: what was annotated before needs its sound alone.
+    Without `transcribe` it is transcribed only if a task waits for it: annotated tasks need only the audio.
     """
     recording = context.db.row(recordings, recording_id)
     if recording.state in _LEFT_ALONE or refetching.waits(recording):
@@ -71,7 +71,7 @@ def ingest_recording(context: JobContext, recording_id: int, transcribe: int = 1
             if not again and not refetching.fall_back(context, recording):
                 _refuse(context, recording_id, error.code, error.sentence)
             return
-        except ConfigurationError as error:  # the store or Label Studio lets nobody in: shown, and tried by hand
+        except ConfigurationError as error:  # the store or Label Studio refuses access: shown, and retried by a person
             _refuse(context, recording_id, error.code, error.sentence)
             raise
         if _has_another_way(context, recording, values):
@@ -84,7 +84,7 @@ def ingest_recording(context: JobContext, recording_id: int, transcribe: int = 1
 
 
 def _go_on(context: JobContext, recording: sa.Row[Any], values: dict[str, Any], *, transcribe: bool) -> bool:
-    """Write down what was found, and wake what follows; False when the recording is not wanted any more."""
+    """Store the result and enqueue what follows; False when the recording was erased or expired meanwhile."""
     with context.db.transaction() as connection:
         if not refetching.is_wanted(connection, recording.id):
             return False
@@ -104,7 +104,7 @@ def _go_on(context: JobContext, recording: sa.Row[Any], values: dict[str, Any], 
                 priority=enqueueing.urgency(context),
                 recording_id=recording.id,
             )
-        done = sa.exists().where(written.c.task_id == tasks.c.id, alive)  # by its sound they are decided anew
+        done = sa.exists().where(written.c.task_id == tasks.c.id, alive)  # the audio decides about them again
         for task_id in connection.execute(sa.select(tasks.c.id).where(mine, done)).scalars().all() if values else ():
             enqueueing.enqueue(connection, job_kinds.SAMPLE_TASK, key=str(task_id), task_id=task_id)
         ledger.recording_moved(connection, recording.id)
@@ -112,7 +112,7 @@ def _go_on(context: JobContext, recording: sa.Row[Any], values: dict[str, Any], 
 
 
 def _has_another_way(context: Context, recording: sa.Row[Any], values: dict[str, Any]) -> bool:
-    """Whether faulty audio is fetched once more, or an earlier original is better; its ingest comes then."""
+    """Whether faulty audio is fetched once more, or an earlier original is better; either enqueues its own ingest."""
     duration_s = float(values["duration_s"])
     code, reason = values["reason_code"], values["reason"]
     if code and refetching.once(context, recording, code, reason, duration_s=duration_s):
@@ -164,7 +164,7 @@ def _normalised(context: Context, recording: sa.Row[Any], folder: Path) -> dict[
 
 @contextmanager
 def _original(context: Context, recording: sa.Row[Any], folder: Path) -> Iterator[_Original]:
-    """The original as a local file, from whichever of the three permitted places it comes."""
+    """The original as a local file, from one of the three permitted kinds of source."""
     with context.db.reading() as connection:
         place = f"s3://{recording.bucket}/{recording.object_key}"
         hidden_by = pseudonyms.key_of(context.settings)
@@ -181,8 +181,8 @@ def _original(context: Context, recording: sa.Row[Any], folder: Path) -> Iterato
     if recording.source == "upload":
         client = label_studio.client_of(context)
         client.fetch_upload(identity.removeprefix(client.url), path, limit_bytes=limit_bytes)
-    else:  # a web address: refused there unless its origin is listed
-        outbound_of(context).fetch(identity, path, limit_bytes=limit_bytes)  # a task's address: no credentials
+    else:  # a web address: `fetch` refuses it unless its origin is listed
+        outbound_of(context).fetch(identity, path, limit_bytes=limit_bytes)  # a task's address gets no credentials
     sha256 = sha256_of(path)
     if not path.stat().st_size:
         raise PermanentError("audio-empty", "The recording has no bytes.", "Upload it again.")
@@ -194,7 +194,7 @@ def _original(context: Context, recording: sa.Row[Any], folder: Path) -> Iterato
 
 
 def _not_erased(context: Context, sha256: str) -> None:
-    """Audio that was erased does not come back under another name."""
+    """Refuse audio that was erased and is now found under another name."""
     with context.db.reading() as connection:
         identity = tombstones.audio_identity(sha256)
         tombstones.refuse_erased(connection, identity, key=pseudonyms.key_of(context.settings))
@@ -220,7 +220,7 @@ def _from_store(context: Context, bucket: str, key: str, folder: Path, *, limit_
 
 
 def _keep(context: Context, bucket: str, key: str, path: Path) -> str:
-    """Store a file under a name made from its original's hash; what is there already is as good."""
+    """Store a file under a key made from its original's hash; an existing object is kept."""
     try:
         return context.store.put_file(bucket, key, path)
     except PermanentError as error:
@@ -261,7 +261,7 @@ def cut(
         try:
             context.store.put_file(context.settings.audio_bucket, key, piece)
         except PermanentError as error:
-            if error.code != "object-exists":  # made by another release from the same original: as good
+            if error.code != "object-exists":  # made by another release from the same original: equivalent
                 raise
         made.append([start_s, end_s, key])
     return made

@@ -1,8 +1,8 @@
-"""Bucket and key -> what an object's name says about it. Pure.
+"""Bucket and key -> Name: what an object's key says about it. Pure.
 
-Three layouts hold years of audio: `call-recordings/recordings/YYYY/MM/DD/{call_sid}.wav`,
-`voice-audio/ivr/{lang}/{hash}.wav` and `training-data/tts/{lang}/{hash}.wav` with its `.txt`. Other people write these
-buckets too, so a name is judged and never trusted: one we cannot use is a reason, not an error.
+Years of audio have three layouts: `call-recordings/recordings/YYYY/MM/DD/{call_sid}.wav`,
+`voice-audio/ivr/{lang}/{hash}.wav` and `training-data/tts/{lang}/{hash}.wav` with its `.txt`. Other systems write these
+buckets too, so a key is never trusted. A key that cannot be used is recorded with the reason and raises no error.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z]{2,4})?", re.ASCII)
 
 @dataclass(frozen=True)
 class Name:
-    """What a key says. `stem` is the file's name without its ending; `problem` why the object cannot be used."""
+    """The parts of a key. `stem` is the file name without its suffix; `problem` says why the object cannot be used."""
 
     kind: str
     stem: str
-    call_sid: str = ""  # the call it would belong to, if there is such a call
-    day: date | None = None  # of the call, when the layout is the calls' own: then the name is a call's
+    call_sid: str = ""  # the call it belongs to, if that call exists
+    day: date | None = None  # the call's day, in the layout of calls; None in the other layouts
     synthetic: bool = False
     language: str | None = None
     problem: str | None = None
 
 
 def read(bucket: str, key: str, settings: Settings) -> Name:
-    """What bucket and key say about an object."""
+    """Parse a bucket and key."""
     folder, _, file_name = key.rpartition("/")
     stem, dot, suffix = file_name.rpartition(".")
     stem, suffix = (stem, f".{suffix.lower()}") if dot and stem else (file_name, "")
     kind = AUDIO if suffix in AUDIO_SUFFIXES else TEXT if suffix == TEXT_SUFFIX else OTHER
     synthetic = is_voice(bucket, key, settings)
     named = _CALL.fullmatch(stem) and not _UNNAMED.fullmatch(stem)
-    named = named and not phone_numbers.carries_mobile(phone_numbers.without_ids(stem))  # a person's number is no id
+    named = named and not phone_numbers.carries_mobile(phone_numbers.without_ids(stem))  # a phone number is no id
     call_sid = stem if named and kind == AUDIO and not synthetic else ""
     return Name(
         kind=kind,
@@ -66,7 +66,7 @@ def read(bucket: str, key: str, settings: Settings) -> Name:
 
 
 def is_voice(bucket: str | None, key: str | None, settings: Settings) -> bool:
-    """Whether an object lies where our own synthetic voice does (SYNTHETIC_PREFIXES)."""
+    """Whether an object lies below SYNTHETIC_PREFIXES, where synthetic voice is kept."""
     return any(f"{bucket}/{key}".startswith(prefix) for prefix in _prefixes(settings))
 
 
@@ -76,7 +76,7 @@ def problem_of(key: str) -> str | None:
         valid_key(key)
     except KaanError as error:
         return error.sentence
-    if len(key) > 900 or "\ufffd" in key:  # what was no UTF-8 was read as U+FFFD: that name leads nowhere
+    if len(key) > 900 or "\ufffd" in key:  # U+FFFD replaced invalid UTF-8: no object has that key
         return "The object key is not readable text."
     return None
 
@@ -88,7 +88,7 @@ def first_of(call_sid: str) -> str | None:
 
 
 def beside(key: str) -> list[str]:
-    """The key without its ending, in every spelling a text beside an audio may have (é is one letter, or two)."""
+    """The key without its suffix, in each Unicode form that a text beside it may have (é is one code point or two)."""
     stem = key.rpartition(".")[0]
     return list(dict.fromkeys((stem, unicodedata.normalize("NFC", stem), unicodedata.normalize("NFD", stem))))
 
@@ -103,12 +103,12 @@ def day_root(key: str) -> str | None:
 
 
 def day_prefix(root: str, day: date) -> str:
-    """Where a day begins below a root, without the slash: a listing that starts after it holds that day and later."""
+    """The prefix of a day below a root, without the slash: a listing that starts after it begins with that day."""
     return f"{root}{day:%Y/%m/%d}"
 
 
 def since(now: datetime, days: int) -> date:
-    """The first day worth looking at: some days before today in UTC, which covers every zone's today."""
+    """The first day to list: `days` before today in UTC, which covers today in every time zone."""
     return (now.astimezone(UTC) - timedelta(days=days)).date()
 
 
@@ -132,6 +132,6 @@ def _is_day(parts: list[str]) -> bool:
 
 
 def _language(folder: str) -> str | None:
-    """`hi` of `tts/hi`: the last folder that reads like a language's code."""
+    """`hi` of `tts/hi`: the last folder that looks like a language code."""
     last = folder.rpartition("/")[2]
     return last[:10] if _LANGUAGE.fullmatch(last) else None

@@ -1,13 +1,13 @@
-"""Decoded length, header length and the call's own length -> what is wrong with a recording, in words.
+"""Decoded length, header length and the call's length -> the fault of a recording, as a code and a sentence.
 
-Three witnesses, because each of them is silent sometimes: an MP3 without a frame count says nothing of its length, a
-decoder stops at damage without an error, and the provider names no length for some calls. Damage at the very end is
-believed to be nothing (a tag, a stuffed byte) where one of them confirms the length.
+Three lengths are compared because each may be missing: an MP3 without a frame count does not state its length, a
+decoder stops at damage without an error, and the provider states no length for some calls. Damage at the very end is
+ignored (a tag, a padding byte) if one of the lengths confirms that the audio is complete.
 
-Tolerances. Against the header: two frames (see `decoder_process`). Against the call: 3 s or 2 %, whichever is
-more, because providers count whole seconds and begin to record a moment after both sides are connected. A recording may
-be longer than the conversation: greetings and waiting are recorded too. A call with several recordings has no length
-any one of them could be held to.
+Tolerances: against the header, two frames (see `decoder_process`); against the call, 3 s or 2 %, whichever is more,
+because providers count whole seconds and begin to record shortly after both sides are connected. A recording may be
+longer than the conversation, because greetings and waiting are recorded too. A call with several recordings has no
+length to compare one of them with.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LEAST_S, _SHARE = 3.0, 0.02
 
 
 def of_call(context: Context, recording: sa.Row[Any]) -> float | None:
-    """How long the call was according to its provider, in seconds; None where nobody says, or where it cannot tell."""
+    """The call's length in seconds according to its provider; None if it is unknown or cannot be compared."""
     if recording.call_id is None:
         return None
     siblings = sa.select(sa.func.count()).where(recordings.c.call_id == recording.call_id).scalar_subquery()
@@ -37,7 +37,7 @@ def of_call(context: Context, recording: sa.Row[Any]) -> float | None:
 
 
 def fault(decoded: decoding.DecodedAudio, *, call_s: float | None) -> tuple[str | None, str | None]:
-    """(code, sentence) of what is missing in decoded audio; (None, None) when nothing is known to be."""
+    """(code, sentence) of the fault in decoded audio; (None, None) if none is known."""
     if decoded.cut and decoded.header_duration_s is not None:
         return "audio-cut", _short(decoded.duration_s, decoded.header_duration_s, "its header says")
     if decoded.cut:
@@ -58,7 +58,7 @@ def short_of_call(duration_s: float, call_s: float) -> tuple[str, str]:
 
 
 def is_short(duration_s: float, call_s: float) -> bool:
-    """Whether audio is so much shorter than its call that something is missing."""
+    """Whether audio is shorter than its call by more than the tolerance."""
     return call_s - duration_s > max(_LEAST_S, _SHARE * call_s)
 
 

@@ -1,8 +1,8 @@
-"""A recording's bytes -> Object: the original, kept once and whole under the name years of calls already have.
+"""A recording's bytes -> Object: the original, stored once under the key layout that existing calls have.
 
-`recordings/YYYY/MM/DD/{call_sid}.{ext}` in RECORDINGS_BUCKET, by the UTC day on which the call started. The key is
-chosen once and stored; where it holds other bytes already, the SHA-256 tells the two apart and neither is overwritten.
-While the store is down an original waits in the spool (`spool`): the provider deletes its own copy some day.
+The key is `recordings/YYYY/MM/DD/{call_sid}.{ext}` in RECORDINGS_BUCKET, by the UTC day on which the call started. It
+is chosen once and stored. If it already holds other bytes, the new key includes the SHA-256; neither is overwritten.
+While the store is down, an original waits in the spool (`spool`), because the provider deletes its own copy in time.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _log = log.get("originals")
 def keep_original(context: Context, recording: sa.Row[Any], path: Path, *, extension: str) -> dict[str, Any]:
     """Keep the file at `path` as this recording's original; gives the row's new values, for the caller's transaction.
 
-    State `stored`, or `spooled` while the store does not answer. Safe to repeat. Raises RetryableError `spool-full`
-    when the store is down and the spool may hold no more, ConfigurationError when the store lets nobody in.
+    The state is `stored`, or `spooled` while the store does not answer. Safe to repeat. Raises RetryableError
+    `spool-full` when the store is down and the spool is full, ConfigurationError when the store refuses access.
     """
     sha256, size_bytes = sha256_of(path), path.stat().st_size
     extension = extension.lower().lstrip(".")
@@ -45,7 +45,7 @@ def keep_original(context: Context, recording: sa.Row[Any], path: Path, *, exten
 
 
 def values_when_stored(context: Context, recording: sa.Row[Any], key: str, *, sha256: str) -> dict[str, Any]:
-    """The row's values once its original lies under `key`; an earlier, different original stays known."""
+    """The row's values once its original is stored under `key`; the row keeps an earlier, different original."""
     values: dict[str, Any] = {
         "bucket": context.settings.recordings_bucket,
         "object_key": key,
@@ -66,10 +66,10 @@ def values_when_stored(context: Context, recording: sa.Row[Any], key: str, *, sh
 
 
 def store(context: Context, recording: sa.Row[Any], path: Path, *, extension: str, sha256: str) -> str:
-    """Put the file under its key, or under one with its digest when that key holds other bytes; gives the key.
+    """Store the file under its key, or under a key with its digest if that key holds other bytes; gives the key.
 
-    Further recordings of a call have the digest in any case, so that two at once cannot want the same name; so has
-    every recording in a store where the later of two writers would win.
+    The digest is always used for further recordings of a call, so that two concurrent ones cannot choose the same key,
+    and in a store where the later of two writers would overwrite the earlier.
     """
     bucket, key = context.settings.recordings_bucket, key_of(context, recording, extension=extension)
     own = f"-{sha256[:_DIGEST_CHARS]}.".join((key[: -len(extension) - 1], extension))
@@ -81,7 +81,7 @@ def store(context: Context, recording: sa.Row[Any], path: Path, *, extension: st
         except PermanentError as error:
             if error.code != "object-exists":
                 raise
-            _log.warning("another object has the name of this recording: both are kept", recording=recording.id)
+            _log.warning("another object has this recording's key: both are kept", recording=recording.id)
             context.store.put_file(bucket, own, path)
             key = own
     else:
@@ -92,14 +92,14 @@ def store(context: Context, recording: sa.Row[Any], path: Path, *, extension: st
 
 
 def _first_stays(context: Context, size_bytes: int) -> bool:
-    """Whether a name that others may want is safe in this store."""
+    """Whether this store keeps the first object when two writers use the same key."""
     own = context.settings.audio_bucket
     context.store.ensure_bucket(own)
     return context.store.keeps_first(own, size_bytes=size_bytes)
 
 
 def _is_first(context: Context, recording: sa.Row[Any]) -> bool:
-    """Whether a recording is the first of its call."""
+    """Whether a recording is the first one of its call."""
     if recording.call_id is None:
         return True
     first = sa.select(sa.func.min(recordings.c.id)).where(recordings.c.call_id == recording.call_id)
@@ -108,14 +108,14 @@ def _is_first(context: Context, recording: sa.Row[Any]) -> bool:
 
 
 def store_spooled(context: JobContext) -> None:
-    """Spool -> Objects, oldest first; then their ingest. Ends quietly at the first one the store does not take."""
+    """Spool -> Objects, oldest first; then their ingest. Stops without an error at the first one the store refuses."""
     for path in spool.waiting(context):
         recording_id = int(path.stem)
         rows = context.db.rows(sa.select(recordings).where(recordings.c.id == recording_id))
         if not rows or rows[0].state in ("erased", "expired") or (rows[0].state != "spooled" and rows[0].object_key):
             path.unlink(missing_ok=True)
             continue
-        if rows[0].state != "spooled":  # its fetch is about to say so
+        if rows[0].state != "spooled":  # its fetch has not yet committed that state
             continue
         sha256 = sha256_of(path)
         try:
@@ -142,7 +142,7 @@ def store_spooled(context: JobContext) -> None:
 
 
 def key_of(context: Context, recording: sa.Row[Any], *, extension: str) -> str:
-    """Where this recording's original belongs: by the UTC day its call started, else the day we first heard of it."""
+    """The key of this recording's original: by the UTC day on which its call started, else the day its row was made."""
     started_at = None
     if recording.call_id is not None:
         rows = context.db.rows(sa.select(calls.c.started_at).where(calls.c.id == recording.call_id))
@@ -152,7 +152,7 @@ def key_of(context: Context, recording: sa.Row[Any], *, extension: str) -> str:
 
 
 def need_room(context: Context) -> None:
-    """Raise RetryableError when nothing may be fetched now: the disk is nearly full, or the spool is."""
+    """Raise RetryableError when nothing may be fetched now: the disk is nearly full, or the spool is full."""
     least_mb = context.settings.min_free_disk_mb
     context.settings.data_dir.mkdir(parents=True, exist_ok=True)
     places = [context.settings.data_dir, Path(tempfile.gettempdir())]

@@ -1,15 +1,15 @@
 """Recording -> the language spoken in it, and who says so.
 
-    confirmed   an annotator chose it; of several the one chosen most often, the latest among equals
+    confirmed   an annotator chose it; of several the one chosen most often, the latest in a tie
     asked       an annotator had the recording drafted again in it (`sync.annotations.redraft_requests`)
     given       a person set it: for the company number (`calls numbers set --language`), for the project that the
                 recording is decoded for, or by the folder that the audio lies in
     detected    the first version that transcribed it, when nobody told it the language
 
-The row is worked out from these, in this order, whenever one of them changes; routing rules, aliases and experiments
-read the row. `language_by` is null while nobody has looked, so that a rule on language waits for the detection instead
-of refusing the call. What was detected first stays: a second version that guesses otherwise would send the call to
-another project or model, and the third back again.
+The row is derived from these, in this order, whenever one of them changes; routing rules, aliases and experiments read
+the row. `language_by` is null before the first detection, so that a rule on language waits instead of refusing the
+call. The first detection is kept: a later version with another guess would move the call to another project or model,
+and the next version might move it back.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ TOGETHER = 50  # rows in one transaction
 
 
 def settle(connection: Connection, recording_id: int) -> sa.Row[Any]:
-    """Bring a recording's language up to what is known of it; gives its row as it is then. Safe to repeat."""
+    """Derive a recording's language again and store it; gives the updated row. Safe to repeat."""
     row = connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
     asked = (str(row.language_asked), ASKED) if row.language_asked else None
     language, by = (
         _confirmed(connection, row) or asked or _given(connection, row) or _detected(connection, row) or (None, None)
     )
-    if by is None and row.language_by == GIVEN:  # by the folder it lies in
+    if by is None and row.language_by == GIVEN:  # given by the folder that holds the audio
         return row
     if (language, by) == (row.language, row.language_by):
         return row
@@ -48,7 +48,7 @@ def settle(connection: Connection, recording_id: int) -> sa.Row[Any]:
 
 
 def known(connection: Connection, recording: Any) -> tuple[str | None, bool]:
-    """(language, whether somebody has looked): nobody has before the first transcription, unless it was given."""
+    """(language, whether it was determined). Before the first transcription it is determined only if it was given."""
     if recording.language_by is not None:
         return recording.language, True
     given = of_number(connection, recording)
@@ -56,7 +56,7 @@ def known(connection: Connection, recording: Any) -> tuple[str | None, bool]:
 
 
 def of_number(connection: Connection, recording: Any) -> str | None:
-    """The language of the calls through a recording's company number, where somebody set it."""
+    """The language that is set for a recording's company number, or None."""
     if recording.call_id is None:
         return None
     mine = (
@@ -69,7 +69,7 @@ def of_number(connection: Connection, recording: Any) -> str | None:
 
 
 def set_of_number(context: Context, pseudonym: str, language: str | None) -> None:
-    """Set the language of a company number's calls (None: it is detected); recordings and open drafts follow."""
+    """Set the language of a company number's calls (None: detect it); updates recordings and open drafts."""
     with context.db.transaction() as connection:
         row_id, _ = db.insert_once(connection, company_numbers, {"pseudonym": pseudonym}, key=("pseudonym",))
         db.update(connection, company_numbers, row_id, language=language)
@@ -88,7 +88,7 @@ def set_of_number(context: Context, pseudonym: str, language: str | None) -> Non
 
 
 def spoken(language: str | None) -> str | None:
-    """The language a model knows it by: Hinglish is transcribed as Hindi."""
+    """The language code for the model: Hinglish is transcribed as Hindi."""
     return transcribed_as(language) if language else None
 
 
@@ -100,7 +100,7 @@ def _confirmed(connection: Connection, row: sa.Row[Any]) -> tuple[str, str] | No
         .where(~written.c.skipped, tables.newest_version())
         .order_by(written.c.ls_updated_at.desc(), written.c.id.desc())
     )
-    votes = Counter(connection.execute(chosen).scalars())  # counts keep the order of first sight: the latest wins
+    votes = Counter(connection.execute(chosen).scalars())  # insertion order breaks ties: the latest wins
     return (str(votes.most_common(1)[0][0])[:MAX_CHARS], CONFIRMED) if votes else None
 
 
@@ -114,7 +114,7 @@ def _given(connection: Connection, row: sa.Row[Any]) -> tuple[str, str] | None:
 
 
 def _detected(connection: Connection, row: sa.Row[Any]) -> tuple[str | None, str] | None:
-    """(None, detected) where nothing was said, so nobody waits for it again."""
+    """(None, detected) if nothing was said, so that no rule waits for a detection again."""
     heard = _transcriptions(connection, row)
     if not heard:
         return None

@@ -1,7 +1,7 @@
-"""A recording that came cut, damaged or as something else -> fetched once more; the better of both is kept.
+"""A recording that arrived cut, damaged or not as audio -> fetched once more; the better of the two is used.
 
-Downloads break in ways nobody reports: a proxy cuts a body, the provider has not finished writing. One more fetch after
-a few minutes tells such an accident from a recording that is so. Both originals stay in the store; the row names the
+Some downloads break without an error: a proxy cuts a body, or the provider has not finished writing. One more fetch
+after a few minutes tells a broken download from a faulty recording. Both originals stay in the store; the row names the
 one in use, and the other under `quality.earlier`.
 """
 
@@ -19,14 +19,14 @@ from ml_backend.context import Context
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.tables import recordings
 
-KEPT = ("earlier", "fetched_again")  # of `recordings.quality`, over a new measurement
+KEPT = ("earlier", "fetched_again")  # keys of `recordings.quality` that a new measurement keeps
 _AGAIN_AFTER = timedelta(minutes=3)
 _ACCIDENTS = ("audio-empty", "audio-not-audio", "audio-undecodable", "audio-cut", "audio-damaged", "audio-missing")
 _NOT_WORSE_S = 0.5
 
 
 def waits(recording: sa.Row[Any]) -> bool:
-    """Whether a recording is still to be fetched from its provider, for the first time or once more."""
+    """Whether a recording still has to be fetched from its provider, for the first time or once more."""
     again = bool((recording.quality or {}).get("fetched_again"))
     return recording.source == ledger.PROVIDER and recording.state == "found" and (again or not recording.object_key)
 
@@ -34,7 +34,7 @@ def waits(recording: sa.Row[Any]) -> bool:
 def once(
     context: Context, recording: sa.Row[Any], code: str | None, sentence: str | None, *, duration_s: float | None = None
 ) -> bool:
-    """Have it fetched once more, unless it was already or cannot be; whether it will be."""
+    """Enqueue one more fetch, unless it was done already or is impossible; gives whether it will happen."""
     found = dict(recording.quality or {})
     if recording.source != ledger.PROVIDER or code not in _ACCIDENTS or found.get("fetched_again"):
         return False
@@ -47,7 +47,7 @@ def once(
     }
     with context.db.transaction() as connection:
         if not is_wanted(connection, recording.id):
-            return True  # and nothing else is to be done either
+            return True  # the caller has nothing else to do either
         db.update(connection, recordings, recording.id, **values)
         enqueueing.enqueue(
             connection,
@@ -62,15 +62,15 @@ def once(
 
 
 def is_wanted(connection: Connection, recording_id: int) -> bool:
-    """Whether a recording was not erased and has not expired while somebody worked on it; holds its row."""
+    """Whether a recording has not been erased or expired meanwhile; locks its row."""
     mine = sa.select(recordings.c.state).where(recordings.c.id == recording_id).with_for_update()
     return connection.execute(mine).scalar() not in ("erased", "expired")
 
 
 def give_up(connection: Connection, recording: sa.Row[Any]) -> bool:
-    """The second fetch failed for good: go on with what the first one brought; False when there was none.
+    """The second fetch failed permanently: continue with the result of the first; False if there was none.
 
-    For the downloader, before it calls a recording lost.
+    The downloader calls this before it marks a recording lost.
     """
     if not (recording.object_key and (recording.quality or {}).get("fetched_again")):
         return False
@@ -79,7 +79,7 @@ def give_up(connection: Connection, recording: sa.Row[Any]) -> bool:
 
 
 def fall_back(context: Context, recording: sa.Row[Any], *, duration_s: float = 0.0) -> bool:
-    """Go back to the earlier original when it holds more than these seconds; whether it does."""
+    """Go back to the earlier original if it is longer than `duration_s`; gives whether it is."""
     found = dict(recording.quality or {})
     earlier = list(found.get("earlier", []))
     best = max(earlier, key=lambda one: one["duration_s"] or 0.0, default=None)

@@ -1,6 +1,7 @@
-"""Recording -> nothing left of its audio: original and copies, normalised audio and pieces, the file in the spool.
+"""Recording -> all its audio removed: original and copies, normalised audio and pieces, the file in the spool.
 
-What somebody else wrote is removed too where the store lets us; where it does not, it is named, so that its owner can.
+Objects that other systems wrote are removed too if the store permits it. Otherwise they are named, so that their owner
+can remove them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ GONE = ("erased", "expired")
 
 @dataclass
 class Removed:
-    """How many objects went, and a sentence for each that stays."""
+    """How many objects were removed, and a sentence for each that stays."""
 
     objects: int = 0
     left: list[str] = field(default_factory=list)
@@ -46,14 +47,14 @@ def remove_audio(context: Context, recording: Any, into: Removed) -> None:
 
 
 def places(context: Context, recording: Any) -> Iterator[tuple[str, str]]:
-    """(bucket, key) of everything that holds a recording's sound or words, as far as the rows know."""
+    """(bucket, key) of each object that, by our rows, contains a recording's audio or text."""
     if recording.bucket and recording.object_key and not _shared(context, recording, "object_key"):
         yield recording.bucket, recording.object_key
     for earlier in (recording.quality or {}).get("earlier") or ():
         if earlier.get("bucket") and earlier.get("key"):
             yield str(earlier["bucket"]), str(earlier["key"])
     known = objects.c.recording_id == recording.id
-    if recording.call_id is not None:  # what bears the call's name and waits, or was no audio to us
+    if recording.call_id is not None:  # objects named after the call that wait or were ignored
         known = sa.or_(known, sa.and_(objects.c.name == recording.call_sid, objects.c.recording_id.is_(None)))
     for row in context.db.rows(sa.select(objects.c.bucket, objects.c.object_key).where(known)):
         yield row.bucket, row.object_key
@@ -72,7 +73,7 @@ def places(context: Context, recording: Any) -> Iterator[tuple[str, str]]:
 
 
 def _shared(context: Context, recording: Any, column: str) -> bool:
-    """Whether another recording that is to stay has the same object or the same bytes."""
+    """Whether another recording, which stays, has the same object or the same bytes."""
     same = sa.and_(recordings.c[column] == getattr(recording, column), recordings.c.id != recording.id)
     if column == "object_key":
         same = sa.and_(same, recordings.c.bucket == recording.bucket)

@@ -1,8 +1,8 @@
-"""Task data value -> where its audio may be fetched from, or why it may not; and its recording row.
+"""Task data value -> the source its audio may be fetched from, or the reason why not; and its recording row.
 
-A task's data is written by whoever can import tasks, so it is never an order to fetch: an object only from our own
-store and a bucket that belongs to the project, an upload only from the Label Studio we serve, a web address only
-from a listed origin. Everything else is refused here, before any connection is made.
+Anybody who can import tasks writes their data, so it is untrusted. An object is fetched only from our own store and a
+bucket that belongs to the project, an upload only from the Label Studio we serve, a web address only from a listed
+origin. Everything else is refused here, before any connection is made.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PROXY = re.compile(r"/(?:tasks|projects)/\d+/(?:resolve|presign)/?\?fileuri=([\
 
 @dataclass(frozen=True)
 class RecordingSource:
-    """Where a recording comes from: `kind` object, upload or web; `identity` is unique and can be read by a person."""
+    """A recording's source. `kind` is object, upload or web; `identity` is unique and readable for people."""
 
     kind: str
     identity: str
@@ -72,7 +72,7 @@ def source_of(value: Any, settings: Settings, *, storages: Sequence[Mapping[str,
 
 
 def add_recording(connection: Connection, source: RecordingSource, **known: Any) -> tuple[int, bool]:
-    """The recording row of a source; gives (id, whether it is new). Does not enqueue anything."""
+    """Upsert the recording row of a source; gives (id, whether it is new). Enqueues nothing."""
     bucket, key = source.object if source.kind == "object" else (None, None)
     values = {
         "source": source.kind,
@@ -86,7 +86,7 @@ def add_recording(connection: Connection, source: RecordingSource, **known: Any)
 
 
 def playable(bucket: str, key: str, settings: Settings) -> str:
-    """The data value Label Studio can play: the object's name in S3, or the address of its local-files view."""
+    """A data value that Label Studio can play: the object's S3 address, or the address of its local-files view."""
     if settings.objects == "s3://":
         return f"s3://{bucket}/{key}"
     return f"{_prefix(settings)}{LOCAL_FILES}?d={quote(f'{_below_root(settings)}{bucket}/{key}')}"
@@ -99,9 +99,9 @@ def storage_path(bucket: str, settings: Settings) -> str:
 
 
 def _below_root(settings: Settings) -> str:
-    """Where our objects are under LOCAL_FILES_DOCUMENT_ROOT, with a slash at the end; empty when they are the root.
+    """The path of our objects below LOCAL_FILES_DOCUMENT_ROOT, with a trailing slash; empty if it is the root itself.
 
-    A root that does not contain our folder is the same folder under another name (a volume mounted elsewhere).
+    A root that does not contain our folder is the same folder under another path (a volume mounted elsewhere).
     """
     objects = PurePosixPath(settings.objects)
     root = PurePosixPath(settings.label_studio_local_files_root or settings.objects)
@@ -110,12 +110,12 @@ def _below_root(settings: Settings) -> str:
 
 
 def _prefix(settings: Settings) -> str:
-    """The path that Label Studio lives below (`/label-studio` behind some proxies); empty at the root."""
+    """The path prefix of Label Studio (`/label-studio` behind some proxies); empty at the root."""
     return urlsplit(settings.label_studio_url).path.rstrip("/")
 
 
 def _in_label_studio(value: str, settings: Settings) -> str:
-    """The path and query of an address within Label Studio, without what it lives below; another address as it is."""
+    """The path and query of an address within Label Studio, without its prefix; any other address unchanged."""
     path = value
     if settings.label_studio_url and http.origin(value) == http.origin(settings.label_studio_url):
         parts = urlsplit(value)
@@ -125,7 +125,7 @@ def _in_label_studio(value: str, settings: Settings) -> str:
 
 
 def _proxied(encoded: str) -> str:
-    """The storage address that Label Studio put into an address of its own."""
+    """The storage address inside an address of Label Studio's storage proxy."""
     try:
         return base64.urlsafe_b64decode(unquote(encoded)).decode()
     except ValueError:
@@ -149,10 +149,10 @@ def _object(value: str, settings: Settings, storages: Sequence[Mapping[str, Any]
 
 
 def _local_file(path: str, settings: Settings, storages: Sequence[Mapping[str, Any]]) -> RecordingSource:
-    """A file Label Studio serves from a local-files storage, when it lies in our own directory store."""
+    """The source of a file that Label Studio serves from a local-files storage, if our directory store contains it."""
     if settings.objects == "s3://":
         raise _refused("The audio is a local file of Label Studio's machine, and our store is S3.")
-    name = parse_qs(urlsplit(path).query).get("d", [""])[-1]  # decoded once, and the last one counts, as in Django
+    name = parse_qs(urlsplit(path).query).get("d", [""])[-1]  # decoded once; the last value counts, as in Django
     below = name.removeprefix(_below_root(settings))
     bucket, _, key = below.partition("/")
     try:

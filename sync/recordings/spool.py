@@ -1,7 +1,7 @@
-"""Files that wait on our own disk while the object store is down.
+"""Recordings that wait on the local disk while the object store is down.
 
-One per recording under DATA_DIR/spool, whole or absent, at most SPOOL_MAX_MB together: above that nothing more is
-fetched and the error says so, since a full disk would stop the callbacks too.
+DATA_DIR/spool has one file per recording, complete or absent, at most SPOOL_MAX_MB together. Above that limit nothing
+more is fetched and the error says so, because a full disk would stop the callbacks too.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ def need_room(context: Context, *, more_bytes: int = 0) -> None:
         raise RetryableError(
             "spool-full",
             f"The object store is down and {used / 1e6:.0f} MB wait for it, so no more recordings are fetched.",
-            "Bring the object store back, or raise SPOOL_MAX_MB: the provider deletes its recordings some day.",
+            "Bring the object store back, or raise SPOOL_MAX_MB: the provider deletes its recordings after some time.",
             after_s=_FULL_AFTER_S,
         )
 
 
 def waiting(context: Context) -> list[Path]:
-    """The files in the spool, in the order in which they came."""
+    """The files in the spool, oldest first."""
     folder = _folder(context)
     if not folder.is_dir():
         return []
@@ -64,7 +64,7 @@ def waiting(context: Context) -> list[Path]:
 
 
 def remove(context: Context, recording_id: int) -> None:
-    """Forget a recording's file."""
+    """Delete a recording's file."""
     for path in _folder(context).glob(f"{recording_id}.*"):
         path.unlink(missing_ok=True)
 

@@ -1,9 +1,9 @@
-"""Stored originals -> still there, still the same? Every night, in slices that make room for other work.
+"""Stored originals -> a check every night that they exist and are unchanged, in slices that let other jobs run.
 
-Each original we keep is looked up; its bytes are read again when the store shows another version of it than we last
-read, and a thirtieth of all in any case, so that silent damage is found within a month. What is missing or altered is
-fetched again while the provider has it, else it is `lost`, and said loudly. Normalised audio that is gone is made
-again. Objects in buckets that are not ours to keep are the scan's business.
+Each original we keep is looked up. Its bytes are read again if the store shows another version than the last one read;
+in addition a thirtieth of all originals is read each night, so silent damage is found within a month. A missing or
+altered original is fetched again while the provider has it; otherwise it becomes `lost` and an error is logged.
+Missing normalised audio is made again. The scan (`sync.objects.scan`) checks objects in other buckets.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from sync.recordings import lengths, refetching
 SLICE_S, SLICE_ROWS = 600.0, 5000
 _NIGHTS = 30  # in which every original is read again
 _KEPT = ("stored", "ready")
-_TEMPORARY = re.compile(r"kaan-([a-z]+-)?[a-z0-9_]{8}")  # what tempfile makes of our prefixes
+_TEMPORARY = re.compile(r"kaan-([a-z]+-)?[a-z0-9_]{8}")  # names that tempfile makes from our prefixes
 _LEFT_OVER_S = 24 * 3600.0  # no job works as long
 
 _log = log.get("verification")
 
 
 def verify_objects(context: JobContext, after_id: int = 0) -> None:
-    """Look at the next slice of originals, then enqueue the one after it. Safe to repeat."""
+    """Verify the next slice of originals, then enqueue the one after it. Safe to repeat."""
     began = time.monotonic()
     if not after_id:
         _sweep()
@@ -59,11 +59,11 @@ def verify_objects(context: JobContext, after_id: int = 0) -> None:
 
 
 def verify(context: Context, recording: sa.Row[Any], *, read_again: bool) -> str:
-    """Check one recording and act on what is found: sound, missing, altered, rebuilt or short."""
+    """Check one recording and act on the result: sound, missing, altered, rebuilt or short."""
     bucket, key = str(recording.bucket), str(recording.object_key)
     found = context.store.stat(bucket, key)
     if found is None:
-        return _gone(context, recording, "missing", "Its object is not in the store any more.")
+        return _gone(context, recording, "missing", "Its object is no longer in the store.")
     if read_again or found.etag != recording.etag or found.size_bytes != recording.size_bytes:
         if _sha256(context, found) != recording.sha256:
             return _gone(context, recording, "altered", "Its object holds other bytes than were stored.")
@@ -73,14 +73,14 @@ def verify(context: Context, recording: sa.Row[Any], *, read_again: bool) -> str
         if any(context.store.stat(context.settings.audio_bucket, name) is None for name in derived):
             with context.db.transaction() as connection:
                 _again(connection, recording, job_kinds.INGEST_RECORDING, state="stored")
-            _log.warning("normalised audio is gone and is made again", recording=recording.id)
+            _log.warning("normalised audio is missing and is made again", recording=recording.id)
             return "rebuilt"
         return _late_length(context, recording)
     return "sound"
 
 
 def _sweep() -> None:
-    """Remove what killed workers left in this machine's temporary folder: a call of hours decodes to a gigabyte."""
+    """Remove files of killed workers from this machine's temporary folder: a call of hours decodes to a gigabyte."""
     for folder in Path(tempfile.gettempdir()).glob("kaan-*"):
         with contextlib.suppress(OSError):
             status = folder.lstat()
@@ -90,7 +90,7 @@ def _sweep() -> None:
 
 
 def _gone(context: Context, recording: sa.Row[Any], what: str, sentence: str) -> str:
-    """The original is no more: fetched again from its provider, else lost."""
+    """The original is missing or altered: fetch it again from its provider, or mark it lost."""
     from_provider = recording.source == ledger.PROVIDER and recording.call_id is not None
     earlier = {"bucket": recording.bucket, "key": recording.object_key, "sha256": None, "duration_s": None}
     found = dict(recording.quality or {})
@@ -115,7 +115,7 @@ def _gone(context: Context, recording: sa.Row[Any], what: str, sentence: str) ->
 
 
 def _late_length(context: Context, recording: sa.Row[Any]) -> str:
-    """The call's length may have become known after its recording was taken for whole."""
+    """Check the length again: the call's length may have become known after its recording was ingested."""
     call_s = lengths.of_call(context, recording)
     if recording.reason_code or call_s is None or not lengths.is_short(recording.duration_s, call_s):
         return "sound"

@@ -1,9 +1,9 @@
-"""Erased recordings -> datasets without them: version n+1, and nothing left of their words and sound in the old ones.
+"""Erased recordings -> new dataset versions without them; the old versions lose their text and audio.
 
-A new version is the old manifest without those lines, so nothing else changes by an erasure; only what has lost its
-audio since, by its period or otherwise, is left out with that reason, as every export does. Of each old version that
-had them only the row and the hashes of its recordings stay: who is erased later must still be traced to the models
-that learnt from it. Those models get a date until which they have to be trained anew.
+A new version is the old manifest without those lines, so an erasure changes nothing else. Lines whose audio has expired
+or was lost since are left out with that reason, as in every export. Of each old version only the row and the hashes of
+its recordings stay, so that a later erasure can still be traced to the models trained on it. Those models get a date by
+which they must be trained again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ REASON = "Somebody in it was erased; the next version is without them."
 
 
 def renew_datasets(context: JobContext, erasure_id: int) -> None:
-    """The job that every erasure asks for. Safe to repeat."""
+    """The job that every erasure enqueues. Safe to repeat."""
     row = context.db.row(erasures, erasure_id)
     shas = set((row.report or {}).get("audio_sha256", ()))
     made = without(context, shas)
@@ -61,7 +61,7 @@ def without(context: Context, shas: Collection[str]) -> list[int]:
 def _renew(context: Context, row: Any, shas: frozenset[str], folder: Path) -> list[int]:
     bucket = context.settings.audio_bucket
     if row.state == dataset.WRITING and context.store.stat(bucket, row.manifest_key) is None:
-        return []  # not stored yet: whoever writes it looks for erasures at the end
+        return []  # not stored yet: its export checks for erasures at the end
     path, begun = dataset.manifest_file(context, row, folder), tables.now()
     every = {str(line["audio_sha256"]) for line in dataset_manifest.read(path)}
     left_out = folder / "left-out.jsonl"
@@ -81,7 +81,7 @@ def _renew(context: Context, row: Any, shas: frozenset[str], folder: Path) -> li
 
 
 def _without_audio(context: Context, path: Path) -> frozenset[str]:
-    """Recordings that have lost their sound since, by their period or otherwise: nobody can cut their pieces anew."""
+    """Recordings whose audio has expired or was lost since, so their clips cannot be cut again."""
     gone: set[str] = set()
     lines = ((line["audio_sha256"], line) for line in dataset_manifest.read(path))
     each = (next(same)[1] for _, same in itertools.groupby(lines, key=lambda one: one[0]))
@@ -132,7 +132,7 @@ def _supersede(context: Context, row: Any, every: set[str]) -> None:
 
 
 def _learnt_from(connection: Connection, dataset_id: int) -> list[int]:
-    """Versions that learnt from a dataset: from it, from replaying it, or from a base that did."""
+    """Versions trained on a dataset: directly, by replay, or through a base that was."""
     columns = (model_versions.c.id, model_versions.c.version, model_versions.c.lineage, runs.c.dataset_id)
     made = model_versions.outerjoin(runs, runs.c.id == model_versions.c.run_id)
     met: set[str] = set()

@@ -1,6 +1,6 @@
-"""Erased recordings -> evaluations and reports without their words. What was counted stays: a number is nobody's.
+"""Erased recordings -> evaluations and reports without their texts. Counts stay, because they identify nobody.
 
-A report keeps its verdict, and shows nothing where a text of that recording stood.
+A report keeps its verdict and shows nothing in place of an erased text.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TEXTS = ("reference", "before", "now", "alignment")
 
 
 def redact(context: Context, shas: Collection[str]) -> int:
-    """Take the texts of these recordings out of everything that was scored; gives how many files changed."""
+    """Remove the texts of these recordings from all evaluations and reports; gives how many files changed."""
     changed = 0
     rows = context.db.rows(sa.select(evaluations.c.details_key, evaluations.c.report_key).order_by(evaluations.c.id))
     for row in rows:

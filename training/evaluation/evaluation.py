@@ -1,7 +1,7 @@
-"""Model version, Dataset -> Evaluation: what the version makes of the test part, through the engine that serves it.
+"""Model version, Dataset -> Evaluation: the version's scores on the test part, transcribed by the serving engine.
 
-Each utterance is kept with its counts, so that two versions can be compared call by call later. The same version on the
-same test set with the same readings and decoding is scored once.
+Each utterance is stored with its counts, so that two versions can be compared call by call later. A version is scored
+once for the same test set, normalisers and decoding.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def evaluate(
     again: bool = False,
     report: Report = lambda fraction, note: None,
 ) -> Evaluation:
-    """Score a version on a dataset's test part, or give the evaluation there is. Safe to repeat after a crash."""
+    """Score a version on a dataset's test part, or give the existing evaluation. Safe to repeat after a crash."""
     row = context.db.row(datasets, dataset_id)
     conditions = conditions_of(context.settings)
     known = None if again else _known(context, version, row.test_sha256, conditions)
@@ -89,7 +89,7 @@ def find(context: Context, evaluation_id: int) -> Evaluation:
 
 
 def folder_of(version: str, evaluation_id: int) -> str:
-    """Where the files of an evaluation lie in the bucket."""
+    """The folder of an evaluation's files in the bucket."""
     return f"models/{version}/evaluations/{evaluation_id}"
 
 
@@ -105,7 +105,7 @@ def _known(context: Context, version: Version, test_sha256: str, conditions: dic
 
 
 def keep(context: Context, version: Version, row: Any, found: dict[str, Any], heard: Sequence[Utterance]) -> Evaluation:
-    """The row, and its utterances beside the version; a row without them is an attempt that was killed."""
+    """Store the row, and the utterances beside the version. A row without utterances is an interrupted attempt."""
     with context.db.transaction() as connection:
         values = {
             "model_version_id": version.id, "dataset_id": row.id, "test_sha256": row.test_sha256,
@@ -133,7 +133,7 @@ def _read(context: Context, row: Any) -> Evaluation:
 
 
 def conditions_of(settings: Settings) -> dict[str, Any]:
-    """What must be the same for scores, and speeds, to be compared."""
+    """The conditions that must be equal for scores and speeds to be comparable."""
     return {
         "language": "heard", "beam_size": settings.asr_beam_size, "device": settings.asr_device,
         "compute_type": settings.asr_compute_type, "machine": f"{platform.system()} {platform.machine()}",

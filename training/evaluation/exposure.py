@@ -1,7 +1,7 @@
-"""Model version -> the calls and speakers it learnt from, and those its bases learnt from.
+"""Model version -> the calls and speakers that it, or one of its bases, was trained on.
 
-A test set grows: a caller whose call was learnt from last year may be in this year's test. No version is tested on
-what it has seen, and no two are compared on it. Agents are on every side by their work; they are told apart by call.
+A test set grows, so a caller in last year's training data may be in this year's test set. No version is tested or
+compared on rows it was trained on. Agents speak in calls of every split, so they are compared by call, not by speaker.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _AGENT = "agent-"
 
 @dataclass
 class TrainingExposure:
-    """Recordings by the hash of their audio, calls, and speakers who are no agents."""
+    """Recordings (by the hash of their audio), calls, and speakers other than agents."""
 
     audio: set[str] = field(default_factory=set)
     calls: set[str] = field(default_factory=set)
@@ -41,7 +41,7 @@ class TrainingExposure:
 
 
 def by(context: Context, version: Version) -> TrainingExposure:
-    """Everything that `version` has learnt from, as far as lineages tell."""
+    """Everything that `version` was trained on, according to the lineages."""
     found = TrainingExposure()
     for dataset_id in sorted(set(_datasets(context, version))):
         _add(context, dataset_id, found)
@@ -78,7 +78,7 @@ def _add(context: Context, dataset_id: int, found: TrainingExposure) -> None:
 
 
 def _without_the_erased(context: Context, row: Any) -> int | None:
-    """The version that an erasure made of this one: the same rows on the same sides, but for the erased."""
+    """The version that an erasure made from this one: the same rows in the same splits, without the erased ones."""
     while row is not None and row.state == dataset.SUPERSEDED:
         later = sa.select(datasets).where(datasets.c.name == row.name, datasets.c.version > row.version)
         rows = context.db.rows(later.order_by(datasets.c.version).limit(1))
@@ -87,7 +87,7 @@ def _without_the_erased(context: Context, row: Any) -> int | None:
 
 
 def _what_stayed(context: Context, row: Any) -> set[str]:
-    """Without a later version only the hashes of the recordings are left, of every side."""
+    """If there is no later version, only the hashes of the recordings of all splits are left."""
     with tempfile.TemporaryDirectory(prefix="kaan-seen-") as folder:
         path = Path(folder) / dataset.AUDIO_LIST
         context.store.fetch(context.settings.audio_bucket, row.manifest_key, path)

@@ -1,4 +1,4 @@
-"""What two evaluations and a parity record say about serving, besides the words: objections to a candidate. Pure."""
+"""Two evaluations, parity record -> objections to serving a candidate that are not about word errors. Pure."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _self_check(candidate: dict[str, Any]) -> list[GateObjection]:
 
 
 def _silence(before: dict[str, Any], now: dict[str, Any]) -> list[GateObjection]:
-    """Quiet clips stay empty whatever the champion does; of the others no more may have words than before."""
+    """Quiet clips must stay empty. Of the other clips, no more may have words than with the champion."""
     clips = now.get("clips") or []
     quiet = [one["clip"] for one in clips if one["kind"] == _QUIET and one["words"]]
     if quiet:
@@ -58,7 +58,7 @@ def _parity(parity: dict[str, Any] | None, *, trained: bool) -> list[GateObjecti
     if parity is None:
         return [GateObjection("parity", "Its served form was never compared with the trained one.")] if trained else []
     if parity.get("passed"):
-        return []  # too few words to judge are no objection: the served form itself is scored on the test set
+        return []  # too few words to judge is no objection: the test set scores the served form itself
     return [
         GateObjection(
             "parity",
@@ -69,7 +69,7 @@ def _parity(parity: dict[str, Any] | None, *, trained: bool) -> list[GateObjecti
 
 
 def _speed(champion: dict[str, Any], candidate: dict[str, Any], rules: Rules) -> list[GateObjection]:
-    """Processor time where the processor computes, else time on the wall. Short sets say nothing about speed."""
+    """Compares CPU time on a CPU, otherwise wall-clock time. Short test sets are skipped: they cannot show speed."""
     before, now = champion.get("speed") or {}, candidate.get("speed") or {}
     if min(before.get("audio_s", 0.0), now.get("audio_s", 0.0)) < rules.speed_audio_s:
         return []

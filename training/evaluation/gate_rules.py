@@ -1,4 +1,4 @@
-"""What is asked of a candidate before it may take the champion's place: by default, or as the settings say."""
+"""The rules a candidate must meet to replace the champion: the defaults, or the settings' values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Rules:
 
     @classmethod
     def of(cls, settings: Settings) -> Rules:
-        """As PROMOTION_... say; ConfigurationError `bad-margins` where they cannot be read."""
+        """The rules from PROMOTION_...; ConfigurationError `bad-margins` if the margins cannot be parsed."""
         margins = dict(_margins(settings.promotion_margins))
         return cls(
             min_calls=settings.promotion_min_calls, min_words=settings.promotion_min_words,
@@ -38,7 +38,7 @@ class Rules:
         )  # fmt: skip
 
     def margin(self, kind: str, name: str) -> float:
-        """How much worse a slice may surely be: its own margin, else that of its kind, else the common one."""
+        """The margin of a slice: its own, else that of its kind, else the common one."""
         return self.margins.get(f"{kind}:{name}", self.margins.get(kind, self.slice_margin))
 
     def to_json(self) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class Rules:
 
 
 def _margins(stated: str) -> Iterator[tuple[str, float]]:
-    """`0.01, language:mr=0.005, snr=0.03`; the one without a name is for every other slice."""
+    """Parses `0.01, language:mr=0.005, snr=0.03`; the margin without a name is for every other slice."""
     for part in filter(None, (each.strip() for each in stated.split(","))):
         name, _, number = part.rpartition("=")
         try:

@@ -1,4 +1,4 @@
-"""Report -> Markdown: plain words first, then the figures, the slices, and what changed most."""
+"""Report -> Markdown: a plain summary, then the figures, the slices, and the utterances that changed most."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _rate(scores: dict[str, Any], name: str, unit: str) -> str:
 
 
 def _between(interval: list[float], sign: str = "") -> str:
-    """Where it lies; an interval of no width says nothing."""
+    """An interval as text; empty if it has no width."""
     if interval[1] == interval[2]:
         return quantities.TOO_FEW
     return f"{100 * interval[1]:{sign}.1f} to {100 * interval[2]:{sign}.1f}"
@@ -131,7 +131,7 @@ def _percent(rate: float | None) -> str:
 
 
 def _cell(text: str) -> str:
-    """A text in a table; one that was erased, or empty, says so."""
+    """A text as a table cell; an erased or empty text is marked as such."""
     return quantities.shortened(text.replace("|", "/"), _SHOWN) or "(nothing)"
 
 
@@ -149,7 +149,7 @@ def opening(found: Verdict) -> str:
 
 
 def sentences(found: Verdict) -> list[str]:
-    """The opening, how sure it is, the verdict, and what stands against the candidate."""
+    """The opening, the confidence, the verdict, and the objections to the candidate."""
     return [opening(found), *_sure(found), conclusion(found), *(one.sentence for one in found.objections)]
 
 
@@ -165,7 +165,7 @@ def name_of(one: Comparison) -> str:
 
 
 def of_100(rate: float, *, exact: bool) -> str:
-    """A rate as words in a hundred; whole ones where those tell two rates apart."""
+    """A rate as words in a hundred, rounded to whole words unless `exact`."""
     return f"{100 * rate:.1f}" if exact else f"{100 * rate:.0f}"
 
 

@@ -1,4 +1,4 @@
-"""Verdict -> an SVG: word error rate by slice, before and now with their intervals, and the words each stands on."""
+"""Verdict -> an SVG: word error rate by slice, before and now, with intervals and the number of words in each slice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sounds in which nobody speaks: whatever a model writes for them, it invented. Made here, the same every time.
+"""Clips without speech, generated the same every time. Every word that a model writes for them is invented.
 
 Digital silence and line hiss must stay empty. Mains hum, the ringing tone and hold music are harder: a candidate may
 not write more for them than the champion.
@@ -24,7 +24,7 @@ QUIET, SOUND = "quiet", "sound"
 
 @dataclass(frozen=True)
 class SoundClip:
-    """[1, n] samples at 16 kHz. `kind` quiet: nothing may be written, whoever serves now."""
+    """[1, n] samples at 16 kHz. For the kind `quiet`, no text is permitted, whatever the champion writes."""
 
     name: str
     kind: str
@@ -60,7 +60,7 @@ def _melody(at: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _recorded(name: str) -> Samples:
-    """A bundled call in which nobody speaks, its first leg."""
+    """The first channel of a bundled call without speech."""
     with tempfile.TemporaryDirectory(prefix="kaan-silence-") as folder:
         wav = Path(folder) / "audio.wav"
         decoding.decode(registry.BUNDLED.parent / "calls" / name, wav)

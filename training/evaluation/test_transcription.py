@@ -1,6 +1,6 @@
-"""Model, lines of a dataset -> utterances: everything heard as a call would be, its language found out by the model.
+"""Model, lines of a dataset -> utterances: every line transcribed like a call; the model detects the language.
 
-A line whose audio is gone is counted, and what the engine refuses was heard as nothing.
+A line without audio is counted and skipped. A line that the engine refuses counts as transcribed to nothing.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Report = Callable[[float, str], None]
 def transcribe_test_set(
     context: Context, engine: Transcriber, lines: Sequence[dict[str, Any]], report: Report
 ) -> tuple[list[Utterance], dict[str, Any], int]:
-    """Every line heard as a call would be, its language found out by the model; and how fast."""
+    """Transcribe every line like a call, with language detection, and measure the speed."""
     profile = profile_of(context.settings)
     people = _people(context, lines)
     heard: list[Utterance] = []
@@ -72,7 +72,7 @@ def transcribe_test_set(
 
 
 def wave(clips: clip_audio.Clips, line: dict[str, Any]) -> npt.NDArray[np.float32] | None:
-    """A line's sound, 16 kHz in -1..1; None when it is gone."""
+    """A line's samples, 16 kHz in -1..1; None if the audio is gone."""
     try:
         raw = clips.clip(line)[_HEADER_BYTES:]
     except KaanError:
@@ -81,7 +81,7 @@ def wave(clips: clip_audio.Clips, line: dict[str, Any]) -> npt.NDArray[np.float3
 
 
 def utterance(line: dict[str, Any], answer: Transcript | KaanError, *, annotators: str | None = None) -> Utterance:
-    """A manifest line and what a model made of it, counted under every reading."""
+    """A manifest line and a model's answer -> the errors under every normaliser."""
     text = answer.text if isinstance(answer, Transcript) else ""
     language, reference = line["language"], line["text"] or ""
     tallies = {}
@@ -110,7 +110,7 @@ def utterance(line: dict[str, Any], answer: Transcript | KaanError, *, annotator
 
 
 def _people(context: Context, lines: Sequence[dict[str, Any]]) -> dict[tuple[Any, Any], str]:
-    """Who wrote a reference: reviewers or others where a project names its reviewers, else each person."""
+    """Who wrote each reference: reviewer or other if the project names its reviewers, otherwise the person."""
     wanted = sorted({line["annotation_id"] for line in lines if line["annotation_id"]})
     found: dict[tuple[Any, Any], str] = {}
     for at in range(0, len(wanted), 500):
@@ -131,7 +131,7 @@ def _people(context: Context, lines: Sequence[dict[str, Any]]) -> dict[tuple[Any
 
 
 def on_silence(engine: Transcriber, settings: Settings) -> dict[str, Any]:
-    """What is written for sounds in which nobody speaks."""
+    """The texts written for clips without speech."""
     clips = list(silence.clips())
     answers = engine.transcribe([Request(clip.samples, profile_of(settings)) for clip in clips])
     told: list[dict[str, Any]] = [

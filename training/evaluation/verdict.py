@@ -1,8 +1,8 @@
-"""Utterances of a champion and of a candidate -> may the candidate take its place? Pure; design D9.
+"""Utterances of a champion and of a candidate -> Verdict: may the candidate replace the champion? Pure; design D9.
 
-Better means: the paired difference of word error rates lies below zero with 95 % confidence. A slice speaks against a
-candidate only where its own interval lies beyond a margin, so that a handful of unlucky words does not; a slice with
-too few calls says nothing and is named. With too few calls in all, nothing can be told, whatever the figures look like.
+Better means that the paired difference of word error rates lies below zero with 95 % confidence. A slice vetoes a
+candidate only if its whole interval lies beyond a margin, so that a few unlucky words do not. A slice with too few
+calls has no vote and is named. With too few calls overall there is no verdict, whatever the rates are.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class GateObjection:
-    """One reason against a candidate whatever its words in all: slice, silence, self-check, parity, speed, empty."""
+    """One reason against a candidate, whatever its overall rate: slice, silence, self-check, parity, speed, empty."""
 
     code: str
     sentence: str
@@ -52,7 +52,7 @@ class GateObjection:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`missing` is how many calls and words more it takes before anything can be told."""
+    """`missing` is the number of further calls and words needed for a verdict."""
 
     outcome: str
     overall: Comparison
@@ -149,7 +149,7 @@ def _slice_objection(one: Comparison) -> GateObjection:
 
 
 def _against(pairs: Sequence[tuple[Utterance, Utterance]], rules: Rules) -> list[GateObjection]:
-    """Answers of nothing and answers of far too much, each as a share of utterances."""
+    """Objections from the shares of empty answers and of runaway answers."""
     found = []
     for code, what, flag in (
         ("empty", "stay empty", lambda one: one.empty and one.tallies[MAIN][0] > 0),

@@ -1,1 +1,1 @@
-"""Words that people correct again and again, and how they reach the drafts."""
+"""Words that people correct repeatedly, and their use in drafts."""

@@ -1,9 +1,9 @@
-"""An approved word -> is it good for this project? Recent annotated calls are heard again with it and without it.
+"""Approved word -> HotwordCheck: recent annotated calls are transcribed again with the word and without it.
 
-There are two ways a word can help. Told to the model before it decodes (`prompt`), as Whisper's own hotwords are: it
-works with models that were trained on text before the audio, and harms those that were not. Or made good right after
-decoding (`correction`), from the forms that people changed to it nearly every time: it works with every model, and only
-for mistakes that repeat. Both are tried and the better one is kept; a word that makes anything else worse is refused.
+A word can help in two ways. `prompt` gives it to the model before decoding, as Whisper's own hotwords: this helps
+models that were trained with a text prompt and harms others. `correction` replaces, after decoding, the forms that
+people changed to it nearly every time: this works with every model, but only for repeated mistakes. Both are tried and
+the better one is kept. A word that makes other speech worse is refused.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def judge(
     forms: Sequence[str],
     chosen: Sequence[Place],
 ) -> HotwordCheck:
-    """Hear the places with and without, and decide. `base` is what the project decodes with now."""
+    """Transcribe the places with and without the word, and decide. `base` is the project's current decoding."""
     base = replace(base, language=language)
     plain = replace(base, corrections=())
     fixed = (*base.corrections, *((language, form, word) for form in forms))
@@ -124,7 +124,7 @@ def judge(
 
 
 def decide(word: str, numbers: dict[str, Any]) -> HotwordCheck:
-    """The way that saves most where the word is said, of those that cost nothing elsewhere. Pure."""
+    """The way that removes most errors where the word is said, of those that add none elsewhere. Pure."""
     ways = numbers["ways"]
     now = ways["now"]
     if not now["here"]["words"]:
@@ -165,7 +165,7 @@ def _within(found: Sequence[Place], seconds: float) -> list[Place]:
 
 
 def _clips(context: Context, chosen: Sequence[Place]) -> Iterator[npt.NDArray[np.float32]]:
-    """Samples [1 or all legs, n] of each place; a recording is fetched once, as its places come together."""
+    """Samples [1 or all channels, n] of each place; a recording is fetched once, because its places are adjacent."""
     bucket = context.settings.audio_bucket
     for place in chosen:
         with _local(context, bucket, place.derived_key) as path:
@@ -188,7 +188,7 @@ def _local(context: Context, bucket: str, key: str) -> Iterator[Path]:
 def _heard(
     transcriber: Transcriber, profile: DecodingProfile, clips: Sequence[npt.NDArray[np.float32]]
 ) -> list[Transcript]:
-    """What is heard in each clip; one that cannot be heard counts as silence, in every way alike."""
+    """The text of each clip; one that cannot be transcribed counts as silence, with and without the word."""
     answers = transcriber.transcribe([Request(clip, profile) for clip in clips])
     silence = Transcript((), profile.language, 0.0, 0.0, 0.0, transcriber.model_version)
     return [answer if isinstance(answer, Transcript) else silence for answer in answers]

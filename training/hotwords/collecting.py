@@ -1,8 +1,8 @@
-"""Drafts and what people made of them -> words the model hardly ever gets right. Pure.
+"""Drafts and their corrections -> words that the model rarely gets right. Pure.
 
-A name, a place or a brand that the model does not know is wrong in call after call, and often wrong in the same way.
-Such a word is worth a person's look when it was corrected in several recordings and the model hardly ever had it right.
-A form heard in its place is safe to correct when people changed it to that word nearly every time it stood in a draft.
+A name, a place or a brand that the model does not know is wrong in many calls, often in the same way. Such a word is
+suggested if people corrected it in several recordings and the model rarely had it right. A wrong form is safe to
+correct automatically if people changed it to that word nearly every time it appeared in a draft.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from training.scoring.alignment import Block, blocks
 from training.text.writing import strict
 
 LEAST_RECORDINGS = 3
-LEAST_CALLERS = 2  # what one person alone says, such as their own name, is nobody else's word
+LEAST_CALLERS = 2  # a word that only one caller says, such as their own name, is of no use for others
 LEAST_MISSED = 0.8  # of the places where people wrote it
 LEAST_LETTERS = 3
 LEAST_TIMES, LEAST_SHARE = 2, 0.9  # of a heard form, before it may be corrected by itself
@@ -27,7 +27,7 @@ MOST_FORMS = 8
 
 @dataclass(frozen=True)
 class CorrectedDraft:
-    """A draft and the text a person left; the last two tell whether two corrections are from one call, or caller."""
+    """A draft and its corrected text; the last two fields identify the call and the caller."""
 
     draft: str
     text: str
@@ -38,7 +38,7 @@ class CorrectedDraft:
 
 @dataclass(frozen=True)
 class ConfusedForm:
-    """What stood in drafts where the word was meant: `times` corrected to it, of `said` times it stood there at all."""
+    """A wrong form in drafts: people corrected it to the word `times` times, of the `said` times it appeared."""
 
     form: str
     times: int
@@ -46,13 +46,13 @@ class ConfusedForm:
 
     @property
     def sure(self) -> bool:
-        """Whether correcting it unasked is right nearly always."""
+        """Whether it is safe to correct automatically."""
         return self.times >= LEAST_TIMES and self.times >= LEAST_SHARE * self.said
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A word worth a look. `seen`: recordings in which it was corrected; `missed` of `written` places."""
+    """A suggested word. `seen`: recordings in which it was corrected; the model missed `missed` of `written` places."""
 
     language: str
     word: str
@@ -73,7 +73,7 @@ class _Seen:
 
 
 def collect(pairs: Callable[[], Iterable[CorrectedDraft]]) -> list[Candidate]:
-    """Candidates, the most frequent first. `pairs` is read twice: once for words, once for what was heard for them."""
+    """Candidates, the most frequent first. `pairs` is read twice: once for words, once for their wrong forms."""
     seen: dict[tuple[str, str], _Seen] = defaultdict(_Seen)
     for pair in pairs():
         _look(pair, seen)
@@ -115,7 +115,7 @@ def _look(pair: CorrectedDraft, seen: dict[tuple[str, str], _Seen]) -> None:
 def _corrected(
     hypothesis: Sequence[tuple[str, str]], reference: Sequence[tuple[str, str]], block: Block
 ) -> Iterator[tuple[str, str]]:
-    """(the word a person wrote, what stood there) of one block; nothing stood there where sides cannot be matched."""
+    """(corrected word, draft's word) of each word in one block; the draft's word is empty if none matches."""
     before, after = hypothesis[slice(*block.hypothesis)], reference[slice(*block.reference)]
     if len(before) == len(after):
         for (form, _), (_, spelt) in zip(before, after, strict=True):

@@ -1,4 +1,4 @@
-"""Annotations of a project -> pairs of draft and text, newest first; and the list of words as people see it."""
+"""Annotations of a project -> pairs of draft and text, newest first; and the list of words for people."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_ANNOTATIONS = 20_000  # the newest; words that nobody corrected since then 
 
 
 def pairs(context: Context, project_id: int) -> Iterator[CorrectedDraft]:
-    """What people made of drafts: the newest state of each annotation that is there and was not skipped."""
+    """Drafts and corrections: the newest state of each annotation that exists and was not skipped."""
     wanted = (
         sa.select(made.c.id, made.c.draft, made.c.text, made.c.language, tasks.c.recording_id)
         .add_columns(recordings.c.sha256, calls.c.call_sid, calls.c.from_pseudonym, calls.c.to_pseudonym)

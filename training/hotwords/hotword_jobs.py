@@ -1,4 +1,4 @@
-"""The two jobs of hotwords: collect what people correct, and check a word that a person approved."""
+"""The two hotword jobs: collect corrected words, and check an approved word."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.hotwords import checking, collecting, draft_pairs, hotword_rows
 
 
 def collect_hotwords(context: JobContext, project_id: int) -> None:
-    """Bring a project's list up to date, when an annotation came or went since the last time. Safe to repeat."""
+    """Update a project's list if its annotations changed since the last run. Safe to repeat."""
     position = _annotations(context, project_id)
     name = f"hotwords:{project_id}"
     with context.db.reading() as connection:
@@ -32,7 +32,7 @@ def collect_hotwords(context: JobContext, project_id: int) -> None:
 
 
 def collect(context: Context, project_id: int) -> int:
-    """Count anew and change the list; gives how many words are on it."""
+    """Count again and update the list; gives how many words are on it."""
     candidates = collecting.collect(lambda: draft_pairs.pairs(context, project_id))
     with context.db.transaction() as connection:
         for row_id in hotword_rows.suggest(connection, project_id, candidates):
@@ -41,9 +41,9 @@ def collect(context: Context, project_id: int) -> int:
 
 
 def check_hotword(context: JobContext, hotword_id: int) -> None:
-    """Hear recent calls with a word and without; approve it or refuse it with the numbers. Safe to repeat.
+    """Transcribe recent calls with a word and without it; approve it or refuse it with the numbers. Safe to repeat.
 
-    An approved word is checked again when another model serves or other forms were heard for it.
+    An approved word is checked again when the model or its wrong forms change.
     """
     row = context.db.row(hotwords, hotword_id)
     if row.state not in (hotword_rows.CHECKING, hotword_rows.APPROVED):
@@ -74,7 +74,7 @@ def check_hotword(context: JobContext, hotword_id: int) -> None:
 
 
 def _annotations(context: Context, project_id: int) -> dict[str, int]:
-    """Changes with every annotation that comes, changes or goes."""
+    """A fingerprint that changes when an annotation is added, changed or removed."""
     alive = sa.func.sum(sa.case((made.c.deleted_at.is_(None), 1), else_=0))
     newest = sa.func.max(made.c.id)
     with context.db.reading() as connection:

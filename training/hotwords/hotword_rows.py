@@ -1,7 +1,7 @@
-"""Hotwords as rows: suggested by counting, decided by people, and what a project decodes with because of them.
+"""Hotwords as rows: suggestions, people's decisions, and the list that a project decodes with.
 
-`projects.learnt` is what decoding reads. It is written anew from the approved rows in the transaction that decides, so
-that the next transcription and the re-drafting of open tasks see one and the same list.
+Decoding reads `projects.learnt`. It is rewritten from the approved rows in the same transaction as the decision, so
+that the next transcription and the re-drafting of open tasks use the same list.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MOST_CHARS = 120
 
 
 def suggest(connection: Connection, project_id: int, candidates: Sequence[Candidate]) -> list[int]:
-    """Bring the list up to date; gives ids of approved words whose sure forms are others now: they need a new check."""
+    """Update the list; gives the ids of approved words whose safe forms changed, which need a new check."""
     found = {(one.language, one.word): one for one in candidates if len(one.word) <= MOST_CHARS}
     mine = sa.select(hotwords).where(hotwords.c.project_id == project_id)
     changed = []
@@ -51,7 +51,7 @@ def suggest(connection: Connection, project_id: int, candidates: Sequence[Candid
 
 
 def sure_forms(heard: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-    """What may be corrected unasked."""
+    """The forms that may be corrected automatically."""
     return tuple(one["form"] for one in heard if ConfusedForm(one["form"], one["times"], one["said"]).sure)
 
 
@@ -81,7 +81,7 @@ def find(connection: Connection, name: str, *, project_id: int | None, language:
 
 
 def add(connection: Connection, word: str, *, project_id: int, language: str) -> sa.Row[Any]:
-    """A word a person thinks of, before anybody corrected it."""
+    """Add a word that was never corrected yet."""
     word = strict(word)
     if not fold(word) or len(word) > MOST_CHARS or "," in word:
         raise InvalidInput("bad-hotword", "That is no word.", f"Give one of at most {MOST_CHARS} characters.")
@@ -95,7 +95,7 @@ def add(connection: Connection, word: str, *, project_id: int, language: str) ->
 
 
 def approve(connection: Connection, row: sa.Row[Any], *, who: str) -> int:
-    """A person wants the word; its check decides, and until then one in use stays in use. Gives the job's id."""
+    """Enqueue the check that decides about the word; a word in use stays in use until then. Gives the job's id."""
     state = APPROVED if row.state == APPROVED else CHECKING
     db.update(connection, hotwords, row.id, state=state, who=who, reason_code=None, reason=None)
     return enqueueing.enqueue(
@@ -104,13 +104,13 @@ def approve(connection: Connection, row: sa.Row[Any], *, who: str) -> int:
 
 
 def remove(connection: Connection, row: sa.Row[Any], *, who: str) -> None:
-    """Take a word out of decoding, or off the list for good; drafts follow."""
+    """Remove a word from decoding, or from the list permanently; open tasks are drafted again."""
     db.update(connection, hotwords, row.id, state=REMOVED, who=who, reason_code=None, reason=None)
     apply(connection, row.project_id)
 
 
 def decide(connection: Connection, row: sa.Row[Any], *, state: str, **values: Any) -> bool:
-    """What a check came to; False when somebody decided otherwise while it ran."""
+    """Store a check's decision; False if a person decided otherwise meanwhile."""
     mine = sa.and_(hotwords.c.id == row.id, hotwords.c.state == row.state)
     moved = sa.update(hotwords).where(mine).values(state=state, updated_at=tables.now(), **values)
     if not connection.execute(moved).rowcount:
@@ -120,7 +120,7 @@ def decide(connection: Connection, row: sa.Row[Any], *, state: str, **values: An
 
 
 def apply(connection: Connection, project_id: int) -> bool:
-    """Write what the project decodes with; when it changed, open tasks are drafted again. Gives whether it did."""
+    """Write the project's decoding list; if it changed, open tasks are drafted again. Gives whether it changed."""
     locked = sa.select(projects.c.learnt).where(projects.c.id == project_id).with_for_update()
     before = connection.execute(locked).scalar()  # of two decisions at once the second sees the first one's word
     approved = sa.select(hotwords).where(hotwords.c.project_id == project_id, hotwords.c.state == APPROVED)
