@@ -1,4 +1,4 @@
-"""Caller -> side: a person is in training, validation or test, never in two. Pure.
+"""Caller -> split: a person is in training, validation or test, never in two of them. Pure.
 
 The caller is the party that is neither one of the company's numbers nor, through it, an agent; unknown or masked: the
 call, and without a call the audio. Nothing here is drawn: the side follows from a hash, so that the same caller is on

@@ -1,7 +1,7 @@
-"""Two versions, test rows -> how many times as long one takes as the other: in turns, on the same clips, now.
+"""Two versions, test rows -> the ratio of their processing times, measured in alternation on the same clips.
 
-Speeds of two evaluations are those of two hours of a busy machine: a version that was scored beside other work came out
-four times slower than itself. What is left of a machine's mood after taking turns, the median of the rounds leaves out.
+The speeds of two evaluations are not comparable on a busy machine: a version measured four times slower than itself.
+So the versions are timed in alternation, and the median of the rounds removes most machine noise.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Validation:
 def train(workspace: Workspace, report: Callable[[str], None] = lambda line: None, *, job: int = 0) -> dict[str, Any]:
     """`job` is the process that waits for the result, 0 for nobody: without it the trainer stops.
 
-    Weights that are whole are never learnt again: what comes after them can fail, and be tried anew.
+    Complete weights are never trained again: the later steps can fail and be retried.
     """
     arguments = Arguments.from_json(workspace.plan()["arguments"])
     if arguments.threads:

@@ -1,4 +1,4 @@
-"""Trained weights and their served form -> do both hear the same? Measured on fixed windows, greedily on both sides.
+"""Trained weights, their served form -> do both transcribe the same? Greedy decoding of fixed windows on both sides.
 
 Conversion and quantisation change numbers a little, and go wrong silently: a lost language table, a vocabulary read as
 English-only, alignment heads of another model. The windows come from validation rows and, until there are enough words
