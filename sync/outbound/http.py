@@ -113,7 +113,7 @@ def json_of(response: httpx.Response, name: str) -> Any:
         return response.json()
     except ValueError as error:
         raise RetryableError(
-            "http-not-json", f"{name} did not answer with JSON.", "Check the address: is a proxy answering?"
+            "http-not-json", f"{name} sent an answer that is not JSON.", "Check the address: is a proxy answering?"
         ) from error
 
 
