@@ -235,7 +235,7 @@ def _empty_rows(context: Context, found: SubjectRows, key: bytes) -> None:
         with context.db.transaction() as connection:
             for call in few:
                 ledger.move(connection, call.id, "erased", reason_code="erased", reason=WHY)
-                name = phone_numbers.hidden(call.call_sid, key)
+                name = hidden_names.call_name(connection, call, key)
                 db.update(connection, tables.calls, call.id, **nothing, merged={}, call_sid=name)
     for few in _few(found.recordings):
         with context.db.transaction() as connection:

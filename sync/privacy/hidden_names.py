@@ -25,12 +25,32 @@ _log = log.get("privacy")
 def hide(connection: Connection, recording: Any, key: bytes) -> None:
     """Hash the recording's source and name where they contain a number. Tombstones hold the same hash."""
     now = connection.execute(sa.select(recordings).where(recordings.c.id == recording.id)).one()
-    names = ("source_identity", "call_sid", "object_key", "derived_key")
+    names = ("call_sid", "object_key", "derived_key")
     values: dict[str, Any] = {n: phone_numbers.hidden(getattr(now, n), key) for n in names if getattr(now, n)}
+    same = recordings.c.source == now.source
+    values["source_identity"] = _unique(connection, now, recordings.c.source_identity, same=same, key=key)
     earlier = (now.quality or {}).get("earlier") or ()
     if any(phone_numbers.carries_number(str(each.get("key") or "")) for each in earlier):
         values["quality"] = {name: value for name, value in now.quality.items() if name != "earlier"}
     db.update(connection, recordings, recording.id, **values)
+
+
+def call_name(connection: Connection, call: Any, key: bytes) -> str:
+    """What an erased call is called from now on."""
+    return _unique(connection, call, calls.c.call_sid, same=calls.c.provider == call.provider, key=key)
+
+
+def _unique(
+    connection: Connection, row: Any, column: sa.Column[str], *, same: sa.ColumnElement[bool], key: bytes
+) -> str:
+    """The hash of a name, with the row's id behind it where another row has that hash already.
+
+    Two rows of one call exist after a release that did not know hashes served for a while after one that did.
+    """
+    name = str(getattr(row, column.name))
+    hashed = phone_numbers.hidden(name, key)
+    taken = sa.select(column).where(same, column == hashed)
+    return f"{hashed}:{row.id}" if hashed != name and connection.execute(taken).first() is not None else hashed
 
 
 def hide_in_older_rows(context: Context) -> None:
@@ -64,7 +84,7 @@ def _call(connection: Connection, row: Any, key: bytes) -> None:
     changed: dict[str, Any] = {}
     if row.custom_field and (note := merging.note_of(row.custom_field)) != row.custom_field:
         changed["custom_field"] = note
-    if row.state == "erased" and (name := phone_numbers.hidden(row.call_sid, key)) != row.call_sid:
+    if row.state == "erased" and (name := call_name(connection, row, key)) != row.call_sid:
         changed["call_sid"] = name
     if changed:
         db.update(connection, calls, row.id, **changed)

@@ -59,6 +59,13 @@ def _older_rows() -> None:
     module("sync.privacy.hidden_names").hide_in_older_rows = lambda context: None
 
 
+@guard("a-taken-hash-gets-the-rows-id")
+def _taken_hash() -> None:
+    """A name becomes its hash, whoever has that already."""
+    hidden, numbers = module("sync.privacy.hidden_names"), module("ml_backend.calls.phone_numbers")
+    hidden._unique = lambda connection, row, column, *, same, key: numbers.hidden(getattr(row, column.name), key)
+
+
 @guard("raw-events-have-a-period")
 def _raw_events() -> None:
     """Whatever was sent is kept for ever."""

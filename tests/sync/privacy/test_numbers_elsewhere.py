@@ -13,13 +13,14 @@ import pytest
 import sqlalchemy as sa
 
 from ml_backend import tables
-from ml_backend.calls import ledger, pseudonyms, tombstones
+from ml_backend.calls import ledger, phone_numbers, pseudonyms, tombstones
 from ml_backend.calls.events import CallEvent
 from ml_backend.jobs import job_kinds, schedules
 from sync.exotel import callbacks
 from sync.objects import object_rows as objectrows
 from sync.privacy import erasure, hidden_names, raw_events
 from sync.privacy.subjects import subject_of
+from tests.ml_backend.conftest import database_url, postgres_server, postgres_url  # noqa: F401 - both kinds of database
 from tests.sync.persons import ANNA, BERT, COMPANY, People
 
 SID = f"CA-{ANNA}-7"
@@ -30,6 +31,14 @@ ADDRESS = f"https://recordings.exotel.com/exotelrecordings/a/{ANNA}/rec%20{DASHE
 @pytest.fixture
 def people(tmp_path: Path) -> Iterator[People]:
     world = People(tmp_path)
+    yield world
+    world.context.db.dispose()
+
+
+@pytest.fixture
+def older(tmp_path: Path, database_url: str) -> Iterator[People]:  # noqa: F811 - the fixture imported above
+    """On SQLite and on PostgreSQL."""
+    world = People(tmp_path, database_url=database_url)
     yield world
     world.context.db.dispose()
 
@@ -228,24 +237,67 @@ def as_an_older_release_wrote(people: People) -> dict[str, int]:
     return made
 
 
-def test_numbers_that_an_older_release_left_in_its_rows_go_once_at_the_first_night(people: People) -> None:
-    made = as_an_older_release_wrote(people)
-    raw_events.reduce_events(people.context)
+def test_numbers_that_an_older_release_left_in_its_rows_go_once_at_the_first_night(older: People) -> None:
+    made = as_an_older_release_wrote(older)
+    raw_events.reduce_events(older.context)
 
     said = {row.id: digits_of(f"{row.call_sid} {row.recording_url} {row.merged} {row.custom_field}")
-            for row in people.rows(tables.calls)}  # fmt: skip
-    waits = people.context.db.row(tables.calls, made["waits"])
+            for row in older.rows(tables.calls)}  # fmt: skip
+    waits = older.context.db.row(tables.calls, made["waits"])
     assert waits.recording_url == ADDRESS, "it has to be fetched from there"
     assert SPACED not in waits.custom_field
     assert [row_id for row_id, text in said.items() if ANNA in text] == [made["waits"]]
-    assert people.context.db.row(tables.calls, made["in"]).recording_url.startswith("https://recordings.exotel.com/")
-    rest = [*people.rows(tables.recordings), *people.rows(tables.tombstones)]
+    assert older.context.db.row(tables.calls, made["in"]).recording_url.startswith("https://recordings.exotel.com/")
+    rest = [*older.rows(tables.recordings), *older.rows(tables.tombstones)]
     assert not [row for row in rest if ANNA in digits_of(str(row))]
-    key = pseudonyms.key_of(people.context.settings)
-    with people.context.db.reading() as connection:
+    key = pseudonyms.key_of(older.context.settings)
+    with older.context.db.reading() as connection:
         assert tombstones.why_erased(connection, SID, key=key) == "erased", "what was erased is known again"
 
     late = {"custom_field": f"ring back {SPACED}"}
-    people.context.db.update(tables.calls, made["in"], **late)
-    raw_events.reduce_events(people.context)
-    assert people.context.db.row(tables.calls, made["in"]).custom_field == late["custom_field"], "it is done once"
+    older.context.db.update(tables.calls, made["in"], **late)
+    raw_events.reduce_events(older.context)
+    assert older.context.db.row(tables.calls, made["in"]).custom_field == late["custom_field"], "it is done once"
+
+
+def test_a_call_that_an_older_release_took_in_again_is_hidden_beside_its_hash(older: People) -> None:
+    """An older release, served again for a while, does not know the hash, and makes a second row for the call."""
+    key = pseudonyms.key_of(older.context.settings)
+    hashed = {name: phone_numbers.hidden(name, key) for name in (SID, f"exotel:{SID}")}
+    with older.context.db.transaction() as connection:
+        for sid, identity in (hashed.values(), hashed):
+            row = {"provider": "exotel", "call_sid": sid, "state": "erased", "reason_code": "erased"}
+            made = sa.insert(tables.calls).values(**row).returning(tables.calls.c.id)
+            own = {"call_id": connection.execute(made).scalar_one(), "call_sid": sid, "source_identity": identity}
+            connection.execute(sa.insert(tables.recordings).values(source="exotel", state="erased", **own))
+            connection.execute(sa.insert(tables.tombstones).values(kind="call", identity=sid, why="erased"))
+    raw_events.reduce_events(older.context)
+    _hidden_beside(older, hashed)
+
+
+def test_an_erasure_of_a_call_whose_hash_is_taken_ends_well(older: People) -> None:
+    arrived(older)
+    ready(older, key=f"recordings/2026/11/20/{DASHED}.mp3")
+    key = pseudonyms.key_of(older.context.settings)
+    hashed = {name: phone_numbers.hidden(name, key) for name in (SID, older.rows(tables.recordings)[0].source_identity)}
+    sid, identity = hashed.values()
+    with older.context.db.transaction() as connection:
+        row = {"provider": "exotel", "call_sid": sid, "state": "erased", "reason_code": "erased"}
+        connection.execute(sa.insert(tables.calls).values(**row))
+        own = {"source": "exotel", "state": "erased", "source_identity": identity}
+        connection.execute(sa.insert(tables.recordings).values(**own))
+    for _ in range(2):
+        erasure.erase(older.context, subject_of(older.context.settings, call=SID), who="tester", busy_s=0)
+    _hidden_beside(older, hashed)
+
+
+def _hidden_beside(older: People, hashed: dict[str, str]) -> None:
+    """The second row has the hash too, with its own id behind it; it is not hashed once more."""
+    sid, identity = hashed.values()
+    for table, column, name in ((tables.calls, "call_sid", sid), (tables.recordings, "source_identity", identity)):
+        rows = older.rows(table)
+        ids = [row.id for row in rows if getattr(row, column) != name]
+        assert len(rows) == len(ids) + 1
+        assert sorted(getattr(row, column) for row in rows) == sorted([name, *(f"{name}:{each}" for each in ids)])
+        assert not [row for row in rows if ANNA in digits_of(str(row))]
+    assert not [row for row in older.rows(tables.tombstones) if ANNA in digits_of(str(row))]
