@@ -1,8 +1,8 @@
 """SQL. SQLite by default, PostgreSQL by URL; short transactions, writers one at a time.
 
-On SQLite a transaction that reads first and writes later fails at once with "database is locked" when another
-writer got in between, whatever the timeout; so every writing transaction begins with BEGIN IMMEDIATE. WAL with
-synchronous=FULL: what was committed survives a power cut, which the webhook's 200 promises.
+On SQLite a transaction that reads first and writes later fails at once with "database is locked", whatever the
+timeout, when another process wrote in between. So every writing transaction begins with BEGIN IMMEDIATE. WAL with
+synchronous=FULL: a commit survives a power cut, which the webhook's 200 promises.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Database:
     def transaction(self, *, wait_s: float | None = None) -> Iterator[Connection]:
         """A writing transaction: commits at the end of the block, rolls back on any exception.
 
-        `wait_s` is for a request that cannot wait as long as a job: on SQLite it is let in as soon as any writer ends,
-        and fails as `database-unavailable` when none does for so long.
+        `wait_s` is for a request, which cannot wait as long as a job: on SQLite it gets the next turn to write, and
+        fails as `database-unavailable` when that takes longer.
         """
         with _errors(), self.engine.connect() as connection:
             connection = connection.execution_options(kaan_writes=True, kaan_wait_s=wait_s)
@@ -82,8 +82,8 @@ class Database:
     def prepare(self, statement: sa.Select[Any]) -> Callable[[Mapping[str, Any]], tuple[Any, ...] | None]:
         """A select compiled once: a function from its parameters to its first row, or None.
 
-        For the look-up before every /predict, at a seventh of the usual CPU. The price: values come as the driver
-        gives them, so select numbers and texts only.
+        For the look-up before every /predict: a seventh of the usual CPU. Values come as the driver gives them, so
+        select numbers and texts only.
         """
         compiled = statement.compile(dialect=self.engine.dialect)
         text, order = str(compiled), compiled.positiontup if compiled.positional else None
@@ -104,12 +104,12 @@ class Database:
         return first
 
     def update(self, table: sa.Table, row_id: int, **values: Any) -> None:
-        """Change one row by id; `updated_at` follows where the table has it."""
+        """Change one row by id, and its `updated_at` where the table has one."""
         with self.transaction() as connection:
             update(connection, table, row_id, **values)
 
     def check_schema(self) -> None:
-        """Refuse to work with a database of another schema version, and say how to bring it up."""
+        """Raise ConfigurationError for a database of another schema version."""
         found = self.schema_version()
         if found != SCHEMA_VERSION:
             if found is None:
@@ -120,7 +120,7 @@ class Database:
             raise ConfigurationError("schema-version", sentence, step)
 
     def schema_version(self) -> str | None:
-        """The Alembic revision in the database, None when it is empty."""
+        """The Alembic revision in the database; None when it is empty."""
         with self.reading() as connection:
             if not sa.inspect(connection).has_table("alembic_version"):
                 return None
@@ -132,7 +132,7 @@ class Database:
 
 
 def _insert(connection: Connection, table: sa.Table) -> Any:
-    """An INSERT that knows ON CONFLICT: of the dialect in use, and only that one is imported."""
+    """An INSERT with ON CONFLICT. Only the dialect in use is imported."""
     return importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}").insert(table)
 
 
@@ -146,10 +146,10 @@ def upsert(
     where: Any = None,
     returning: Sequence[Any] = (),
 ) -> Any:
-    """Insert a row, or change the one that has the same `key` columns; gives the row's `returning` columns.
+    """Insert a row, or change the one with the same `key` columns; returns the row's `returning` columns.
 
-    One statement, so two callers at once cannot both insert. The existing row gets the same values, or what `change`
-    makes of the refused row (`excluded`). `where` is the condition of a partial unique index.
+    It is one statement, so two concurrent callers cannot both insert. The existing row gets the same values, or those
+    that `change` computes from the refused row (`excluded`). `where` is the condition of a partial unique index.
     """
     statement = _insert(connection, table).values(**values)
     kept = {name: values[name] for name in values if name not in key} if change is None else change(statement.excluded)
@@ -160,7 +160,7 @@ def upsert(
 def insert_missing(
     connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], *, returning: Sequence[str] = ()
 ) -> Sequence[sa.Row[Any]]:
-    """Insert many rows and leave out those that a unique index refuses; gives columns of the rows made."""
+    """Insert many rows except those that a unique index refuses; returns columns of the inserted rows."""
     if not rows:
         return []
     statement = _insert(connection, table).on_conflict_do_nothing()
@@ -176,7 +176,7 @@ def insert_missing(
 def insert_once(
     connection: Connection, table: sa.Table, values: Mapping[str, Any], *, key: Sequence[str]
 ) -> tuple[int, bool]:
-    """Insert unless a row with the same `key` columns exists; gives (id, whether it is new). Safe when raced."""
+    """Insert unless a row with the same `key` columns exists; returns (id, whether it is new). Safe to race."""
     statement = _insert(connection, table).values(**values).on_conflict_do_nothing(index_elements=list(key))
     new_id = connection.execute(statement.returning(table.c.id)).scalar()
     if new_id is not None:
@@ -195,7 +195,7 @@ def update(connection: Connection, table: sa.Table, row_id: int, **values: Any) 
 
 
 def upgrade(url: str) -> str:
-    """Bring the schema to this release; gives the revision. Never makes an empty database in place of a lost one."""
+    """Bring the schema to this release; returns the revision. Never replaces a lost database by an empty one."""
     from alembic import command
 
     database = Database(url)
@@ -210,7 +210,7 @@ def upgrade(url: str) -> str:
         )
     try:
         with database.engine.connect() as connection:
-            _check_foreign_keys(connection, False)  # SQLite changes a table by building it anew
+            _check_foreign_keys(connection, False)  # SQLite changes a table by rebuilding it
             config = _alembic_config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
@@ -243,7 +243,7 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves, see _begin_sqlite
     cursor = connection.cursor()
     for _, _, file in cursor.execute("PRAGMA database_list").fetchall():
-        if file:  # SQLite gives its other files the rights of this one
+        if file:  # SQLite gives its other files the permissions of this one
             for end in ("", "-wal", "-shm"):
                 file_permissions.file(Path(f"{file}{end}"))
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
@@ -263,7 +263,7 @@ def _begin_sqlite(connection: Connection) -> None:
 def _begin_in_turn(connection: Connection, wait_s: float) -> None:
     """BEGIN IMMEDIATE as the next writer: the waiter holds a lock, so that the last writer cannot begin again first.
 
-    SQLite has no queue: it sleeps up to 100 ms between attempts, and jobs that write without a pause block a request
+    SQLite has no queue: it sleeps up to 100 ms between attempts, so jobs that write without a pause block a request
     for seconds (measured: p50 119 ms at 50 requests a second, and no turn within 5 s on a slow disk).
     """
     driver: Any = connection.connection.driver_connection
@@ -288,7 +288,7 @@ def _begin_in_turn(connection: Connection, wait_s: float) -> None:
 
 
 def _gate(connection: Connection) -> int | None:
-    """This connection's own handle of the lock file beside the database; None for a database in memory."""
+    """This connection's handle of the lock file beside the database; None for a database in memory."""
     info, file = connection.info, connection.engine.url.database
     if "kaan_gate" not in info:
         on_disk = file and file != ":memory:"
@@ -313,8 +313,8 @@ def _close_gate(connection: Any, record: Any) -> None:
 
 @contextmanager
 def _errors() -> Iterator[None]:
-    """A locked, full or unreachable database is a RetryableError, a value it cannot hold or look for an InvalidInput; a
-    wrong statement stays what it is."""
+    """A locked, full or unreachable database raises RetryableError; a value it cannot hold raises InvalidInput. Other
+    errors, such as a wrong statement, pass through."""
     try:
         yield
     except (sa.exc.DataError, UnicodeEncodeError, OverflowError) as error:  # the drivers' own of half a character, and

@@ -1,8 +1,8 @@
 """The language table: what is different about each language, once.
 
-A language is offered to annotators when it has a key. Adding one costs an entry here and its number words in
+A language is offered to annotators when it has a key. A new one needs an entry here and its number words in
 `training/text/number_words_of_languages.py`; tests name what an offered language still lacks. Entries without a key are
-languages that other people's labelling configs and data sets name.
+languages of foreign labelling configs and data sets.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ class Script:
     code: str
     name: str
     names: tuple[str, ...]  # in lower case, `name` among them
-    letters: str  # how Unicode's names of its letters begin
+    letters: str  # the prefix of its letters' Unicode names
     key: str = ""
-    letters_per_s: float = 28.0  # nobody says more
+    letters_per_s: float = 28.0  # the fastest speech
     loans: str = ""  # English words as they sound, for the annotators' instructions
-    # Accepted spellings: patterns that are replaced in order, then words that no rule covers, the first of a line
-    # standing for the others. What tells words apart is never touched.
+    # Accepted spellings: patterns that are replaced in order, then words that no rule covers; the first of a line
+    # replaces the others. Differences that distinguish words are never removed.
     spelling_rules: tuple[tuple[str, str], ...] = ()
     spelling_variants: str = ""
 
@@ -45,12 +45,12 @@ class Language:
     names: tuple[str, ...]  # in lower case: on screens, in settings and in data sets
     key: str = ""
     redraft_key: str = ""
-    policy: str = MIXED  # of projects that we make
-    option: str = ""  # what our labelling configs store and show for it, where that is not code and name
+    policy: str = MIXED  # of projects that we create
+    option: str = ""  # what our labelling configs store and show for it, if not code and name
     label: str = ""
-    parts: tuple[str, ...] = ()  # of a mixture: the languages in it; models transcribe it as the first
+    parts: tuple[str, ...] = ()  # of a mixture: its languages; models transcribe it as the first
     examples: tuple[str, str, str] = ("", "", "")  # for the instructions: in its script, in Roman letters, in both
-    spelling_rules: tuple[tuple[str, str], ...] = ()  # beside those of its script
+    spelling_rules: tuple[tuple[str, str], ...] = ()  # in addition to those of its script
 
 
 _CONSONANT, _VOWEL, _SIGN, _VIRAMA = "\u0915-\u0939", "\u0905-\u0914", "\u093e-\u094c", "\u094d"
@@ -58,7 +58,7 @@ _CONSONANT, _VOWEL, _SIGN, _VIRAMA = "\u0915-\u0939", "\u0905-\u0914", "\u093e-\
 DEVANAGARI = Script(
     "Deva", "Devanagari", ("deva", "devanagari", "देवनागरी"), "DEVANAGARI", "d", 24.0, "ऑर्डर, डिलीवरी, कॅन्सल",
     spelling_rules=(
-        # the nasal that belongs to the next consonant; न् also before ट and च in English words, म् in सम्मेलन, संमेलन
+        # the nasal of the next consonant's class; न् also before ट and च in English words, म् in सम्मेलन, संमेलन
         (f"ङ{_VIRAMA}(?=[क-घ])|ञ{_VIRAMA}(?=[च-झ])|ण{_VIRAMA}(?=[ट-ढ])", "ं"),
         (f"न{_VIRAMA}(?=[क-घच-झट-ढत-धसशफव])|म{_VIRAMA}(?=[प-मव])", "ं"),
         ("ॅ", "ै"),  # Marathi writes English a so
@@ -87,7 +87,7 @@ ROMAN = Script(LATIN, "Roman", ("latn", "latin", "roman", "romanised", "romanize
 TAMIL = Script(
     "Taml", "Tamil", ("taml", "tamil", "தமிழ்"), "TAMIL", "1", loans="ஆர்டர், டெலிவரி, கேன்சல்",
     spelling_rules=(
-        ("ஶ்ரீ", "ஸ்ரீ"),  # one sign on screen, typed in two ways
+        ("ஶ்ரீ", "ஸ்ரீ"),  # looks the same, typed in two ways
         ("இலட்ச", "லட்ச"),  # written with and without the i that classical spelling puts before l
     ),
     spelling_variants="சதவீதம் சதவிகிதம்",
@@ -154,7 +154,7 @@ USUAL = ("hi", "en", "mr")  # offered where LANGUAGES is empty
 OFFERED = tuple(language for language in LANGUAGES.values() if language.key)
 SCRIPTS: Mapping[str, Script] = MappingProxyType({one.script.code: one.script for one in OFFERED})
 
-# Every name of a language, and of a way to write, as people and labelling configs use them.
+# Every name of a language, and of a script, in labelling configs and settings.
 LANGUAGE_NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType({one.code: one.names for one in LANGUAGES.values()})
 SCRIPT_NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {script.code: script.names for script in SCRIPTS.values()} | {MIXED: ("mixed", "both", "deva+latn")}
@@ -163,22 +163,22 @@ _CODES = {name: one.code for one in LANGUAGES.values() for name in (*one.names, 
 
 
 def code_of(name: str) -> str:
-    """`hi` of `hi`, `Hindi` or हिन्दी; what is no name of the table comes back in lower case."""
+    """`hi` for `hi`, `Hindi` or हिन्दी; an unknown name is returned in lower case."""
     return _CODES.get(name.strip().casefold(), name.strip().casefold())
 
 
 def name_of(code: str) -> str:
-    """What people call a language; its code where the table does not have it."""
+    """The language's name; its code if the table lacks it."""
     return LANGUAGES[code].name if code in LANGUAGES else code
 
 
 def transcribed_as(code: str) -> str:
-    """The language that models know it by: Hinglish is transcribed as Hindi."""
+    """The language that models use for it: Hinglish is transcribed as Hindi."""
     return code.partition("-")[0]
 
 
 def offered(spoken: Iterable[str] = ()) -> tuple[Language, ...]:
-    """The languages that annotators can choose: those of `spoken` that have a key, else the usual; mixtures last."""
+    """The languages that annotators can choose: those of `spoken` with a key, else USUAL; mixtures last."""
     codes = set(spoken)
     found = [one for one in OFFERED if one.code in codes] or [one for one in OFFERED if one.code in USUAL]
     codes = {one.code for one in found}
@@ -187,7 +187,7 @@ def offered(spoken: Iterable[str] = ()) -> tuple[Language, ...]:
 
 
 def scripts_in(text: str) -> frozenset[str]:
-    """The scripts of a text's letters: those of the table that are offered, and Zzzz for every other."""
+    """The scripts of a text's letters: those of the table that are offered, and Zzzz for all others."""
     return frozenset(found for found in map(script_of, text) if found)
 
 
@@ -202,7 +202,7 @@ def script_of(character: str) -> str:
 
 
 def scripts_of(found: Iterable[Language]) -> tuple[Script, ...]:
-    """The scripts that these languages are written in; Roman letters are the last, and never left out."""
+    """The scripts of these languages; Roman is always included, and last."""
     return (*dict.fromkeys(one.script for one in found if one.script != ROMAN), ROMAN)
 
 

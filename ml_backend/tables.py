@@ -23,8 +23,8 @@ metadata = MetaData(
 
 @sa.event.listens_for(metadata, "before_create")
 def _same_conditions(target: MetaData, connection: sa.Connection, **options: Any) -> None:
-    """Indexes over some rows hold the same rows on PostgreSQL. Said here and not beside `sqlite_where`, because that
-    would load PostgreSQL's dialect in every process; migrations write both."""
+    """Give PostgreSQL the condition of each partial index. `postgresql_where` on the index itself would load that
+    dialect in every process. Migrations write both conditions."""
     if connection.dialect.name == "postgresql":
         for index in (index for table in target.tables.values() for index in table.indexes):
             index.dialect_options["postgresql"]["where"] = index.dialect_options["sqlite"]["where"]
@@ -71,8 +71,8 @@ def _reason() -> tuple[Column[Any], Column[Any]]:
 
 
 # Step 1. One raw webhook request, committed before anything reads it. state: new, read, ignored, unreadable, erased.
-# Bodies and queries of Exotel are the only place where a phone number is kept, and `said` until a job has read it;
-# everywhere else it is a pseudonym.
+# Phone numbers are stored only in Exotel's bodies and queries, and in `said` until a job has read it. All other tables
+# hold pseudonyms.
 events = Table(
     "events",
     metadata,
@@ -85,18 +85,18 @@ events = Table(
     Column("query", Text),
     Column("body", sa.LargeBinary, nullable=False),
     Column("digest", String(64), nullable=False),
-    Column("once_key", String(80), unique=True),  # a repeated callback has the same: one row, `copies` counts
+    Column("once_key", String(80), unique=True),  # equal for a repeated callback: one row, and `copies` counts
     Column("copies", sa.Integer, nullable=False, default=1),
     Column("call_sid", String(200)),
-    Column("said", sa.JSON),  # the body as a call event, parsed by the request; gone when the job has read it
+    Column("said", sa.JSON),  # the body as a call event, parsed by the request; removed once the job has read it
     Column("state", String(20), nullable=False, default="new"),
     *_reason(),
     Index(None, "source", "state"),
     Index(None, "call_sid"),
 )
 
-# Step 1. One call the provider reported: the ledger. States, moves and reasons: ml_backend/calls/ledger.py. A call is in a
-# final state with a reason, or has a next action with a due time.
+# Step 1. One call the provider reported: the ledger. States, moves and reasons: ml_backend/calls/ledger.py. A call has
+# a final state with a reason, or a next action with a due time.
 calls = Table(
     "calls",
     metadata,
@@ -115,17 +115,17 @@ calls = Table(
     Column("started_at", UtcTime),
     Column("ended_at", UtcTime),
     Column("custom_field", Text),
-    Column("satisfaction", sa.Float),  # 0..1, what the customer said of the call, if anybody tells us
+    Column("satisfaction", sa.Float),  # 0..1, the customer's rating of the call, if known
     Column("company_number", String(80)),
     Column("consent_purpose", String(60)),
-    Column("merged", sa.JSON, nullable=False, default=dict),  # per field, the rank of what filled it: order-free
+    Column("merged", sa.JSON, nullable=False, default=dict),  # per field, the rank of its source: order-free
     Column("seen_by", sa.JSON, nullable=False, default=list),  # sources that reported it, e.g. passthru, listing
     Column("listed_at", UtcTime),  # first seen in the provider's listing
     Column("state", String(30), nullable=False, default="expected"),
     *_reason(),
     Column("next_action", String(60)),
     Column("due_at", UtcTime),
-    Column("tries", sa.Integer, nullable=False, default=0),  # of the next action: its place on the retry ladder
+    Column("tries", sa.Integer, nullable=False, default=0),  # of the next action
     UniqueConstraint("provider", "call_sid"),
     Index(None, "state", "due_at"),
     Index(None, "started_at"),
@@ -133,7 +133,7 @@ calls = Table(
     Index(None, "to_pseudonym"),
 )
 
-# One of the company's own numbers, by pseudonym: what was learnt or set once for all calls through it.
+# One of the company's own numbers, by pseudonym: what was detected or set for all calls through it.
 company_numbers = Table(
     "company_numbers",
     metadata,
@@ -143,11 +143,11 @@ company_numbers = Table(
     Column("pseudonym", String(80), nullable=False, unique=True),
     Column("name", String(120)),
     Column("agent_channel", sa.Integer),
-    Column("language", String(10)),  # of the calls through it, where somebody set it
+    Column("language", String(10)),  # of the calls through it, where set
     Column("consent_purpose", String(60)),
 )
 
-# Step 1-2. One audio, unique by where it came from.
+# Step 1-2. One audio recording, unique by its source.
 # state: found, spooled (fetched, not yet in the store), stored, ready, refused (with reason), lost, erased, expired.
 recordings = Table(
     "recordings",
@@ -161,7 +161,7 @@ recordings = Table(
     Column("call_sid", String(200)),
     Column("synthetic", sa.Boolean, nullable=False, default=False),
     Column("bucket", String(100)),
-    Column("object_key", String(1000)),  # the original, chosen once, never rebuilt
+    Column("object_key", String(1000)),  # of the original; never changes
     Column("sha256", String(64)),
     Column("size_bytes", sa.BigInteger),
     Column("container", String(40)),
@@ -177,14 +177,14 @@ recordings = Table(
     Column("quality_score", sa.Float),
     Column("spans", sa.JSON),  # [[start_s, end_s, key of the piece], ...] of a call cut at pauses; null when whole
     Column("language", String(10)),
-    Column("language_by", String(10)),  # confirmed, given, detected; null: nobody has looked (sync/recordings/languages)
-    Column("language_asked", String(10)),  # an annotator had it drafted again in this language
-    Column("project_id", Id, ForeignKey("projects.id")),  # that takes it, and
-    Column("route", sa.JSON),  # who transcribes it: decided once (sync/drafts/recording_route)
-    Column("speech", sa.JSON),  # [[start_s, end_s, channel], ...]: where sound is louder than its pauses
+    Column("language_by", String(10)),  # confirmed, given, detected; null: unknown (sync/recordings/recording_language)
+    Column("language_asked", String(10)),  # an annotator asked for a new draft in this language
+    Column("project_id", Id, ForeignKey("projects.id")),  # the project that takes it
+    Column("route", sa.JSON),  # which model version transcribes it: decided once (sync/drafts/recording_route)
+    Column("speech", sa.JSON),  # [[start_s, end_s, channel], ...]: spans louder than the pauses
     Column("known_text", Text),  # of a pair .wav + .txt
     Column("etag", String(120)),
-    Column("object_seen_at", UtcTime),  # as the last scan saw the object
+    Column("object_seen_at", UtcTime),  # time of the last scan that found the object
     Column("priority", sa.Integer, nullable=False, default=50),  # live before back-fill, as in jobs
     Column("state", String(30), nullable=False, default="found"),
     *_reason(),
@@ -195,15 +195,15 @@ recordings = Table(
     Index(None, "bucket", "object_key"),
 )
 
-# What scans have seen in the object store, one row per object, in the order a listing comes in (by bytes).
-# state: taken (a recording stands for it), text (its audio is not there yet), paired, waiting (for its call's audio),
-# same-call (its call has other audio already), ignored (no audio by its name), refused (with reason), lost.
+# Objects that scans found in the object store, one row each, in listing order (by bytes).
+# state: taken (it has a recording), text (its audio is not there yet), paired, waiting (for its call's audio),
+# same-call (its call has other audio already), ignored (not audio by its name), refused (with reason), lost.
 objects = Table(
     "objects",
     metadata,
     Column("bucket", String(100), primary_key=True),
     Column("object_key", String(1024).with_variant(String(1024, collation="C"), "postgresql"), primary_key=True),
-    Column("name", String(200)),  # the file's name without its ending, which may be a call's id
+    Column("name", String(200)),  # the file's name without its suffix, which may be a call's id
     Column("etag", String(120), nullable=False),
     Column("size_bytes", sa.BigInteger, nullable=False),
     Column("modified_at", UtcTime),
@@ -217,7 +217,7 @@ objects = Table(
     sqlite_with_rowid=False,
 )
 
-# One Label Studio project. state: seen (by /setup only), attached, missing (Label Studio shows it no more), detached.
+# One Label Studio project. state: seen (by /setup only), attached, missing (gone from Label Studio), detached.
 projects = Table(
     "projects",
     metadata,
@@ -234,15 +234,15 @@ projects = Table(
     Column("script_policy", sa.JSON),  # {"hi": "Deva", ...}
     Column("routing", sa.JSON),
     Column("selection", sa.JSON),
-    Column("learnt", sa.JSON),  # approved hotwords as decoding takes them: {"words": [...], "corrections": [...]}
-    Column("draft_label", String(60), nullable=False, default="draft-1"),  # the one string Label Studio sees
+    Column("learnt", sa.JSON),  # approved hotwords, in the form decoding uses: {"words": [...], "corrections": [...]}
+    Column("draft_label", String(60), nullable=False, default="draft-1"),  # the version that Label Studio sees
     Column("next_draft_label", String(60)),  # set while open tasks are being re-drafted
-    Column("redraft", sa.JSON),  # for which wishes drafts were compared, and how far the next label's have come
-    Column("revision", sa.Integer, nullable=False, default=0),  # bumped with every change /predict must see
+    Column("redraft", sa.JSON),  # settings drafts were last compared with; progress of the next label
+    Column("revision", sa.Integer, nullable=False, default=0),  # raised with every change that /predict must see
     Column("ml_backend_id", Id),
     Column("webhook_id", Id),
     Column("storage_id", Id),
-    Column("attached_changes", sa.JSON),  # what attach changed, in order, with the old values: detach undoes it
+    Column("attached_changes", sa.JSON),  # what attach changed, in order, with the old values, for detach
     Column("checked_at", UtcTime),
     *_reason(),
     UniqueConstraint("instance_url", "ls_project_id"),
@@ -270,7 +270,7 @@ transcriptions = Table(
 )
 
 # Step 4. One Label Studio task over a span of a recording.
-# state: waiting (its project is full), wanted (not yet in Label Studio), open, annotated, deleted, refused (with reason).
+# state: waiting (project is full), wanted (not yet in Label Studio), open, annotated, deleted, refused (with reason).
 tasks = Table(
     "tasks",
     metadata,
@@ -291,8 +291,8 @@ tasks = Table(
     Column("usefulness", sa.Float),
     Column("overlap", sa.Integer, nullable=False, default=1),  # annotators wanted
     Column("status_line", Text),
-    Column("status_shown", Text),  # wanted, and what Label Studio has
-    Column("gold_text", Text),  # of a gold task: the known answer, which its annotators are measured against
+    Column("status_shown", Text),  # the line that Label Studio has; `status_line` is the current one
+    Column("gold_text", Text),  # of a gold task: the known answer that its annotators are measured against
     Column("experiment_id", Id, ForeignKey("experiments.id")),
     Column("arm", String(20)),  # champion, challenger
     Column("state", String(20), nullable=False, default="wanted"),
@@ -304,9 +304,9 @@ tasks = Table(
     Index(None, "state"),
 )
 
-# Step 4 and 10. One rendering for one task under one draft label. Exactly one deliverer, by compare-and-set. A draft
-# taken back, because the task's audio was replaced, stays under a label `withdrawn-<id>` that nothing asks for.
-# delivered_by: answer, push, or null while nobody has it.
+# Step 4 and 10. One rendering for one task under one draft label. Compare-and-set gives it exactly one deliverer. When
+# a task's audio is replaced, its withdrawn draft stays under the unused label `withdrawn-<id>`.
+# delivered_by: answer, push, or null while it is not delivered.
 predictions = Table(
     "predictions",
     metadata,
@@ -330,7 +330,7 @@ predictions = Table(
     Index("ix_predictions_unconfirmed", "project_id", "draft_label", sqlite_where=text("confirmed_at IS NULL")),
 )
 
-# Step 5. One person's result at one updated_at.
+# Step 5. One person's result in one version (updated_at).
 annotations = Table(
     "annotations",
     metadata,
@@ -360,11 +360,11 @@ annotations = Table(
     Column("segments", sa.JSON),
     Column("reject", sa.JSON),  # regions in time order; reasons for rejecting the call
     Column("choices", sa.JSON),  # {control: [options]}: every choice made
-    Column("redraft", String(10)),  # the language it asks for a new draft in: then it is no reference
-    Column("edited", String(20)),  # against its draft: untouched, edited, manual (there was none)
-    Column("draft", sa.JSON),  # the draft as it was: text, segments, words, confidence, language, label
-    Column("model_version", String(120)),  # which really made that draft
-    Column("measures", sa.JSON),  # counts of edits and the like; training/samples fills them
+    Column("redraft", String(10)),  # the language of the new draft it asks for; such an annotation is no reference
+    Column("edited", String(20)),  # compared with its draft: untouched, edited, manual (no draft)
+    Column("draft", sa.JSON),  # a snapshot of the draft: text, segments, words, confidence, language, label
+    Column("model_version", String(120)),  # the version that really made that draft
+    Column("measures", sa.JSON),  # edit counts and other measures, from training/samples
     UniqueConstraint("project_id", "ls_annotation_id", "ls_updated_at"),
     Index(None, "task_id"),
 )
@@ -382,7 +382,7 @@ def newest_version() -> sa.ColumnElement[bool]:
     return sa.and_(annotations.c.deleted_at.is_(None), ~replaced)
 
 
-# Step 5-6. One piece of a task that a model may learn from or be tested on, or why not; made anew whenever an annotation
+# Step 5-6. One piece of a task for training or testing, or the reason why it is excluded; remade whenever an annotation
 # of the task changes. state: accepted, excluded (with reason). `text` is the chosen reference of the span.
 samples = Table(
     "samples",
@@ -407,7 +407,7 @@ samples = Table(
     Column("chosen_by", String(20)),
     Column("blind", sa.Boolean, nullable=False, default=False),
     Column("before_attach", sa.Boolean, nullable=False, default=False),
-    Column("digest", String(64), nullable=False),  # of what it says: audio, span, channel, text, language
+    Column("digest", String(64), nullable=False),  # of audio, span, channel, text and language
     Column("accepted_at", UtcTime),
     Column("state", String(20), nullable=False),
     *_reason(),
@@ -417,7 +417,7 @@ samples = Table(
     Index(None, "digest"),
 )
 
-# How far two people agree on one task: counts, pooled by whoever reads them.
+# How far two people agree on one task: counts, which reports pool.
 agreements = Table(
     "agreements",
     metadata,
@@ -431,8 +431,8 @@ agreements = Table(
     Index(None, "task_id"),
 )
 
-# Words that annotators correct again and again. state: suggested, checking (a person approved it), approved, refused
-# (its check failed), removed. heard: [{"form", "times", "said"}]; check: the numbers, and the way it is applied.
+# Words that annotators correct repeatedly. state: suggested, checking (a person approved it), approved, refused
+# (its check failed), removed. heard: [{"form", "times", "said"}]; check: its figures, and how the word is applied.
 hotwords = Table(
     "hotwords",
     metadata,
@@ -473,7 +473,7 @@ datasets = Table(
     Column("filters", sa.JSON),
     Column("counts", sa.JSON),
     Column("parent_id", Id, ForeignKey("datasets.id")),
-    Column("test_sha256", String(64)),  # of the test part alone: scores are comparable where this is the same
+    Column("test_sha256", String(64)),  # of the test part alone: scores are comparable where it is equal
     Column("renderings", sa.JSON, nullable=False, default=dict),
     Column("card_key", String(1000)),
     Column("state", String(20), nullable=False, default="ready"),
@@ -482,8 +482,8 @@ datasets = Table(
     Index(None, "manifest_sha256"),
 )
 
-# Step 7. One training run. state: waiting, running, done, trained (weights are whole, not served), interrupted (its
-# process is gone), failed, cancelled, refused (with reason: before it began).
+# Step 7. One training run. state: waiting, running, done, trained (weights are complete, not served), interrupted (its
+# process ended), failed, cancelled, refused (before it began, with reason).
 runs = Table(
     "runs",
     metadata,
@@ -548,7 +548,7 @@ evaluations = Table(
     Index(None, "model_version_id"),
 )
 
-# Step 9-10. Which version serves: moved only by compare-and-set. language "*" is every language.
+# Step 9-10. The version that serves: moved only by compare-and-set. language "*" is every language.
 aliases = Table(
     "aliases",
     metadata,
@@ -560,7 +560,7 @@ aliases = Table(
     Column("updated_at", UtcTime, nullable=False, default=now),
 )
 
-# Append-only: who moved an alias, why, on which numbers.
+# Append-only: who moved an alias, why, and the figures behind it.
 alias_history = Table(
     "alias_history",
     metadata,
@@ -598,7 +598,7 @@ experiments = Table(
     *_reason(),
 )
 
-# Leases on devices (a GPU, or the CPU for training); live transcription goes first.
+# Leases on devices (a GPU, or the CPU for training); live transcription has priority.
 device_leases = Table(
     "device_leases",
     metadata,
@@ -608,7 +608,7 @@ device_leases = Table(
     Column("until", UtcTime),
 )
 
-# What was erased or expired; every entry point checks it so that nothing comes back.
+# What was erased or expired. Every entry point checks it, so that erased data is not imported again.
 tombstones = Table(
     "tombstones",
     metadata,
@@ -620,7 +620,7 @@ tombstones = Table(
     UniqueConstraint("kind", "identity"),
 )
 
-# What must not be erased or expire. kind and identity as in tombstones.
+# What must be neither erased nor expired. kind and identity are those of tombstones.
 holds = Table(
     "holds",
     metadata,
@@ -633,7 +633,7 @@ holds = Table(
     UniqueConstraint("kind", "identity"),
 )
 
-# One request to erase a person: what was removed, and which datasets and models had used it. state: running, done.
+# One request to erase a person: what was removed, and the datasets and models that had used it. state: running, done.
 erasures = Table(
     "erasures",
     metadata,
@@ -647,7 +647,7 @@ erasures = Table(
     Column("finished_at", UtcTime),
 )
 
-# How long originals of a bucket are kept; days null: without a limit. state: kept, reported (nothing removed yet), confirmed.
+# How long a bucket's originals are kept; days null: no limit. state: kept, reported (nothing removed yet), confirmed.
 retention = Table(
     "retention",
     metadata,
@@ -659,7 +659,7 @@ retention = Table(
     Column("who", String(120)),
 )
 
-# How far a reader of the outside world has come (listing windows, bucket scans): moved after each committed page.
+# The position of a listing or bucket scan: moved after each committed page.
 checkpoints = Table(
     "checkpoints",
     metadata,
@@ -682,13 +682,13 @@ jobs = Table(
     Column("queue", String(30), nullable=False),
     Column("arguments", sa.JSON, nullable=False),
     Column("unique_key", String(200)),
-    Column("priority", sa.Integer, nullable=False),  # smaller goes first: 0 a person waits, 50 live, 100 bulk
+    Column("priority", sa.Integer, nullable=False),  # smaller goes first: 0 interactive, 50 live, 100 bulk
     Column("state", String(20), nullable=False, default="waiting"),
     Column("due_at", UtcTime, nullable=False, default=now),
     Column("queued_at", UtcTime),
     Column("started_at", UtcTime),
     Column("finished_at", UtcTime),
-    Column("attempt", sa.Integer, nullable=False, default=0),  # only grows: it fences slow old processes
+    Column("attempt", sa.Integer, nullable=False, default=0),  # only grows: it fences off stale processes
     Column("failures", sa.Integer, nullable=False, default=0),
     Column("deaths", sa.Integer, nullable=False, default=0),
     Column("lease_owner", String(120)),
@@ -701,7 +701,7 @@ jobs = Table(
     Index(None, "state", "queue", "priority", "due_at"),
     Index(None, "lease_until"),
     Index(None, "unique_key"),
-    # One waiting job per key; a second may wait while the first runs, so that no news is missed.
+    # One waiting job per key. A second may wait while the first runs, so that no change is missed.
     Index(
         "uq_jobs_waiting_key",
         "unique_key",
@@ -710,7 +710,7 @@ jobs = Table(
     ),
 )
 
-# Processes that are alive, for `status` and `/ready`: written every few seconds, never trusted for correctness.
+# Processes that are alive, for `status` and `/ready`: written every few seconds. Correctness never depends on it.
 processes = Table(
     "processes",
     metadata,

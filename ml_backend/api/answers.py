@@ -1,7 +1,7 @@
-"""What the routes answer, and what they are sent: the shapes of the OpenAPI document.
+"""The shapes of the OpenAPI document: what the routes receive and answer.
 
-Views build their answers from rows; tests check each real answer against its shape here. Loaded when the document is
-asked for, never by the web app as it starts.
+Views build their answers from rows; tests check each real answer against its shape here. This module is loaded when
+the document is requested, not when the web app starts.
 """
 
 from __future__ import annotations

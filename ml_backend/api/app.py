@@ -56,7 +56,7 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
         ("/api/calls/<call_sid>/satisfaction", calls.satisfied, gate.bearer("operate"), post),
     ):
         requests.add_route(app, rule, view, who=who, methods=methods, keeps_query=who == gate.exotel)
-    reads: tuple[tuple[str, requests.View, type[Query]], ...] = (  # who may read sees them all
+    reads: tuple[tuple[str, requests.View, type[Query]], ...] = (  # all for the role `read`
         ("/api/calls", calls.list, CallQuery),
         ("/api/calls/summary", calls.summary, BalanceQuery),
         ("/api/calls/<path:what>", calls.show, Query),

@@ -1,7 +1,7 @@
-"""Who may call what. Three kinds of caller (design D12), each with credentials of its own.
+"""Who may call what. Three kinds of caller (design D12), each with its own credentials.
 
-Credentials are compared as bytes in constant time; every refusal is the same 401 whatever was wrong. A kind of caller
-without configured credentials is let in only while the server listens on loopback; /api never without a token.
+Credentials are compared as bytes in constant time; every refusal is the same 401. A kind of caller without configured
+credentials is allowed only while the server listens on loopback; /api always needs a token.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from flask import Request
 from ml_backend.errors import InvalidInput
 from ml_backend.settings import Settings
 
-ROLES = ("read", "operate", "admin")  # each may do what the ones before it may
+ROLES = ("read", "operate", "admin")  # each includes the ones before it
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SECRET_HEADER = "X-Webhook-Secret"  # noqa: S105 - a header's name
 
@@ -34,7 +34,7 @@ class Token:
 
 
 class Gate:
-    """The configured credentials, and one method per kind of caller: gives the caller's name or raises 401/403."""
+    """The configured credentials, and one method per kind of caller: returns the caller's name or raises 401/403."""
 
     def __init__(self, settings: Settings) -> None:
         user, password = settings.basic_auth_user, settings.basic_auth_pass.get_secret_value()
@@ -55,7 +55,7 @@ class Gate:
         raise refused("Basic")
 
     def webhook(self, request: Request) -> str:
-        """Label Studio's webhook, by its secret header; basic auth does too, `project attach` may have set it."""
+        """Label Studio's webhook, by its secret header, or by basic auth, which `project attach` may have set."""
         if self._secret and _same(_bytes(request.headers.get(SECRET_HEADER, "")), self._secret):
             return "label-studio-webhook"
         if self.is_label_studio(request) or (not self._secret and not self._basic and self._on_loopback):
@@ -63,7 +63,7 @@ class Gate:
         raise refused("Basic")
 
     def exotel(self, request: Request) -> str:
-        """Exotel's callbacks, which are not signed, by the secret in their address: in the path, or as `key`."""
+        """Exotel's callbacks, which are not signed, by the secret in their URL: in the path, or as `key`."""
         if not self._exotel:
             raise InvalidInput(
                 "exotel-not-set-up",
@@ -73,7 +73,7 @@ class Gate:
             )
         path = (request.view_args or {}).get("secret")
         given = _key(request.query_string) if path is None else str(path).encode("utf-8", "replace")
-        if not sum([_same(given, wanted) for wanted in self._exotel]):  # all of them, so that the time says nothing
+        if not sum([_same(given, wanted) for wanted in self._exotel]):  # compares all, so that timing reveals nothing
             raise refused("")
         return "exotel"
 
@@ -110,13 +110,13 @@ class Gate:
         return _same(given, self._basic)
 
     def has_credentials(self, request: Request) -> bool:
-        """Whether anything was offered, right or wrong."""
+        """Whether the request has any credentials, right or wrong."""
         return "Authorization" in request.headers
 
     def _token(self, request: Request) -> Token | None:
         scheme, value = _authorization(request)
         found = None
-        for token in self._tokens:  # all of them, so that the time says nothing
+        for token in self._tokens:  # compares all, so that timing reveals nothing
             if _same(value, token.value) and scheme == b"bearer":
                 found = token
         return found
@@ -133,13 +133,13 @@ def tokens(settings: Settings) -> tuple[Token, ...]:
 
 
 def exotel_secrets(settings: Settings) -> tuple[bytes, ...]:
-    """EXOTEL_WEBHOOK_SECRET, or two of them with a comma between while one replaces the other."""
+    """EXOTEL_WEBHOOK_SECRET: one secret, or two with a comma between during a rotation."""
     found = [part.strip() for part in settings.exotel_webhook_secret.get_secret_value().split(",")]
     return tuple(part.encode() for part in found if part)
 
 
 def without_key(query: bytes) -> bytes:
-    """A query string without the secret, as it may be kept."""
+    """A query string without the secret, for storage."""
     return b"&".join(part for part in query.split(b"&") if part and part.partition(b"=")[0] != b"key")
 
 

@@ -1,6 +1,6 @@
 """The app's routes -> an OpenAPI 3.1 document: who may call each, the filters it takes, and everything it answers.
 
-spectree describes; it does not check requests, `requests.add_route` does. Loaded when the document is asked for.
+spectree only describes; `requests.add_route` checks requests. Loaded when the document is requested.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ _PATHS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Described:
-    """What one address answers beside the errors that follow from how it is called, and what it is sent."""
+    """The body and answers of one route, beside the errors that every route of its kind has."""
 
     tag: str
     answer: type[BaseModel] | None
     sent: type[BaseModel] | None = None
     statuses: tuple[int, ...] = ()  # errors of its own
-    more: Mapping[int, type[BaseModel]] | None = None  # other answers that are no errors
+    more: Mapping[int, type[BaseModel]] | None = None  # other successful answers
 
 
 _BODY = (413, 415)
@@ -113,7 +113,7 @@ def document(app: Flask) -> dict[str, Any]:
         path="-", page_templates={}, validation_error_status=400, validation_error_model=answers.ErrorAnswer,
         naming_strategy=lambda model: model.__name__, nested_naming_strategy=lambda parent, child: child,
     )  # fmt: skip
-    described = Flask("described", static_folder=None)  # the same routes under views that carry their description
+    described = Flask("described", static_folder=None)  # the same routes, with described views
     for rule in app.url_map.iter_rules():
         guarded: Any = app.view_functions[rule.endpoint]
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
@@ -133,7 +133,6 @@ def document(app: Flask) -> dict[str, Any]:
 
 
 def _described(spec: SpecTree, rule: str, method: str, guarded: Any, arguments: set[str]) -> Any:
-    """The view of a route with its description."""
     one, role = ROUTES[rule], _role(guarded.who)
     security = [{"token": [role]}] if role else _SECURITY[guarded.who.__name__]
     statuses = {400, 503, *(one.statuses if method == "POST" or one is _EXOTEL else ())}
@@ -155,10 +154,9 @@ def _described(spec: SpecTree, rule: str, method: str, guarded: Any, arguments: 
 
 
 def _role(who: Any) -> str:
-    """The role that a bearer check asks for; empty for another kind of caller."""
+    """The role that a bearer check requires; empty for another kind of caller."""
     return str(inspect.getclosurevars(who).nonlocals.get("role", "")) if inspect.isfunction(who) else ""
 
 
 def as_bytes(app: Flask) -> bytes:
-    """The document as it is served."""
     return orjson.dumps(document(app))

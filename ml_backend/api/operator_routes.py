@@ -1,7 +1,7 @@
-"""For operators: /ready with reasons, /metrics, and /api/jobs: what background work is doing.
+"""For operators: /ready with reasons, /metrics, and /api/jobs for background work.
 
-/health says the process answers; /ready says work gets done: database, relay and workers seen lately. Jobs are
-read here; `python -m ml_backend jobs retry` retries them.
+/health says that the process answers; /ready says that work gets done: database, relay and workers are alive. Jobs are
+only read here; `python -m ml_backend jobs retry` retries them.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Operations:
 
     def openapi(self) -> Response:
         """This interface as an OpenAPI 3.1 document."""
-        from ml_backend.api import openapi  # with the library that it needs, for whoever asks
+        from ml_backend.api import openapi  # its library loads only on request
 
         return answer(self._context.keep("openapi", lambda: openapi.as_bytes(current_app)))
 

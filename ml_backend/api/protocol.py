@@ -1,7 +1,7 @@
 """Label Studio's ML backend protocol: /, /health, /setup, /predict, /versions.
 
-Label Studio asks /health (1 s) and /setup (3 s) before every /predict, all inside somebody's click, so none of them
-does more than look something up. The model behind them is a plugin with the class interface of label-studio-ml 2.x.
+Label Studio calls /health (1 s) and /setup (3 s) before every /predict while an annotator waits, so each is only a
+look-up. The model behind them is a plugin with the class interface of label-studio-ml 2.x.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _text(body: dict[str, Any], name: str) -> str | None:
 
 
 def _entries(predicted: Any, count: int) -> list[Any]:
-    """What a plugin gave, as one entry per task: Label Studio stores nothing at all from a list of wrong length."""
+    """A plugin's answer as one entry per task: Label Studio stores nothing from a list of the wrong length."""
     if hasattr(predicted, "model_dump"):  # label-studio-ml's ModelResponse
         predicted = predicted.model_dump()
     if isinstance(predicted, dict):

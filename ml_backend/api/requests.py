@@ -1,7 +1,7 @@
-"""HTTP in and out: bodies that are safe to look at, and errors that are always the same JSON.
+"""HTTP in and out: bodies that are safe to parse, and errors that are always the same JSON.
 
-Label Studio is one of many things that can reach this port. Whatever comes, the answer is 4xx with a code, a
-sentence and a next step; a traceback stays in the log, found again by the request id.
+Anybody may reach this port. Every bad request gets 4xx with a code, a sentence and a next step; the traceback stays
+in the log under the request id.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def add_route(
     query: type[Query] | None = None,
     keeps_query: bool = False,
 ) -> None:
-    """Register a view behind its guard; there is no way to register one without.
+    """Register a view behind its guard; every route goes through here.
 
-    `query`: the filters it takes, and no others; without it, the query string is not looked at.
-    `keeps_query`: its query is a message, of which even what is refused is kept, so the view judges it.
+    `query`: the only filters it takes; without it, the query string is ignored.
+    `keeps_query`: the query is a message that is stored even when refused, so the view checks it.
     """
 
     def guarded(**arguments: Any) -> Response:
@@ -73,7 +73,7 @@ def json_object() -> dict[str, Any]:
 
 
 def body() -> bytes:
-    """The body of a request that says it is JSON."""
+    """The body of a request whose content type is JSON."""
     if request.mimetype != "application/json" or request.mimetype_params.get("charset", "utf-8").lower() != "utf-8":
         raise InvalidInput("not-json", "The content type is not application/json.", "Send JSON in UTF-8.", status=415)
     if request.content_encoding not in (None, "", "identity"):
@@ -82,7 +82,7 @@ def body() -> bytes:
 
 
 def read_body() -> bytes:
-    """The bytes of a body; InvalidInput for one that the server found cut or badly chunked."""
+    """The bytes of a body; InvalidInput for a truncated or badly chunked one."""
     try:
         return request.get_data(cache=False)
     except (ParseException, OSError) as error:
@@ -121,7 +121,7 @@ def install(app: Flask, max_body_bytes: int) -> None:
     """Limits, request ids and error answers for a whole app."""
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
     app.config["MAX_FORM_PARTS"] = 0
-    app.url_map.merge_slashes = False  # it redirects: before anybody is asked who they are, to any host they name
+    app.url_map.merge_slashes = False  # it would redirect before authentication, to any host in the request
     app.before_request(_name_request)
     app.before_request(_refuse_control_characters)
     app.after_request(_finish)
@@ -140,7 +140,7 @@ def new_id() -> str:
 
 
 def _refuse_control_characters() -> None:
-    """No address of ours has any, written out or escaped: databases refuse some, logs and terminals obey others."""
+    """Refuse control characters in the URL, raw or escaped: databases refuse some, logs and terminals obey others."""
     view = current_app.view_functions.get(request.endpoint or "")
     path = request.path.encode("utf-8", "replace")
     query = b"" if getattr(view, "keeps_query", False) else unquote_to_bytes(request.query_string)
@@ -179,7 +179,7 @@ def _kaan_error(error: KaanError) -> Response:
 
 
 def _http_error(error: HTTPException) -> Response:
-    """Werkzeug's own refusals. Its descriptions are fixed sentences, they never quote the request."""
+    """Werkzeug's own refusals. Its descriptions are fixed sentences that never quote the request."""
     status = error.code or 500
     if status < 400:  # a redirect of the router
         return Response(status=404)
@@ -192,14 +192,14 @@ def _http_error(error: HTTPException) -> Response:
 
 
 class _Refusals:
-    """Lets so many lines through each minute: whoever is refused a thousand times a second fills no disk with it."""
+    """Limits the log lines per minute, so that a flood of refused requests cannot fill the disk."""
 
     def __init__(self, most: int = 30, every_s: float = 60.0) -> None:
         self._most, self._every_s, self._lock = most, every_s, threading.Lock()
         self._since, self._said, self._kept_back = float("-inf"), 0, 0
 
     def may_say(self) -> tuple[bool, int]:
-        """Whether this one is said, and how many before it were not."""
+        """(whether to log this one, how many were suppressed before it)."""
         with self._lock:
             now = time.monotonic()
             if now - self._since >= self._every_s:
@@ -221,7 +221,7 @@ def _refused(status: int, code: str) -> None:
 
 
 def log_refusal(refused_id: str, status: int, code: str, what: str) -> None:
-    """A line for a request that was refused: its id and the reason. The route, never the address: secrets are in it."""
+    """Log a refused request: its id, reason and route, never its URL, which may hold secrets."""
     said, kept_back = _refusals.may_say()
     if kept_back:
         _log.warning("%d more requests were refused in the minutes before", kept_back)

@@ -1,9 +1,9 @@
 """App -> listening processes: gunicorn, configured here and nowhere else.
 
-One process with threads: requests are look-ups, and a thread that waits gives the interpreter away. The app is made
-after the fork (never `preload`), because a CTranslate2 model or a connection made before it hangs. What gunicorn
-refuses by itself is answered as JSON like every other error, without quoting what was sent. How clients that are slow
-are kept from the threads is the matter of `ml_backend.api.waiting_connections`.
+One process with threads, because requests are look-ups and waiting threads release the GIL. The app is made after the
+fork (never `preload`), because a CTranslate2 model or a connection made before it hangs. gunicorn's own refusals are
+JSON like every other error and do not quote the request. `ml_backend.api.waiting_connections` keeps slow clients from
+the threads.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ml_backend.jobs import processes
 from ml_backend.settings import Settings
 
 GRACEFUL_TIMEOUT_S = 20
-KEEP_ALIVE_S = 75  # longer than most proxies keep one, so that they never send into one that ends just then
+KEEP_ALIVE_S = 75  # longer than most proxies', so that none sends into a connection that is just closing
 BEAT_S = 10.0
 _STATUS: dict[type[Exception], HTTPStatus] = {
     errors.LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
@@ -39,14 +39,14 @@ _log = logging.getLogger(__name__)
 
 
 class Worker(BufferingWorker):
-    """The buffering worker with our error answers, seen in `status`."""
+    """The buffering worker with our error answers and a heartbeat for `status`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._ended = threading.Event()
 
     def run(self) -> None:
-        """Serve until stopped, and be seen in `status` meanwhile."""
+        """Serve until stopped, with a heartbeat for `status`."""
         beat = threading.Thread(target=self._beat, name="beat", daemon=True)
         beat.start()
         try:
@@ -60,17 +60,17 @@ class Worker(BufferingWorker):
         name = f"web-{socket.gethostname()}-{os.getpid()}"
         try:
             while True:
-                with contextlib.suppress(KaanError):  # a busy database: seen next time
+                with contextlib.suppress(KaanError):  # a busy database: the next heartbeat will do
                     processes.seen(database, name, "web", started_at=started_at)
                 if self._ended.wait(BEAT_S):
                     break
             with contextlib.suppress(KaanError):
                 processes.gone(database, name)
-        except Exception:  # a sign of life is no reason to end; the process serves on
+        except Exception:  # a failed heartbeat must not end the process
             _log.exception("this process is no longer shown in `status`")
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
-        """What never became a request: 4xx as JSON."""
+        """Input that is not a valid request: 4xx as JSON."""
         status = _STATUS.get(type(exc), HTTPStatus.BAD_REQUEST)
         if not isinstance(exc, errors.ParseException | OSError):
             _log.error("a request could not be served", exc_info=exc)
@@ -102,7 +102,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         self.context = open_context(self._settings)
         app = create_app(self._settings, load_plugin(self._settings.plugin), context=self.context)
         _log.info("web started, listening on %s", self.cfg.bind[0])
-        gc.freeze()  # what is loaded now stays: the collector need not look at it again
+        gc.freeze()  # loaded modules stay: exclude them from collection
         gc.enable()
         return app
 

@@ -1,4 +1,4 @@
-"""What /api/training, /api/datasets, /api/models and /api/experiments answer."""
+"""The answers of /api/training, /api/datasets, /api/models and /api/experiments."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""/api/training, /api/datasets, /api/models, /api/experiments: how far the next model is, and what was made so far.
+"""/api/training, /api/datasets, /api/models, /api/experiments: progress of the next model, and existing versions.
 
-Reading rows only: training, promoting and starting an experiment are done at the command line.
+Reads only: training, promoting and starting an experiment are done at the command line.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class DatasetQuery(PagedQuery):
 
 
 class Training:
-    """Counted from rows at each question, so that it is true whatever jobs did or did not run."""
+    """Counted from rows at each request, so that it does not depend on jobs."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

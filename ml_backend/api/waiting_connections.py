@@ -1,10 +1,10 @@
-"""Sockets -> whole requests for the threads, and their answers back to the sockets: what is slow waits here.
+"""Sockets -> complete requests for the threads, and their answers back to the sockets: slow clients wait here.
 
-gunicorn's thread worker gives every new connection a thread at once, reads and writes in it, and waits in its main loop
-for a client to hang up: eight silent connections stop a server of eight threads. Here the main loop reads until a
-request is whole (its head, and a body of up to SMALL_BODY) and sends what a client is slow to take, so a thread works
-only on what is there. Larger bodies are read in a thread, after the caller was let in, by half of the threads at most.
-Health, the provider's callbacks and Label Studio's webhooks have threads of their own (`LANES`).
+gunicorn's thread worker gives every new connection a thread at once and reads and writes in it, so eight silent
+connections stop a server of eight threads. Here the main loop reads until a request is complete (its head, and a body
+of up to SMALL_BODY) and sends answers to slow clients, so a thread never waits for a client. Larger bodies are read in
+a thread, after authentication, by at most half of the threads. Health, the provider's callbacks and Label Studio's
+webhooks have their own threads (`LANES`).
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from ml_backend.api import requests
 
-HEAD_S = 3.0  # from the first look at a connection, or the first byte of its next request, to the end of its headers
+HEAD_S = 3.0  # from accepting a connection, or the first byte of its next request, to the end of its headers
 READ_LIMIT_S = 15.0  # for a body
-SEND_S = 30.0  # for an answer to be taken
-LINGER_S = 2.0  # for a client to hang up after its last answer
+SEND_S = 30.0  # for the client to receive an answer
+LINGER_S = 2.0  # for the client to close after its last answer
 SMALL_BODY = 64 * 1024
 MAX_LINE, MAX_HEAD = 8190, 64 * 1024
 MAX_UNSENT = 8 * 1024 * 1024
 PER_ADDRESS = 256
 MOST_FILES = 4096
 SPARE_FILES = 256  # for the database, the log, the models
-LANES: dict[str, tuple[int, tuple[bytes, ...]]] = {  # name -> threads, how its paths begin
+LANES: dict[str, tuple[int, tuple[bytes, ...]]] = {  # name -> (threads, path prefixes)
     "health": (1, (b"/ ", b"/? ", b"/health ", b"/health?")),
     "callbacks": (4, (b"/webhooks/exotel/", b"/api/nerve/exotel/")),
     "webhooks": (4, (b"/webhook ", b"/webhook?", b"/webhooks/label-studio")),
@@ -53,20 +53,20 @@ _log = logging.getLogger(__name__)
 
 
 class BufferedSocket:
-    """What gunicorn takes for a socket: bytes that came already, and an answer that need not be taken at once.
+    """A socket for gunicorn, with buffered input and output.
 
-    A thread has it while a request is served, the main loop at all other times; never both.
+    A thread owns it while a request is served, the main loop at all other times; never both.
     """
 
     def __init__(self, raw: socket.socket) -> None:
         raw.setblocking(False)
         self.raw = raw
         self.received, self.unsent = bytearray(), bytearray()
-        self.ends_at: float | None = None  # a thread may wait for more until then
+        self.ends_at: float | None = None  # until when a thread may wait for more
         self.late = False
 
     def recv(self, size: int) -> bytes:
-        """What is here; else, of a large body, what comes in time. Empty when the client was too slow."""
+        """Buffered bytes; for a large body, those that arrive in time. Empty when the client was too slow."""
         if not self.received and self.ends_at is not None:
             while self._waits(select.POLLIN, self.ends_at):
                 with contextlib.suppress(BlockingIOError):
@@ -77,7 +77,7 @@ class BufferedSocket:
         return taken
 
     def sendall(self, data: bytes) -> None:
-        """Send what goes out at once; the main loop sends the rest."""
+        """Send what the socket takes now; the main loop sends the rest."""
         self.unsent += data
         self.flush()
         ends_at = time.monotonic() + SEND_S
@@ -102,7 +102,7 @@ class BufferedSocket:
         return bool(waiting.poll(left_s * 1000))
 
     def setblocking(self, blocking: bool) -> None:
-        """Never: see `recv`."""
+        """Ignored: see `recv`."""
 
     def __getattr__(self, name: str) -> Any:
         if name in ("gettimeout", "settimeout", "raw"):  # gunicorn would bound its reads with them
@@ -134,7 +134,7 @@ class Connection(TConn):  # type: ignore[misc]
 
 
 class Lane:
-    """Threads of their own for some paths; half of them, and at least one, may be busy with reading large bodies."""
+    """Dedicated threads for some paths; half of them, and at least one, may read large bodies."""
 
     def __init__(self, name: str, threads: int) -> None:
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=name)
@@ -170,7 +170,7 @@ class Lanes:
         self._by_path = [(paths, Lane(name, count)) for name, (count, paths) in LANES.items()]
 
     def of(self, head: bytes) -> Lane:
-        """By the path as it is written; an unusual spelling goes with the rest."""
+        """The lane of a raw path; an unusual spelling gets the default lane."""
         target = head[:MAX_LINE].partition(b" ")[2]
         return next((lane for paths, lane in self._by_path if target.startswith(paths)), self._rest)
 
@@ -184,7 +184,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._conns: dict[Connection, None] = {}  # in the order of their coming
+        self._conns: dict[Connection, None] = {}  # in order of arrival
         self._addresses: Counter[str] = Counter()
         self._sweep_at = 0.0
         self.worker_connections: int = min(int(self.cfg.worker_connections), _files() - SPARE_FILES)
@@ -195,7 +195,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
     # --- connections come and go
 
     def accept(self, listener: Any) -> None:
-        """Take a new connection into the loop; no thread knows of it yet."""
+        """Take a new connection into the main loop, without a thread."""
         try:
             raw, client = listener.accept()
         except OSError as error:
@@ -219,7 +219,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         self._watch(conn, selectors.EVENT_READ)
 
     def _make_room(self, among: list[Connection]) -> bool:
-        """Let the one go that would be missed least: silent ones first, kept-alive ones last, never one at work."""
+        """Close one connection: silent ones first, kept-alive ones last, never one that is being served."""
         for states, never_served in ((("head", "closing"), True), (_BEFORE_A_REQUEST, False), (("idle",), False)):
             for conn in among:
                 if conn.state in states and not (never_served and conn.served):
@@ -269,7 +269,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         self._advance(conn, ended=not data)
 
     def _advance(self, conn: Connection, *, ended: bool = False) -> None:
-        """A whole request goes to a thread; so does one whose framing only the parser can judge."""
+        """Give a complete request to a thread; also one whose framing only the parser can judge."""
         received = conn.stream.received
         if conn.state == "head":
             end = received.find(b"\r\n\r\n")
@@ -291,7 +291,6 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         self.tpool.of(bytes(conn.stream.received[: MAX_LINE + 2])).put(conn, self.enqueue_req)
 
     def enqueue_req(self, conn: Connection) -> None:
-        """Give it to a thread of its lane."""
         lane: Any = conn.lane
         future = lane.submit(self.handle, conn)
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
@@ -304,19 +303,19 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         return super().handle(conn)
 
     def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
-        """A body that was not read ends its connection: where the next request begins nobody knows."""
+        """An unread body ends its connection, because the start of the next request is unknown."""
         if not keepalive or conn.stream.late:
             return False
         conn.stream.ends_at = time.monotonic() if conn.streams else None
         try:
             return bool(conn.parser.finish_body(deadline=time.monotonic())) and not conn.stream.late
-        except (ParseException, OSError):  # badly chunked, or gone: its request was answered all the same
+        except (ParseException, OSError):  # badly chunked, or closed: its request was already answered
             return False
 
     # --- answers
 
     def finish_request(self, conn: Connection, done: Future[Any]) -> None:
-        """Back in the main loop: send what is unsent, then wait for the next request or the end."""
+        """In the main loop: send the rest, then wait for the next request or the end."""
         if conn.lane is not None:
             conn.lane.ended(conn)
         if conn.state != "serving":
@@ -347,11 +346,11 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         now = time.monotonic()
         if conn.state == "sending-last" or not self.alive:
             with contextlib.suppress(OSError):
-                conn.stream.raw.shutdown(socket.SHUT_WR)  # what it still sends is read, or its answer could be lost
+                conn.stream.raw.shutdown(socket.SHUT_WR)  # its remaining input is read, or its answer could be lost
             conn.state, conn.ends_at = "closing", now + LINGER_S
             self._watch(conn, selectors.EVENT_READ)
             return
-        begun = bool(conn.stream.received)  # of the next request
+        begun = bool(conn.stream.received)  # the next request
         conn.state, conn.ends_at = ("head", now + HEAD_S) if begun else ("idle", now + self.cfg.keepalive)
         self._watch(conn, selectors.EVENT_READ)
         if begun:
@@ -363,7 +362,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         super().wait_for_and_dispatch_events(min(timeout, 0.25) if self._conns else timeout)
 
     def murder_keepalived(self, force: bool = False) -> None:
-        """Called in every round: end what took too long."""
+        """Called in every round: end connections that took too long."""
         now = time.monotonic()
         if now < self._sweep_at and not force:
             return
@@ -375,7 +374,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
                 self._drop(conn)
 
     def murder_pending(self) -> None:
-        """Nothing is pending in gunicorn's sense."""
+        """Unused: nothing is pending in gunicorn's sense."""
 
     def _cap_keepalive(self, deadline: float) -> None:
         for conn in self._conns:
@@ -395,7 +394,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
 
 
 def refusal(status: HTTPStatus) -> bytes:
-    """What never became a request: a whole answer, as JSON, and its line in the log."""
+    """A complete JSON answer to input that is not a valid request; logs it too."""
     refused_id, code = requests.new_id(), status.phrase.lower().replace(" ", "-")
     requests.log_refusal(refused_id, status.value, code, "before it could be read")
     body = json.dumps(
@@ -414,7 +413,7 @@ def refusal(status: HTTPStatus) -> bytes:
 
 
 def _body_length(head: bytes) -> int | None:
-    """The stated length of the body; None where only the parser can tell, or refuses."""
+    """The stated length of the body; None where the parser must decide."""
     found = _LENGTH.findall(head)
     if len(found) > 1 or _UNUSUAL.search(head):
         return None
@@ -425,7 +424,7 @@ def _body_length(head: bytes) -> int | None:
 
 
 def _files() -> int:
-    """How many files this process may have open, after asking for enough."""
+    """How many files this process may have open, after raising the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < most:

@@ -1,6 +1,6 @@
 """`python -m ml_backend COMMAND`: every command by name, loaded when it is called.
 
-The table below is all that `--help` reads, so that help takes a moment although some commands load a speech engine.
+`--help` reads only the table below, so it is quick although some commands load a speech engine.
 A command's module exposes a `typer.Typer` (one command in it is the command itself, several are a group) or a plain
 function. Commands of the upper packages are named by dotted path, as jobs are: the kernel imports neither.
 """
@@ -20,7 +20,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from ml_backend.errors import ConfigurationError, KaanError
 
-FAILED, MISUSED = 1, 2  # exit codes: something went wrong; the command or a setting has to be changed
+FAILED, MISUSED = 1, 2  # exit codes: something went wrong; the command or a setting must be changed
 INTERRUPTED = 130
 
 
@@ -126,7 +126,7 @@ def _options(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Every error is printed as a sentence and a code, never a traceback."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name the terminal has no letters for must not end a command
+        if isinstance(stream, io.TextIOWrapper):  # a character that the terminal cannot show must not end a command
             stream.reconfigure(errors="backslashreplace")
     try:
         typer.main.get_command(app).main(args=arguments, prog_name="python -m ml_backend")

@@ -1,4 +1,4 @@
-"""`init`: a `.env` with every secret that can be made here. Values that are there already are never changed."""
+"""`init`: write a `.env` with generated secrets. Existing values are never changed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _hex() -> str:
     return secrets.token_hex(24)
 
 
-# What nobody has to think up. Letters and digits only: some become part of an address.
+# Generated secrets. Letters and digits only, because some become part of a URL.
 MADE: dict[str, Callable[[], str]] = {
     "POSTGRES_PASSWORD": _hex,
     "REDIS_PASSWORD": _hex,
@@ -41,7 +41,7 @@ MADE: dict[str, Callable[[], str]] = {
     "API_TOKENS": lambda: f"operator:admin:{_hex()},prometheus:read:{_hex()}",
     "EXOTEL_WEBHOOK_SECRET": _hex,
 }
-# Secrets that lie together in one file (docker-compose.secrets.yml), and the name that holds its path.
+# Secrets that share one file (docker-compose.secrets.yml), and the setting that holds its path.
 IN_ONE_FILE = dict.fromkeys(("LABEL_STUDIO_SECRET_KEY", "LABEL_STUDIO_FIRST_PASSWORD"), "LABEL_STUDIO_ENV_FILE")
 # Made elsewhere: (names, where they come from).
 TO_FILL_IN = (
@@ -84,7 +84,7 @@ def init(
 
 
 def completed(text: str) -> tuple[str, list[str], list[str]]:
-    """The file with generated values where none were; the names of those made, and of those kept."""
+    """(the file with empty values filled in, the names generated, the names kept)."""
     lines, seen = text.splitlines(), dict[str, tuple[int, str]]()
     made, kept = list[str](), list[str]()
     for number, line in enumerate(lines):
@@ -114,7 +114,7 @@ def _value(text: str, name: str) -> str:
 
 
 def write(file: Path, text: str) -> None:
-    """Whole or not at all, readable by its owner only from the first byte; a link stays a link."""
+    """Write atomically, readable by the owner only from the first byte. A link stays a link."""
     target = file.resolve()
     aside = target.with_name(f".{target.name}.{os.getpid()}.new")
     try:
@@ -142,7 +142,7 @@ def _text(file: Path) -> str:
 
 
 def _example() -> str:
-    """The commented example; where it is not at hand (in the image), names and descriptions."""
+    """`.env.example`; in the image, which lacks it, names and descriptions."""
     if EXAMPLE.is_file():
         return EXAMPLE.read_text(encoding="utf-8")
     return "".join(f"# {description}\n# {name}={default}\n" for name, default, description in settings.describe())

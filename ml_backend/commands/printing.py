@@ -1,4 +1,4 @@
-"""What commands print for people: one way for lines, one for tables; both can be piped, copied and searched.
+"""What commands print for people: lines and tables that can be piped, copied and searched.
 
 A row is one line at any terminal width, because a cut or wrapped name cannot be copied into the next command. Only the
 prose of a last column is wrapped, between words, on a terminal with room for it. Foreign text is printed without
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress  # loaded by the commands that draw a bar
 
 _GAP = 2
-_PROSE_ROOM = 24  # columns that prose needs beside the others, to be worth breaking
+_PROSE_ROOM = 24  # columns that prose needs beside the others before it is wrapped
 
 Cell = str | Text
 
@@ -32,16 +32,12 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def say(text: Cell = "", *, style: str = "", stderr: bool = False) -> None:
-    """One line."""
     console(stderr=stderr).print(text if isinstance(text, Text) else Text(text, style=style))
 
 
 @contextmanager
 def moving(count: str = "", *, quiet: bool = False) -> Iterator[Progress]:
-    """A bar on standard error, gone when the work is done; `count` is a column of its own (rich's format).
-
-    Nothing is drawn where nobody waits at a terminal.
-    """
+    """A temporary bar on standard error, drawn only on a terminal. `count` is a column in rich's format."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     shown = console(stderr=True)
@@ -52,7 +48,7 @@ def moving(count: str = "", *, quiet: bool = False) -> Iterator[Progress]:
 
 
 def progress(fraction: float, note: str) -> None:
-    """How far a long command is, on standard error: one line each time."""
+    """Print a long command's progress on standard error, one line each time."""
     say(f"{100 * fraction:3.0f} %  {note}", stderr=True)
 
 
@@ -92,7 +88,7 @@ def _text(cell: Cell) -> Text:
 
 
 def _prose(cell: Text, room: int) -> list[Text]:
-    """The lines of a last column: broken between words where the terminal has room for that."""
+    """The lines of a last column, wrapped between words where the terminal is wide enough."""
     if room < _PROSE_ROOM or cell_len(cell.plain) <= room:
         return [cell]
     lines, line = [], ""

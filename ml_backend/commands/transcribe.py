@@ -1,4 +1,4 @@
-"""`transcribe`: audio files -> text, here and now, without database, queue or Label Studio."""
+"""`transcribe`: audio files -> text in this process, without database, queue or Label Studio."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _transcribe_all(
 ) -> Iterator[FileOutcome]:
     """Outcomes in the order of the files, each as soon as it is ready, so that a pipe gets it at once.
 
-    So files are not pooled; the jobs of `worker transcribe` pool bulk work.
+    Files are therefore not pooled; `worker transcribe` pools bulk work.
     """
     for path in files:
         one = _prepared(path, profile, settings, transcriber)
@@ -95,7 +95,7 @@ def _transcribe_all(
 
 @dataclass(frozen=True)
 class _Ready:
-    """A file that was decoded; `cut` says at which second it ends too early."""
+    """A decoded file; `cut` is the second at which a truncated file ends."""
 
     path: str
     request: Request
@@ -106,7 +106,7 @@ class _Ready:
 def _prepared(
     path: Path, profile: DecodingProfile, settings: Settings, transcriber: Transcriber
 ) -> FileOutcome | _Ready:
-    """Decode a file; a long one is transcribed at once, span by span."""
+    """Decode a file. A long one is transcribed here, span by span."""
     from ml_backend.asr import long_audio
     from ml_backend.audio import decoding as audio
     from ml_backend.audio import quality
@@ -158,7 +158,7 @@ def _print(heard: FileOutcome, *, several: bool) -> None:
 
 
 def _progress(outcomes: Iterator[FileOutcome], *, total: int) -> Iterator[FileOutcome]:
-    """The same outcomes; a bar on stderr while a person waits there."""
+    """The same outcomes, with a progress bar on stderr if it is a terminal."""
     with printing.moving("{task.completed}/{task.total}") as progress:
         task = progress.add_task("Transcribing", total=total)
         for heard in outcomes:

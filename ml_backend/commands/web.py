@@ -30,7 +30,7 @@ def web(
 
 def serve(settings: Settings, *, workers: int = 1) -> None:
     """Check the settings and the port, then serve until stopped."""
-    gc.disable()  # nothing is garbage while modules are loaded; `Server.load` turns it on again
+    gc.disable()  # loading modules makes no garbage; `Server.load` enables it again
     from ml_backend.api import server
     from ml_backend.api.app import load_plugin
 
@@ -64,7 +64,7 @@ def check_exposure(settings: Settings) -> list[str]:
 
 
 def check_port(settings: Settings) -> None:
-    """Raise an error for a busy port instead of retrying."""
+    """Raise an error for a busy port; gunicorn would retry."""
     family = socket.AF_INET6 if ":" in settings.bind else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

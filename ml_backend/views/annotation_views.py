@@ -1,6 +1,6 @@
-"""Annotations as people ask for them: newest state of each, one with all it came from, the kept summary. Reads only.
+"""Annotations for commands and /api: the newest state of each, one in detail, and the stored summary. Reads only.
 
-An annotation is known by its number in Label Studio; `row` is ours, and what pages go by.
+An annotation is named by its number in Label Studio; `row` is our id, used for paging.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class AnnotationQuery(PagedQuery):
 
 
 def find(database: Database, query: AnnotationQuery) -> list[dict[str, Any]]:
-    """The newest state of each that is not deleted, the latest row first."""
+    """The newest state of each annotation that is not deleted, the latest row first."""
     made = sa.func.coalesce(rows.c.ls_created_at, rows.c.created_at)
     wanted = (
         (projects.c.ls_project_id, query.project),
@@ -67,7 +67,7 @@ def find(database: Database, query: AnnotationQuery) -> list[dict[str, Any]]:
 
 
 def show(database: Database, ls_annotation_id: int) -> dict[str, Any]:
-    """One annotation: its newest state, its draft, how it changed, who agreed with it, what became of it."""
+    """One annotation: its newest state, draft, versions, agreements and samples."""
     mine = _joined().where(rows.c.ls_annotation_id == ls_annotation_id)
     versions = database.rows(mine.order_by(rows.c.ls_updated_at.desc(), rows.c.id.desc()))
     if not versions:
@@ -91,7 +91,7 @@ def show(database: Database, ls_annotation_id: int) -> dict[str, Any]:
 
 
 def kept_summary(database: Database) -> dict[str, Any]:
-    """The report a job made last; `made_at` says when. Without one, None in its place."""
+    """The latest report of the summary job and its `made_at`; None without one."""
     found = database.rows(sa.select(summaries).where(summaries.c.name == SUMMARY))
     return (
         {"summary": found[0].body, "made_at": text_of(found[0].made_at)}
@@ -101,7 +101,6 @@ def kept_summary(database: Database) -> dict[str, Any]:
 
 
 def to_dict(row: Any) -> dict[str, Any]:
-    """An annotation as lists show it."""
     measures = row.measures if isinstance(row.measures, Mapping) else {}
     draft = row.draft if isinstance(row.draft, Mapping) else {}
     address = f"{row.instance_url}/projects/{row.ls_project_id}/data?task={row.ls_task_id}"
@@ -159,7 +158,7 @@ def _version(row: Any) -> dict[str, Any]:
 
 
 def _agreements(database: Database, ids: list[int]) -> list[dict[str, Any]]:
-    """With whom, and how far."""
+    """Agreements with other people."""
     other = tables.annotations.alias("other")
     mine = sa.or_(agreements.c.first_id.in_(ids), agreements.c.second_id.in_(ids))
     theirs = sa.or_(other.c.id == agreements.c.first_id, other.c.id == agreements.c.second_id)

@@ -46,7 +46,7 @@ def explain(
     tasks: Sequence[sa.Row[Any]],
     jobs: Sequence[sa.Row[Any]],
 ) -> list[str]:
-    """Sentences, the answer first: a task, not a task, or not yet; then what it waits for and what went wrong."""
+    """Sentences. The first says whether the call is a task; then what it waits for and what went wrong."""
     said = []
     if call.state == "tasked":
         said.append("It became work for annotators.")
@@ -66,7 +66,7 @@ def explain(
 
 
 def trouble_of(jobs: Sequence[sa.Row[Any]], said: Sequence[str] = ()) -> list[str]:
-    """What goes wrong with them now, and what to do; what was `said` already is not said again."""
+    """What is wrong with the jobs now, and what to do; sentences in `said` are not repeated."""
     return [_trouble(job, said) for job in jobs if job.error_code and job.state != "done"]
 
 
@@ -99,7 +99,7 @@ def _next(call: sa.Row[Any]) -> str:
 
 
 def _trouble(job: sa.Row[Any], said: Sequence[str]) -> str:
-    """What went wrong with its job, unless that was said already, and what to do."""
+    """What went wrong with a job, unless `said` has it, and what to do."""
     how = "ended badly" if job.state in _TROUBLE else f"failed at try {job.attempt} and is tried again"
     error = f": {job.error}" if job.error not in said else "."
     return f"Job {job.id} ({job.name}) {how}{error} {job.next_step or ''}".strip()

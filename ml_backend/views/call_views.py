@@ -1,7 +1,7 @@
-"""The ledger as people ask for it: one call and all that came of it, many calls, and a day's balance. Only reads.
+"""The ledger for commands and /api: one call in detail, a list of calls, and a day's balance. Reads only.
 
-Whatever a person has in hand leads to the call: its id, a recording's, a task's in Label Studio, an object's name, or
-a phone number, which is turned into its pseudonym before anything is looked for.
+A call is found by its id, a recording's or Label Studio task's id, an object's name, or a phone number, which is
+replaced by its pseudonym before the search.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from ml_backend.tables import calls, events, objects, projects, recordings, task
 from ml_backend.views import call_explanations, draft_explanations
 from ml_backend.views.queries import Fits, PagedQuery, Time, one_of
 
-KINDS = ("call", "number", "object", "task", "recording")  # in this order where only the shape tells
+KINDS = ("call", "number", "object", "task", "recording")  # the order in which kinds without a prefix are tried
 MAX_FOUND = 200
-SHORT_SID, LONG_SID = 8, 16  # what tasks show of a call's id, where it is as long and as random as Exotel's
+SHORT_SID, LONG_SID = 8, 16  # tasks show so much of a long random call id, such as Exotel's
 _SHORT = re.compile(rf"[0-9a-f]{{{SHORT_SID}}}", re.ASCII)
 _SID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _NUMBER = re.compile(r"\+?[\d\s()\-]{8,20}", re.ASCII)
@@ -92,12 +92,12 @@ def find(database: Database, query: CallQuery) -> list[dict[str, Any]]:
 
 
 def resolve(database: Database, what: str, *, key: bytes) -> list[int]:
-    """The ids of the calls that a person means by `what`, newest first; InvalidInput when there are none.
+    """The ids of the calls that `what` names, newest first; InvalidInput when there are none.
 
-    `call:`, `recording:`, `task:`, `object:` or `number:` before it says which; otherwise the shape tells: a call's
-    own id, a phone number, an object, then a number of a Label Studio task, then of a recording.
+    A prefix `call:`, `recording:`, `task:`, `object:` or `number:` says the kind. Without one, its form decides, in
+    this order: a call's id, a phone number, an object, the number of a Label Studio task, of a recording.
     """
-    what = what.replace("\x00", "\ufffd")  # no database could look for it
+    what = what.replace("\x00", "\ufffd")  # databases refuse NUL
     kind, _, rest = what.strip().partition(":")
     if kind in KINDS and rest:
         found = _of(database, kind, rest.strip(), key)
@@ -115,7 +115,7 @@ def resolve(database: Database, what: str, *, key: bytes) -> list[int]:
 
 
 def show(database: Database, call_id: int) -> dict[str, Any]:
-    """Everything known about a call but the numbers: its recordings, its tasks, its messages, and why it is so."""
+    """A call with its recordings, tasks, messages and explanation, without phone numbers."""
     (call,) = database.rows(sa.select(calls).where(calls.c.id == call_id))
     mine = sa.select(recordings).where(recordings.c.call_id == call_id).order_by(recordings.c.id)
     heard = database.rows(mine)
@@ -148,7 +148,7 @@ def show(database: Database, call_id: int) -> dict[str, Any]:
 
 
 def to_dict(call: sa.Row[Any]) -> dict[str, Any]:
-    """A call under the names its messages have; `from` and `to` are pseudonyms."""
+    """A call under the provider's field names; `from` and `to` are pseudonyms."""
     return {
         "id": call.id,
         "call_sid": call.call_sid,
@@ -181,7 +181,7 @@ def to_dict(call: sa.Row[Any]) -> dict[str, Any]:
 
 
 def counts(database: Database) -> dict[str, int]:
-    """How many calls are in each state, in the order a call goes through them."""
+    """Calls per state, in the order of the states."""
     rows = database.rows(sa.select(calls.c.state, sa.func.count().label("number")).group_by(calls.c.state))
     found = {row.state: int(row.number) for row in rows}
     return {state: found[state] for state in callstates.STATES if state in found}
@@ -193,7 +193,6 @@ def text_of(at: datetime | None) -> str | None:
 
 
 def _of(database: Database, kind: str, what: str, key: bytes) -> list[int]:
-    """The calls by one kind of name."""
     condition = _CONDITIONS[kind](what, key)
     if condition is None:
         return []
@@ -205,7 +204,7 @@ def _by_call(what: str, key: bytes) -> Any:
     if not _SID.fullmatch(what):
         return None
     named: Any = calls.c.call_sid.in_((what, phone_numbers.hidden(what, key)))
-    if _SHORT.fullmatch(what):  # as a task shows it
+    if _SHORT.fullmatch(what):  # the short form that tasks show
         named = sa.or_(named, sa.and_(calls.c.call_sid.startswith(what), sa.func.length(calls.c.call_sid) >= LONG_SID))
     return named
 
@@ -288,6 +287,6 @@ def _named(row: sa.Row[Any], names: Sequence[str]) -> dict[str, Any]:
 
 
 def _place(task: sa.Row[Any]) -> dict[str, Any]:
-    """Where people find the task."""
+    """The task's project and address in Label Studio."""
     address = f"{task.instance_url}/projects/{task.ls_project_id}/data?task={task.ls_task_id}"
     return {"project": task.title, "ls_project_id": task.ls_project_id, "url": address if task.ls_task_id else None}

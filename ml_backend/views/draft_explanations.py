@@ -1,7 +1,6 @@
-"""Tasks -> whether each has a draft, and why not, in plain words. Only reads.
+"""Tasks -> whether each has a draft, and why not, in plain words. Reads only.
 
-The reason is looked for where it was written down: at the draft, the task, the recording, then at the job that works
-on it.
+The reason is taken from the draft, the task, the recording or the job that works on it, in this order.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _NOT_READY = {
     "erased": "its recording was erased",
     "expired": "its recording's time of keeping is over",
 }
-_NOBODY = "nobody"  # who delivers a draft that nobody is to see
+_NOBODY = "nobody"  # the deliverer of a draft that must not be shown
 
 
 def sentences(database: Database, tasks: Sequence[sa.Row[Any]], recordings: Sequence[sa.Row[Any]]) -> list[str]:
@@ -54,7 +53,7 @@ def guessed_languages(database: Database, recordings: Sequence[sa.Row[Any]]) -> 
 
 
 def _drafts(database: Database, task_ids: list[int]) -> Sequence[sa.Row[Any]]:
-    """The latest draft of each task that was not taken back."""
+    """The latest draft of each task that was not withdrawn."""
     mine = sa.and_(predictions.c.task_id.in_(task_ids), predictions.c.draft_label.not_like("withdrawn-%"))
     return database.rows(sa.select(predictions).where(mine).order_by(predictions.c.id))
 

@@ -1,6 +1,6 @@
-"""Calls of a day -> its balance: everything the provider lists is stored, or explained with a reason or a due time.
+"""Calls of a day -> its balance: every call the provider lists is stored, or explained by a reason or a due time.
 
-A day is India's by default (EXOTEL_TIME_ZONE) and a call belongs to the one it began on.
+A day is India's by default (EXOTEL_TIME_ZONE). A call belongs to the day it began on.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ STORED = ("stored", "ready")  # states of a recording whose bytes are in the obj
 
 @dataclass(frozen=True)
 class Balance:
-    """One day. `reported` by anybody; of these `listed` by the provider, which has to be `stored` + `explained`."""
+    """One day. `reported`: calls from any source; `listed`: those of the provider's listing, which must equal
+    `stored` + `explained`."""
 
     day: str
     reported: int
     listed: int
     stored: int  # of the listed ones: at least one recording is in the object store
     explained: int  # of the listed ones: nothing is stored, and a reason or a due action says why
-    unexplained: tuple[str, ...]  # call ids; always empty, or something is broken
+    unexplained: tuple[str, ...]  # call ids; a defect unless empty
     with_recording: int
     downloaded: int
     tasked: int
@@ -51,7 +52,7 @@ class Balance:
 
 
 def clock_differs(ours: datetime, theirs: datetime | None) -> str | None:
-    """What is wrong when a message's own time is far from its arrival: almost always the zone it is read in."""
+    """A warning when a message's time is far from its arrival; almost always its time zone is misread."""
     if theirs is None or abs(ours - theirs) < LATE:
         return None
     minutes = round((ours - theirs).total_seconds() / 60)
@@ -61,7 +62,7 @@ def clock_differs(ours: datetime, theirs: datetime | None) -> str | None:
 
 
 def clock_warning(database: Database, *, days: int = 7) -> str | None:
-    """A sentence when messages of the last days bore a time that cannot be right; None when none did."""
+    """A sentence when recent messages have an impossible time, else None."""
     mine = sa.and_(events.c.reason_code == CLOCK, events.c.created_at >= tables.now() - timedelta(days=days))
     rows = database.rows(sa.select(events.c.reason).where(mine).order_by(events.c.id.desc()).limit(100))
     if not rows:
@@ -70,13 +71,12 @@ def clock_warning(database: Database, *, days: int = 7) -> str | None:
 
 
 def of_days(database: Database, *, days: int, zone: str, last: date | None = None) -> list[Balance]:
-    """The balances of so many days, the last one today unless said, newest first."""
+    """The balances of `days` days up to `last` (today by default), newest first."""
     last = last or tables.now().astimezone(zone_of(zone)).date()
     return [of_day(database, last - timedelta(days=back), zone=zone) for back in range(days)]
 
 
 def of_day(database: Database, day: date, *, zone: str) -> Balance:
-    """The balance of one day."""
     begin = datetime.combine(day, time(), zone_of(zone))
     began = sa.func.coalesce(calls.c.started_at, calls.c.created_at)
     kept = sa.exists().where(recordings.c.call_id == calls.c.id, recordings.c.state.in_(STORED))

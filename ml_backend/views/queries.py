@@ -1,8 +1,8 @@
-"""What a list may be asked for -> a frozen model, or one error that names every mistake.
+"""The filters of a list -> a frozen model, or one error that names every mistake.
 
-A query string brings text and a command its parsed options; both become the same model, and the view gets nothing
-else. An unknown name is refused, since a misspelt filter would let everything through; so is a filter given twice that
-takes one value.
+A query string holds text, a command has parsed options; both become the same model, which is all that a view gets. An
+unknown name is refused, because a misspelt filter would let everything through. A repeated filter that takes one value
+is refused too.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _capped(most: int) -> BeforeValidator:
 
 
 def _time(value: Any, info: ValidationInfo) -> Any:
-    """A time with its zone, or a date, which begins in UTC."""
+    """A time with its zone, or a date, which begins at midnight UTC."""
     if not isinstance(value, str):
         return value
     try:
@@ -91,7 +91,7 @@ def _date(value: Any) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Fits:
-    """A text that fits, or the error for another; `schema` says the same in JSON Schema."""
+    """A condition on a text with the error for all others; `schema` is the same in JSON Schema."""
 
     fits: Callable[[str], object]
     otherwise: InvalidInput
@@ -121,7 +121,7 @@ Days = Annotated[int, Field(gt=0), _capped(92)]
 
 
 def _as_parameters(schema: dict[str, Any]) -> None:
-    """A filter that is left out is left out: in an address there is no null."""
+    """Remove null from the schema: a query string has none."""
     for each in schema.get("properties", {}).values():
         if each.get("default", 0) is None:
             del each["default"]

@@ -1,7 +1,7 @@
-"""Recordings, tasks and objects that belong to no call: an upload in somebody's own project, a file in a bucket.
+"""Recordings, tasks and objects that belong to no call, such as an upload in Label Studio or a file in a bucket.
 
-They are asked about in the same words as calls (`recording:12`, `task:34`, `object:bucket/key`), and the answer has
-the same shape: what is known, and why there is, or is not, a draft. Only reads.
+They have the same names as calls (`recording:12`, `task:34`, `object:bucket/key`), and the answer has the same shape:
+what is known, and why there is, or is not, a draft. Reads only.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _MOST = 50
 
 
 def look_up(database: Database, what: str, *, key: bytes, most: int = call_views.MAX_FOUND) -> list[dict[str, Any]]:
-    """Everything known about what a person means: the calls of it, else the recordings, tasks and objects.
+    """Everything known under a name: its calls, else its recordings, tasks and objects.
 
-    InvalidInput `no-such-call` when nothing here has that name.
+    InvalidInput `no-such-call` when the name is unknown.
     """
     try:
         return [call_views.show(database, call_id) for call_id in call_views.resolve(database, what, key=key)[:most]]
@@ -46,7 +46,7 @@ def _others(database: Database, what: str) -> dict[str, Any] | None:
         heard = _recordings(database, [number])
         if heard:
             return _told(database, f"recording {number}", heard, _tasks(database, tasks.c.recording_id == number))
-    if kind in ("", "call"):  # named after a call that no provider has reported: only its audio is here
+    if kind in ("", "call"):  # audio named after a call that no provider has reported
         ids = [row.id for row in database.rows(sa.select(recordings.c.id).where(recordings.c.call_sid == name))]
         if ids:
             heard, mine = _recordings(database, ids), _tasks(database, tasks.c.recording_id.in_(ids))

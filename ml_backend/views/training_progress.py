@@ -1,9 +1,8 @@
-"""Samples -> how much there is to learn from, and how far the next training run is.
+"""Samples -> how much training data there is, and how far the next training run is.
 
-Counted from rows each time, never summed up from events: an import of five thousand annotations, a job that ran
-twice or a message that never came change nothing about what the rows say. A sample is new when it was accepted after
-the newest one that the last run had counted. Synthetic voice is never new material: it is ours already. Where the
-sound is gone (expired, lost), there is nothing to learn from any more, whatever the sample says.
+Counts come from rows each time, never from events, so that a bulk import, a repeated job or a lost message cannot
+distort them. A sample is new when it was accepted after the newest one that the last run counted. Synthetic voice is
+never new, and samples without audio (expired, lost) do not count.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ from ml_backend.jobs import schedules
 from ml_backend.tables import checkpoints, device_leases, recordings, runs, samples, tasks
 from ml_backend.tables import jobs as job_rows
 
-BLIND_AUDIT = "blind"  # the selection reason of a random sample of all speech, written down without a draft
-RATE_DAYS = 14  # the recent past that the expected date is told from
+BLIND_AUDIT = "blind"  # the selection reason of a random sample of all speech, annotated without a draft
+RATE_DAYS = 14  # the period that the expected date is computed from
 UNDER_WAY = ("waiting", "running")
 ENDED = ("done", "failed", "cancelled", "trained", "interrupted")
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Where the counting begins: what the last run had counted. `until` is when its newest sample was accepted."""
+    """What the last run counted. `until` is when its newest sample was accepted."""
 
     run_id: int | None = None
     until: datetime | None = None
@@ -44,14 +43,14 @@ def mark_name(kind: str) -> str:
 
 
 def read_mark(connection: Connection, kind: str) -> Mark:
-    """The mark of a kind; an empty one before its first run."""
+    """The mark of a kind; empty before its first run."""
     row = connection.execute(sa.select(checkpoints).where(checkpoints.c.name == mark_name(kind))).first()
     position = dict(row.position) if row is not None else {}
     return Mark(position.get("run_id"), _time(position.get("until")), _time(position.get("looked_at")))
 
 
 def count(connection: Connection, mark: Mark) -> tuple[int, datetime | None]:
-    """(accepted samples since the mark, when the newest of them was accepted)."""
+    """(accepted samples since the mark, the time of the newest)."""
     found = sa.select(sa.func.count(), sa.func.max(samples.c.accepted_at)).select_from(_real()).where(_new(mark))
     number, newest = connection.execute(found).one()
     return int(number), _aware(newest)
@@ -89,13 +88,13 @@ def excluded(connection: Connection) -> dict[str, int]:
 
 
 def synthetic(connection: Connection) -> int:
-    """Accepted samples that are never counted, because the voice is our own."""
+    """Accepted samples of synthetic voice, which never count as new."""
     wanted = sa.and_(samples.c.state == "accepted", _synthetic())
     return int(connection.execute(sa.select(sa.func.count()).select_from(_real()).where(wanted)).scalar_one())
 
 
 def why_none(connection: Connection) -> str:
-    """The real reason why nothing new counts, as a sentence."""
+    """Why there are no new samples, as a sentence."""
     real = sa.select(sa.func.count()).select_from(_real()).where(_usable())
     if connection.execute(real).scalar_one():
         return "No sample was accepted since the last run: it would give the same model."
@@ -112,7 +111,7 @@ def _are(number: int) -> str:
 
 
 def per_day(connection: Connection, now: datetime) -> float:
-    """Samples accepted per day lately; a younger history is not stretched to the whole period."""
+    """Recently accepted samples per day; a shorter history is divided by its own length."""
     since = now - timedelta(days=RATE_DAYS)
     recent = sa.select(sa.func.count(), sa.func.min(samples.c.accepted_at)).select_from(_real())
     number, first = connection.execute(recent.where(_new(Mark(until=since)))).one()
@@ -123,7 +122,7 @@ def per_day(connection: Connection, now: datetime) -> float:
 
 
 def facts(connection: Connection, *, threshold: int, weekly: str = "", kind: str = "asr") -> dict[str, Any]:
-    """Where training stands: what `training status` and `/api/training` show."""
+    """What `training status` and `/api/training` show."""
     now, mark = tables.now(), read_mark(connection, kind)
     new, _ = count(connection, mark)
     languages, rate = by_language(connection, mark), per_day(connection, now)
@@ -152,9 +151,9 @@ def facts(connection: Connection, *, threshold: int, weekly: str = "", kind: str
 
 
 def alive(database: Any, row: Any) -> bool:
-    """Whether somebody works on a run now: its job has a living lease, or its process holds the lease of its kind.
+    """Whether a process works on a run: its job has a valid lease, or its process holds the lease of its kind.
 
-    A process that was killed leaves its lease behind for a minute; here the lock of its folder tells at once.
+    A killed process leaves its lease behind for a minute; the lock of its folder is released at once.
     """
     with database.reading() as connection:
         return _alive(connection, row)
@@ -177,7 +176,7 @@ def _alive(connection: Connection, row: Any) -> bool:
 
 
 def state_of(connection: Connection, row: Any) -> str:
-    """A run's state as it is: one whose process is gone is not running, whatever its row still says."""
+    """A run's real state: it is not running when its process has ended, whatever its row says."""
     if row.state != "running" or _alive(connection, row):
         return str(row.state)
     job = job_rows
@@ -187,19 +186,19 @@ def state_of(connection: Connection, row: Any) -> str:
 
 
 def _locked(folder: str | None) -> bool:
-    """Whether a process has the lock of a run's folder; True where this machine cannot tell."""
+    """Whether a process locks a run's folder; True where this machine cannot tell."""
     try:
         with (Path(folder or "") / "lock").open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:
-        return True  # it is about to be made, or lies elsewhere
+        return True  # the folder is not made yet, or is on another machine
     return False
 
 
 def _next_check(connection: Connection, mark: Mark, now: datetime) -> datetime:
-    """The check that waits already, else when the schedule makes the next one."""
+    """The due time of the waiting check, else when the schedule makes the next one."""
     row = job_rows
     waits = sa.select(sa.func.min(row.c.due_at)).where(
         row.c.name == "check-training", row.c.state.in_(("waiting", "queued", "running"))
@@ -253,7 +252,7 @@ def _usable() -> sa.ColumnElement[bool]:
 
 
 def _new(mark: Mark) -> sa.ColumnElement[bool]:
-    """Accepted after the mark, from people's voices. Annotations older than our arrival count like all others."""
+    """Accepted after the mark, from human voices. Annotations made before the project was attached count too."""
     wanted = sa.and_(_usable(), samples.c.accepted_at.is_not(None))
     return wanted if mark.until is None else sa.and_(wanted, samples.c.accepted_at > mark.until)
 
@@ -263,5 +262,5 @@ def _time(value: Any) -> datetime | None:
 
 
 def _aware(value: datetime | None) -> datetime | None:
-    """An aggregate keeps its column's type, or not, depending on the database."""
+    """With its zone: on some databases an aggregate loses its column's type."""
     return tables.UtcTime().process_result_value(value, None) if value is not None else None

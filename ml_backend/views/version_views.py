@@ -1,4 +1,4 @@
-"""Model versions with their scores, verdicts and history, read from rows: what the command line and /api show."""
+"""Model versions with their scores, verdicts and history, for the command line and /api."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ class VersionQuery(PagedQuery):
 
 
 def every(context: Context, query: VersionQuery) -> list[dict[str, Any]]:
-    """Newest first."""
     statement = sa.select(model_versions).order_by(model_versions.c.id.desc()).limit(query.limit)
     if query.kind is not None:
         statement = statement.where(model_versions.c.kind == query.kind)
@@ -41,7 +40,7 @@ def every(context: Context, query: VersionQuery) -> list[dict[str, Any]]:
 
 
 def one(context: Context, version: str) -> dict[str, Any]:
-    """Everything about one version, by name, or `champion`, or `newest`. InvalidInput 404 when there is none."""
+    """Everything about one version, by name, `champion` or `newest`; InvalidInput 404 when there is none."""
     if version in (registry.CHAMPION, registry.NEWEST):
         version = registry.find(context, version).version
     rows = context.db.rows(sa.select(model_versions).where(model_versions.c.version == version.replace("\x00", "")))
