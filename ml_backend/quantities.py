@@ -12,6 +12,14 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:,.1f} h"
 
 
+def rough_duration(seconds: float) -> str:
+    """`12 s`, `3 min`, `5 h`, `2 d`: how long something waits or lasts, in its largest unit."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def between(interval: tuple[float, ...] | list[float] | None, *, sign: bool = False) -> str:
     """A rate's interval (value, low, high) as `3.1 % and 5.0 %`; one of no width says nothing: too few to say."""
     if interval is None or interval[1] == interval[2]:

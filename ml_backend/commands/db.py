@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated
-
 import typer
 
 from ml_backend import db, file_permissions, settings
+from ml_backend.commands import printing
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Bring the database to this release.")
 
@@ -25,7 +23,7 @@ def upgrade() -> None:
 
 
 @app.command()
-def version(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+def version(as_json: printing.AsJson = False) -> None:
     """Show the schema in the database and the one this release needs; exit code 1 when they differ.
 
     Example: python -m ml_backend db version --json
@@ -35,8 +33,7 @@ def version(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON
         found = database.schema_version()
     finally:
         database.dispose()
-    if as_json:
-        typer.echo(json.dumps({"database": found, "release": db.SCHEMA_VERSION, "current": found == db.SCHEMA_VERSION}))
-    else:
-        typer.echo(f"Database: {found or 'no tables yet'}. This release: {db.SCHEMA_VERSION}.")
+    facts = {"database": found, "release": db.SCHEMA_VERSION, "current": found == db.SCHEMA_VERSION}
+    sentence = f"Database: {found or 'no tables yet'}. This release: {db.SCHEMA_VERSION}."
+    printing.result(facts, sentence, as_json=as_json)
     raise typer.Exit(0 if found == db.SCHEMA_VERSION else 1)

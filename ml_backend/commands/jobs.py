@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import sqlalchemy as sa
@@ -14,13 +13,13 @@ from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.jobs.leases import Settled
+from ml_backend.quantities import rough_duration
 from ml_backend.tables import now
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="List, show, retry, cancel and run background jobs.")
 
 STATES = ("waiting", "queued", "running", "done", "failed", "quarantined", "cancelled")
 TROUBLE = ("failed", "quarantined")
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 JobId = Annotated[int, typer.Argument(help="Number of the job, from `jobs list`.")]
 
 
@@ -30,7 +29,7 @@ def list_jobs(
     name: Annotated[list[str] | None, typer.Option(help="Only this kind of job, e.g. transcribe-recording.")] = None,
     trouble: Annotated[bool, typer.Option("--trouble", help="Only failed and quarantined jobs.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most this many rows.")] = 30,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Show jobs: what runs, what waits in the order it will run, what ended.
 
@@ -43,7 +42,7 @@ def list_jobs(
     )
     counts = enqueueing.counts(context.db)
     if as_json:
-        typer.echo(json.dumps({"counts": counts, "jobs": [_as_dict(row) for row in rows]}, default=str))
+        printing.say_json({"counts": counts, "jobs": [_as_dict(row) for row in rows]})
         return
     lines = [
         (str(row.id), row.name, _state(row), _for_what(row), _due(row), str(row.attempt), _why(row)) for row in rows
@@ -56,14 +55,14 @@ def list_jobs(
 
 
 @app.command()
-def show(job_id: JobId, as_json: AsJson = False) -> None:
+def show(job_id: JobId, as_json: printing.AsJson = False) -> None:
     """Show one job: state, tries, what went wrong and what to do.
 
     Example: python -m ml_backend jobs show 12
     """
     row = enqueueing.show(_open().db, job_id)
     if as_json:
-        typer.echo(json.dumps(_as_dict(row), default=str))
+        printing.say_json(_as_dict(row))
         return
     kind = job_kinds.KINDS.get(row.name)
     lines = {
@@ -127,7 +126,7 @@ def cancel(job_ids: Annotated[list[int], typer.Argument(help="Numbers of the job
 def run(
     queue: Annotated[list[str] | None, typer.Option(help="Only this queue: sync, transcribe or training.")] = None,
     wait: Annotated[float, typer.Option(min=0, help="Wait up to this many seconds for retries that are due soon.")] = 0,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Run all due jobs in this process, without Redis, relay or workers, until nothing is due. Exit code 1: one failed.
 
@@ -150,7 +149,7 @@ def run(
     summary = runner.run_due(context, queues=chosen, wait_s=wait, on_start=started, on_settled=settled)
     report = {state: len(summary.of(state)) for state in STATES if summary.of(state)}
     if as_json:
-        typer.echo(json.dumps({"outcomes": [vars(outcome) for outcome in summary.outcomes]}, default=str))
+        printing.say_json({"outcomes": [vars(outcome) for outcome in summary.outcomes]})
     said = ", ".join(f"{number} {state}" for state, number in report.items()) or "Nothing was due."
     printing.say(said, stderr=as_json)
     raise typer.Exit(1 if summary.failed else 0)
@@ -186,7 +185,7 @@ def _due(row: sa.Row[Any]) -> str:
     if row.state not in ("waiting", "queued"):
         return ""
     seconds = (row.due_at - now()).total_seconds()
-    return "now" if seconds <= 0 else f"in {_span(seconds)}"
+    return "now" if seconds <= 0 else f"in {rough_duration(seconds)}"
 
 
 def _why(row: sa.Row[Any]) -> str:
@@ -196,11 +195,4 @@ def _why(row: sa.Row[Any]) -> str:
 
 
 def _ago(at: Any) -> str:
-    return "" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC ({_span((now() - at).total_seconds())} ago)"
-
-
-def _span(seconds: float) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
+    return "" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC ({rough_duration((now() - at).total_seconds())} ago)"

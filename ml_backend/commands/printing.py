@@ -7,10 +7,12 @@ markup, with its control characters escaped.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
@@ -24,6 +26,7 @@ _GAP = 2
 _PROSE_ROOM = 24  # columns that prose needs beside the others before it is wrapped
 
 Cell = str | Text
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -33,6 +36,16 @@ def console(*, stderr: bool = False) -> Console:
 
 def say(text: Cell = "", *, style: str = "", stderr: bool = False) -> None:
     console(stderr=stderr).print(text if isinstance(text, Text) else Text(text, style=style))
+
+
+def say_json(facts: Any) -> None:
+    """What `--json` prints: one line, in the letters it was written in."""
+    typer.echo(json.dumps(facts, ensure_ascii=False, default=str))
+
+
+def result(facts: dict[str, Any], sentence: str, *, as_json: bool) -> None:
+    """What came of a command: the facts for a program, or a sentence for a person."""
+    say_json(facts) if as_json else typer.echo(sentence)
 
 
 @contextmanager

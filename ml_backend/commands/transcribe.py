@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -71,7 +70,7 @@ def transcribe(
     for heard in _progress(_transcribe_all(files, transcriber, profile, settings), total=len(files)):
         refused += heard.state == "refused"
         if as_json:
-            typer.echo(json.dumps(heard.to_json(), ensure_ascii=False))
+            printing.say_json(heard.to_json())
         else:
             _print(heard, several=len(files) > 1)
     raise typer.Exit(1 if refused else 0)

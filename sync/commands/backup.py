@@ -25,6 +25,7 @@ import typer
 
 from ml_backend import db, file_permissions, settings, tables
 from ml_backend.calls.pseudonyms import KEY_FILE
+from ml_backend.commands import printing
 from ml_backend.errors import ConfigurationError, InvalidInput, PermanentError, RetryableError
 from ml_backend.settings import Settings
 from ml_backend.storage.configured_store import open_store
@@ -36,7 +37,6 @@ FORM = 1
 _PIECE = 1 << 20
 _LARGEST_MANIFEST, _LONGEST_PART = 1 << 30, 255
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 WithObjects = Annotated[
     bool,
     typer.Option(
@@ -48,7 +48,7 @@ WithObjects = Annotated[
 def backup(
     file: Annotated[Path, typer.Argument(help="The backup to write, e.g. kaan.tar. Must not exist.", dir_okay=False)],
     objects: WithObjects = True,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Save database and objects into one file, while everything runs: SQLite or PostgreSQL, a folder or S3.
 
@@ -58,20 +58,21 @@ def backup(
     sentence = f"Saved {facts['files']} files, {facts['bytes'] / 1e6:.1f} MB, to {file}."
     if facts["missing"]:
         sentence += f" {facts['missing']} recordings have no object in the store: `python -m ml_backend doctor`."
-    _say(facts, sentence, as_json=as_json)
+    printing.result(facts, sentence, as_json=as_json)
 
 
 def restore(
     file: Annotated[Path, typer.Argument(help="A file `backup` wrote.", exists=True, dir_okay=False)],
     objects: WithObjects = True,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Bring a backup back, into an empty DATA_DIR or an empty PostgreSQL database and a bucket. Nothing is overwritten.
 
     Example: python -m ml_backend restore kaan-2026-11-22.tar
     """
     facts = read(settings.load(), file, objects=objects)
-    _say(facts, f"Restored {facts['files']} files, {facts['bytes'] / 1e6:.1f} MB, and verified them.", as_json=as_json)
+    sentence = f"Restored {facts['files']} files, {facts['bytes'] / 1e6:.1f} MB, and verified them."
+    printing.result(facts, sentence, as_json=as_json)
 
 
 def write(found: Settings, file: Path, *, objects: bool = True) -> dict[str, Any]:
@@ -377,7 +378,3 @@ def _bytes(entries: dict[str, dict[str, Any]]) -> int:
 
 def _broken(how: str) -> PermanentError:
     return PermanentError("backup-broken", f"The file is not a whole backup: it {how}.", "Use another copy.")
-
-
-def _say(facts: dict[str, Any], sentence: str, *, as_json: bool) -> None:
-    typer.echo(json.dumps(facts) if as_json else sentence)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
-from ml_backend import log, settings, tables
+from ml_backend import log, quantities, settings, tables
 from ml_backend.calls import pseudonyms
 from ml_backend.calls.states import STATES
 from ml_backend.commands import printing
@@ -23,8 +22,6 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="List and exp
 privacy.register(app)
 app.add_typer(numbers.app, name="numbers")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
 
 @app.command("list")
 def list_calls(
@@ -32,7 +29,7 @@ def list_calls(
     reason: Annotated[list[str] | None, typer.Option(help="Only this reason code, e.g. audio-cut.")] = None,
     days: Annotated[int | None, typer.Option(min=1, help="Only calls of the last so many days.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most this many rows.")] = 30,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Show calls, newest first.
 
@@ -44,7 +41,7 @@ def list_calls(
     found = calls.find(context.db, query)
     counts = calls.counts(context.db)
     if as_json:
-        typer.echo(json.dumps({"states": counts, "calls": found}, ensure_ascii=False))
+        printing.say_json({"states": counts, "calls": found})
         return
     if found:
         titles = ("call", "began (UTC)", "state", "status", "talked", "from", "to", "why, or what is next")
@@ -58,7 +55,7 @@ def show(
         str,
         typer.Argument(help="A call's id, recording:12, task:34 or its address, object:bucket/key, or a phone number."),
     ],
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Explain a call, a recording, a task or an object: what is known of it, why it is a task or not, and its draft.
 
@@ -67,7 +64,7 @@ def show(
     context = _open()
     found = recording_views.look_up(context.db, what, key=pseudonyms.key_in(context.settings, context.db))
     if as_json:
-        typer.echo(json.dumps(found[0] if len(found) == 1 else {"calls": found}, ensure_ascii=False, default=str))
+        printing.say_json(found[0] if len(found) == 1 else {"calls": found})
         return
     for place, call in enumerate(found):
         if place:
@@ -80,7 +77,7 @@ def show(
 def summary(
     days: Annotated[int, typer.Option(min=1, max=366, help="So many days, newest first.")] = 7,
     last: Annotated[str | None, typer.Option(help="The last day, e.g. 2026-01-31; today when left out.")] = None,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Show the balance of each day: what Exotel lists is stored, or explained. Exit code 1: a call is not.
 
@@ -92,7 +89,7 @@ def summary(
     counts = calls.counts(context.db)
     if as_json:
         warning = ledger_balance.clock_warning(context.db)
-        typer.echo(json.dumps({"states": counts, "days": [day.to_dict() for day in found], "warning": warning}))
+        printing.say_json({"states": counts, "days": [day.to_dict() for day in found], "warning": warning})
     else:
         _print_balance(found, counts, zone)
         if warning := ledger_balance.clock_warning(context.db):
@@ -138,10 +135,7 @@ def _due(at: str | None) -> str:
     if at is None:
         return ""
     seconds = (datetime.fromisoformat(at).astimezone(UTC) - tables.now()).total_seconds()
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"in {seconds / size:.0f} {unit}"
-    return "now" if seconds <= 0 else f"in {seconds:.0f} s"
+    return "now" if seconds <= 0 else f"in {quantities.rough_duration(seconds)}"
 
 
 def _lines(call: dict[str, Any]) -> list[tuple[str, str]]:

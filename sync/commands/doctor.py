@@ -8,13 +8,12 @@ leaves behind, storage, the webhook's header, and the draft label that has to be
 from __future__ import annotations
 
 import functools
-import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import sqlalchemy as sa
 import typer
@@ -62,7 +61,7 @@ class Finding:
 
 
 @app.command()
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+def doctor(as_json: printing.AsJson = False) -> None:
     """Check database, Redis, object store, model, disk and Label Studio; exit code 1 when something fails.
 
     Example: python -m ml_backend doctor
@@ -70,7 +69,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     findings = list(examine(settings.load()))
     failed = any(finding.state == FAIL for finding in findings)
     if as_json:
-        typer.echo(json.dumps({"well": not failed, "findings": [asdict(f) for f in findings]}, ensure_ascii=False))
+        printing.say_json({"well": not failed, "findings": [asdict(f) for f in findings]})
     else:
         for finding in findings:
             mark, style = MARKS[finding.state]

@@ -6,7 +6,6 @@ found waits behind live calls.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -39,7 +38,7 @@ def exotel(
     speed: Annotated[
         float | None, typer.Option(min=0.01, help="For --dry-run: seconds of audio your workers hear per second.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Read Exotel's call listing into the ledger. End it with Ctrl-C at any time; the same command goes on there.
 
@@ -51,7 +50,7 @@ def exotel(
     begin, end = window(found, since, until)
     if dry_run:
         facts = look(context, begin, end, speed=speed)
-        typer.echo(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(facts["sentences"]))
+        printing.result(facts, "\n".join(facts["sentences"]), as_json=as_json)
         return
     walk = listing.begin(
         context, NAME.format(since=begin.astimezone(UTC)), since=begin, until=end, priority=job_kinds.BULK
@@ -70,13 +69,11 @@ def exotel(
         "since": begin.isoformat(), "until": end.isoformat(), "went_on": went_on, "pages": walk.pages,
         "calls": walk.kept.calls, "new": walk.kept.new, "with_recording": walk.kept.with_recording,
     }  # fmt: skip
-    if as_json:
-        typer.echo(json.dumps(facts))
-        return
-    typer.echo(
+    sentence = (
         f"{'Went on and read' if went_on else 'Read'} {facts['calls']} calls: {facts['new']} were not known, "
         f"{facts['with_recording']} have a recording. Their recordings are fetched behind live calls."
     )
+    printing.result(facts, sentence, as_json=as_json)
 
 
 def window(found: Settings, since: str, until: str | None) -> tuple[datetime, datetime]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import sqlalchemy as sa
@@ -10,6 +9,7 @@ import typer
 
 from ml_backend import settings
 from ml_backend.calls import pseudonyms
+from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
 from ml_backend.labelling import agent_channel as legs
@@ -20,11 +20,10 @@ from sync.recordings import recording_language
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="What is known of the company's own numbers.")
 
 Number = Annotated[str, typer.Argument(help="The company's number in any form, or its pseudonym.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
-def list_numbers(as_json: AsJson = False) -> None:
+def list_numbers(as_json: printing.AsJson = False) -> None:
     """Show the company's numbers, as pseudonyms: the leg their agents speak on, the language, the consent.
 
     Example: python -m ml_backend calls numbers list
@@ -40,7 +39,7 @@ def list_numbers(as_json: AsJson = False) -> None:
         for row in rows
     ]
     if as_json:
-        typer.echo(json.dumps(found))
+        printing.say_json(found)
         return
     for one in found:
         consent = one["consent_purpose"] or "not stated"
@@ -59,7 +58,7 @@ def set_number(
     language: Annotated[
         str | None, typer.Option(help="The language of the calls through it, e.g. hi or Marathi; auto detects it.")
     ] = None,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Say which leg of a number's recordings is the agent, and in which language its calls are.
 
@@ -80,7 +79,7 @@ def set_number(
     row = context.db.rows(sa.select(company_numbers).where(company_numbers.c.pseudonym == name))[0]
     facts = {"number": name, "agent_channel": row.agent_channel, "language": row.language}
     said = f"{name}: {_said(row.agent_channel)}, {_spoken(row.language)}. Open drafts follow."
-    typer.echo(json.dumps(facts) if as_json else said)
+    printing.result(facts, said, as_json=as_json)
 
 
 def _code(language: str | None) -> str | None:

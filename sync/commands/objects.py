@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import sqlalchemy as sa
@@ -31,7 +30,7 @@ def objects(
     problems: Annotated[
         bool, typer.Option("--problems", help="Only list objects that make no recording, with the reason.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Find recordings that reached the object store by other ways. Stop it with Ctrl-C; a full run goes on there.
 
@@ -42,7 +41,7 @@ def objects(
     if problems:
         listed = unused(context, names)
         if as_json:
-            typer.echo(json.dumps({"objects": listed}, ensure_ascii=False))
+            printing.say_json({"objects": listed})
             return
         for one in listed:
             typer.echo(f"{one['object']}\n  {one['state']}: {one['reason']} [{one['code']}]")
@@ -51,7 +50,7 @@ def objects(
     if dry_run:
         found = look(context, names, full=full, speed=speed)
         if as_json:
-            typer.echo(json.dumps(found, ensure_ascii=False))
+            printing.say_json(found)
         else:
             _say_look(found)
         return
@@ -61,7 +60,7 @@ def objects(
         typer.echo("Ended. The same command goes on from here.", err=True)
         raise typer.Exit(130) from None
     if as_json:
-        typer.echo(json.dumps({"buckets": [report.as_dict() for report in reports]}, ensure_ascii=False))
+        printing.say_json({"buckets": [report.as_dict() for report in reports]})
         return
     for report in reports:
         changes = ", ".join(f"{number} {what}" for what, number in sorted(report.counts.items())) or "nothing new"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ import typer
 
 from ml_backend import quantities, settings
 from ml_backend.calls import pseudonyms, tombstones
+from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
 from ml_backend.storage.object_store import valid_bucket
@@ -28,7 +28,6 @@ Caller = Annotated[
 Call = Annotated[str | None, typer.Option(help="The provider's id of one call.")]
 Bucket = Annotated[str, typer.Argument(help="A bucket, e.g. call-recordings.")]
 Who = Annotated[str, typer.Option(help="Who asks for it, for the record.", default_factory=getpass.getuser)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +44,7 @@ def erase(
     call: Call = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Erase a person or a call: audio, text, drafts, tasks, annotations and raw events. Safe to repeat.
 
@@ -55,12 +54,13 @@ def erase(
     found = privacy.preview(context, subject)
     sentence = ", ".join(f"{number} {name}" for name, number in found.items())
     if dry_run:
-        _say({"dry_run": True, "subject": subject.name, **found}, f"Would erase {sentence}.", as_json=as_json)
+        facts = {"dry_run": True, "subject": subject.name, **found}
+        printing.result(facts, f"Would erase {sentence}.", as_json=as_json)
         return
     if not yes and not typer.confirm(f"Erase {sentence}? Nothing of it can be brought back.", err=True):
         raise typer.Exit(1)
     done = privacy.erase(context, subject, who=who)
-    _say(done, _erased(done), as_json=as_json)
+    printing.result(done, _erased(done), as_json=as_json)
 
 
 def hold(
@@ -68,7 +68,7 @@ def hold(
     who: Who,
     caller: Caller = None,
     call: Call = None,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Keep a person's calls, or one call, whatever erasure or retention says.
 
@@ -80,10 +80,10 @@ def hold(
     with context.db.transaction() as connection:
         new = tombstones.hold(connection, subject.kind, subject.identity, why=why.strip(), who=who)
     facts = {"held": subject.name, "new": new}
-    _say(facts, f"{subject.name} is held." if new else f"{subject.name} was held already.", as_json=as_json)
+    printing.result(facts, f"{subject.name} is held." if new else f"{subject.name} was held already.", as_json=as_json)
 
 
-def release(caller: Caller = None, call: Call = None, as_json: AsJson = False) -> None:
+def release(caller: Caller = None, call: Call = None, as_json: printing.AsJson = False) -> None:
     """End a hold.
 
     Example: python -m ml_backend calls release --call 02571550669ec9e57a18257e3c8a8c22
@@ -95,13 +95,13 @@ def release(caller: Caller = None, call: Call = None, as_json: AsJson = False) -
         raise InvalidInput(
             "no-hold", f"There is no hold on {subject.name}.", "Name it as `calls hold` did.", status=404
         )
-    _say({"released": subject.name}, f"{subject.name} is no longer held.", as_json=as_json)
+    printing.result({"released": subject.name}, f"{subject.name} is no longer held.", as_json=as_json)
 
 
 @consent.command("import")
 def import_consent(
     file: Annotated[Path, typer.Argument(help="CSV in UTF-8 with a first line of names.", exists=True, dir_okay=False)],
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """State consent purposes for company numbers or calls: all rows of the file, or none.
 
@@ -112,11 +112,11 @@ def import_consent(
     with context.db.transaction() as connection:
         counts = consents.state(connection, about, said)
     sentence = f"{len(said)} rows: {counts['numbers']} company numbers and {counts['calls']} calls have their purpose."
-    _say({"rows": len(said), **counts}, sentence, as_json=as_json)
+    printing.result({"rows": len(said), **counts}, sentence, as_json=as_json)
 
 
 @retention.command("show")
-def show_retention(as_json: AsJson = False) -> None:
+def show_retention(as_json: printing.AsJson = False) -> None:
     """Show every bucket with its period and what is due now.
 
     Example: python -m ml_backend retention show
@@ -125,7 +125,7 @@ def show_retention(as_json: AsJson = False) -> None:
     with context.db.reading() as connection:
         rows = [dict(row) for row in periods.shown(connection)]
     lines = [_period(row) for row in rows] or ["No bucket has recordings or a period yet."]
-    _say({"buckets": rows}, "\n".join(lines), as_json=as_json)
+    printing.result({"buckets": rows}, "\n".join(lines), as_json=as_json)
 
 
 @retention.command("set")
@@ -133,7 +133,7 @@ def set_retention(
     bucket: Bucket,
     days: Annotated[str, typer.Argument(help="Days, or `forever`.")],
     who: Who,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Give a bucket a period. A shorter one only reports until it is confirmed.
 
@@ -142,7 +142,7 @@ def set_retention(
     context = open_context(settings.load())
     with context.db.transaction() as connection:
         row = dict(periods.set_days(connection, valid_bucket(bucket), _days(days), who=who))
-    _say(row, _period(row), as_json=as_json)
+    printing.result(row, _period(row), as_json=as_json)
 
 
 @retention.command("confirm")
@@ -150,7 +150,7 @@ def confirm_retention(
     bucket: Bucket,
     days: Annotated[int, typer.Argument(min=1, help="The days that `retention set` reported.")],
     who: Who,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Let a reported period take effect: what is due is removed within a day.
 
@@ -159,7 +159,7 @@ def confirm_retention(
     context = open_context(settings.load())
     with context.db.transaction() as connection:
         row = dict(periods.confirm(connection, valid_bucket(bucket), days=days, who=who))
-    _say(row, _period(row), as_json=as_json)
+    printing.result(row, _period(row), as_json=as_json)
 
 
 def _subject(caller: str | None, call: str | None) -> tuple[Context, subjects.Subject]:
@@ -200,7 +200,3 @@ def _erased(done: dict[str, Any]) -> str:
     lines += [f"  model {name} had learnt from them" for name in report["models"]]
     lines.append(f"The report is kept as erasure {done['erasure']}. Backups still hold what they held.")
     return "\n".join(lines)
-
-
-def _say(facts: dict[str, Any], sentence: str, *, as_json: bool) -> None:
-    typer.echo(json.dumps(facts, ensure_ascii=False, default=str) if as_json else sentence)

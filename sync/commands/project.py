@@ -31,7 +31,6 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Create, atta
 PER_TRANSACTION = 25
 
 ProjectId = Annotated[int, typer.Argument(help="The project's number in Label Studio, from its address.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.command()
@@ -41,7 +40,7 @@ def create(
     extra_params: Annotated[
         str | None, typer.Option(help='JSON for the ML backend, e.g. \'{"language": "hi", "hotwords": ["Kaan"]}\'.')
     ] = None,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Create a Label Studio project, with storage, ML backend, webhook and instructions. Safe to repeat.
 
@@ -60,7 +59,7 @@ def attach(
     project_id: ProjectId,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would change.")] = False,
     extra_params: Annotated[str | None, typer.Option(help="JSON for the ML backend.")] = None,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Adopt an existing project: its config, tasks and annotations stay; every change is listed first.
 
@@ -77,24 +76,21 @@ def attach(
             printing.say(f"  ! {sentence}")
     facts = {"changes": changes, "notices": list(planned.notices), "warnings": list(planned.warnings)}
     if dry_run:
-        if as_json:
-            typer.echo(json.dumps({"project": project_id, "dry_run": True, **facts}, ensure_ascii=False))
-        else:
-            typer.echo("Nothing was changed.")
+        printing.result({"project": project_id, "dry_run": True, **facts}, "Nothing was changed.", as_json=as_json)
         return
     row_id = attachment.attach(context, project_id, extra_params=_params(extra_params))
     _say_row(context, row_id, "is attached", as_json=as_json, **facts)
 
 
 @app.command()
-def detach(project_id: ProjectId, as_json: AsJson = False) -> None:
+def detach(project_id: ProjectId, as_json: printing.AsJson = False) -> None:
     """Undo what attach changed. Tasks, annotations and predictions stay in Label Studio. Safe to repeat.
 
     Example: python -m ml_backend project detach 2
     """
     said = attachment.detach(_open(), project_id)
     if as_json:
-        typer.echo(json.dumps({"project": project_id, "undone": said}, ensure_ascii=False))
+        printing.say_json({"project": project_id, "undone": said})
         return
     for sentence in said or ["It was detached already."]:
         typer.echo(f"  - {sentence}")
@@ -110,7 +106,7 @@ def add(
     blind_share: Annotated[
         float, typer.Option(min=0, max=1, help="Share, drawn at random, that is written without a draft: the test set.")
     ] = 0.0,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Bring recordings that lie in the object store into a project as tasks. The bucket is only read.
 
@@ -132,10 +128,8 @@ def add(
             break
     new, old = _add(context, row, bucket, keys, blind_share)
     added, known = added + new, known + old
-    if as_json:
-        typer.echo(json.dumps({"project": project_id, "added": added, "known": known}))
-    else:
-        typer.echo(f"{added} recordings added to project {project_id}; {known} were there already.")
+    sentence = f"{added} recordings added to project {project_id}; {known} were there already."
+    printing.result({"project": project_id, "added": added, "known": known}, sentence, as_json=as_json)
 
 
 @app.command()
@@ -147,7 +141,7 @@ def rules(
     routing: Annotated[
         str | None, typer.Option(help='JSON: which calls the project takes, e.g. \'{"language": ["hi"]}\'.')
     ] = None,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Show or change which calls a project takes and which of them become tasks. `{}` brings the settings back.
 
@@ -167,7 +161,7 @@ def rules(
     wrong = [each for name in given for each in project_rules.problems(name, getattr(row, name))]
     facts = {"project": project_id, "selection": in_force, "routing": row.routing or None, "problems": wrong}
     if as_json:
-        typer.echo(json.dumps(facts, ensure_ascii=False))
+        printing.say_json(facts)
         return
     for name, value in in_force.items():
         typer.echo(f"  {name}: {value}")
@@ -179,7 +173,7 @@ def rules(
 
 
 @app.command()
-def update(project_id: ProjectId, as_json: AsJson = False) -> None:
+def update(project_id: ProjectId, as_json: printing.AsJson = False) -> None:
     """Bring a project's labelling config and instructions up to LANGUAGES, as `doctor` asks for. Safe to repeat.
 
     Example: python -m ml_backend project update 2
@@ -187,14 +181,14 @@ def update(project_id: ProjectId, as_json: AsJson = False) -> None:
     context = _open()
     said = offered_languages.update(context, _attached(context, project_id))
     if as_json:
-        typer.echo(json.dumps({"project": project_id, "changes": said}, ensure_ascii=False))
+        printing.say_json({"project": project_id, "changes": said})
         return
     for sentence in said or ["Nothing has to change."]:
         printing.say(f"  - {sentence}")
 
 
 @app.command("list")
-def list_projects(as_json: AsJson = False) -> None:
+def list_projects(as_json: printing.AsJson = False) -> None:
     """Show the projects this service knows, with their state and counts.
 
     Example: python -m ml_backend project list
@@ -202,7 +196,7 @@ def list_projects(as_json: AsJson = False) -> None:
     context = _open()
     rows = [as_dict(context, row) for row in context.db.rows(sa.select(projects).order_by(projects.c.ls_project_id))]
     if as_json:
-        typer.echo(json.dumps({"projects": rows}, ensure_ascii=False))
+        printing.say_json({"projects": rows})
         return
     if not rows:
         typer.echo("There are no projects. `python -m ml_backend project create` makes one.")
@@ -323,7 +317,5 @@ def _params(text: str | None) -> dict[str, Any] | None:
 
 def _say_row(context: Context, row_id: int, what: str, *, as_json: bool, **more: Any) -> None:
     row = as_dict(context, context.db.row(projects, row_id))
-    if as_json:
-        typer.echo(json.dumps({**row, **more}, ensure_ascii=False))
-    else:
-        typer.echo(f"Project {row['project']}, {row['title']}, {what}: {row['url']}")
+    sentence = f"Project {row['project']}, {row['title']}, {what}: {row['url']}"
+    printing.result({**row, **more}, sentence, as_json=as_json)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Any
 
 import sqlalchemy as sa
 import typer
@@ -15,6 +14,7 @@ from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import KaanError
 from ml_backend.jobs import enqueueing, job_kinds, processes, transport
+from ml_backend.quantities import rough_duration
 from ml_backend.tables import jobs as job_rows
 from ml_backend.tables import projects, recordings
 from sync.annotations import differences
@@ -28,7 +28,7 @@ ENDED_BADLY = ("failed", "quarantined")
 
 
 @app.command()
-def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+def status(as_json: printing.AsJson = False) -> None:
     """Show processes, waiting work, trouble, disk and projects on one screen; exit code 1 when something is wrong.
 
     Example: python -m ml_backend status
@@ -36,7 +36,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     context = open_context(settings.load())
     facts = read(context)
     if as_json:
-        typer.echo(json.dumps(facts, ensure_ascii=False, default=str))
+        printing.say_json(facts)
     else:
         _show(facts)
     raise typer.Exit(1 if facts["trouble"] else 0)
@@ -206,10 +206,13 @@ def _is_role(found: str, wanted: str) -> bool:
 
 def _show(facts: dict[str, Any]) -> None:
     line = printing.fact
-    line("processes", ", ".join(f"{p['role']} ({_span(p['up_s'])})" for p in facts["processes"]) or "none")
+    line(
+        "processes",
+        ", ".join(f"{p['role']} ({rough_duration(p['up_s'])})" for p in facts["processes"]) or "none",
+    )
     line("jobs", ", ".join(f"{number} {state}" for state, number in facts["jobs"].items()) or "none")
     for entry in facts["waiting"]:
-        late = f", due for {_span(entry['oldest_due_s'])}" if entry["oldest_due_s"] >= 1 else ""
+        late = f", due for {rough_duration(entry['oldest_due_s'])}" if entry["oldest_due_s"] >= 1 else ""
         line("waiting", f"{entry['number']} {entry['name']} for {entry['for']}{late}")
     line("recordings", ", ".join(f"{number} {state}" for state, number in facts["recordings"].items()) or "none")
     for entry in facts["refused"]:
@@ -228,7 +231,7 @@ def _show(facts: dict[str, Any]) -> None:
         line(
             "annotations",
             f"project {entry['project']}: {entry['there']} in Label Studio, {entry['here']} accounted for here, "
-            f"difference {entry['difference']} ({_span(entry['age_s'])} ago)",
+            f"difference {entry['difference']} ({rough_duration(entry['age_s'])} ago)",
         )
     for entry in facts["ended_badly"]:
         line("ended badly", f"job {entry['job']} {entry['name']}: {entry['why']} [{entry['code']}]")
@@ -236,10 +239,3 @@ def _show(facts: dict[str, Any]) -> None:
         line("trouble", sentence, style="red")
     if not facts["trouble"]:
         printing.say("all well", style="green")
-
-
-def _span(seconds: float) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"

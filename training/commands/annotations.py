@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -19,7 +18,6 @@ from training.quality.reviews import Scope
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="What people wrote, and how good it is.")
 app.add_typer(gold.app, name="gold")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Project = Annotated[int | None, typer.Option(min=1, help="Only this project, by its number in Label Studio.")]
 Days = Annotated[int | None, typer.Option(min=1, help="Only annotations of the last so many days.")]
 
@@ -35,7 +33,7 @@ def list_annotations(
     edited: Annotated[str | None, typer.Option(help=f"Only these: {', '.join(reading.EDITED)}.")] = None,
     days: Days = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most this many rows.")] = 30,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Show annotations, newest first: who, how long it took, how much of the draft was changed.
 
@@ -47,7 +45,7 @@ def list_annotations(
     )  # fmt: skip
     found = reading.find(_open().db, query)
     if as_json:
-        typer.echo(json.dumps({"annotations": found}, ensure_ascii=False))
+        printing.say_json({"annotations": found})
         return
     if not found:
         printing.say("There are no such annotations.")
@@ -59,7 +57,7 @@ def list_annotations(
 @app.command()
 def show(
     annotation: Annotated[int, typer.Argument(min=1, help="Number of the annotation in Label Studio.")],
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Show one annotation: its text beside the draft, its versions, who agreed, and which samples came of it.
 
@@ -67,7 +65,7 @@ def show(
     """
     found = reading.show(_open().db, annotation)
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False, default=str))
+        printing.say_json(found)
         return
     for title, text in _lines(found):
         printing.fact(title, text, width=11)
@@ -77,7 +75,7 @@ def show(
 def summary(
     project: Project = None,
     days: Days = None,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Show how good the annotations are: agreement, time, drafts, people, what nobody read, duplicates and leaks.
 
@@ -91,7 +89,7 @@ def summary(
     scope = Scope(project_id=_row_of(context, project), since=_since(days))
     body, _ = report.make(context, scope)
     if as_json:
-        typer.echo(json.dumps(body, ensure_ascii=False))
+        printing.say_json(body)
         return
     annotation_summary.show(body)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -20,14 +19,13 @@ from training.commands.export import to_dict
 from training.datasets import dataset, dataset_manifest
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Datasets: list, show, compare.")
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 _MOST_SHOWN = 50
 
 
 @app.command("list")
 def list_(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, newest first.")] = 50,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Show the versions of every dataset.
 
@@ -36,7 +34,7 @@ def list_(
     context = open_context(settings.load())
     found = context.db.rows(sa.select(datasets).order_by(datasets.c.id.desc()).limit(limit))
     if as_json:
-        typer.echo(json.dumps({"datasets": [to_dict(row) for row in found]}, ensure_ascii=False))
+        printing.say_json({"datasets": [to_dict(row) for row in found]})
         return
     if not found:
         printing.say("There is no dataset yet: `python -m ml_backend export` makes one.")
@@ -62,7 +60,7 @@ def list_(
 def show(
     name: Annotated[str, typer.Argument(help="name, name@version or id.")],
     card: Annotated[bool, typer.Option("--card", help="Print the whole card.")] = False,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Show what is in a dataset: splits, languages, quality, and what was left out and why.
 
@@ -71,7 +69,7 @@ def show(
     context = open_context(settings.load())
     row = dataset.find(context, name)
     if as_json:
-        typer.echo(json.dumps(to_dict(row), ensure_ascii=False))
+        printing.say_json(to_dict(row))
         return
     if card:
         typer.echo(_card(context, row))
@@ -100,7 +98,7 @@ def show(
 def diff(
     old: Annotated[str, typer.Argument(help="name@version or id.")],
     new: Annotated[str, typer.Argument(help="name@version or id.")],
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Show which rows were added, removed or changed between two versions, and whether the test set is the same.
 
@@ -119,7 +117,7 @@ def diff(
                 shown.append({"what": what, **{name: line[name] for name in names}, "before": line.get("before")})
     same_test = first.test_sha256 == second.test_sha256
     if as_json:
-        typer.echo(json.dumps({"counts": numbers, "same_test_set": same_test, "rows": shown}, ensure_ascii=False))
+        printing.say_json({"counts": numbers, "same_test_set": same_test, "rows": shown})
         return
     for what, number in sorted(numbers.items()):
         typer.echo(f"{number:>9,} {what}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -21,7 +20,7 @@ def evaluate(
     version: Annotated[str, typer.Argument(help="Model version, from `models list`; also champion or newest.")],
     dataset: Annotated[str, typer.Option(help="name, name@version or id; by default the newest test set.")] = "",
     again: Annotated[bool, typer.Option("--again", help="Score anew, though there are scores.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Let a version hear a test set, and count what it got wrong under four readings.
 
@@ -37,7 +36,7 @@ def evaluate(
     )  # fmt: skip
     if as_json:
         body = {"evaluation": found.id, "version": found.version, "dataset_id": found.dataset_id}
-        typer.echo(json.dumps({**body, "test_sha256": found.test_sha256, "scores": found.scores}, ensure_ascii=False))
+        printing.say_json({**body, "test_sha256": found.test_sha256, "scores": found.scores})
         return
     _print(found)
 

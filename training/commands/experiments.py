@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Annotated, Any
 
@@ -20,7 +19,6 @@ from training.experiments import experiment_watch
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Compare two model versions on real calls.")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Name = Annotated[str, typer.Argument(help="Name of the experiment.")]
 
 
@@ -32,7 +30,7 @@ def start(
     shadow: Annotated[bool, typer.Option("--shadow", help="It hears them too, and nobody sees its text.")] = False,
     language: Annotated[str, typer.Option(help="Only calls of projects in this language.")] = "*",
     days: Annotated[int, typer.Option(help="Ends undecided after so many days.", min=1, max=365)] = 28,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Send a share of the calls to another version. Annotators do not see which version made a draft.
 
@@ -70,7 +68,7 @@ def start(
 
 
 @app.command("list")
-def list_(as_json: AsJson = False) -> None:
+def list_(as_json: printing.AsJson = False) -> None:
     """All experiments, the latest first.
 
     Example: python -m ml_backend experiments list
@@ -78,7 +76,7 @@ def list_(as_json: AsJson = False) -> None:
     context = open_context(settings.load())
     rows = context.db.rows(sa.select(experiments).order_by(experiments.c.id.desc()).limit(100))
     if as_json:
-        typer.echo(json.dumps({"experiments": [_facts(row) for row in rows]}, ensure_ascii=False))
+        printing.say_json({"experiments": [_facts(row) for row in rows]})
         return
     if not rows:
         printing.say("No experiment was ever started.")
@@ -91,7 +89,7 @@ def list_(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def show(name: Name, as_json: AsJson = False) -> None:
+def show(name: Name, as_json: printing.AsJson = False) -> None:
     """Both sides side by side: calls, corrected words, time, and whether it is decided.
 
     Example: python -m ml_backend experiments show try
@@ -104,7 +102,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def stop(name: Name, as_json: AsJson = False) -> None:
+def stop(name: Name, as_json: printing.AsJson = False) -> None:
     """End an experiment; open tasks of the challenger are drafted anew by the champion.
 
     Example: python -m ml_backend experiments stop try
@@ -131,7 +129,7 @@ def _find(context: Context, name: str) -> sa.Row[Any]:
 def _say(context: Context, name: str, *, as_json: bool) -> None:
     facts = _facts(_find(context, name))
     if as_json:
-        typer.echo(json.dumps(facts, ensure_ascii=False))
+        printing.say_json(facts)
         return
     outcome = facts["outcome"] or {}
     printing.say(f"{facts['name']}: {facts['challenger']} against {facts['champion']}, {facts['state']}.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,7 +30,7 @@ def export(
     to: Annotated[Path | None, typer.Option(help="Also copy the version into this folder.")] = None,
     push_to: Annotated[str, typer.Option(help="Also push it to this dataset repository of the hub.")] = "",
     later: Annotated[bool, typer.Option("--later", help="As a job of the training worker, not here.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Make the next version of a dataset from the accepted samples; the same samples give the version there is.
 
@@ -50,7 +49,7 @@ def export(
             chosen = {"name": name, "forms": form, **filters.to_json()}
             job_id = enqueueing.enqueue(connection, job_kinds.EXPORT_DATASET, key=name, **chosen)
         waits = processes.waits_for(context.db, job_kinds.EXPORT_DATASET.queue)
-        typer.echo(json.dumps({"job": job_id}) if as_json else f"Job {job_id} exports {name}. {waits}".rstrip())
+        printing.result({"job": job_id}, f"Job {job_id} exports {name}. {waits}".rstrip(), as_json=as_json)
         return
     dataset_id = _run(context, name, filters, tuple(form.split(",")), quiet=as_json)
     found = context.db.row(datasets, dataset_id)
@@ -60,7 +59,7 @@ def export(
     if push_to:
         places["hub"] = hub.push(context, found, push_to)
     if as_json:
-        typer.echo(json.dumps({**to_dict(found), **places}, ensure_ascii=False))
+        printing.say_json({**to_dict(found), **places})
         return
     counts = found.counts
     typer.echo(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -52,7 +51,7 @@ def remove(task: Task, project: Project = None) -> None:
 
 
 @app.command("list")
-def list_gold(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def list_gold(as_json: printing.AsJson = False) -> None:
     """Show the gold tasks and how many answered them right.
 
     Example: python -m ml_backend annotations gold list
@@ -60,7 +59,7 @@ def list_gold(as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
     with _open().db.reading() as connection:
         found = gold_tasks.tasks_of(connection, reviews.reviews(connection))
     if as_json:
-        typer.echo(json.dumps({"gold": found}, ensure_ascii=False))
+        printing.say_json({"gold": found})
         return
     if not found:
         printing.say("There are no gold tasks. `annotations gold add` makes one.")

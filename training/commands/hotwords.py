@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import time
 from typing import Annotated, Any
 
@@ -24,7 +23,6 @@ Word = Annotated[str, typer.Argument(help="The id in the list, or the word itsel
 Project = Annotated[int | None, typer.Option(help="Only this project, by its number in Label Studio.")]
 Language = Annotated[str | None, typer.Option(help="Only this language, e.g. hi.")]
 Who = Annotated[str, typer.Option(help="Who decides, for the record.", default_factory=getpass.getuser)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 POLL_S = 0.5
 MOST_SHOWN = 4
 
@@ -35,7 +33,7 @@ def list_words(
     language: Language = None,
     state: Annotated[list[str] | None, typer.Option(help="suggested, checking, approved, refused or removed.")] = None,
     refresh: Annotated[bool, typer.Option("--refresh", help="Count anew first, instead of every 15 minutes.")] = False,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Show corrected words with how often, what was heard in their place, and what became of them.
 
@@ -55,7 +53,7 @@ def list_words(
             hotword_jobs.collect(context, row.id)
     found = draft_pairs.listed(context, states=tuple(state or ()), project_id=row_id, language=language)
     if as_json:
-        typer.echo(json.dumps({"hotwords": found}, ensure_ascii=False))
+        printing.say_json({"hotwords": found})
         return
     for each in found:
         _print(each)
@@ -75,7 +73,7 @@ def approve(
     project: Project = None,
     language: Language = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the check and print its numbers.")] = False,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Put a word to use if recent calls agree; with --project and --language also one that is not on the list yet.
 
@@ -93,7 +91,7 @@ def approve(
         _wait(context, job_id)
     told = draft_pairs.shown(context, row.id)
     if as_json:
-        typer.echo(json.dumps({**told, "job": job_id}, ensure_ascii=False))
+        printing.say_json({**told, "job": job_id})
     elif told["state"] == hotword_rows.CHECKING:
         typer.echo(
             f"{told['word']} is being checked on recent calls (job {job_id}); `hotwords list` says what came of it."
@@ -105,7 +103,9 @@ def approve(
 
 
 @app.command()
-def remove(word: Word, who: Who, project: Project = None, language: Language = None, as_json: AsJson = False) -> None:
+def remove(
+    word: Word, who: Who, project: Project = None, language: Language = None, as_json: printing.AsJson = False
+) -> None:
     """Take a word out of use; open tasks get their drafts without it. A suggestion is not made again.
 
     Example: python -m ml_backend hotwords remove Kaan
@@ -118,7 +118,7 @@ def remove(word: Word, who: Who, project: Project = None, language: Language = N
     told = draft_pairs.shown(context, row.id)
     in_use = row.state == hotword_rows.APPROVED
     sentence = f"{row.word} is out of use. Open drafts follow." if in_use else f"{row.word} is off the list."
-    typer.echo(json.dumps(told, ensure_ascii=False) if as_json else sentence)
+    printing.result(told, sentence, as_json=as_json)
 
 
 def _wait(context: Context, job_id: int) -> None:

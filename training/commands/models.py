@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -23,14 +22,13 @@ from training.runs import execution as training_runs
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Model versions, and what is known of them.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Name = Annotated[str, typer.Argument(help="A model version, from `models list`.")]
 
 
 @app.command("list")
 def list_(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, newest first.")] = 50,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Show model versions, newest first, and which serve.
 
@@ -40,7 +38,7 @@ def list_(
     default_model.ensure(context)
     found = version_views.every(context, version_views.VersionQuery(limit=limit))
     if as_json:
-        typer.echo(json.dumps({"models": found}, ensure_ascii=False, default=str))
+        printing.say_json({"models": found})
         return
     lines = []
     for one in found:
@@ -55,7 +53,7 @@ def list_(
 
 
 @app.command()
-def show(version: Name, as_json: AsJson = False) -> None:
+def show(version: Name, as_json: printing.AsJson = False) -> None:
     """Show one version: what it was made from, its scores and verdicts, and its time as champion.
 
     Example: python -m ml_backend models show kaan-tiny-44e83820
@@ -63,7 +61,7 @@ def show(version: Name, as_json: AsJson = False) -> None:
     context = open_context(settings.load())
     found = version_views.one(context, version)
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False, default=str))
+        printing.say_json(found)
         return
     for name, text in _facts(found):
         printing.fact(name, text, width=15)
@@ -109,7 +107,7 @@ def compare(
     second: Annotated[str, typer.Argument(help="The version that would take its place.")],
     dataset: Annotated[str, typer.Option(help="name, name@version or id; by default the newest test set.")] = "",
     page: Annotated[bool, typer.Option("--page", help="Print the whole report as Markdown.")] = False,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Compare two versions on calls neither has learnt from, as the gate would; nothing is promoted.
 
@@ -122,7 +120,7 @@ def compare(
         raise InvalidInput("same-version", f"{first} and {second} are one version.", "`models list` shows the others.")
     found = judgements.judge(context, before, after, dataset_id)
     if as_json:
-        typer.echo(json.dumps(found.body, ensure_ascii=False))
+        printing.say_json(found.body)
     elif page:
         typer.echo(judgements.text(found.body))
     else:
@@ -136,7 +134,7 @@ def register(
     folder: Annotated[Path | None, typer.Argument(help="A CTranslate2 Whisper folder that was made elsewhere.")] = None,
     run: Annotated[int, typer.Option(help="The kept weights of this run, whatever kept them from being served.")] = 0,
     name: Annotated[str, typer.Option(help="Name of the version, where the folder has no manifest.")] = "",
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Make a folder a model version: looked at file by file, copied, tried out; nothing is promoted.
 
@@ -153,7 +151,7 @@ def register(
         found = adoption.adopt(context, Path(folder or "").absolute(), name=name)
     body: dict[str, Any] = {"version": found.version, "location": found.location, "languages": list(found.languages)}
     if as_json:
-        typer.echo(json.dumps(body, ensure_ascii=False))
+        printing.say_json(body)
         return
     serving = registry.aliased(context, found.kind)
     if serving is not None and serving.id == found.id:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -18,7 +17,6 @@ from training.promotion.judgements import PAGE, REPORT
 
 REFUSED = 3
 WHO = "command line"
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Language = Annotated[str, typer.Option(help="Only what serves this language; * is every language.")]
 
 
@@ -28,7 +26,7 @@ def promote(
     language: Language = registry.ANY_LANGUAGE,
     why: Annotated[str, typer.Option(help="Kept in the history.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Whatever the verdict says; needs --why.")] = False,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Compare a version with the champion on calls neither has learnt from; only a better one takes its place.
 
@@ -50,7 +48,7 @@ def promote(
     if as_json:
         body = {"version": version, "promoted": result.moved, "refused": result.refused or None}
         verdict = {"words": found.words, "verdict": found.body["verdict"], "report": found.report_key} if found else {}
-        typer.echo(json.dumps({**body, "revision": result.revision, **verdict}, ensure_ascii=False))
+        printing.say_json({**body, "revision": result.revision, **verdict})
     else:
         for line in found.words if found else []:
             typer.echo(line)
@@ -68,7 +66,7 @@ def rollback(
     to: Annotated[str, typer.Option(help="This version, instead of the champion before.")] = "",
     language: Language = registry.ANY_LANGUAGE,
     kind: Annotated[str, typer.Option(help="Kind of model.")] = "asr",
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Go back to the champion before; the one that is left is never promoted by itself again.
 
@@ -76,7 +74,5 @@ def rollback(
     """
     context = open_context(settings.load())
     now, left = promotion.rollback(context, who=WHO, why=why, kind=kind, language=language, to=to)
-    if as_json:
-        typer.echo(json.dumps({"champion": now.version, "rolled_back": left.version}))
-        return
-    typer.echo(f"{now.version} is the champion again; {left.version} is marked as rolled back.")
+    sentence = f"{now.version} is the champion again; {left.version} is marked as rolled back."
+    printing.result({"champion": now.version, "rolled_back": left.version}, sentence, as_json=as_json)

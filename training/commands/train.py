@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -23,7 +22,6 @@ from training.runs.arguments import METHODS, PRECISIONS, QUANTIZATIONS, TRACKERS
 from training.schedule import threshold
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Fine-tune models on datasets.")
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 RunId = Annotated[int, typer.Argument(help="Number of the run, from `train list`.")]
 _USUAL = Arguments()
 
@@ -55,7 +53,7 @@ def asr(
     ] = None,
     why: Annotated[str, typer.Option(help="Kept with the run.")] = "asked on the command line",
     job: Annotated[bool, typer.Option("--job", help="Leave it to the training worker.")] = False,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Fine-tune a Whisper on a dataset; the result is registered, never promoted.
 
@@ -78,7 +76,7 @@ def asr(
     )
     if job:
         waits = alive.waits_for(context.db, "training") or "The training worker takes it."
-        typer.echo(json.dumps({"run": run_id}) if as_json else f"Run {run_id} is asked for. {waits}")
+        printing.result({"run": run_id}, f"Run {run_id} is asked for. {waits}", as_json=as_json)
         return
     _here(context, run_id, as_json)
 
@@ -93,7 +91,7 @@ def resume(
     option: Annotated[
         list[str] | None, typer.Option(help="Any other of training/runs/arguments.py: name=value.")
     ] = None,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Go on with a run that was killed, did not fit or is not served: nothing it has learnt is learnt again.
 
@@ -111,7 +109,7 @@ def resume(
         with context.db.transaction() as connection:
             threshold.enqueue(connection, run_id)
         sentence = f"Run {run_id} goes on with its step {row.step}; the training worker does it."
-        typer.echo(json.dumps({"run": run_id, "step": row.step}) if as_json else sentence)
+        printing.result({"run": run_id, "step": row.step}, sentence, as_json=as_json)
         return
     training_runs.require_trainer()
     _here(context, run_id, as_json)
@@ -120,7 +118,7 @@ def resume(
 @app.command("list")
 def list_(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, newest first.")] = 20,
-    as_json: AsJson = False,
+    as_json: printing.AsJson = False,
 ) -> None:
     """Show training runs, newest first.
 
@@ -129,7 +127,7 @@ def list_(
     context = open_context(settings.load())
     found = context.db.rows(sa.select(runs).order_by(runs.c.id.desc()).limit(limit))
     if as_json:
-        typer.echo(json.dumps({"runs": [to_dict(context, row) for row in found]}, ensure_ascii=False))
+        printing.say_json({"runs": [to_dict(context, row) for row in found]})
         return
     if not found:
         printing.say("There is no training run yet.")
@@ -147,7 +145,7 @@ def list_(
 
 
 @app.command()
-def show(run_id: RunId, as_json: AsJson = False) -> None:
+def show(run_id: RunId, as_json: printing.AsJson = False) -> None:
     """Show one run: what it learns from, how far it is, what it came to.
 
     Example: python -m ml_backend train show 1
@@ -155,7 +153,7 @@ def show(run_id: RunId, as_json: AsJson = False) -> None:
     context = open_context(settings.load())
     facts = to_dict(context, training_runs.find(context, run_id))
     if as_json:
-        typer.echo(json.dumps(facts, ensure_ascii=False))
+        printing.say_json(facts)
         return
     for name, text in _in_words(facts):
         printing.fact(name, text)
@@ -194,7 +192,7 @@ def _here(context: Context, run_id: int, as_json: bool) -> None:
         ) from None
     row = training_runs.find(context, run_id)
     if as_json:
-        typer.echo(json.dumps(to_dict(context, row), ensure_ascii=False))
+        printing.say_json(to_dict(context, row))
     elif version is None:
         typer.echo(f"Run {run_id} was cancelled.")
     else:
