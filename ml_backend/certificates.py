@@ -81,7 +81,8 @@ def refused(name: str, error: ssl.SSLError, *, where: str = "") -> RetryableErro
         return RetryableError(
             "no-tls",
             f"{name}{at} does not speak TLS as it should.",
-            f"Check the port, and whether the address of {name} has to begin with http:// instead of https://.",
+            f"Check the port, and whether the address of {name} has to begin with "
+            f"{'redis:// instead of rediss' if where.startswith('rediss') else 'http:// instead of https'}://.",
         )
     said = error.verify_message or "it could not be verified"
     if "ostname mismatch" in said or "IP address mismatch" in said:

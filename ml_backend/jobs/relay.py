@@ -105,9 +105,11 @@ class Relay:
         try:
             if self._something_is_due():
                 sent = sum(self._hand_over(queue) for queue in QUEUES)
-            self._complaints = {code: at for code, at in self._complaints.items() if not code.startswith("redis-")}
+            self._complaints = {
+                code: at for code, at in self._complaints.items() if not code.startswith(transport.CODES)
+            }
         except RetryableError as error:
-            if not error.code.startswith("redis-"):
+            if not error.code.startswith(transport.CODES):
                 raise
             self._complain(error)
         self.keep_house()
@@ -203,7 +205,7 @@ class Relay:
         try:
             self._send_again()
         except RetryableError as error:
-            if not error.code.startswith("redis-"):
+            if not error.code.startswith(transport.CODES):
                 raise
             self._complain(error)
 

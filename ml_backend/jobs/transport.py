@@ -17,9 +17,11 @@ import rq
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from ml_backend import certificates
 from ml_backend.errors import ConfigurationError, RetryableError
 from ml_backend.jobs.messages import FAILED_MESSAGE_TTL_S, PERFORM, numbers_of
 
+CODES = ("redis-", "certificate-", "no-tls")  # how the codes of errors about Redis begin
 _NOT_LOST = "Nothing is lost: jobs wait in the database."
 _REFUSALS: tuple[tuple[type[redis.RedisError], str, str, str, str], ...] = (
     (redis.exceptions.ReadOnlyError, "", "redis-read-only", "it is a read-only replica",
@@ -60,11 +62,16 @@ def trust(url: str, ca_file: str) -> dict[str, Any]:
 
 
 @contextmanager
-def errors() -> Iterator[None]:
+def errors(connection: redis.Redis) -> Iterator[None]:
     """Map Redis errors to RetryableError; a Redis that answers but refuses messages gives the reason."""
     try:
         yield
     except redis.RedisError as error:
+        if refusal := certificates.reason(error):
+            options = connection.connection_pool.connection_kwargs
+            raise certificates.refused(
+                "Redis", refusal, where=f"rediss://{options.get('host')}:{options.get('port')}"
+            ) from error
         said = str(error)  # names users and keys: matched, never shown
         for kind, mark, code, sentence, next_step in _REFUSALS:
             if isinstance(error, kind) and mark in said:
@@ -74,13 +81,13 @@ def errors() -> Iterator[None]:
         raise RetryableError(
             "redis-unavailable",
             f"Redis does not take messages ({type(error).__name__}).",
-            f"Check that it runs at REDIS_URL and has memory left. {_NOT_LOST}",
+            f"Check that it runs at REDIS_URL, which begins with rediss:// if it speaks TLS. {_NOT_LOST}",
         ) from error
 
 
 def check(connection: redis.Redis) -> None:
     """Refuse a Redis that evicts messages and one that accepts none: both answer PING."""
-    with errors():
+    with errors(connection):
         _write_something(connection)
         policy = str(connection.info("memory").get("maxmemory_policy", "noeviction"))
     if policy != "noeviction":
@@ -105,7 +112,7 @@ def _write_something(connection: redis.Redis) -> None:
 
 def put(connection: redis.Redis, queue: str, job_id: int, *, attempt: int, in_front: bool = False) -> None:
     """Send one message. The runner handles time limits and retries, so RQ's are off."""
-    with errors():
+    with errors(connection):
         rq.Queue(queue_name(queue), connection=connection, serializer="json").enqueue_call(
             PERFORM,
             args=(job_id, attempt),
@@ -120,6 +127,6 @@ def put(connection: redis.Redis, queue: str, job_id: int, *, attempt: int, in_fr
 
 def lying(connection: redis.Redis, queue: str) -> set[tuple[int, int]]:
     """(job id, attempts made) of every message that no worker has taken yet."""
-    with errors():
+    with errors(connection):
         ids: list[bytes] = connection.lrange(rq.Queue(queue_name(queue), connection=connection).key, 0, -1)  # type: ignore[assignment]
     return {found for message_id in ids if (found := numbers_of(message_id))}

@@ -122,7 +122,7 @@ def _guarded(world: str, look: Callable[[Context], Iterator[Finding]], context: 
 
 def _certificate(error: KaanError) -> str:
     """Whose certificate it was that is not trusted, and who signed it."""
-    found = re.search(r" at https://(\[[^\]]+\]|[^:/ ]+):(\d+)", error.sentence)
+    found = re.search(r" at (?:https|rediss)://(\[[^\]]+\]|[^:/ ]+):(\d+)", error.sentence)
     if not error.code.startswith("certificate-") or found is None:
         return ""
     shown = certificates.presented(found[1].strip("[]"), int(found[2]))

@@ -38,6 +38,7 @@ class Process:
             "DATA_DIR": str(context.settings.data_dir),
             "DATABASE_URL": context.settings.database_url,
             "REDIS_URL": redis_url,
+            "CA_FILE": context.settings.ca_file,
             **{name: value for name, value in os.environ.items() if name == launch.VARIABLE},
         }
         with self.log_path.open("wb") as output:

@@ -13,28 +13,35 @@ from pathlib import Path
 
 import redis
 
+from tests.servers import tls
+
 
 class RedisServer:
     """One server process on a port of its own. `start` after `kill` comes back on the same port, empty."""
 
-    def __init__(self, folder: Path, *, options: tuple[str, ...] = ()) -> None:
+    def __init__(self, folder: Path, *, options: tuple[str, ...] = (), speaks_tls: bool = False) -> None:
         self.folder = folder
         self.options = options
+        self.ca_file, self.chain = tls.made(folder) if speaks_tls else (None, None)
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"{'rediss' if self.ca_file else 'redis'}://127.0.0.1:{self.port}/0"
 
     def client(self) -> redis.Redis:
-        return redis.Redis.from_url(self.url)
+        return redis.Redis.from_url(self.url, **({"ssl_ca_certs": str(self.ca_file)} if self.ca_file else {}))
 
     def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
+        command = [binary(), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
+        ports = ["--port", str(self.port)]
+        if self.chain:
+            own = ("--tls-cert-file", str(self.chain), "--tls-key-file", str(self.chain), "--tls-auth-clients", "no")
+            ports = ["--port", "0", "--tls-port", str(self.port), *own]
         with (self.folder / "redis.log").open("ab") as output:
-            self.process = subprocess.Popen([*command, *self.options], stdout=output, stderr=output)
+            self.process = subprocess.Popen([*command, *ports, *self.options], stdout=output, stderr=output)
         deadline = time.monotonic() + 10
         while True:
             try:
@@ -54,9 +61,9 @@ class RedisServer:
 
 
 @contextmanager
-def running(folder: Path, *, options: tuple[str, ...] = ()) -> Iterator[RedisServer]:
+def running(folder: Path, *, options: tuple[str, ...] = (), speaks_tls: bool = False) -> Iterator[RedisServer]:
     """A Redis server for the length of a block."""
-    server = RedisServer(folder, options=options)
+    server = RedisServer(folder, options=options, speaks_tls=speaks_tls)
     server.start()
     try:
         yield server

@@ -33,7 +33,7 @@ class Https:
 @contextmanager
 def running(folder: Path, *, host: str = "127.0.0.1", days: int = 2, body: bytes = b"{}") -> Iterator[Https]:
     """A server on loopback whose certificate is for `host` and ends after so many days; answers 200 to every GET."""
-    ca_file, chain = _made(folder, host, days)
+    ca_file, chain = made(folder, host, days=days)
 
     class Answer(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -61,7 +61,7 @@ def running(folder: Path, *, host: str = "127.0.0.1", days: int = 2, body: bytes
         server.server_close()
 
 
-def _made(folder: Path, host: str, days: int) -> tuple[Path, Path]:
+def made(folder: Path, host: str = "127.0.0.1", *, days: int = 2) -> tuple[Path, Path]:
     """(the CA's certificate, the server's key with its certificate), as PEM files."""
     folder.mkdir(parents=True, exist_ok=True)
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
@@ -99,5 +99,5 @@ def _name(common: str) -> x509.Name:
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, begin: datetime, end: datetime
 ) -> x509.CertificateBuilder:
-    made = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key.public_key())
-    return made.serial_number(x509.random_serial_number()).not_valid_before(begin).not_valid_after(end)
+    begun = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key.public_key())
+    return begun.serial_number(x509.random_serial_number()).not_valid_before(begin).not_valid_after(end)

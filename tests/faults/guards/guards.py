@@ -100,7 +100,7 @@ def _one_attempt_per_message() -> None:
 def _redis_calls_end() -> None:
     """redis-py's own patience."""
     redis = module("redis")
-    _set("ml_backend.jobs.transport", "connect", lambda url, timeout_s=1.0: redis.Redis.from_url(url))
+    _set("ml_backend.jobs.transport", "connect", lambda url, **options: redis.Redis.from_url(url))
 
 
 @guard("evicting-redis-is-refused")

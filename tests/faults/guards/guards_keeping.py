@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 from tests.faults.guards.guards import guard, module
@@ -118,3 +119,9 @@ def _first_stays() -> None:
 def _redis_is_written_to() -> None:
     """A Redis that answers is taken for one that works."""
     module("ml_backend.jobs.transport")._write_something = lambda connection: None
+
+
+@guard("a-refused-certificate-of-redis-is-named")
+def _refused_certificate() -> None:
+    """A Redis whose certificate is not trusted is one that is not there."""
+    module("ml_backend.jobs.transport").certificates = SimpleNamespace(reason=lambda error: None)

@@ -8,6 +8,7 @@ NUMBERS_ELSEWHERE = "tests/sync/privacy/test_numbers_elsewhere.py::"
 ADDRESSES = "tests/ml_backend/api/test_addresses.py::"
 SLOW = "tests/ml_backend/commands/test_slow_clients.py::"
 
+TLS = "tests/ml_backend/jobs/test_redis_over_tls.py::"
 REDIS = "tests/ml_backend/jobs/test_redis_refusals.py::"
 WORKER = "tests/ml_backend/jobs/test_worker_process.py::"
 
@@ -15,8 +16,19 @@ HOSTILE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
     19: (((f"{WORKER}test_what_a_message_brings_along_is_dropped[sync-sqlite]",), "own-messages-only"),),
     17: (
         (
-            (f"{REDIS}TestARedisThatAnswersAndTakesNothing::test_a_read_only_replica_is_named",),
+            (
+                f"{REDIS}TestARedisThatAnswersAndTakesNothing::test_a_read_only_replica_is_named",
+                f"{REDIS}TestARedisThatAnswersAndTakesNothing::"
+                "test_one_without_enough_replicas_is_named_with_the_remedy_at_start_up_too",
+            ),
             "redis-is-written-to-in-a-look",
+        ),
+        (
+            (
+                f"{TLS}test_a_certificate_of_an_unknown_ca_is_named_with_the_setting_that_helps",
+                f"{TLS}test_work_waits_while_the_certificate_is_refused_and_the_relay_keeps_house",
+            ),
+            "a-refused-certificate-of-redis-is-named",
         ),
     ),
     33: (

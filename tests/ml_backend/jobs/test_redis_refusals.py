@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from ml_backend import db
 from ml_backend.context import Context, open_context
 from ml_backend.errors import RetryableError
 from ml_backend.jobs import transport
+from ml_backend.jobs.relay import Relay
 from ml_backend.settings import Settings
 from sync.commands import doctor, status
 from tests.ml_backend.serve import until
@@ -38,6 +40,19 @@ class TestARedisThatAnswersAndTakesNothing:
     def test_a_full_memory_is_named(self, with_redis: Context, redis_server: redis_servers.RedisServer) -> None:
         redis_server.client().config_set("maxmemory", "1")
         self._is_named(with_redis, "redis-full", "memory is full")
+
+    def test_one_without_enough_replicas_is_named_with_the_remedy_at_start_up_too(
+        self, with_redis: Context, redis_server: redis_servers.RedisServer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        redis_server.client().config_set("min-replicas-to-write", "1")
+        self._is_named(with_redis, "redis-no-replicas", "too few of its replicas")
+        stop = threading.Event()
+        stop.set()
+        Relay(with_redis, schedules=()).run(stop)
+        [said] = [each.msg for each in caplog.records if "too few of its replicas" in str(each.msg)]
+        assert "min-replicas-to-write" in str(said)
+        redis_server.client().config_set("min-replicas-to-write", "0")
+        transport.check(transport.connect(redis_server.url))
 
     def test_one_that_cannot_save_is_named(self, with_redis: Context, redis_server: redis_servers.RedisServer) -> None:
         client = redis_server.client()
@@ -88,5 +103,7 @@ class TestARedisThatAnswersAndTakesNothing:
         assert words in said[0]
         [finding] = doctor._guarded("redis", doctor._redis, context)
         assert (finding.state, words in finding.sentence) == (doctor.FAIL, True)
+        assert finding.next_step == refused.value.next_step
+        assert refused.value.next_step in said[0]
         for secret in ("onlooker", "Zq7wKx9v", "right-one"):
             assert secret not in f"{refused.value}{said}{finding}"
