@@ -1,8 +1,8 @@
-"""Task -> Annotation: what a person submitted, read back from the API and kept once per change.
+"""Webhook event -> Annotation: a person's work, read back from the API and stored once per change.
 
-A webhook's body only says where to look (design D4). Shapes differ by action (`ANNOTATIONS_CREATED` holds lists,
-deletions hold ids and no task), and unknown actions are accepted in silence. Many annotations at once, as "Create
-annotations from predictions" makes them, are read by their tasks: one request for hundreds instead of one for each.
+A webhook's body only says where to look (design D4). Its shape differs by action (`ANNOTATIONS_CREATED` holds lists,
+deletions hold ids and no task), and unknown actions are ignored. Many annotations at once, as "Create annotations from
+predictions" makes them, are read by their tasks: one request for hundreds of them.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from sync.label_studio.label_studio_client import client_of
 
 IDS_PER_JOB = 500
 TOGETHER = 50  # jobs in one transaction
-ONE_BY_ONE = 20  # annotations in one event that are fetched each by itself
-IDS_END = 2**63  # what a database can hold
+ONE_BY_ONE = 20  # up to so many annotations of one event are fetched individually
+IDS_END = 2**63  # a database's limit
 
 
 def read_event(context: JobContext, event_id: int) -> None:
-    """One stored webhook request -> the jobs that read the truth. Safe to repeat."""
+    """One stored webhook request -> the jobs that read from the API. Safe to repeat."""
     event = context.db.row(events, event_id)
     if event.state != "new":
         return
@@ -52,7 +52,7 @@ def read_event(context: JobContext, event_id: int) -> None:
 
 
 def read_annotation(context: JobContext, project_id: int, ls_annotation_id: int) -> None:
-    """Fetch one annotation and store it; one that is gone is marked deleted."""
+    """Fetch one annotation and store it; mark it deleted if it is gone."""
     project = context.db.row(projects, project_id)
     client, read_at = client_of(context), tables.now()
     try:
@@ -77,7 +77,7 @@ def read_annotation(context: JobContext, project_id: int, ls_annotation_id: int)
 
 
 def _follow(context: Context, project: sa.Row[Any], action: str, body: Mapping[str, Any]) -> None:
-    """What an action asks for. Unknown ones ask for nothing. Nobody bounds how much one event names."""
+    """Do what an action requires; unknown ones require nothing. An event may name any number of ids."""
     if action == "TASKS_CREATED":
         _find(context, project, _ids(body.get("tasks")))
     elif action == "TASKS_DELETED":
@@ -105,7 +105,7 @@ def _follow(context: Context, project: sa.Row[Any], action: str, body: Mapping[s
 
 
 def _find(context: Context, project: sa.Row[Any], task_ids: list[int]) -> None:
-    """Read these tasks with their annotations, some hundred in a job."""
+    """Enqueue jobs that read these tasks with their annotations, some hundred in each."""
     for begin in range(0, len(task_ids), IDS_PER_JOB):
         some = task_ids[begin : begin + IDS_PER_JOB]
         name = str(some[0]) if len(some) == 1 else hashlib.sha256(repr(some).encode()).hexdigest()[:16]
@@ -115,7 +115,7 @@ def _find(context: Context, project: sa.Row[Any], task_ids: list[int]) -> None:
 
 
 def _project(connection: Connection, context: Context, body: Mapping[str, Any]) -> sa.Row[Any] | None:
-    """The project of an event; only the one on our own Label Studio counts, whatever host the body names."""
+    """The project of an event, always on our own Label Studio, whatever host the body names."""
     stated = body.get("project")
     ls_id = stated.get("id") if isinstance(stated, Mapping) else stated
     if not _is_id(ls_id):
@@ -137,7 +137,7 @@ def _body(raw: bytes) -> dict[str, Any] | None:
 
 
 def _ids(value: Any) -> list[int]:
-    """Ids in whatever shape an action has them: one row, a list of rows, a list of ids."""
+    """The ids in one row, a list of rows or a list of ids, depending on the action."""
 
     def each(entry: Any) -> Iterator[int]:
         if isinstance(entry, list):
@@ -152,4 +152,4 @@ def _ids(value: Any) -> list[int]:
 
 
 def _is_id(value: Any) -> bool:
-    return type(value) is int and 0 < value < IDS_END  # JSON's true is an int by inheritance only
+    return type(value) is int and 0 < value < IDS_END  # JSON's true is an int too

@@ -12,7 +12,7 @@ from ml_backend.context import Context
 from ml_backend.tables import annotations as rows
 from sync.annotations.annotation_rows import LIST, FoundAnnotation, differs, keep, mark_deleted
 
-TOGETHER = 20  # stored in one transaction: webhooks wait for none longer than that takes
+TOGETHER = 20  # stored in one transaction: webhooks wait for at most one of these
 
 
 def compare(
@@ -22,9 +22,9 @@ def compare(
     tasks: Mapping[int, sa.Row[Any]],
     read_at: datetime,
 ) -> int:
-    """Gives how many annotations were not as they are there. `tasks` are our rows by Label Studio's id.
+    """Returns how many annotations differed. `tasks` are our rows by Label Studio's id.
 
-    `read_at` is when the list began to be read: what was stored here since then is newer than the list.
+    `read_at` is when reading the list began: rows stored here since then are newer than the list.
     """
     here = _here(context, project, [int(task["id"]) for task in listed])
     there = {found.id: found for found in _found(listed, read_at)}
@@ -39,7 +39,7 @@ def compare(
 
 
 def _here(context: Context, project: sa.Row[Any], ls_task_ids: Sequence[int]) -> dict[int, list[sa.Row[Any]]]:
-    """What we have of these tasks' annotations, by Label Studio's annotation id."""
+    """Our rows of these tasks' annotations, by Label Studio's annotation id."""
     columns = (
         rows.c.ls_annotation_id, rows.c.ls_updated_at, rows.c.deleted_at, rows.c.ground_truth, rows.c.task_id,
     )  # fmt: skip

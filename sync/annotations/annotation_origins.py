@@ -1,8 +1,8 @@
-"""Annotation -> Origin: the draft the person began from, as it was, and which model version really made it.
+"""Annotation -> Origin: a snapshot of the draft that the person began from, and the model version that made it.
 
-Label Studio keeps a copy of a prediction inside an annotation in static mode only, and predictions can be deleted
-there. So the snapshot is made here, from our own rows, in every mode. What somebody else's model had drafted is
-copied from Label Studio's list of predictions. Times are seconds from the start of the task's audio.
+Label Studio copies a prediction into an annotation only in static mode, and predictions can be deleted there. So the
+snapshot is made here, from our own rows, in every mode. The draft of a foreign model is copied from Label Studio's list
+of predictions. Times are seconds from the start of the task's audio.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MADE_BY = frozenset({"prediction", "prediction-changed"})
 
 @dataclass(frozen=True)
 class AnnotationOrigin:
-    """Where an annotation began. `draft` is what `annotations.draft` holds; `shown` is what the editor showed."""
+    """The draft of an annotation. `draft` is the value of `annotations.draft`; `shown` is what the editor showed."""
 
     prediction_id: int | None
     model_version: str | None
@@ -42,9 +42,9 @@ def origin_of(
     annotation: Mapping[str, Any],
     listed: Sequence[Mapping[str, Any]] | None,
 ) -> AnnotationOrigin | None:
-    """The draft of an annotation, None when it was written from nothing.
+    """The draft of an annotation; None when there was no draft.
 
-    `listed` are Label Studio's predictions of the task where they were read: they tell which of ours an id stands for.
+    `listed` are Label Studio's predictions of the task, if they were read: they map its ids to our rows.
     """
     mine = sa.select(predictions).where(predictions.c.task_id == task.id).order_by(predictions.c.id.desc())
     ours = connection.execute(mine).all()
@@ -69,7 +69,7 @@ def origin_of(
 
 
 def needs_list(connection: Connection, task: sa.Row[Any] | None, annotation: Mapping[str, Any]) -> bool:
-    """Whether only Label Studio can say which prediction an annotation began from."""
+    """Whether Label Studio's list is needed to find the prediction that an annotation began from."""
     parent = annotation.get("parent_prediction")
     if task is None or not parent:
         return False
@@ -78,7 +78,7 @@ def needs_list(connection: Connection, task: sa.Row[Any] | None, annotation: Map
 
 
 def edited(reference: Reference, origin: AnnotationOrigin | None) -> str:
-    """What became of the draft: the same words at the same places are untouched, whatever choices were made."""
+    """Untouched, edited or manual. The same words at the same places are untouched, whatever choices were made."""
     if origin is None:
         return MANUAL
     same = reference.text == origin.shown.text and _places(reference) == _places(origin.shown)
@@ -90,13 +90,13 @@ def _places(reference: Reference) -> list[tuple[float, float, int, str]]:
 
 
 def _was_drafted(annotation: Mapping[str, Any]) -> bool:
-    """Whether an item says that a prediction was its source; the editor writes it into each."""
+    """Whether an item names a prediction as its source; the editor writes it into every item."""
     result = annotation.get("result")
     return any(isinstance(item, Mapping) and item.get("origin") in _MADE_BY for item in result or ())
 
 
 def _latest(ours: Sequence[sa.Row[Any]]) -> sa.Row[Any] | None:
-    """The newest that reached Label Studio."""
+    """The newest delivered prediction."""
     return next((row for row in ours if row.delivered_by in ("push", "answer") and not _withdrawn(row)), None)
 
 
@@ -105,7 +105,7 @@ def _withdrawn(row: sa.Row[Any]) -> bool:
 
 
 def _ours(connection: Connection, project: sa.Row[Any], task: sa.Row[Any], row: sa.Row[Any]) -> AnnotationOrigin | None:
-    """A row of ours; None when it drafted nothing (a blind task, silence)."""
+    """The origin from our prediction row; None when it has no draft (a blind task, silence)."""
     body = json.loads(row.body)
     result = body.get("result") if isinstance(body, dict) else None
     if not result or row.reason_code == "blind":
@@ -126,12 +126,12 @@ def _ours(connection: Connection, project: sa.Row[Any], task: sa.Row[Any], row: 
             ],
         }  # fmt: skip
         if row.config_sha256 != (project.config_sha256 or "") and not shown.text:
-            draft["text"] = heard.text  # the labelling interface has other names by now
+            draft["text"] = heard.text  # the labelling config's names have changed
     return AnnotationOrigin(row.id, row.model_version if row.model_version != "none" else None, draft, shown)
 
 
 def _heard(connection: Connection, task: sa.Row[Any], row: sa.Row[Any]) -> Transcript | None:
-    """What was heard in the task's piece of audio."""
+    """The transcript of the task's piece of audio."""
     if row.transcription_id is None or task.recording_id is None:
         return None
     found = connection.execute(
@@ -151,7 +151,7 @@ def _segment(segment: Segment) -> dict[str, Any]:
 
 
 def _foreign(project: sa.Row[Any], there: Mapping[str, Any]) -> AnnotationOrigin:
-    """A prediction that is not ours, as Label Studio has it; its version is whatever its maker wrote."""
+    """The origin from a foreign prediction in Label Studio, with the version that it states."""
     shown = rendering.to_reference(there.get("result"), labelconfig.parse(project.label_config))
     version = str(there.get("model_version") or "")[:120] or None
     score = there.get("score")

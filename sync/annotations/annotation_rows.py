@@ -1,9 +1,8 @@
-"""Annotation in Label Studio -> row: once per `updated_at`, repaired where an earlier look was incomplete.
+"""Annotation in Label Studio -> row: once per `updated_at`, repaired where an earlier read was incomplete.
 
-A row is never overwritten by a newer result: each change has a row of its own, and the newest that is not deleted
-counts. What can change without a new `updated_at` is brought up to date in place: the ground-truth mark (Label Studio
-takes it from all others of a task when somebody sets one), the task, when the annotation was here before it, and a
-deletion that turns out to be wrong.
+A newer result never overwrites a row: each change has its own row, and the newest that is not deleted counts. Values
+that change without a new `updated_at` are updated in place: the ground-truth mark (setting one in Label Studio removes
+the task's others), the task, if the annotation was stored first, and a wrong deletion mark.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ from sync.recordings import recording_language
 
 WEBHOOK, LIST, IMPORT = "webhook", "list", "import"
 TOGETHER = 20  # annotations in one transaction, each with its task, its recording and a job
-PAGE = 1000  # ids in one statement: PostgreSQL takes 65,535, and somebody may delete more tasks at once
+PAGE = 1000  # ids in one statement: PostgreSQL takes 65,535, and one deletion may have more
 
 
 @dataclass(frozen=True)
 class FoundAnnotation:
-    """One annotation as Label Studio had it at `read_at` or a little later; its task's predictions where read."""
+    """One annotation as Label Studio had it at `read_at` or a little later, with its task's predictions if read."""
 
     annotation: Mapping[str, Any]
     found_by: str
@@ -48,7 +47,7 @@ class FoundAnnotation:
 
     @property
     def updated_at(self) -> datetime:
-        """Its version."""
+        """The version of the annotation."""
         return time_of(self.annotation.get("updated_at")) or self.created_at or self.read_at
 
     @property
@@ -58,21 +57,21 @@ class FoundAnnotation:
 
     @property
     def imported(self) -> bool:
-        """Whether it came inside an import: nobody's request made it, and no prediction was turned into it."""
+        """Whether it came with an import: neither a user's request nor a prediction made it."""
         return "updated_by" in self.annotation and not (
             self.annotation["updated_by"] or self.annotation.get("parent_prediction")
         )
 
     @property
     def ground_truth(self) -> bool:
-        """Label Studio marks every imported annotation so unless told otherwise: that is nobody's claim."""
+        """The mark, except on imported annotations: Label Studio sets it on them by default."""
         return bool(self.annotation.get("ground_truth")) and not self.imported
 
 
 def keep(
     connection: Connection, project: sa.Row[Any], task: sa.Row[Any] | None, found: FoundAnnotation
 ) -> tuple[int | None, bool]:
-    """Store one annotation as it is; gives (id, whether anything is new). None for a task that was erased."""
+    """Store one annotation; returns (id, whether anything is new). None for an erased task."""
     if task is not None and task.reason_code == "erased":
         return None, False
     here = sa.and_(rows.c.project_id == project.id, rows.c.ls_annotation_id == found.id)
@@ -82,7 +81,7 @@ def keep(
         earlier = next((row for row in versions if row.ls_created_at == found.created_at), None)
         values = _values(connection, project, task, found, earlier)
         if any(row.deleted_at and row.deleted_at >= found.read_at for row in versions):
-            values["deleted_at"] = tables.now()  # deleted while we were reading it
+            values["deleted_at"] = tables.now()  # deleted during the read
         key = ("project_id", "ls_annotation_id", "ls_updated_at")
         row_id, new = db.insert_once(connection, rows, values, key=key)
         changed: Mapping[str, Any] = values if new else {}
@@ -106,7 +105,7 @@ def keep(
 
 
 def _is_first(connection: Connection, project: sa.Row[Any], row_id: int) -> bool:
-    """Whether nobody had annotated anything in this project, which we made."""
+    """Whether this is the first annotation in a project that we created."""
     record = project.attached_changes if isinstance(project.attached_changes, Mapping) else {}
     if not record.get("made"):
         return False
@@ -115,7 +114,7 @@ def _is_first(connection: Connection, project: sa.Row[Any], row_id: int) -> bool
 
 
 def _ask_again(connection: Connection, project: sa.Row[Any], found: FoundAnnotation) -> None:
-    """It asks for a draft in another language: a job sees to that, and the task is not done."""
+    """Enqueue the job for an annotation that asks for a draft in another language; its task is not done."""
     enqueueing.enqueue(
         connection,
         job_kinds.DRAFT_AGAIN,
@@ -126,7 +125,7 @@ def _ask_again(connection: Connection, project: sa.Row[Any], found: FoundAnnotat
 
 
 def differs(here: Sequence[sa.Row[Any]], found: FoundAnnotation, task_id: int | None) -> bool:
-    """Whether `keep` would change anything, judged from rows that were read in bulk."""
+    """Whether `keep` would change anything, judged by rows read in bulk."""
     same = next((row for row in here if row.ls_updated_at == found.updated_at), None)
     return (
         same is None
@@ -137,10 +136,10 @@ def differs(here: Sequence[sa.Row[Any]], found: FoundAnnotation, task_id: int | 
 
 
 def mark_deleted(context: Context, project_id: int, ids: Sequence[int], *, before: datetime | None = None) -> int:
-    """Keep deleted annotations with their time; a task with too few left is open again. Gives how many were alive.
+    """Mark annotations deleted and reopen tasks with too few left; returns how many had not been deleted.
 
-    `before` leaves out what was stored since: a list that was read earlier cannot know it. Somebody may delete tens of
-    thousands at once: only what is alive here is written, some of it in each transaction.
+    `before` skips rows stored since then, which an earlier list cannot contain. One request may delete tens of
+    thousands, so only rows that are not deleted are written, in batches.
     """
     removed = 0
     for begin in range(0, len(ids), PAGE):
@@ -177,7 +176,7 @@ def _mark_deleted(connection: Connection, project_id: int, ids: Sequence[int], b
 
 
 def mark_tasks_gone(context: Context, project_id: int, ls_task_ids: Sequence[int]) -> None:
-    """Tasks that Label Studio has no more; they took their annotations along."""
+    """Mark tasks that are gone from Label Studio, and their annotations, as deleted."""
     for begin in range(0, len(ls_task_ids), PAGE):
         page = list(ls_task_ids[begin : begin + PAGE])
         known = sa.select(tasks.c.id).where(tasks.c.project_id == project_id, tasks.c.ls_task_id.in_(page))
@@ -192,19 +191,19 @@ def mark_tasks_gone(context: Context, project_id: int, ls_task_ids: Sequence[int
 
 
 def people_done(connection: Connection, task_id: int) -> int:
-    """How many people have annotated a task; who skipped it has not. An unknown person counts as one."""
+    """How many people annotated a task, without skips. An unknown person counts as one."""
     person = sa.func.count(sa.distinct(sa.func.coalesce(rows.c.annotator, 0)))
     mine = sa.and_(rows.c.task_id == task_id, ~rows.c.skipped, tables.newest_version())
     return int(connection.execute(sa.select(person).where(mine)).scalar_one())
 
 
 def sample(connection: Connection, task_id: int) -> None:
-    """Whatever a model may learn from this task is decided anew."""
+    """Enqueue the job that remakes a task's samples."""
     enqueueing.enqueue(connection, job_kinds.SAMPLE_TASK, key=str(task_id), task_id=task_id)
 
 
 def time_of(value: Any) -> datetime | None:
-    """A time as Label Studio writes it."""
+    """Parse Label Studio's time format."""
     try:
         parsed = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
     except ValueError:
@@ -219,7 +218,7 @@ def _values(
     found: FoundAnnotation,
     earlier: sa.Row[Any] | None,
 ) -> dict[str, Any]:
-    """The row of a version. The result is read here and nowhere else: later steps read the row."""
+    """The row of a version. Only this function parses the result; later steps read the row."""
     annotation = found.annotation
     result = annotation.get("result") or []
     reference = rendering.to_reference(result, labelconfig.parse(project.label_config))
@@ -261,7 +260,7 @@ def _about_task(
     *,
     earlier: sa.Row[Any] | None = None,
 ) -> dict[str, Any]:
-    """The task and the draft. A later version keeps the draft the first began from, though it is gone there by now."""
+    """The task and the draft. Later versions keep the draft of the first, even if Label Studio no longer has it."""
     ls_task_id = found.annotation.get("task")
     about: dict[str, Any] = {"task_id": task.id if task is not None else None, "ls_task_id": ls_task_id}
     if task is None:
@@ -280,7 +279,7 @@ def _about_task(
 def _corrections(
     connection: Connection, project: sa.Row[Any], task: sa.Row[Any] | None, found: FoundAnnotation, row: sa.Row[Any]
 ) -> dict[str, Any]:
-    """What an earlier look at the same version got wrong or could not know."""
+    """Values that an earlier read of the same version got wrong or did not have."""
     changes: dict[str, Any] = {}
     if row.ground_truth != found.ground_truth:
         changes["ground_truth"] = found.ground_truth
@@ -293,7 +292,7 @@ def _corrections(
 
 
 def _settle(connection: Connection, task: sa.Row[Any]) -> None:
-    """A task with enough people is annotated, and there is room for one that waits."""
+    """Mark a task with enough people annotated, and take up one that waits."""
     if people_done(connection, task.id) < task.overlap:
         return
     mine = sa.and_(tasks.c.id == task.id, tasks.c.state == "open")
@@ -312,7 +311,7 @@ def _user(value: Any) -> int | None:
 
 
 def _seconds(value: Any) -> float | None:
-    """A length of time; whatever else stands there is unknown, and keeps no annotation out."""
+    """A length of time; None for any other value, so that it never blocks an annotation."""
     return float(value) if is_number(value) and value >= 0 else None
 
 

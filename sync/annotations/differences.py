@@ -1,6 +1,6 @@
-"""Annotations in Label Studio minus annotations accounted for here: counted on both sides, kept as a summary.
+"""Annotations in Label Studio minus annotations here: counted on both sides, stored as a summary.
 
-Label Studio's side is its own count of the project, which no listing of ours takes part in.
+Label Studio's side is its own count of the project, independent of our listings.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ml_backend.tables import annotations as rows
 from ml_backend.tables import summaries, tasks
 from sync.annotations.annotation_rows import time_of
 
-LATE_S = 2 * 3600.0  # a look is due every five minutes
+LATE_S = 2 * 3600.0  # a comparison is due every five minutes
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Difference:
 
     @property
     def annotations(self) -> int:
-        """Zero, or somebody's work is not here (or is here and no more there)."""
+        """Above zero, annotations are missing here; below, they are gone from Label Studio."""
         return self.there - self.here
 
     @property
@@ -41,9 +41,9 @@ class Difference:
         return bool(self.annotations or self.tasks_there != self.tasks_here)
 
     def left(self, before: Mapping[str, Any]) -> int:
-        """What nobody who annotates meanwhile explains; `before` is the project as it was when a look at all began.
+        """Differences that concurrent annotation cannot explain; `before` is the project when a full comparison began.
 
-        What was there then has been read, and what is here must be there now: ours lies between the two counts.
+        Our count must lie between Label Studio's counts before and after.
         """
         least, most = sorted((self.there, _annotations_of(before)))
         return least - self.here if self.here < least else min(0, most - self.here)
@@ -70,15 +70,15 @@ def name_of(project_id: int) -> str:
 
 
 def read(context: Context, project_id: int) -> dict[str, Any] | None:
-    """What was last written down about a project."""
+    """The latest summary of a project."""
     found = context.db.rows(sa.select(summaries.c.body).where(summaries.c.name == name_of(project_id)))
     return dict(found[0].body) if found else None
 
 
 def judged(body: Mapping[str, Any]) -> dict[str, Any]:
-    """How old a summary is, and what in it needs a person: {"age_s", "trouble"}.
+    """The age of a summary, and what in it needs a person: {"age_s", "trouble"}.
 
-    A difference right after somebody submitted is not trouble; one that a full comparison left is.
+    A difference is trouble only if a full comparison could not remove it.
     """
     age_s = (tables.now() - (time_of(body.get("at")) or tables.now())).total_seconds()
     trouble = None

@@ -1,7 +1,7 @@
-"""Gold task -> as many people as shall answer it: what was planted here, told to Label Studio.
+"""Gold task -> its number of annotators (overlap) in Label Studio.
 
-Label Studio looks whether a task is done only when one of its annotations changes: for a task that was done before, one
-of them is saved again as it is. Nobody gets a task twice.
+Label Studio recomputes whether a task is done only when one of its annotations changes. So one annotation of a finished
+task is saved again unchanged. No annotator gets a task twice.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from sync.label_studio.label_studio_client import client_of
 
 
 def share_task(context: JobContext, task_id: int) -> None:
-    """Put a task's number of people into Label Studio. Safe to repeat."""
+    """Set a task's number of annotators in Label Studio. Safe to repeat."""
     task = context.db.row(tasks, task_id)
     if task.ls_task_id is None or task.state not in ("open", "annotated"):
-        return  # a wanted one is made with it
+        return  # a wanted task is created with it
     client = client_of(context)
     client.change_task(task.ls_task_id, overlap=task.overlap)
     with context.db.transaction() as connection:

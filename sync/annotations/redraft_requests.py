@@ -1,9 +1,9 @@
 """An annotation that asks for a draft in another language -> the task, open again, with that draft.
 
-The language was guessed wrong, so the draft is worth nothing and neither is what stands in the annotation. The choice
-`redraft` of the labelling config says which language it is; the recording keeps it (`recordings.language_asked`), all
-its open tasks give their drafts back, it is transcribed once more, and the annotation is removed in Label Studio, so
-that the task can be done. Its row stays here, with everything that was written.
+The language was detected wrongly, so the draft and the annotation are useless. The choice `redraft` of the labelling
+config names the language. The recording stores it (`recordings.language_asked`), the drafts of all its open tasks are
+withdrawn, it is transcribed again, and the annotation is deleted in Label Studio, so that the task can be done. Its row
+stays here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sync.tasks import prediction_push
 
 
 def draft_again(context: JobContext, project_id: int, ls_annotation_id: int) -> None:
-    """Do what one annotation asks for. Safe to repeat: what is done is found done."""
+    """Do what one annotation asks for. Safe to repeat: finished steps are skipped."""
     mine = sa.and_(written.c.project_id == project_id, written.c.ls_annotation_id == ls_annotation_id)
     rows = context.db.rows(sa.select(written).where(mine, tables.newest_version()))
     if not rows or rows[0].task_id is None:
@@ -64,7 +64,7 @@ def draft_again(context: JobContext, project_id: int, ls_annotation_id: int) -> 
 
 
 def _waiting(context: JobContext, task: sa.Row[Any]) -> list[sa.Row[Any]]:
-    """The tasks over the recording that nobody has finished, this one first. Blind ones have no draft to give back."""
+    """The recording's unfinished tasks, this one first, without blind ones, which have no draft."""
     here = sa.select(tasks).where(tasks.c.recording_id == task.recording_id, tasks.c.ls_task_id.is_not(None))
     unfinished = sa.or_(tasks.c.id == task.id, tasks.c.state == "open")
     return list(context.db.rows(here.where(unfinished, tasks.c.blind.is_(False)).order_by(tasks.c.id != task.id)))

@@ -1,8 +1,8 @@
 """`backup` and `restore`: everything Kaan keeps, in one file, whichever database and store it uses.
 
-The database is copied as of one moment while everything runs; objects are immutable, so copying them afterwards gives a
-whole that fits. A manifest with the SHA-256 of every file comes last: a file without it is no backup. The same file
-restores SQLite and a folder, or PostgreSQL and S3. Label Studio's data and its SECRET_KEY are its own.
+The database is copied as of one moment while everything runs. Objects are immutable, so copying them afterwards is
+consistent. A manifest with the SHA-256 of every file comes last: a file without it is no backup. The same file restores
+SQLite and a folder, or PostgreSQL and S3. Label Studio's data and its SECRET_KEY are not included.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def restore(
 
 
 def write(found: Settings, file: Path, *, objects: bool = True) -> dict[str, Any]:
-    """Write a backup beside its place, then rename it there; gives what it holds."""
+    """Write a backup under a temporary name, then rename it; returns its contents."""
     if file.exists():
         raise InvalidInput("backup-exists", f"{file} exists already.", "Choose another name.")
     if (database := _database_file(found)) and not database.exists():
@@ -84,7 +84,7 @@ def write(found: Settings, file: Path, *, objects: bool = True) -> dict[str, Any
     entries: dict[str, dict[str, Any]] = {}
     aside = file.with_name(f".{file.name}.writing")
     try:
-        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # closed to others from the first byte
+        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # for its owner only, from the first byte
         with (
             tempfile.TemporaryDirectory(prefix="kaan-backup-") as folder,
             os.fdopen(handle, "wb") as raw,
@@ -93,7 +93,7 @@ def write(found: Settings, file: Path, *, objects: bool = True) -> dict[str, Any
             copy = Path(folder) / DATABASE
             backup_database.save(found.database, copy)
             _put(archive, copy, DATABASE, entries)
-            if (key := found.data_dir / KEY_FILE).exists():  # without it no number is recognised again
+            if (key := found.data_dir / KEY_FILE).exists():  # pseudonyms depend on it
                 _put(archive, key, KEY_FILE, entries)
             for name, path in _objects(found, Path(folder)) if objects else ():
                 _put(archive, path, f"{OBJECTS}/{name}", entries)
@@ -116,10 +116,10 @@ def write(found: Settings, file: Path, *, objects: bool = True) -> dict[str, Any
 
 
 def read(found: Settings, file: Path, *, objects: bool = True) -> dict[str, Any]:
-    """Unpack and verify aside, then put everything into its place; gives what it held.
+    """Unpack and verify in a temporary folder, then move everything into place; returns the contents.
 
-    A folder gets everything or nothing. A bucket keeps what was uploaded before a failure, and a repeat goes on: the
-    same bytes under a key are no change, others are refused. The rows come last, in one transaction.
+    A folder gets everything or nothing. A bucket keeps objects uploaded before a failure, and a repeat continues: the
+    same bytes under a key are accepted, others are refused. The rows come last, in one transaction.
     """
     database, store = _database_file(found), None if _in_folder(found) else open_store(found)
     _refuse_unless_empty(found, objects=objects)
@@ -139,7 +139,7 @@ def read(found: Settings, file: Path, *, objects: bool = True) -> dict[str, Any]
                     place.rmdir()
                 undo.callback(shutil.rmtree, place, ignore_errors=True)
                 shutil.move(folder / OBJECTS, place)
-            if (folder / KEY_FILE).exists():  # in place of one that a command has made here meanwhile
+            if (folder / KEY_FILE).exists():  # replaces one that a command has created meanwhile
                 (folder / KEY_FILE).chmod(0o600)
                 (folder / KEY_FILE).replace(found.data_dir / KEY_FILE)
             if database is None:
@@ -148,13 +148,13 @@ def read(found: Settings, file: Path, *, objects: bool = True) -> dict[str, Any]
                 database.parent.mkdir(parents=True, exist_ok=True)
                 (folder / DATABASE).chmod(0o600)
                 undo.callback(database.unlink, missing_ok=True)
-                shutil.move(folder / DATABASE, database)  # last: a database says that the restore is whole
+                shutil.move(folder / DATABASE, database)  # last: its presence marks a complete restore
             undo.pop_all()
     return {"files": len(entries), "bytes": _bytes(entries)}
 
 
 def _objects(found: Settings, folder: Path) -> Iterator[tuple[str, Path]]:
-    """(bucket/key, a file with its bytes for now) of every object that Kaan writes."""
+    """(bucket/key, a temporary file with its bytes) of every object that Kaan writes."""
     if _in_folder(found):
         top = Path(found.objects)
         for path in sorted(top.rglob("*")) if top.exists() else ():
@@ -180,19 +180,19 @@ def _listed(store: ObjectStore, bucket: str) -> Iterator[ObjectInfo]:
     try:
         yield from store.list(bucket)
     except ConfigurationError as error:
-        if error.code != "bucket-missing":  # before the first recording there is none
+        if error.code != "bucket-missing":  # there is no bucket before the first recording
             raise
 
 
 def _is_ours(key: str) -> bool:
     try:
         return not valid_key(key).startswith(CHECKS)
-    except InvalidInput:  # somebody else's: no key of ours is written like this
+    except InvalidInput:  # a foreign object: our keys have another form
         return False
 
 
 def _kept(copy: Path, found: Settings) -> set[str]:
-    """The objects that the saved rows count on, by their name in the backup."""
+    """The objects that the saved rows refer to, by their name in the backup."""
     wanted = "SELECT bucket, object_key FROM recordings WHERE object_key IS NOT NULL AND state IN ('stored', 'ready')"
     ours = _our_buckets(found)
     with closing(sqlite3.connect(copy)) as opened:
@@ -218,9 +218,9 @@ def _upload(file: Path, store: ObjectStore, folder: Path) -> None:
 
 
 def _unpack(file: Path, folder: Path, *, objects: bool = True) -> dict[str, dict[str, Any]]:
-    """Files of a backup under `folder`, each as long and with the hash the manifest says, and no others.
+    """Unpack a backup under `folder`: exactly the manifest's files, with their lengths and hashes.
 
-    Without `objects` they are verified and not kept.
+    Without `objects`, objects are verified and not kept.
     """
     seen: dict[str, tuple[str, int]] = {}
     manifest: Any = None
@@ -257,7 +257,6 @@ def _unpack(file: Path, folder: Path, *, objects: bool = True) -> dict[str, dict
 
 
 def _wanted(manifest: Any) -> dict[str, dict[str, Any]]:
-    """The files that the manifest names."""
     if not isinstance(manifest, dict) or manifest.get("form") != FORM:
         raise _broken("has no manifest")
     if manifest.get("schema") != db.SCHEMA_VERSION:
@@ -276,7 +275,7 @@ def _wanted(manifest: Any) -> dict[str, dict[str, Any]]:
 
 
 def _check_name(name: str, *, as_file: bool) -> None:
-    """The database, the key, or an object under a name that a store takes."""
+    """Raise an error unless this is the database, the key, or an object under a valid name."""
     if name in (DATABASE, KEY_FILE):
         return
     try:
@@ -302,7 +301,7 @@ def _check_database(path: Path) -> None:
 
 @contextmanager
 def _errors() -> Iterator[None]:
-    """The file system's refusals, as sentences."""
+    """File system errors as ours."""
     try:
         yield
     except OSError as error:
@@ -321,7 +320,7 @@ def _put(archive: tarfile.TarFile, path: Path, name: str, entries: dict[str, dic
         info = archive.gettarinfo(str(path), arcname=name)
         info.uid = info.gid = 0
         info.uname = info.gname = ""
-        info.type = tarfile.REGTYPE  # an object may be a hard link of another
+        info.type = tarfile.REGTYPE  # an object may be a hard link to another
         info.size = path.stat().st_size
 
         class Counted:
@@ -344,7 +343,7 @@ def _copied(source: IO[bytes], sink: IO[bytes]) -> tuple[str, int]:
 
 
 def _database_file(found: Settings) -> Path | None:
-    """The database's file; None when a server keeps it."""
+    """The database's file; None for a server."""
     return Path(found.database.removeprefix("sqlite:///")) if found.database.startswith("sqlite:///") else None
 
 
@@ -353,7 +352,7 @@ def _in_folder(found: Settings) -> bool:
 
 
 def _our_buckets(found: Settings) -> list[str]:
-    """The buckets that Kaan writes to. The others in SCAN_BUCKETS are only read: they are their owner's to save."""
+    """The buckets that Kaan writes to. Others in SCAN_BUCKETS are only read, and their owner backs them up."""
     return sorted({found.audio_bucket, found.recordings_bucket})
 
 

@@ -1,7 +1,7 @@
 """A database of either kind -> one SQLite file, and back.
 
-A backup holds rows, not a server's own dump: so one file restores a laptop and a cluster, and moves one into the other.
-Rows of one moment: SQLite's backup interface copies while others write, PostgreSQL gives a snapshot.
+A backup holds rows, not a server's own dump, so one file restores either kind and moves one into the other. The rows
+are of one moment: SQLite's backup interface copies while others write, PostgreSQL gives a snapshot.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ROWS = 1000
 
 
 def save(url: str, file: Path) -> None:
-    """Every row of the database into a new SQLite file, as of one moment."""
+    """Copy every row of the database into a new SQLite file, as of one moment."""
     if url.startswith("sqlite:///"):
         with (
             closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as source,
@@ -45,12 +45,12 @@ def save(url: str, file: Path) -> None:
 
 
 def _freeze(source: Connection) -> None:
-    """All that this transaction reads is as of its first query."""
+    """Make this transaction read a snapshot as of its first query."""
     source.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
 def load(file: Path, url: str) -> None:
-    """The rows of `save` into an empty database of another server, all or none."""
+    """Copy the rows of `save` into an empty database, all or none."""
     source_database, target_database = db.Database(f"sqlite:///{file}"), db.Database(url)
     try:
         with source_database.reading() as source, target_database.transaction() as target:
@@ -63,7 +63,7 @@ def load(file: Path, url: str) -> None:
 
 
 def refuse_unless_empty(url: str) -> None:
-    """Make the tables where there are none; InvalidInput `restore-not-empty` when one holds a row."""
+    """Create missing tables; InvalidInput `restore-not-empty` when one holds a row."""
     db.upgrade(url)
     database = db.Database(url)
     try:
@@ -93,7 +93,7 @@ def _copy(source: Connection, target: Connection) -> None:
 
 
 def _read(column: sa.Column[Any]) -> Any:
-    """JSON as its text: read as values, "nothing" and a stored null would be the same."""
+    """JSON as its text: as values, SQL NULL and a stored JSON null would be the same."""
     return sa.cast(column, sa.Text).label(column.name) if isinstance(column.type, sa.JSON) else column
 
 
@@ -105,7 +105,7 @@ def _write(column: sa.Column[Any], target: Connection) -> Any:
 
 
 def _go_on_counting(target: Connection) -> None:
-    """PostgreSQL's counters know nothing of rows that came with their ids."""
+    """Advance PostgreSQL's sequences past the ids of the copied rows."""
     for table in tables.metadata.sorted_tables:
         if "id" in table.c:
             highest = target.execute(sa.select(sa.func.max(table.c.id))).scalar()

@@ -1,4 +1,4 @@
-"""`calls`: what became of every call: list, show one in plain words, and the daily balance."""
+"""`calls`: list calls, explain one in plain words, and show the daily balance."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def _lines(call: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _known(call: dict[str, Any]) -> dict[str, Any]:
-    """What a provider's messages say of a call."""
+    """The facts in a provider's messages about a call."""
     return {
         "call": call["call_sid"],
         "state": call["state"],

@@ -1,8 +1,8 @@
-"""`doctor`: every outside world this service is configured for, and what to do about each failure.
+"""`doctor`: check every external system that is configured, and say what to do about each failure.
 
-The rules are plain functions, one per world, each giving findings; nothing outside is changed. Label Studio's own
-traps are looked for by name: the kind of token, the guard against private addresses and the half-made backend it
-leaves behind, storage, the webhook's header, and the draft label that has to be one string in three places.
+The rules are plain functions, one per system, each yielding findings; nothing external is changed. Label Studio's known
+pitfalls are checked one by one: the kind of token, its block on private addresses and the incomplete backend that it
+leaves behind, storage, the webhook's header, and the draft label, which must be equal in three places.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ MARKS = {OK: ("✓", "green"), WARN: ("!", "yellow"), FAIL: ("✗", "red"), SKIP
 TESTED = "1.23"  # the release of Label Studio this service is tested with
 
 
-# Worlds that read tables: they can be looked at once there are some.
+# Checks that need tables.
 _NEED_TABLES = ("model", "exotel", "label studio", "projects")
 _NONE_ATTACHED = "No project is attached."
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     world: str
     state: str
@@ -80,9 +80,9 @@ def doctor(as_json: printing.AsJson = False) -> None:
 
 
 def examine(found: Settings) -> Iterator[Finding]:
-    """Every finding, world by world; one world's failure does not hide the next.
+    """Every finding, system by system; a failure does not hide the next.
 
-    What cannot be looked at before something else is mended says so, instead of a next step that is not true yet.
+    A check that depends on a failed one says so, because its next step would not be true yet.
     """
     database, failed = Database(found.database), set[str]()
     try:
@@ -121,7 +121,7 @@ def _guarded(world: str, look: Callable[[Context], Iterator[Finding]], context: 
 
 
 def _certificate(error: KaanError) -> str:
-    """Whose certificate it was that is not trusted, and who signed it."""
+    """The untrusted certificate's owner and issuer."""
     found = re.search(r" at (?:https|rediss)://(\[[^\]]+\]|[^:/ ]+):(\d+)", error.sentence)
     if not error.code.startswith("certificate-") or found is None:
         return ""
@@ -175,7 +175,7 @@ def _store(context: Context) -> Iterator[Finding]:
 
 
 def _privacy(context: Context) -> Iterator[Finding]:
-    """What others on this machine could read: calls, texts, keys, passwords."""
+    """Files with calls, texts, keys or passwords that other users of this machine could read."""
     places = [context.settings.data_dir, Path(".env")]
     if context.db.is_sqlite and context.db.engine.url.database:
         places.append(Path(context.db.engine.url.database))
@@ -255,7 +255,7 @@ def _token_refused(client: LabelStudioClient) -> Finding:
 
 
 def _reachable(found: Settings) -> Iterator[Finding]:
-    """Whether our own web process answers where Label Studio is told to look."""
+    """Whether our web process answers at the URL that Label Studio uses."""
     try:
         with http.errors_as("this service"), http.client(read_s=5, ca_file=found.ca_file) as outside:
             http.checked(outside.get(f"{found.public_url}/health"), "this service")
@@ -284,7 +284,7 @@ def _projects(context: Context) -> Iterator[Finding]:
 
 
 def _project(context: Context, *, client: LabelStudioClient, row: sa.Row[Any]) -> Iterator[Finding]:
-    """One attached project: everything attaching made is there and agrees."""
+    """One attached project: everything that attaching created exists and agrees."""
     world, again = (
         f"project {row.ls_project_id}",
         f"Run `python -m ml_backend project attach {row.ls_project_id}` again.",
@@ -321,7 +321,7 @@ def _project(context: Context, *, client: LabelStudioClient, row: sa.Row[Any]) -
         yield Finding(world, WARN, warning)
     if behind := offered_languages.left_behind(context, row, str(there.get("label_config") or "")):
         yield Finding(world, WARN, behind, f"Run `python -m ml_backend project update {row.ls_project_id}`.")
-    if row.reason and row.reason_code != CONTEXT_CUT:  # which was looked at with the model, as it is now
+    if row.reason and row.reason_code != CONTEXT_CUT:  # that one was already checked with the current model
         yield Finding(world, WARN, row.reason, "Correct it in the project's settings in Label Studio.")
     well, sentence, step = differences.look(context, row, there)
     yield Finding(world, OK if well else WARN, sentence, step)

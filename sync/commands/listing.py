@@ -1,7 +1,7 @@
-"""`sync exotel`: Exotel's listing of weeks or months -> the ledger, here and now, or beforehand what it will come to.
+"""`sync exotel`: Exotel's listing of weeks or months -> the ledger, in this process; or an estimate (`--dry-run`).
 
-It may be ended at any moment: every page is committed, and the next call with the same `--since` goes on there. What is
-found waits behind live calls.
+It may be ended at any moment: every page is committed, and the next run with the same `--since` continues. Its calls
+wait behind live ones.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sync.exotel import exotel_client as provider
 from sync.exotel import listing, rate_limiter, stops
 from sync.objects import estimate
 
-TRIES = 20  # in a row without a page
+TRIES = 20  # consecutive failures to read a page
 NAME = "since-{since:%Y-%m-%dT%H%M}"
 
 
@@ -77,7 +77,7 @@ def exotel(
 
 
 def window(found: Settings, since: str, until: str | None) -> tuple[datetime, datetime]:
-    """The two moments; InvalidInput for what is no time, upside down, or older than Exotel lists."""
+    """The two times; InvalidInput if one is malformed, they are reversed, or older than Exotel lists."""
     now = tables.now()
     begin = _moment(found, since)
     end = now if until is None else min(now, _moment(found, until, end_of_day=True))
@@ -88,7 +88,7 @@ def window(found: Settings, since: str, until: str | None) -> tuple[datetime, da
 
 
 def look(context: Context, since: datetime, until: datetime, *, speed: float | None = None) -> dict[str, Any]:
-    """What a back-fill would come to, from the first page of each month: one request each. Changes nothing."""
+    """Estimate a back-fill from the first page of each month: one request each. Changes nothing."""
     client = provider.client_of(context)
     total, seen, recorded, seconds = 0, 0, 0, 0.0
     at = since
@@ -116,7 +116,7 @@ def look(context: Context, since: datetime, until: datetime, *, speed: float | N
 
 
 def _read(context: Context, walk: listing.Walk, *, quiet: bool) -> None:
-    """To the end, waiting out what passes: a busy Exotel, a lost connection."""
+    """Read to the end; wait and retry when Exotel is busy or the connection is lost."""
     with printing.moving("{task.percentage:>3.0f} %", quiet=quiet) as bar:
         line = bar.add_task("reading", total=1000, completed=round(1000 * walk.fraction))
         tries = 0
@@ -158,7 +158,7 @@ def _moment(found: Settings, text: str, *, end_of_day: bool = False) -> datetime
 
 
 def _seconds(value: Any) -> float:
-    """Exotel's Duration: a number, or one in quotes, or nothing."""
+    """Exotel's Duration: a number, a quoted number, or empty."""
     try:
         seconds = float(value)
     except (TypeError, ValueError):

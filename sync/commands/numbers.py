@@ -1,4 +1,4 @@
-"""`calls numbers`: what is known of the company's own numbers."""
+"""`calls numbers`: facts about the company's own numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sync objects`: look through the object store now, or say beforehand what that would come to."""
+"""`sync objects`: scan the object store now, or estimate the scan (`--dry-run`)."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def objects(
 
 
 def look(context: Context, names: list[str], *, full: bool, speed: float | None = None) -> dict[str, Any]:
-    """What a scan would find, and what would come of it; changes nothing."""
+    """Estimate a scan and its work; changes nothing."""
     listed, kinds = 0, {"calls": 0, "synthetic voice": 0, "texts": 0, "not audio": 0, "unusable": 0, "known": 0}
     sizes: list[tuple[str, int]] = []
     for name in names:
@@ -92,7 +92,7 @@ def look(context: Context, names: list[str], *, full: bool, speed: float | None 
 
 
 def unused(context: Context, names: list[str]) -> list[dict[str, Any]]:
-    """Objects that are refused, gone, waiting, or another copy of a call's audio; the latest first."""
+    """Objects that are refused, gone, waiting, or a further copy of a call's audio; the latest first."""
     rows = tables.objects
     mine = sa.select(rows).where(
         rows.c.bucket.in_(names), rows.c.state.in_(("refused", "lost", "waiting", "same-call"))
@@ -105,7 +105,7 @@ def unused(context: Context, names: list[str]) -> list[dict[str, Any]]:
 
 
 def _shown(name: str) -> str:
-    """A name that others chose, fit for a screen: no control character, no telephone number."""
+    """A foreign name for display, without control characters and phone numbers."""
     plain = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in name)
     return quantities.shortened(log.masked(plain), MAX_SHOWN_CHARS)
 
@@ -120,7 +120,7 @@ def _kind(context: Context, info: ObjectInfo) -> str:
 
 
 def _ours(context: Context, bucket: str, found: list[ObjectInfo]) -> set[str]:
-    """Keys of objects whose recording we have already, since we wrote it or somebody brought it in."""
+    """Keys of objects that already have a recording."""
     rows = tables.recordings
     keys: set[str] = set()
     for begin in range(0, len(found), 500):

@@ -1,4 +1,4 @@
-"""`calls erase|hold|release|consent` and `retention`: what a person's rights and a company's rules ask for."""
+"""`calls erase|hold|release|consent` and `retention`: a person's rights and a company's rules."""
 
 from __future__ import annotations
 

@@ -255,7 +255,7 @@ def as_dict(context: Context, row: sa.Row[Any]) -> dict[str, Any]:
 
 
 def _why(row: dict[str, Any]) -> str:
-    """Why the project is as it is, and why tasks of it have no draft."""
+    """The reason for the project's state, and why its tasks have no draft."""
     of_tasks = [f"{each['number']} {each['code']}: {each['example']}" for each in row["refusals"]]
     return " ".join(filter(None, (row["reason"], *of_tasks)))
 

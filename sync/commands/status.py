@@ -43,7 +43,7 @@ def status(as_json: printing.AsJson = False) -> None:
 
 
 def read(context: Context) -> dict[str, Any]:
-    """Everything the screen shows. `trouble` holds a sentence for each thing that needs a person."""
+    """Everything on the screen. `trouble` holds a sentence for each thing that needs a person."""
     now = tables.now()
     running = [
         {"role": row.role, "pid": row.pid, "up_s": round((now - row.started_at).total_seconds())}
@@ -71,7 +71,7 @@ def read(context: Context) -> dict[str, Any]:
 
 
 def _waiting(context: Context) -> list[dict[str, Any]]:
-    """What is due and not done, by kind, and for whom it waits."""
+    """Due jobs by kind, and the process that each kind waits for."""
     now = tables.now()
     statement = (
         sa.select(
@@ -149,7 +149,7 @@ def _trouble(context: Context, facts: dict[str, Any]) -> list[str]:
     if facts["oldest_due_s"] > LATE.total_seconds():
         latest = max(facts["waiting"], key=lambda entry: int(entry["oldest_due_s"]))
         role = f"worker-{_queue_of(latest)}"
-        if role in NEEDED or any(_is_role(other, role) for other in alive):  # else it was said already
+        if role in NEEDED or any(_is_role(other, role) for other in alive):  # else already reported
             minutes = latest["oldest_due_s"] // 60
             found.append(f"{latest['name']} has been due for {minutes} minutes. {_who_runs(latest, alive)}")
     bad = sum(facts["jobs"].get(state, 0) for state in ENDED_BADLY)
@@ -168,7 +168,7 @@ def _trouble(context: Context, facts: dict[str, Any]) -> list[str]:
 
 
 def _redis(context: Context) -> list[str]:
-    """Why no message gets through: work then waits although every process runs."""
+    """Why Redis passes no messages: work then waits although every process runs."""
     try:
         transport.check(transport.connect(context.settings.redis_url, ca_file=context.settings.ca_file))
     except KaanError as error:
@@ -177,7 +177,7 @@ def _redis(context: Context) -> list[str]:
 
 
 def _nobody_for(context: Context, waiting: list[dict[str, Any]], alive: set[str]) -> list[str]:
-    """Work that is due and that no process takes, by queue: those of NEEDED are named already."""
+    """Due work that no process takes, by queue, except the queues of NEEDED, which are reported elsewhere."""
     found = []
     for queue in job_kinds.QUEUES:
         role = f"worker-{queue}"

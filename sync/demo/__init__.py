@@ -1,1 +1,1 @@
-"""What the demo has in place of a telephone company and of annotators."""
+"""The demo's replacements for a telephone company and for annotators."""

@@ -1,9 +1,8 @@
-"""Bundled calls -> Recordings, for the demo: as if the telephone company had just left them in the object store.
+"""Bundled calls -> Recordings, for the demo: as if the telephone company had just put them into the object store.
 
-They take the same way as every call: an object in `call-recordings` under the layout in use for years, a recording
-row, a task in each project, then the ordinary jobs. Every one becomes a task, and each reason for which a call may be
-chosen is there to be seen: what chance would draw is given to certain calls, the rest is decided by what was heard.
-Safe to repeat; a call that is there stays as it is.
+They are processed like every call: an object in `call-recordings` under the usual layout, a recording row, a task in
+each project, then the ordinary jobs. Every call becomes a task, and every selection reason occurs: certain calls get
+the random reasons, the transcripts decide about the rest. Safe to repeat; an existing call stays as it is.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ from sync.tasks import choices, selection
 from sync.tasks.task_creation import TaskRequest, request_task
 
 BUCKET = "call-recordings"
-# Of a demo's projects, for calls of your own too: all become tasks, those the model is least sure of first.
+# Of a demo's projects, for your own calls too: all become tasks, those the model is least sure of first.
 EVERYTHING = {"review": "all", "max_confidence": 1.0, "audit_share": 0, "overlap_share": 0}
-UNSURE_BELOW = 0.9  # confidence under which a region is marked `check` in the demo: where the bundled model errs
+UNSURE_BELOW = 0.9  # the demo marks a region `check` below this confidence: the bundled model errs there
 WAITS = "It waits until it was heard."
 DRAWN = {
     "en-delivery-noisy.wav": BLIND_AUDIT,
@@ -47,7 +46,7 @@ DRAWN = {
 
 @dataclass(frozen=True)
 class BundledCall:
-    """One call of `ml_backend/bundled/calls`; `text` is what is said in it, empty when nobody speaks."""
+    """One call of `ml_backend/bundled/calls`; `text` is its reference, empty when nobody speaks."""
 
     path: Path
     call_sid: str
@@ -57,12 +56,12 @@ class BundledCall:
 
     @property
     def key(self) -> str:
-        """recordings/YYYY/MM/DD/{call_sid}.wav, or what else the telephone company kept."""
+        """recordings/YYYY/MM/DD/{call_sid}.wav, or with another suffix."""
         return f"recordings/{self.started_at:%Y/%m/%d}/{self.call_sid}{self.path.suffix}"
 
 
 def read(manifest: Path) -> list[BundledCall]:
-    """The calls a manifest lists, in its order."""
+    """The calls of a manifest, in its order."""
     return [
         BundledCall(
             path=manifest.parent / call["file"],
@@ -76,13 +75,13 @@ def read(manifest: Path) -> list[BundledCall]:
 
 
 def ensure_projects(context: Context) -> list[int]:
-    """The two projects of the demo, made where they are not there; gives our rows' ids."""
+    """Create the demo's two projects where they are missing; returns our rows' ids."""
     unsure = {"minimum_confidence": UNSURE_BELOW}  # marks regions; without regions it would leave text out
     return [attachment.ensure(context, "original"), attachment.ensure(context, "calls", unsure)]
 
 
 def bring_in(context: Context, manifest: Path, project_ids: Sequence[int]) -> list[int]:
-    """Store the calls and make tasks of them in these projects (our row ids), which wait; gives the recordings' ids."""
+    """Store the calls and make waiting tasks of them in these projects (our row ids); returns the recordings' ids."""
     with context.db.reading() as connection:
         every = read(manifest)
         key = pseudonyms.key_of(context.settings)
@@ -114,7 +113,7 @@ def bring_in(context: Context, manifest: Path, project_ids: Sequence[int]) -> li
 
 
 def transcribed(context: Context, recording_ids: Sequence[int]) -> int:
-    """How many of these recordings need not be waited for: they were heard, or cannot be."""
+    """How many of these recordings are transcribed, or cannot be."""
     mine = sa.select(sa.func.count(sa.distinct(recordings.c.id))).where(recordings.c.id.in_(recording_ids))
     known = sa.exists().where(transcriptions.c.audio_sha256 == recordings.c.sha256)
     over = sa.and_(recordings.c.state != "found", sa.or_(known, recordings.c.state != "ready"))
@@ -122,7 +121,7 @@ def transcribed(context: Context, recording_ids: Sequence[int]) -> int:
 
 
 def choose(context: Context, manifest: Path, project_ids: Sequence[int]) -> int:
-    """Let the calls' waiting tasks in, each with its reason and its place in the order of work; gives how many."""
+    """Admit the calls' waiting tasks, each with its reason and its place in the order of work; returns how many."""
     files = {f"{BUCKET}/{call.key}": call.path.name for call in read(manifest)}
     mine = (
         sa.select(tasks.c.id, tasks.c.project_id, recordings)
@@ -147,7 +146,7 @@ def choose(context: Context, manifest: Path, project_ids: Sequence[int]) -> int:
 def _chosen(
     connection: Connection, context: Context, project: sa.Row[Any], recording: sa.Row[Any], drawn: str | None
 ) -> dict[str, Any]:
-    """Reason and usefulness of a call's task, as docs/explanation/sampling.md has them."""
+    """Reason and usefulness of a call's task (docs/explanation/sampling.md)."""
     found = _latest(connection, recording.sha256)
     if found is None:
         return {"selection_reason": "all", "usefulness": 0.0}
@@ -155,7 +154,7 @@ def _chosen(
     everything = choices.choose(choices.policy_of(EVERYTHING, context.settings), facts)
     some = choices.choose(choices.policy_of({"audit_share": 0, "max_confidence": 0.95}, context.settings), facts)
     reason = drawn or some.reason or "all"
-    if reason == choices.BY_HAND:  # first in the order of work: whoever opens the demo sees a draft
+    if reason == choices.BY_HAND:  # first in the order of work, so that the first task of the demo has a draft
         usefulness = 1.0
     elif reason in (BLIND_AUDIT, "audit"):
         usefulness = 0.5 + 0.5 * choices.draw(facts.name, "order")

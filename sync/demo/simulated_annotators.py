@@ -1,9 +1,9 @@
-"""Open tasks -> annotations by people who do not exist: what `learn` has in place of a team.
+"""Open tasks -> annotations by simulated people, for `learn`.
 
-They know what is said in each call, because its index says so, and work through Label Studio's API as a browser does:
-a drafted task is corrected region by region, a blind one is written down from nothing. Their work is like people's: a
-letter is lost, two change places, a word is missed, and now and then a draft is submitted as it was. Slips are drawn
-by the call's name, so that repeating after an interruption goes on with the same team.
+They know each call's reference from its index, and work through Label Studio's API as a browser does: they correct a
+drafted task region by region and write a blind one from scratch. Their work has human mistakes: a letter is lost, two
+are swapped, a word is missed, and sometimes a draft is submitted unchanged. Mistakes are drawn by the call's name, so
+that a run after an interruption continues with the same team.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from sync.label_studio.label_studio_client import client_of
 
 UNREAD = 0.05  # of the drafted calls: submitted as they were, after a few seconds
 MISSED_WORD, TYPO = 0.01, 0.012  # of the words
-BLIND_CARE = 0.5  # who writes from nothing makes half as many slips: every word is heard
+BLIND_CARE = 0.5  # half as many mistakes without a draft, because every word is listened to
 CORRECTED, WRITTEN, LEFT = "corrected", "written without a draft", "left as it was"
 
 
 @dataclass(frozen=True)
 class SaidPhrase:
-    """What is said from when to when."""
+    """A phrase with its times."""
 
     start_s: float
     end_s: float
@@ -39,7 +39,7 @@ class SaidPhrase:
 
 @dataclass(frozen=True)
 class Done:
-    """How far they are, and what was done to the task before."""
+    """Progress, and the kind of work on the previous task."""
 
     number: int
     of: int
@@ -73,7 +73,7 @@ def annotate(context: Context, project_id: int, calls: Sequence[Mapping[str, Any
 def _work(
     call: Mapping[str, Any], draft: Mapping[str, Any], controls: Controls, *, blind: bool, length_s: float
 ) -> tuple[dict[str, Any], str]:
-    """One annotation as Label Studio takes it, and what kind of work it was."""
+    """One annotation in Label Studio's format, and its kind of work."""
     draw = random.Random(f"annotator {call['call_sid']}")
     drafted = list(draft.get("result") or ())
     parent = {"parent_prediction": draft["id"]} if draft.get("id") else {}
@@ -94,15 +94,15 @@ def _work(
 
 
 def regions(drafted: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
-    """The stretches a draft has text for."""
+    """The spans that a draft has text for."""
     texts = [item["value"] for item in drafted if item.get("type") == "textarea" and "start" in item["value"]]
     return sorted((float(value["start"]), float(value["end"])) for value in texts)
 
 
 def placed(phrases: Sequence[SaidPhrase], stretches: Sequence[tuple[float, float]]) -> list[SaidPhrase]:
-    """Phrases in the regions a draft has made, as a person leaves them; a new region where the draft has none.
+    """Phrases in the draft's regions, as a person corrects them; a new region where the draft has none.
 
-    Several phrases in one region are one text. A region in which nothing is said goes.
+    Several phrases in one region are one text. A region without speech is removed.
     """
     kept: dict[int, list[SaidPhrase]] = {}
     alone: list[SaidPhrase] = []
@@ -124,7 +124,7 @@ def placed(phrases: Sequence[SaidPhrase], stretches: Sequence[tuple[float, float
 
 
 def with_slips(text: str, draw: random.Random, care: float = 1.0) -> str:
-    """A text as somebody types it who is right nearly always."""
+    """A text with rare typing mistakes."""
     words = []
     for word in text.split():
         if draw.random() < MISSED_WORD * care:
@@ -158,7 +158,7 @@ def _region(number: int, phrase: SaidPhrase, controls: Controls, length_s: float
 def _choices(
     call: Mapping[str, Any], drafted: Sequence[Mapping[str, Any]], controls: Controls
 ) -> Iterator[dict[str, Any]]:
-    """Language and script as they are, and what else the draft had set."""
+    """The true language and script, and the draft's other choices."""
     script = "".join(scripts_in(call["text"]))
     wanted = {
         "language": LANGUAGE_NAMES.get(call["language"], ()), "script": SCRIPT_NAMES.get(script, SCRIPT_NAMES["Mixed"]),

@@ -1,1 +1,1 @@
-"""Transcription -> what a task shows: the project and model of a recording, its pieces, one prediction row each."""
+"""Transcription -> drafts: a recording's project, model and pieces, and one prediction row for each piece."""

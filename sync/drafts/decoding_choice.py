@@ -1,7 +1,7 @@
 """A project -> how its audio is decoded and its drafts are rendered.
 
-`extra_params` are typed into Label Studio by hand. What is wrong in them is listed in plain sentences and the rest is
-used, so that a slip never stops a project; the sentences are kept as the project's reason.
+`extra_params` are typed into Label Studio by hand. Mistakes in them are listed in plain sentences, stored as the
+project's reason; the rest is used, so that a mistake never stops a project.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ class Profile:
     script_policy: Mapping[str, str] = field(default_factory=dict)
 
     def script(self, language: str | None) -> str | None:
-        """The script annotators write a language in, when the project says so."""
+        """The script in which annotators write a language, if the project sets one."""
         return self.script_policy.get(language or "")
 
 
 def profile_of(
     project: sa.Row[Any] | None, settings: Settings, *, language: str | None = None, asked: str | None = None
 ) -> Profile:
-    """The profile of a project row; of the settings alone when there is no project.
+    """The profile of a project row; of the settings alone without a project.
 
-    `language` is that of the recording's company number (`languages.of_number`). `asked` is what somebody who listened
-    to it asked for: it goes before everything else.
+    `language` is that of the recording's company number (`languages.of_number`). `asked` is the language that an
+    annotator asked for; it overrides all others.
     """
     decoding = decoding_of(project, settings, language=recording_language.spoken(language))
     if asked:
@@ -57,20 +57,20 @@ def profile_of(
 def profile_for(
     connection: Connection, recording: sa.Row[Any], project: sa.Row[Any] | None, settings: Settings
 ) -> Profile:
-    """The profile a recording is decoded under for a project."""
+    """The profile that decodes a recording for a project."""
     number = recording_language.of_number(connection, recording)
     return profile_of(project, settings, language=number, asked=recording.language_asked)
 
 
 def detecting(settings: Settings) -> Profile:
-    """The profile of a recording that cannot be routed before its language is known: detect it, whatever is usual."""
+    """The profile of a recording that needs its language for routing: always detect it."""
     profile = profile_of(None, settings)
     among = settings.spoken if len(settings.spoken) > 1 else ()
     return replace(profile, decoding=replace(profile.decoding, language=None, languages=among))
 
 
 def problems_of(stored: Any) -> tuple[dict[str, Any], str | None]:
-    """(what can be kept of `extra_params` as Label Studio stores them, what is wrong with them in one sentence)."""
+    """(the valid part of `extra_params` as Label Studio stores them, their mistakes in one sentence)."""
     try:
         return parameters.accept(stored) or {}, None
     except InvalidInput as error:

@@ -1,8 +1,8 @@
 """Transcription -> Prediction row: one rendering per task and draft label, waiting for exactly one deliverer.
 
-Pure database work, as soon as there is a task: in the transaction that selects a recording, and by a job of its own
-when the recording of a task was transcribed. Where there is nothing to draft (silence in a config without choices, a
-blind task) the row's body is `[]`: Label Studio stores nothing for an empty list, and the question does not come again.
+Only database work: in the transaction that selects a recording, and in a job when a task's recording was transcribed.
+Where there is nothing to draft (silence in a config without choices, a blind task) the row's body is `[]`: Label Studio
+stores nothing for an empty list and does not ask again.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from sync.recordings import refetching
 
 NOTHING = "[]"
 BLIND_LINE = "write what you hear"
-COALESCE = timedelta(seconds=2)  # lets a waiting /predict answer first, and many drafts travel in one request
+COALESCE = timedelta(seconds=2)  # lets a waiting /predict answer first, and batches many drafts in one request
 OPEN = ("wanted", "open")
 _KEY = ("audio_sha256", "model_version", "decoding_hash")
 
 
 def draft_tasks(context: JobContext, recording_id: int) -> None:
-    """Transcribed recording -> drafts of its tasks, by the version on its row. Safe to repeat."""
+    """Transcribed recording -> drafts of its tasks, by the model version on its row. Safe to repeat."""
     routes = Routes(context)
     with context.db.transaction() as connection:
         recording = connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
@@ -51,7 +51,7 @@ def draft_tasks(context: JobContext, recording_id: int) -> None:
         heard = sa.select(transcriptions.c.id).where(
             transcriptions.c.audio_sha256 == recording.sha256, transcriptions.c.model_version == version
         )
-        if connection.execute(heard.limit(1)).first() is None:  # the models changed meanwhile
+        if connection.execute(heard.limit(1)).first() is None:  # the model version changed meanwhile
             enqueueing.enqueue(
                 connection,
                 job_kinds.TRANSCRIBE_RECORDING,
@@ -63,7 +63,7 @@ def draft_tasks(context: JobContext, recording_id: int) -> None:
 
 
 def draft_recording(connection: Connection, settings: Settings, recording_id: int, model_version: str) -> None:
-    """Render every task of a recording whose transcription is there, and wake the jobs that deliver."""
+    """Render every task of a transcribed recording, and enqueue the jobs that deliver."""
     recording = connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
     recording_pieces.split_tasks(connection, recording)
     mine = sa.select(tasks).where(tasks.c.recording_id == recording_id, tasks.c.state.in_((*OPEN, "annotated")))
@@ -88,7 +88,7 @@ def draft_recording(connection: Connection, settings: Settings, recording_id: in
 
 @dataclass(frozen=True)
 class Draft:
-    """What `render` made of one task: rows of `predictions`, the task's status line, and a corrected transcription."""
+    """The result of `render`: rows of `predictions`, the task's status line, and a corrected transcription."""
 
     task_id: int
     rows: tuple[dict[str, Any], ...]
@@ -106,9 +106,9 @@ def render(
     model_version: str,
     labels: Sequence[str] = (),
 ) -> Draft | None:
-    """One task's draft under each label; None while its transcription is not there. Writes nothing.
+    """One task's draft under each label; None while its transcription is missing. Writes nothing.
 
-    Without `labels` under those in force: while a project is redrafted, what people see now and what they see next.
+    `labels` defaults to the project's current label and, while it is redrafted, the next one.
     """
     if not labels:
         next_one = project.next_draft_label if task.state != "annotated" else None
@@ -126,7 +126,7 @@ def render(
 
 
 def store(connection: Connection, draft: Draft, **of_task: Any) -> None:
-    """Keep what was rendered, unless a prediction is there already; `of_task` are more values of the task's row."""
+    """Store a rendered draft, unless a prediction exists; `of_task` are more values of the task's row."""
     rows: Sequence[dict[str, Any]] = draft.rows
     if draft.corrected is not None:
         found, _ = db.insert_once(connection, transcriptions, draft.corrected, key=_KEY)
@@ -138,7 +138,7 @@ def store(connection: Connection, draft: Draft, **of_task: Any) -> None:
 
 
 def give_up(connection: Connection, recording_id: int, error: PermanentError) -> None:
-    """A recording that cannot be transcribed: its open tasks say so, and stop waiting."""
+    """Show in a recording's open tasks that it cannot be transcribed; they stop waiting."""
     mine = sa.and_(tasks.c.recording_id == recording_id, tasks.c.state.in_(OPEN))
     line = rendering.status_line(None, refused=f"no draft: {error.sentence}")
     values = {"reason_code": error.code, "reason": error.sentence, "status_line": line, "updated_at": tables.now()}
@@ -151,7 +151,7 @@ def give_up(connection: Connection, recording_id: int, error: PermanentError) ->
 def find_transcription(
     connection: Connection, recording: sa.Row[Any], profile: Profile, model_version: str
 ) -> sa.Row[Any] | None:
-    """What this model version heard in this audio under this profile, when it did."""
+    """The transcription of this audio by this model version under this profile, or None."""
     statement = sa.select(transcriptions).where(
         transcriptions.c.audio_sha256 == recording.sha256,
         transcriptions.c.model_version == model_version,
@@ -163,7 +163,7 @@ def find_transcription(
 def uncorrected(
     connection: Connection, recording: sa.Row[Any], profile: Profile, model_version: str
 ) -> sa.Row[Any] | None:
-    """What was heard, where only the approved corrections are missing: no model has to be asked for those."""
+    """The transcription that lacks only the approved corrections, which need no model."""
     if not profile.decoding.corrections:
         return None
     plain = replace(profile, decoding=replace(profile.decoding, corrections=()))
@@ -173,7 +173,7 @@ def uncorrected(
 def transcription_of(
     connection: Connection, recording: sa.Row[Any], profile: Profile, model_version: str
 ) -> sa.Row[Any] | None:
-    """What was heard under this profile; made here and now when only its corrections are new."""
+    """The transcription under this profile; computed here when only its corrections are new."""
     found = find_transcription(connection, recording, profile, model_version)
     if found is not None:
         return found
@@ -185,7 +185,7 @@ def transcription_of(
 
 
 def _corrected(plain: sa.Row[Any], profile: Profile) -> dict[str, Any]:
-    """The row of a transcription to which the approved corrections were applied."""
+    """The row of a transcription with the approved corrections applied."""
     transcript = corrections.apply(Transcript.from_json(plain.transcript), profile.decoding.corrections)
     return {
         **{name: plain._mapping[name] for name in plain._mapping if name not in ("id", "created_at")},
@@ -254,7 +254,7 @@ def _row(
 
 
 def _empty_regions(project: sa.Row[Any], task: sa.Row[Any], recording: sa.Row[Any], label: str) -> str:
-    """A blind task's regions, told from the start of its piece; `[]` where an older release measured its sound."""
+    """A blind task's regions, in seconds from the start of its piece; `[]` for audio measured by an older release."""
     piece = recording_pieces.piece_of(recording, task)
     end_s = piece.start_s + recording_pieces.length_s(recording, piece)
     inside = [
@@ -292,7 +292,7 @@ def _rendered(
 
 
 def deliver(connection: Connection, project: sa.Row[Any]) -> None:
-    """Wake what brings this project's drafts to Label Studio: new tasks with theirs, and the bulk push."""
+    """Enqueue the jobs that bring this project's drafts to Label Studio: create, push, redraft."""
     due = tables.now() + COALESCE
     state = sa.select(tasks.c.id).where(tasks.c.project_id == project.id, tasks.c.state == "wanted").limit(1)
     if connection.execute(state).first():
@@ -305,6 +305,6 @@ def deliver(connection: Connection, project: sa.Row[Any]) -> None:
 
 
 def bump(connection: Connection, project_id: int) -> None:
-    """Tell `/predict`, which may cache, that something it must see has changed."""
+    """Raise the project's revision, so that `/predict` drops its cache."""
     changed = {"revision": projects.c.revision + 1, "updated_at": tables.now()}
     connection.execute(sa.update(projects).where(projects.c.id == project_id).values(**changed))

@@ -1,7 +1,7 @@
 """Task rows -> the same rows, each the only one over its audio in Label Studio.
 
-After our database came back from a backup, Label Studio has tasks that it does not know. They look like somebody's own
-until their recording is selected again; then the row of that selection takes the task over, with everything people did.
+After a restore from a backup, Label Studio has tasks that our database lacks. They count as foreign until their
+recording is selected again; then the row of that selection takes over the task and its annotations.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ DUPLICATE = "task-duplicate"
 
 
 def keyed(context: Context, project: sa.Row[Any], rows: Sequence[sa.Row[Any]]) -> dict[int, str]:
-    """Task id -> the key its task has in Label Studio; a row whose key another one has is given up and left out.
+    """Task id -> its key in Label Studio; a row whose key another row has is given up and left out.
 
-    A recording may be wanted before it was read. What its task carries is told by what was read, so that it is found
-    again whichever way the recording comes back.
+    A task may be wanted before its recording was read. The key depends on the bytes that were read, so that the task is
+    found again whatever the recording's next source is.
     """
     keys = {row.id: external_key(project, audio_identity(row), RecordingPiece(row.start_s, row.end_s)) for row in rows}
     for row in rows:
@@ -43,9 +43,9 @@ def keyed(context: Context, project: sa.Row[Any], rows: Sequence[sa.Row[Any]]) -
 
 
 def take_over(connection: Connection, row: sa.Row[Any], other: sa.Row[Any]) -> str:
-    """The task that `other` adopted is ours: its annotations follow; gives the state our row is in now.
+    """Move the task and annotations of the adopted row `other` to our row; returns our row's new state.
 
-    A draft that was shown meanwhile cannot be taken back: such a task is blind no more.
+    A draft may have been shown meanwhile: such a task is no longer blind.
     """
     shown = sa.select(predictions.c.id).where(
         predictions.c.task_id == other.id, predictions.c.delivered_by.is_not(None)

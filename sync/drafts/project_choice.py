@@ -1,7 +1,7 @@
 """Recording -> the project that takes it: the first attached one whose routing rule (`project_rules`) accepts it.
 
-A rule on language cannot be answered before somebody or some model has said which language it is. Such a recording is
-`undecided`: it waits for its first transcription, instead of going to the next project in line.
+A rule on language cannot be evaluated before the language is set or detected. Such a recording is `undecided`: it waits
+for its first transcription and does not go to the next project.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sync.recordings import recording_language
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a recording goes; `undecided` while its language is not known and a rule asks for it."""
+    """Where a recording goes; `undecided` while a rule needs its unknown language."""
 
     project: sa.Row[Any] | None = None
     undecided: bool = False
@@ -39,13 +39,13 @@ def destination(connection: Connection, recording: sa.Row[Any]) -> Destination:
 
 
 def may_take(connection: Connection, project: sa.Row[Any], recording: sa.Row[Any]) -> bool:
-    """Whether a project's rule takes a recording, or may once its language is known."""
+    """Whether a project's rule accepts a recording, or may once its language is known."""
     return accepts(project.routing, _facts(connection, recording)) is not False
 
 
 @dataclass(frozen=True)
 class RecordingFacts:
-    """What rules ask about. `language_known` is False while nobody has looked; then `language` is None."""
+    """The facts that rules test. `language` is None while `language_known` is False."""
 
     source: str
     place: str
@@ -74,7 +74,7 @@ def _facts(connection: Connection, recording: sa.Row[Any]) -> RecordingFacts:
 
 
 def accepts(stored: Any, facts: RecordingFacts) -> bool | None:
-    """Whether a routing rule takes a recording; None while only its language is missing."""
+    """Whether a routing rule accepts a recording; None while only its language is missing."""
     rule = project_rules.routing(stored)
     if rule is None or rule.synthetic != facts.synthetic:
         return False

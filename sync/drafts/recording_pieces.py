@@ -1,7 +1,7 @@
 """Recording -> its pieces: what one task plays. A whole recording is one piece; a long call has several.
 
-A call longer than a task may be is cut at pauses when it is ingested (`recordings.spans`). Each piece has audio of its
-own that begins at 0, so transcripts, which tell time from the start of the recording, are cut and shifted to fit.
+A call longer than a task may be is cut at pauses during ingest (`recordings.spans`). Each piece has its own audio,
+which begins at 0; transcripts are timed from the start of the recording, so they are cut and shifted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ml_backend.tables import projects, tasks
 
 @dataclass(frozen=True)
 class RecordingPiece:
-    """From `start_s` to `end_s` of a recording (None: to its end), played from the object `key` of our bucket."""
+    """From `start_s` to `end_s` of a recording (None: its end); its audio is the object `key` of our bucket."""
 
     start_s: float = 0.0
     end_s: float | None = None
@@ -28,7 +28,7 @@ class RecordingPiece:
 
 
 def pieces_of(recording: Any) -> list[RecordingPiece]:
-    """The pieces of a recording's row, in order; one of the whole when it was not cut."""
+    """The pieces of a recording's row, in order; the whole recording if it was not cut."""
     spans = recording.spans or []
     if not spans:
         return [RecordingPiece(key=recording.derived_key)]
@@ -36,7 +36,7 @@ def pieces_of(recording: Any) -> list[RecordingPiece]:
 
 
 def piece_of(recording: Any, task: Any) -> RecordingPiece:
-    """The piece a task is over; the whole for a task somebody made from a whole file."""
+    """The piece of a task; the whole recording for a task imported from a whole file."""
     for piece in pieces_of(recording):
         if (piece.start_s, piece.end_s) == (task.start_s, task.end_s):
             return piece
@@ -44,14 +44,14 @@ def piece_of(recording: Any, task: Any) -> RecordingPiece:
 
 
 def audio_identity(recording: Any) -> str:
-    """What a recording is called for ever. A call's by its bytes: it may come from the provider or lie in the store."""
+    """A recording's permanent name. A call's is its hash, because it may come from the provider or the object store."""
     if recording.call_sid and recording.sha256:
         return f"call {recording.call_sid} {recording.sha256}"
     return str(recording.source_identity)
 
 
 def external_key(project: Any, identity: str, piece: RecordingPiece | None = None) -> str:
-    """The same for the same audio in the same project for ever, even after our database was lost."""
+    """The key of an audio in a project: always the same, even after our database was lost."""
     piece = piece or RecordingPiece()
     span = f"{piece.start_s:.3f}" + (f"-{piece.end_s:.3f}" if piece.end_s is not None else "")
     text = f"{project.instance_url}|{project.ls_project_id}|{identity}|{span}"
@@ -59,14 +59,13 @@ def external_key(project: Any, identity: str, piece: RecordingPiece | None = Non
 
 
 def length_s(recording: Any, piece: RecordingPiece) -> float:
-    """How long a piece plays."""
     return round(float((recording.duration_s if piece.end_s is None else piece.end_s) or 0.0) - piece.start_s, 6)
 
 
 def part(transcript: Transcript, piece: RecordingPiece) -> Transcript:
-    """What is said in a piece, told from its start. A segment belongs to the piece its middle lies in.
+    """The transcript of a piece, timed from its start. A segment belongs to the piece that contains its middle.
 
-    Confidence is the mean of the segments', weighted by their length in characters.
+    Confidence is the mean over segments, weighted by their length in characters.
     """
     if piece.end_s is None and not piece.start_s:
         return transcript
@@ -79,9 +78,9 @@ def part(transcript: Transcript, piece: RecordingPiece) -> Transcript:
 
 
 def split_tasks(connection: Connection, recording: Any) -> int:
-    """Tasks wanted over a whole recording before it was cut become one per piece; gives how many are new.
+    """Replace wanted tasks over a whole recording by one per piece; returns how many are new.
 
-    A task that is in Label Studio already stays as it is. Safe to repeat.
+    A task that is already in Label Studio stays as it is. Safe to repeat.
     """
     if not recording.spans:
         return 0

@@ -1,17 +1,17 @@
-"""Recording -> its project and its route: decided once, kept on its row, read by everything downstream.
+"""Recording -> its project and its route: decided once, stored on its row, read by all later steps.
 
 The project takes the recording's task; the route is the model version that transcribes it, with its side of an
-experiment. Both are decided when the first step needs them: before the first transcription, or right after it where
-the language has to be detected first. Transcription, selection, drafting and redrafting then read the row.
+experiment. Both are decided before the first transcription, or right after it where the language must be detected
+first. Transcription, selection, drafting and redrafting then read the row.
 
-What decides again, and where:
+Changes that cause a new decision, and where it is made:
 
-    a routing rule       counts for recordings that are not decided yet: those not transcribed, and those that no
-                         project has taken (`selection.take_up_waiting`)
+    a routing rule       applies to undecided recordings: those not transcribed, and those that no project has taken
+                         (`selection.take_up_waiting`)
     a detached project   takes nothing: the next step that needs the project chooses another, unless there are tasks
     an alias, an         `Routes.revision` changes, and with it every route: of open tasks in `redraft_project`, of all
     experiment           other recordings in the next step that needs the route
-    a language           told or confirmed: the route as above; the project stays
+    a language           set or confirmed: the route as above; the project stays
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from sync.recordings import recording_language
 
 @dataclass(frozen=True)
 class RecordingRoute:
-    """Where a recording goes and who transcribes it; `final` unless its language is still to be detected."""
+    """A recording's project and model version; `final` unless its language is still to be detected."""
 
     home: Destination
     route: Route
@@ -42,22 +42,21 @@ class RecordingRoute:
 
     @property
     def version(self) -> str:
-        """The name of the model version."""
         return self.route.version.version
 
 
 def decide(connection: Connection, routes: Routes, settings: Settings, recording: sa.Row[Any]) -> RecordingRoute:
-    """The decision on a recording's row, which is made and kept now where there is none that holds."""
+    """The decision on a recording's row; made and stored now if there is no valid one."""
     found = chosen(connection, routes, settings, recording)
     keep(connection, routes, recording, found)
     return found
 
 
 def chosen(connection: Connection, routes: Routes, settings: Settings, recording: sa.Row[Any]) -> RecordingRoute:
-    """`decide` without keeping it.
+    """`decide` without storing it.
 
-    All recordings of a call take one route; without a call the audio decides. The language is the one it is decoded in;
-    where that is left to detection, what was detected or confirmed.
+    All recordings of a call take one route; without a call the audio decides. The language is that of decoding; where
+    it is detected, the detected or confirmed one.
     """
     home = home_of(connection, recording)
     told = profile_for(connection, recording, home.project, settings).decoding.language
@@ -69,7 +68,7 @@ def chosen(connection: Connection, routes: Routes, settings: Settings, recording
 
 
 def keep(connection: Connection, routes: Routes, recording: sa.Row[Any], found: RecordingRoute) -> None:
-    """Put a decision on the row, once it is final."""
+    """Store a final decision on the row."""
     if not found.final:
         return
     project_id = found.home.project.id if found.home.project is not None else None
@@ -79,7 +78,7 @@ def keep(connection: Connection, routes: Routes, recording: sa.Row[Any], found: 
 
 
 def home_of(connection: Connection, recording: sa.Row[Any]) -> Destination:
-    """The project on the row; where there is none that is attached, the one with its tasks, else the one to take it."""
+    """The project on the row, if attached; else the one with its tasks, else the one that accepts it."""
     attached = sa.and_(projects.c.id == recording.project_id, projects.c.state == "attached")
     project = connection.execute(sa.select(projects).where(attached)).first()
     if project is None:

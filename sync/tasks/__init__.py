@@ -1,1 +1,1 @@
-"""Which recordings become tasks, in which order, and how tasks and predictions reach Label Studio."""
+"""Selects recordings for tasks, orders them, and brings tasks and predictions to Label Studio."""

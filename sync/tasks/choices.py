@@ -1,14 +1,14 @@
-"""What is known of a piece of audio -> whether a person should hear it, why, and with what probability. Pure.
+"""Facts about a piece of audio -> whether it becomes a task, why, and with what probability. Pure.
 
-Every piece with speech has exactly one reason, drawn by hash, so that repeating the draw gives the same answer:
+Every piece with speech has exactly one reason. Draws are hashes, so a repeated draw gives the same answer:
 
     blind   probability AUDIT_SHARE x BLIND_SHARE, whatever its quality and confidence: a simple random sample of all
             speech, annotated without a draft. Test sets and accuracy figures come from these.
     review  quality above REVIEW_MIN_QUALITY and confidence below REVIEW_MAX_CONFIDENCE, not drawn for blind:
             probability 1 - AUDIT_SHARE x BLIND_SHARE
     audit   all other speech: probability AUDIT_SHARE x (1 - BLIND_SHARE)
-    all     everything else of a project whose `selection` says {"review": "all"}; there is no audit then, but blind is
-    by-hand what a person put into a project, less the share of it that they asked to be drawn for blind
+    all     everything else of a project whose `selection` says {"review": "all"}; it has blind tasks but no audit
+    by-hand recordings that a person put into a project, less the share that they asked to be drawn for blind
 
 `selection_probability` is the probability of being selected for the stored reason. An estimate over all speech weighs
 each task of one reason by its inverse (Horvitz-Thompson): the error rate over all calls is
@@ -19,9 +19,9 @@ and over the speech that is not fit for review, with drafts, the same sum over t
 reasons: `review` says nothing about other calls.
 
 Usefulness, 0..1, orders the work. For review it is quality x (1 - confidence / REVIEW_MAX_CONFIDENCE): clear audio
-the model is unsure of; where nothing was heard there is nothing to correct, and it comes last. Blind and audit tasks
-get 0.5..1 by hash: ahead of most review, since an unfinished yardstick measures nothing, and in an order that does not
-depend on what is in them, so that the finished part stays random.
+that the model is unsure of. An empty transcript comes last, because there is nothing to correct. Blind and audit tasks
+get 0.5..1 by hash: ahead of most review, because an unfinished sample measures nothing, and in an order independent of
+their content, so that the finished part stays random.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ml_backend.labelling import project_rules
 from ml_backend.settings import Settings
 from ml_backend.views.training_progress import BLIND_AUDIT
 
-LEAST_SPEECH_SHARE = 0.05  # of a leg's frames: the model may have missed speech, so its silence is audited too
+LEAST_SPEECH_SHARE = 0.05  # of a channel's frames; above it an empty transcript is audited too: speech may be missed
 
 ALL = "The project reviews every call."
 BY_HAND = "by-hand"
@@ -42,7 +42,7 @@ BY_HAND = "by-hand"
 
 @dataclass(frozen=True)
 class Policy:
-    """The settings in force for one project: its own `selection` over ours."""
+    """The selection settings of one project: its own `selection` over the defaults."""
 
     review: str = "some"  # or "all"
     min_quality: float = 0.7
@@ -55,9 +55,9 @@ class Policy:
 
 @dataclass(frozen=True)
 class PieceFacts:
-    """What is known of a piece. `name` identifies it for the draw: audio SHA-256, project and start.
+    """Facts about a piece. `name` identifies it for the draw: audio SHA-256, project and start.
 
-    `confidence` is 0 where nothing was heard.
+    `confidence` is 0 for an empty transcript.
     """
 
     name: str
@@ -68,7 +68,7 @@ class PieceFacts:
 
 @dataclass(frozen=True)
 class Choice:
-    """`reason` review, audit, blind, all or by-hand; None: kept, and `sentence` says why in plain words."""
+    """`reason` is review, audit, blind, all or by-hand; None: no task, and `sentence` says why."""
 
     reason: str | None
     sentence: str
@@ -80,7 +80,7 @@ class Choice:
 
 
 def policy_of(selection: Any, settings: Settings) -> Policy:
-    """The policy of a project's `selection` JSON; values that are none of ours or out of range are left aside."""
+    """The policy of a project's `selection` JSON; unknown names and values out of range are ignored."""
     policy = Policy(
         min_quality=settings.review_min_quality,
         max_confidence=settings.review_max_confidence,
@@ -95,7 +95,6 @@ def policy_of(selection: Any, settings: Settings) -> Policy:
 
 
 def choose(policy: Policy, facts: PieceFacts) -> Choice:
-    """The decision about one piece."""
     overlap = 2 if draw(facts.name, "overlap") < policy.overlap_share else 1
     review = _usefulness(policy, facts)
     everything = policy.review == "all"
@@ -126,7 +125,7 @@ def choose(policy: Policy, facts: PieceFacts) -> Choice:
 
 
 def choose_by_hand(name: str, blind_share: float) -> Choice:
-    """The decision about a recording that a person put into a project; `blind_share` of them are the yardstick."""
+    """The decision about a recording that a person put into a project; `blind_share` of them become blind tasks."""
     if draw(name, "by hand") < blind_share:
         why = "Drawn at random from recordings that were added by hand, to be written down without a draft."
         return Choice(BLIND_AUDIT, why, "selected", blind_share, 0.5 + 0.5 * draw(name, "order"), blind=True)
@@ -134,13 +133,13 @@ def choose_by_hand(name: str, blind_share: float) -> Choice:
 
 
 def draw(name: str, purpose: str) -> float:
-    """A number in [0, 1) that is always the same for the same piece and purpose, and independent between purposes."""
+    """A number in [0, 1), fixed for a piece and purpose, and independent between purposes."""
     digest = hashlib.sha256(f"{purpose}|{name}".encode()).digest()
     return int.from_bytes(digest[:7], "big") / 2**56
 
 
 def _usefulness(policy: Policy, facts: PieceFacts) -> float:
-    if not facts.confidence:  # nothing was heard: hold music, mostly; it comes after what can be corrected
+    if not facts.confidence:  # an empty transcript, mostly hold music: after everything that can be corrected
         return 0.0
     unsure = 1 - min(1.0, facts.confidence / policy.max_confidence) if policy.max_confidence else 0.0
     return round(min(1.0, max(0.0, facts.quality * unsure)), 4)

@@ -1,10 +1,9 @@
-"""Prediction rows -> predictions in Label Studio, each exactly once, and the status lines beside them.
+"""Prediction rows -> predictions in Label Studio, each exactly once, and the tasks' status lines.
 
-`/predict` and the push race for every row; whoever changes `delivered_by` from null has it (design D2). Only the push
-sends, one at a time for each project. A row that is claimed but not confirmed may or may not have arrived: it is looked
-up before it is sent again. Label Studio drops
-predictions it dislikes in silence and refuses a whole request for one unknown task, so the count it reports is
-compared, and on a difference each one is looked up.
+`/predict` and the push race for every row; the first to change `delivered_by` from null owns it (design D2). Only one
+push runs per project. A claimed row without confirmation may have arrived, so it is looked up before it is sent again.
+Label Studio silently drops invalid predictions and refuses a whole request for one unknown task. So the count it
+reports is compared, and on a difference each prediction is looked up.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ ANSWER_SETTLES = timedelta(seconds=30)  # Label Studio stores what /predict answ
 
 @missing.noticed
 def push_predictions(context: JobContext, project_id: int) -> None:
-    """Bring what nobody has delivered to Label Studio, in bulk; then the status lines. Safe to repeat."""
+    """Push undelivered predictions to Label Studio in bulk, then the status lines. Safe to repeat."""
     project = context.db.row(projects, project_id)
     client = client_of(context)
     unsure = _confirm_found(context, client, _claimed(context, project, "push"))
@@ -58,7 +57,7 @@ def push_predictions(context: JobContext, project_id: int) -> None:
 
 @missing.noticed
 def confirm_answers(context: JobContext, project_id: int) -> None:
-    """Look up what `/predict` answered; what Label Studio did not keep is free again, and the push takes it."""
+    """Look up what `/predict` answered; what Label Studio did not store is released for the push."""
     project = context.db.row(projects, project_id)
     missing = _confirm_found(context, client_of(context), _claimed(context, project, "answer"))
     answered = sa.and_(predictions.c.delivered_by == "answer", predictions.c.confirmed_at.is_(None))
@@ -80,10 +79,10 @@ def confirm_answers(context: JobContext, project_id: int) -> None:
 
 
 def withdraw(context: Context, client: LabelStudioClient, task: sa.Row[Any]) -> None:
-    """Take a task's drafts back, there and here: they are the text of another recording. Safe to repeat.
+    """Withdraw a task's drafts, which are the text of another recording, here and in Label Studio. Safe to repeat.
 
-    Our rows stay, since annotations may name them, under a label that nothing asks for. Raises RetryableError while a
-    delivery is under way, because what arrives after this would stay.
+    Our rows stay under an unused label, because annotations may refer to them. Raises RetryableError during a delivery,
+    because a prediction that arrives later would stay.
     """
     mine = sa.select(predictions).where(predictions.c.task_id == task.id)
     rows = context.db.rows(mine.where(~predictions.c.draft_label.like("withdrawn-%")))
@@ -106,7 +105,7 @@ def withdraw(context: Context, client: LabelStudioClient, task: sa.Row[Any]) -> 
 
 
 def _confirm_found(context: Context, client: LabelStudioClient, rows: Sequence[sa.Row[Any]]) -> list[sa.Row[Any]]:
-    """Confirm the rows Label Studio has; gives the others."""
+    """Confirm the rows that Label Studio has; returns the others."""
     missing = []
     for row in rows:
         found = _look_up(client, row)
@@ -132,7 +131,7 @@ def _labels(project: sa.Row[Any]) -> list[str]:
 
 
 def _claimed(context: Context, project: sa.Row[Any], deliverer: str) -> Sequence[sa.Row[Any]]:
-    """Rows a deliverer took and nobody has confirmed."""
+    """Rows that a deliverer claimed and that are not confirmed."""
     statement = _columns().where(
         predictions.c.project_id == project.id,
         predictions.c.delivered_by == deliverer,
@@ -147,7 +146,7 @@ def _claimed(context: Context, project: sa.Row[Any], deliverer: str) -> Sequence
 
 
 def _claim(context: Context, project: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
-    """Take undelivered rows: from here on `/predict` answers nothing for them."""
+    """Claim undelivered rows, so that `/predict` no longer answers them."""
     open_rows = (
         sa.select(predictions.c.id)
         .join(tasks, tasks.c.id == predictions.c.task_id)
@@ -176,7 +175,7 @@ def _claim(context: Context, project: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
 
 
 def _send(context: Context, client: LabelStudioClient, project: sa.Row[Any], rows: Sequence[sa.Row[Any]]) -> None:
-    """One bulk import; what does not arrive gets a reason, so that nothing is sent for ever."""
+    """One bulk import. A prediction that does not arrive gets a reason, so that it is not sent again."""
     body = [{**json.loads(row.body), "task": row.ls_task_id} for row in rows]
     try:
         created = client.import_predictions(project.ls_project_id, body)
@@ -201,7 +200,7 @@ def _send_others(
     rows: Sequence[sa.Row[Any]],
     error: PermanentError,
 ) -> None:
-    """One of the rows spoils the request: find it, usually a task somebody deleted meanwhile."""
+    """One row makes Label Studio refuse the request: find it. Usually its task was deleted meanwhile."""
     there = {int(task["id"]) for task in client.tasks(project.ls_project_id, ids=[row.ls_task_id for row in rows])}
     gone = [row for row in rows if row.ls_task_id not in there]
     for row in gone:
@@ -218,7 +217,7 @@ def _send_others(
 
 
 def _look_up(client: LabelStudioClient, row: sa.Row[Any]) -> int | None:
-    """The id of the prediction in Label Studio, without reading the task (which would call `/predict`)."""
+    """The prediction's id in Label Studio, found without reading the task, which would call `/predict`."""
     found = [p for p in client.predictions(row.ls_task_id) if p.get("model_version") == row.draft_label]
     return int(found[0]["id"]) if found else None
 
@@ -237,7 +236,7 @@ def _undeliverable(context: Context, row: sa.Row[Any], code: str, sentence: str)
 
 
 def _change_line(client: LabelStudioClient, task: Mapping[str, Any], key: str, line: str) -> None:
-    """One task that refuses its line, or is gone by now, keeps no other from its own."""
+    """Write one status line; a task that is gone or refuses it does not stop the others."""
     try:
         client.change_task_data(int(task["id"]), {**task["data"], key: line})
     except PermanentError as error:
@@ -245,9 +244,9 @@ def _change_line(client: LabelStudioClient, task: Mapping[str, Any], key: str, l
 
 
 def show_status_lines(context: Context, client: LabelStudioClient, project: sa.Row[Any]) -> bool:
-    """Write changed status lines into the data of open tasks, where the config shows them; whether more wait.
+    """Write changed status lines into open tasks whose config shows them; returns whether more are waiting.
 
-    What somebody else wrote under the same key into a task of theirs is left alone.
+    A value that another person wrote under the same key into their own task stays.
     """
     key = labelconfig.parse(project.label_config).status_key
     if key is None:
@@ -265,7 +264,7 @@ def show_status_lines(context: Context, client: LabelStudioClient, project: sa.R
     for task in client.tasks(project.ls_project_id, ids=list(lines)):
         row = lines[int(task["id"])]
         now = task["data"].get(key)
-        theirs = row.origin != "ours" and row.status_shown is None and now  # a value of their own under our key
+        theirs = row.origin != "ours" and row.status_shown is None and now  # another person's value under our key
         if now != row.status_line and not theirs:
             _change_line(client, task, key, row.status_line)
         with context.db.transaction() as connection:

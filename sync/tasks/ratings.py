@@ -1,8 +1,8 @@
 """Synthetic voice with its text -> Task in the project that rates it.
 
-The voice is ours and its text is known, so nothing is transcribed and nothing is pre-filled: people hear it, read what
-it was given to say, and judge. Order is by a hash, so that whatever part is rated is a random sample of all of it, and
-what exceeds the project's open tasks simply stays here for the next run.
+The voice is ours and its text is known, so it is neither transcribed nor drafted: people listen, read the text and
+rate. Order is by a hash, so that the rated part is a random sample. Pairs beyond the project's limit of open tasks wait
+for the next run.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from sync.drafts import drafts, recording_route
 from sync.tasks.choices import policy_of
 from sync.tasks.task_creation import TaskRequest, request_task
 
-ROUTING = {"synthetic": True}  # of a rating project: only synthetic voice, which no other project takes
+ROUTING = {"synthetic": True}  # of a rating project: it takes only synthetic voice, and no other project does
 REASON = "rating"
 PER_TRANSACTION = 20
 _NOBODY = "none"  # the model version of a task without a draft
 
 
 def rates(project: Any) -> bool:
-    """Whether people rate voices in this project."""
+    """Whether this is a rating project."""
     return labelconfig.parse(project.label_config or "").rates
 
 
 def feed_ratings(context: JobContext, project_id: int) -> None:
-    """Make tasks of the pairs that wait for this project, as far as it has room. Safe to repeat."""
+    """Make tasks of waiting pairs, up to the project's limit. Safe to repeat."""
     after = 0
     while True:
         with context.db.transaction() as connection:
@@ -57,7 +57,7 @@ def feed_ratings(context: JobContext, project_id: int) -> None:
 
 
 def _pairs(connection: Connection, project_id: int, after: int) -> Sequence[sa.Row[Any]]:
-    """Voice that is ready, has a text, and no task in this project yet."""
+    """Ready voice with a text and without a task in this project."""
     here = sa.select(tasks.c.id).where(tasks.c.recording_id == recordings.c.id, tasks.c.project_id == project_id)
     waiting = sa.select(recordings).where(
         recordings.c.synthetic, recordings.c.state == "ready", recordings.c.known_text.is_not(None), ~here.exists()
@@ -67,7 +67,7 @@ def _pairs(connection: Connection, project_id: int, after: int) -> Sequence[sa.R
 
 
 def _want(connection: Connection, context: JobContext, project: sa.Row[Any], recording: sa.Row[Any]) -> None:
-    """A task without a draft, ready to be made."""
+    """Request a task without a draft."""
     wish = TaskRequest(reason=REASON, probability=1.0, usefulness=_place(project, recording), blind=True)
     task_id, new = request_task(connection, project, recording, wish=wish)
     if not new:
@@ -85,6 +85,6 @@ def _open_tasks(connection: Connection, project_id: int) -> int:
 
 
 def _place(project: sa.Row[Any], recording: sa.Row[Any]) -> float:
-    """0..1 by hash: a random order that a repetition does not change."""
+    """0..1 by hash: a random order that is the same each time."""
     text = f"{recording.sha256}|{project.id}|{REASON}"
     return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF

@@ -1,8 +1,8 @@
 """Transcription -> Task, or the reason why not: which calls are worth an annotator's time.
 
-The decision about each piece is `choices`; here it meets the rows. A project takes at most `max_open` tasks of ours at
-a time: what was chosen beyond that waits as a row of its own and is taken up, most useful first, when there is room.
-Repeating a selection changes nothing: draws are hashes, and a recording that has tasks keeps them.
+`choices` decides about each piece; this module reads and writes the rows. A project has at most `max_open` of our
+tasks open at a time. Further ones wait as rows, and the most useful are taken first when there is room. Repeating a
+selection changes nothing: draws are hashes, and a recording keeps its tasks.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sync.objects import joins
 from sync.tasks.choices import LEAST_SPEECH_SHARE, Choice, PieceFacts, choose, policy_of
 from sync.tasks.task_creation import WAITS, TaskRequest, request_task
 
-LOOK_AGAIN = timedelta(hours=1)  # a waiting call's due time; the schedule is quicker
+LOOK_AGAIN = timedelta(hours=1)  # a waiting call's due time; the schedule usually runs earlier
 OVERDUE = timedelta(minutes=15)
 PER_TRANSACTION = 20  # recordings: each has tasks, drafts, a job and a call
 JOBS_PER_TRANSACTION = 50
@@ -38,7 +38,8 @@ NO_PROJECT = "no-project"
 
 
 def select_recording(context: JobContext, recording_id: int) -> None:
-    """Decide about every piece of a transcribed recording; its call ends `tasked` or `kept`, or waits with a reason."""
+    """Decide about every piece of a transcribed recording; its call becomes `tasked` or `kept`, or waits with a
+    reason."""
     routes = Routes(context)
     with context.db.transaction() as connection:
         recording = connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
@@ -49,7 +50,7 @@ def select_recording(context: JobContext, recording_id: int) -> None:
 
 
 def take_up_waiting(context: JobContext, project_id: int) -> None:
-    """Let waiting tasks of a project in as far as there is room, most useful first; select what it would take now."""
+    """Admit waiting tasks while the project has room, most useful first; select recordings that it now accepts."""
     while _let_in(context, project_id):
         pass
     project = context.db.row(projects, project_id)
@@ -65,7 +66,7 @@ def take_up_waiting(context: JobContext, project_id: int) -> None:
 
 
 def _select_homeless(context: Context, project: sa.Row[Any]) -> None:
-    """Recordings that no project took, and this one's rule accepts now."""
+    """Select recordings that no project took and that this one's rule accepts now."""
     last = 0
     while True:
         homeless = sa.select(recordings).where(
@@ -85,7 +86,7 @@ def _select_homeless(context: Context, project: sa.Row[Any]) -> None:
 
 
 def _select_overdue(context: Context) -> None:
-    """Calls that were heard and whose selection never came: its job was cancelled, or failed for good."""
+    """Enqueue the selection of transcribed calls whose job was cancelled or failed permanently."""
     late = sa.and_(calls.c.next_action == "select", calls.c.due_at < tables.now() - OVERDUE)
     undecided = sa.or_(calls.c.reason_code.is_(None), calls.c.reason_code.not_in((NO_PROJECT, WAITS)))
     found = sa.select(recordings.c.id).join(calls, calls.c.id == recordings.c.call_id)
@@ -118,7 +119,7 @@ def _select(connection: Connection, settings: Settings, recording: sa.Row[Any], 
         _keep(connection, recording, "same-audio", f"The same audio is a task already, as recording {twin}.")
         return
     found = recording_route.decide(connection, routes, settings, recording)
-    if found.home.undecided:  # its transcription asks again
+    if found.home.undecided:  # decided after its transcription
         _transcribe(connection, recording)
         return
     project = found.home.project
@@ -144,7 +145,7 @@ def _wanted(
     recording: sa.Row[Any],
     transcript: Transcript,
 ) -> Sequence[sa.Row[Any]] | Choice:
-    """Rows for the chosen pieces; the choice that kept the recording when there are none."""
+    """Rows for the chosen pieces; without any, the choice that explains why."""
     policy = policy_of(project.selection, settings)
     pieces = pieces_of(recording)
     choices = [choose(policy, facts_of(project, recording, part(transcript, piece), piece)) for piece in pieces]
@@ -168,7 +169,7 @@ def _wanted(
 
 
 def facts_of(project: sa.Row[Any], recording: sa.Row[Any], heard: Transcript, piece: RecordingPiece) -> PieceFacts:
-    """What the decision about a piece rests on."""
+    """The facts that `choices` decides by."""
     parts = (recording.quality or {}).get("parts") or {}
     energy = max((float(leg.get("speech_share") or 0.0) for leg in parts.values()), default=0.0)
     return PieceFacts(
@@ -180,7 +181,7 @@ def facts_of(project: sa.Row[Any], recording: sa.Row[Any], heard: Transcript, pi
 
 
 def _let_in(context: Context, project_id: int) -> int:
-    """Some waiting tasks become wanted; gives how many."""
+    """Make some waiting tasks wanted; returns how many."""
     routes = Routes(context)
     with context.db.transaction() as connection:
         project = connection.execute(sa.select(projects).where(projects.c.id == project_id)).one()
@@ -205,7 +206,7 @@ def _let_in(context: Context, project_id: int) -> int:
 def _draft(
     connection: Connection, settings: Settings, project: sa.Row[Any], recording: sa.Row[Any], model_version: str
 ) -> None:
-    """Render the drafts of what is wanted; hear the recording again when the project decodes in its own way."""
+    """Render the drafts of wanted tasks; transcribe again when the project has its own decoding profile."""
     drafts.draft_recording(connection, settings, recording.id, model_version)
     profile = profile_for(connection, recording, project, settings)
     if drafts.transcription_of(connection, recording, profile, model_version) is None:
@@ -225,7 +226,7 @@ def _transcribe(connection: Connection, recording: sa.Row[Any]) -> None:
 def _transcription(
     connection: Connection, settings: Settings, project: sa.Row[Any], recording: sa.Row[Any], model_version: str
 ) -> sa.Row[Any] | None:
-    """What was heard under the project's profile; else what was heard last, which is good enough to decide by."""
+    """The transcription under the project's profile, else the latest, which is good enough for the decision."""
     profile = profile_for(connection, recording, project, settings)
     found = drafts.find_transcription(connection, recording, profile, model_version)
     if found is not None:
@@ -235,7 +236,7 @@ def _transcription(
 
 
 def _twin(connection: Connection, recording: sa.Row[Any]) -> int | None:
-    """Another recording with the same bytes that has a task: a copy somebody made. Two calls are never copies."""
+    """Another recording with the same bytes that has a task: a copied file. Two calls are never copies."""
     same = (
         sa.select(recordings.c.id)
         .join(tasks, tasks.c.recording_id == recordings.c.id)
@@ -249,13 +250,13 @@ def _twin(connection: Connection, recording: sa.Row[Any]) -> int | None:
 
 
 def _open_tasks(connection: Connection, project_id: int) -> int:
-    """Our tasks nobody has annotated yet."""
+    """How many of our tasks are not annotated."""
     mine = sa.and_(tasks.c.project_id == project_id, tasks.c.origin == "ours", tasks.c.state.in_(drafts.OPEN))
     return int(connection.execute(sa.select(sa.func.count()).select_from(tasks).where(mine)).scalar_one())
 
 
 def _tell(connection: Connection, recording: sa.Row[Any], made: Sequence[sa.Row[Any]]) -> None:
-    """A recording with tasks: its call is tasked, waits with them, or is kept when all of them are gone."""
+    """Set the state of a recording's call: tasked, waiting with its tasks, or kept when all tasks are gone."""
     states = {row.state for row in made}
     if states & {"wanted", "open", "annotated"}:
         _say(connection, recording, None, None)
@@ -267,13 +268,13 @@ def _tell(connection: Connection, recording: sa.Row[Any], made: Sequence[sa.Row[
 
 
 def _keep(connection: Connection, recording: sa.Row[Any], code: str, sentence: str) -> None:
-    """Final: kept, and why."""
+    """Make the call `kept`, a final state, with the reason."""
     _say(connection, recording, f"kept-{code}", sentence)
     ledger.recording_kept(connection, recording.id, code=code, sentence=sentence)
 
 
 def _wait(connection: Connection, recording: sa.Row[Any], code: str, sentence: str) -> None:
-    """Not decided or not let in yet, and why; a schedule looks again."""
+    """Store why there is no decision or no room yet; a schedule tries again."""
     _say(connection, recording, code, sentence)
     ledger.recording_moved(connection, recording.id)
     if recording.call_id is not None:
@@ -282,6 +283,6 @@ def _wait(connection: Connection, recording: sa.Row[Any], code: str, sentence: s
 
 
 def _say(connection: Connection, recording: sa.Row[Any], code: str | None, sentence: str | None) -> None:
-    """The reason on the recording's row, except on audio that was cut: that is what its tasks have to show."""
+    """Store the reason on the recording's row, unless its audio is truncated: its tasks must show that."""
     if not str(recording.reason_code or "").startswith("audio-"):
         db.update(connection, recordings, recording.id, reason_code=code, reason=sentence)

@@ -1,8 +1,8 @@
 """Transcription -> Task with Prediction: our recordings appear in Label Studio with their drafts.
 
-A task is wanted first, as a row; it is imported together with its prediction once that is rendered. Importing is the
-one call that must not be repeated blindly, so before every import the project is asked for our external key, which
-travels in the task's data: after a lost answer the tasks are found instead of made twice.
+A task starts as a row in state `wanted` and is imported together with its rendered prediction. An import must not be
+repeated blindly, so the project is first searched for our external key, which is part of the task's data: after a lost
+answer the tasks are found and not created twice.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from sync.recordings.sources import playable
 
 __all__ = ["KEY", "TaskRequest", "create_tasks", "external_key", "refused_line", "request_task"]
 
-KEY = "kaan_key"  # in the data of every task we make
+KEY = "kaan_key"  # in the data of every task we create
 WAITS = "project-full"
 REFUSED = "import-refused"
-ALL_REFUSED = 8  # single tasks refused before any was made: then it is about the project
+ALL_REFUSED = 8  # single tasks refused before any success: then the project is at fault
 _RANDOM = re.compile(rf"[0-9a-f]{{{LONG_SID},}}")
 BATCH = 100  # tasks in one request
 TOGETHER = 25  # tasks in one transaction, each with its prediction
@@ -44,7 +44,7 @@ TOGETHER = 25  # tasks in one transaction, each with its prediction
 
 @dataclass(frozen=True)
 class TaskRequest:
-    """Why a task is wanted, and how. `waits` is the plain reason why it is not made yet."""
+    """Why a task is wanted, and how. `waits` says in plain words why it is not created yet."""
 
     reason: str = ""
     probability: float | None = None
@@ -64,7 +64,7 @@ def request_task(
     piece: RecordingPiece | None = None,
     wish: TaskRequest | None = None,
 ) -> tuple[int, bool]:
-    """A task over a recording, or over one of its pieces, is to appear in a project; gives (id, whether it is new)."""
+    """Request a task over a recording or one of its pieces; returns (id, whether it is new)."""
     wish = wish or TaskRequest(reason, blind=blind)
     piece = piece or RecordingPiece()
     if (there := _wanted_before(connection, project, recording, piece)) is not None:
@@ -103,9 +103,9 @@ def _wanted_before(
 
 @missing.noticed
 def create_tasks(context: JobContext, project_id: int) -> None:
-    """Import every wanted task of a project whose draft is ready; refuse those whose audio is. Safe to repeat.
+    """Import a project's wanted tasks with a ready draft; refuse those whose audio is refused. Safe to repeat.
 
-    Label Studio hands tasks out in the order they were made, so the most useful are made first.
+    Label Studio hands out tasks in the order of their creation, so the most useful are created first.
     """
     project = context.db.row(projects, project_id)
     _refuse_tasks(context, project)
@@ -118,7 +118,7 @@ def create_tasks(context: JobContext, project_id: int) -> None:
         ids = {key: min(found) for key, found in there.items()} | made
         found = [(row, ids[keys[row.id]]) for row in batch if keys.get(row.id) in ids]
         for row, ls_task_id in found:
-            if row.overlap > 1:  # the one way of the open edition: imports and later imports leave it alone
+            if row.overlap > 1:  # the open edition sets it only in this way; later imports do not change it
                 _share(client, ls_task_id, row.overlap)
         for begin in range(0, len(found), TOGETHER):
             with context.db.transaction() as connection:
@@ -130,7 +130,7 @@ def create_tasks(context: JobContext, project_id: int) -> None:
 
 
 def _share(client: LabelStudioClient, ls_task_id: int, overlap: int) -> None:
-    """Ask for several people. A task that was deleted just now is found missing by the next look."""
+    """Ask for several annotators. The next comparison finds a task that was just deleted."""
     try:
         client.change_task(ls_task_id, overlap=overlap)
     except PermanentError as error:
@@ -139,7 +139,7 @@ def _share(client: LabelStudioClient, ls_task_id: int, overlap: int) -> None:
 
 
 def _ready(context: Context, project: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
-    """Wanted tasks with audio and a prediction row under the label people see."""
+    """Wanted tasks with audio and a prediction row under the current label."""
     statement = (
         sa.select(
             tasks.c.id,
@@ -187,10 +187,10 @@ def _import(
     rows: Sequence[sa.Row[Any]],
     keys: Mapping[int, str],
 ) -> dict[str, int]:
-    """Import tasks with their predictions; gives external key -> Label Studio's id."""
+    """Import tasks with their predictions; returns external key -> Label Studio's id."""
     refused: list[tuple[sa.Row[Any], PermanentError]] = []
     made = _import_some(context, client, project, list(rows), keys, refused)
-    if refused and not made and len(refused) >= ALL_REFUSED:  # it is not about this task or that
+    if refused and not made and len(refused) >= ALL_REFUSED:  # single tasks are not at fault
         error = refused[0][1]
         context.db.update(projects, project.id, reason_code=REFUSED, reason=f"Tasks are refused: {error.sentence}")
         raise error
@@ -210,9 +210,9 @@ def _import_some(
     keys: Mapping[int, str],
     refused: list[tuple[sa.Row[Any], PermanentError]],
 ) -> dict[str, int]:
-    """Label Studio refuses a request for one bad task in it: halves are tried until that one is alone.
+    """Label Studio refuses a whole request for one bad task: halve it until that task is alone.
 
-    Nothing more is asked when so many in a row were refused that it cannot be about single tasks.
+    Stops when so many in a row were refused that single tasks cannot be at fault.
     """
     body = []
     for row in rows:
@@ -221,7 +221,7 @@ def _import_some(
     try:
         ids = client.import_tasks(project.ls_project_id, body)
     except PermanentError as error:
-        if error.status not in (400, 413, 422):  # no such project, no right to it: about no task
+        if error.status not in (400, 413, 422):  # e.g. no such project or no permission: no task is at fault
             raise
         if len(rows) == 1:
             refused.append((rows[0], error))
@@ -233,7 +233,7 @@ def _import_some(
         return made
     if len(ids) == len(rows):
         return {keys[row.id]: task_id for row, task_id in zip(rows, ids, strict=True)}
-    # An edition that imports in the background gives no ids: the next run finds the tasks by their keys.
+    # An edition that imports in the background returns no ids: the next run finds the tasks by their keys.
     there = client.task_ids_by_key(project.ls_project_id, [keys[row.id] for row in rows])
     if len(there) < len(rows):
         raise PermanentError(
@@ -245,7 +245,7 @@ def _import_some(
 
 
 def _data(context: Context, project: sa.Row[Any], row: sa.Row[Any]) -> dict[str, Any]:
-    """The task's data: what plays, our key, and in projects of ours the status line and what the task list shows."""
+    """The task's data: audio, our key, and in our own projects the status line and the task list's columns."""
     controls = labelconfig.parse(project.label_config)
     data: dict[str, Any] = {controls.audio_key or "audio": _plays(context, row)}
     if controls.status_key:
@@ -261,10 +261,10 @@ def _data(context: Context, project: sa.Row[Any], row: sa.Row[Any]) -> dict[str,
 
 
 def _columns(row: sa.Row[Any]) -> dict[str, Any]:
-    """How long, in which language, and how many words to listen to twice; of a blind task only what no model said."""
+    """Length, language and the number of uncertain words; a blind task has only what no model produced."""
     piece = recording_pieces.piece_of(row, row)
     whole_s = round(recording_pieces.length_s(row, piece))
-    columns: dict[str, Any] = {DURATION: f"{whole_s // 60:02d}:{whole_s % 60:02d}"}  # as text it sorts as a number does
+    columns: dict[str, Any] = {DURATION: f"{whole_s // 60:02d}:{whole_s % 60:02d}"}  # as text it sorts like a number
     if row.blind or row.transcript is None:
         return columns
     detected = row.detected_language and (row.decoding or {}).get("language") is None
@@ -275,19 +275,18 @@ def _columns(row: sa.Row[Any]) -> dict[str, Any]:
 
 
 def _plays(context: Context, row: Any) -> str:
-    """What Label Studio plays: the normalised recording, or its piece."""
+    """The audio that Label Studio plays: the normalised recording, or its piece."""
     key = recording_pieces.piece_of(row, row).key or row.derived_key
     return playable(context.settings.audio_bucket, key, context.settings)
 
 
 def is_ours(project: sa.Row[Any]) -> bool:
-    """Whether we made the project, rather than adopted it."""
+    """Whether we created the project, rather than attached to it."""
     return bool(((project.attached_changes or {}) if isinstance(project.attached_changes, Mapping) else {}).get("made"))
 
 
 def short_name(row: Any) -> str:
-    """What people call a recording: the first characters of the call's id, as `calls show` takes them; else the file's
-    name."""
+    """The first characters of the call's id, which `calls show` accepts; else the file's name."""
     if row.call_sid:
         return str(row.call_sid)[: SHORT_SID if _RANDOM.fullmatch(row.call_sid) else 60]
     return str(row.source_identity).rstrip("/").rpartition("/")[2][:60]
@@ -296,7 +295,7 @@ def short_name(row: Any) -> str:
 def _opened(
     connection: Connection, context: Context, project: sa.Row[Any], row: sa.Row[Any], ls_task_id: int, *, fresh: bool
 ) -> None:
-    """The task is in Label Studio. A prediction that went with it is delivered; one that may have is looked up."""
+    """Record a task's import. A prediction sent with it is delivered; an uncertain one is looked up."""
     taken = sa.select(tasks).where(tasks.c.project_id == project.id, tasks.c.ls_task_id == ls_task_id)
     other, state = connection.execute(taken.where(tasks.c.id != row.id)).first(), "open"
     if other is not None and other.origin == "ours":
@@ -322,7 +321,7 @@ def _opened(
 
 
 def _refuse_tasks(context: Context, project: sa.Row[Any]) -> None:
-    """Tasks over audio that cannot be used: never made when wanted, with the reason in their status line when open."""
+    """Refuse tasks over unusable audio: wanted ones are not created, open ones show the reason in their status line."""
     statement = (
         sa.select(tasks.c.id, tasks.c.state, recordings.c.reason_code, recordings.c.reason)
         .join(recordings, recordings.c.id == tasks.c.recording_id)

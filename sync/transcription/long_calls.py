@@ -1,7 +1,7 @@
 """A call longer than a few minutes -> Transcript, span by span, over as many jobs as it takes.
 
-What was heard of a span is kept beside the audio until the whole is there: a worker that dies loses minutes, not hours,
-and a job that has worked long enough makes room for live calls and goes on later.
+The transcript of each span is stored beside the audio until all are done: a worker that dies loses minutes, not hours,
+and a long job makes room for live calls and continues later.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from ml_backend.context import Context
 from ml_backend.errors import KaanError, PermanentError
 from ml_backend.jobs import failpoints
 
-SLICE_S = 600.0  # how long one job works before it lets others
+SLICE_S = 600.0  # how long one job works before it lets others run
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What was heard so far of one recording by one model version under one profile."""
+    """The spans transcribed so far of one recording by one model version under one profile."""
 
     context: Context
     folder: str
 
     @staticmethod
     def of(context: Context, recording: sa.Row[Any], model_version: str, profile: DecodingProfile) -> Parts:
-        """Their place: with the audio they were heard in, so that they are erased with it."""
+        """Stored beside the audio, so that they are erased with it."""
         name = hashlib.sha256(f"{model_version}|{profile.digest()}".encode()).hexdigest()[:16]
         return Parts(context, f"derived/{recording.sha256}/heard-{name}")
 
     def load(self, span: tuple[float, float]) -> Transcript | None:
-        """A span that was heard before."""
+        """The stored transcript of a span, or None."""
         bucket, key = self.context.settings.audio_bucket, self._key(span)
         if self.context.store.stat(bucket, key) is None:
             return None
@@ -51,7 +51,7 @@ class Parts:
             return Transcript.from_json(json.loads(path.read_text(encoding="utf-8")))
 
     def save(self, span: tuple[float, float], heard: Transcript) -> None:
-        """Keep what was heard; what is there already is as good."""
+        """Store a span's transcript; an existing one is as good."""
         data = json.dumps(heard.to_json(), ensure_ascii=False).encode()
         try:
             self.context.store.put_bytes(self.context.settings.audio_bucket, self._key(span), data)
@@ -60,7 +60,7 @@ class Parts:
                 raise
 
     def remove(self) -> None:
-        """The whole is stored."""
+        """Delete the spans, once the whole transcript is stored."""
         bucket = self.context.settings.audio_bucket
         for item in list(self.context.store.list(bucket, prefix=f"{self.folder}/")):
             self.context.store.delete(bucket, item.key)
@@ -70,12 +70,12 @@ class Parts:
 
 
 def is_long(recording: sa.Row[Any]) -> bool:
-    """Whether a recording is heard alone and in spans."""
+    """Whether a recording is transcribed alone and in spans."""
     return bool(recording.spans) or (recording.duration_s or 0.0) > long_audio.AT_ONCE_S
 
 
 def spans_of(recording: sa.Row[Any]) -> list[tuple[float, float]]:
-    """Where a recording is cut for hearing: its own spans, or equal parts of one that was never cut."""
+    """The spans to transcribe: those of its pieces, or equal parts of an uncut recording."""
     if recording.spans:
         return [(float(start_s), float(end_s)) for start_s, end_s, _ in recording.spans]
     return pauses.evenly(float(recording.duration_s), most_s=long_audio.AT_ONCE_S)
@@ -88,7 +88,7 @@ def transcribe_in_parts(
     *,
     slice_s: float = SLICE_S,
 ) -> Transcript | KaanError | None:
-    """The whole transcript, an error, or None when the time of this job is over and the rest is for the next."""
+    """The whole transcript, an error, or None when this job's time is over and the next must continue."""
     began, fresh = time.monotonic(), 0
     for span in spans:
         known = parts.load(span)

@@ -1,9 +1,9 @@
-"""Object -> Transcription: what the serving model hears, once per audio, model version and decoding profile.
+"""Object -> Transcription: once per audio, model version and decoding profile.
 
 Runs in the worker that holds the model. Recordings of one batch are pooled into one call of the engine, because
-windows of different calls decode together at the price of one; each member settles for itself. A recording that
-belongs to projects with different languages or prompts is heard once per profile. A long one is heard alone, span by
-span (`sync.transcription.long_calls`), so that a few minutes of samples are all that is ever in memory.
+windows of different calls decode together at the price of one; each member succeeds or fails alone. A recording in
+projects with different languages or prompts is transcribed once per profile. A long one is transcribed alone, span by
+span (`sync.transcription.long_calls`), so that only a few minutes of samples are in memory.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from sync.transcription import long_calls
 
 @dataclass(frozen=True)
 class _Member:
-    """One recording of a batch, and the route it takes."""
+    """One recording of a batch, and its route."""
 
     item: PooledItem
     recording: sa.Row[Any]
@@ -49,7 +49,7 @@ class _Member:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """One hearing that is missing: the engine's request, and whose it is."""
+    """One missing transcription: the engine's request, and its member."""
 
     item: PooledItem
     recording: sa.Row[Any]
@@ -60,7 +60,7 @@ class _Wanted:
 def transcribe_recordings(context: JobContext, items: list[PooledItem]) -> None:
     """Objects -> Transcriptions, and the prediction rows of their tasks. Safe to repeat: found again by key.
 
-    What goes wrong stays where it happens: with one recording, or with those that one version was to transcribe.
+    An error affects only its recording, or the recordings of one model version.
     """
     context.keep("default-model", lambda: default_model.ensure(context))  # a new deployment has no champion
     now, members = Routes(context), dict[str, list[_Member]]()
@@ -86,9 +86,9 @@ def transcribe_recordings(context: JobContext, items: list[PooledItem]) -> None:
 
 
 def _tell_what_is_left_out(context: Context, transcriber: Transcriber) -> None:
-    """Prompts and hotwords that this model cannot hold become the reason their projects show; where they fit, it goes.
+    """Report prompts and hotwords that are too long for this model as their project's reason; clear it when they fit.
 
-    Only a process that has the model's tokenizer can tell, so it is told here and not where they are typed.
+    This is done here, because it needs the model's tokenizer.
     """
     for project in context.db.rows(sa.select(projects).where(projects.c.state == "attached")):
         decoding = decoding_of(project, context.settings)
@@ -101,16 +101,16 @@ def _tell_what_is_left_out(context: Context, transcriber: Transcriber) -> None:
 
 @contextmanager
 def _only(*items: PooledItem) -> Iterator[None]:
-    """Whatever is raised inside fails these members, and no others."""
+    """An exception inside fails these members, and no others."""
     try:
         yield
-    except Exception as error:  # whatever it is, it is these members' outcome, as it would be a job's of its own
+    except Exception as error:  # any error is the outcome of these members' jobs
         for item in items:
             item.failed(error)
 
 
 def _transcribe_all(context: JobContext, transcriber: Transcriber, members: Sequence[_Member]) -> set[int]:
-    """Hear what this version has not heard yet; gives the jobs whose recordings are heard now."""
+    """Make this version's missing transcriptions; returns the jobs whose recordings are done."""
     wanted: list[_Wanted] = []
     heard: set[int] = set()
     for item, recording in ((member.item, member.recording) for member in members):
@@ -139,7 +139,7 @@ def _transcribe_all(context: JobContext, transcriber: Transcriber, members: Sequ
 
 
 def shadow_recording(context: JobContext, recording_id: int) -> None:
-    """What a version that nobody sees would have heard, for its comparison with the champion. Safe to repeat."""
+    """Transcribe with a shadow challenger, to compare it with the champion. Safe to repeat."""
     recording, route = _decided(context, Routes(context), context.db.row(recordings, recording_id))
     if route.shadow is None or recording.state != "ready" or long_calls.is_long(recording):
         return
@@ -154,9 +154,9 @@ def shadow_recording(context: JobContext, recording_id: int) -> None:
 
 
 def _go_on(context: JobContext, recording: sa.Row[Any], route: Route, routes: Routes) -> None:
-    """It was transcribed: a job drafts its tasks, or where it has none decides whether it becomes one.
+    """After a transcription: enqueue the job that drafts its tasks, or without tasks the one that selects it.
 
-    Its language is known now, and with it the route. Where that is another model's, that one transcribes it.
+    Its language is known now, and with it the route. If the route has another model, that one transcribes it.
     """
     key, priority, wanted = str(recording.id), urgency(context), {"recording_id": recording.id}
     with context.db.transaction() as connection:
@@ -182,7 +182,7 @@ def _transcribe_long(
     recording: sa.Row[Any],
     missing: Sequence[Profile],
 ) -> bool:
-    """Hear a long recording under each profile; False when the rest of it is left to another job, or failed."""
+    """Transcribe a long recording under each profile; False when the rest is left to another job, or failed."""
     for profile in missing:
         parts = long_calls.Parts.of(context, recording, transcriber.model_version, profile.decoding)
         with _wav(context, str(recording.derived_key)) as wav:
@@ -208,16 +208,16 @@ def _transcribe_long(
 
 
 def _decided(context: Context, routes: Routes, recording: sa.Row[Any]) -> tuple[sa.Row[Any], Route]:
-    """The recording with its project and route, and the route; kept from here on where its language is known."""
+    """The recording with its project and route, and the route; stored once its language is known."""
     with context.db.transaction() as connection:
         route = recording_route.decide(connection, routes, context.settings, recording).route
     return context.db.row(recordings, recording.id), route
 
 
 def profiles_for(context: Context, recording: sa.Row[Any]) -> list[Profile]:
-    """The different profiles of the projects this recording has tasks in; with none, of the one it goes to.
+    """The distinct profiles of the projects with tasks of this recording; without tasks, of its destination.
 
-    While a rule on language keeps it from going anywhere, it is transcribed to detect that.
+    While a rule on language leaves it undecided, it is transcribed to detect the language.
     """
     statement = (
         sa.select(projects)
@@ -241,7 +241,7 @@ def profiles_for(context: Context, recording: sa.Row[Any]) -> list[Profile]:
 
 
 def _missing(context: Context, recording: sa.Row[Any], model_version: str) -> list[Profile]:
-    """The profiles under which this model version has not heard a recording yet."""
+    """The profiles under which this model version has not transcribed a recording."""
     with context.db.reading() as connection:
         return [
             profile
@@ -253,7 +253,7 @@ def _missing(context: Context, recording: sa.Row[Any], model_version: str) -> li
 
 @contextmanager
 def _wav(context: Context, key: str) -> Iterator[Path]:
-    """Normalised audio as a local file; PermanentError `audio-missing` when somebody removed it."""
+    """Normalised audio as a local file; PermanentError `audio-missing` when it was removed."""
     bucket = context.settings.audio_bucket
     if context.store.stat(bucket, key) is None:
         raise PermanentError(
@@ -270,7 +270,7 @@ def _wav(context: Context, key: str) -> Iterator[Path]:
 
 
 def _fail(context: Context, item: PooledItem, recording_id: int, error: KaanError) -> None:
-    """This member failed; when trying again cannot help, its tasks say so."""
+    """Fail this member; on a permanent error its tasks say so."""
     if isinstance(error, PermanentError):
         with context.db.transaction() as connection:
             drafts.give_up(connection, recording_id, error)
@@ -278,9 +278,9 @@ def _fail(context: Context, item: PooledItem, recording_id: int, error: KaanErro
 
 
 def _store(context: Context, recording: sa.Row[Any], profile: Profile, transcript: Transcript) -> None:
-    """Keep a transcription; the one that is there already wins, so that a repeat changes nothing.
+    """Store a transcription, unless one exists, so that a repeat changes nothing.
 
-    Of a recording that was erased while it was heard nothing is kept.
+    Nothing is stored of a recording that was erased meanwhile.
     """
     values = {
         "recording_id": recording.id,
