@@ -158,3 +158,24 @@ def _shared_room() -> None:
 def _budget() -> None:
     """The whole ladder is climbed in each window."""
     module("ml_backend.asr.window_decoding")._length = lambda result: 0
+
+
+@guard("a-short-recording-is-looked-at-again")
+def _second_look() -> None:
+    """What the voice-activity model misses at the first sample is silence."""
+    module("ml_backend.asr.pool").second_look = lambda leg: None
+
+
+@guard("no-word-goes-on-over-a-pause")
+def _no_pause() -> None:
+    """Whatever is written without a space is one word, however long the speaker was silent in it."""
+    decoding = module("ml_backend.asr.window_decoding")
+    real = decoding.whole
+    decoding.whole = lambda pieces, *, spaced, begins_s=(): real(pieces, spaced=spaced)
+
+
+@guard("parts-of-a-word-are-joined")
+def _parts_of_a_word() -> None:
+    """Each piece that the tokenizer makes is a word."""
+    decoding = module("ml_backend.asr.window_decoding")
+    decoding.whole = lambda pieces, *, spaced, begins_s=(): [piece for piece in pieces if piece[0].text.strip()]

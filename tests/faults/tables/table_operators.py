@@ -37,6 +37,25 @@ OPERATORS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
     ),
     46: (
         (
+            (f"{ENGINE}test_a_short_recording_that_begins_in_the_middle_of_a_word_is_looked_at_again",),
+            "a-short-recording-is-looked-at-again",
+        ),
+        (
+            (
+                f"{RECOGNITION}window_decoding.py::"
+                "test_numbers_said_one_by_one_with_pauses_are_words_of_their_own_at_their_own_places",
+            ),
+            "no-word-goes-on-over-a-pause",
+        ),
+        (
+            (
+                f"{RECOGNITION}window_decoding.py::"
+                "test_what_is_written_without_a_space_and_said_without_a_pause_is_one_word",
+                f"{ENGINE}test_pieces_of_a_word_that_follow_without_a_space_stay_with_it",
+            ),
+            "parts-of-a-word-are-joined",
+        ),
+        (
             (
                 f"{RECOGNITION}timing.py::test_a_first_word_that_takes_a_pause_inside_a_stretch_begins_after_it",
             ),

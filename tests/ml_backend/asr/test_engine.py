@@ -222,6 +222,17 @@ def test_silence_hold_music_and_noise_give_no_text(transcriber, seed):
         assert [answer.duration_s for answer in answers] == [12.0] * 4
 
 
+def test_a_short_recording_that_begins_in_the_middle_of_a_word_is_looked_at_again(transcriber, monkeypatch):
+    """The voice-activity model begins too late for it: 0.16 at most, where half of 1 is speech."""
+    whole = sounds.speech("Good morning, how can I help you?")
+    leg = whole[27433:38633]
+    assert windows.find_speech(leg, manifest.WindowPolicy.stock()) == []
+    counting = Counting(transcriber, monkeypatch)
+    [answer] = transcriber.transcribe([Request(leg[None], ENGLISH)])
+    assert isinstance(answer, Transcript)
+    assert counting.windows == 1
+
+
 def test_legs_are_heard_apart_and_merged_by_time(transcriber):
     agent, caller = sounds.speech("Good morning, how can I help you?"), sounds.speech("I want to order milk.")
     both = np.zeros((2, agent.size + caller.size + 32000), np.float32)
@@ -261,6 +272,20 @@ def test_pieces_of_a_word_that_follow_without_a_space_stay_with_it():
     assert [word.text for word, _ in whole(pairs, spaced=True)] == [" about", " 50%", " of", " 24/7"]
     assert [len(tokens) for _, tokens in whole(pairs, spaced=True)] == [1, 2, 1, 2]
     assert "".join(word.text for word, _ in whole(pairs, spaced=False)) == " about 50% of 24/7"
+
+
+def test_the_words_of_a_window_are_split_where_its_phrases_begin(transcriber, calls, monkeypatch):
+    real, told = window_decoding.whole, []
+
+    def whole(pieces: Any, *, spaced: bool, begins_s: Sequence[float] = ()) -> Any:
+        told.append(tuple(begins_s))
+        return real(pieces, spaced=spaced, begins_s=begins_s)
+
+    monkeypatch.setattr(window_decoding, "whole", whole)
+    transcriber.transcribe([Request(calls[3], ENGLISH)])  # two phrases, with a pause of 3 s between them
+    assert [len(begins_s) for begins_s in told] == [2]
+    [(first_s, second_s)] = told
+    assert second_s - first_s > 1
 
 
 def test_a_transcript_is_plain_json_with_times_inside_the_recording(transcriber, calls):
