@@ -1,4 +1,4 @@
-"""How many edits lie between two sequences: rapidfuzz's Levenshtein distance."""
+"""Edit distance between two sequences, by rapidfuzz's Levenshtein."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from rapidfuzz.distance import Levenshtein
 
 
 def between(one: Sequence[str], other: Sequence[str]) -> int:
-    """The fewest replacements, omissions and additions, of words or of characters."""
+    """The fewest substitutions, deletions and insertions, of words or of characters."""
     return int(Levenshtein.distance(one, other))

@@ -1,8 +1,8 @@
-"""Words that people write in two scripts, and how: Hindi in Roman letters, English in Devanagari.
+"""Words that people write in two scripts, with their spellings: Hindi in Roman letters, English in Devanagari.
 
-Roman Hindi has no spelling of its own; these are the words of everyday calls that rules cannot settle or that are so
-frequent that they should be right without looking at the other text. A line of `HINDI` is one Devanagari word and its
-Roman spellings; a line of `ENGLISH` one English word and its Devanagari spellings. A spelling stands in one line only.
+Roman Hindi has no standard spelling. These are the words of everyday calls that rules cannot settle, or that are so
+frequent that they must be right without the other text. A line of `HINDI` is one Devanagari word and its Roman
+spellings; a line of `ENGLISH` one English word and its Devanagari spellings. Each spelling is in one line only.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ bike बाइक बाईक|bread ब्रेड|aunty आंटी|average 
 wait वेट|free फ्री|type टाइप टाईप
 """
 
-# spellings of `HINDI` and `MARATHI` that are English words, names or brands as well: PAN card, main, Diya
+# spellings of `HINDI` and `MARATHI` that are also English words, names or brands: PAN card, main, Diya
 _SAID_IN_ENGLISH_TOO = """
 ab ap bas bata bol chai chay cheeni chini delhi der dilli din diya fir gay ha haa haidarabad ham han have he hee hi ho
 hoy hu hum hun hyderabad iss jee ji kal kara kare kay ke kia kilo ko koi kon lie mai main mala maza maze mazi mere

@@ -1,8 +1,8 @@
 """Two lists of phrases -> both texts as number-canonical@2 compares them. Pure.
 
-A wrong word inside a number leaves its parts standing apart: nine eight seven six, and nine eight book six. So a number
-can be read whole or word by word, whichever makes the fewest edits in its place; the numbers beside it keep theirs.
-Where one text has a long number in one piece and the other in groups, it is the same number.
+A wrong word inside a number splits it: nine eight seven six, and nine eight book six. So each number is read whole or
+word by word, whichever makes the fewest edits; other numbers are not affected. A long number in one piece equals the
+same number in groups.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from training.text import distance
 from training.text.numerals import NumberPhrase
 
-SPLIT_DIGITS = 5  # below that, groups may be numbers of their own: ten twelve people are not 1012
-_MOST_CELLS = 400_000  # beyond, a text is so long that only all of it is read one way or the other
+SPLIT_DIGITS = 5  # shorter groups may be separate numbers: ten twelve people are not 1012
+_MOST_CELLS = 400_000  # for a larger table, the whole text is read one way or the other
 
-Edge = tuple[int, tuple[str, ...]]  # to which place, and the words it stands for
+Edge = tuple[int, tuple[str, ...]]  # (target place, its words)
 
 
 def agree(expected: Sequence[NumberPhrase], heard: Sequence[NumberPhrase]) -> tuple[str, str]:
-    """Both texts, each number read in the way that makes the fewest edits."""
+    """Both texts, with each number in the reading that makes the fewest edits."""
     heard = _together(heard, expected)
     expected = _together(expected, heard)
     head, tail = _same_ends(expected, heard)
@@ -40,7 +40,7 @@ def _said(phrases: Sequence[NumberPhrase]) -> list[str]:
 
 
 def _together(phrases: Sequence[NumberPhrase], others: Sequence[NumberPhrase]) -> list[NumberPhrase]:
-    """Groups of digits that are one number in the other text, put together."""
+    """Join groups of digits that are one number in the other text."""
     whole = {one.read[0] for one in others if one.number and len(one.read[0]) >= SPLIT_DIGITS and one.read[0].isdigit()}
     found = list(phrases)
     if not whole:
@@ -64,7 +64,7 @@ def _is_amount(phrase: NumberPhrase) -> bool:
 
 
 def _same_ends(one: Sequence[NumberPhrase], other: Sequence[NumberPhrase]) -> tuple[int, int]:
-    """How many phrases are the same at the beginning, and how many at the end."""
+    """(equal phrases at the beginning, equal phrases at the end)."""
     most = min(len(one), len(other))
     head = next((at for at in range(most) if one[at].read != other[at].read), most)
     rest = most - head
@@ -73,7 +73,7 @@ def _same_ends(one: Sequence[NumberPhrase], other: Sequence[NumberPhrase]) -> tu
 
 
 def _edges(phrases: Sequence[NumberPhrase]) -> list[list[Edge]]:
-    """From each place between said words: the ways on."""
+    """The outgoing edges of each place between words."""
     edges: list[list[Edge]] = []
     for phrase in phrases:
         at = len(edges)

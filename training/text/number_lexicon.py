@@ -1,7 +1,7 @@
-"""One word -> what numbers see in it: a value, a hundred, a half more, a fifth. Pure.
+"""One word -> its meaning in numbers: a value, a hundred, a half more, a fifth. Pure.
 
-In Marathi one word may hold a whole number: साडेतीनशे is 350. In Tamil the parts of a number grow together: இருபத்தைந்து
-is 25. What a word is beside others (`do` before `sau`) is settled by `in_company`.
+In Marathi one word may hold a whole number: साडेतीनशे is 350. In Tamil the parts of a number join: இருபத்தைந்து is 25.
+`in_company` settles words that depend on their neighbours (`do` before `sau`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ENGLISH_ONES = frozenset({"a", "an"})
 
 @dataclass(frozen=True, slots=True)
 class NumberWord:
-    """One word as numbers see it. `digits`: it is written in digits, and how."""
+    """One word's meaning in numbers. `digits`: its written digits, if any."""
 
     text: str
     key: str
@@ -42,17 +42,17 @@ class NumberWord:
     ordinal: int = 0
     point: bool = False
     one: bool = False  # a hundred, ஒரு லட்சம்
-    after_a_number: bool = False  # a hundred or a scale that is another word alone
-    linked: bool = False  # a number that goes on with the next word: இருபத்தி, twenty
+    after_a_number: bool = False  # a hundred or a scale that alone is another word
+    linked: bool = False  # a number that continues in the next word: இருபத்தி, twenty
 
     def pairs_with(self, unit: NumberWord) -> bool:
-        """Whether the two are tens and units of one number: twenty five, இருபத்தி ஐந்து; never बीस पाँच."""
+        """Whether the two are tens and units of one number: twenty five, இருபத்தி ஐந்து; not बीस पाँच."""
         tens = self.linked or (self.english and unit.english)
         return tens and unit.whole and unit.value is not None and 1 <= unit.value <= 9
 
     @property
     def one_digit(self) -> str:
-        """0..9, when it is one digit, said or written."""
+        """0..9, if it is one spoken or written digit."""
         if self.digits:
             return self.digits if len(self.digits) == 1 else ""
         return str(int(self.value)) if self.whole and self.value is not None and self.value <= 9 else ""
@@ -64,7 +64,7 @@ class NumberWord:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The words that numbers are made of in calls of one language, by their keys."""
+    """The number words in calls of one language, by their keys."""
 
     version: int  # of number-canonical
     language: str
@@ -83,24 +83,24 @@ class Vocabulary:
     ordinal_ends: tuple[str, ...]
     glued_ordinals: Mapping[str, tuple[int, ...] | None]
     english: frozenset[str]
-    doubtful: frozenset[str]  # as they are written
+    doubtful: frozenset[str]  # as written
     ones: frozenset[str]
     stems: Mapping[str, Decimal]
     rupees: frozenset[str]
     percents: frozenset[str]
-    counted: frozenset[str]  # what makes a doubtful word before it a number
+    counted: frozenset[str]  # a doubtful word before one of these is a number
     rupee: str
     percent: str
 
 
 @lru_cache(maxsize=64)
 def vocabulary(language: str | None, version: int = 2) -> Vocabulary:
-    """The words of a language, of all languages for one that is not known. Everyone says English numbers."""
+    """The number words of a language, or of all when it is unknown. English ones are always included."""
     return _vocabulary(language) if version > 1 else _first_vocabulary(language)
 
 
 def _first_vocabulary(language: str | None) -> Vocabulary:
-    """What number-canonical@1 knows: Hindi, Marathi and English, by `number_words` alone."""
+    """The words of number-canonical@1: Hindi, Marathi and English, from `number_words` alone."""
     tongue, first = language if language and language in number_words.SMALL else "", number_words
     hundreds, nothing = frozenset(map(first.spelling, first.HUNDREDS)), frozenset[str]()
     return Vocabulary(
@@ -173,7 +173,7 @@ def _valued(*tables: Mapping[str, str]) -> dict[str, Decimal]:
 
 
 def parts_of(word: str, known: Vocabulary) -> Sequence[str]:
-    """The words that grew together in one: 500रुपये, 5kg, Rs500, இரண்டாயிரம்."""
+    """The parts of a joined word: 500रुपये, 5kg, Rs500, இரண்டாயிரம்."""
     if word.isalpha():
         return (word,)
     glued = _GLUED.fullmatch(word)
@@ -209,7 +209,7 @@ def _glued_ordinal(word: str, known: Vocabulary) -> int:
 
 
 def in_company(sequence: Sequence[NumberWord], place: int, known: Vocabulary) -> NumberWord:
-    """`do` and `teen` are numbers beside words that only go with numbers, or beside each other: do sau, char teen."""
+    """`do` and `teen` are numbers beside words that need numbers, or beside each other: do sau, char teen."""
     word = sequence[place]
     if word.text not in known.doubtful:
         return word
@@ -221,7 +221,7 @@ def in_company(sequence: Sequence[NumberWord], place: int, known: Vocabulary) ->
     if counted or (before is not None and (before.shift is not None or before.times > 1)):
         return word
     spoken = [one is not None and one.value is not None and not (one.digits or one.english) for one in (before, after)]
-    enough = all(spoken) if word.text == "saath" else any(spoken)  # which is साथ, with, far more often than साठ
+    enough = all(spoken) if word.text == "saath" else any(spoken)  # saath is mostly साथ (with), seldom साठ
     return word if enough else NumberWord(word.text, word.key)
 
 
@@ -249,7 +249,7 @@ def word_of(text: str, language: str | None, version: int = 2) -> NumberWord:
 
 
 def _value(key: str, known: Vocabulary) -> Decimal | None:
-    """Of one word, which may hold a whole number: साडेतीनशे is 350, இருபத்தைந்து 25."""
+    """The value of one word, which may hold a whole number: साडेतीनशे is 350, இருபத்தைந்து 25."""
     if key in known.small:
         return known.small[key]
     if key in known.fractions:
@@ -273,7 +273,7 @@ def _value(key: str, known: Vocabulary) -> Decimal | None:
 
 
 def _joined(key: str, known: Vocabulary) -> Decimal | None:
-    """இருபத்தைந்து, இருபத்தியைந்து, நூற்றுப்பத்து: a stem and the rest, put together by the rules of sandhi."""
+    """இருபத்தைந்து, இருபத்தியைந்து, நூற்றுப்பத்து: a stem and the rest, joined by the rules of sandhi."""
     for stem, value in known.stems.items():
         for rest in _apart(key[len(stem) :], known) if key.startswith(stem) else ():
             if not rest:
@@ -285,7 +285,7 @@ def _joined(key: str, known: Vocabulary) -> Decimal | None:
 
 
 def _apart(tail: str, known: Vocabulary) -> Iterator[str]:
-    """What may have stood after a stem, where `tail` is left."""
+    """The words that sandhi may have turned into `tail` after a stem."""
     for one in known.own:
         sign, rest = tail[:1], tail[1:]
         yield one.vowels[sign] + rest if sign in one.vowels else one.inherent + tail

@@ -1,7 +1,7 @@
-"""Number words of Hindi, Marathi and English, in both scripts, as they are said on the telephone.
+"""Number words of Hindi, Marathi and English, in both scripts, as people say them on the telephone.
 
-One line is a number and the ways it is written. A word is looked up without nukta, with anusvara for candrabindu and
-with one ठ for ट्ठ and ठ्ठ and लीस for लिस (`spelling`), so those variants are not listed.
+One line is a number and its spellings. A word is looked up without nukta, with anusvara for candrabindu and with one ठ
+for ट्ठ and ठ्ठ and लीस for लिस (`spelling`), so those variants are not listed.
 """
 
 from __future__ import annotations
@@ -77,13 +77,13 @@ SCALES_WRITTEN = {
     10**7: "crore crores करोड़ कोटी karod caror",
     10**9: "billion बिलियन अरब अब्ज arab",
 }
-WHOLE_HUNDRED = "शंभर"  # Marathi has a word of its own for a hundred alone
+WHOLE_HUNDRED = "शंभर"  # Marathi's word for a hundred alone
 FRACTIONS_WRITTEN = {
     "1.5": "डेढ़ दीड dedh",
     "2.5": "ढाई अढ़ाई अडीच dhai dhaai adhai",
     "0.75": "पौन पाऊण पौना",
 }
-# before a number: how much it changes it, and its own value where it may stand alone
+# before a number: its change to that number, and its own value if it can be alone
 SHIFTS_WRITTEN = {
     "0.5": "साढ़े साडे सार्ध saadhe sadhe saade sade",
     "0.25": "सवा सव्वा sava savva",
@@ -93,12 +93,12 @@ POINTS = frozenset(["point", "दशमलव", "दशांश", "पॉइं
 DOUBLES = MappingProxyType({"double": 2, "डबल": 2, "triple": 3, "ट्रिपल": 3})
 CURRENCY = MappingProxyType({"hi": "रुपये", "mr": "रुपये", "en": "rupees"})
 PERCENT = MappingProxyType({"hi": "प्रतिशत", "mr": "टक्के", "en": "percent"})
-_NUKTA = re.compile("(?<=[कखगजडढफ])\u093c")  # where people write one; elsewhere it is a mistake, and stays one
+_NUKTA = re.compile("(?<=[कखगजडढफ])\u093c")  # where people write one; elsewhere it is a mistake and stays
 RUPEE_SIGNS = frozenset({"₹", "rs", "रु", "inr"})
 
 
 def spelling(word: str) -> str:
-    """A word as the tables hold it."""
+    """A word's form in the tables."""
     if word.isascii():
         return word
     word = _NUKTA.sub("", unicodedata.normalize("NFD", word)).replace("\u0901", "\u0902")

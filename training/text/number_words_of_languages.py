@@ -1,8 +1,8 @@
-"""The number words of the languages that are not among those of `number_words`: Tamil and Bengali.
+"""The number words of Tamil and Bengali.
 
-One entry a language, keyed by its code in the language table; `number_lexicon` reads it beside the English words, which
-are said in every language. A line is a number and the ways it is written. Hindi, Marathi and English are in
-`number_words` and `numeral_words`, which two versions of number-canonical read.
+One entry per language, keyed by its code in the language table; `number_lexicon` adds the English words, which occur in
+every language. A line is a number and its spellings. Hindi, Marathi and English are in `number_words` and
+`numeral_words`, which two versions of number-canonical read.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from types import MappingProxyType
 
 @dataclass(frozen=True)
 class NumberWords:
-    """How one language says numbers. Words are parted by spaces, numbers by | or a new line."""
+    """The number words of one language. Spaces separate words; | or a new line separates numbers."""
 
-    small: str  # 0 to 99, and what else is one word
+    small: str  # 0 to 99, and other numbers of one word
     hundreds: str
     scales: Mapping[int, str]
-    rupees: str  # the first stands for the others
+    rupees: str  # the first replaces the others
     percents: str
     english: str = ""  # English numbers in its script
-    hundred_ends: str = ""  # a hundred that is written together with its number, and is one only after a number
-    after_a_number: str = ""  # hundreds and scales that are other words alone
-    doubtful: str = ""  # numbers that are other words alone
-    ones: str = ""  # one, where it is a number only before a hundred or a thousand
+    hundred_ends: str = ""  # a hundred that is joined to its number, and means one only after a number
+    after_a_number: str = ""  # hundreds and scales that alone are other words
+    doubtful: str = ""  # numbers that alone are other words
+    ones: str = ""  # one, which is a number only before a hundred or a thousand
     fractions: Mapping[str, str] = field(default_factory=dict)
-    shifts: Mapping[str, str] = field(default_factory=dict)  # before a number: how much it changes it
+    shifts: Mapping[str, str] = field(default_factory=dict)  # before a number: its change to that number
     points: str = ""
     times: Mapping[int, str] = field(default_factory=dict)
     ordinals: str = ""
     glued_ordinals: Mapping[str, tuple[int, ...] | None] = field(default_factory=dict)  # 2nd: the ends of 2
-    # Agglutination. `stems`: a number as it begins a longer one (இருபத்த in இருபத்தைந்து), whose first vowel becomes the
-    # sign of the stem's last consonant; with a vowel of its own it stands before the rest (இருபத்தி ஐந்து).
+    # Agglutination. `stems`: a number's form at the start of a longer one (இருபத்த in இருபத்தைந்து). The rest's first
+    # vowel becomes the sign of the stem's last consonant; a stem with its own vowel stays separate (இருபத்தி ஐந்து).
     stems: str = ""
     vowels: Mapping[str, str] = field(default_factory=dict)  # sign -> letter
     inherent: str = ""  # the vowel of a consonant without a sign
     silent: str = ""  # the sign of a consonant without a vowel
-    links: str = ""  # the vowels that a stem may end in
+    links: str = ""  # the vowels that may end a stem
     glide: str = ""  # the consonant between such a vowel and the next
     dropped: str = ""  # the vowel that a number loses before `joined_scales` and `joined_ordinals`
     joined_scales: Mapping[str, str] = field(default_factory=dict)

@@ -1,9 +1,8 @@
 """Words -> the same words with every number in digits: ढाई हज़ार, twenty-five hundred and 2,500 are all 2500. Pure.
 
-A number phrase becomes one word whose value is exact. Fractions as they are said: सवा (a quarter more), साढ़े (a half
-more), पौने (a quarter less), डेढ़, ढाई, सव्वा, साडे, पावणे, दीड, अडीच. Three or more digits said one by one become one
-string of digits, as a telephone or order number is written; two stay apart, because "दो तीन दिन" is not 23 days. Zeros
-in front of written digits are kept.
+A number phrase becomes one word with its exact value. Spoken fractions: सवा (a quarter more), साढ़े (a half more), पौने
+(a quarter less), डेढ़, ढाई, सव्वा, साडे, पावणे, दीड, अडीच. Three or more single digits become one string of digits, like a
+telephone or order number; two stay separate, because "दो तीन दिन" is not 23 days. Leading zeros are kept.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _GLUED_SIGN = re.compile(r"(rs|रु|inr)(\d+(?:\.\d+)?)")
 
 
 def in_digits(text: str, language: str | None) -> str:
-    """`text` (words parted by single spaces, as `indic` leaves them) with its numbers in ASCII digits."""
+    """`text` (words separated by single spaces, the output of `indic`) with its numbers in ASCII digits."""
     if not text:
         return text
     known = vocabulary(language, version=1)
@@ -48,7 +47,7 @@ def _parts(word: str) -> Sequence[str]:
 
 
 def _in_context(parts: Sequence[str], place: int, word: NumberWord, known: Vocabulary) -> NumberWord:
-    """`do` and `teen` are numbers beside words that only go with numbers: do sau, saadhe teen."""
+    """`do` and `teen` are numbers beside words that occur only with numbers: do sau, saadhe teen."""
     if parts[place] not in known.doubtful:
         return word
     before = parts[place - 1] if place else ""
@@ -58,7 +57,7 @@ def _in_context(parts: Sequence[str], place: int, word: NumberWord, known: Vocab
 
 
 def _number(sequence: Sequence[NumberWord], place: int) -> tuple[str | None, int]:
-    """The number that begins at `place` in digits, or None; and the place after it (after one word when None)."""
+    """(the number at `place` in digits, or None; the place after it, or after one word)."""
     in_a_row = _digit_by_digit(sequence, place) or _year(sequence, place)
     if in_a_row:
         return in_a_row
@@ -69,7 +68,7 @@ def _number(sequence: Sequence[NumberWord], place: int) -> tuple[str | None, int
 
 
 def _year(sequence: Sequence[NumberWord], place: int) -> tuple[str, int] | None:
-    """nineteen ninety nine, twenty twenty six: said in two halves, in English alone."""
+    """nineteen ninety nine, twenty twenty six: two halves, in English only."""
     first, rest = sequence[place], sequence[place + 1 : place + 3]
     if not rest or not first.english or first.value not in _CENTURIES or not rest[0].english:
         return None
@@ -85,7 +84,7 @@ def _year(sequence: Sequence[NumberWord], place: int) -> tuple[str, int] | None:
 
 
 def _digit_by_digit(sequence: Sequence[NumberWord], place: int) -> tuple[str, int] | None:
-    """Three or more single digits in a row, `double nine` counting as two."""
+    """Three or more single digits in a row; `double nine` counts as two."""
     said: list[tuple[str, int]] = []  # digits, and the place after them
     at = place
     while at < len(sequence):
@@ -96,13 +95,13 @@ def _digit_by_digit(sequence: Sequence[NumberWord], place: int) -> tuple[str, in
         at = following + 1
         said.append((sequence[following].one_digit * times, at))
     if said and at < len(sequence) and (sequence[at].hundred or sequence[at].scale or sequence[at].point):
-        said.pop()  # the last one begins a number of its own
+        said.pop()  # the last one begins another number
     digits = "".join(part for part, _ in said)
     return (digits, said[-1][1]) if len(digits) >= DIGITS_IN_A_ROW else None
 
 
 def _signs(said: Sequence[str], tongue: str) -> list[str]:
-    """₹ 500, Rs 500 and 500 Rs as they are said: 500 rupees. 50 % as 50 percent."""
+    """₹ 500, Rs 500 and 500 Rs become 500 rupees; 50 % becomes 50 percent."""
     out: list[str] = []
     place = 0
     while place < len(said):

@@ -1,7 +1,7 @@
-"""Number words as number-canonical@2 knows them: those of `number_words`, and what else is said on the telephone.
+"""The number words of number-canonical@2: those of `number_words`, and further ones that occur in calls.
 
-Words are looked up by `word_key`: folded as `spellings` folds them, with one ठ for ट्ठ and ठ्ठ, लीस for लिस and ष्ट for
-ष्ठ, so that those variants are not listed. `number_words` itself never changes: number-canonical@1 reads by it.
+Words are looked up by `word_key`: folded as in `spellings`, with one ठ for ट्ठ and ठ्ठ, लीस for लिस and ष्ट for ष्ठ, so
+those variants are not listed. `number_words` itself never changes, because number-canonical@1 uses it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ MARATHI_IN_ROMAN = """
 2 don|3 tin|5 pach paach|6 saha|9 naoo nav|10 daha|11 akra|12 bara|13 tera|14 chauda|15 pandhra|16 sola|17 satra
 18 athra|19 ekonis|20 vis vees|25 panchvis|30 tis|40 chalis|50 pannas|70 sattar|80 ainshi|90 navvad
 """
-# words that are numbers only beside other numbers: do (give), teen, साथ written as saath
+# numbers only beside other numbers: do (give), teen, साथ written as saath
 ONLY_IN_COMPANY = MappingProxyType(
     {
         "hi": frozenset({"saath"}),
@@ -109,7 +109,7 @@ ALSO_A_TIME = frozenset({"second", "सेकंड", "सेकेंड"})  # 
 
 @lru_cache(maxsize=65536)
 def word_key(word: str) -> str:
-    """A word as the tables hold it."""
+    """A word's form in the tables."""
     if word.isascii():
         return word
     word = fold(word).replace("ट्ठ", "ठ").replace("ठ्ठ", "ठ").replace("ष्ठ", "ष्ट")

@@ -1,12 +1,12 @@
 """Words -> the same words with every number in digits, as number-canonical@2 compares them. Pure.
 
-What @1 does (`numbers`), and: digits said or written in groups are one number, as a telephone number is (98 76 54 32
-10, nine eight double seven, oh, Devanagari digits); English hundreds and years as they are spoken (two fifty is 250,
-one oh five 105, nineteen ninety nine 1999); ordinals (first, 1st, पहला) apart from cardinals; 10:30 is साढ़े दस; one word
-for rupees and one for percent after a number.
+Like @1 (`numbers`), and: spoken or written groups of digits are one number, such as a telephone number (98 76 54 32 10,
+nine eight double seven, oh, Devanagari digits); spoken English hundreds and years (two fifty is 250, one oh five 105,
+nineteen ninety nine 1999); ordinals (first, 1st, पहला) differ from cardinals; 10:30 is साढ़े दस; one word for rupees and
+one for percent after a number.
 
-Two small numbers in a row stay two: दो तीन दिन is not 23 days, दस बारह लोग not 1012 people. Two texts are compared by
-`number_alignment`, which reads each number in whichever way costs less: a wrong word never costs more than one.
+Two small numbers in a row stay two: दो तीन दिन is not 23 days, दस बारह लोग not 1012 people. `number_alignment` compares two
+texts with the cheapest reading of each number: a wrong word never costs more than one edit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from training.text.numeral_words import word_key
 from training.text.writing import ascii_digits, indic, vulgar_fractions
 
 HALF, ONE = Decimal("0.5"), Decimal(1)
-_PHONE_DIGITS = 7  # two written groups are one number from here on; three from less
+_PHONE_DIGITS = 7  # two written groups with so many digits in all are one number; three may have fewer
 _CENTURIES = (Decimal(18), Decimal(19), Decimal(20))
 
 _CLOCK = re.compile(r"(?<![\d:])([01]?\d|2[0-3]):([0-5]\d)(?![\d:])")
@@ -32,7 +32,7 @@ _DOTTED = re.compile(r"(?<![\d.])(?:\d+\.){2,}\d+(?![\d.])|(?<![\d.])[1-9]\d{3,}
 
 @dataclass(frozen=True, slots=True)
 class NumberPhrase:
-    """Neighbouring words as they were said, and what they are compared as."""
+    """Neighbouring words as spoken, and the text they are compared as."""
 
     said: tuple[str, ...]
     read: tuple[str, ...]
@@ -41,7 +41,7 @@ class NumberPhrase:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Some digits of a row: `explicit` when only somebody who spells out digits says it so (double nine, oh)."""
+    """Some digits of a row; `explicit` if people say this only when they spell out digits (double nine, oh)."""
 
     digits: str
     after: int
@@ -51,7 +51,7 @@ class _Group:
 
 
 def phrases(text: str, language: str | None) -> list[NumberPhrase]:
-    """`text` as it was written, in phrases: each a word, or a number with all its words."""
+    """The phrases of `text`: each a word, or a number with all its words."""
     known = vocabulary(language)
     parts = [part for word in indic(_prepared(text)).split() for part in parts_of(ascii_digits(word), known)]
     sequence = [word_of(part, known.language) for part in parts]
@@ -68,12 +68,12 @@ def phrases(text: str, language: str | None) -> list[NumberPhrase]:
 
 
 def in_digits(text: str, language: str | None) -> str:
-    """A text by itself."""
+    """One text, without another to compare with."""
     return " ".join([word for phrase in phrases(text, language) for word in phrase.read])
 
 
 def _prepared(text: str) -> str:
-    """What is lost with the punctuation: times of day, a point without a digit before it, dots between groups."""
+    """Keep what removing punctuation would lose: times of day, a point without a digit before it, dots in groups."""
     text = vulgar_fractions(text)
     if ":" in text:
         text = _CLOCK.sub(lambda found: _clock(int(found[1]), int(found[2])), text)
@@ -88,7 +88,7 @@ def _clock(hour: int, minute: int) -> str:
 
 
 def _number(sequence: Sequence[NumberWord], place: int) -> tuple[str | None, int]:
-    """The number that begins at `place` as it is compared, or None; and the place after it, or after one word."""
+    """(the number at `place` as it is compared, or None; the place after it, or after one word)."""
     found = _ordinal(sequence, place) or _time(sequence, place) or _in_a_row(sequence, place)
     if found:
         return found
@@ -127,7 +127,7 @@ def _nth(number: int) -> str:
 
 
 def _time(sequence: Sequence[NumberWord], place: int) -> tuple[str, int] | None:
-    """half past ten; ten thirty where something beside it says that it is a time."""
+    """half past ten; ten thirty where a neighbouring word marks it as a time."""
     word, rest = sequence[place], sequence[place + 1 :]
     if word.key in ("half", "quarter") and len(rest) > 1 and rest[0].key in ("past", "to") and rest[1].whole:
         part = HALF if word.key == "half" else HALF / 2
@@ -149,7 +149,7 @@ def _time(sequence: Sequence[NumberWord], place: int) -> tuple[str, int] | None:
 
 
 def _group(sequence: Sequence[NumberWord], at: int, *, begun: bool) -> _Group | None:
-    """The digits that one member of a row stands for: a number below a hundred, written digits, double nine, oh."""
+    """The digits of one member of a row: a number below a hundred, written digits, double nine, oh."""
     if at >= len(sequence):
         return None
     word = sequence[at]
@@ -175,7 +175,7 @@ def _group(sequence: Sequence[NumberWord], at: int, *, begun: bool) -> _Group | 
 
 
 def _in_a_row(sequence: Sequence[NumberWord], place: int) -> tuple[str, int] | None:
-    """A row of groups that is one number: a telephone number, a year, two fifty."""
+    """A row of groups that form one number: a telephone number, a year, two fifty."""
     row: list[_Group] = []
     at = place
     while (group := _group(sequence, at, begun=bool(row))) is not None:
@@ -189,7 +189,7 @@ def _in_a_row(sequence: Sequence[NumberWord], place: int) -> tuple[str, int] | N
 
 
 def _begins_a_number(sequence: Sequence[NumberWord], last: _Group, at: int) -> bool:
-    """Whether what follows a row's last group makes it a number of its own: five hundred, 2.5, two and a half."""
+    """Whether a row's last group begins another number: five hundred, 2.5, two and a half."""
     if at >= len(sequence):
         return False
     word, rest = sequence[at], sequence[at + 1 :]
@@ -223,7 +223,7 @@ def _is_round(digits: str) -> bool:
 
 
 def _said_in_two(one: int, other: int) -> bool:
-    """Whether two English numbers are the halves of one: 2 50, 19 99, 12 80; but 2 3, 5 10 and 10 15 are ranges."""
+    """Whether two English numbers are halves of one: 2 50, 19 99, 12 80; but 2 3, 5 10 and 10 15 are ranges."""
     if other < 10 or one < 1:
         return False
     if one < 10:
@@ -232,9 +232,9 @@ def _said_in_two(one: int, other: int) -> bool:
 
 
 def cardinal(sequence: Sequence[NumberWord], place: int, version: int = 2) -> tuple[Decimal, int]:
-    """The value of the number at `place` with its hundreds and thousands, and the place after; `place` when none is.
+    """(the value of the number at `place` with its hundreds and thousands, the place after it, or `place` if none).
 
-    `version` is that of number-canonical: @1 knows fewer ways to say it.
+    `version` is that of number-canonical: @1 knows fewer forms.
     """
     total, current, last_scale, at = Decimal(0), None, None, place
     while at < len(sequence):
@@ -264,7 +264,7 @@ def cardinal(sequence: Sequence[NumberWord], place: int, version: int = 2) -> tu
 
 
 def _scales(word: NumberWord, before: NumberWord, current: Decimal | None) -> bool:
-    """5k, never the letter; दोन लक्ष, never the attention."""
+    """Whether the word is a scale here: 5k, not the letter; दोन लक्ष, not attention."""
     if not word.after_a_number:
         return True
     return current is not None and (word.key != "k" or bool(before.digits))
@@ -273,7 +273,7 @@ def _scales(word: NumberWord, before: NumberWord, current: Decimal | None) -> bo
 def _below_hundred(
     sequence: Sequence[NumberWord], at: int, current: Decimal | None, total: Decimal, version: int
 ) -> tuple[Decimal | None, int]:
-    """What `current` is with the word at `at`, and the place after; the same place when the word does not belong."""
+    """(`current` with the word at `at`, the place after; the same place when the word does not belong)."""
     word, rest = sequence[at], sequence[at + 1 :]
     if word.shift is not None:
         if current is not None:

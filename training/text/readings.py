@@ -7,9 +7,9 @@
     number-canonical@2  indic, and numbers in digits: ढाई हज़ार, 2,500 and twenty-five hundred; telephone numbers in any
                         grouping; ordinals
 
-A reading that changes gets a new version and a new name beside the old one: counts name what they were made with.
-script-neutral@1 knows no spellings, number-canonical@1 fewer ways to say a number; both can still be counted.
-A name without a version means the newest (`resolve`).
+A changed reading gets a new version beside the old one, because counts name their reading. script-neutral@1 knows no
+spellings, number-canonical@1 fewer forms of numbers; both can still be counted. A name without a version means the
+newest (`resolve`).
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ def number_canonical(text: str, language: str | None = None) -> str:
 
 
 def script_neutral(text: str, language: str | None = None) -> str:
-    """`indic` in one script and spelling. Spellings that only the other text can settle are settled by `pair`."""
+    """`indic` in one script and spelling. `pair` settles spellings that need the other text."""
     return spellings.key(spellings.text_of(text), language)
 
 
 def number_canonical_1(text: str, language: str | None = None) -> str:
-    """As it was read first."""
+    """`number_canonical` in version 1."""
     return numbers.in_digits(writing.indic(writing.vulgar_fractions(text)), language)
 
 
 def script_neutral_1(text: str, language: str | None = None) -> str:
-    """As it was read first: in one script, every mark counting."""
+    """`script_neutral` in version 1: one script, and every mark counts."""
     return scripts.key(writing.indic(text), language)
 
 
@@ -76,11 +76,11 @@ def normalise(text: str, language: str | None = None, *, normaliser: str) -> str
 
 
 def pair(reference: str, hypothesis: str, *, normaliser: str, language: str | None = None) -> tuple[str, str]:
-    """Two texts as they are compared under one reading, where one text may settle what the other means.
+    """Two texts under one reading, where each may settle the reading of the other.
 
-    script-neutral: a word that only changed its script or spelling is written like the reference's. number-canonical: a
-    wrong word inside a number may leave its parts standing apart; there the words are compared one by one, so that a
-    substitution costs the same in every reading.
+    script-neutral: a word that differs only in script or spelling is written like the reference's. number-canonical: a
+    wrong word inside a number may split it; there the words are compared one by one, so that a substitution costs the
+    same in every reading.
     """
     name = resolve(normaliser)
     if name == SCRIPT_NEUTRAL:
@@ -103,7 +103,7 @@ def _words_apart(texts: tuple[str, str]) -> int:
 
 
 def resolve(name: str) -> str:
-    """The name with its version; the newest where none is given. An unknown name is told which are known."""
+    """The name with its version, by default the newest. The error for an unknown name lists the known ones."""
     found = name if name in NORMALISERS else next((each for each in CURRENT if each.partition("@")[0] == name), None)
     if found is None:
         known = ", ".join([*NORMALISERS, *(each.partition("@")[0] for each in CURRENT)])

@@ -1,6 +1,6 @@
 """Words -> the same words in one script, so that नमस्ते and namaste are one word. Pure.
 
-Two steps, because Roman Hindi leaves out what Devanagari tells apart ("kam" is कम and काम):
+Two steps, because Roman Hindi merges words that Devanagari distinguishes ("kam" is कम and काम):
 
 `key`       one text by itself: Devanagari letter by letter in Roman letters, so exact that two Devanagari words never
             become one (a dropped vowel sign stays an error), except listed spellings of one English word. Roman words
@@ -61,7 +61,7 @@ def key(text: str, language: str | None) -> str:
 
 
 def agree(reference: str, hypothesis: str, language: str | None) -> tuple[str, str]:
-    """Both texts by their keys, a word that only changed its script having the key of the reference's word."""
+    """Both texts by their keys; a word that differs only in script has the key of the reference's word."""
     expected, heard = reference.split(), hypothesis.split()
     keys = [_key(word, language == "en") for word in expected], [_key(word, language == "en") for word in heard]
     if len(scripts_in(reference) | scripts_in(hypothesis)) > 1 and keys[0] != keys[1]:
@@ -123,7 +123,7 @@ def align(
 
 
 def _costs(rows: int, columns: int, same: Callable[[int, int], bool], band: int) -> list[list[int]]:
-    """The fewest edits up to each pair of places; of row i only the columns from i - band to i + band."""
+    """The fewest edits up to each pair of places; row i has only the columns from i - band to i + band."""
     costs = [list(range(min(columns, band) + 1))]
     for i in range(1, rows + 1):
         first, last = max(0, i - band), min(columns, i + band)
@@ -151,8 +151,8 @@ def _key(word: str, english: bool) -> str:
 
 
 def letters(word: str) -> str:
-    """Letter by letter, reversible: `'` before a vowel inside a word, `^` where a virama parts letters that would read
-    as one."""
+    """Letter by letter, reversible: `'` before a vowel inside a word, `^` where a virama separates letters that would
+    read as one."""
     out = []
     for place, letter in enumerate(word):
         before, following = word[:place][-1:], word[place + 1 : place + 2]
@@ -175,13 +175,13 @@ def letters(word: str) -> str:
 
 
 def _goes_on(following: str) -> bool:
-    """Whether a consonant is followed by something of its own: then it has no vowel a, or not yet."""
+    """Whether a sign follows the consonant: then it has no vowel a, or not yet."""
     return following in _SIGNS or following == VIRAMA or (following in _MARKS and bool(following))
 
 
 @lru_cache(maxsize=16384)
 def _pattern(word: str) -> re.Pattern[str]:
-    """The ways a Devanagari word is written in Roman letters."""
+    """The Roman spellings of a Devanagari word."""
     parts: list[str] = []
     place = 0
     while place < len(word):

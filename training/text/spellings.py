@@ -1,14 +1,14 @@
 """Words -> one spelling for all accepted spellings of a word: what script-neutral@2 compares. Pure.
 
-Two writers of the same word may both be right: हिन्दी and हिंदी, गये and गए, ज़रूरत and जरूरत. `fold` gives both the
-same text, by the spelling rules of the language table. It never touches what tells words apart: vowel signs and their
-length (में, मैं; दिन, दीन; कल, काल), consonants, whether a vowel is nasal at all (कहा, कहाँ), aspiration (बड़ा, बढ़ा).
+Several spellings of a word may be right: हिन्दी and हिंदी, गये and गए, ज़रूरत and जरूरत. `fold` makes them equal, by the
+spelling rules of the language table. It keeps every difference between words: vowel signs and their length (में, मैं;
+दिन, दीन; कल, काल), consonants, nasal vowels (कहा, कहाँ), aspiration (बड़ा, बढ़ा).
 
-Where two words differ only by a mark that writers leave out, the mark cannot tell a mistake from a spelling: हँस and
-हंस (laugh, swan), राज़ and राज (secret, rule) cost nothing here and one in `indic`.
+Some words differ only by a mark that writers often omit: हँस and हंस (laugh, swan), राज़ and राज (secret, rule). Such a
+difference costs nothing here and one edit in `indic`.
 
 ऑ in English words is also written आ or ओ, but हॉल and हाल are two words. So it is compared in pairs (`same_loan`), in
-words of three consonants and more.
+words with at least three consonants.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from training.text import hinglish
 from training.text.scripts import align, letters, same_word
 from training.text.writing import ascii_digits, indic
 
-# English words in Devanagari, beside those of `hinglish`.
+# English words in Devanagari, in addition to those of `hinglish`.
 ENGLISH = """
 doctor डॉक्टर डाक्टर डोक्टर|office ऑफिस आफिस ओफिस|college कॉलेज कालेज कोलेज|hospital हॉस्पिटल हास्पिटल होस्पिटल
 online ऑनलाइन आनलाइन|offline ऑफलाइन आफलाइन|offer ऑफर आफर|problem प्रॉब्लम प्राब्लम प्रोब्लम|product प्रोडक्ट प्राडक्ट
@@ -55,17 +55,17 @@ _LONG_LOAN = 3  # consonants
 
 
 def text_of(text: str) -> str:
-    """`indic`, with the colons that were typed for a visarga."""
+    """`indic`, which keeps colons that were typed for a visarga."""
     return indic(_COLON.sub(r"\1ः", text) if ":" in text else text)
 
 
 def key(text: str, language: str | None) -> str:
-    """Each word of `text` (as `text_of` leaves it) by its key: its spelling folded, in one script."""
+    """The key of each word of `text` (the output of `text_of`): its folded spelling, in one script."""
     return " ".join([_key(word, language or "") for word in text.split()])
 
 
 def agree(reference: str, hypothesis: str, language: str | None) -> tuple[str, str]:
-    """Both texts by their keys; a word that only changed script or spelling has the key of the reference's word."""
+    """Both texts by their keys; a word that differs only in script or spelling has the key of the reference's word."""
     tongue = language or ""
     expected, heard = reference.split(), hypothesis.split()
     keys = [_key(word, tongue) for word in expected], [_key(word, tongue) for word in heard]
@@ -81,7 +81,7 @@ def _same(one: str, other: str) -> bool:
 
 
 def same_loan(one: str, other: str) -> bool:
-    """Whether one word has ऑ where the other has आ or ओ: डॉक्टर, डाक्टर. Never बॉल and बाल."""
+    """Whether one word has ऑ where the other has आ or ओ: डॉक्टर, डाक्टर; not बॉल and बाल."""
     if one.isascii() or other.isascii():
         return False
     one, other = fold(one), fold(other)
@@ -95,7 +95,7 @@ def same_loan(one: str, other: str) -> bool:
 
 @lru_cache(maxsize=65536)
 def fold(word: str, language: str = "") -> str:
-    """One spelling for all accepted spellings of a word; words in Roman letters as they are."""
+    """One spelling for all accepted spellings of a word; words in Roman letters stay unchanged."""
     if word.isascii():
         return word
     folded = _ALIKE.sub(lambda found: _LOOKS_THE_SAME[found[0]], word)

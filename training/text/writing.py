@@ -1,8 +1,8 @@
 """Text -> the same text, written one way: `strict` and `indic`. Pure.
 
-The stock Whisper normaliser removes every combining mark, which turns "किताब" into "कतब" and hides half of what a
-Hindi model gets wrong. Here no mark is ever removed: vowel signs, nukta, candrabindu, anusvara, visarga and virama all
-stay, so a wrong one is an error.
+The stock Whisper normaliser removes every combining mark, which turns "किताब" into "कतब" and hides half of a Hindi
+model's errors. Here no mark is removed: vowel signs, nukta, candrabindu, anusvara, visarga and virama all stay, so a
+wrong one is an error.
 """
 
 from __future__ import annotations
@@ -14,39 +14,39 @@ from functools import lru_cache
 
 ZWJ, VIRAMA = "\u200d", "\u094d"
 
-SPOKEN_SIGNS = "%&@+=°"  # said aloud, so each is a word; signs of currencies are too
+SPOKEN_SIGNS = "%&@+=°"  # spoken, so each is a word; so are currency signs
 
 _EYELASH = f"\u0930{VIRAMA}{ZWJ}"  # Marathi: दुसर्‍या is also typed दुसऱ्या, and दर्या is another word
 _GROUPED = re.compile(r"(?<![\d,])\d{1,3}(?:,\d{2,3})*,\d{3}(?![\d,]\d)")  # 1,25,000 and 125,000
 _VULGAR = re.compile(r"(\d*)\s*([¼½¾])")
 _VULGAR_VALUES = {"¼": "25", "½": "5", "¾": "75"}
 _DIGIT = re.compile(r"\d")
-_POINT = re.compile(r"\.(?<=\d.)(?=\d)")  # the sign first: looking back at every character is slow
+_POINT = re.compile(r"\.(?<=\d.)(?=\d)")  # matches the point first: a look-behind at every character is slow
 _APOSTROPHE = re.compile(r"['’‘ʼ`´](?<=\S.)(?=\S)")
 _KEPT_POINT = "\ue000"  # a point between digits while punctuation is removed
-_NEXT_TEXT = "\ue001"  # between texts that are worked on at once
+_NEXT_TEXT = "\ue001"  # between texts that are processed at once
 
 
 def strict(text: str) -> str:
     """As written, in Unicode's composed form: case and punctuation count, the amount of white space does not.
 
-    What nobody can see or type on purpose (byte order marks, zero-width spaces, marks of direction) is left out; the
-    joiners stay, since they change what is shown.
+    Invisible characters (byte order marks, zero-width spaces, direction marks) are removed; joiners stay, because they
+    change what is shown.
     """
     kept = "".join(_shown(character) for character in text) if not text.isascii() else text
     return " ".join(unicodedata.normalize("NFC", kept).split())
 
 
 def indic(text: str) -> str:
-    """Words only: no case, no punctuation (danda too), no joiners; one spelling of what looks the same.
+    """Words only: no case, no punctuation (nor danda), no joiners; one encoding for text that looks the same.
 
-    1,25,000 is 125000 and 3.5 stays one word. Signs that are said aloud (%, ₹) are words.
+    1,25,000 is 125000 and 3.5 stays one word. Spoken signs (%, ₹) are words.
     """
     return " ".join(_words_only(text.replace(_NEXT_TEXT, " ")).split())
 
 
 def indic_words(texts: Sequence[str]) -> list[list[str]]:
-    """The words of each text as `indic` writes them: many short texts at once cost half."""
+    """The words of each text after `indic`: batching many short texts halves the cost."""
     joined = f" {_NEXT_TEXT} ".join(text.replace(_NEXT_TEXT, " ") for text in texts)
     return [text.split() for text in _words_only(joined).split(_NEXT_TEXT)] if texts else []
 
@@ -69,14 +69,14 @@ def vulgar_fractions(text: str) -> str:
 def _words_only(text: str) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFC", text).replace(_EYELASH, f"\u0931{VIRAMA}")
-    text = text.replace(_KEPT_POINT, " ")  # nobody's letter
+    text = text.replace(_KEPT_POINT, " ")  # a private-use character, no letter
     if _DIGIT.search(text):
         text = _GROUPED.sub(lambda found: found[0].replace(",", ""), text)
         text = _POINT.sub(_KEPT_POINT, text)
     text = _APOSTROPHE.sub("", text.casefold())
     text = text.translate(_WORD_PARTS)
     if not text.isascii():
-        text = unicodedata.normalize("NFC", text)  # marks meet when what stood between them is gone
+        text = unicodedata.normalize("NFC", text)  # marks may be adjacent after removals
     return text
 
 
@@ -89,7 +89,7 @@ def _shown(character: str) -> str:
 
 
 class _WordParts(dict[int, str]):
-    """Code point -> what is left of it, as `str.translate` asks for it; found out once for each."""
+    """Code point -> its replacement for `str.translate`; computed once for each."""
 
     def __missing__(self, code: int) -> str:
         part = self[code] = _word_part(chr(code))
@@ -97,14 +97,14 @@ class _WordParts(dict[int, str]):
 
 
 def _word_part(character: str) -> str:
-    """A character as it stays in words; "" glues what is left and right of it, " " parts them."""
+    """A character's form in words; "" joins its neighbours, " " separates them."""
     if character == _KEPT_POINT:
         return "."
     if character == _NEXT_TEXT:
         return character
     category = unicodedata.category(character)
     if "\ufe00" <= character <= "\ufe0f" or character == "\u20e3" or category == "Cf":
-        return ""  # how an emoji looks, joiners, marks of direction
+        return ""  # emoji variation selectors, joiners, direction marks
     if category[0] in "LMN":
         return character
     if character in SPOKEN_SIGNS or category == "Sc":
