@@ -672,7 +672,8 @@ checkpoints = Table(
 )
 
 # Design D3. One background job.
-# state: waiting, queued (handed to RQ), running, done, failed, quarantined, cancelled.
+JOB_STATES = ("waiting", "queued", "running", "done", "failed", "quarantined", "cancelled")  # queued: handed to RQ
+JOB_TROUBLE = ("failed", "quarantined")  # ended badly: a person has to look
 jobs = Table(
     "jobs",
     metadata,

@@ -19,6 +19,7 @@ from ml_backend.context import Context
 from ml_backend.errors import InvalidInput, KaanError
 from ml_backend.jobs import processes
 from ml_backend.metrics import CONTENT_TYPE, Metrics
+from ml_backend.tables import JOB_STATES
 from ml_backend.views.queries import PagedQuery, one_of, whole_number
 
 NEEDED = {
@@ -26,7 +27,6 @@ NEEDED = {
     "worker:sync": "No worker for the queue sync is running.",
     "worker:transcribe": "No worker for the queue transcribe is running.",
 }
-JOB_STATES = ("waiting", "queued", "running", "done", "failed", "quarantined", "cancelled")
 _SHOWN = (
     "id", "name", "queue", "arguments", "priority", "state", "attempt", "due_at", "created_at", "started_at",
     "finished_at", "progress", "error_code", "error", "next_step",

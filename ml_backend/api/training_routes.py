@@ -98,7 +98,7 @@ class Experiments:
     def list(self) -> Response:
         """The latest hundred."""
         rows = self._context.db.rows(sa.select(experiments).order_by(experiments.c.id.desc()).limit(MOST_EXPERIMENTS))
-        return answer({"experiments": [_experiment(row) for row in rows]})
+        return answer({"experiments": [version_views.experiment(row) for row in rows]})
 
     def show(self, name: str) -> Response:
         """One by its name, with the figures of the last look."""
@@ -107,7 +107,7 @@ class Experiments:
             raise InvalidInput(
                 "unknown-experiment", "There is no such experiment.", "List them: /api/experiments.", status=404
             )
-        return answer(_experiment(rows[0]))
+        return answer(version_views.experiment(rows[0]))
 
 
 def _dataset(row: Any) -> dict[str, Any]:
@@ -117,10 +117,3 @@ def _dataset(row: Any) -> dict[str, Any]:
         "manifest_sha256": row.manifest_sha256, "test_sha256": row.test_sha256, "made_at": row.created_at,
         "rows": counts.get("rows"), "hours": counts.get("hours"), "splits": counts.get("splits"),
     }  # fmt: skip
-
-
-def _experiment(row: sa.Row[Any]) -> dict[str, Any]:
-    names = ("name", "kind", "language", "traffic_share", "champion", "challenger", "state", "reason", "outcome")
-    times = {"started_at": row.created_at, "ends_at": row.ends_at, "ended_at": row.ended_at}
-    told = {name: row._mapping[name] for name in names}
-    return told | {name: at.isoformat() if at else None for name, at in times.items()}

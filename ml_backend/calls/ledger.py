@@ -1,14 +1,14 @@
 """CallEvent -> the call's row, its recordings, and the job of its next action. The only writer of `calls`.
 
 Every call that the provider reports has one row. Messages about it arrive in any order, repeated, or not at all. Their
-values are merged per field (`merging`), and the state follows from the merged values (`states`). Invariant I2, checked
-by `violations`: a call is final with a reason, or has a next action with a due time.
+values are merged per field (`merging`), and the state follows from the merged values (`states`). Invariant I2:
+a call is final with a reason, or has a next action with a due time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,7 +24,6 @@ from ml_backend.calls.states import (
     LADDER,
     LONGEST_CALL,
     LOOK_UP,
-    OPEN,
     STATES,
     WAIT,
     RecordingProgress,
@@ -323,29 +322,3 @@ def _locked(connection: Connection, call_id: int) -> sa.Row[Any]:
 
 def _open_now(action: str) -> dict[str, Any]:
     return {"state": "expected", "next_action": action, "due_at": tables.now()}
-
-
-def violations(connection: Connection) -> list[str]:
-    """Every violation of I2 as a sentence; empty if there are none. Reads every call."""
-    wrong = []
-    for call in connection.execute(sa.select(calls)).all():
-        name = f"call {call.call_sid} ({call.state})"
-        actions = STATES.get(call.state)
-        if actions is None:
-            wrong.append(f"{name}: unknown state")
-        elif call.state in OPEN:
-            if call.next_action not in actions:
-                wrong.append(f"{name}: next action {call.next_action} is not one of this state")
-            if call.due_at is None:
-                wrong.append(f"{name}: no due time")
-        else:
-            if not call.reason_code:
-                wrong.append(f"{name}: final without a reason")
-            if call.next_action or call.due_at:
-                wrong.append(f"{name}: final, yet something follows")
-    late = tables.now() - timedelta(minutes=5)
-    running = sa.select(tables.jobs.c.id, tables.jobs.c.name, tables.jobs.c.lease_until)
-    for job in connection.execute(running.where(tables.jobs.c.state == "running")).all():
-        if job.lease_until is None or job.lease_until < late:
-            wrong.append(f"job {job.id} ({job.name}): running without a live lease")
-    return wrong

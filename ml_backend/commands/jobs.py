@@ -14,18 +14,16 @@ from ml_backend.errors import InvalidInput
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.jobs.leases import Settled
 from ml_backend.quantities import rough_duration
-from ml_backend.tables import now
+from ml_backend.tables import JOB_STATES, JOB_TROUBLE, now
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="List, show, retry, cancel and run background jobs.")
 
-STATES = ("waiting", "queued", "running", "done", "failed", "quarantined", "cancelled")
-TROUBLE = ("failed", "quarantined")
 JobId = Annotated[int, typer.Argument(help="Number of the job, from `jobs list`.")]
 
 
 @app.command("list")
 def list_jobs(
-    state: Annotated[list[str] | None, typer.Option(help=f"Only this state: {', '.join(STATES)}.")] = None,
+    state: Annotated[list[str] | None, typer.Option(help=f"Only this state: {', '.join(JOB_STATES)}.")] = None,
     name: Annotated[list[str] | None, typer.Option(help="Only this kind of job, e.g. transcribe-recording.")] = None,
     trouble: Annotated[bool, typer.Option("--trouble", help="Only failed and quarantined jobs.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most this many rows.")] = 30,
@@ -35,7 +33,7 @@ def list_jobs(
 
     Example: python -m ml_backend jobs list --trouble
     """
-    states = _known(state or [], STATES, "state") + (list(TROUBLE) if trouble else [])
+    states = _known(state or [], JOB_STATES, "state") + (list(JOB_TROUBLE) if trouble else [])
     context = _open()
     rows = enqueueing.find(
         context.db, states=states, names=_known(name or [], tuple(job_kinds.KINDS), "kind"), limit=limit
@@ -49,8 +47,8 @@ def list_jobs(
     ]
     if lines:
         printing.table(("job", "kind", "state", "for", "due", "tries", "why"), lines, right=("job", "tries"))
-    printing.say(", ".join(f"{counts[each]} {each}" for each in STATES if each in counts) or "There are no jobs.")
-    if not trouble and any(each in counts for each in TROUBLE):
+    printing.say(", ".join(f"{counts[each]} {each}" for each in JOB_STATES if each in counts) or "There are no jobs.")
+    if not trouble and any(each in counts for each in JOB_TROUBLE):
         printing.say("`python -m ml_backend jobs list --trouble` shows what needs a person.")
 
 
@@ -101,7 +99,7 @@ def retry(
     context = _open()
     chosen = list(job_ids or [])
     if trouble or needs_setting:
-        rows = enqueueing.find(context.db, states=TROUBLE, limit=100_000)
+        rows = enqueueing.find(context.db, states=JOB_TROUBLE, limit=100_000)
         chosen += [row.id for row in rows if trouble or row.error_branch == "configuration"]
     if not chosen and not (trouble or needs_setting):
         raise InvalidInput("no-job-named", "Say which job.", "e.g. `python -m ml_backend jobs retry 12`.")
@@ -147,7 +145,7 @@ def run(
 
     chosen = _known(queue or [], job_kinds.QUEUES, "queue")
     summary = runner.run_due(context, queues=chosen, wait_s=wait, on_start=started, on_settled=settled)
-    report = {state: len(summary.of(state)) for state in STATES if summary.of(state)}
+    report = {state: len(summary.of(state)) for state in JOB_STATES if summary.of(state)}
     if as_json:
         printing.say_json({"outcomes": [vars(outcome) for outcome in summary.outcomes]})
     said = ", ".join(f"{number} {state}" for state, number in report.items()) or "Nothing was due."

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from ml_backend.calls.states import LADDER, LOOK_UP, OPEN
 from ml_backend.db import Database
-from ml_backend.tables import jobs
+from ml_backend.tables import JOB_TROUBLE, jobs
 
 _NOW = {
     "expected": "No recording of it is known yet.",
@@ -30,7 +30,6 @@ _END = {
 _RECORDING_JOBS = (
     "fetch-recording", "ingest-recording", "transcribe-recording", "select-recording", "draft-recording",
 )  # fmt: skip
-_TROUBLE = ("failed", "quarantined")
 
 
 def jobs_of(database: Database, call_id: int | None, recording_ids: Sequence[int]) -> Sequence[sa.Row[Any]]:
@@ -100,7 +99,7 @@ def _next(call: sa.Row[Any]) -> str:
 
 def _trouble(job: sa.Row[Any], said: Sequence[str]) -> str:
     """What went wrong with a job, unless `said` has it, and what to do."""
-    how = "ended badly" if job.state in _TROUBLE else f"failed at try {job.attempt} and is tried again"
+    how = "ended badly" if job.state in JOB_TROUBLE else f"failed at try {job.attempt} and is tried again"
     error = f": {job.error}" if job.error not in said else "."
     return f"Job {job.id} ({job.name}) {how}{error} {job.next_step or ''}".strip()
 

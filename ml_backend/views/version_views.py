@@ -67,6 +67,16 @@ def one(context: Context, version: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def experiment(row: Any) -> dict[str, Any]:
+    """One comparison of two versions on real calls, as JSON."""
+    return {
+        "name": row.name, "kind": row.kind, "language": row.language, "traffic_share": row.traffic_share,
+        "champion": row.champion, "challenger": row.challenger, "state": row.state, "reason": row.reason,
+        "started_at": row.created_at.isoformat(), "ends_at": row.ends_at.isoformat() if row.ends_at else None,
+        "ended_at": row.ended_at.isoformat() if row.ended_at else None, "outcome": row.outcome,
+    }  # fmt: skip
+
+
 def _short(row: Any, scored: Sequence[Any], serving: Sequence[Any]) -> dict[str, Any]:
     plain = [one for one in scored if one.against_version is None]
     judged = [one for one in scored if one.against_version is not None]

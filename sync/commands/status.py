@@ -15,8 +15,8 @@ from ml_backend.context import Context, open_context
 from ml_backend.errors import KaanError
 from ml_backend.jobs import enqueueing, job_kinds, processes, transport
 from ml_backend.quantities import rough_duration
+from ml_backend.tables import JOB_TROUBLE, projects, recordings
 from ml_backend.tables import jobs as job_rows
-from ml_backend.tables import projects, recordings
 from sync.annotations import differences
 from sync.commands.project import as_dict
 
@@ -24,7 +24,6 @@ app = typer.Typer(add_completion=False)
 
 LATE = timedelta(minutes=10)  # a job due for longer than this is not being worked on
 NEEDED = ("relay", "worker-sync", "worker-transcribe")
-ENDED_BADLY = ("failed", "quarantined")
 
 
 @app.command()
@@ -97,7 +96,7 @@ def _waiting(context: Context) -> list[dict[str, Any]]:
 
 
 def _ended_badly(context: Context) -> list[dict[str, Any]]:
-    statement = sa.select(job_rows).where(job_rows.c.state.in_(ENDED_BADLY)).order_by(job_rows.c.id.desc()).limit(5)
+    statement = sa.select(job_rows).where(job_rows.c.state.in_(JOB_TROUBLE)).order_by(job_rows.c.id.desc()).limit(5)
     return [
         {
             "job": row.id,
@@ -152,7 +151,7 @@ def _trouble(context: Context, facts: dict[str, Any]) -> list[str]:
         if role in NEEDED or any(_is_role(other, role) for other in alive):  # else already reported
             minutes = latest["oldest_due_s"] // 60
             found.append(f"{latest['name']} has been due for {minutes} minutes. {_who_runs(latest, alive)}")
-    bad = sum(facts["jobs"].get(state, 0) for state in ENDED_BADLY)
+    bad = sum(facts["jobs"].get(state, 0) for state in JOB_TROUBLE)
     if bad:
         found.append(f"{bad} jobs ended badly: `python -m ml_backend jobs list --trouble`.")
     if facts["disk"]["free_mb"] < facts["disk"]["needed_mb"]:

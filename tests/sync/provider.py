@@ -20,6 +20,7 @@ from ml_backend.calls.events import of_call, parse_request
 from ml_backend.context import Context, open_context
 from ml_backend.jobs import job_kinds, leases, runner
 from ml_backend.settings import Settings
+from tests.ledger_rules import violations
 from tests.servers import exotel
 
 CALLS = Path(__file__).resolve().parents[2] / "ml_backend" / "bundled" / "calls"
@@ -89,7 +90,7 @@ class Beside:
     def sound(self) -> None:
         """The ledger keeps its promise."""
         with self.context.db.reading() as connection:
-            assert ledger.violations(connection) == []
+            assert violations(connection) == []
 
 
 def _real_now() -> datetime:

@@ -14,6 +14,7 @@ from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput, PermanentError
 from ml_backend.models import registry, routing
 from ml_backend.tables import experiments
+from ml_backend.views import version_views
 from training.experiments import experiment_watch
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Compare two model versions on real calls.")
@@ -76,7 +77,7 @@ def list_(as_json: printing.AsJson = False) -> None:
     context = open_context(settings.load())
     rows = context.db.rows(sa.select(experiments).order_by(experiments.c.id.desc()).limit(100))
     if as_json:
-        printing.say_json({"experiments": [_facts(row) for row in rows]})
+        printing.say_json({"experiments": [version_views.experiment(row) for row in rows]})
         return
     if not rows:
         printing.say("No experiment was ever started.")
@@ -127,7 +128,7 @@ def _find(context: Context, name: str) -> sa.Row[Any]:
 
 
 def _say(context: Context, name: str, *, as_json: bool) -> None:
-    facts = _facts(_find(context, name))
+    facts = version_views.experiment(_find(context, name))
     if as_json:
         printing.say_json(facts)
         return
@@ -151,12 +152,3 @@ def _say(context: Context, name: str, *, as_json: bool) -> None:
         between = quantities.between([outcome["difference"], *outcome["interval"]], sign=True)
         sure = "too few calls to say how sure" if between == quantities.TOO_FEW else f"surely between {between}"
         printing.say(f"Difference {100 * outcome['difference']:+.1f} points, {sure}.")
-
-
-def _facts(row: sa.Row[Any]) -> dict[str, Any]:
-    return {
-        "name": row.name, "kind": row.kind, "language": row.language, "traffic_share": row.traffic_share,
-        "champion": row.champion, "challenger": row.challenger, "state": row.state, "reason": row.reason,
-        "started_at": row.created_at.isoformat(), "ends_at": row.ends_at.isoformat() if row.ends_at else None,
-        "ended_at": row.ended_at.isoformat() if row.ended_at else None, "outcome": row.outcome,
-    }  # fmt: skip

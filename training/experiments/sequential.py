@@ -48,9 +48,12 @@ def between(
     outcomes: Iterable[tuple[bool, float]], *, share: float, alpha: float = 0.05, tightest: int = TIGHTEST
 ) -> SequentialInterval:
     """Of two arms: (is on the challenger's side, error rate) of each call in the order they came in."""
+    if not 0 < share < 1:
+        raise ValueError("both sides need a share of the calls")
     sides = _rests(outcomes)
     alike = math.fsum(rest**2 for _, rest in sides) / max(1, len(sides)) / (share * (1 - share))
-    return interval(_parts(sides, share), alpha=alpha, tightest=tightest, least_variance=alike)
+    parts = [rest / share if challenger else -rest / (1 - share) for challenger, rest in sides]
+    return interval(parts, alpha=alpha, tightest=tightest, least_variance=alike)
 
 
 def interval(
@@ -66,17 +69,6 @@ def interval(
     spread = count * rho2 + 1
     width = math.sqrt(variance) * math.sqrt(2 * spread / (count**2 * rho2) * math.log(math.sqrt(spread) / alpha))
     return SequentialInterval(count, mean, mean - width, mean + width)
-
-
-def weighted(outcomes: Iterable[tuple[bool, float]], *, share: float) -> list[float]:
-    """(is on the challenger's side, error rate) of each call -> its part in the difference of the two means."""
-    if not 0 < share < 1:
-        raise ValueError("both sides need a share of the calls")
-    return _parts(_rests(outcomes), share)
-
-
-def _parts(sides: Iterable[tuple[bool, float]], share: float) -> list[float]:
-    return [rest / share if challenger else -rest / (1 - share) for challenger, rest in sides]
 
 
 def _rests(outcomes: Iterable[tuple[bool, float]]) -> list[tuple[bool, float]]:

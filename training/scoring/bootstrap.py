@@ -29,10 +29,6 @@ class Interval:
     low: float
     high: float
 
-    @property
-    def excludes_zero(self) -> bool:
-        return self.low > 0 or self.high < 0
-
     def to_json(self) -> list[float]:
         return [round(self.value, 6), round(self.low, 6), round(self.high, 6)]
 

@@ -57,11 +57,6 @@ class ErrorCounts:
         """Word error rate; None without a word in the reference."""
         return self.word_edits.total / self.words if self.words else None
 
-    @property
-    def cer(self) -> float | None:
-        """Character error rate; None without a character in the reference."""
-        return self.char_edits / self.chars if self.chars else None
-
     def to_json(self) -> dict[str, Any]:
         """Plain totals, as rows keep them."""
         return {

@@ -233,8 +233,3 @@ def programs(home: DemoFolder, environment: dict[str, str]) -> list[Program]:
 def command(*arguments: str) -> list[str]:
     """`python -m ml_backend ...` with this Python."""
     return [sys.executable, "-m", "ml_backend", *arguments]
-
-
-def log_of(home: DemoFolder, name: str) -> Path:
-    """Where a program's output goes."""
-    return home.logs / f"{name}.log"

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from ml_backend.commands.demo.home import DemoFolder
 from ml_backend.db import Database
-from ml_backend.tables import jobs, predictions, projects, recordings, tasks
+from ml_backend.tables import JOB_TROUBLE, jobs, predictions, projects, recordings, tasks
 
 
 class Screen:
@@ -139,7 +139,7 @@ def of(database: Database, recording_ids: Sequence[int], *, since: datetime) -> 
     ]
     gave_up = database.rows(
         sa.select(jobs.c.id, jobs.c.name, jobs.c.error).where(
-            jobs.c.state.in_(("failed", "quarantined")), jobs.c.finished_at >= since
+            jobs.c.state.in_(JOB_TROUBLE), jobs.c.finished_at >= since
         )
     )
     return Progress(

@@ -142,6 +142,6 @@ def transcribed(context: Context, sha256s: Sequence[str], model_version: str) ->
 def trouble(context: Context, since: Any) -> list[str]:
     """Jobs that gave up since then, in their own words."""
     mine = sa.select(tables.jobs.c.id, tables.jobs.c.name, tables.jobs.c.error).where(
-        tables.jobs.c.state.in_(("failed", "quarantined")), tables.jobs.c.finished_at >= since
+        tables.jobs.c.state.in_(tables.JOB_TROUBLE), tables.jobs.c.finished_at >= since
     )
     return [f"Job {row.id} ({row.name}) gave up: {row.error}" for row in context.db.rows(mine)]

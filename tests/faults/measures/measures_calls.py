@@ -21,6 +21,7 @@ from tests.faults import canaries, checker, wholes
 from tests.faults.full import Figure, Run
 from tests.faults.wholes import BUCKET, CALL, Whole
 from tests.faults.world import PLAIN, sid
+from tests.ledger_rules import violations
 from tests.sync.provider import SPEECH, Beside, beside
 
 
@@ -74,7 +75,7 @@ def dropped(run: Run) -> list[Figure]:
         missing = listed_at.keys() - asked.keys()
         from_listing = sum(call.source == "listing" for call in here.rows(tables.calls))
         with here.context.db.reading() as connection:
-            broken = ledger.violations(connection)
+            broken = violations(connection)
     return [
         Figure(f"of {total} calls, 30 % never called back: missing at the end", "0",
                f"{len(missing)} ({from_listing} from the listing)", not missing and not broken),

@@ -21,6 +21,7 @@ from sync.objects import joins
 from sync.objects import object_rows as found_objects
 from sync.recordings import removal
 from sync.tasks import selection
+from tests.ledger_rules import violations
 from tests.sync.outside import OTHER_SPEECH, SPEECH, Outside
 
 SID = "4f6c2a9be0d14c7f8a55"
@@ -55,7 +56,7 @@ def fetched(here: Outside, data: bytes, key: str, *, state: str = "ready") -> No
 
 def healthy(here: Outside) -> None:
     with here.context.db.reading() as connection:
-        assert ledger.violations(connection) == []
+        assert violations(connection) == []
 
 
 @pytest.mark.parametrize("key", [f"{DAY}/{SID}.wav", f"recordings/2025/01/01/{SID}.mp3", f"export/{SID}.wav"])

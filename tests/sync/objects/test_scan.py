@@ -26,6 +26,7 @@ from ml_backend.tables import checkpoints, objects, recordings
 from sync.objects import listing_differences, scan
 from sync.objects import object_rows as found_objects
 from sync.recordings import layouts
+from tests.ledger_rules import violations
 from tests.servers import moto, postgres, swift
 from tests.sync.outside import OTHER_SPEECH, SPEECH, Outside
 
@@ -454,7 +455,7 @@ def test_calls_found_by_the_hundred_are_what_the_ledger_makes_of_one(here: Outsi
         by_ledger = ledger.record(connection, event, key=b"k" * 32)
         added = sa.insert(recordings).values(source="object", source_identity="s3://b-b/one.wav", call_id=by_ledger.id)
         ledger.recording_moved(connection, connection.execute(added.returning(recordings.c.id)).scalar_one())
-        assert ledger.violations(connection) == []
+        assert violations(connection) == []
 
     *found, alone = here.rows(tables.calls)
     own = {"id", "created_at", "updated_at", "due_at", "call_sid"}
@@ -481,7 +482,7 @@ def test_two_scans_at_once_take_everything_once(request: pytest.FixtureRequest, 
         assert len(found.rows(tables.calls)) == 250
         assert len(found.rows(tables.jobs, name=job_kinds.INGEST_RECORDING.name)) == 500
         with found.context.db.reading() as connection:
-            assert ledger.violations(connection) == []
+            assert violations(connection) == []
         found.delete("call-recordings", "voice/v-7.wav")
         found.put("call-recordings", "voice/नमस्ते.wav", SPEECH)
         assert found.scan() == {"gone": 1, "new": 1}
@@ -502,7 +503,7 @@ def test_a_scan_that_is_killed_anywhere_takes_everything_once(here: Outside) -> 
     assert len(here.rows(recordings)) == len(here.rows(tables.calls)) == 900
     assert len(here.rows(tables.jobs, name=job_kinds.INGEST_RECORDING.name)) == 900
     with here.context.db.reading() as connection:
-        assert ledger.violations(connection) == []
+        assert violations(connection) == []
 
 
 def test_live_calls_go_before_old_ones_that_were_copied_in_today(here: Outside) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from ml_backend import tables
-from ml_backend.calls import ledger
 from ml_backend.jobs import job_kinds
 from sync.recordings import verification
 from sync.recordings.originals import keep_original
 from tests import sounds
+from tests.ledger_rules import violations
 from tests.sync import offline
 from tests.sync.offline import Offline
 
@@ -36,7 +36,7 @@ def after_the_night(service: Offline, recording: Any) -> Any:
     outcomes = service.run(job_kinds.VERIFY_OBJECTS, after_id=0)
     assert [outcome.state for outcome in outcomes] == ["done"]
     with service.context.db.reading() as connection:
-        assert ledger.violations(connection) == []
+        assert violations(connection) == []
     return service.row(tables.recordings, recording.id)
 
 

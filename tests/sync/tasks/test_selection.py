@@ -26,6 +26,7 @@ from sync.annotations.annotation_rows import FoundAnnotation, keep
 from sync.drafts.decoding_choice import profile_of
 from sync.recordings import recording_language
 from sync.tasks import selection
+from tests.ledger_rules import violations
 
 SURE, UNSURE, SILENT = 0.97, 0.4, None
 
@@ -351,5 +352,5 @@ def test_the_ledger_holds_after_every_outcome(world: World) -> None:
     world.change(tables.projects, world.project, selection={"max_open": 1})
     world.select(*[world.heard(c, quality=q) for c, q in ((0.5, 0.9), (0.6, 0.9), (SURE, 0.9), (SILENT, 0.9))])
     with world.context.db.reading() as connection:
-        assert ledger.violations(connection) == []
+        assert violations(connection) == []
     assert sorted(c.state for c in world.rows(tables.calls)) == ["heard", "kept", "kept", "tasked"]

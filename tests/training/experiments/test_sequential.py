@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from training.experiments.sequential import LEAST, between, interval, weighted
+from training.experiments.sequential import LEAST, between, interval
 
 
 def rates(random_: random.Random, number: int, mean: float) -> list[float]:
@@ -68,8 +68,8 @@ def test_a_clearly_better_challenger_is_found() -> None:
 def test_the_weighted_difference_is_unbiased_for_any_share() -> None:
     random_ = random.Random(3)
     sides = [random_.random() < 0.1 for _ in range(60_000)]
-    parts = weighted([(side, rates(random_, 1, 0.3 if side else 0.2)[0]) for side in sides], share=0.1)
-    assert sum(parts) / len(parts) == pytest.approx(0.1, abs=0.02)
+    found = between([(side, rates(random_, 1, 0.3 if side else 0.2)[0]) for side in sides], share=0.1)
+    assert found.difference == pytest.approx(0.1, abs=0.02)
 
 
 def test_few_calls_decide_nothing() -> None:
@@ -83,4 +83,4 @@ def test_few_calls_decide_nothing() -> None:
 def test_both_sides_need_a_share() -> None:
     for share in (0.0, 1.0):
         with pytest.raises(ValueError, match="share"):
-            weighted([(True, 0.1)], share=share)
+            between([(True, 0.1)], share=share)
