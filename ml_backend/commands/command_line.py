@@ -114,6 +114,9 @@ def _options(
     ] = None,
 ) -> None:
     """Kaan: transcripts for phone calls in Label Studio."""
+    from ml_backend.commands import printing
+
+    printing.SETTINGS_FILE = str(env_file or "")
     if env_file is None:
         return
     from ml_backend import settings
@@ -152,5 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _complain(error: KaanError, code: int) -> int:
     print(f"error: {error.sentence} [{error.code}]", file=sys.stderr)
     if error.next_step:
-        print(f"       {error.next_step}", file=sys.stderr)
+        from ml_backend.commands import printing
+
+        print(f"       {printing.runnable(error.next_step)}", file=sys.stderr)
     return code

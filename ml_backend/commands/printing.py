@@ -8,6 +8,7 @@ markup, with its control characters escaped.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +23,8 @@ from ml_backend.log import escaped
 if TYPE_CHECKING:
     from rich.progress import Progress  # loaded by the commands that draw a bar
 
+PROGRAM = "python -m ml_backend"
+SETTINGS_FILE = ""  # what --env-file named
 _GAP = 2
 _PROSE_ROOM = 24  # columns that prose needs beside the others before it is wrapped
 
@@ -34,8 +37,15 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
+def runnable(text: str) -> str:
+    """The text, in which each command names the settings file that this one was given: it would fail without."""
+    if not SETTINGS_FILE or "--env-file" in text:
+        return text
+    return text.replace(f"{PROGRAM} ", f"{PROGRAM} --env-file {shlex.quote(SETTINGS_FILE)} ")
+
+
 def say(text: Cell = "", *, style: str = "", stderr: bool = False) -> None:
-    console(stderr=stderr).print(text if isinstance(text, Text) else Text(text, style=style))
+    console(stderr=stderr).print(text if isinstance(text, Text) else Text(runnable(text), style=style))
 
 
 def say_json(facts: Any) -> None:
@@ -45,7 +55,7 @@ def say_json(facts: Any) -> None:
 
 def result(facts: dict[str, Any], sentence: str, *, as_json: bool) -> None:
     """What came of a command: the facts for a program, or a sentence for a person."""
-    say_json(facts) if as_json else typer.echo(sentence)
+    say_json(facts) if as_json else typer.echo(runnable(sentence))
 
 
 @contextmanager
@@ -68,7 +78,7 @@ def progress(fraction: float, note: str) -> None:
 def fact(title: str, text: str, *, width: int = 12, style: str = "bold") -> None:
     """A bold title, then its text."""
     line = Text(title.ljust(width), style=style)
-    say(Text.assemble(line, " ", (escaped(text), "")))
+    say(Text.assemble(line, " ", (escaped(runnable(text)), "")))
 
 
 def table(
@@ -97,7 +107,7 @@ def table(
 
 
 def _text(cell: Cell) -> Text:
-    return cell if isinstance(cell, Text) else Text(escaped(" ".join(cell.splitlines())))
+    return cell if isinstance(cell, Text) else Text(escaped(runnable(" ".join(cell.splitlines()))))
 
 
 def _prose(cell: Text, room: int) -> list[Text]:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
+import sqlalchemy as sa
 import typer
 
 from ml_backend import quantities, settings
@@ -15,6 +16,7 @@ from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
 from ml_backend.storage.object_store import valid_bucket
+from ml_backend.tables import calls
 from sync.privacy import consents, subjects
 from sync.privacy import erasure as privacy
 from sync.privacy import retention as periods
@@ -48,16 +50,18 @@ def erase(
 ) -> None:
     """Erase a person or a call: audio, text, drafts, tasks, annotations and raw events. Safe to repeat.
 
-    Example: python -m ml_backend calls erase --caller 00000000101 --dry-run
+    Example: python -m ml_backend calls erase --call 02571550669ec9e57a18257e3c8a8c22 --dry-run
     """
     context, subject = _subject(caller, call)
     found = privacy.preview(context, subject)
     sentence = ", ".join(f"{number} {name}" for name, number in found.items())
     if dry_run:
         facts = {"dry_run": True, "subject": subject.name, **found}
-        printing.result(facts, f"Would erase {sentence}.", as_json=as_json)
+        printing.result(facts, f"Would erase {sentence}.{_nobody(context, subject, found)}", as_json=as_json)
         return
-    if not yes and not typer.confirm(f"Erase {sentence}? Nothing of it can be brought back.", err=True):
+    if not yes and not typer.confirm(
+        f"Erase {sentence}? Nothing of it can be brought back.{_nobody(context, subject, found)}", err=True
+    ):
         raise typer.Exit(1)
     done = privacy.erase(context, subject, who=who)
     printing.result(done, _erased(done), as_json=as_json)
@@ -100,10 +104,13 @@ def release(caller: Caller = None, call: Call = None, as_json: printing.AsJson =
 
 @consent.command("import")
 def import_consent(
-    file: Annotated[Path, typer.Argument(help="CSV in UTF-8 with a first line of names.", exists=True, dir_okay=False)],
+    file: Annotated[Path, typer.Argument(help="CSV in UTF-8; its first line names the columns.")],
     as_json: printing.AsJson = False,
 ) -> None:
     """State consent purposes for company numbers or calls: all rows of the file, or none.
+
+    The file begins with the line company_number,purpose,name or call_sid,purpose. A row is 00000000001,training,Support
+    or 02571550669ec9e57a18257e3c8a8c22,service; a purpose is one of training, review, service and none.
 
     Example: python -m ml_backend calls consent import consent.csv
     """
@@ -169,6 +176,20 @@ def _subject(caller: str | None, call: str | None) -> tuple[Context, subjects.Su
     if caller:
         pseudonyms.key_in(context.settings, context.db)  # with another key this person would not be found
     return context, subjects.subject_of(context.settings, caller=caller, call=call)
+
+
+def _nobody(context: Context, subject: subjects.Subject, found: dict[str, int]) -> str:
+    """What to do where nothing of the subject is known; empty where something is."""
+    if any(found.values()):
+        return ""
+    if subject.kind == "call":
+        return " No call and no recording has this id: `python -m ml_backend calls list` shows calls."
+    callers = sa.func.count(sa.distinct(calls.c.from_pseudonym))
+    with context.db.reading() as connection:
+        known = connection.execute(sa.select(callers)).scalar_one()
+    if known:
+        return f" No call is from or to this number; {known} callers are known: `python -m ml_backend calls list`."
+    return " No caller is known: only calls from Exotel have one. Use --call with the id of a recording."
 
 
 def _days(text: str) -> int | None:

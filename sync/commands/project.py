@@ -199,7 +199,7 @@ def list_projects(as_json: printing.AsJson = False) -> None:
         printing.say_json({"projects": rows})
         return
     if not rows:
-        typer.echo("There are no projects. `python -m ml_backend project create` makes one.")
+        printing.say("There are no projects. `python -m ml_backend project create` makes one.")
         return
     lines = []
     for row in rows:

@@ -39,11 +39,15 @@ class Statement:
 
 def read(path: Path, *, key: bytes) -> tuple[str, list[Statement]]:
     """(the key column: company_number or call_sid, the rows). InvalidInput lists every bad row by its number."""
-    if path.stat().st_size > MAX_BYTES:
-        raise InvalidInput("consent-file", "The file is larger than 64 MB.", "Split it.")
+    columns = "Begin with company_number,purpose,name or with call_sid,purpose."
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InvalidInput("consent-file", "The file is larger than 64 MB.", "Split it.")
         text = path.read_bytes().decode("utf-8-sig")
         lines = list(csv.reader(text.splitlines(keepends=True), strict=True))
+    except OSError as error:
+        what = f"There is no file {path}." if not path.exists() else f"{path} cannot be read ({error.strerror})."
+        raise InvalidInput("consent-file", what, f"Name a CSV file of your own. {columns}") from None
     except UnicodeDecodeError:
         raise InvalidInput("consent-file", "The file is not UTF-8.", "Save it as CSV UTF-8.") from None
     except csv.Error as error:
@@ -54,7 +58,7 @@ def read(path: Path, *, key: bytes) -> tuple[str, list[Statement]]:
         raise InvalidInput(
             "consent-file",
             "The first line does not name the columns.",
-            "Begin with company_number,purpose,name or with call_sid,purpose.",
+            columns,
         )
     good: dict[str, Statement] = {}
     bad: list[str] = []

@@ -157,4 +157,4 @@ def register(
     if serving is not None and serving.id == found.id:
         typer.echo(f"{found.version} is known and serves already.")
     else:
-        typer.echo(f"Registered {found.version}. Next: python -m ml_backend promote {found.version}")
+        printing.say(f"Registered {found.version}. Next: python -m ml_backend promote {found.version}")

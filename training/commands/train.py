@@ -196,7 +196,7 @@ def _here(context: Context, run_id: int, as_json: bool) -> None:
     elif version is None:
         typer.echo(f"Run {run_id} was cancelled.")
     else:
-        typer.echo(f"Run {run_id} made {version}. Next: python -m ml_backend evaluate {version}")
+        printing.say(f"Run {run_id} made {version}. Next: python -m ml_backend evaluate {version}")
 
 
 def _in_words(facts: dict[str, Any], within: str = "") -> Iterator[tuple[str, str]]:

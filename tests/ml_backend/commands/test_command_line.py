@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend.commands import command_line
+from ml_backend.commands import command_line, printing
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -86,3 +86,17 @@ def test_a_settings_file_counts_as_environment_and_the_environment_goes_first(mo
 def test_a_settings_file_that_is_not_there_is_said_so(capsys):
     assert command_line.main(["--env-file", "/nowhere/demo.env", "db", "version"]) == 2
     assert "There is no settings file /nowhere/demo.env" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["doctor"], ["calls", "list"], ["status"]])
+def test_a_next_step_names_the_settings_file_that_was_given(command, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(printing, "SETTINGS_FILE", "")
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my demo.env").write_text("# nothing else is set\n")
+    assert command_line.main(["--env-file", "my demo.env", *command]) != 0
+    said = "".join(capsys.readouterr())
+    assert "python -m ml_backend --env-file 'my demo.env' db upgrade" in said
+    assert "python -m ml_backend db upgrade" not in said
+    assert command_line.main(command) != 0
+    assert "python -m ml_backend db upgrade" in "".join(capsys.readouterr())

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from ml_backend import tables
+from ml_backend.calls.consent import PURPOSES
 from ml_backend.commands import command_line
-from tests.sync.persons import ANNA, COMPANY, People
+from tests.sync.persons import ANNA, BERT, COMPANY, People
 
 
 @pytest.fixture
@@ -74,6 +75,52 @@ def test_consent_is_imported_from_a_file(people: People, capsys: pytest.CaptureF
     (tmp_path / "c.csv").write_text(f"company_number,purpose\n{COMPANY},training\n")
     assert run(capsys, "calls", "consent", "import", "c.csv") == {"rows": 1, "numbers": 1, "calls": 1}
     assert people.rows(tables.calls)[0].consent_purpose == "training"
+
+
+def test_a_file_of_consents_that_is_not_there_is_said_so_with_what_it_would_hold(
+    people: People, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    for name, words in (("consent.csv", "There is no file consent.csv."), ("folder", "folder cannot be read")):
+        said = run(capsys, "calls", "consent", "import", name, code=1)
+        assert words in said
+        assert "company_number,purpose,name" in said
+        assert "Usage" not in said
+
+
+def test_help_and_page_show_a_file_of_consents_that_can_be_imported(
+    people: People, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    page = (Path(__file__).parents[3] / "docs/explanation/privacy.md").read_text()
+    rows = [line.strip() for line in page.partition("    company_number,")[2].splitlines()]
+    (tmp_path / "c.csv").write_text("company_number," + "\n".join(rows[: rows.index("")]))
+    assert run(capsys, "calls", "consent", "import", "c.csv")["rows"] == 2
+    command_line.main(["calls", "consent", "import", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "company_number,purpose,name" in said
+    assert all(purpose in said for purpose in PURPOSES)
+
+
+@pytest.mark.parametrize(
+    ("whom", "words"), [(("--caller", BERT), "1 callers are known"), (("--call", "nobody"), "calls list")]
+)
+def test_a_dry_run_that_finds_nobody_says_where_to_look(
+    people: People, capsys: pytest.CaptureFixture[str], whom: tuple[str, str], words: str
+) -> None:
+    assert command_line.main(["calls", "erase", *whom, "--dry-run"]) == 0
+    assert words in capsys.readouterr().out
+
+
+def test_where_no_call_came_from_exotel_an_erasure_says_what_to_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a demo."""
+    world = People(tmp_path / "empty")
+    world.context.db.dispose()
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "empty"))
+    monkeypatch.chdir(tmp_path)
+    assert command_line.main(["calls", "erase", "--caller", ANNA, "--dry-run"]) == 0
+    assert "Use --call with the id of a recording" in capsys.readouterr().out
 
 
 def test_a_period_is_set_shown_and_confirmed(people: People, capsys: pytest.CaptureFixture[str]) -> None:
