@@ -135,7 +135,7 @@ def redis_url(text: str) -> list[str]:
         return wrong if place.startswith("/") else [*wrong, "must name a socket's whole path: unix:///run/redis.sock"]
     wrong += _with_password(rest, port=6379)
     number = rest.partition("?")[0].partition("/")[2]
-    if number and not number.isdigit() and not wrong:
+    if number and not number.isdecimal() and not wrong:
         wrong.append("must have a database number behind the last slash, or nothing")
     return wrong
 

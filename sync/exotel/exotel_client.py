@@ -82,7 +82,9 @@ class ExotelClient:
         if not all(isinstance(row, Mapping) and isinstance(row.get("Sid"), str) and row["Sid"] for row in rows):
             raise _strange("a call without its Sid")
         total = metadata.get("Total")
-        counted = int(total) if isinstance(total, int | str) and str(total).isdigit() and len(str(total)) < 12 else None
+        counted = (
+            int(total) if isinstance(total, int | str) and str(total).isdecimal() and len(str(total)) < 12 else None
+        )
         return ListingPage(rows, self._next(metadata.get("NextPageUri")), counted)
 
     def _next(self, given: Any) -> str:
@@ -114,7 +116,7 @@ class ExotelClient:
         problem = answer.get("RestException")
         if problem is not None:  # an error inside a 200
             code = str(problem.get("Status", "")) if isinstance(problem, Mapping) else ""
-            raise _refused(int(code) if len(code) == 3 and code.isdigit() and code[0] in "45" else 400, "")
+            raise _refused(int(code) if len(code) == 3 and code.isdecimal() and code[0] in "45" else 400, "")
         return answer
 
 

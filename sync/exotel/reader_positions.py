@@ -66,4 +66,4 @@ def _is_gone(owner: str) -> bool:
     """Whether the lease's owner was a process of this machine that has ended, so its lease can be taken at once."""
     _, _, place = owner.partition("@")
     host, pid, *_ = [*place.split(":"), "", ""]
-    return host == socket.gethostname()[:60] and pid.isdigit() and not psutil.pid_exists(int(pid))
+    return host == socket.gethostname()[:60] and pid.isdecimal() and not psutil.pid_exists(int(pid))

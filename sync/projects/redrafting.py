@@ -84,7 +84,7 @@ def _shown(project: sa.Row[Any]) -> str:
 def _label_after(label: str) -> str:
     """draft-2 after draft-1; a label of another form starts a new series."""
     stem, _, number = label.rpartition("-")
-    return f"{stem}-{int(number) + 1}" if stem and number.isdigit() else f"{label}-2"
+    return f"{stem}-{int(number) + 1}" if stem and number.isdecimal() else f"{label}-2"
 
 
 def _wishes(context: Context, project: sa.Row[Any], routes: Routes) -> str:

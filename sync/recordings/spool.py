@@ -59,7 +59,7 @@ def waiting(context: Context) -> list[Path]:
     folder = _folder(context)
     if not folder.is_dir():
         return []
-    found = [path for path in folder.iterdir() if path.stem.isdigit()]
+    found = [path for path in folder.iterdir() if path.stem.isdecimal()]
     return sorted(found, key=lambda path: (path.stat().st_mtime_ns, int(path.stem)))
 
 

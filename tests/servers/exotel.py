@@ -417,7 +417,12 @@ class _Answer(BaseHTTPRequestHandler):
             self._raw(f"HTTP/1.1 302 Found\r\nLocation: {mode.removeprefix('redirect:')}\r\nContent-Length: 0\r\n\r\n")
         elif mode == "loop":
             self._raw(f"HTTP/1.1 302 Found\r\nLocation: {self.path}\r\nContent-Length: 0\r\n\r\n")
-        elif mode.partition("-")[0].isdigit():
+        elif mode.startswith("wait:"):
+            wait = mode.removeprefix("wait:")
+            self._raw(f"HTTP/1.1 429 Too Many Requests\r\nRetry-After: {wait}\r\nContent-Length: 0\r\n\r\n")
+        elif mode.startswith("length:"):
+            self._raw(f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {mode[7:]}\r\n\r\n", body)
+        elif mode.partition("-")[0].isdecimal():
             self._send(int(mode.partition("-")[0]), b"{}", "application/json")
         elif mode in ("gzip", "gzip-bomb", "brotli"):
             packed = bomb() if mode == "gzip-bomb" else gzip.compress(body)

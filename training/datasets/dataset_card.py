@@ -118,7 +118,7 @@ def _how(row: Any) -> list[str]:
 
 
 def _project_titles(context: Context, ids: list[str]) -> dict[str, str]:
-    numbers = [int(each) for each in ids if each.isdigit()]
+    numbers = [int(each) for each in ids if each.isdecimal()]
     found = sa.select(projects.c.ls_project_id, projects.c.title).where(projects.c.ls_project_id.in_(numbers))
     rows = context.db.rows(found.order_by(projects.c.id))
     return {str(row.ls_project_id): row.title or str(row.ls_project_id) for row in rows}

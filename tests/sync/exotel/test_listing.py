@@ -305,6 +305,33 @@ def test_a_count_that_is_too_large_for_ever_does_not_stop_us(here: Beside) -> No
     assert len(pages(here)) <= 2
 
 
+def test_a_count_in_superscript_is_no_count_and_the_calls_are_taken(here: Beside) -> None:
+    many(here, 5)
+
+    def superscript(page: dict[str, Any]) -> dict[str, Any]:
+        page["Metadata"]["Total"] = "\u2075"
+        return page
+
+    here.provider.change_page = superscript
+    [outcome] = reconcile(here)
+    assert outcome.error_code is None
+    assert sids(here) == listed(here)
+
+
+def test_a_status_in_superscript_inside_a_200_is_a_refusal_like_any_other(here: Beside) -> None:
+    here.provider.change_page = lambda page: {"RestException": {"Status": "4\u00b29", "Message": "no"}}
+    [outcome] = reconcile(here)
+    assert (outcome.state, outcome.error_code) == ("failed", "http-refused")
+
+
+@pytest.mark.parametrize(("mode", "code"), [("wait:\u00b2", "http-busy"), ("length:\u00b2", "http-unreachable")])
+def test_a_wait_or_a_length_in_superscript_is_passing_trouble(here: Beside, mode: str, code: str) -> None:
+    many(here, 2)
+    here.provider.script("listing", [mode])
+    [outcome] = reconcile(here)
+    assert (outcome.state, outcome.error_code) == ("waiting", code)
+
+
 def test_calls_that_appear_or_move_while_pages_are_read_are_seen(here: Beside) -> None:
     many(here, 15, every=timedelta(seconds=20))
 

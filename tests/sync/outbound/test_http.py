@@ -10,6 +10,7 @@ import pytest
 
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
 from sync.outbound import http
+from sync.outbound.body import stated_length
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,17 @@ def test_the_time_a_server_asks_for_is_kept_within_reason() -> None:
     with pytest.raises(RetryableError) as caught:
         http.checked(httpx.Response(429, headers={"Retry-After": "999999"}), "Exotel")
     assert caught.value.after_s == 3600
+
+
+@pytest.mark.parametrize(
+    "said", ["\u00b2", "3\u00b2", "\u2462", "soon", "-1", "1e9", "", "Wed, 21 Oct 2026 07:28:00 GMT"]
+)
+def test_a_time_or_a_length_that_is_no_number_counts_as_none_said(said: str) -> None:
+    """Superscripts and circled digits are digits to Python, and no numbers."""
+    with pytest.raises(RetryableError) as caught:
+        http.checked(httpx.Response(429, headers={b"Retry-After": said.encode()}), "Exotel")  # type: ignore[dict-item]
+    assert caught.value.after_s is None
+    assert stated_length(httpx.Response(200, headers={b"Content-Length": said.encode()})) is None  # type: ignore[dict-item]
 
 
 def test_a_login_page_instead_of_json_is_an_error_of_its_own() -> None:
