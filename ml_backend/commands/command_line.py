@@ -82,10 +82,15 @@ class Commands(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
+def named(path: str) -> Any:
+    """What stands at `module:name`. The kernel reaches the upper packages this way; it imports neither."""
+    module, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
 def load(name: str) -> Any:
     """The click command behind a name in COMMANDS."""
-    module, _, attribute = COMMANDS[name].path.partition(":")
-    found = getattr(importlib.import_module(module), attribute)
+    found = named(COMMANDS[name].path)
     if not isinstance(found, typer.Typer):
         single = typer.Typer(add_completion=False)
         single.command(name)(found)

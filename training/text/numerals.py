@@ -5,8 +5,8 @@ nine eight double seven, oh, Devanagari digits); spoken English hundreds and yea
 nineteen ninety nine 1999); ordinals (first, 1st, पहला) differ from cardinals; 10:30 is साढ़े दस; one word for rupees and
 one for percent after a number.
 
-Two small numbers in a row stay two: दो तीन दिन is not 23 days, दस बारह लोग not 1012 people. `number_alignment` compares two
-texts with the cheapest reading of each number: a wrong word never costs more than one edit.
+Two small numbers in a row stay two: दो तीन दिन is not 23 days, दस बारह लोग not 1012 people. `number_alignment` compares
+two texts with the cheapest reading of each number: a wrong word never costs more than one edit.
 """
 
 from __future__ import annotations

@@ -6,13 +6,12 @@ start takes seconds.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -20,9 +19,9 @@ from typing import Annotated, Any
 import typer
 
 from ml_backend import db, settings, tables
+from ml_backend.commands.command_line import named
 from ml_backend.commands.demo import home as homes
-from ml_backend.commands.demo import label_studio, ports, programs, redis_server
-from ml_backend.commands.demo import screen as progress
+from ml_backend.commands.demo import label_studio, ports, programs, progress, redis_server
 from ml_backend.commands.demo.home import USER, DemoFolder
 from ml_backend.commands.demo.programs import Supervisor, end_leftovers
 from ml_backend.commands.demo.screen import Screen
@@ -130,15 +129,16 @@ def _start_services(home: DemoFolder, supervisor: Supervisor, *, api_key: str) -
 
 def _fill(home: DemoFolder, supervisor: Supervisor, screen: Screen, *, api_key: str, calls: Path) -> None:
     """The two projects, the bundled calls, and the wait until every call has its draft in Label Studio."""
-    context = open_context(settings.load(**_as_fields(home.settings(api_key=api_key))))
+    fields: dict[str, Any] = {name.lower(): value for name, value in home.settings(api_key=api_key).items()}
+    context = open_context(settings.load(**fields))
     try:
         with screen.step("Projects"):
-            project_ids = _upper("sync.demo.bundled_calls", "ensure_projects")(context)
+            project_ids = named("sync.demo.bundled_calls:ensure_projects")(context)
         with screen.step("Bundled calls"):
-            recording_ids = _upper("sync.demo.bundled_calls", "bring_in")(context, calls, project_ids)
+            recording_ids = named("sync.demo.bundled_calls:bring_in")(context, calls, project_ids)
         with screen.step("Transcripts"):
             _wait_transcribed(context, recording_ids, supervisor)
-            _upper("sync.demo.bundled_calls", "choose")(context, calls, project_ids)
+            named("sync.demo.bundled_calls:choose")(context, calls, project_ids)
             _wait(context.db, recording_ids, supervisor, screen)
     finally:
         context.db.dispose()
@@ -147,23 +147,17 @@ def _fill(home: DemoFolder, supervisor: Supervisor, screen: Screen, *, api_key: 
 def _wait_transcribed(context: Context, recording_ids: Sequence[int], supervisor: Supervisor) -> None:
     """Wait until every call is transcribed or refused: the texts decide which call is shown first."""
     since = tables.now()
-    while _upper("sync.demo.bundled_calls", "transcribed")(context, recording_ids) < len(recording_ids):
-        supervisor.watch()
-        if supervisor.stopping():
-            raise KeyboardInterrupt
-        if progress.of(context.db, recording_ids, since=since).trouble:
+    transcribed = named("sync.demo.bundled_calls:transcribed")
+    for _ in _looks(supervisor):
+        if transcribed(context, recording_ids) >= len(recording_ids) or progress.gave_up(context.db, since):
             return
-        time.sleep(LOOK_EVERY_S)
 
 
 def _wait(database: Database, recording_ids: Sequence[int], supervisor: Supervisor, screen: Screen) -> None:
     told: set[str] = set()
     since = tables.now()
     with screen.bars() as show:
-        while True:
-            supervisor.watch()
-            if supervisor.stopping():
-                raise KeyboardInterrupt
+        for _ in _looks(supervisor):
             now = progress.of(database, recording_ids, since=since)
             show(now)
             for sentence in now.trouble:
@@ -172,17 +166,16 @@ def _wait(database: Database, recording_ids: Sequence[int], supervisor: Supervis
                     screen.warn(sentence)
             if now.complete or now.trouble:
                 return
-            time.sleep(LOOK_EVERY_S)
 
 
-def _upper(module: str, name: str) -> Callable[..., Any]:
-    """A function of an upper package, by name as in the job table: the kernel does not import it."""
-    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    return found
-
-
-def _as_fields(environment: dict[str, str]) -> dict[str, Any]:
-    return {name.lower(): value for name, value in environment.items()}
+def _looks(supervisor: Supervisor) -> Iterator[None]:
+    """Look after the programs while something is waited for; KeyboardInterrupt when a person stops it."""
+    while True:
+        supervisor.watch()
+        if supervisor.stopping():
+            raise KeyboardInterrupt
+        yield
+        time.sleep(LOOK_EVERY_S)
 
 
 def _facts(home: DemoFolder) -> dict[str, object]:

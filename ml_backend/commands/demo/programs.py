@@ -123,17 +123,8 @@ class Supervisor:
 
     def _spawn(self, program: Program) -> subprocess.Popen[bytes]:
         log = self.home.logs / f"{program.name}.log"
-        command = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), *program.command]
         with log.open("ab") as stream:
-            return subprocess.Popen(
-                command,
-                env=program.environment,
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            return leashed(program.command, env=program.environment, stdout=stream, stderr=subprocess.STDOUT)
 
     def _write_down(self) -> None:
         groups = [
@@ -147,6 +138,12 @@ class Supervisor:
         return PermanentError(
             "program-failed", "\n  | ".join([sentence, *tail]), f"The whole log is {log}; then start the demo again."
         )
+
+
+def leashed(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    """A process in a session of its own, so that Ctrl-C reaches us alone, and that does not outlive us."""
+    leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid())]
+    return subprocess.Popen([*leash, *command], cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True, **options)
 
 
 def end_leftovers(home: DemoFolder, *, within_s: float = STOP_WITHIN_S) -> list[str]:

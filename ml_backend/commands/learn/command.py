@@ -12,8 +12,8 @@ import importlib.util
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -21,6 +21,8 @@ from typing import Annotated, Any
 import typer
 
 from ml_backend import settings, tables
+from ml_backend.commands.command_line import named
+from ml_backend.commands.demo import progress
 from ml_backend.commands.demo.home import USER
 from ml_backend.commands.learn import ending, new_calls, reached, stack
 from ml_backend.commands.learn.new_calls import NewCall
@@ -143,7 +145,9 @@ class _Loop:
         return promoted
 
     def _project(self) -> Any:
-        with self._step("A project", "Where people will see the calls: texts by region, a line of advice, shortcuts."):
+        with self._tutor.step(
+            "A project", "Where people will see the calls: texts by region, a line of advice, shortcuts."
+        ):
             if (found := reached.project(self._context, TITLE)) is None:
                 self._runs("project", "create", "--config", "calls", "--title", TITLE)
                 found = reached.project(self._context, TITLE)
@@ -156,7 +160,7 @@ class _Loop:
     def _arrive(self, project: Any) -> None:
         new = sum(call.new for call in self._calls)
         why = f"{new} callers with accents and goods the model has never heard, {len(self._calls) - new} usual calls."
-        with self._step("New calls", why):
+        with self._tutor.step("New calls", why):
             number = new_calls.arrive(self._context, self._calls)
             bucket = self._context.settings.recordings_bucket
             if number:
@@ -168,23 +172,26 @@ class _Loop:
             self._tutor.say(f"{blind} of them, drawn at random, are to be written down without a draft: the test set.")
 
     def _drafts(self, project: Any) -> None:
-        with self._step("Drafts", "The workers fetch, measure and transcribe each call, and push it to Label Studio."):
+        with self._tutor.step(
+            "Drafts", "The workers fetch, measure and transcribe each call, and push it to Label Studio."
+        ):
             self._tutor.shows("status")
 
             def so_far() -> tuple[int, int]:
                 rows = self._rows(project)
-                return sum(reached.delivered(row) for row in rows), len(self._calls)
+                return sum(progress.delivered(row) for row in rows), len(self._calls)
 
             self._wait(so_far, "calls are tasks with their drafts")
 
     def _annotate(self, project: Any) -> None:
-        with self._step(
+        with self._tutor.step(
             "People", "Played here: they correct drafts, and write the blind calls down, with human slips."
         ):
             open_keys = {row.object_key for row in self._open_rows(project)}
             work = [call.row for call in self._calls if call.key not in open_keys]
             counted: dict[str, int] = {}
-            for done in _upper("sync.demo.simulated_annotators", "annotate")(self._context, project.id, work):
+            annotate = named("sync.demo.simulated_annotators:annotate")
+            for done in annotate(self._context, project.id, work):
                 if done.what:
                     counted[done.what] = counted.get(done.what, 0) + 1
                 self._tutor.now(f"{done.number} of {done.of} calls annotated")
@@ -195,7 +202,7 @@ class _Loop:
             self._tutor.say(f"{len(open_keys)} calls are left open: nobody gets round to everything.")
 
     def _samples(self, project: Any) -> None:
-        with self._step(
+        with self._tutor.step(
             "Samples", "Webhooks bring the annotations; what may be learnt from is accepted, with a reason."
         ):
             self._tutor.shows("training", "status")
@@ -206,7 +213,7 @@ class _Loop:
             self._tutor.say(f"{accepted} samples accepted" + (f"; left out: {why}." if why else "."))
 
     def _export(self, project: Any) -> int:
-        with self._step("Dataset", "An immutable version: train, validation and test, no caller in two of them."):
+        with self._tutor.step("Dataset", "An immutable version: train, validation and test, no caller in two of them."):
             found, (_, accepted, _) = (
                 reached.dataset(self._context, DATASET),
                 reached.sampled(self._context, project.id),
@@ -220,7 +227,7 @@ class _Loop:
             return int(found.id)
 
     def _train(self, dataset_id: int) -> Any:
-        with self._step("Training", "The champion learns from the corrections; what it knew is mixed into them."):
+        with self._tutor.step("Training", "The champion learns from the corrections; what it knew is mixed into them."):
             run = reached.run(self._context, dataset_id)
             if run is not None and (found := reached.version(self._context, run.id)) is not None:
                 self._tutor.there(f"run {run.id} made {found.version}.")
@@ -239,7 +246,7 @@ class _Loop:
 
     def _judge(self, version: Any) -> reached.StoredVerdict:
         why = "Champion and candidate hear the blind calls, which neither has learnt from. Better, or refused."
-        with self._step("Verdict", why):
+        with self._tutor.step("Verdict", why):
             found = reached.verdict(self._context, version.id)
             serves = reached.champion(self._context) == version.version
             back = version.rolled_back_at is not None
@@ -260,7 +267,9 @@ class _Loop:
             return found
 
     def _redraft(self, project: Any, version: Any, *, promoted: bool) -> None:
-        with self._step("Better drafts", "The workers switch within a second; open tasks are drafted anew in bulk."):
+        with self._tutor.step(
+            "Better drafts", "The workers switch within a second; open tasks are drafted anew in bulk."
+        ):
             if not promoted:
                 self._tutor.say("Nothing to do: the champion still serves.")
                 return
@@ -269,7 +278,7 @@ class _Loop:
             def so_far() -> tuple[int, int]:
                 rows = self._open_rows(project)
                 fresh = [row for row in rows if row.state != "open" or row.model_version == version.version]
-                return sum(reached.delivered(row) for row in fresh), len(rows)
+                return sum(progress.delivered(row) for row in fresh), len(rows)
 
             self._wait(so_far, "open tasks show a draft of the new model")
 
@@ -310,7 +319,7 @@ class _Loop:
             if done >= of:
                 self._tutor.say(f"{done} of {of} {what}.")
                 return
-            for sentence in reached.trouble(self._context, self._begun):
+            for sentence in progress.gave_up(self._context.db, self._begun):
                 if sentence not in told:
                     told.add(sentence)
                     self._tutor.say(sentence)
@@ -326,11 +335,6 @@ class _Loop:
                 raise PermanentError("demo-ended", "The demo has ended.", f"All it said: {self._here.log}")
             time.sleep(LOOK_EVERY_S)
 
-    @contextmanager
-    def _step(self, title: str, why: str) -> Iterator[None]:
-        with self._tutor.step(title, why):
-            yield
-
 
 def _stop_like_ctrl_c() -> None:
     def stop(number: int, frame: FrameType | None) -> None:
@@ -338,9 +342,3 @@ def _stop_like_ctrl_c() -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the first is ignored in a shell's background
         signal.signal(number, stop)
-
-
-def _upper(module: str, name: str) -> Callable[..., Any]:
-    """A function of an upper package, by name as in the job table: the kernel does not import it."""
-    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from ml_backend.commands.command_line import named
 from ml_backend.commands.learn import reached
 from ml_backend.commands.learn.new_calls import NewCall
 from ml_backend.commands.learn.stack import Stack
@@ -89,8 +89,8 @@ def changes(
     context: Context, rows: Sequence[Any], calls: Mapping[str, NewCall], *, before: str, after: str
 ) -> list[SentenceChange]:
     """Every sentence of these calls as both versions wrote it."""
-    count = importlib.import_module("training.scoring.error_counts").count
-    reading = importlib.import_module("training.text.readings").INDIC
+    count = named("training.scoring.error_counts:count")
+    reading = named("training.text.readings:INDIC")
     sha256s = [row.sha256 for row in rows]
     was, now = reached.transcribed(context, sha256s, before), reached.transcribed(context, sha256s, after)
     found = []

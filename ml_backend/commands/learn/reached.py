@@ -9,12 +9,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from ml_backend import tables
+from ml_backend.commands.demo import progress
 from ml_backend.context import Context
 from ml_backend.tables import (
     datasets,
     evaluations,
     model_versions,
-    predictions,
     projects,
     recordings,
     runs,
@@ -23,7 +23,6 @@ from ml_backend.tables import (
     transcriptions,
 )
 
-SETTLED = ("annotated", "deleted", "refused")
 RESUMED = ("waiting", "running", "interrupted", "trained")  # states of a run that `train resume` takes up
 
 
@@ -50,28 +49,8 @@ def project(context: Context, title: str) -> sa.Row[Any] | None:
 
 def rows(context: Context, project_id: int, keys: Sequence[str]) -> list[sa.Row[Any]]:
     """Our tasks over these objects, with what there is to see in each."""
-    mine = (
-        sa.select(
-            tasks.c.id, tasks.c.state, tasks.c.blind, tasks.c.ls_task_id, recordings.c.object_key,
-            recordings.c.id.label("recording_id"), recordings.c.sha256, predictions.c.model_version,
-            predictions.c.confirmed_at, predictions.c.body, predictions.c.id.label("prediction_id"),
-        )
-        .join(recordings, recordings.c.id == tasks.c.recording_id)
-        .join(projects, projects.c.id == tasks.c.project_id)
-        .outerjoin(
-            predictions,
-            sa.and_(predictions.c.task_id == tasks.c.id, predictions.c.draft_label == projects.c.draft_label),
-        )
-        .where(tasks.c.project_id == project_id, recordings.c.object_key.in_(keys))
-    )  # fmt: skip
+    mine = progress.with_drafts().where(tasks.c.project_id == project_id, recordings.c.object_key.in_(keys))
     return list(context.db.rows(mine.order_by(recordings.c.object_key)))
-
-
-def delivered(row: Any) -> bool:
-    """Whether a task is in Label Studio with what there is to show."""
-    if row.state in SETTLED:
-        return True
-    return row.state == "open" and row.prediction_id is not None and (row.confirmed_at is not None or row.body == "[]")
 
 
 def sampled(context: Context, project_id: int) -> tuple[int, int, dict[str, int]]:
@@ -137,11 +116,3 @@ def transcribed(context: Context, sha256s: Sequence[str], model_version: str) ->
         transcriptions.c.audio_sha256.in_(sha256s), transcriptions.c.model_version == model_version
     )
     return {str(row.audio_sha256): dict(row.transcript) for row in context.db.rows(mine.order_by(transcriptions.c.id))}
-
-
-def trouble(context: Context, since: Any) -> list[str]:
-    """Jobs that gave up since then, in their own words."""
-    mine = sa.select(tables.jobs.c.id, tables.jobs.c.name, tables.jobs.c.error).where(
-        tables.jobs.c.state.in_(tables.JOB_TROUBLE), tables.jobs.c.finished_at >= since
-    )
-    return [f"Job {row.id} ({row.name}) gave up: {row.error}" for row in context.db.rows(mine)]

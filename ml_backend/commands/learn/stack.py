@@ -7,7 +7,6 @@ goes to a file, so that neither process waits for the other.
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -20,8 +19,7 @@ from typing import Any
 import psutil
 
 from ml_backend.commands.demo import ports
-from ml_backend.commands.demo.home import ROOT
-from ml_backend.commands.demo.programs import LEASH
+from ml_backend.commands.demo.programs import leashed
 from ml_backend.errors import ConfigurationError, PermanentError
 
 LOOK_EVERY_S = 0.3
@@ -121,9 +119,3 @@ def wait(stack: Stack, say: Callable[[str], None]) -> None:
                 "demo-slow", f"The demo was not up after {UP_WITHIN_S / 60:.0f} minutes.", f"See {stack.log}."
             )
         time.sleep(LOOK_EVERY_S)
-
-
-def leashed(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
-    """A process in a session of its own, so that Ctrl-C reaches us alone, and that does not outlive us."""
-    leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid())]
-    return subprocess.Popen([*leash, *command], cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True, **options)

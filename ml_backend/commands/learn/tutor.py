@@ -15,7 +15,7 @@ from typing import IO
 
 from rich.console import Console
 
-from ml_backend.commands.learn.stack import leashed
+from ml_backend.commands.demo.programs import leashed
 from ml_backend.errors import PermanentError
 
 PROGRAM = "python -m ml_backend"

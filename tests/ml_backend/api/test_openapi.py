@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -90,6 +92,7 @@ def test_the_document_is_for_token_holders_and_names_every_route(serving: Servin
     assert serving.get("/api/openapi.json", BASIC).status_code == 401
     found = serving.get("/api/openapi.json", BEARER).get_json()
     assert found["openapi"].startswith("3.1.")
+    assert found["info"]["version"] == tomllib.loads(Path("pyproject.toml").read_text())["project"]["version"]
     shown = {path.replace("{", "<").replace("}", ">") for path in found["paths"]}
     assert shown == {rule.rule.replace("<path:", "<") for rule in serving.app.url_map.iter_rules()}
     for path, methods in found["paths"].items():
