@@ -245,7 +245,7 @@ def _add_recording(
     key: bytes,
     priority: int,
 ) -> bool:
-    """The row of the recording an event names, unless it is buried or an object of this call holds it; True if changed.
+    """The row of the recording an event names, unless it is erased or an object of this call holds it; True if changed.
 
     One that could not be fetched is tried again when its address is another now.
     """
@@ -293,7 +293,7 @@ def _recordings(connection: Connection, call_id: int) -> Sequence[sa.Row[Any]]:
 def _heard(connection: Connection, call: sa.Row[Any], recording: sa.Row[Any]) -> RecordingProgress:
     made = sa.select(tasks.c.selection_reason).where(tasks.c.recording_id == recording.id)
     work = connection.execute(made.where(tasks.c.state.in_(("wanted", "open", "annotated")))).all()
-    same = transcriptions.c.audio_sha256 == recording.sha256 if recording.sha256 else sa.false()  # a twin was heard
+    same = transcriptions.c.audio_sha256 == recording.sha256 if recording.sha256 else sa.false()  # or a twin was
     heard = sa.select(transcriptions.c.id).where(sa.or_(transcriptions.c.recording_id == recording.id, same)).limit(1)
     kept = ((call.merged or {}).get("kept") or {}).get(str(recording.id))
     return RecordingProgress(

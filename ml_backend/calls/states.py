@@ -31,7 +31,7 @@ STATES: dict[str, tuple[str, ...]] = {
 }
 OPEN = tuple(name for name, actions in STATES.items() if actions)
 FINAL = tuple(name for name, actions in STATES.items() if not actions)
-GONE = ("refused", "lost", "erased", "expired")  # states of a recording that nobody will hear
+GONE = ("refused", "lost", "erased", "expired")  # states of a recording without audio
 ENDED = ("erased", "expired")  # nothing leads out of these, except from expired to erased
 
 LADDER = tuple(timedelta(minutes=minutes) for minutes in (2, 5, 15, 60, 6 * 60, 24 * 60))
@@ -66,7 +66,7 @@ class Decision:
 def by_status(status: str | None) -> Decision:
     """The state of a call without a recording."""
     if status in NO_CONVERSATION:
-        sentence = f"The call ended as {status}, so there is nothing to hear."
+        sentence = f"The call ended as {status}, so there is no recording of it."
         return Decision("no-recording", None, "no-conversation", sentence)
     if status in OVER:
         return Decision("expected", LOOK_UP, "recording-not-named", "The call is over and no recording was named yet.")

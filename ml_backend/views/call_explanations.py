@@ -23,7 +23,7 @@ _END = {
     "no-recording": "It has no recording.",
     "missing": "Its recording cannot be had any more.",
     "refused": "Its recording cannot be used.",
-    "kept": "It was heard and kept, but not selected.",
+    "kept": "It was transcribed and kept, but not selected.",
     "erased": "It was erased.",
     "expired": "Its time of keeping is over.",
 }

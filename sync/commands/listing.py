@@ -36,7 +36,7 @@ def exotel(
         bool, typer.Option("--dry-run", help="Only print the calls, hours, compute and tasks that would come of it.")
     ] = False,
     speed: Annotated[
-        float | None, typer.Option(min=0.01, help="For --dry-run: seconds of audio your workers hear per second.")
+        float | None, typer.Option(min=0.01, help="For --dry-run: seconds of audio your workers transcribe per second.")
     ] = None,
     as_json: printing.AsJson = False,
 ) -> None:

@@ -24,7 +24,7 @@ Number = Annotated[str, typer.Argument(help="The company's number in any form, o
 
 @app.command("list")
 def list_numbers(as_json: printing.AsJson = False) -> None:
-    """Show the company's numbers, as pseudonyms: the leg their agents speak on, the language, the consent.
+    """Show the company's numbers, as pseudonyms: the channel their agents speak on, the language, the consent.
 
     Example: python -m ml_backend calls numbers list
     """
@@ -53,21 +53,21 @@ def set_number(
     number: Number,
     agent_channel: Annotated[
         str | None,
-        typer.Option(help="The leg of the agent in two-leg recordings: 0 (left), 1 (right) or unknown."),
+        typer.Option(help="The agent's channel in two-channel recordings: 0 (left), 1 (right) or unknown."),
     ] = None,
     language: Annotated[
         str | None, typer.Option(help="The language of the calls through it, e.g. hi or Marathi; auto detects it.")
     ] = None,
     as_json: printing.AsJson = False,
 ) -> None:
-    """Say which leg of a number's recordings is the agent, and in which language its calls are.
+    """Say which channel of a number's recordings is the agent, and in which language its calls are.
 
     Example: python -m ml_backend calls numbers set 00000000101 --agent-channel 0 --language hi
     """
     if agent_channel is None and language is None:
         raise InvalidInput("nothing-to-set", "There is nothing to set.", "Give --agent-channel or --language.")
     if agent_channel not in (None, "0", "1", "unknown"):
-        raise InvalidInput("bad-channel", f"{agent_channel[:20]!r} is no leg.", "Give 0, 1 or unknown.")
+        raise InvalidInput("bad-channel", f"{agent_channel[:20]!r} is no channel.", "Give 0, 1 or unknown.")
     code = _code(language)
     context = open_context(settings.load())
     name = _pseudonym(context, number)
@@ -101,7 +101,7 @@ def _pseudonym(context: Context, number: str) -> str:
 
 
 def _said(channel: int | None) -> str:
-    return "the agent's leg is not known" if channel is None else f"the agent is on leg {channel}"
+    return "the agent's channel is not known" if channel is None else f"the agent is on channel {channel}"
 
 
 def _spoken(language: str | None) -> str:

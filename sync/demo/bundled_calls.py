@@ -36,7 +36,7 @@ BUCKET = "call-recordings"
 # Of a demo's projects, for your own calls too: all become tasks, those the model is least sure of first.
 EVERYTHING = {"review": "all", "max_confidence": 1.0, "audit_share": 0, "overlap_share": 0}
 UNSURE_BELOW = 0.9  # the demo marks a region `check` below this confidence: the bundled model errs there
-WAITS = "It waits until it was heard."
+WAITS = "It waits until it is transcribed."
 DRAWN = {
     "en-delivery-noisy.wav": BLIND_AUDIT,
     "hi-mixed-order.wav": "audit",

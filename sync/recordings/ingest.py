@@ -93,7 +93,7 @@ def _go_on(context: JobContext, recording: sa.Row[Any], values: dict[str, Any], 
         voice = recording.synthetic and layouts.is_voice(recording.bucket, recording.object_key, context.settings)
         following = (
             job_kinds.SELECT_RECORDING if voice else job_kinds.TRANSCRIBE_RECORDING
-        )  # nobody need hear what we made
+        )  # our own speech needs no transcription
         mine, alive = tasks.c.recording_id == recording.id, written.c.deleted_at.is_(None)
         waits = sa.select(tasks.c.id).where(mine, tasks.c.state.in_(("open", "wanted", "waiting"))).limit(1)
         if transcribe or connection.execute(waits).first():

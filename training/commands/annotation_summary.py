@@ -41,7 +41,7 @@ def show(body: dict[str, Any]) -> None:
     said = f"{gold['answers']} answers on {gold['tasks']} tasks: {rates}"
     _section("Gold tasks", [said] if gold["answers"] else ["none answered"])
     _section("Accepted unread", _stamping(body["stamping"]))
-    _section("Twice in the material", _duplicates(body["duplicates"]))
+    _section("Calls that are there twice", _duplicates(body["duplicates"]))
     _section("On two sides of a split", _leaks(body["leaks"]))
 
 

@@ -22,7 +22,7 @@ def evaluate(
     again: Annotated[bool, typer.Option("--again", help="Score anew, though there are scores.")] = False,
     as_json: printing.AsJson = False,
 ) -> None:
-    """Let a version hear a test set, and count what it got wrong under four readings.
+    """Transcribe a test set with a version, and count its wrong words under four readings.
 
     Example: python -m ml_backend evaluate champion --dataset calls
     """

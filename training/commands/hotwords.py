@@ -35,7 +35,7 @@ def list_words(
     refresh: Annotated[bool, typer.Option("--refresh", help="Count anew first, instead of every 15 minutes.")] = False,
     as_json: printing.AsJson = False,
 ) -> None:
-    """Show corrected words with how often, what was heard in their place, and what became of them.
+    """Show corrected words with how often, what was transcribed in their place, and what became of them.
 
     Example: python -m ml_backend hotwords list --language hi --state suggested
     """
@@ -63,7 +63,7 @@ def list_words(
         )
         printing.say("Corrections are counted every 15 minutes; `hotwords list --refresh` does it now.")
     elif any(one["state"] == hotword_rows.SUGGESTED for one in found):
-        printing.say("Next: `hotwords approve ID --wait` hears recent calls with the word, and uses it if that helps.")
+        printing.say("Next: `hotwords approve ID --wait` tries the word on recent calls, and uses it if that helps.")
 
 
 @app.command()
@@ -139,7 +139,7 @@ def _print(one: dict[str, Any]) -> None:
     where = f"project {one['project']}, {one['language']}"
     printing.say(
         f"{one['id']} {one['word']}  {where}: {one['state']}, in {one['recordings']} recordings"
-        + (f"; heard as {others}" if others else "")
+        + (f"; transcribed as {others}" if others else "")
         + (f"; safe to correct: {safe}" if safe else "")
     )
     if one["reason"]:

@@ -1,7 +1,7 @@
 """A line -> its piece of audio as a WAV of its own: 16 kHz, mono, 16 bit, in memory.
 
 Lines come recording by recording, so one recording is at hand at a time. The normalised WAV of a recording has one
-channel per leg; the piece is cut from the line's leg, sample by sample as it lies there: nothing is decoded again.
+channel per side; the piece is cut from the line's channel, sample by sample as it lies there: nothing is decoded again.
 """
 
 from __future__ import annotations

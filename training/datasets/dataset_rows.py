@@ -22,7 +22,7 @@ from training.datasets import splits, stretches
 from training.datasets.filters import DatasetFilters
 from training.quality import exclusions
 
-MAX_S = 30.0  # what the models hear at once
+MAX_S = 30.0  # what the models take at once
 LINE, EXCLUDED, DUPLICATE = "line", "excluded", "duplicate"
 _PAGE = 2000
 

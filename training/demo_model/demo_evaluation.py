@@ -1,4 +1,4 @@
-"""Model folder -> its word error rate on speech it never met, heard through the engine that serves it.
+"""Model folder -> its word error rate on speech that it did not learn from, through the engine that serves it.
 
 The sets cross what may be unknown (sentence, voice, line, several phrases) and end with the demonstration calls. Rates
 are pooled: errors over all reference words. Everything goes through `ml_backend.asr.engine`: voice-activity detection,

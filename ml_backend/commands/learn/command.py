@@ -159,7 +159,7 @@ class _Loop:
 
     def _arrive(self, project: Any) -> None:
         new = sum(call.new for call in self._calls)
-        why = f"{new} callers with accents and goods the model has never heard, {len(self._calls) - new} usual calls."
+        why = f"{new} callers with accents and goods the model does not know, {len(self._calls) - new} usual calls."
         with self._tutor.step("New calls", why):
             number = new_calls.arrive(self._context, self._calls)
             bucket = self._context.settings.recordings_bucket
@@ -245,7 +245,7 @@ class _Loop:
             return found
 
     def _judge(self, version: Any) -> reached.StoredVerdict:
-        why = "Champion and candidate hear the blind calls, which neither has learnt from. Better, or refused."
+        why = "Champion and candidate transcribe the blind calls, which neither has learnt from. Better, or refused."
         with self._tutor.step("Verdict", why):
             found = reached.verdict(self._context, version.id)
             serves = reached.champion(self._context) == version.version
