@@ -671,9 +671,10 @@ checkpoints = Table(
     Column("updated_at", UtcTime, nullable=False, default=now),
 )
 
-# Design D3. One background job.
-JOB_STATES = ("waiting", "queued", "running", "done", "failed", "quarantined", "cancelled")  # queued: handed to RQ
+JOB_STATES = ("waiting", "queued", "running", "done", "failed", "quarantined", "cancelled")
 JOB_TROUBLE = ("failed", "quarantined")  # ended badly: a person has to look
+# Design D3. One background job.
+# state: waiting, queued (handed to RQ), running, done, failed, quarantined, cancelled.
 jobs = Table(
     "jobs",
     metadata,
