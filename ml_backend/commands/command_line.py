@@ -13,12 +13,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ml_backend.errors import ConfigurationError, KaanError
+
+if TYPE_CHECKING:
+    from ml_backend.context import Context  # help needs no database
 
 FAILED, MISUSED = 1, 2  # exit codes: something went wrong; the command or a setting must be changed
 INTERRUPTED = 130
@@ -129,6 +132,15 @@ def _options(
     if not env_file.is_file():
         raise ConfigurationError("no-env-file", f"There is no settings file {env_file}.", "Check the path.")
     settings.use_file(env_file)
+
+
+def quiet_context(role: str = "cli") -> Context:
+    """This process's context, for a command that prints for people: its log has warnings only."""
+    from ml_backend import context, log, settings
+
+    chosen = settings.load()
+    log.configure(chosen, role, quiet=True)
+    return context.open_context(chosen)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 import typer
 
-from ml_backend import log, quantities, settings
+from ml_backend import quantities
 from ml_backend.commands import printing
-from ml_backend.context import Context, open_context
+from ml_backend.commands.command_line import quiet_context
 from ml_backend.errors import InvalidInput
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.jobs.leases import Settled
@@ -34,7 +34,7 @@ def list_jobs(
     Example: python -m ml_backend jobs list --trouble
     """
     states = _known(state or [], JOB_STATES, "state") + (list(JOB_TROUBLE) if trouble else [])
-    context = _open()
+    context = quiet_context()
     rows = enqueueing.find(
         context.db, states=states, names=_known(name or [], tuple(job_kinds.KINDS), "kind"), limit=limit
     )
@@ -58,7 +58,7 @@ def show(job_id: JobId, as_json: printing.AsJson = False) -> None:
 
     Example: python -m ml_backend jobs show 12
     """
-    row = enqueueing.show(_open().db, job_id)
+    row = enqueueing.show(quiet_context().db, job_id)
     if as_json:
         printing.say_json(_as_dict(row))
         return
@@ -96,7 +96,7 @@ def retry(
 
     Example: python -m ml_backend jobs retry --trouble
     """
-    context = _open()
+    context = quiet_context()
     chosen = list(job_ids or [])
     if trouble or needs_setting:
         rows = enqueueing.find(context.db, states=JOB_TROUBLE, limit=100_000)
@@ -115,7 +115,7 @@ def cancel(job_ids: Annotated[list[int], typer.Argument(help="Numbers of the job
 
     Example: python -m ml_backend jobs cancel 12
     """
-    context = _open()
+    context = quiet_context()
     for job_id in job_ids:
         typer.echo(enqueueing.cancel(context.db, job_id))
 
@@ -132,7 +132,7 @@ def run(
     """
     from ml_backend.jobs import runner
 
-    context = _open("jobs")
+    context = quiet_context("jobs")
 
     def started(name: str, ids: list[int]) -> None:
         printing.say(f"{name} {', '.join(map(str, ids[:8]))}{' …' if len(ids) > 8 else ''}", stderr=as_json)
@@ -151,12 +151,6 @@ def run(
     said = ", ".join(f"{number} {state}" for state, number in report.items()) or "Nothing was due."
     printing.say(said, stderr=as_json)
     raise typer.Exit(1 if summary.failed else 0)
-
-
-def _open(role: str = "cli") -> Context:
-    chosen = settings.load()
-    log.configure(chosen, role, quiet=True)
-    return open_context(chosen)
 
 
 def _known(given: list[str], known: tuple[str, ...], what: str) -> list[str]:

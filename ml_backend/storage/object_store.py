@@ -83,11 +83,16 @@ def valid_key(key: str) -> str:
     return key
 
 
-def need_space(folder: Path, *, more_bytes: int, least_mb: float) -> None:
-    """Raise RetryableError `disk-full` unless `least_mb` stay free on the folder's disk after `more_bytes`."""
+def free_space_mb(folder: Path) -> float:
+    """What is free on the disk of a folder, which need not exist yet."""
     while not folder.exists():
         folder = folder.parent
-    free_mb = shutil.disk_usage(folder).free / 1e6
+    return shutil.disk_usage(folder).free / 1e6
+
+
+def need_space(folder: Path, *, more_bytes: int, least_mb: float) -> None:
+    """Raise RetryableError `disk-full` unless `least_mb` stay free on the folder's disk after `more_bytes`."""
+    free_mb = free_space_mb(folder)
     if least_mb > 0 and free_mb - more_bytes / 1e6 < least_mb:
         more = f", and {more_bytes / 1e6:.0f} MB are to be written" if more_bytes > 1e6 else ""
         raise RetryableError(

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from ml_backend import log, quantities, settings, tables
+from ml_backend import quantities, tables
 from ml_backend.calls import pseudonyms
 from ml_backend.calls.states import STATES
 from ml_backend.commands import printing
-from ml_backend.context import Context, open_context
+from ml_backend.commands.command_line import quiet_context
 from ml_backend.errors import InvalidInput
 from ml_backend.views import call_views as calls
 from ml_backend.views import ledger_balance, recording_views
@@ -37,7 +37,7 @@ def list_calls(
     """
     since = tables.now() - timedelta(days=days) if days else None
     query = calls.CallQuery(state=tuple(state or ()), reason_code=tuple(reason or ()), since=since, limit=limit)
-    context = _open()
+    context = quiet_context()
     found = calls.find(context.db, query)
     counts = calls.counts(context.db)
     if as_json:
@@ -61,7 +61,7 @@ def show(
 
     Example: python -m ml_backend calls show task:34
     """
-    context = _open()
+    context = quiet_context()
     found = recording_views.look_up(context.db, what, key=pseudonyms.key_in(context.settings, context.db))
     if as_json:
         printing.say_json(found[0] if len(found) == 1 else {"calls": found})
@@ -83,7 +83,7 @@ def summary(
 
     Example: python -m ml_backend calls summary --days 30
     """
-    context = _open()
+    context = quiet_context()
     zone = context.settings.exotel_time_zone
     found = ledger_balance.of_days(context.db, days=days, zone=zone, last=_date(last) if last else None)
     counts = calls.counts(context.db)
@@ -178,9 +178,3 @@ def _date(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise InvalidInput("bad-date", "The date is not one like 2026-01-31.", "Write year, month and day.") from None
-
-
-def _open() -> Context:
-    chosen = settings.load()
-    log.configure(chosen, "cli", quiet=True)
-    return open_context(chosen)

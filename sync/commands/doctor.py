@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from ml_backend.labelling.decoding_profile import CONTEXT_CUT, decoding_of
 from ml_backend.serving import loaded_models
 from ml_backend.settings import Settings
 from ml_backend.storage import configured_store
+from ml_backend.storage.object_store import free_space_mb
 from ml_backend.tables import predictions, projects
 from sync.annotations import differences
 from sync.exotel import account
@@ -188,10 +188,7 @@ def _privacy(context: Context) -> Iterator[Finding]:
 
 
 def _disk(context: Context) -> Iterator[Finding]:
-    folder = context.settings.data_dir
-    while not folder.exists():
-        folder = folder.parent
-    free_mb = shutil.disk_usage(folder).free / 1e6
+    free_mb = free_space_mb(context.settings.data_dir)
     needed_mb = context.settings.min_free_disk_mb
     if free_mb < needed_mb:
         step = "Free some space, or lower MIN_FREE_DISK_MB."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +14,7 @@ from ml_backend.context import Context, open_context
 from ml_backend.errors import KaanError
 from ml_backend.jobs import enqueueing, job_kinds, processes, transport
 from ml_backend.quantities import rough_duration
+from ml_backend.storage.object_store import free_space_mb
 from ml_backend.tables import JOB_TROUBLE, projects, recordings
 from ml_backend.tables import jobs as job_rows
 from sync.annotations import differences
@@ -57,7 +57,10 @@ def read(context: Context) -> dict[str, Any]:
         "ended_badly": _ended_badly(context),
         "recordings": _counts(context, recordings.c.state),
         "refused": _refused(context),
-        "disk": _disk(context),
+        "disk": {
+            "free_mb": round(free_space_mb(context.settings.data_dir)),
+            "needed_mb": round(context.settings.min_free_disk_mb),
+        },
         "projects": [
             as_dict(context, row) for row in context.db.rows(sa.select(projects).order_by(projects.c.ls_project_id))
         ],
@@ -127,14 +130,6 @@ def _refused(context: Context) -> list[dict[str, Any]]:
 def _counts(context: Context, column: Any) -> dict[str, int]:
     rows: Any = context.db.rows(sa.select(column, sa.func.count()).group_by(column))
     return {str(name): int(number) for name, number in rows}
-
-
-def _disk(context: Context) -> dict[str, Any]:
-    folder = context.settings.data_dir
-    while not folder.exists():
-        folder = folder.parent
-    usage = shutil.disk_usage(folder)
-    return {"free_mb": round(usage.free / 1e6), "needed_mb": round(context.settings.min_free_disk_mb)}
 
 
 def _trouble(context: Context, facts: dict[str, Any]) -> list[str]:

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from ml_backend import log, settings, tables
+from ml_backend import tables
 from ml_backend.commands import printing
-from ml_backend.context import Context, open_context
+from ml_backend.commands.command_line import quiet_context
+from ml_backend.context import Context
 from ml_backend.labelling import project_rows
 from ml_backend.views import annotation_views as reading
 from training.commands import annotation_summary, gold
@@ -43,7 +44,7 @@ def list_annotations(
         project=project, task=task, annotator=annotator, language=language, edited=edited, since=_since(days),
         limit=limit,
     )  # fmt: skip
-    found = reading.find(_open().db, query)
+    found = reading.find(quiet_context().db, query)
     if as_json:
         printing.say_json({"annotations": found})
         return
@@ -63,7 +64,7 @@ def show(
 
     Example: python -m ml_backend annotations show 12
     """
-    found = reading.show(_open().db, annotation)
+    found = reading.show(quiet_context().db, annotation)
     if as_json:
         printing.say_json(found)
         return
@@ -85,7 +86,7 @@ def summary(
     """
     from training.quality import summary as report
 
-    context = _open()
+    context = quiet_context()
     scope = Scope(project_id=_row_of(context, project), since=_since(days))
     body, _ = report.make(context, scope)
     if as_json:
@@ -150,9 +151,3 @@ def _row_of(context: Context, ls_project_id: int | None) -> int | None:
 
 def _since(days: int | None) -> datetime | None:
     return tables.now() - timedelta(days=days) if days else None
-
-
-def _open() -> Context:
-    chosen = settings.load()
-    log.configure(chosen, "cli", quiet=True)
-    return open_context(chosen)

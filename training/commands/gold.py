@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ml_backend import log, settings
 from ml_backend.commands import printing
-from ml_backend.context import Context, open_context
+from ml_backend.commands.command_line import quiet_context
 from ml_backend.errors import InvalidInput
 from training.quality import gold_tasks, reviews
 
@@ -32,7 +31,7 @@ def add(
     """
     if (text is None) == (annotation is None):
         raise InvalidInput("one-answer", "Give the answer in one way.", "Give either --text or --annotation.")
-    with _open().db.transaction() as connection:
+    with quiet_context().db.transaction() as connection:
         task_id = gold_tasks.task_of(connection, task, project)
         known = text if text is not None else gold_tasks.text_of(connection, annotation or 0, task_id)
         row = gold_tasks.plant(connection, task_id, known, people=people)
@@ -45,7 +44,7 @@ def remove(task: Task, project: Project = None) -> None:
 
     Example: python -m ml_backend annotations gold remove 34
     """
-    with _open().db.transaction() as connection:
+    with quiet_context().db.transaction() as connection:
         gold_tasks.remove(connection, gold_tasks.task_of(connection, task, project))
     typer.echo(f"Task {task} is no gold task any more.")
 
@@ -56,7 +55,7 @@ def list_gold(as_json: printing.AsJson = False) -> None:
 
     Example: python -m ml_backend annotations gold list
     """
-    with _open().db.reading() as connection:
+    with quiet_context().db.reading() as connection:
         found = gold_tasks.tasks_of(connection, reviews.reviews(connection))
     if as_json:
         printing.say_json({"gold": found})
@@ -71,9 +70,3 @@ def list_gold(as_json: printing.AsJson = False) -> None:
         for one in found
     ]  # fmt: skip
     printing.table(titles, rows, right=titles[2:5])
-
-
-def _open() -> Context:
-    chosen = settings.load()
-    log.configure(chosen, "cli", quiet=True)
-    return open_context(chosen)
