@@ -1,7 +1,7 @@
-"""A line -> its piece of audio as a WAV of its own: 16 kHz, mono, 16 bit, in memory.
+"""A line -> its piece of audio as a WAV: 16 kHz, mono, 16 bit, in memory.
 
-Lines come recording by recording, so one recording is at hand at a time. The normalised WAV of a recording has one
-channel per side; the piece is cut from the line's channel, sample by sample as it lies there: nothing is decoded again.
+Lines are grouped by recording, so one recording is open at a time. The piece is cut from the line's channel of the
+normalised WAV, sample by sample, without decoding.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def wav(samples: bytes) -> bytes:
 
 
 def header(size: int) -> bytes:
-    """What stands before so many bytes of samples."""
+    """The WAV header for `size` bytes of samples."""
     return _HEADER.pack(
         b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, RATE_HZ, 2 * RATE_HZ, 2, 16, b"data", size
     )  # fmt: skip
 
 
 def room_for(line: dict[str, Any]) -> int:
-    """At most so many bytes is the WAV of a line."""
+    """An upper bound of a line's WAV in bytes."""
     return int(_HEADER.size + 2 * (round((line["end_s"] - line["start_s"]) * RATE_HZ) + 2))
 
 
@@ -49,9 +49,9 @@ def public_key(audio_sha256: str) -> str:
 
 
 class Clips:
-    """`clip(line)`: the bytes of a WAV; `clip_into` puts them where they are wanted.
+    """`clip(line)` returns the bytes of a WAV; `clip_into` writes them into a buffer.
 
-    Give `expect` the lines that come next: their places are looked up at once.
+    Call `expect` with the next lines first, to look up their recordings in one query.
     """
 
     def __init__(self, context: Context) -> None:
@@ -70,7 +70,7 @@ class Clips:
         self._folder.cleanup()
 
     def expect(self, lines: list[dict[str, Any]]) -> None:
-        """Where the recordings of these lines lie."""
+        """Look up the recordings of these lines."""
         wanted = sorted({line["audio_sha256"] for line in lines if line["source"] == "calls"})
         self._keys = {line["audio_sha256"]: public_key(line["audio_sha256"]) for line in lines}
         for at in range(0, len(wanted), _LOOK_AHEAD):
@@ -91,7 +91,7 @@ class Clips:
         return bytes(memoryview(room)[: self.clip_into(line, memoryview(room))])
 
     def clip_into(self, line: dict[str, Any], room: memoryview) -> int:
-        """The same, written into `room`, which has `room_for(line)` bytes; gives how many it took."""
+        """Write the WAV into `room`, which has `room_for(line)` bytes; returns its size."""
         stream = self._stream
         if stream is None or line["audio_sha256"] != self._open_sha:
             stream = self._open(line["audio_sha256"])
@@ -116,7 +116,7 @@ class Clips:
             if found.getframerate() != RATE_HZ or found.getsampwidth() != 2:
                 raise PermanentError("audio-unusable", "A normalised WAV is not 16 kHz.", "Ingest its recording again.")
             self._channels, self._frames = found.getnchannels(), found.getnframes()
-        self._begin = path.stat().st_size - self._frames * 2 * self._channels  # the samples are the last thing in it
+        self._begin = path.stat().st_size - self._frames * 2 * self._channels  # the samples are at the end of the file
         self._open_sha = audio_sha256
         return self._stream
 

@@ -1,9 +1,9 @@
 """Annotations -> Dataset: a version whose manifest never changes, and its renderings.
 
-The manifest is made from the samples in one reading transaction, hashed, and only then is there a version: exporting
-the same annotations again gives the version there is. Renderings are made from the manifest and can be deleted and
-made anew. An erasure takes the person's rows out of every dataset: the next version is the same manifest without them,
-and the old one's files are deleted.
+The manifest is made from the samples in one reading transaction and hashed before a version is created: exporting the
+same annotations again returns the existing version. Renderings are made from the manifest and can be remade. An erasure
+removes the person's rows from every dataset: the next version is the same manifest without them, and the old one's
+files are deleted.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from training.datasets.filters import DatasetFilters
 from training.quality import summary
 
 DEFAULT = "calls"
-AUDIO_LIST = "audio.txt"  # what stays of a version after an erasure: the hashes of its recordings
+AUDIO_LIST = "audio.txt"  # stays after an erasure: the hashes of a version's recordings
 WRITING, READY, SUPERSEDED = "writing", "ready", "superseded"
-UNFINISHED = "unfinished"  # what people are told of a version in `writing` that nobody writes
+UNFINISHED = "unfinished"  # shown for a version in `writing` whose writer has ended
 Report = Callable[[float, str], None]
 
 
@@ -44,7 +44,7 @@ def export(
     forms: tuple[str, ...] = (renderings.PARQUET,),
     report: Report = lambda fraction, note: None,
 ) -> int:
-    """The id of the dataset these samples are: a new version, or the last one when nothing has changed.
+    """The dataset's id: a new version, or the last one when nothing has changed.
 
     Raises PermanentError `dataset-empty` when no sample is left.
     """
@@ -60,7 +60,7 @@ def export(
 
 
 def check(name: str, forms: tuple[str, ...]) -> None:
-    """InvalidInput for a name or a form that cannot be, before anything is read or written."""
+    """InvalidInput for an invalid name or form, before anything is read or written."""
     letters = name.replace("-", "").replace("_", "")
     if not (0 < len(name) <= 60 and name.isascii() and letters.isalnum()) or name.isdigit():
         raise InvalidInput("bad-dataset-name", "The dataset's name is not valid.", "Use letters, digits, - and _.")
@@ -68,7 +68,7 @@ def check(name: str, forms: tuple[str, ...]) -> None:
 
 
 def export_dataset(context: JobContext, name: str = DEFAULT, forms: str = renderings.PARQUET, **chosen: Any) -> None:
-    """The job: filters as `DatasetFilters` names them. Safe to repeat."""
+    """The export job; `chosen` are the fields of `DatasetFilters`. Safe to repeat."""
     filters = DatasetFilters(**chosen)
     try:
         export(context, name=name, filters=filters, forms=tuple(forms.split(",")), report=context.report)
@@ -89,7 +89,7 @@ def keep(
 ) -> int:
     """A manifest on disk -> its version, with its files in the object store. Safe to repeat after a crash.
 
-    One at a time under a name; a version that somebody else left unfinished is taken over. `Busy` meanwhile.
+    Only one process writes a name at a time, others get `Busy`. An unfinished version is taken over.
     """
     if not written.counts.rows:
         left_out = ", ".join(f"{number:,} {why}" for why, number in written.counts.to_json()["excluded"].items())
@@ -118,7 +118,7 @@ def _kept(
     bucket, store = context.settings.audio_bucket, context.store
     store.ensure_bucket(bucket)
     if row.state == WRITING:
-        renderings.remove(context, folder)  # of an attempt that was killed, perhaps with another manifest
+        renderings.remove(context, folder)  # left by a killed attempt, perhaps of another manifest
         store.put_file(bucket, f"{folder}/{dataset_manifest.MANIFEST}", written.path, content_type="application/jsonl")
         renderings.replace(context, f"{folder}/{dataset_manifest.EXCLUSIONS}", written.exclusions)
     failpoints.hit("dataset.before-renderings")
@@ -133,7 +133,7 @@ def _kept(
         mine = sa.and_(datasets.c.id == row.id, datasets.c.state != SUPERSEDED)
         kept = connection.execute(sa.update(datasets).where(mine).values(**values)).rowcount
         since = sa.select(erasures.c.id).where(erasures.c.state == "done", erasures.c.finished_at >= begun)
-        for erasure_id in connection.execute(since).scalars().all():  # it may have looked before our row was there
+        for erasure_id in connection.execute(since).scalars().all():  # it may have run before our row existed
             enqueueing.enqueue(connection, job_kinds.RENEW_DATASETS, key=str(erasure_id), erasure_id=int(erasure_id))
     if not kept:
         renderings.remove(context, folder, but=(AUDIO_LIST,))
@@ -160,7 +160,7 @@ def find(context: Context, named: str) -> sa.Row[Any]:
 
 
 def find_whole(context: Context, named: str) -> sa.Row[Any]:
-    """The same, for whoever reads what is in it: InvalidInput `dataset-unfinished` where it is not whole."""
+    """The same for reading its rows; InvalidInput `dataset-unfinished` where it is incomplete."""
     row = find(context, named)
     if row.state == WRITING:
         raise unfinished(context, row)
@@ -168,7 +168,7 @@ def find_whole(context: Context, named: str) -> sa.Row[Any]:
 
 
 def state_of(context: Context, row: Any) -> str:
-    """The row's state, but `unfinished` for a version that nobody writes any more."""
+    """The row's state, but `unfinished` for a version whose writer has ended."""
     if row.state != WRITING:
         return str(row.state)
     with context.db.reading() as connection:
@@ -176,7 +176,7 @@ def state_of(context: Context, row: Any) -> str:
 
 
 def _not_found(context: Context, named: str, name: str) -> Any:
-    """Raises: what there is, and what became of a version that is not there yet."""
+    """Raises InvalidInput with the existing datasets, or the state of an export that is under way."""
     begun = context.db.rows(
         sa.select(datasets).where(datasets.c.name == name, datasets.c.state == WRITING).order_by(datasets.c.id.desc())
     )
@@ -194,7 +194,7 @@ def _not_found(context: Context, named: str, name: str) -> Any:
 
 
 def unfinished(context: Context, row: Any) -> InvalidInput:
-    """The error of whoever wants to use a version that is not whole."""
+    """The error for using an incomplete version."""
     if state_of(context, row) == WRITING:
         return InvalidInput(
             "dataset-unfinished", f"{row.name}@{row.version} is being written now.",
@@ -216,7 +216,7 @@ def read(context: Context, dataset_id: int, split: str | None = None) -> Iterato
 
 
 def manifest_file(context: Context, row: Any, folder: Path) -> Path:
-    """The manifest as a local file, proven to be what the row says."""
+    """The manifest as a local file, verified against the row's hash."""
     if row.state == SUPERSEDED or not row.manifest_key:
         raise PermanentError(
             "dataset-superseded",
@@ -260,7 +260,7 @@ def _version(
         "manifest_sha256": written.sha256, "test_sha256": written.test_sha256, "filters": filters,
         "counts": written.counts.to_json(), "state": WRITING,
     }  # fmt: skip
-    if latest is not None and latest.state == WRITING:  # nobody else writes under this name: it was left behind
+    if latest is not None and latest.state == WRITING:  # we hold the name's lock: this version was abandoned
         connection.execute(
             sa.update(datasets).where(datasets.c.id == latest.id).values(**facts, created_at=tables.now())
         )
@@ -275,7 +275,7 @@ def _version(
 
 
 def _unfinished_before(context: Context, row: Any) -> Sequence[Any]:
-    """Earlier versions of the name that were never finished; they are marked as such."""
+    """Earlier versions of the name that were never finished; marks them as such."""
     left = sa.and_(datasets.c.name == row.name, datasets.c.version < row.version, datasets.c.state == WRITING)
     values = {"state": SUPERSEDED, "reason_code": "unfinished", "reason": "Its export was not finished."}
     with context.db.transaction() as connection:
@@ -285,5 +285,5 @@ def _unfinished_before(context: Context, row: Any) -> Sequence[Any]:
 
 
 def _right(name: str) -> str:
-    """What whoever writes a version of a dataset holds."""
+    """The name of the lock for writing a dataset's versions."""
     return f"export:{name if len(name) <= 50 else hashlib.sha256(name.encode()).hexdigest()[:40]}"

@@ -1,7 +1,7 @@
-"""Dataset -> its card: what is in it, where it came from, what was left out and why, how it was split.
+"""Dataset -> its card: contents, sources, exclusions with reasons, and splits.
 
-The text begins with what Hugging Face reads: languages, and which files are which split, so that the folder of a
-version can be given to `load_dataset` as it is.
+The text begins with Hugging Face metadata: languages, and the files of each split, so that `load_dataset` reads a
+version's folder directly.
 """
 
 from __future__ import annotations

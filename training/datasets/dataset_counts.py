@@ -1,6 +1,6 @@
-"""Lines -> what a dataset holds: rows and hours by split, language, script, SNR band, accent, project, and speakers.
+"""Lines -> a dataset's counts: rows and hours by split, language, script, SNR band, accent, project, and speakers.
 
-Gathered while the lines go by, in memory that does not grow with them: of a speaker eight bytes are kept.
+Counted in a stream, with bounded memory except for eight bytes per speaker.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 _BANDS = ((5.0, "below 5 dB"), (10.0, "5-10 dB"), (20.0, "10-20 dB"), (30.0, "20-30 dB"))
 _ABOVE, _UNKNOWN = "30 dB and more", "unknown"
-_MOST_NAMED = 200  # free texts, such as accents, beyond this many are counted together
+_MOST_NAMED = 200  # further values of free texts, such as accents, are counted together
 _MOST_WAITING = 65_536
 _BY = ("language", "script", "accent", "quality", "source", "project")
 

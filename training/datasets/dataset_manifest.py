@@ -1,8 +1,8 @@
 """Lines -> the canonical manifest: the dataset itself. Its SHA-256 is the dataset's hash.
 
-One JSON object per line, names in order, no spaces, in the order of audio, time, channel and digest. Everything else
-(Parquet, JSON lines, NeMo manifests, the card) can be made anew from it. What was left out stands beside it with its
-reason and is no part of the hash.
+One JSON object per line, with sorted names and no spaces, in the order of audio, time, channel and digest. All other
+files (Parquet, JSON lines, NeMo manifests, the card) can be remade from it. Exclusions with their reasons are in a
+second file, which is not hashed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MANIFEST, EXCLUSIONS, CARD = "manifest.jsonl", "exclusions.jsonl", "README.md"
 
 @dataclass(frozen=True)
 class Written:
-    """A manifest on disk: its hash, the hash of its test part, and what is in it."""
+    """A manifest on disk: its hash, the hash of its test part, and its counts."""
 
     path: Path
     exclusions: Path
@@ -34,7 +34,7 @@ class Written:
 
 
 class Writer:
-    """Writes both files line by line; `close` gives what they came to."""
+    """Writes both files line by line; `close` returns the result."""
 
     def __init__(self, folder: Path) -> None:
         self.path, self._left_out = folder / MANIFEST, folder / EXCLUSIONS
@@ -69,7 +69,7 @@ class Writer:
 
 
 def canonical(line: dict[str, Any]) -> bytes:
-    """The one way to write a line."""
+    """The canonical bytes of a line."""
     return orjson.dumps(line, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
 
 
@@ -80,14 +80,14 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def order(line: dict[str, Any]) -> tuple[Any, ...]:
-    """What the lines are sorted by."""
+    """The sort key of lines."""
     return line["audio_sha256"], line["start_s"], line["end_s"], line["channel"], line["digest"]
 
 
 def difference(old: Iterable[dict[str, Any]], new: Iterable[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(added, removed or changed; the line) between two manifests, in their order. `changed` gives the new line.
+    """(added, removed or changed; the line) between two manifests, in their order. For `changed` it is the new line.
 
-    The same piece of audio with another text is one that was removed and one that was added.
+    The same piece of audio with another text counts as one removed and one added.
     """
     before, after = iter(old), iter(new)
     left, right = next(before, None), next(after, None)

@@ -1,8 +1,8 @@
-"""Accepted samples -> the lines of a manifest, and of every other one the reason why it is left out.
+"""Accepted samples -> the lines of a manifest, and for every other sample the reason why it is left out.
 
-The rows come in the order of the manifest (audio, time, channel, digest), so nothing has to be sorted in memory, and
-whoever cuts the audio later opens each recording once. What a line says comes from the annotation and its call only:
-no row id of ours, no time of export, so that another database with the same annotations gives the same lines.
+The rows are read in the order of the manifest (audio, time, channel, digest), so nothing is sorted in memory, and
+cutting the audio opens each recording once. A line has only facts of the annotation and its call, no row ids and no
+time of export, so that another database with the same annotations gives the same lines.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from training.datasets import splits, stretches
 from training.datasets.filters import DatasetFilters
 from training.quality import exclusions
 
-MAX_S = 30.0  # what the models take at once
+MAX_S = 30.0  # the models' window
 LINE, EXCLUDED, DUPLICATE = "line", "excluded", "duplicate"
 _PAGE = 2000
 
 
 @dataclass(frozen=True)
 class ManifestLine:
-    """`kind` line: `body` belongs to the manifest; excluded: `body` says which sample and `reason` why not."""
+    """`kind` line: `body` belongs to the manifest; excluded: `body` identifies the sample and `reason` says why."""
 
     kind: str
     body: dict[str, Any]
@@ -58,7 +58,7 @@ def lines(connection: Connection, filters: DatasetFilters) -> Iterator[ManifestL
         if not reason and facts.synthetic:
             split = splits.TRAIN
         other = row.audio_sha256 == owner[0] and facts.parties.group != owner[1]
-        if not reason and (row.digest == before or other):  # the same audio as two people's would be on two sides
+        if not reason and (row.digest == before or other):  # audio of two callers would be on two sides
             reason = DUPLICATE
         if reason:
             yield ManifestLine(EXCLUDED, _named(row), reason)
@@ -72,7 +72,7 @@ def lines(connection: Connection, filters: DatasetFilters) -> Iterator[ManifestL
 def _told(
     connection: Connection, held: list[tuple[Any, _Recording, str]], tasks_held: set[tuple[int, int]]
 ) -> Iterator[ManifestLine]:
-    """The lines of one recording; where several tasks say something of one stretch, one of them."""
+    """The lines of one recording, with one task's text where several tasks overlap."""
     again = stretches.surplus(connection, [row for row, *_ in held]) if len(tasks_held) > 1 else ()
     for place, (row, facts, split) in enumerate(held):
         if place in again:
@@ -84,7 +84,7 @@ def _told(
 def _test_callers(
     connection: Connection, filters: DatasetFilters, numbers: frozenset[str], judged: exclusions.Verdicts
 ) -> set[str]:
-    """The callers who have a blind audit sample that this dataset takes."""
+    """The callers with a blind audit sample in this dataset."""
     found = set()
     for row in _rows(connection, filters, only_blind=True):
         facts = _Recording.of(row, numbers)
@@ -96,7 +96,7 @@ def _test_callers(
 
 @dataclass(frozen=True)
 class _Recording:
-    """What is the same for all samples of one recording."""
+    """Facts that all samples of one recording share."""
 
     parties: splits.Parties
     side: str
@@ -130,10 +130,10 @@ class _Recording:
 
 
 def _objection(row: Any, filters: DatasetFilters, facts: _Recording) -> str:
-    """Why this dataset leaves a sample out, as a code; empty when it may go in.
+    """Why this dataset leaves a sample out, as a code; empty when it is used.
 
-    Whether it may be used at all stands on its row. Here are the dataset's own filters, and whether the audio can be
-    read at this moment: a recording that is being fetched again may be used, and is not there.
+    The sample's own reasons are on its row. This checks the dataset's filters, and whether the audio is available now:
+    a recording that is being fetched again is not.
     """
     if row.state == "excluded":
         return str(row.reason_code or "excluded")
@@ -177,7 +177,7 @@ def _line(row: Any, facts: _Recording, split: str) -> dict[str, Any]:
         "script": row.script,
         "speaker_id": facts.parties.agent if by_agent else facts.parties.caller,
         "accent": row.accent,
-        **({"emotion": row.emotion} if row.emotion else {}),  # older manifests stay the same, byte for byte
+        **({"emotion": row.emotion} if row.emotion else {}),  # keeps older manifests byte-identical
         "quality": row.quality,
         "quality_score": row.quality_score,
         "snr_db": facts.snr_db.get(f"leg_{row.channel}"),
@@ -191,7 +191,7 @@ def _line(row: Any, facts: _Recording, split: str) -> dict[str, Any]:
 
 
 def _named(row: Any) -> dict[str, Any]:
-    """An excluded sample: enough to find it in Label Studio, and none of its text."""
+    """An excluded sample: its place in Label Studio, without its text."""
     return {
         "digest": row.digest,
         "audio_sha256": row.audio_sha256,
@@ -212,7 +212,7 @@ def _rows(connection: Connection, filters: DatasetFilters, *, only_blind: bool) 
 
 
 def statement(filters: DatasetFilters) -> sa.Select[Any]:
-    """Every sample with all that a line says, in the order of the manifest."""
+    """Every sample with all columns of a line, in the order of the manifest."""
     sample, audio = samples.c, recordings.c
     found = (
         sa.select(

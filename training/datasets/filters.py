@@ -1,4 +1,4 @@
-"""What a dataset shall hold: minimum quality, languages, dates, consent, and how much public speech beside it."""
+"""The filters of a dataset: minimum quality, languages, dates, consent, and the share of public speech."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, ValidationError, ValidationInfo
 from ml_backend import strict_models
 from ml_backend.errors import InvalidInput
 
-Consent = Literal["unless-refused", "stated"]  # a purpose of `training`, or none stated; or only `training`
+Consent = Literal["unless-refused", "stated"]  # `training` or no purpose stated; only `training`
 CONSENT: tuple[str, ...] = get_args(Consent)
 _MAX_CHARS = 200
 
@@ -98,7 +98,7 @@ class DatasetFilters(strict_models.Checked):
         return None if last is None else last + timedelta(days=1)
 
     def to_json(self) -> dict[str, Any]:
-        """What differs from the default: the row's `filters`, and a job's arguments."""
+        """Values other than the default: the row's `filters`, and a job's arguments."""
         return self.model_dump(exclude_defaults=True)
 
 
@@ -107,7 +107,7 @@ def _split(text: str) -> list[str]:
 
 
 def _midnight(text: str) -> datetime | None:
-    """The beginning of a day, None for no day; ValueError for text that is none."""
+    """The beginning of a day, None for empty text; ValueError for any other text."""
     if not text:
         return None
     day = date.fromisoformat(text)

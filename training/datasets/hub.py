@@ -1,4 +1,4 @@
-"""A version -> a dataset repository of the Hugging Face hub. Private unless somebody opens it there."""
+"""A version -> a dataset repository of the Hugging Face hub, private by default."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from training.datasets import dataset_manifest, renderings
 
 
 def push(context: Context, row: Any, repository: str, *, api: Any = None) -> str:
-    """Upload card, manifest and Parquet; gives the repository's address. The token is the hub client's own matter.
+    """Upload card, manifest and Parquet; returns the repository's URL. The hub's client finds its own token.
 
-    Files of an earlier version go with the same commit, else they would be loaded as part of this one. The list of
-    what was left out stays here: it is for this team.
+    The same commit deletes files of an earlier version, which would be loaded as part of this one. The list of
+    exclusions is internal and not uploaded.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
@@ -40,7 +40,7 @@ def push(context: Context, row: Any, repository: str, *, api: Any = None) -> str
             if status in (401, 403):
                 raise _refused() from error
             raise RetryableError("hub-unavailable", f"The hub answered {status}.", "Try again later.") from error
-        except Exception as error:  # of the client's HTTP library, which is not ours to import
+        except Exception as error:  # an error of the client's HTTP library, which we do not import
             what = type(error).__name__
             if not any(base.__name__ == "TransportError" for base in type(error).__mro__):
                 raise

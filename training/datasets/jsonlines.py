@@ -1,6 +1,6 @@
-"""Manifest -> JSON lines or NeMo manifests, one per split, beside one WAV file per row.
+"""Manifest -> JSON lines or NeMo manifests, one per split, and one WAV file per row.
 
-Paths are relative to the list they stand in, as NeMo takes them: `../audio/ab/abcd….wav`. Both forms share the files.
+Paths are relative to their list, as NeMo requires: `../audio/ab/abcd….wav`. Both forms share the files.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Manifest -> Parquet, as `datasets.load_dataset` takes it: one row per line, in parts of limited size.
+"""Manifest -> Parquet for `datasets.load_dataset`: one row per line, in parts of limited size.
 
-Rows are gathered until they are worth a row group and written at once, so memory does not grow with the dataset; a
-part that is full goes to the object store before the next begins. Audio is stored as it is, since it does not get
-smaller; the column carries what the `Audio` feature of Hugging Face datasets is: bytes and a name. The features stand
-in the file's own metadata, so nothing has to be declared by whoever loads it.
+Rows are collected into row groups, so memory does not grow with the dataset; a full part goes to the object store
+before the next begins. Audio is not compressed, because that does not make it smaller. Its column is the `Audio`
+feature of Hugging Face datasets: bytes and a name. The features are in the file's metadata, so readers need not declare
+them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from training.datasets.jsonlines import Store
 PART_BYTES = 400_000_000
 _GROUP_BYTES, _GROUP_ROWS, _AHEAD = 8_000_000, 5000, 1000
 _AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-_COLUMNS = (  # name in the file, name in the manifest, type, type as Hugging Face names it
+_COLUMNS = (  # name in the file, name in the manifest, type, Hugging Face's name of the type
     ("id", "id", pa.string(), "string"),
     ("transcription", "text", pa.string(), "string"),
     ("language", "language", pa.string(), "string"),
@@ -72,7 +72,7 @@ def schema(*, audio: bool) -> pa.Schema:
 def render(
     path: Path, folder: Path, store: Store, *, clips: Clips | None, report: Callable[[int], None] = lambda rows: None
 ) -> None:
-    """Write every split of a manifest in parts, handing each to `store` when it is whole."""
+    """Write every split of a manifest in parts; each complete part is given to `store`."""
     parts = {split: _Parts(split, folder, store, audio=clips is not None) for split in splits.SPLITS}
     rows = 0
     try:
@@ -94,7 +94,7 @@ def render(
 
 
 def options(*, audio: bool) -> dict[str, Any]:
-    """How the files are written: small columns compressed, audio as it is and without minimum and maximum."""
+    """Writer options: small columns are compressed; audio is not, and has no minimum and maximum."""
     compression = dict.fromkeys([name for name, *_ in _COLUMNS], "zstd")
     if audio:
         compression |= {"audio.bytes": "none", "audio.path": "zstd"}
@@ -118,7 +118,7 @@ class _Parts:
         self._writer: pq.ParquetWriter | None = None
 
     def extend(self, lines: list[dict[str, Any]]) -> None:
-        """Some lines without audio: kept as columns, a fifth of the size, until they are a row group."""
+        """Add lines without audio; they wait as columns, a fifth of the size, for a complete row group."""
         if lines:
             self._batches.append(self._columns(lines))
             self._waiting += len(lines)
@@ -126,7 +126,7 @@ class _Parts:
             self._write()
 
     def add(self, line: dict[str, Any], clips: Clips) -> None:
-        """One line with its piece of audio."""
+        """Add one line with its piece of audio."""
         if self._sound is None:
             self._sound = _Sound()
         if not self._sound.has_room(line):
@@ -135,7 +135,7 @@ class _Parts:
         self._lines.append(line)
 
     def finish(self) -> None:
-        """The rest. A split without rows is no file: `datasets` cannot read one that is empty."""
+        """Write the rest. A split without rows has no file, because `datasets` cannot read an empty one."""
         if self._lines or self._batches:
             self._write()
         self._close()
@@ -157,7 +157,7 @@ class _Parts:
         self._writer.write_table(pa.Table.from_batches(self._batches, schema=self._schema))
         self._rows += sum(batch.num_rows for batch in self._batches)
         self._batches, self._lines, self._waiting = [], [], 0
-        pa.default_memory_pool().release_unused()  # else it keeps what the largest group of each column took
+        pa.default_memory_pool().release_unused()  # else it keeps the memory of each column's largest group
         if self._sound is not None:
             self._sound.clear()
         if self._path.stat().st_size >= PART_BYTES:
@@ -182,7 +182,7 @@ class _Parts:
 
 
 class _Sound:
-    """The pieces of one row group, one after the other in memory that is taken once and used for every group."""
+    """The pieces of one row group in a contiguous buffer that is reused for every group."""
 
     def __init__(self) -> None:
         self._room: memoryview | None = None
@@ -198,7 +198,7 @@ class _Sound:
         self._ends.append(begin + clips.clip_into(line, self._room[begin:]))
 
     def column(self) -> pa.Array:
-        """The pieces as they lie there, without a copy; written before `clear`."""
+        """The pieces without a copy; must be written before `clear`."""
         buffers = [None, pa.py_buffer(self._ends), pa.py_buffer(self._room if self._room is not None else b"")]
         return pa.Array.from_buffers(pa.binary(), len(self._ends) - 1, buffers)
 

@@ -1,15 +1,14 @@
-"""Public speech -> lines of the same form, for training only. Never for validation and never for the test set.
+"""Public speech -> manifest lines, for training only, never for validation or the test set.
 
-`layout:place[:language]`: the layout says how texts and sound lie together; the place is a folder with a copy, or a
-name on the Hugging Face hub.
+`layout:place[:language]`: the layout says how texts and audio are stored; the place is a local folder, or a name on the
+Hugging Face hub.
 
     fleurs     {language}_{region}/train.tsv (id, file, text as written, …, gender) and audio/train/*.wav
     rasa       Parquet files with audio, text, language, gender, style, filename
     indictts   Parquet files with audio, text, gender; or txt.done.data, ( name "text" ) per line, beside wav/
 
-Of each source only its own training part is taken. Which rows follows from a hash of their names, so that the same
-share of the same source is the same rows. Their sound is normalised as a call's is and kept under its hash in our
-bucket.
+Only each source's own training part is used. Rows are chosen by a hash of their names, so that the same share of the
+same source gives the same rows. Their audio is normalised like a call's and stored under its hash in our bucket.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ _FESTIVAL = re.compile(r'\(\s*(\S+)\s+"(.*)"\s*\)')
 
 @dataclass(frozen=True)
 class SpeechSource:
-    """One public source, as the filters name it."""
+    """One public source of the filters."""
 
     layout: str
     place: str
@@ -61,7 +60,7 @@ class SpeechSource:
         return cls(layout, place, language)
 
     def require(self) -> None:
-        """ConfigurationError when what it takes to read it is not installed here."""
+        """ConfigurationError when a library that it needs is not installed."""
         if self.folder is None:
             packages.require("Public speech from the hub", "datasets")
         elif self.layout != "fleurs":
@@ -75,7 +74,7 @@ class SpeechSource:
 
 @dataclass(frozen=True)
 class PublicUtterance:
-    """`name` tells it from all others of its source; `read` gives the bytes of its sound."""
+    """`name` is unique in its source; `read` returns the bytes of its audio."""
 
     name: str
     text: str
@@ -85,13 +84,13 @@ class PublicUtterance:
 
 
 def lines(context: Context, sources: list[SpeechSource], wanted: int) -> Iterator[tuple[dict[str, Any], str]]:
-    """(line, reason why it is left out or nothing) of `wanted` utterances, spread over the sources by hash."""
+    """(line, reason why it is left out, or empty) of `wanted` utterances, spread over the sources by hash."""
     chosen = _chosen(sources, wanted)
     with tempfile.TemporaryDirectory(prefix="kaan-public-") as folder:
         for source in sources:
             for utterance in utterances(source):
                 if (key := _key(source, utterance)) in chosen:
-                    chosen.discard(key)  # of two rows with one name the first counts
+                    chosen.discard(key)  # the first of two rows with one name counts
                     yield _line(context, source, utterance, Path(folder))
 
 
@@ -134,7 +133,7 @@ def _fleurs(source: SpeechSource, folder: Path) -> Iterator[PublicUtterance]:
             for row in csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE):
                 if not row:
                     continue
-                row += [""] * (7 - len(row))  # a line that was cut has no text, and is left out with that reason
+                row += [""] * (7 - len(row))  # a truncated line has no text, and is left out for that reason
                 path = wavs / (Path(row[1]).name or "unnamed")
                 yield PublicUtterance(
                     path.name, row[2], source.language, f"sentence-{row[0]}-{row[6]}", path.read_bytes
@@ -219,7 +218,7 @@ def _line(context: Context, source: SpeechSource, one: PublicUtterance, folder: 
 
 
 def _normalised(data: bytes, folder: Path) -> bytes:
-    """As a call's audio is normalised; of several channels the first."""
+    """Audio normalised like a call's; the first of several channels."""
     source, target = folder / "given", folder / "normalised.wav"
     source.write_bytes(data)
     decoding.decode(source, target)
@@ -236,7 +235,7 @@ def _key(source: SpeechSource, one: PublicUtterance) -> str:
 
 
 def _of_language(source: SpeechSource, path: Path) -> bool:
-    """Where folders are named after languages, only the one that was asked for."""
+    """Whether a file is of the source's language, where folders are named after languages."""
     names = {name.casefold(): code for code, name in _NAMES.items()}
     said = [names[part.casefold()] for part in path.parts if part.casefold() in names]
     return not source.language or not said or source.language in said

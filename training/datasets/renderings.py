@@ -1,6 +1,6 @@
 """Manifest -> its renderings in the object store: Parquet, JSON lines, NeMo manifests.
 
-A rendering follows from its manifest alone, so an object of an interrupted attempt is replaced without regret.
+A rendering depends on its manifest alone, so objects of an interrupted attempt can be replaced.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Report = Callable[[float, str], None]
 
 
 def check(forms: Iterable[str]) -> None:
-    """InvalidInput when there is no such form, ConfigurationError when it cannot be made here."""
+    """InvalidInput for an unknown form, ConfigurationError when it cannot be made here."""
     for form in forms:
         if form not in FORMS:
             raise InvalidInput("unknown-form", f"There is no form {form[:40]!r}.", f"Known: {', '.join(FORMS)}.")
@@ -39,7 +39,7 @@ def check(forms: Iterable[str]) -> None:
 
 
 def make(context: Context, form: str, path: Path, folder: str, *, rows: int, report: Report) -> dict[str, Any]:
-    """Render; gives {"files": [{"split", "key", "rows", "size_bytes", "sha256"}]}."""
+    """Render; returns {"files": [{"split", "key", "rows", "size_bytes", "sha256"}]}."""
     check((form,))
     files: list[dict[str, Any]] = []
 
@@ -53,7 +53,7 @@ def make(context: Context, form: str, path: Path, folder: str, *, rows: int, rep
 
     with tempfile.TemporaryDirectory(prefix="kaan-render-") as aside:
         if form in (PARQUET, TEXT):
-            from training.datasets import parquet  # a tenth of a second that no other command needs to wait for
+            from training.datasets import parquet  # takes a tenth of a second to load
         if form == TEXT:
             parquet.render(path, Path(aside), store, clips=None, report=told)
             return {"files": files}
@@ -70,7 +70,7 @@ def make(context: Context, form: str, path: Path, folder: str, *, rows: int, rep
 
 
 def replace(context: Context, key: str, file: Path) -> str:
-    """Store a file under a key that may hold what an earlier attempt left."""
+    """Store a file, replacing what an earlier attempt left under its key."""
     bucket = context.settings.audio_bucket
     if context.store.stat(bucket, key) is not None:
         context.store.delete(bucket, key)
@@ -78,7 +78,7 @@ def replace(context: Context, key: str, file: Path) -> str:
 
 
 def replace_text(context: Context, key: str, text: str) -> None:
-    """The same for a text."""
+    """Store a text likewise."""
     bucket = context.settings.audio_bucket
     if context.store.stat(bucket, key) is not None:
         context.store.delete(bucket, key)
@@ -86,7 +86,7 @@ def replace_text(context: Context, key: str, text: str) -> None:
 
 
 def remove(context: Context, folder: str, *, but: tuple[str, ...] = ()) -> int:
-    """Delete everything under a version's folder but some names; gives how many objects."""
+    """Delete everything under a version's folder except some names; returns the number of objects."""
     bucket, removed = context.settings.audio_bucket, 0
     kept = {f"{folder}/{name}" for name in but}
     for found in list(context.store.list(bucket, prefix=f"{folder}/")):
@@ -97,7 +97,7 @@ def remove(context: Context, folder: str, *, but: tuple[str, ...] = ()) -> int:
 
 
 def require(filters: DatasetFilters) -> None:
-    """Refuse public sources that are misspelt, or cannot be read here, before anything is written."""
+    """Refuse misspelt or unreadable public sources before anything is written."""
     for each in filters.public_sources:
         public_speech.SpeechSource.of(each).require()
 
@@ -105,7 +105,7 @@ def require(filters: DatasetFilters) -> None:
 def with_public(
     context: Context, written: dataset_manifest.Written, filters: DatasetFilters, folder: Path
 ) -> dataset_manifest.Written:
-    """`public_share` of the training rows of the result are public; fewer where the sources have no more."""
+    """Add public rows: `public_share` of the resulting training rows, or fewer if the sources have no more."""
     ours = written.counts.split_rows(splits.TRAIN)
     wanted = round(ours * filters.public_share / (1 - filters.public_share))
     context.store.ensure_bucket(context.settings.audio_bucket)
@@ -136,9 +136,9 @@ _OURS = ("audio/??/*.wav", *(f"{form}/{split}{end}" for form in FORMS for split 
 
 
 def copy(context: Context, row: Any, target: Path) -> Path:
-    """Everything of a version, under `target`; files that are there and as long are kept.
+    """Copy a version's files into `target`; existing files of the same length are kept.
 
-    Parts of another version that lie there go first: they would be loaded together with this one's.
+    Parts of another version there are deleted first, because they would be loaded with this one's.
     """
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -162,5 +162,5 @@ def copy(context: Context, row: Any, target: Path) -> Path:
 
 
 def _is(row: Any, there: Path) -> bool:
-    """Whether the manifest in a folder is this version's."""
+    """Whether a folder has this version's manifest."""
     return there.is_file() and hashlib.sha256(there.read_bytes()).hexdigest() == row.manifest_sha256

@@ -1,11 +1,11 @@
-"""Caller -> split: a person is in training, validation or test, never in two of them. Pure.
+"""Caller -> split: a person is in only one of training, validation and test. Pure.
 
-The caller is the party that is neither one of the company's numbers nor, through it, an agent; unknown or masked: the
-call, and without a call the audio. Nothing here is drawn: the side follows from a hash, so that the same caller is on
-the same side in every version and on every machine that hides numbers with the same key.
+The caller is the party that is not a company number. If it is unknown or masked, the call is used, and without a call
+the audio. The split is a hash, so that the same caller is on the same side in every version and on every machine with
+the same pseudonym key.
 
-Who has a blind audit sample is a test caller: those samples are the test set, and all others of that caller are left
-out. Every other caller is in validation where the hash says so, else in training.
+A caller with a blind audit sample is a test caller: those samples are the test set, and the caller's others are left
+out. A hash puts every other caller into validation or training.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ VALIDATION_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Parties:
-    """Who is in a recording, by names that cannot be turned back into numbers or call ids."""
+    """The parties of a recording, by hashes that do not reveal numbers or call ids."""
 
-    group: str  # what the split goes by: the caller, else the call, else the audio
+    group: str  # the key of the split: the caller, else the call, else the audio
     call: str
     caller: str
     agent: str
@@ -51,18 +51,18 @@ def parties(
 
 
 def position(group: str) -> float:
-    """A number in [0, 1) that is always the same for the same caller."""
+    """A number in [0, 1), fixed for a caller."""
     return int.from_bytes(hashlib.sha256(f"{SALT}|{group}".encode()).digest()[:7], "big") / 2**56
 
 
 def side(group: str) -> str:
-    """Where a caller without blind audit samples belongs."""
+    """The split of a caller without blind audit samples."""
     return VALIDATION if position(group) < VALIDATION_SHARE else TRAIN
 
 
 def _caller(first: str | None, second: str | None, direction: str | None, company: frozenset[str]) -> str | None:
     outside = [each for each in (first, second) if each and each not in company]
-    if len(outside) == 2:  # neither is known as the company's: the direction says who called whom
+    if len(outside) == 2:  # neither is known as the company's: the direction decides
         outside = {"inbound": [str(first)], "outbound": [str(second)]}.get(direction or "", [])
     if len(outside) != 1 or pseudonyms.is_masked(outside[0]):
         return None

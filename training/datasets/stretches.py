@@ -1,7 +1,7 @@
-"""Lines of one recording that come from several tasks -> one for each stretch of speech.
+"""Lines of one recording from several tasks -> one for each span of speech.
 
-A call that was imported twice, or that two projects annotate, has two texts for one stretch. What was marked as the
-truth goes first, then a reviewer's, then what was changed last; the others are the same speech once more.
+A call that was imported twice, or that two projects annotate, has two texts for one span. Ground truth is preferred,
+then a reviewer's text, then the one changed last; the others are surplus.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from sqlalchemy.engine import Connection
 from ml_backend.tables import annotations as written
 from ml_backend.tables import samples
 
-SHARED = 0.5  # of the shorter of two, before they are one stretch
+SHARED = 0.5  # of the shorter of two: from this overlap on they are one span
 _FIRST = {"ground-truth": 0, "reviewer": 1}
 _PAGE = 1000
 
 
 def surplus(connection: Connection, rows: Sequence[Any]) -> set[int]:
-    """Places in `rows` of those that say again what a better one of another task says. `rows` are of one recording."""
+    """Indices in `rows` of lines with a better one from another task. `rows` are of one recording."""
     by_time = sorted(range(len(rows)), key=lambda place: (rows[place].channel, rows[place].start_s))
     if not any(_same(rows[one], rows[other]) for one, other in _neighbours(rows, by_time)):
         return set()
@@ -34,7 +34,7 @@ def surplus(connection: Connection, rows: Sequence[Any]) -> set[int]:
 
 
 def _neighbours(rows: Sequence[Any], by_time: Sequence[int]) -> Any:
-    """Pairs that lie over each other, and those next to each other."""
+    """Overlapping and adjacent pairs."""
     for at, one in enumerate(by_time):
         for other in by_time[at + 1 :]:
             yield one, other
@@ -50,7 +50,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _ranks(connection: Connection, annotation_ids: Sequence[int]) -> dict[int, tuple[Any, ...]]:
-    """The best first: by how a task chose it, then the latest. Only what Label Studio says as well decides."""
+    """Sort keys, the best first: by how a task chose it, then the latest. They use only facts from Label Studio."""
     found: dict[int, tuple[Any, ...]] = {}
     columns = (
         samples.c.annotation_id,

@@ -1,1 +1,1 @@
-"""How good the annotations are: agreement, time, gold tasks, drafts accepted unread, duplicates and leaks."""
+"""Quality of annotations: agreement, time, gold tasks, drafts accepted unread, duplicates and leaks."""

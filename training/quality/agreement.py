@@ -1,7 +1,7 @@
 """Pairs -> how far people agree: error rates for text, shares for choices. Pure.
 
-Pooled: the sum of edits over the sum of words. Two people who began from the same draft agree because of it, so blind
-tasks, where nobody saw one, are told apart: they alone say how far people agree.
+Rates are pooled: the sum of edits over the sum of words. Two people who began from the same draft agree because of it,
+so blind tasks, which have no draft, are reported separately: only they measure agreement.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def measure(pairs: Sequence[AgreementPair]) -> dict[str, Any]:
 
 
 def by_start(pairs: Sequence[AgreementPair]) -> dict[str, Any]:
-    """All pairs; those on blind tasks; those where both began from a draft."""
+    """All pairs; pairs on blind tasks; pairs that both began from a draft."""
     return {
         "all": measure(pairs),
         "blind": measure([each for each in pairs if each.first.blind]),
@@ -42,7 +42,7 @@ def by_start(pairs: Sequence[AgreementPair]) -> dict[str, Any]:
 
 
 def of_person(pairs: Sequence[AgreementPair], annotator: int | None) -> list[AgreementPair]:
-    """The pairs one person is part of."""
+    """The pairs that include one person."""
     return [each for each in pairs if annotator in (each.first.annotator, each.second.annotator)]
 
 
@@ -58,14 +58,14 @@ CONTROLS: dict[str, Callable[[Review], str | None]] = {
 
 
 def alphas(reviews: Sequence[Review]) -> dict[str, Any]:
-    """Per choice that was made at all: alpha, the tasks two people answered, their answers."""
+    """Per choice: alpha, the tasks with two answers or more, and the number of answers."""
     shown = [each for each in reviews if not each.skipped]
     answers = {name: _by_task(shown, chosen) for name, chosen in CONTROLS.items()}
     return {name: _figure(units) for name, units in answers.items() if units}
 
 
 def _by_task(reviews: Sequence[Review], chosen: Callable[[Review], str | None]) -> list[Counter[str]]:
-    """Per task with two answers or more, how often each was given; one person has one answer, the latest."""
+    """Per task with two answers or more, the count of each answer; only a person's latest counts."""
     given: dict[int, dict[int, str]] = defaultdict(dict)
     for review in reviews:
         answer = chosen(review)

@@ -1,9 +1,8 @@
 """Reviews -> how good the drafts of each model version were: what people changed in them. Pure.
 
-Left out: annotations from before the project was attached, which did not begin from our drafts; blind tasks; calls
-that were skipped or rejected; gold tasks, which were chosen for their difficulty. Drafts that somebody accepted unread
-flatter the model, so the rate without anything of those people stands beside: without their unchanged texts alone it
-would be too high.
+Left out: annotations from before the project was attached, which did not begin from our drafts; blind tasks; skipped or
+rejected calls; gold tasks, which were chosen for their difficulty. Drafts accepted unread flatter the model, so a
+second rate leaves out everything of those people: without only their unchanged texts it would be too high.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ WEEKS = 8
 
 
 def judged(reviews: Sequence[Review]) -> list[Review]:
-    """The annotations that say something about the draft they began from."""
+    """The annotations that measure the draft they began from."""
     return [each for each in reviews if each.drafted and each.answered and each.gold is None and each.model_version]
 
 
 def by_version(reviews: Sequence[Review], suspects: Collection[int] = ()) -> list[dict[str, Any]]:
-    """Per model version, the one used last first. `suspects` are people."""
+    """Per model version, the latest used first. `suspects` are people."""
     found: dict[str, list[Review]] = defaultdict(list)
     for review in judged(reviews):
         found[review.model_version or ""].append(review)
@@ -40,7 +39,7 @@ def by_version(reviews: Sequence[Review], suspects: Collection[int] = ()) -> lis
 
 
 def measure(reviews: Sequence[Review]) -> dict[str, Any]:
-    """Edits per word and character of the finished text, and the share of drafts accepted as they were."""
+    """Edits per word and character of the finished text, and the share of unchanged drafts."""
     words, chars = (sum(getattr(each, name) for each in reviews) for name in ("words", "chars"))
     return {
         "annotations": len(reviews),
@@ -51,7 +50,7 @@ def measure(reviews: Sequence[Review]) -> dict[str, Any]:
 
 
 def by_week(reviews: Sequence[Review]) -> list[dict[str, Any]]:
-    """The last weeks in which something was annotated, oldest first: whether drafts get better or worse."""
+    """The last weeks with annotations, oldest first, to show whether drafts get better or worse."""
     weeks: dict[str, list[Review]] = defaultdict(list)
     for review in reviews:
         if review.created_at is not None:

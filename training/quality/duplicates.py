@@ -1,12 +1,12 @@
-"""Samples -> calls that are in the material twice: the same audio, or the same call recorded or converted again.
+"""Samples -> calls that are in the training data twice: the same audio, or the same call recorded or converted again.
 
-The same bytes are the same audio. A call that was converted again has other bytes, but the same length and nearly the
-same words: what two people wrote down of it differs in some of them, and a call between two others has either another
-length or other words. What is said in many calls (greetings, scripts) is left out before words are compared.
+The same bytes are the same audio. A converted copy of a call has other bytes, but the same length and nearly the same
+words, because two annotators differ in some of them. Other calls differ in length or words. Phrases of many calls
+(greetings, scripts) are left out before words are compared.
 
-Words are compared three in a row, by MinHash (Broder 1997): the share of equal minima estimates the share of triples
-two texts have in common, needs 384 bytes per call, and adds up over the parts of a call. Calls are read in order of
-their length, so that only those of one length are in memory, however many there are.
+Texts are compared by word triples with MinHash (Broder 1997): the share of equal minima estimates the share of common
+triples, needs 384 bytes per call, and can be merged over the parts of a call. Calls are read in order of length, so
+that only those of one length are in memory.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from ml_backend.tables import recordings, samples
 from training.text import writing
 
 MINIMA = 96
-LEAST_TRIPLES = 6  # that few other calls have; a call of fewer cannot be told from others
-ALIKE = 0.2  # one word in four written otherwise still leaves so much; calls of one script share hardly any
-SAME_LENGTH_S = 0.3  # what an encoder adds at the ends
-BLOCK = 2048  # calls compared with as many others at a time
+LEAST_TRIPLES = 6  # rare ones; a call with fewer cannot be distinguished from others
+ALIKE = 0.2  # remains when one word in four differs; calls with the same script share hardly any
+SAME_LENGTH_S = 0.3  # an encoder's padding
+BLOCK = 2048  # calls per block of a comparison
 _PAGE = 200  # recordings whose texts are read at a time
-_TEXTS, _TRIPLES = 2000, 4096  # worked on at once
+_TEXTS, _TRIPLES = 2000, 4096  # processed at once
 _PLACES = np.uint64(2**22)
 SAME_AUDIO, SAME_CALL = "same-audio", "same-call"
 
@@ -50,7 +50,7 @@ _STEP, _MIX = np.uint64(1_000_003), np.uint64(0xBF58476D1CE4E5B9)
 
 @dataclass(frozen=True)
 class Batch:
-    """Triples of so many texts, each as one number; `owners` says of which text. By text, each once."""
+    """Hashed triples of some texts, grouped by text, each once per text; `owners` is the text of each."""
 
     texts: int
     hashes: Hashes
@@ -58,14 +58,13 @@ class Batch:
 
 
 def batches(texts: Iterable[str]) -> Iterator[Batch]:
-    """Texts -> their triples, many texts at a time: most of the work is per call of numpy, not per word."""
+    """Texts -> their triples, many texts at a time, because numpy's overhead per call dominates."""
     rest = iter(texts)
     while some := list(islice(rest, _TEXTS)):
         yield batch_of(some)
 
 
 def batch_of(texts: Sequence[str]) -> Batch:
-    """The triples of these texts."""
     codes: list[int] = []
     lengths: list[int] = []
     for words in writing.indic_words(texts):
@@ -86,13 +85,13 @@ def batch_of(texts: Sequence[str]) -> Batch:
 
 
 class FamiliarPhrases:
-    """How many texts each triple of words is in, in 8 MB however many there are (two triples may share a counter)."""
+    """How many texts have each word triple, in 8 MB of counters (two triples may share one)."""
 
     def __init__(self, given: Iterable[Batch]) -> None:
         self._counters = np.zeros(_PLACES, dtype=np.uint16)
         self._texts = 0
         for batch in given:
-            places = batch.hashes % _PLACES  # a place that is there twice in a text counts once all the same
+            places = batch.hashes % _PLACES  # two triples of a text in one place count once
             once = np.unique(batch.owners.astype(np.uint64) * _PLACES + places) % _PLACES
             found, counts = np.unique(once, return_counts=True)
             grown = self._counters[found] + counts
@@ -100,38 +99,38 @@ class FamiliarPhrases:
             self._texts += batch.texts
 
     def rare(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
-        """Which of them hardly any other text has."""
+        """Which of them occur in hardly any other text."""
         rare: npt.NDArray[np.bool_] = self._counters[hashes % _PLACES] <= max(4, self._texts // 200)
         return rare
 
 
 @dataclass(slots=True)
 class RecordingFingerprint:
-    """What was written down of one recording, as the smallest hashes of its rare triples."""
+    """One recording's text as the smallest hashes of its rare triples."""
 
     recording_id: int
     audio_sha256: str | None
     duration_s: float | None
-    identity: str = ""  # where it came from, the same in every database
+    identity: str = ""  # its source, equal in every database
     blind: bool = False
     rare: int = 0
     minima: Minima = field(default_factory=lambda: np.full(MINIMA, 2**32 - 1, dtype=np.uint32))
 
     @property
     def place(self) -> tuple[float, int]:
-        """Where it stands in the order of lengths; those of no known length come first."""
+        """Its sort key by length; unknown lengths come first."""
         return -1.0 if self.duration_s is None else self.duration_s, self.recording_id
 
 
 def add_parts(
     calls: Sequence[RecordingFingerprint], batch: Batch, call_of: npt.NDArray[np.intp], familiar: FamiliarPhrases
 ) -> None:
-    """The rare triples of parts of calls; `call_of` says which call each text of the batch is a part of."""
+    """Add the rare triples of parts of calls; `call_of` maps each text of the batch to its call."""
     rare = familiar.rare(batch.hashes)
     found, owners = batch.hashes[rare], call_of[batch.owners[rare]]
     order = np.argsort(owners, kind="stable")
     found, owners = found[order], owners[order]
-    for start in range(0, len(found), _TRIPLES):  # all hashes of a page at once would be a hundred megabytes
+    for start in range(0, len(found), _TRIPLES):  # all hashes of a page would take a hundred megabytes
         some, whose = found[start : start + _TRIPLES], owners[start : start + _TRIPLES]
         begins = np.flatnonzero(np.diff(whose, prepend=-1))
         hashes = some[None, :] * _FACTORS[:, None] + _OFFSETS[:, None]
@@ -159,21 +158,21 @@ class Twin:
 
     @property
     def pair(self) -> tuple[int, int]:
-        """Their rows."""
+        """Their row ids."""
         return self.one.recording_id, self.other.recording_id
 
 
 @dataclass(frozen=True)
 class Twins:
-    """All twins among so many recordings."""
+    """All twins of some recordings."""
 
     recordings: int
     found: list[Twin]
 
     def surplus(self) -> set[int]:
-        """The recordings a dataset can do without: of each group of twins all but one, a blind one before others.
+        """The surplus recordings: of each group of twins all but one; a blind one is preferred.
 
-        Which one follows from the calls alone, so that another database with the same ones keeps the same.
+        The choice depends on the calls alone, so that another database with the same calls keeps the same one.
         """
         group: dict[int, int] = {}
         for twin in self.found:
@@ -187,7 +186,6 @@ class Twins:
         return {number for each in members.values() for number in each} - kept
 
     def to_dict(self) -> dict[str, Any]:
-        """As the summary shows it."""
         kinds = Counter(twin.kind for twin in self.found)
         return {
             "recordings": self.recordings,
@@ -201,7 +199,7 @@ class Twins:
 
 
 def fingerprints(connection: Connection, project_id: int | None = None) -> Iterator[RecordingFingerprint]:
-    """Every recording with accepted samples that can still be heard, the shortest first. Reads the texts twice."""
+    """Every recording with accepted samples and available audio, the shortest first. Reads the texts twice."""
     spoken = _spoken(project_id)
     texts = connection.execute(spoken.with_only_columns(samples.c.text), execution_options=_STREAM)
     familiar = FamiliarPhrases(batches(texts.scalars()))
@@ -213,9 +211,9 @@ def fingerprints(connection: Connection, project_id: int | None = None) -> Itera
 
 
 def find(calls: Iterable[RecordingFingerprint]) -> Twins:
-    """Twins among recordings, each pair once. The calls must come in the order of `Heard.place`."""
+    """Twins among recordings, each pair once. The calls must be in the order of `RecordingFingerprint.place`."""
     every, found = 0, []
-    near: list[RecordingFingerprint] = []  # earlier ones that are as long as those that come
+    near: list[RecordingFingerprint] = []  # earlier ones as long as the next
     rest = iter(calls)
     while some := list(islice(rest, BLOCK)):
         every += len(some)
@@ -230,7 +228,7 @@ def _first(call: RecordingFingerprint) -> tuple[bool, str, str, int]:
 
 
 def _spoken(project_id: int | None) -> sa.Select[Any]:
-    """Accepted samples with the recordings they are of; the caller says which columns."""
+    """Accepted samples with their recordings; the caller chooses the columns."""
     statement = (
         sa.select(samples.c.id)
         .select_from(samples)
@@ -243,7 +241,7 @@ def _spoken(project_id: int | None) -> sa.Select[Any]:
 def _page(
     connection: Connection, project_id: int | None, numbers: Sequence[int], familiar: FamiliarPhrases
 ) -> Iterator[RecordingFingerprint]:
-    """These recordings, in this order. Asked for by numbers alone: told of the state too, SQLite reads all samples."""
+    """These recordings, in this order. The query filters only by id: with the state too, SQLite reads all samples."""
     sample, audio = samples.c, recordings.c
     statement = (
         sa.select(sample.recording_id, sample.project_id, sample.state, sample.text, sample.blind)
@@ -271,7 +269,7 @@ def _page(
 
 
 def _same_audio(near: list[RecordingFingerprint], some: list[RecordingFingerprint]) -> Iterator[Twin]:
-    """The same bytes are of the same length."""
+    """Pairs with the same bytes, which have the same length."""
     first: dict[str, RecordingFingerprint] = {}
     for number, call in enumerate((*near, *some)):
         if call.audio_sha256:
@@ -281,13 +279,13 @@ def _same_audio(near: list[RecordingFingerprint], some: list[RecordingFingerprin
 
 
 def _same_call(near: list[RecordingFingerprint], some: list[RecordingFingerprint]) -> Iterator[Twin]:
-    """Neighbours in length are compared; all others cannot be twins."""
+    """Pairs of nearly the same length and words."""
     some = [call for call in some if call.duration_s is not None and call.rare >= LEAST_TRIPLES]
     near = [call for call in near if call.duration_s is not None and call.rare >= LEAST_TRIPLES]
     if not some:
         return
     rows = _table(some)
-    for start in range(0, len(near), BLOCK):  # a copy of all minima at once would be the most that is ever in memory
+    for start in range(0, len(near), BLOCK):  # a copy of all minima would dominate memory
         others = near[start : start + BLOCK]
         yield from _alike(others, _table(others), some, rows)
     yield from _alike(some, rows, some, rows)
@@ -296,7 +294,7 @@ def _same_call(near: list[RecordingFingerprint], some: list[RecordingFingerprint
 def _alike(
     earlier: list[RecordingFingerprint], table: Minima, later: list[RecordingFingerprint], rows: Minima
 ) -> Iterator[Twin]:
-    """Each of the later ones with those before it that are as long."""
+    """Compare each later recording with the earlier ones of the same length."""
     ends = np.array([call.place[0] for call in earlier]) + SAME_LENGTH_S
     for number, (call, row) in enumerate(zip(later, rows, strict=True)):
         low, high = int(np.searchsorted(ends, call.place[0])), number if earlier is later else len(earlier)

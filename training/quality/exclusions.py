@@ -1,7 +1,7 @@
-"""What the summary's job found -> which samples are no reference: drafts accepted unread, calls that are in it twice.
+"""Findings of the summary's job -> samples that are no reference: drafts accepted unread, and duplicate calls.
 
-A dataset asks here while it is made, after having the verdicts renewed: they look at the whole team and all calls,
-which no single task can.
+A dataset export renews the findings and then reads them here. They need the whole team and all calls, so a single
+task's samples cannot have them.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ STAMPED, DUPLICATE = "stamped", "duplicate"
 
 @dataclass(frozen=True)
 class Verdicts:
-    """Rows of annotations with the reason, and rows of recordings whose twin stays."""
+    """Annotation ids with the reason, and ids of recordings whose twin stays."""
 
     annotations: Mapping[int, str] = field(default_factory=dict)
     recordings: frozenset[int] = frozenset()
 
     def objection(self, annotation_id: int, recording_id: int | None) -> str:
-        """The reason code why a sample is left out; empty when it may go in."""
+        """The reason code why a sample is left out; empty when it is used."""
         if annotation_id in self.annotations:
             return STAMPED
         return DUPLICATE if recording_id in self.recordings else ""
 
 
 def read(connection: Connection) -> Verdicts:
-    """The latest; none before the job ran for the first time."""
+    """The latest findings; empty before the job's first run."""
     body = connection.execute(sa.select(summaries.c.body).where(summaries.c.name == NAME)).scalar()
     if not isinstance(body, Mapping):
         return Verdicts()

@@ -1,7 +1,6 @@
 """Counts -> a figure with its basis, or "too few to say". Pure.
 
-A share of three is no share. Every figure of a summary carries what it was computed from, so that a reader can weigh
-it, and says nothing where the basis is too small.
+Every figure of a summary has its basis, so that a reader can judge it, and has no value when the basis is too small.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def rate(edits: int, length: int, *, least: int = LEAST_WORDS) -> Figure:
 
 
 def wilson(part: int, whole: int) -> tuple[float, float]:
-    """The 95 % interval of a share, which stays inside 0..1 and is right for small counts."""
+    """The 95 % Wilson interval of a share, which stays inside 0..1 and is right for small counts."""
     z = 1.959964
     found = part / whole
     centre = (found + z * z / (2 * whole)) / (1 + z * z / whole)
@@ -47,7 +46,7 @@ def wilson(part: int, whole: int) -> tuple[float, float]:
 def at_least(part: int, chances: Sequence[float]) -> float:
     """The probability of `part` or more successes among independent trials with these chances.
 
-    Exact for up to MANY trials; for more, by the normal distribution, which is right to a third then.
+    Exact for up to MANY trials; for more, by the normal distribution, whose error is then below a third.
     """
     if part <= 0:
         return 1.0
@@ -56,7 +55,7 @@ def at_least(part: int, chances: Sequence[float]) -> float:
     if len(chances) > MANY:
         mean, variance = sum(chances), sum(chance * (1 - chance) for chance in chances)
         return 0.5 * math.erfc((part - 0.5 - mean) / math.sqrt(2 * max(variance, 1e-9)))
-    below = np.zeros(part)  # the probability of 0..part-1 successes so far
+    below = np.zeros(part)  # the probabilities of 0..part-1 successes so far
     below[0] = 1.0
     for chance in chances:
         below[1:] = below[1:] * (1 - chance) + below[:-1] * chance

@@ -1,8 +1,8 @@
-"""Gold tasks: tasks whose answer is known, and how close people come to it.
+"""Gold tasks: tasks with a known answer, to measure annotators.
 
 The answer is the task's `gold_text`, planted by a person, else the text of an annotation marked as ground truth in
-Label Studio (whose author is then not measured by it). Annotators cannot tell these tasks from others, and a draft with
-mistakes in it makes them a test of reading too. No model learns from a planted one.
+Label Studio (whose author is not measured by it). Annotators cannot distinguish these tasks from others. A draft with
+mistakes also tests whether they read it. Planted tasks are not used for training.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from training.quality.reviews import Review
 from training.scoring.error_counts import ErrorCounts, count
 from training.text import readings
 
-LEAST = 5  # answers before a share of right ones is given
+LEAST = 5  # answers needed for a share of right ones
 RIGHT = 0.1  # of the words may differ in an answer that counts as right
 
 
 def answers(reviews: Sequence[Review]) -> list[Review]:
-    """What people answered on gold tasks."""
+    """The reviews that answer gold tasks."""
     return [each for each in reviews if each.gold is not None and each.answered and not each.ground_truth]
 
 
 def errors(review: Review) -> ErrorCounts:
-    """Edits between the known answer and theirs, in words without case and punctuation."""
+    """Edits between the known answer and the given one, in words without case and punctuation."""
     return count(review.gold or "", review.text or "", normaliser=readings.INDIC, language=review.language)
 
 
 def measure(reviews: Sequence[Review], *, least_words: int = LEAST_WORDS) -> dict[str, Any]:
-    """Errors per word against the known answers, and the share of answers that are right but for a word in ten."""
+    """Errors per word against the known answers, and the share of answers with at most one word in ten wrong."""
     found = [errors(each) for each in answers(reviews)]
     total = sum(found, ErrorCounts())
     return {
@@ -51,7 +51,7 @@ def measure(reviews: Sequence[Review], *, least_words: int = LEAST_WORDS) -> dic
 
 
 def tasks_of(connection: Connection, reviews: Sequence[Review], *, limit: int = 200) -> list[dict[str, Any]]:
-    """Planted gold tasks, newest first, with what came back."""
+    """Planted gold tasks, newest first, with their answers."""
     answered: dict[int | None, list[Review]] = defaultdict(list)
     for review in answers(reviews):
         answered[review.task_id].append(review)
@@ -71,7 +71,7 @@ def tasks_of(connection: Connection, reviews: Sequence[Review], *, limit: int = 
 
 
 def plant(connection: Connection, task_id: int, text: str, *, people: int | None = None) -> sa.Row[Any]:
-    """Make a task a gold task; `people` is how many shall answer it. Gives the task's row as it is now."""
+    """Make a task a gold task for `people` annotators; returns the task's new row."""
     text = " ".join(text.split())
     if not text:
         raise InvalidInput("no-gold-text", "A known answer has words.", "Give --text, or --annotation with a text.")
@@ -86,13 +86,12 @@ def plant(connection: Connection, task_id: int, text: str, *, people: int | None
 
 
 def remove(connection: Connection, task_id: int) -> None:
-    """Make it a task like others again; what was answered stays."""
+    """Make it an ordinary task again; its answers stay."""
     db.update(connection, tasks, task_id, gold_text=None)
     enqueueing.enqueue(connection, job_kinds.SAMPLE_TASK, key=str(task_id), task_id=task_id)
 
 
 def text_of(connection: Connection, ls_annotation_id: int, task_id: int) -> str:
-    """The text of an annotation of this task."""
     each = tables.annotations.c
     mine = sa.and_(each.ls_annotation_id == ls_annotation_id, each.task_id == task_id, tables.newest_version())
     found = connection.execute(sa.select(each.text).where(mine)).scalar()

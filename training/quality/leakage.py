@@ -1,7 +1,7 @@
-"""Dataset lines -> who or what is on two sides of the split. Pure.
+"""Dataset lines -> speakers, calls or audio on two sides of the split. Pure.
 
-An exporter keeps a caller on one side; this looks again, by other evidence: the recording's bytes, its call, the people
-on the line as the ledger has them, and twins of the call. A dataset with a leak measures memory, not hearing.
+The export keeps a caller on one side. This checks it again by other evidence: the recording's bytes, its call, its
+people in the ledger, and twins of the call. A dataset with a leak measures memory, not recognition.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KINDS = ("audio", "call", "caller", "speaker", "twin")
 
 @dataclass(frozen=True)
 class AudioOrigin:
-    """Where an audio comes from. `people` are pseudonyms of those on the line who are not the company."""
+    """The source of an audio. `people` are pseudonyms of its speakers outside the company."""
 
     recording_id: int
     call_id: int | None
@@ -38,7 +38,7 @@ class AudioOrigin:
 
 @dataclass(frozen=True)
 class Leak:
-    """One thing on two sides, and recordings that show it. `kind` is one of KINDS; no name of a person is given."""
+    """One leak, with recordings that show it. `kind` is one of KINDS; it names no person."""
 
     kind: str
     sides: tuple[str, ...]
@@ -63,7 +63,7 @@ def origins(connection: Connection) -> dict[str, AudioOrigin]:
 
 
 def find(read: Callable[[], Iterable[Line]], known: Mapping[str, AudioOrigin]) -> list[Leak]:
-    """Every leak, the worst kind first. `read` gives lines with `audio_sha256`, `split`, `text`, twice."""
+    """Every leak, the worst kind first. `read` is called twice for lines with `audio_sha256`, `split`, `text`."""
     familiar = FamiliarPhrases(duplicates.batches(_text(line) for line in read()))
     sides: dict[tuple[str, str], set[str]] = defaultdict(set)
     shown: dict[tuple[str, str], set[int]] = defaultdict(set)
@@ -93,7 +93,6 @@ def find(read: Callable[[], Iterable[Line]], known: Mapping[str, AudioOrigin]) -
 
 
 def to_dict(leaks: list[Leak], lines: int) -> dict[str, Any]:
-    """As the summary shows it."""
     kinds = Counter(leak.kind for leak in leaks)
     return {
         "lines": lines,
@@ -119,7 +118,7 @@ def _twins(said: Mapping[tuple[str, str], RecordingFingerprint]) -> list[Leak]:
 
 
 def _people(row: Any, ours: set[str]) -> tuple[str, ...]:
-    """Who is no number of the company; of two unknown ones, who called or was called, where that is known."""
+    """Numbers outside the company; if both seem to be, the caller of an inbound or the callee of an outbound call."""
     ends = (row.from_pseudonym, row.to_pseudonym)
     outside = [end for end in ends if end and end not in ours and end != row.company_number]
     if len(outside) == 2:

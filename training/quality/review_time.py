@@ -1,7 +1,7 @@
 """Reviews -> seconds of work per minute of audio. Pure.
 
-Label Studio's editor measures the time a task is on the screen, so a tab that was left open overnight would outweigh a
-week: reviews that took longer than anybody transcribes are counted, and kept out.
+Label Studio's editor measures the time a task is on the screen, so a tab left open overnight would outweigh a week.
+Reviews with implausibly long times are counted and left out.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from typing import Any
 from training.quality.figures import LEAST_ITEMS, TOO_FEW
 from training.quality.reviews import Review
 
-LEFT_OPEN_TIMES, LEFT_OPEN_LEAST_S = 20, 600.0  # from nothing, an expert needs about 4 h per hour
+LEFT_OPEN_TIMES, LEFT_OPEN_LEAST_S = 20, 600.0  # without a draft, an expert needs about 4 h per hour
 
 
 def left_open(review: Review) -> bool:
-    """Whether the time on record is no working time."""
+    """Whether the recorded time cannot be working time."""
     longest = max(LEFT_OPEN_LEAST_S, LEFT_OPEN_TIMES * (review.audio_s or 0.0))
     return review.lead_time_s is not None and review.lead_time_s > longest
 
 
 def timed(reviews: Sequence[Review]) -> list[Review]:
-    """Those whose working time and length are known."""
+    """The reviews with known working time and length."""
     return [
         each for each in reviews if each.answered and each.lead_time_s and each.audio_s and not left_open(each)
     ]  # fmt: skip
 
 
 def measure(reviews: Sequence[Review], *, least: int = LEAST_ITEMS) -> dict[str, Any]:
-    """Pooled and median seconds per minute of audio, and what could not be counted."""
+    """Pooled and median seconds per minute of audio, and how many reviews were left out."""
     done = [each for each in reviews if each.answered]
     found = timed(done)
     work_s = sum(each.lead_time_s or 0.0 for each in found)
@@ -52,7 +52,7 @@ def measure(reviews: Sequence[Review], *, least: int = LEAST_ITEMS) -> dict[str,
 
 
 def by_start(reviews: Sequence[Review]) -> dict[str, Any]:
-    """All reviews; those that began from a draft; those written from nothing."""
+    """All reviews; those with a draft; those without."""
     drafted = [each for each in reviews if each.drafted]
     return {
         "all": measure(reviews),

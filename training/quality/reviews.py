@@ -1,8 +1,8 @@
-"""Rows -> Reviews: each person's newest result on each task, with what it was made from. Only reads.
+"""Rows -> Reviews: each person's newest result on each task, with its draft. Reads only.
 
-An annotation has a row for every time it was changed; the newest one that is alive counts. Its review time is the
-largest `lead_time` of all of them, never their sum: Label Studio's editor sends a running total with every update, and
-a change made through the API may carry none.
+An annotation has a row for each change; the newest that is not deleted counts. Its review time is the largest
+`lead_time` of all of them, not the sum: Label Studio's editor sends a running total with every update, and a change
+through the API may have none.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ml_backend.tables import agreements, predictions, recordings, tasks
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which annotations: of one project or all, made since a time."""
+    """Annotations of one project or all, made since a time."""
 
     project_id: int | None = None
     since: datetime | None = None
@@ -60,18 +60,18 @@ class Review:
 
     @property
     def answered(self) -> bool:
-        """Whether somebody wrote down what was said: neither skipped nor rejected."""
+        """Whether it has a text: neither skipped nor rejected."""
         return not (self.skipped or self.reject)
 
     @property
     def drafted(self) -> bool:
-        """Whether it began from a draft of ours."""
+        """Whether it began from one of our drafts."""
         return self.word_edits is not None and not self.blind and not self.before_attach
 
 
 @dataclass(frozen=True, slots=True)
 class AgreementPair:
-    """Two people on one task: how far they agree. `choices`: per control, whether they chose the same."""
+    """The agreement of two people on one task. `choices`: per control, whether they chose the same."""
 
     task_id: int
     first: Review
@@ -84,7 +84,7 @@ class AgreementPair:
 
 
 def reviews(connection: Connection, scope: Scope | None = None) -> list[Review]:
-    """The newest alive state of every annotation, in the order of their ids."""
+    """The newest state of every annotation that is not deleted, in the order of their ids."""
     scope = scope or Scope()
     each = tables.annotations.c
     version = tables.annotations.alias("version")
@@ -121,7 +121,7 @@ def reviews(connection: Connection, scope: Scope | None = None) -> list[Review]:
 
 
 def pairs(connection: Connection, found: Sequence[Review]) -> list[AgreementPair]:
-    """The stored agreements between two different people whose annotations are among `found`."""
+    """The stored agreements between different people whose annotations are in `found`."""
     by_id = {review.id: review for review in found}
     kept = []
     for row in connection.execute(sa.select(agreements).order_by(agreements.c.id)):
@@ -153,7 +153,7 @@ def number(value: Any) -> int | None:
 
 
 def _known_answers() -> sa.Subquery:
-    """Per task, the text of the newest annotation that was marked as ground truth."""
+    """Per task, the text of the newest ground-truth annotation."""
     each = tables.annotations.c
     place = sa.func.row_number().over(partition_by=each.task_id, order_by=(each.ls_updated_at.desc(), each.id.desc()))
     ranked = (
@@ -197,7 +197,7 @@ def _review(row: Any) -> Review:
 
 
 def _audio_s(row: Any) -> float | None:
-    """How long the task's audio is."""
+    """The length of the task's audio."""
     end_s = row.end_s if row.end_s is not None else row.duration_s
     if end_s is None or row.start_s is None or end_s <= row.start_s:
         return None

@@ -1,10 +1,10 @@
-"""Reviews of a team -> who accepts drafts unread, and which annotations were. Pure.
+"""Reviews of a team -> people who accept drafts unread, and the affected annotations. Pure.
 
-One sign is an odd working style; two are a suspicion, or one that leaves no room: most drafts accepted in less than
-half their audio, or unsure drafts kept far beyond what even a careless reader misses. Suspects are taken out of the
-measure and the others are judged anew, so that several who do the same do not pass for the norm. A suspicion is for a
-person to look at; what it decides here is only that their unchanged texts are no reference. Annotations made in bulk by
-Label Studio's "predictions to annotations" were read by nobody.
+One sign may be a working style. Two signs make a suspect, or one decisive sign: most drafts accepted in less than half
+their audio's length, or far more unsure drafts unchanged than even a careless reader leaves. Suspects are then removed
+from the norm and the others are judged again, so that several suspects cannot become the norm. A person must examine a
+suspicion; its only effect here is that the suspect's unchanged texts are no reference. Annotations made in bulk by
+Label Studio's "predictions to annotations" count as unread.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from training.quality.reviews import AgreementPair, Review
 from training.quality.unread_drafts import Confidences, Sign, Team, against, eligible, hurried, unheard
 
 ROUNDS = 6
-BULK, BULK_GAP_S = 5, 1.0  # so many in a row, each this soon after the one before: no person is so quick
+BULK, BULK_GAP_S = 5, 1.0  # so many in a row with at most this gap: too quick for a person
 
 
 @dataclass(frozen=True)
 class Findings:
-    """`people`: the signs against each suspect. `annotations`: why each stamped annotation is one."""
+    """`people`: the signs against each suspect. `annotations`: the reason for each stamped annotation."""
 
     people: dict[int, tuple[Sign, ...]]
     annotations: dict[int, str]
 
     def to_dict(self, reviews: Sequence[Review]) -> dict[str, Any]:
-        """As the summary shows it: counts and ids, no text."""
+        """Counts and ids for the summary, no text."""
         drafted = len(eligible(reviews))
         by_reason: dict[str, int] = defaultdict(int)
         for why in self.annotations.values():
@@ -85,12 +85,12 @@ def _suspects(
 
 
 def _enough(signs: Sequence[Sign]) -> bool:
-    """Two signs, or one that leaves no room."""
+    """Two signs, or a decisive one."""
     return len(signs) > 1 or any(sign.strong for sign in signs)
 
 
 def _copied(reviews: Iterable[Review]) -> set[int]:
-    """Unchanged, without a time, and several of one person within a moment."""
+    """Unchanged annotations without a time, several of one person in quick succession."""
     runs: dict[tuple[int, int | None], list[Review]] = defaultdict(list)
     for review in reviews:
         if review.unchanged and review.lead_time_s is None and review.created_at is not None:

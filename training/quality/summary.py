@@ -1,7 +1,7 @@
 """All annotations -> the report that `annotations summary` and /api/annotations/summary show.
 
-It holds counts, rates and ids: no text and no name of a person. A job keeps it in `summaries` for the web process,
-which has no part of `training`; beside it, under `stamped`, the annotations a dataset should not take for references.
+It holds counts, rates and ids, but no text and no names. A job stores it in `summaries` for the web process, which does
+not import `training`. The row `stamped` has the annotations that a dataset must not use as references.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ NAME = "annotations"
 
 
 def summarise_annotations(context: JobContext) -> None:
-    """The job: everything, kept for `/api`. Safe to repeat."""
+    """The job: make the whole report and store it for `/api`. Safe to repeat."""
     body, left_out = make(context)
     with context.db.transaction() as connection:
         keep(connection, NAME, body)
@@ -49,7 +49,7 @@ def summarise_annotations(context: JobContext) -> None:
 
 
 def renew_verdicts(context: Context) -> None:
-    """What a dataset leaves out, from the annotations as they are now: the same ones always give the same dataset."""
+    """Recompute what a dataset leaves out, so that the same annotations always give the same dataset."""
     with context.db.reading() as connection:
         left_out = _left_out(_stamped(connection), duplicates.find(duplicates.fingerprints(connection)).surplus())
     with context.db.transaction() as connection:
@@ -66,7 +66,7 @@ def _left_out(stamped: Mapping[int, str], surplus: Iterable[int]) -> dict[str, A
 
 
 def make(context: Context, scope: Scope | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(the report, what a dataset should leave out: annotation ids with the reason, surplus recordings)."""
+    """(the report, what a dataset must leave out: annotation ids with the reason, surplus recordings)."""
     scope = scope or Scope()
     with context.db.reading() as connection:
         reviews = reading.reviews(connection, scope)
@@ -97,7 +97,7 @@ def make(context: Context, scope: Scope | None = None) -> tuple[dict[str, Any], 
 
 
 def totals(reviews: list[Review]) -> dict[str, Any]:
-    """How many annotations of which sort, by how many people, over how much audio."""
+    """Annotations by kind, people, and length of audio."""
     answered = [each for each in reviews if each.answered]
     return {
         "all": len(reviews),
@@ -112,12 +112,12 @@ def totals(reviews: list[Review]) -> dict[str, Any]:
 
 
 def keep(connection: Connection, name: str, body: dict[str, Any]) -> None:
-    """Put a report in the place of the one before."""
+    """Replace the stored report."""
     db.upsert(connection, summaries, {"name": name, "body": body, "made_at": tables.now()}, key=("name",))
 
 
 def _datasets(connection: Connection, context: Context) -> list[dict[str, Any]]:
-    """The newest version of each dataset, looked at for leaks."""
+    """The newest version of each dataset, with its leaks."""
     newest = sa.select(sa.func.max(datasets.c.id)).where(datasets.c.state == "ready").group_by(datasets.c.name)
     rows = connection.execute(sa.select(datasets).where(datasets.c.id.in_(newest)).order_by(datasets.c.name)).all()
     known = leakage.origins(connection) if rows else {}
@@ -161,7 +161,7 @@ def measure(reviews: Sequence[Review]) -> dict[str, Any]:
 
 
 def table(reviews: Sequence[Review], pairs: Sequence[AgreementPair], found: Findings) -> list[dict[str, Any]]:
-    """Who did most first. People are Label Studio's user ids; None is an annotation without an author."""
+    """One row per person, the most annotations first. People are Label Studio's user ids; None: no author."""
     mine: dict[int | None, list[Review]] = defaultdict(list)
     for review in reviews:
         mine[review.annotator].append(review)

@@ -1,15 +1,15 @@
-"""Reviews of a team -> what speaks against one person: the signs of drafts accepted unread. Pure.
+"""Reviews of a team -> signs that one person accepts drafts unread. Pure.
 
-Four independent signs, each with the counts it was found in:
+Four independent signs, each with its counts:
 
-    unsure-unchanged     left unsure drafts as they were more often than the others did, for drafts of the same
-                         confidence and length (exact test of that many or more, p < 0.001)
+    unsure-unchanged     left unsure drafts unchanged more often than the others did, for drafts of the same confidence
+                         and length (exact test of that many or more, p < 0.001)
     faster-than-audio    accepted drafts in less time than the audio lasts, far more often than the others; or most of
-                         them in less than half of it, when nobody can have listened
+                         them in less than half of it, which is too short to listen
     draft-over-people    on shared tasks, agrees with the draft at least twice as closely as with the other people
-    gold-unchanged       left drafts of gold tasks as they were although they are wrong
+    gold-unchanged       left wrong drafts of gold tasks unchanged
 
-How sure a draft is, is judged among the drafts of the same model version: one model's 0.7 is another one's 0.9.
+Confidence is ranked among the drafts of the same model version, because one model's 0.7 is another one's 0.9.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from training.quality.figures import at_least, at_most
 from training.quality.review_time import left_open
 from training.quality.reviews import AgreementPair, Review
 
-LEAST = 10  # annotations of one person a sign is looked for in
+LEAST = 10  # annotations of one person needed for a sign
 LEAST_OTHERS = 10  # comparable annotations of others
-CHANCE = 0.001  # how seldom an honest person shows a sign by luck
-EXCESS, GREAT_EXCESS = 0.25, 0.4  # over the share expected; who misses half of all errors stays below the second
-MIN_AUDIO_S, MIN_WORDS = 4.0, 3  # shorter ones are right, and read at a glance, too often to say anything
+CHANCE = 0.001  # probability that an honest person shows a sign
+EXCESS, GREAT_EXCESS = 0.25, 0.4  # over the expected share; missing half of all errors stays below the second
+MIN_AUDIO_S, MIN_WORDS = 4.0, 3  # shorter drafts are too often right or read at a glance
 UNHEARD = 0.5  # of the audio's length: the editor plays at double speed
-FEW_VERSIONS_DRAFTS, UNSURE = 20, 0.6  # below so many drafts of a version, confidence is taken at its word
+FEW_VERSIONS_DRAFTS, UNSURE = 20, 0.6  # with fewer drafts of a version, a draft is unsure below this confidence
 
 
 @dataclass(frozen=True)
 class Sign:
-    """One sign against one person: in `part` of `of`, where `expected` was to be expected by the others."""
+    """One sign against one person: `part` of `of`, and the `expected` number by the others' behaviour."""
 
     name: str
     part: int
@@ -44,7 +44,7 @@ class Sign:
 
 
 class Confidences:
-    """How sure each draft is among those of its model version: 0 the least, 3 the surest quarter."""
+    """The confidence quarter of each draft among those of its model version: 0 is the least sure, 3 the surest."""
 
     def __init__(self, reviews: Iterable[Review]) -> None:
         found: dict[str | None, list[float]] = defaultdict(list)
@@ -54,7 +54,7 @@ class Confidences:
         self._sorted = {version: sorted(values) for version, values in found.items()}
 
     def quarter(self, review: Review) -> int:
-        """Which quarter; an unknown confidence counts as sure."""
+        """The quarter; an unknown confidence counts as sure."""
         if review.confidence is None:
             return 3
         known = self._sorted.get(review.model_version, [])
@@ -68,17 +68,17 @@ class Confidences:
 
 
 def eligible(reviews: Sequence[Review]) -> list[Review]:
-    """Annotations that began from a draft and were answered by somebody."""
+    """Annotations with a draft, an author and an answer."""
     return [each for each in reviews if each.drafted and each.answered and each.annotator is not None]
 
 
 def hurried(review: Review) -> bool:
-    """Accepted as it was, in less time than the audio lasts."""
+    """Accepted unchanged, in less time than the audio lasts."""
     return _accepted_within(review, 1.0)
 
 
 def unheard(review: Review) -> bool:
-    """Accepted as it was, in less time than anybody can listen to it."""
+    """Accepted unchanged, in less time than listening takes."""
     return _accepted_within(review, UNHEARD)
 
 
@@ -97,7 +97,7 @@ def _timed(review: Review) -> bool:
 
 
 class Team:
-    """What the people who are not suspected do, to measure each one against the others."""
+    """The behaviour of the people who are not suspects, to compare each person with the others."""
 
     def __init__(self, reviews: Sequence[Review], confidences: Confidences, suspected: Collection[int] = ()) -> None:
         self._confidences = confidences
@@ -112,7 +112,7 @@ class Team:
                     self._kept[(who, *key)] += hurried(review) if key[0] == "hurry" else review.unchanged
 
     def unchanged(self, review: Review) -> float | None:
-        """How often the others leave a draft like this one as it is; None when too few have had one."""
+        """How often the others leave such a draft unchanged; None when too few have had one."""
         return next(
             (chance for key in self._keys(review)[:-1] if (chance := self._others(review.annotator, key)) is not None),
             None,
@@ -123,7 +123,7 @@ class Team:
         return self._others(annotator, ("hurry",))
 
     def _keys(self, review: Review) -> list[tuple[object, ...]]:
-        """The groups a draft is in, from the closest to the widest, and last the one for haste."""
+        """The groups of a draft, from the narrowest to the widest, and last the one for haste."""
         quarter, length = self._confidences.quarter(review), bisect_right((8, 25), review.words)
         half = quarter < 2
         groups: list[tuple[object, ...]] = [("both", quarter, length), ("unsure", half, length), ("half", half)]
@@ -138,7 +138,7 @@ class Team:
 def against(
     annotator: int, mine: Sequence[Review], pairs: Sequence[AgreementPair], team: Team, sure: Confidences
 ) -> list[Sign]:
-    """Every sign against one person. `mine` are their eligible reviews, `pairs` those they are part of."""
+    """Every sign against one person. `mine` are their eligible reviews, `pairs` those that include them."""
     found = (
         _unsure_unchanged(mine, team, sure),
         _faster_than_audio(annotator, mine, team),
@@ -177,7 +177,7 @@ def _faster_than_audio(annotator: int, mine: Sequence[Review], team: Team) -> Si
 
 
 def _draft_over_people(annotator: int, pairs: Sequence[AgreementPair]) -> Sign | None:
-    """Half as many edits against the draft as against people: were the true ratio one half, this few is no luck."""
+    """At most half as many edits against the draft as against people, significantly below a true ratio of one half."""
     from_draft, from_people = 0, 0
     for pair in pairs:
         me = pair.first if pair.first.annotator == annotator else pair.second
@@ -192,7 +192,7 @@ def _draft_over_people(annotator: int, pairs: Sequence[AgreementPair]) -> Sign |
 
 
 def _gold_unchanged(mine: Sequence[Review]) -> Sign | None:
-    """Gold tasks whose draft is wrong: left as it was, or worked on."""
+    """Gold tasks with a wrong draft that was left unchanged."""
     gold = [each for each in mine if each.gold is not None]
     missed = sum(each.unchanged and _differ(each.text, each.gold) for each in gold)
     wrong = missed + sum(not each.unchanged for each in gold)

@@ -1,1 +1,1 @@
-"""Dataset -> training run: arguments, estimate, checks, workspace, the trainer's process."""
+"""Dataset -> training run: arguments, estimate, checks, workspace, trainer process."""

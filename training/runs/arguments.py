@@ -1,6 +1,6 @@
-"""Every choice of a training run, in one frozen value that the run's row keeps.
+"""The options of a training run, in one frozen value that the run's row stores.
 
-What is not chosen here is decided by the data and the base model: languages, window, number of mel bands.
+The data and the base model decide the rest: languages, window, number of mel bands.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Arguments:
 
     # how long and how fast
     epochs: float = 5.0
-    steps: int = 0  # above 0: this many, whatever `epochs` says
+    steps: int = 0  # above 0: this many, instead of `epochs`
     learning_rate: float = 0.0  # 0: by method and size of the base
     warm_up_share: float = 0.1
     decay_share: float = 0.6
     weight_decay: float = 0.01
-    batch_s: float = 0.0  # seconds in one batch of one device, as they are padded; 0: 72, or eight windows of 30 s
+    batch_s: float = 0.0  # padded seconds in one batch of one device; 0: 72, or eight windows of 30 s
     accumulation: int = 1
     precision: str = "auto"
     gradient_checkpointing: bool = False
@@ -48,14 +48,14 @@ class Arguments:
     lora_alpha: int = 32
     lora_dropout: float = 0.0
 
-    # what is heard
+    # training data
     timestamped_share: float = 0.5
-    most_left_out: float = 0.2  # of the rows, because they do not fit the base's window; more is refused
+    most_left_out: float = 0.2  # of the rows, for not fitting the base's window; more is refused
     several_share: float = 0.15  # windows of several phrases of one speaker
     noise_share: float = 0.4
     snr_low_db: float = 5.0
     snr_high_db: float = 30.0
-    telephone_share: float = 0.0  # calls are telephone audio already
+    telephone_share: float = 0.0  # calls are already telephone audio
     tempo: float = 0.08
     vocal_tract: float = 0.06
     tilt: float = 0.3
@@ -65,7 +65,7 @@ class Arguments:
     # against forgetting
     replay_dataset_id: int = 0  # an older dataset that is mixed in
     replay_share: float = 0.33
-    average: float = 0.0  # part of the base's weights in the result; below 0: chosen on the validation rows
+    average: float = 0.0  # share of the base's weights in the result; below 0: chosen on the validation rows
     # when to stop
     validate_every: int = 0  # steps; 0: ten times in the run
     patience: int = 4  # validations without a better WER; 0: never stop early
@@ -86,7 +86,7 @@ class Arguments:
             raise InvalidInput("training-arguments", f"{'; '.join(wrong[:6])}.", _LIST)
 
     def settled(self, padded_s: float | None) -> Arguments:
-        """With what the base decides: windows padded to 30 s go eight together, others by their length."""
+        """With the base's defaults: windows padded to 30 s are batched by eight, others by their length."""
         return self if self.batch_s else replace(self, batch_s=8 * padded_s if padded_s else SHORT_BATCH_S)
 
     def to_json(self) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class Arguments:
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Arguments:
-        """Refuses names it does not know: a misspelt option would otherwise be a default in silence."""
+        """Refuses unknown names: a misspelt option would silently be the default."""
         known = {f.name for f in fields(cls)}
         for name in raw:
             if name not in known:

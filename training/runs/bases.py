@@ -1,7 +1,7 @@
-"""A name -> the Base a run starts from: weights, how they want to be fed, and which version they are of.
+"""A name -> the Base a run starts from: weights, window policy, and version.
 
-A version is served as CTranslate2, which cannot be trained; beside it lie the same weights as safetensors. A published
-model is fetched by its name by the trainer's library.
+A version is served as CTranslate2, which cannot be trained, so the same weights are stored as safetensors too. The
+trainer's library downloads a published model by its name.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PUBLISHED = {  # name: width, encoder layers, decoder layers, million parameter
 
 @dataclass(frozen=True)
 class Base:
-    """`location` is a folder or a hub name; `version` the registered version it is, where it is one."""
+    """`location` is a folder or a hub name; `version` is the registered version, if it is one."""
 
     location: str
     name: str
@@ -39,7 +39,7 @@ class Base:
 
 @dataclass(frozen=True)
 class Size:
-    """What decides memory and time."""
+    """The sizes that determine memory and time."""
 
     width: int
     encoder_layers: int
@@ -67,7 +67,7 @@ def find(context: Context, name: str) -> Base:
 
 
 def size_of(base: Base) -> Size | None:
-    """None for a hub name nobody here knows: its size is seen when it is fetched."""
+    """None for an unknown hub name, whose size is known after its download."""
     folder = Path(base.location)
     if folder.is_dir():
         try:
@@ -125,7 +125,7 @@ def _published(name: str) -> Base:
 
 
 def _parameters(path: Path) -> int:
-    """Numbers in a safetensors file, from its header alone."""
+    """The number of parameters in a safetensors file, from its header alone."""
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         header: dict[str, Any] = json.loads(stream.read(length) if length < _LONGEST_HEADER else b"")

@@ -1,8 +1,8 @@
-"""Rows -> the endless, planned order of batches: a pure function of the seed, so that a resumed run reads on exactly.
+"""Rows -> the endless, planned order of batches: a pure function of the seed, so that a resumed run continues exactly.
 
-Only row numbers are planned here, which costs nothing; frames are read and changed when a batch is put together. Rows
-of similar length share a batch, because the encoder has no mask and padding is work. A window counts with the length it
-is padded to, which for a published Whisper is 30 s whatever was said: that is what memory has to hold.
+Only row numbers are planned here, which is cheap; frames are read and augmented when a batch is built. Rows of similar
+length share a batch, because the encoder has no mask and padding costs time. A window counts with its padded length,
+which is always 30 s for a published Whisper, because that is what memory must hold.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from training.runs.workspace import NEW, REPLAY, Row
 
 POOL = 320
 MOST_PHRASES = 4
-GAP_S = 0.4  # silence that several phrases in one window bring with them, each
+GAP_S = 0.4  # silence added to each of several phrases in one window
 
 
 @dataclass(frozen=True)
 class Pick:
-    """One window to be made: its rows in order, and the seed of everything random about it."""
+    """One window: its rows in order, and the seed of all its random choices."""
 
     rows: tuple[int, ...]
     duration_s: float
@@ -67,11 +67,11 @@ class Order:
         return batches
 
     def tokens(self, numbers: Sequence[int]) -> int:
-        """What the decoder reads for a window of these rows."""
+        """The decoder's tokens for a window of these rows."""
         return sum(self.labels[n] + workload.STAMPS for n in numbers) + workload.FRAME
 
     def padded_s(self, pick: Pick) -> float:
-        """The length that a window counts with."""
+        """The padded length of a window."""
         return workload.padded_s(pick.duration_s, self.window, tempo=self.tempo)
 
     def _numbers(self, part: str) -> list[int]:

@@ -1,8 +1,8 @@
-"""Rows of a dataset -> why nothing should be learnt from them, with counts and row ids. Pure.
+"""Rows of a dataset -> reasons not to train on them, with counts and row ids. Pure.
 
-A model trained on bad data is worse than none: it is scored on people who are in its training, or learns one speaker,
-or the wrong script, and looks good. So a run refuses before it starts, and says which rows. What is wrong with single
-rows (`fault`) leaves those out by name; only many of them refuse the run.
+A model trained on bad data looks good and is worse than none: its test speakers are in its training data, or it learns
+one speaker or the wrong script. So a run is refused before it starts, with the rows. Single faulty rows (`fault`) are
+left out by name; only many of them refuse the run.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from ml_backend.models.manifest import WindowPolicy
 from training.runs import workload
 
 LEAST_SPEAKERS = 2
-AGENT = "agent-"  # agents are on every side by their work; they are told apart by call
+AGENT = "agent-"  # agents are on every side because they take many calls; calls distinguish them
 _SHOWN = 20
 SHORTEST_S = 0.2
 _SLACK_S = 0.3
-_SYLLABLES_PER_S, _OTHERS_PER_S, _DIGITS_PER_S = 11.0, 28.0, 12.0  # twelve syllables a second: nobody says more
+_SYLLABLES_PER_S, _OTHERS_PER_S, _DIGITS_PER_S = 11.0, 28.0, 12.0  # nobody speaks twelve syllables a second
 _LETTERS_PER_S = {script.letters: script.letters_per_s for script in languages.SCRIPTS.values()}
 _LETTERS_PER_S |= dict.fromkeys(("CJK", "HIRAGANA", "KATAKANA", "HANGUL"), _SYLLABLES_PER_S)
 _REASONS = {
@@ -49,7 +49,7 @@ class DataObjection:
 
 
 def objections(lines: Iterable[dict[str, Any]]) -> list[DataObjection]:
-    """Everything wrong with the lines of a manifest, told at once."""
+    """Every objection to the lines of a manifest."""
     by_split: dict[str, list[dict[str, Any]]] = {"train": [], "validation": [], "test": []}
     for line in lines:
         by_split.setdefault(line["split"], []).append(line)
@@ -72,7 +72,7 @@ def missing_audio(ids: list[str]) -> DataObjection:
 
 
 def fault(line: dict[str, Any], *, known: Collection[str], window: WindowPolicy) -> str | None:
-    """Why a single row cannot be learnt from, or None; `known` is empty where only the base's tokenizer tells."""
+    """Why a single row is unusable, or None; `known` is empty where only the base's tokenizer can decide."""
     text, language, seconds = (line["text"] or "").strip(), line["language"] or "", line["end_s"] - line["start_s"]
     if not text:
         return "no-text"
@@ -91,7 +91,7 @@ def fault(line: dict[str, Any], *, known: Collection[str], window: WindowPolicy)
 
 
 def least_s(text: str) -> float:
-    """The shortest time in which anybody can say a text: by script, because a character is a letter or a syllable."""
+    """The shortest time for saying a text: by script, because a character is a letter or a syllable."""
     seconds = 0.0
     for character in text:
         if character.isdigit():
@@ -102,7 +102,7 @@ def least_s(text: str) -> float:
 
 
 def of_reason(reason: str, ids: list[str], rows: int, max_s: float) -> DataObjection:
-    """Rows that are left out for one reason, in words."""
+    """The objection for rows that are left out for one reason."""
     sentence = _REASONS.get(reason, reason).replace("MAX", f"{max_s:g}")
     return _of(reason, sentence, ids)
 
@@ -116,7 +116,7 @@ def refusal(found: list[DataObjection]) -> PermanentError:
 
 
 def _leaks(learnt: list[dict[str, Any]], test: list[dict[str, Any]]) -> list[DataObjection]:
-    """The same words, recording or speaker on both sides: a score on such a test set means nothing."""
+    """The same words, recording or speaker on both sides: a score on such a test set is meaningless."""
     found = []
     for code, field, what in (
         ("leak-row", "digest", "test rows in training"),
@@ -128,7 +128,7 @@ def _leaks(learnt: list[dict[str, Any]], test: list[dict[str, Any]]) -> list[Dat
         rows = [line["id"] for line in learnt if line.get(field) in tested]
         found.append(_of(code, f"{what}: {{}}", rows))
         if rows:
-            break  # the narrowest says it; the wider ones repeat it
+            break  # the wider kinds would repeat the narrowest
     return found
 
 

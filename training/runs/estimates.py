@@ -1,8 +1,8 @@
-"""Base, arguments and rows -> Estimate: memory, time and disk a run will need, so that it is refused before it starts.
+"""Base, arguments and rows -> Estimate: a run's memory, time and disk, to refuse it before it starts.
 
-The batches of one epoch are planned as the run will cut them, so the largest is known; memory is the sum of what is
-held for it, within a third of the peak measured (`make bench`, `make real`). Time is counted in arithmetic and divided
-by what one core does in a second of its own time: how busy the machine is in this moment says nothing about the night.
+The batches of one epoch are planned like the run's, so the largest is known; memory is the sum of what it needs, within
+a third of the peak measured (`make bench`, `make real`). Time is the number of operations divided by one core's speed
+in CPU seconds, because the current load says nothing about the whole run.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from training.runs.workspace import Row, Workspace
 _LIBRARIES_MB = 810.0  # torch, transformers, ctranslate2 and their buffers
 _POSITIONS_PER_S = 50  # of the encoder
 _FLOAT = 4  # bytes
-_KEPT = 17  # values that a layer keeps of each position for the backward pass, in units of the model's width
-_KEPT_CROSS = 5  # of a token, beside them, by attention to the encoder
-_KEPT_BEFORE = 6  # by the two convolutions
-_PASSING = 12  # gradients of the layer in work
-_BESIDE_ADAPTERS = 1.5  # times as much: each adapter's path is kept beside the layer's (measured)
-_MIXED = 0.56  # part of that in bfloat16
+_KEPT = 17  # values that a layer keeps per position for the backward pass, in units of the model's width
+_KEPT_CROSS = 5  # in addition per token, by cross-attention
+_KEPT_BEFORE = 6  # by the two convolutions, per position
+_PASSING = 12  # gradients of the current layer
+_BESIDE_ADAPTERS = 1.5  # factor: each adapter's path is kept too (measured)
+_MIXED = 0.56  # factor in bfloat16
 _MIB = 1.048576
 _SAMPLE = 20_000  # rows that an epoch is planned from
 _OF_PEAK = 0.55  # part of a plain matrix product's speed that a training step reaches
@@ -66,7 +66,7 @@ class RunEstimate:
 
 @dataclass(frozen=True)
 class Load:
-    """What the planned batches of one epoch hold: the largest, and all of them. Seconds are padded ones."""
+    """The planned batches of one epoch: the largest, and all together. Seconds are padded ones."""
 
     windows: int
     window_s: float
@@ -83,7 +83,7 @@ class Load:
 
     @classmethod
     def of(cls, rows: Sequence[Row], window: WindowPolicy, arguments: Arguments) -> Load:
-        """`rows` are those of the workspace, of which only lengths, texts and splits are looked at."""
+        """`rows` are those of the workspace; only lengths, texts and splits are used."""
         train = [row for row in rows if row.split == "train"]
         some = train[:: max(1, len(train) // _SAMPLE)]
         labels = [workload.labels_of(row.text) for row in some]
@@ -108,7 +108,7 @@ class Load:
 
 
 def estimate(size: Size, arguments: Arguments, load: Load, *, folder: Path, memory_share: float = 1.0) -> RunEstimate:
-    """`memory_share` is the part of a GPU's memory that may be taken."""
+    """`memory_share` is the share of a GPU's memory that may be used."""
     together = arguments.accumulation * arguments.processes
     steps = arguments.steps or max(1, math.ceil(math.ceil(load.batches * arguments.epochs) / together))
     gpu_mb = _gpu_mb(memory_share) if arguments.device != "cpu" else None
@@ -131,7 +131,7 @@ def estimate(size: Size, arguments: Arguments, load: Load, *, folder: Path, memo
 def refuse_what_cannot_fit(
     found: RunEstimate, arguments: Arguments, *, min_free_disk_mb: float, padded_s: float | None = None
 ) -> None:
-    """PermanentError with the two numbers and the way out."""
+    """PermanentError with the needed and available amounts and the next step."""
     needed = found.memory_mb * (arguments.processes if found.device == "cpu" else 1)
     if needed > found.available_mb:
         raise PermanentError(
@@ -154,13 +154,13 @@ def refuse_what_cannot_fit(
 
 
 def _memory_mb(size: Size, arguments: Arguments, load: Load, *, on_gpu: bool) -> float:
-    """The most that is held at once: in a step, or while the result is averaged, converted and compared."""
+    """Peak memory: in a step, or while the result is averaged, converted and compared."""
     mixed = arguments.precision in ("bf16", "fp16") or (arguments.precision == "auto" and (on_gpu or _bfloat16()))
     factor = _MIXED if mixed else 1.0
     unit = size.width * _FLOAT * factor
     positions, tokens = load.batch_s * _POSITIONS_PER_S, load.windows * load.tokens
     encoder, decoder = positions * _KEPT * unit, tokens * (_KEPT + _KEPT_CROSS) * unit + positions * 2 * unit
-    if arguments.gradient_checkpointing:  # what goes into each layer, and one layer whole
+    if arguments.gradient_checkpointing:  # the input of each layer, and one complete layer
         kept = positions * size.width * _FLOAT
         states = encoder + decoder + size.encoder_layers * kept + size.decoder_layers * tokens * size.width * _FLOAT
     else:
@@ -178,16 +178,16 @@ def _memory_mb(size: Size, arguments: Arguments, load: Load, *, on_gpu: bool) ->
 
 
 def _held(size: Size, arguments: Arguments) -> tuple[float, float]:
-    """(weights and what the optimiser keeps, gradients), in bytes."""
+    """(weights and optimiser state, gradients), in bytes."""
     weights = size.parameters * _FLOAT
     if arguments.method != "lora":
-        return weights * 3.75, weights  # with what is held for a moment, when the best step is written
+        return weights * 3.75, weights  # including a copy while the best step is written
     adapters = 14 * arguments.lora_rank * size.width * (size.encoder_layers + 1.6 * size.decoder_layers)
     return weights + adapters * _FLOAT * 3.0, adapters * _FLOAT
 
 
 def _hours(size: Size, arguments: Arguments, load: Load, steps: int, *, on_gpu: bool) -> float:
-    """Arithmetic of all steps and validations, by what this machine's device does in an hour."""
+    """Operations of all steps and validations, divided by this device's operations per hour."""
     together = arguments.accumulation * arguments.processes
     epochs = steps * together / load.batches
     forward = _forward(size, load.epoch_s, load.epoch_tokens, window_s=load.window_s)
@@ -206,7 +206,7 @@ def _hours(size: Size, arguments: Arguments, load: Load, steps: int, *, on_gpu: 
 
 
 def _forward(size: Size, seconds: float, tokens: int, *, window_s: float) -> float:
-    """Operations of one forward pass over so much audio and text."""
+    """Operations of one forward pass over this audio and text."""
     width, positions, window = size.width, seconds * _POSITIONS_PER_S, window_s * _POSITIONS_PER_S
     encoder = positions * size.encoder_layers * (24 * width**2 + 4 * window * width)
     crossing = positions * size.decoder_layers * 4 * width**2
@@ -215,13 +215,13 @@ def _forward(size: Size, seconds: float, tokens: int, *, window_s: float) -> flo
 
 
 def _cores() -> int:
-    """Real cores: the second thread of a core adds little to arithmetic."""
+    """Physical cores, because a core's second thread adds little to arithmetic."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
 
 def _bfloat16() -> bool:
-    """Whether this processor computes in it, as the trainer's library will find."""
+    """Whether this processor has bfloat16 arithmetic, by the same test as the trainer's library."""
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -230,10 +230,9 @@ def _bfloat16() -> bool:
 
 
 def _core_gflops() -> float:
-    """Of one core in a second of its own time: small matrix products, which the library does in one thread.
+    """One core's speed per CPU second, measured on small matrix products, which use one thread.
 
-    The time is this thread's alone, and the best of several tries counts: whoever else is busy here will not be so for
-    the whole run.
+    The best of several tries counts, because other load will not last for the whole run.
     """
     side, count = 64, 64
     a = np.ones((count, side, side), dtype=np.float32)
@@ -247,7 +246,7 @@ def _core_gflops() -> float:
 
 
 def _gpu_mb(share: float) -> float | None:
-    """What is free of the first GPU's memory, at most the share of it that may be taken; None without a GPU."""
+    """Free memory of the first GPU, at most the permitted share; None without a GPU."""
     command = ["nvidia-smi", "--query-gpu=memory.free,memory.total", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
@@ -266,7 +265,7 @@ _LEAST_BATCH_S = 10.0
 
 
 def advice(arguments: Arguments, padded_s: float | None, *, windows: int = 0) -> str:
-    """`padded_s`: what every window is padded to, None where each keeps its length. `windows`: of the largest batch."""
+    """`padded_s`: the padded length of every window, None where each keeps its own. `windows`: of the largest batch."""
     found = []
     if padded_s and (count := windows or int(arguments.batch_s / padded_s)) > 1:
         found.append(f"--batch-s {max(1, count // 2) * padded_s:g} --accumulation {arguments.accumulation * 2}")
@@ -280,7 +279,7 @@ def advice(arguments: Arguments, padded_s: float | None, *, windows: int = 0) ->
 
 
 def too_large(workspace: Workspace, sentence: str) -> PermanentError:
-    """Out of memory will be so again: the run fails, and says what to reduce."""
+    """The error for a run that is out of memory: a retry would fail too, so it says what to reduce."""
     plan = workspace.plan()
     if workspace.learnt() is not None:
         return PermanentError(OUT_OF_MEMORY, sentence, "The weights are kept: give the machine more memory.")

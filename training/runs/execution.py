@@ -1,8 +1,8 @@
 """Training run -> a registered model version, or the reason why not. Safe to repeat after a crash.
 
-The trainer is a process of its own in the run's workspace; this job feeds it, tells the database what it says, stops it
-when somebody cancels, and at the end moves its result into the registry. Killed at any moment, the next attempt finds
-the workspace and goes on from the last whole checkpoint. Nothing is promoted here.
+The trainer is a separate process in the run's workspace. This job starts it, writes its progress to the database, stops
+it on cancellation, and registers its result. After a kill, the next attempt continues in the workspace from the last
+complete checkpoint. Nothing is promoted here.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from training.runs.bases import Base
 from training.runs.workspace import NEW, RATE_HZ, REPLAY, Row, Workspace
 
 OVER = ("done", "failed", "cancelled", "refused")
-TRAINED, INTERRUPTED = "trained", "interrupted"  # weights are whole, and not served; its process is gone
-LEAST_WORDS = 100  # of validation, below which nobody can tell whether a step was better than the base
+TRAINED, INTERRUPTED = "trained", "interrupted"  # weights are complete, not served; its process ended
+LEAST_WORDS = 100  # of validation: fewer cannot show whether a step was better than the base
 Report = Callable[[float, str], None]
 _PERSONAL = (
     "checkpoints", "audio.i16", "features.f16", "features.json", "rows.jsonl", "plan.json", "best.safetensors",
@@ -43,7 +43,7 @@ _REFUSALS = ("training-data-refused", "training-memory", "training-time", "train
 
 
 def create(context: Context, dataset_id: int, arguments: Arguments, *, who: str, why: str, job: bool = False) -> int:
-    """A waiting run, and with `job` the job that carries it out; one transaction."""
+    """Insert a waiting run, and with `job` its job, in one transaction."""
     with context.db.transaction() as connection:
         values = {
             "kind": "asr", "dataset_id": dataset_id, "arguments": {"options": arguments.to_json()}, "who": who,
@@ -56,12 +56,12 @@ def create(context: Context, dataset_id: int, arguments: Arguments, *, who: str,
 
 
 def require_trainer() -> None:
-    """ConfigurationError where no trainer can start: before a run is made, or a step of it begun."""
+    """ConfigurationError where no trainer can start; called before a run or its step begins."""
     packages.require("Training", *packages.TRAINER)
 
 
 def run_training(context: JobContext, run_id: int) -> None:
-    """The job of a run that was asked for by itself, outside the pipeline; it keeps to the permitted hours, too."""
+    """The job of a single run, outside the pipeline; it too keeps to the permitted hours."""
     require_trainer()
     settings, now = context.settings, tables.now()
     opens = devices.opens_at(settings.training_window, now, zone=settings.exotel_time_zone)
@@ -80,7 +80,7 @@ def run_training(context: JobContext, run_id: int) -> None:
 
 @contextmanager
 def device(context: Context, run_id: int) -> Iterator[None]:
-    """What whoever calls `execute` holds: the device, and the right to train this kind, which one of all has."""
+    """The leases that `execute` needs: the device, and the only training of this kind."""
     row, owner = find(context, run_id), f"run-{run_id}"
     here = devices.here(options_of(row).device)
     with devices.held(context, f"training:{row.kind}", owner), devices.held(context, here, owner):
@@ -88,9 +88,9 @@ def device(context: Context, run_id: int) -> Iterator[None]:
 
 
 def execute(context: Context, run_id: int, *, report: Report = lambda fraction, note: None) -> str | None:
-    """Train, convert, compare, register; gives the version's name, None when the run was cancelled.
+    """Train, convert, compare, register; returns the version's name, None when the run was cancelled.
 
-    A run of the pipeline (its row has a `step`) stays `running`, because steps follow; one by itself is `done`.
+    A run of the pipeline (its row has a `step`) stays `running`, because steps follow; a single one is `done`.
     """
     row = context.db.row(runs, run_id)
     made = version_of(context, run_id)
@@ -131,7 +131,7 @@ def execute(context: Context, run_id: int, *, report: Report = lambda fraction, 
 
 
 def register(context: Context, run_id: int) -> str:
-    """Make the weights that a run has kept a version, whatever kept them from being served; its record says what."""
+    """Register a run's stored weights although they were not to be served; the version's row says why not."""
     row = find(context, run_id)
     made = version_of(context, run_id)
     if made is not None:
@@ -158,18 +158,18 @@ def register(context: Context, run_id: int) -> str:
 
 
 def state_of(context: Context, row: Any) -> str:
-    """A run's state as it is; `interrupted` where its row still says running and its process is gone."""
+    """A run's real state; `interrupted` where its row still says running and its process has ended."""
     with context.db.reading() as connection:
         return row_facts.state_of(connection, row)
 
 
 def resumable(context: Context, row: Any) -> bool:
-    """Whether a run that is over has something learnt that its next attempt can go on from."""
+    """Whether an ended run has weights that its next attempt can continue from."""
     return row.state == "failed" and Workspace(folder_of(context, row.id)).begun
 
 
 def change(context: Context, run_id: int, options: dict[str, Any]) -> None:
-    """Other options for what a run still has to do: what did not fit, or kept it from being served."""
+    """Change options of a run's remaining steps, such as those that made it too large or kept it from being served."""
     row, workspace = find(context, run_id), Workspace(folder_of(context, run_id))
     if not options:
         return
@@ -184,7 +184,7 @@ def change(context: Context, run_id: int, options: dict[str, Any]) -> None:
 
 
 def cancel(context: Context, run_id: int) -> str:
-    """Ask a run to stop; gives one sentence. A waiting run is over at once, a running one within seconds."""
+    """Ask a run to stop; returns one sentence. A waiting run ends at once, a running one within seconds."""
     row = find(context, run_id)
     if row.state in OVER:
         return f"Run {run_id} is {row.state} already."
@@ -207,7 +207,7 @@ def find(context: Context, run_id: int) -> sa.Row[Any]:
 
 
 def version_of(context: Context, run_id: int) -> str | None:
-    """The version a run has made, if it has."""
+    """The version that a run has made, or None."""
     found = context.db.rows(sa.select(model_versions.c.version).where(model_versions.c.run_id == run_id))
     return found[0].version if found else None
 
@@ -217,12 +217,12 @@ def folder_of(context: Context, run_id: int) -> Path:
 
 
 def options_of(row: Any) -> Arguments:
-    """The options of a run's row; one that was asked for by a schedule has only those it changes, or none."""
+    """The options of a run's row; a schedule stores only changed ones, or none."""
     return Arguments.from_json(dict((row.arguments or {}).get("options") or {}))
 
 
 def _prepared(context: Context, row: Any, workspace: Workspace, report: Report) -> Base:
-    """The workspace with plan, rows and audio; what is there from an earlier attempt is kept."""
+    """Fill the workspace with plan, rows and audio; files of an earlier attempt are kept."""
     arguments = options_of(row)
     if row.dataset_id is None:
         raise PermanentError("no-dataset", f"Run {row.id} has no dataset.", "Export one first.")
@@ -280,7 +280,7 @@ def _estimate(
 
 
 def _require_worth(result: dict[str, Any]) -> None:
-    """What was learnt is served only when it was better than nothing, and its served form is the trained one."""
+    """Refuse a result that is not better than its base, or whose served form differs from the trained one."""
     parity = result["parity"]
     if not parity["passed"]:
         raise PermanentError(
@@ -303,7 +303,7 @@ def _require_worth(result: dict[str, Any]) -> None:
 def _registered(
     context: Context, row: Any, workspace: Workspace, base: Base, result: dict[str, Any], *, insisted: bool = False
 ) -> str:
-    """Both forms of the model in the object store, and the version's row with its lineage."""
+    """Store both forms of the model in the object store, and insert the version's row with its lineage."""
     _require_unerased(context, row)
     version = str(result["model_version"])
     weights = model_files.publish(context, workspace.weights, f"{model_files.WEIGHTS}/{version}")
@@ -328,7 +328,7 @@ def _registered(
 
 
 def _require_unerased(context: Context, row: Any) -> None:
-    """Somebody may be erased while a run learns from them: then nothing of it may become a model."""
+    """Refuse the result if a person in its training data was erased during the run."""
     for dataset_id in filter(None, (row.dataset_id, options_of(row).replay_dataset_id)):
         data = context.db.row(datasets, dataset_id)
         if data.state == dataset.SUPERSEDED:
@@ -340,7 +340,7 @@ def _require_unerased(context: Context, row: Any) -> None:
 
 
 def _clear(context: Context, run_id: int) -> None:
-    """Nobody's voice or words stay in the folder of a run that is over; its log and progress do."""
+    """Delete audio and texts from the folder of an ended run; its log and progress stay."""
     folder = folder_of(context, run_id)
     for name in _PERSONAL:
         _remove(folder / name)
@@ -369,7 +369,7 @@ def _cancelled(context: Context, run_id: int) -> None:
 
 
 def _stopped_by(context: Context, run_id: int, workspace: Workspace, error: KaanError) -> None:
-    """The run's end, for a reason that stays. What it has learnt is kept, unless nobody may have it any more."""
+    """End the run for a permanent reason. Its weights are kept, unless an erasure forbids it."""
     erased = error.code == "dataset-superseded"
     if workspace.learnt() is not None and not erased:
         keeps = f"Its weights are kept: `train resume {run_id}` goes on, `models register --run {run_id}` takes them."
@@ -388,7 +388,7 @@ def _stopped_by(context: Context, run_id: int, workspace: Workspace, error: Kaan
 
 
 def _paused(context: Context, run_id: int, error: KaanError) -> None:
-    """Nobody works on it now: its job tries again by itself, a person with `train resume`."""
+    """Mark the run as interrupted: its job retries by itself, a person with `train resume`."""
     sentence = f"{error.sentence} {error.next_step} `train resume {run_id}` goes on.".strip()
     _note(context, run_id, state=INTERRUPTED, reason_code=error.code, reason=sentence)
 
@@ -398,7 +398,7 @@ def _gone(run_id: int) -> str:
 
 
 def _note_left_out(context: Context, run_id: int, workspace: Workspace) -> None:
-    """Rows that only the trainer could tell to be unfit, beside those that were left out before."""
+    """Add rows that only the trainer found unusable to those left out before."""
     found = next((line["left_out"] for line in workspace.progress() if line["phase"] == "left-out"), None)
     if found:
         metrics = dict(context.db.row(runs, run_id).metrics or {})

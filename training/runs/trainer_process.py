@@ -1,7 +1,7 @@
-"""Workspace -> the trainer's result: start its process, tell the database what it says, stop it when asked.
+"""Workspace -> the trainer's result: start its process, write its progress to the database, stop it when asked.
 
-The lock of the workspace is inherited, so that it lasts as long as the trainer lives even when this process is killed;
-a trainer that loses its job stops at its next step.
+The trainer inherits the workspace's lock, so that the lock lasts as long as the trainer even if this process is killed.
+A trainer without its job stops at its next step.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _BRANCHES: dict[str, type[KaanError]] = {
 def train(
     context: Context, run_id: int, workspace: Workspace, *, lock: int, report: Callable[[float, str], None]
 ) -> dict[str, Any]:
-    """`result.json` of the trainer; its failures come back as the errors they were."""
+    """The trainer's `result.json`; its failures are raised as the original errors."""
     workspace.allow()
     (workspace.folder / "result.json").unlink(missing_ok=True)
     log, killed_before = workspace.folder / "trainer.log", _killed_for_memory()
@@ -79,7 +79,7 @@ def train(
 
 
 def _was_killed(code: int | None, log: Path, began_at: int) -> bool:
-    """Ended by signal 9: itself, behind a shell, or one of several that the launcher tells of."""
+    """Whether signal 9 ended the trainer, its shell, or one of several processes of the launcher."""
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return True
     with log.open("rb") as file:
@@ -89,7 +89,7 @@ def _was_killed(code: int | None, log: Path, began_at: int) -> bool:
 
 
 def _killed_for_memory() -> int:
-    """How many processes the kernel has killed for memory: of this machine, else of this control group."""
+    """How many processes the kernel has killed for memory, on this machine, else in this control group."""
     counts = []
     for path in _KILL_COUNTS:
         try:
@@ -134,7 +134,7 @@ def _follow(
 
 
 def _tell(context: Context, run_id: int, lines: list[dict[str, Any]], report: Callable[..., None]) -> None:
-    """The row's progress: where it is, and a curve thin enough for a page."""
+    """Update the row's progress: the latest figures, and a thinned curve."""
     steps = [line for line in lines if line.get("step") is not None]
     last = steps[-1] if steps else {}
     heard = [line for line in lines if line["phase"] == "validation"]
@@ -170,7 +170,7 @@ def sentence(progress: dict[str, Any]) -> str:
 
 
 def _last_line(log: Path) -> str:
-    """What went wrong, where a line says so: the launcher of several processes ends its log with a frame of its own."""
+    """The log's last error line: the launcher of several processes ends its log with a frame of its own."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
     telling = [line for line in lines if any(letter.isalnum() for letter in line)]
     errors = [line for line in telling if _ERROR.match(line)]

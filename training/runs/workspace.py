@@ -1,9 +1,9 @@
-"""The folder of one training run: what the job and the trainer's own process say to each other, as files.
+"""The folder of one training run: the files between the job and the trainer's process.
 
 The job writes `plan.json`, `rows.jsonl` and `audio.i16`, then starts the trainer. The trainer writes checkpoints, its
-progress, the trained weights and at the end `result.json`. Both may be killed at any moment: a file is there whole or
-not at all, and the lock says whether a trainer is alive. Nothing here needs a training library, so a trainer of another
-kind, in an environment of its own, can keep to the same folder.
+progress, the trained weights and at the end `result.json`. Both may be killed at any moment, so files are written
+atomically, and a lock shows whether a trainer is alive. This module needs no training library, so another kind of
+trainer, in its own environment, can use the same folder.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from ml_backend.errors import RetryableError
 
 RATE_HZ = 16000
 NEW, REPLAY = "new", "replay"
-_LOCK_WAIT_S = 30.0  # a trainer whose job was killed stops at its next step
+_LOCK_WAIT_S = 30.0  # a trainer without its job stops at its next step
 
 
 @dataclass(frozen=True)
 class Row:
-    """One utterance: what is said in `samples` of audio from `first` on. `part` is new or replay, `split` as usual."""
+    """One utterance: the text of `samples` audio samples from `first` on. `part` is new or replay."""
 
     id: str
     text: str
@@ -56,15 +56,15 @@ class Workspace:
 
     @property
     def weights(self) -> Path:
-        """The result as safetensors, with everything needed to go on from it."""
+        """The result as safetensors, with everything needed for further training."""
         return self.folder / "weights"
 
     @property
     def model(self) -> Path:
-        """The result as it is served."""
+        """The result in its served form."""
         return self.folder / "model"
 
-    # --- what the job says
+    # --- written by the job
 
     def write_plan(self, plan: dict[str, Any]) -> None:
         write_json(self.folder / "plan.json", plan)
@@ -73,7 +73,7 @@ class Workspace:
         return dict(read_json(self.folder / "plan.json") or {})
 
     def write_rows(self, rows: Iterable[tuple[Row, npt.NDArray[np.float32]]]) -> list[Row]:
-        """Audio goes into one file of 16-bit samples, one utterance at a time; the list of rows is written last."""
+        """Write audio into one file of 16-bit samples, one utterance at a time; the list of rows is written last."""
         kept, at = [], 0
         with (self.folder / "audio.i16").open("wb") as out:
             for row, wave in rows:
@@ -87,7 +87,7 @@ class Workspace:
         return kept
 
     def rows(self) -> list[Row]:
-        """Empty when the list was not written yet."""
+        """The list of rows; empty before it is written."""
         path = self.folder / "rows.jsonl"
         if not path.is_file():
             return []
@@ -109,15 +109,15 @@ class Workspace:
     def stop_asked(self) -> bool:
         return (self.folder / "stop").exists()
 
-    # --- what the trainer says
+    # --- written by the trainer
 
     def say(self, **progress: Any) -> None:
-        """One line of progress, appended."""
+        """Append one line of progress."""
         with (self.folder / "progress.jsonl").open("a", encoding="utf-8") as out:
             out.write(json.dumps(progress) + "\n")
 
     def progress(self) -> Iterator[dict[str, Any]]:
-        """All lines so far; half a last line, of a killed trainer, is left out."""
+        """All lines so far, without the truncated last line of a killed trainer."""
         path = self.folder / "progress.jsonl"
         for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
             try:
@@ -129,16 +129,16 @@ class Workspace:
         write_json(self.folder / "result.json", result)
 
     def write_learnt(self, learnt: dict[str, Any]) -> None:
-        """What the training came to; written when its weights are whole, before they are converted."""
+        """Write the training's outcome, when its weights are complete and before they are converted."""
         write_json(self.folder / "learnt.json", learnt)
 
     def learnt(self) -> dict[str, Any] | None:
-        """None until the weights are whole: what comes after them can then be done again."""
+        """The training's outcome; None until the weights are complete. Later steps can then be repeated."""
         return read_json(self.folder / "learnt.json") if self.weights.is_dir() else None
 
     @property
     def begun(self) -> bool:
-        """Whether something was learnt that a later attempt can go on from."""
+        """Whether a later attempt can continue from here."""
         return self.weights.is_dir() or any(self.checkpoints.glob("checkpoint-*/seal.json"))
 
     def result(self) -> dict[str, Any] | None:
@@ -146,8 +146,8 @@ class Workspace:
 
     @contextmanager
     def locked(self) -> Iterator[int]:
-        """Only one trainer works in a folder. Gives the file descriptor that a child must inherit: the lock lasts as
-        long as anybody has it open, so a trainer that outlives its killed job is not joined by a second one."""
+        """Lock the folder for one trainer; yields the file descriptor that the child must inherit. The lock lasts while
+        any process has it open, so no second trainer joins one that outlives its job."""
         deadline = time.monotonic() + _LOCK_WAIT_S
         with (self.folder / "lock").open("w") as file:
             while not _taken(file):
@@ -172,10 +172,10 @@ def own_pid() -> int:
 
 
 def orphaned(job: int) -> bool:
-    """Whether the job that started this trainer is gone: nobody waits for its result."""
+    """Whether the job that started this trainer has ended."""
     if os.getppid() == job:
         return False
-    try:  # several trainers have a launcher between
+    try:  # a launcher is between the job and several trainers
         os.kill(job, 0)
     except ProcessLookupError:
         return True
@@ -189,7 +189,7 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Whole or not at all, and there after a power cut."""
+    """Write atomically, and durably after a power cut."""
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("w", encoding="utf-8") as out:
         out.write(text)

@@ -1,8 +1,8 @@
-"""Datasets -> the rows of a workspace: what is learnt, what it is watched on, and what is replayed against forgetting.
+"""Datasets -> the rows of a workspace: training, validation, and rows replayed against forgetting.
 
-Audio is cut as `training.datasets` cuts it. A row that cannot be learnt from (no text, no sound, longer than the base's
-window, more text than anybody can say in its time) is left out by name, and one of them never ends a run; where they
-are many, something is wrong with the data as a whole, and the run is refused.
+Audio is cut as in `training.datasets`. An unusable row (no text, no audio, longer than the base's window, more text
+than can be said in its time) is left out by name. Many of them mean that the data as a whole is wrong, and the run is
+refused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HEADER_BYTES = 44
 
 @dataclass
 class TrainingRows:
-    """The lines of the datasets that a run uses, checked; `left_out` are ids by reason."""
+    """The checked lines of a run's datasets; `left_out` are ids by reason."""
 
     new: list[dict[str, Any]]
     replay: list[dict[str, Any]] = field(default_factory=list)
@@ -50,7 +50,7 @@ class TrainingRows:
 
 
 def gather(context: Context, dataset_id: int, replay_id: int, base: Base, *, most_left_out: float) -> TrainingRows:
-    """PermanentError `training-data-refused` with counts and row ids, where nothing should be learnt from the data."""
+    """Read and check the rows; PermanentError `training-data-refused` with counts and row ids for bad data."""
     known = frozenset(base.languages)
     lines = [_taught(line, known) for line in dataset.read(context, dataset_id)]
     found = data_checks.objections(lines)
@@ -75,7 +75,7 @@ def gather(context: Context, dataset_id: int, replay_id: int, base: Base, *, mos
 
 
 def write(context: Context, selected: TrainingRows, workspace: Workspace, *, most_left_out: float) -> list[Row]:
-    """Audio and rows into the workspace; what turns out to have no audio now is left out as well."""
+    """Write audio and rows into the workspace; rows whose audio is now missing are left out too."""
     gone: list[str] = []
     rows = workspace.write_rows(_cut(context, selected, gone))
     if gone:
@@ -91,7 +91,7 @@ def write(context: Context, selected: TrainingRows, workspace: Workspace, *, mos
 def _usable(
     context: Context, lines: list[dict[str, Any]], base: Base, left_out: dict[str, list[str]]
 ) -> list[dict[str, Any]]:
-    """The lines that can be learnt from; the others by reason in `left_out`."""
+    """The usable lines; the ids of the others go into `left_out` by reason."""
     usable = []
     with clip_audio.Clips(context) as clips:
         clips.expect(lines)
@@ -127,7 +127,7 @@ def _cut(context: Context, selected: TrainingRows, gone: list[str]) -> Iterator[
 
 
 def _taught(line: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:
-    """A line under a language models have a token for: of a mixture (hi-en) it is the first, as a call is heard."""
+    """A line with a language that models have a token for: the first of a mixture (hi-en), as in transcription."""
     language, first = line["language"] or "", (line["language"] or "").partition("-")[0]
     return line if language in known or language == first else {**line, "language": first}
 
@@ -139,7 +139,7 @@ def _length(line: dict[str, Any]) -> float:
 def _unfit(
     selected: TrainingRows, learnt: list[dict[str, Any]], base: Base, most_left_out: float
 ) -> Iterator[data_checks.DataObjection]:
-    """Every reason with its rows, and last what may be done about it."""
+    """The error with every reason and its rows, and last the next step."""
     for reason, ids in selected.left_out.items():
         yield data_checks.of_reason(reason, ids, len(learnt), base.window.max_s)
     count = sum(len(ids) for ids in selected.left_out.values())

@@ -1,1 +1,1 @@
-"""Annotations of a task -> samples: what may be learnt or tested on, and why the rest may not."""
+"""Annotations of a task -> samples: pieces for training or testing, and why the rest is excluded."""

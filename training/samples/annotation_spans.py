@@ -1,4 +1,4 @@
-"""One annotation -> the pieces of audio it has words for. Pure; times from the start of the task's audio."""
+"""One annotation -> its pieces of audio with text. Pure; times are from the start of the task's audio."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from training.samples.text_cutting import cut
 from training.text.writing import strict
 
 NEARLY_ALL = 0.8
-SHARED_S = 0.5  # what two neighbours may share: people do not draw to the tenth of a second
+SHARED_S = 0.5  # permitted overlap of neighbours: people do not draw to a tenth of a second
 
 
 def pieces_of(
     text: str, segments: Sequence[Mapping[str, Any]], audio: Audio, language: str | None
 ) -> list[SamplePiece]:
-    """Regions are pieces as they are; a text over the whole audio is cut where the draft's word times allow.
+    """Each region is a piece; a text over the whole audio is cut where the draft's word times allow.
 
-    A region without a word gives nothing to learn from, and is one of the excluded. One over 30 seconds is cut too.
-    Texts are in Unicode's composed form with single spaces, so that one word is one sequence of characters.
+    A region without a word is excluded. One over 30 seconds is cut too. Texts are in Unicode's composed form with
+    single spaces, so that one word is one sequence of characters.
     """
     regions = [_region(segment, audio) for segment in segments if isinstance(segment, Mapping)]
     if any(region.text for region in regions):
@@ -43,9 +43,9 @@ def _region(segment: Mapping[str, Any], audio: Audio) -> SamplePiece:
 
 
 def _on_channels(regions: Sequence[SamplePiece], audio: Audio) -> Sequence[SamplePiece]:
-    """Regions on the leg that speaks. A labelling interface that shows both legs as one puts every region on the first.
+    """Regions on their true channel. A labelling interface that shows both channels as one puts all on the first.
 
-    So where all regions lie there, each goes to the leg on which nearly all words in it were heard.
+    So if all regions are there, each goes to the channel with nearly all of the draft's words in it.
     """
     if audio.channels == 1 or any(region.channel for region in regions):
         return regions
@@ -63,7 +63,7 @@ def _leg(region: SamplePiece, audio: Audio) -> int:
 
 
 def _apart(regions: Sequence[SamplePiece]) -> list[SamplePiece]:
-    """Regions with words that lie over each other on one channel are left out: in each, both are heard."""
+    """Exclude overlapping regions with words on one channel: the audio of each contains both."""
     found = list(regions)
     for at, one in enumerate(regions):
         for other in range(at + 1, len(regions)):

@@ -1,4 +1,4 @@
-"""Annotations of a task -> what was changed in each draft, and how far people agree. Pure; counts, never rates."""
+"""Annotations of a task -> the edits of each draft, and how far people agree. Pure; counts, never rates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NORMALISER = readings.INDIC
 
 
 def of(annotation: Any) -> dict[str, Any]:
-    """What `annotations.measures` holds: the annotation's text is the reference, its draft the hypothesis."""
+    """The value of `annotations.measures`: the annotation's text is the reference, its draft the hypothesis."""
     text = annotation.text or ""
     draft = annotation.draft if isinstance(annotation.draft, Mapping) else None
     if draft is None:
@@ -26,9 +26,9 @@ def of(annotation: Any) -> dict[str, Any]:
 
 
 def agreements(annotations: Sequence[Any]) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """(first id, second id, counts) of each two people who did not skip; the earlier text is the reference.
+    """(first id, second id, counts) of each pair of people who did not skip; the earlier text is the reference.
 
-    A control that one of them left empty says nothing, except `reject`, where leaving it empty is an answer.
+    A control that one of them left empty is not compared, except `reject`, where empty is an answer.
     """
     working = sorted((one for one in annotations if not one.skipped), key=lambda one: one.id)
     for at, first in enumerate(working):

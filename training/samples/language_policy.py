@@ -1,9 +1,9 @@
-"""A piece of text -> its language and script, and whether the project takes it. Pure.
+"""A piece of text -> its language and script, and whether the project accepts it. Pure.
 
-The three ways to write of the annotators' instructions: Deva, everything in Devanagari; Latn, everything in Roman
-letters; Mixed, Hindi and Marathi words in Devanagari and English words in Roman letters, so that a Hindi word is never
-there in two spellings. Other languages likewise, each in its own script (`ml_backend.languages`). A language without a
-policy, or with `any`, is taken in every script.
+The three script policies of the annotators' instructions: Deva, everything in Devanagari; Latn, everything in Roman
+letters; Mixed, Hindi and Marathi words in Devanagari and English words in Roman letters, so that a Hindi word has only
+one spelling. Other languages likewise, each in its own script (`ml_backend.languages`). A language without a policy, or
+with `any`, is accepted in every script.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ml_backend.languages import LATIN, MIXED, scripts_in
 from training.text import hinglish
 from training.text.writing import indic
 
-LEAST_CERTAIN = 0.8  # of a detected language
+LEAST_CERTAIN = 0.8  # probability of a detected language
 
 _UNCLEAR = re.compile(
     r"[\[(<{【［]\s*(?:un-?\s?clear|inaudible|unintelligible|अस्पष्ट)"  # whatever follows, closed or not
@@ -31,7 +31,7 @@ _SPELLED = re.compile(r"\b[A-Z]\b")  # letters spelled out stay single capitals 
 
 
 def unclear(text: str) -> bool:
-    """Whether the annotator marked a part as not understood."""
+    """Whether the annotator marked a part as unclear."""
     return _UNCLEAR.search(text) is not None
 
 
@@ -46,13 +46,13 @@ def script(text: str) -> str | None:
 
 
 def script_policy(project: Any) -> Mapping[str, str]:
-    """Language -> script, as the project's row says; `extra_params` may say it too and goes first."""
+    """Language -> script, from the project's row; `extra_params` overrides it."""
     policy = project.script_policy if isinstance(project.script_policy, Mapping) else {}
     return {**policy, **(parameters.read(project.extra_params).script_policy or {})}
 
 
 def off_script(text: str, language: str | None, policy: Mapping[str, str]) -> bool:
-    """Whether a text has letters of a script the project does not write this language in."""
+    """Whether a text has letters of a script that the project excludes for this language."""
     allowed = languages.scripts_for(language or "", str(policy.get(language or "", "")))
     if allowed is None:
         return False
@@ -61,12 +61,12 @@ def off_script(text: str, language: str | None, policy: Mapping[str, str]) -> bo
 
 
 def _has_roman_hindi(text: str) -> bool:
-    """Whether a Hindi or Marathi word that is nothing else is written in Roman letters."""
+    """Whether an unambiguous Hindi or Marathi word is written in Roman letters."""
     return not _ROMAN_HINDI.isdisjoint(indic(text).split())
 
 
 def language_of(chosen: str | None, of_project: str | None, detected: str | None, certainty: float) -> str | None:
-    """The annotator's choice, else the project's language, else one that was detected for certain."""
+    """The annotator's choice, else the project's language, else one detected with LEAST_CERTAIN probability."""
     if chosen:
         return chosen
     if of_project:
@@ -75,7 +75,7 @@ def language_of(chosen: str | None, of_project: str | None, detected: str | None
 
 
 def objection(text: str, language: str | None, policy: Mapping[str, str]) -> str:
-    """Why a text may not be used, as a code of `pieces.REASONS`; empty when it may."""
+    """Why a text may not be used, as a code of `sample_pieces.REASONS`; empty when it may."""
     if unclear(text):
         return "unclear"
     if not indic(text):

@@ -1,8 +1,8 @@
 """Several people's pieces -> one reference per span. Pure.
 
-A ground-truth annotation decides alone, else the designated reviewer's. Otherwise pieces of different people that
-overlap on one leg are one span, and the person whose text is nearest to all others' (fewest character edits, `indic`)
-is taken for it; where two are equally near, the latest.
+A ground-truth annotation wins, else the designated reviewer's. Otherwise overlapping pieces of different people on one
+channel are one span, and the text nearest to all others (fewest character edits, `indic`) is chosen; on a tie, the
+latest.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from training.text import distance, readings
 
 GROUND_TRUTH, REVIEWER, ONLY, MEDOID, LATEST = "ground-truth", "reviewer", "only", "medoid", "latest"
 OVERLAP_S = 0.1
-TOO_DIFFERENT = 0.5  # of characters, between the chosen text and the nearest other person's
+TOO_DIFFERENT = 0.5  # share of characters that differ between the chosen text and the nearest other
 
 
 @dataclass(frozen=True)
 class AnnotationVersion:
-    """One annotation by Label Studio's id: who made it when, what it says, and its pieces."""
+    """One annotation by Label Studio's id: annotator, time and pieces."""
 
     annotation_id: int
     annotator: int | None
@@ -33,7 +33,7 @@ class AnnotationVersion:
 
 @dataclass(frozen=True)
 class Chosen:
-    """One piece, whose it is, and by which rule."""
+    """One chosen piece, its annotation, and the rule that chose it."""
 
     annotation_id: int
     piece: SamplePiece
@@ -41,12 +41,12 @@ class Chosen:
 
 
 def choose(works: Sequence[AnnotationVersion], reviewers: Collection[int] = ()) -> list[Chosen]:
-    """One reference per span, in time order. Works that skipped the task are left out by the caller."""
+    """One reference per span, in time order. The caller leaves out skipped annotations."""
     deciding, by = _deciding(works, reviewers)
     if not deciding:
         return []
     against = [work for work in deciding if work.rejected]
-    if 2 * len(against) + _latest(deciding).rejected > len(deciding):  # most of them; of two, the latest decides
+    if 2 * len(against) + _latest(deciding).rejected > len(deciding):  # the majority; of two, the latest decides
         length_s = max((piece.end_s for work in works for piece in work.pieces), default=0.0)
         whole = SamplePiece(0.0, length_s, 0, "", "rejected")
         return [Chosen(_latest(against).annotation_id, whole, by or (ONLY if len(deciding) == 1 else LATEST))]
@@ -71,7 +71,7 @@ def _latest(works: Sequence[AnnotationVersion]) -> AnnotationVersion:
 
 
 def _spans(works: Sequence[AnnotationVersion]) -> list[dict[int, list[SamplePiece]]]:
-    """Groups of pieces that overlap on one leg: annotation id -> its pieces there, in time order."""
+    """Groups of overlapping pieces on one channel: annotation id -> its pieces, in time order."""
     placed = sorted(
         ((piece, work.annotation_id) for work in works for piece in work.pieces),
         key=lambda entry: (entry[0].channel, entry[0].start_s, entry[0].end_s),
@@ -88,7 +88,7 @@ def _spans(works: Sequence[AnnotationVersion]) -> list[dict[int, list[SamplePiec
 
 
 def _of_span(span: dict[int, list[SamplePiece]], works: Sequence[AnnotationVersion], by: str) -> list[Chosen]:
-    """The pieces of the one whose text is nearest to the others'."""
+    """The pieces of the annotation whose text is nearest to the others'."""
     here = [work for work in works if any(piece.text for piece in span.get(work.annotation_id, ()))]
     if not here:
         last = _latest([work for work in works if work.annotation_id in span])

@@ -1,4 +1,4 @@
-"""The values that travel through sampling, and every reason why a piece is left out."""
+"""The values that sampling passes on, and every reason why a piece is left out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from ml_backend.calls import sample_use
 
-MIN_S, MAX_S = 0.2, 30.0  # a model hears 30 seconds at once
+MIN_S, MAX_S = 0.2, 30.0  # a model transcribes windows of up to 30 seconds
 
 REASONS = MappingProxyType(
     {
@@ -41,7 +41,7 @@ class DraftWord:
 
 @dataclass(frozen=True)
 class SamplePiece:
-    """A stretch of a task's audio on one channel and what is said there; `reason`: a code where it may not be used."""
+    """A span of a task's audio on one channel with its text; `reason`: a code if it may not be used."""
 
     start_s: float
     end_s: float
@@ -54,13 +54,13 @@ class SamplePiece:
         return self.end_s - self.start_s
 
     def but(self, reason: str) -> SamplePiece:
-        """The same, left out for a reason unless it has one already."""
+        """The same piece, left out for `reason` unless it already has one."""
         return self if self.reason else replace(self, reason=reason)
 
 
 @dataclass(frozen=True)
 class Audio:
-    """What is known of a task's audio: its length, its legs, and words with times, in time order."""
+    """A task's audio: its length, its channels, and words with times, in time order."""
 
     length_s: float
     channels: int = 1

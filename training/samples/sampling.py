@@ -1,8 +1,7 @@
-"""Annotations of a task -> its samples: one reference per stretch of speech, or the reason why not.
+"""Annotations of a task -> its samples: one reference per span of speech, or the reason why not.
 
-Runs whenever an annotation of the task appears, changes or goes, and decides everything anew from the rows; repeating
-it changes nothing. A sample that stays as it was keeps the time it was accepted at, so that what counts new samples
-counts each once.
+Runs whenever an annotation of the task is added, changed or deleted, and remakes all samples from the rows; repeating
+it changes nothing. An unchanged sample keeps its `accepted_at`, so that it counts as new only once.
 """
 
 from __future__ import annotations
@@ -45,14 +44,14 @@ def sample_task(context: JobContext, task_id: int) -> None:
 def alive(connection: Connection, task_id: int) -> list[sa.Row[Any]]:
     """The newest version of each annotation of a task that is not deleted, in the order of Label Studio's ids.
 
-    Ours are in the order of arrival, which is another one in another database.
+    Our ids follow the order of arrival, which differs between databases.
     """
     mine = sa.select(annotation_rows).where(annotation_rows.c.task_id == task_id, tables.newest_version())
     return list(connection.execute(mine.order_by(annotation_rows.c.ls_annotation_id)))
 
 
 class _Maker:
-    """What one task's samples are made from."""
+    """The inputs of one task's samples."""
 
     def __init__(self, connection: Connection, settings: Settings, project: Any, task: Any) -> None:
         self._project, self._task = project, task
@@ -159,7 +158,7 @@ class _Maker:
         return max(0.0, float(end_s or 0.0) - float(self._task.start_s or 0.0))
 
     def _audio(self, row: Any) -> Audio:
-        """The task's audio; words from the annotation's draft, else from what was heard last in the recording."""
+        """The task's audio; words from the annotation's draft, else from the recording's latest transcription."""
         draft = row.draft if isinstance(row.draft, Mapping) else {}
         drafted = [
             DraftWord(w["start_s"], w["end_s"], w["text"], w.get("channel", 0)) for w in draft.get("words") or ()
@@ -169,7 +168,7 @@ class _Maker:
         return Audio(length_s, max(1, channels), tuple(drafted or self._draft_words()))
 
     def _draft_words(self) -> list[DraftWord]:
-        """Words of the latest transcription that lie in the task, told from its start."""
+        """Words of the latest transcription within the task, timed from its start."""
         if self._heard is None:
             return []
         begin, length_s = float(self._task.start_s or 0.0), self._length_s()
@@ -189,7 +188,7 @@ class _Maker:
 
 
 def _one_per_person(found: Sequence[Any]) -> list[Any]:
-    """Of two annotations by one person, the one marked as the truth, else the one changed last."""
+    """One annotation per person: the ground truth, else the one changed last."""
     latest: dict[Any, Any] = {}
     for row in sorted(found, key=lambda row: (bool(row.ground_truth), row.ls_updated_at, row.ls_annotation_id)):
         latest[row.annotator if row.annotator is not None else f"annotation {row.id}"] = row
@@ -236,7 +235,7 @@ PER_TRANSACTION = 50
 
 
 def sample_project(context: JobContext, project_id: int, everything: int = 0) -> None:
-    """Decide a project's samples anew: of every task with annotations, or of those nobody has looked at."""
+    """Remake a project's samples: of every task with annotations, or only of tasks without samples."""
     task, annotation = tables.tasks, tables.annotations
     alive = sa.exists().where(annotation.c.task_id == task.c.id, annotation.c.deleted_at.is_(None))
     concerned = alive if everything else alive.where(schedules.not_sampled())

@@ -1,11 +1,11 @@
 """A long text and the word times of a draft -> pieces of at most 30 seconds, cut at pauses. Pure.
 
-The text and the draft's words are aligned. A pause is a place to cut only where the words on both sides of it are in
-the text too, next to each other (anchors): then the piece holds exactly the words between. What has no anchors at both
-ends is left out with the reason `no-anchor`, and so is what lies at the edge of the audio when its first or last word
-was not heard as it is written: the draft may have missed words there.
+The text and the draft's words are aligned. A pause is a place to cut only if the words on both sides are adjacent in
+the text too (anchors): then the piece has exactly the words between. A piece without anchors at both ends is left out
+with the reason `no-anchor`. So is a piece at the edge of the audio whose first or last word differs from the draft's,
+because the draft may have missed words there.
 
-Words of two legs take turns: a piece ends where the other leg begins to speak.
+Words of two channels alternate: a piece ends where the other channel begins to speak.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from training.scoring.alignment import blocks
 from training.text import readings
 
 PAUSE_S = 0.2
-MARGIN_S = 0.25  # of sound kept before the first and after the last word, where nobody speaks
+MARGIN_S = 0.25  # of silence kept before the first and after the last word
 
 
 @dataclass(frozen=True)
 class _Alignment:
-    """`at[i]`: the place in the text of heard word i, None where it was changed."""
+    """`at[i]`: the place in the text of draft word i, None where it was changed."""
 
     hypothesis: tuple[DraftWord, ...]
     at: tuple[int | None, ...]
     length: int
 
     def clean(self, boundary: int) -> bool:
-        """Whether the words on both sides of a boundary (before heard word `boundary`) are neighbours in the text."""
+        """Whether the words on both sides of a boundary (before draft word `boundary`) are adjacent in the text."""
         if boundary == 0:
             return self.at[0] == 0
         before = self.at[boundary - 1]
@@ -42,7 +42,7 @@ class _Alignment:
 def cut(
     text: str, hypothesis: Sequence[DraftWord], *, start_s: float, end_s: float, language: str | None
 ) -> list[SamplePiece]:
-    """Pieces between `start_s` and `end_s`. Without heard words it is one piece without anchors."""
+    """Pieces between `start_s` and `end_s`. Without draft words it is one piece without anchors."""
     written = _words(text.split())
     spoken = [
         (word, key) for word in sorted(hypothesis, key=lambda w: (w.start_s, w.channel)) if (key := _key(word.text))
@@ -64,7 +64,7 @@ def cut(
 
 
 def _stretches(aligned: _Alignment) -> Iterator[tuple[int, int]]:
-    """Heard words [first, last) of each piece: as long as allowed between clean pauses; what is not clean is short."""
+    """Draft words [first, last) of each piece: as long as allowed between clean pauses; unclean pieces are short."""
     words, first = aligned.hypothesis, 0
     while first < len(words):
         forced = next((i for i in range(first + 1, len(words)) if words[i].channel != words[i - 1].channel), len(words))
@@ -81,7 +81,7 @@ def _stretches(aligned: _Alignment) -> Iterator[tuple[int, int]]:
 
 
 def _text_end(aligned: _Alignment, last: int) -> int:
-    """The place in the text after the words of a piece that ends before heard word `last`."""
+    """The place in the text after the words of a piece that ends before draft word `last`."""
     if last == len(aligned.hypothesis):
         return aligned.length
     following = next((place for place in aligned.at[last:] if place is not None), aligned.length)
@@ -90,7 +90,7 @@ def _text_end(aligned: _Alignment, last: int) -> int:
 
 
 def _sound(words: Sequence[DraftWord], first: int, last: int, start_s: float, end_s: float) -> tuple[float, float]:
-    """Where a piece's sound begins and ends: in the middle of the pauses around it, on its own leg."""
+    """Where a piece's audio begins and ends: in the middle of the pauses around it, on its own channel."""
     channel, begins, ends = words[first].channel, words[first].start_s, words[last - 1].end_s
     before = max((w.end_s for w in words[:first] if w.channel == channel), default=None)
     after = min((w.start_s for w in words[last:] if w.channel == channel), default=None)
@@ -102,7 +102,7 @@ def _sound(words: Sequence[DraftWord], first: int, last: int, start_s: float, en
 def _align(
     hypothesis: tuple[DraftWord, ...], spoken: list[str], written: list[str], language: str | None
 ) -> _Alignment:
-    """Word by word, a word in the other script being the same word."""
+    """Align words; a word in the other script counts as equal."""
     reference, said = readings.pair(
         " ".join(written), " ".join(spoken), normaliser=readings.SCRIPT_NEUTRAL, language=language
     )
@@ -115,7 +115,7 @@ def _align(
 
 
 def _words(raw: Sequence[str]) -> list[tuple[str, str]]:
-    """(as written, as compared) of each word; a sign by itself stays with the word before it."""
+    """(as written, as compared) of each word; a separate sign belongs to the word before it."""
     found: list[tuple[str, str]] = []
     lead = ""
     for word in raw:
