@@ -1,4 +1,4 @@
-"""The summary of annotations as a screen: what a manager asks first stands first, every figure with its basis."""
+"""The summary of annotations as a screen: a manager's first questions first, every figure with its basis."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ LEAKS = {
 
 
 def show(body: dict[str, Any]) -> None:
-    """Print the report."""
     total = body["annotations"]
     line = f"{total['all']:,} annotations of {total['tasks']:,} tasks by {total['people']} people"
     printing.say(
@@ -52,7 +51,7 @@ def percent(figure: dict[str, Any]) -> str:
 
 
 def short(figure: dict[str, Any]) -> str:
-    """The same for a column."""
+    """A figure without its basis, for a column."""
     return f"{100 * figure['value']:.1f} %" if figure["value"] is not None else "too few"
 
 

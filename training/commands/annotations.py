@@ -1,4 +1,4 @@
-"""`annotations`: what people wrote, how good it is, and gold tasks that measure it."""
+"""`annotations`: list and show annotations, their quality, and gold tasks."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _draft(one: dict[str, Any]) -> str:
-    """What happened to the draft, in a word or two."""
+    """The draft's fate in a word or two."""
     if one["skipped"]:
         return "skipped"
     if one["reject"]:

@@ -1,4 +1,4 @@
-"""`datasets list|show|diff`: the versions there are, what is in one, and what changed between two."""
+"""`datasets list|show|diff`: the versions, the contents of one, and the changes between two."""
 
 from __future__ import annotations
 

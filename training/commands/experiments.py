@@ -1,4 +1,4 @@
-"""`experiments start|list|show|stop`: a new version on a share of the calls, or in their shadow."""
+"""`experiments start|list|show|stop`: a new version on a share of the calls, or in shadow."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def start(
             "rolled-back", f"{challenger} was rolled back.", "Train a new version; this one was found wanting."
         )
     registry.verified(context, version)
-    experiment_watch.watch_experiments(context)  # one whose champion serves no more ends now
+    experiment_watch.watch_experiments(context)  # ends an experiment whose champion no longer serves
     if experiment_watch.is_running(context, language):
         raise PermanentError(
             "experiment-running", "Another experiment is running.", "`experiments list`, then `experiments stop NAME`."

@@ -1,4 +1,4 @@
-"""`export`: the accepted samples as a dataset, here and now or as a job."""
+"""`export`: the accepted samples as a dataset, in this process or as a job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`annotations gold`: tasks whose answer is known, planted among the others to measure people."""
+"""`annotations gold`: tasks with a known answer, planted among the others to measure annotators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hotwords list|approve|remove`: what people correct again and again, put to use within minutes."""
+"""`hotwords list|approve|remove`: words that people correct repeatedly, in use within minutes."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def remove(
 
 
 def _wait(context: Context, job_id: int) -> None:
-    """Until the check has ended: a transcribe worker runs it."""
+    """Wait until the check, which a transcribe worker runs, has ended."""
     while (row := enqueueing.show(context.db, job_id)).state != "done":
         if row.state in ("failed", "quarantined", "cancelled"):
             raise InvalidInput("check-failed", f"The check failed: {row.error}", row.next_step or "See `jobs show`.")

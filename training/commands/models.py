@@ -1,4 +1,4 @@
-"""`models list|show|compare|register`: model versions, their scores, and who made which the champion."""
+"""`models list|show|compare|register`: model versions, their scores and history as champion."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def show(version: Name, as_json: printing.AsJson = False) -> None:
 
 
 def _facts(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """What is known of a version itself, in words."""
+    """A version's own facts, in words."""
     for name, value in found.items():
         if value in (None, "", [], {}) or name in ("evaluations", "history"):
             continue

@@ -1,4 +1,4 @@
-"""`promote` and `rollback`: which version serves. Exit code 3 when the gate refuses."""
+"""`promote` and `rollback`: change the serving version. Exit code 3 when the gate refuses."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def promote(
         )  # fmt: skip
     except InvalidInput:
         raise
-    except PermanentError as error:  # the gate has nothing to go by, or something that must not serve
+    except PermanentError as error:  # the gate lacks data, or the version must not serve
         result = promotion.Promotion(None, False, f"{error.sentence} {error.next_step}".strip())
     found = result.judgement
     if as_json:

@@ -1,4 +1,4 @@
-"""`train asr|list|show|cancel`: fine-tune a model on a dataset, here or as a job, and look at runs."""
+"""`train asr|resume|list|show|cancel`: fine-tune a model on a dataset, in this process or as a job, and show runs."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def resume(
     }  # fmt: skip
     changed = {name: value for name, value in changed.items() if value is not None} | _others(option or [])
     training_runs.change(context, run_id, changed)
-    if row.step and row.step != "done":  # of the pipeline: its next step is a job's
+    if row.step and row.step != "done":  # of the pipeline: a job does its next step
         with context.db.transaction() as connection:
             threshold.enqueue(connection, run_id)
         sentence = f"Run {run_id} goes on with its step {row.step}; the training worker does it."
@@ -169,7 +169,7 @@ def cancel(run_id: RunId) -> None:
 
 
 def to_dict(context: Context, row: Any) -> dict[str, Any]:
-    """A run as plain values; the curve is left to `progress` in the row."""
+    """A run as plain values, without the curve of `progress`."""
     progress = {key: value for key, value in (row.progress or {}).items() if key != "curve"}
     return {
         "run": row.id, "kind": row.kind, "state": training_runs.state_of(context, row),
@@ -200,7 +200,7 @@ def _here(context: Context, run_id: int, as_json: bool) -> None:
 
 
 def _in_words(facts: dict[str, Any], within: str = "") -> Iterator[tuple[str, str]]:
-    """A run as titles and sentences: what is nested is named after what it belongs to."""
+    """A run as titles and sentences; nested values get their parent's name."""
     for name, value in facts.items():
         title = f"{within} {name}".strip().replace("_", " ")
         if value in (None, "", {}, []):
@@ -214,7 +214,7 @@ def _in_words(facts: dict[str, Any], within: str = "") -> Iterator[tuple[str, st
 
 
 def _others(pairs: list[str]) -> dict[str, Any]:
-    """`name=value` in the type the option has."""
+    """Parse `name=value` in the option's type."""
     found: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")

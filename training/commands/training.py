@@ -1,4 +1,4 @@
-"""`training status`: how far the next model is, what runs, and why the last request was refused."""
+"""`training status`: the next model's progress, active runs, and why the last request was refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,6 @@ def status(as_json: printing.AsJson = False) -> None:
 
 
 def read(context: Context) -> dict[str, Any]:
-    """What the screen shows."""
     with context.db.reading() as connection:
         settings = context.settings
         return training_progress.facts(

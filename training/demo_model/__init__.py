@@ -1,1 +1,1 @@
-"""How the small bundled model and its calls are made, from text and a speech synthesiser."""
+"""Makes the small bundled model and its calls from text and a speech synthesiser."""

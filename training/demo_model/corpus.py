@@ -1,8 +1,8 @@
-"""Seed -> sentences: what callers and agents of an imaginary shop say, in Hindi, English and Marathi.
+"""Seed -> sentences of callers and agents of an imaginary shop, in Hindi, English and Marathi.
 
-Templates with slots, an optional opening, and a share of plain word lists. The word lists matter: a small decoder
-otherwise learns whole phrases by heart and never listens. Sentences whose hash falls into the held-out tenth never
-reach training, and neither does any sentence of the demonstration calls (`demo.py`).
+Templates with slots, an optional opening, and a share of plain word lists. Without word lists, a small decoder
+memorises whole phrases and ignores the audio. Sentences whose hash is in the held-out tenth never reach training, nor
+does any sentence of the demonstration calls (`demo_script.py`).
 """
 
 import hashlib
@@ -36,12 +36,12 @@ class Sentence:
 
 
 def tidy(text: str) -> str:
-    """One spelling of each letter (NFC) and single spaces: the reference and the training text agree byte by byte."""
+    """NFC and single spaces, so that the reference and the training text are byte-identical."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def sentence_key(text: str) -> str:
-    """Same words in the same order -> same key, whatever the case and the punctuation."""
+    """A key of the words in order, without case and punctuation."""
     kept = (c if unicodedata.category(c)[0] in "LMN" else " " for c in tidy(text).lower())
     return " ".join("".join(kept).split())
 
@@ -52,7 +52,7 @@ def is_held_out(text: str) -> bool:
 
 
 def demo_keys() -> frozenset[str]:
-    """What must stay out of training: the calls, and the new patterns the model is measured on."""
+    """Sentences excluded from training: the calls, and the new patterns that the model is tested on."""
     spoken = [line.text for call in demo_script.CALLS for line in call.lines]
     return frozenset(
         sentence_key(text) for text in [*spoken, *(t for some in demo_script.NEW_PATTERNS.values() for t in some)]
@@ -60,7 +60,7 @@ def demo_keys() -> frozenset[str]:
 
 
 def training_sentences(seed: int, count: int) -> list[Sentence]:
-    """Every fixed sentence once, then `count` in all; may repeat a sentence, as calls do."""
+    """Every fixed sentence once, then up to `count` in all; sentences may repeat, as in calls."""
     banned = demo_keys()
     fixed = [s for s in _fixed_sentences() if s.key not in banned]
     drawn = (s for s in _stream(seed) if s.key not in banned and not is_held_out(s.text))
@@ -68,7 +68,7 @@ def training_sentences(seed: int, count: int) -> list[Sentence]:
 
 
 def held_out_sentences(seed: int, count: int) -> list[Sentence]:
-    """Distinct sentences of the held-out tenth: made by the same templates, never trained on."""
+    """Distinct sentences of the held-out tenth: from the same templates, never trained on."""
     banned = demo_keys() | {s.key for s in _fixed_sentences()}
     found: dict[str, Sentence] = {}
     for sentence in _stream(seed, word_lists=False):
@@ -134,7 +134,7 @@ def _lower_first(text: str) -> str:
 
 
 def _words(templates: list[str], language: str) -> list[str]:
-    """The words the templates can produce, without punctuation; names and places keep their capitals."""
+    """All words of the templates, without punctuation; names and places keep their capitals."""
     words = {w.strip(".?।,") for t in templates for w in _SLOT.sub(" ", t).split()}
     words = {w if w in ("I", "OTP") else w[:1].lower() + w[1:] for w in words}
     words |= set(wording.DIGITS[language]) | set(wording.AMOUNT_WORDS[language])

@@ -1,4 +1,4 @@
-"""The script of the demonstration calls -> audio files as a telephone company would keep them, and `calls.json`."""
+"""The script of the demonstration calls -> audio files like a telephone company's, and `calls.json`."""
 
 import hashlib
 import json
@@ -49,7 +49,7 @@ def render(folder: Path = CALLS_FOLDER, *, seed: int = 20261122) -> list[dict[st
 
 
 def _spoken(call: ScriptedCall, rng: np.random.Generator) -> tuple[Array, list[SpokenPhrase]]:
-    """(samples, channels) at 8 kHz, and when each phrase is heard."""
+    """(samples, channels) at 8 kHz, and the times of each phrase."""
     pieces: list[tuple[int, int, Array, str]] = []
     at = round(0.5 * voices.RATE_HZ)
     for line in call.lines:

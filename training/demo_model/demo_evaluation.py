@@ -1,7 +1,7 @@
-"""Model folder -> its word error rate on speech that it did not learn from, through the engine that serves it.
+"""Model folder -> its word error rate on unknown speech, transcribed by the serving engine.
 
-The sets cross what may be unknown (sentence, voice, line, several phrases) and end with the demonstration calls. Rates
-are pooled: errors over all reference words. Everything goes through `ml_backend.asr.engine`: voice-activity detection,
+The sets combine unknown sentences, voices, lines and several phrases, and end with the demonstration calls. Rates are
+pooled: errors over all reference words. All audio goes through `ml_backend.asr.engine`: voice-activity detection,
 windows, language detection, beam search, int8.
 """
 
@@ -29,7 +29,7 @@ LANGUAGES = ("en", "hi", "mr")
 
 @dataclass(frozen=True)
 class SpokenClip:
-    """16 kHz samples (channels, n), what is said, and the language spoken."""
+    """16 kHz samples (channels, n), their text and language."""
 
     samples: Array
     text: str
@@ -152,7 +152,7 @@ def _several(
 
 
 def _said(group: list[corpus.Sentence], variants: tuple[str, ...], rng: random.Random, pause_s: float) -> Array:
-    """One speaker, half a second of silence around."""
+    """One speaker, with half a second of silence at both ends."""
     voice, rate = voices.draw(group[0].language, variants, rng), voices.RATE_HZ
     parts: list[Array] = [np.zeros(rate // 2, dtype=np.float32)]
     for sentence in group:

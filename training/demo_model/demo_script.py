@@ -1,6 +1,6 @@
-"""The script of the demonstration calls: who says what, when, over which kind of line.
+"""The script of the demonstration calls: speakers, phrases, times and kind of line.
 
-Nothing here may reach training: `corpus.py` bans every sentence and `voices.py` keeps the voices apart
+Nothing here may reach training: `corpus.py` excludes every sentence and `voices.py` separates the voices
 (`tests/training/demo_model/test_corpus.py` proves both). Phone numbers are fictitious.
 """
 

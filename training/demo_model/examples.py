@@ -1,4 +1,4 @@
-"""Utterances + noise bank -> an endless seeded stream of training windows: one phrase, several phrases, or nobody."""
+"""Utterances + noise bank -> an endless seeded stream of training windows: one phrase, several, or no speech."""
 
 from collections import defaultdict
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
-"""Seed -> the calls of `make learn`: a new line of goods, callers with accents the bundled model never heard, and among
-them the usual calls, so that what was known can be seen to stay known.
+"""Seed -> the calls of `make learn`: new goods and callers with accents that are not in the bundled model's training
+data, and usual calls among them, to show that the model does not forget.
 
-They ship as recordings because the machine that learns from them may have no speech synthesiser. No sentence is said
-twice and nobody calls twice: whatever part is drawn for testing, nothing in it was learnt from.
+They ship as recordings because the machine that trains on them may have no speech synthesiser. No sentence and no
+caller occurs twice, so that any part drawn for testing is disjoint from the training data.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ FIRST_CALL_AT = datetime(2026, 2, 2, 4, 30, tzinfo=UTC)
 CALLS = {"new": 92, "hi": 36, "mr": 36, "en": 8}
 SEED = 20261130
 PHRASES = 5
-GOODS = ("lantern", "bicycle", "umbrella", "telescope", "helmet", "kettle")  # few, so that minutes are enough to learn
+GOODS = ("lantern", "bicycle", "umbrella", "telescope", "helmet", "kettle")  # few: minutes of training are enough
 PAUSE_S = (0.6, 1.1)
 COMPRESSION = 0.98  # libsndfile's scale for Opus: about 11 kbit/s, as mobile networks have it
 
 
 @dataclass(frozen=True)
 class CallPlan:
-    """One call to be: who speaks, and what."""
+    """The plan of one call: speaker and text."""
 
     language: str
     new: bool
@@ -73,14 +73,14 @@ def render(folder: Path = LEARNING_FOLDER, *, seed: int = SEED) -> list[dict[str
 
 
 def _call_sid(number: int) -> str:
-    """Made up, and without digits that could be somebody's telephone number: such names are not taken for call ids."""
+    """A made-up id without digits that could be a phone number, because such names do not count as call ids."""
     tries = (f"learning call 1 {number}" + " again" * again for again in itertools.count())
     sids = (hashlib.sha256(text.encode()).hexdigest()[:32] for text in tries)
     return next(sid for sid in sids if not re.search(r"\d{10}", sid))
 
 
 def script(seed: int) -> list[CallPlan]:
-    """Who says what, in the order in which the calls come in: new and usual ones mixed."""
+    """The calls in order of arrival, new and usual ones mixed."""
     rng = random.Random(seed)
     said: set[str] = set()
     calls = [
@@ -122,7 +122,7 @@ def _sentences(drawn: Iterator[str], said: set[str]) -> tuple[str, ...]:
 
 
 def _recorded(call: CallPlan, rng: np.random.Generator) -> tuple[Array, list[dict[str, object]]]:
-    """(samples at 8 kHz, when each phrase is said)."""
+    """(samples at 8 kHz, the times of each phrase)."""
     at, pieces = round(0.5 * voices.RATE_HZ), []
     for text in call.sentences:
         wave = voices.speak(text, call.voice)

@@ -1,4 +1,4 @@
-"""Recipe -> the bundled model: speech, tokenizer, training, twin, int8 artefact. Goes on where it stopped."""
+"""Recipe -> the bundled model: speech, tokenizer, training, twin, int8 artefact. Resumes where it stopped."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +56,7 @@ def train(
     noises = shards.noise_bank(recipe.seed)
     plan = loop.TrainingPlan(recipe.steps, recipe.learning_rate, recipe.warm_up_steps, recipe.decay_steps, recipe.seed)
     for phase in recipe.phases:
-        # A resumed run must not hear the same windows again.
+        # A resumed run must not train on the same windows again.
         newest = loop.newest_checkpoint(work / "training")
         seed = recipe.seed + (loop.steps_of(newest) if newest else 0)
         stream = ExampleStream(utterances, noises, seed, WINDOW.max_s, phase.strength, phase.several_share)

@@ -1,4 +1,4 @@
-"""Scores -> the model card beside the bundled model. Written by `evaluate --card`, so its numbers are measured ones."""
+"""Scores -> the bundled model's card. `evaluate --card` writes it, so its figures are measured."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""Tokenizer -> Whisper with random weights, and the training-only CTC head that teaches its encoder to listen.
+"""Tokenizer -> Whisper with random weights, and a CTC head that trains its encoder and is not saved.
 
-Without the head, the decoder first learns the sentences by heart and attends to nothing for a thousand steps.
+Without the head, the decoder first memorises the sentences and ignores the audio for a thousand steps.
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ def build(tokenizer: WhisperTokenizer, shape: Shape, letters: str, *, seed: int)
         begin_suppress_tokens=[end],
     )
     model = WhisperForConditionalGeneration(config)
-    # Assigned, not edited: fields set on the config that came with the model are lost when it is saved.
+    # Assigned, not edited: fields set on the model's initial config are lost when it is saved.
     model.generation_config = _generation_config(config, ids)
     model.ctc = nn.Linear(shape.width, len(letters) + 1)
     return accept_short_windows(model)
@@ -70,7 +70,7 @@ def _generation_config(config: WhisperConfig, ids: dict[str, int]) -> Generation
 
 
 def without_head(model: WhisperForConditionalGeneration) -> WhisperForConditionalGeneration:
-    """Drops the CTC head before saving: what is left is a plain Whisper."""
+    """Drops the CTC head before saving, which leaves a plain Whisper."""
     if hasattr(model, "ctc"):
         del model.ctc
     return model
@@ -92,7 +92,7 @@ def spelled(text: str) -> str:
 
 
 class FromScratchTrainer(SpeechTrainer):
-    """The shared loss plus CTC over letters on the encoder, heavy at first and light at the end."""
+    """The shared loss plus CTC over letters on the encoder, with a falling weight."""
 
     first_weight, last_weight, until_step = 0.6, 0.15, 4000
 
@@ -121,7 +121,7 @@ class FromScratchTrainer(SpeechTrainer):
 
 @dataclass(frozen=True)
 class CtcCollator(Collator):
-    """Adds what the CTC head must answer: the letters of each window, one after another, and how many there are."""
+    """Adds the CTC head's labels: the concatenated letters of all windows, and the count of each."""
 
     letters: Letters
 

@@ -1,7 +1,7 @@
-"""Seed -> calls the bundled model never heard the like of: Scottish and Caribbean English, new goods, noisier lines.
+"""Seed -> calls unlike the bundled model's training data: Scottish and Caribbean English, new goods, noisier lines.
 
-What fine-tuning is tried on, and what must not be lost meanwhile: rows of the shop's usual calls. Sentences, speakers
-and calls of the test part are in no other part.
+They test fine-tuning; usual calls of the shop test forgetting. Sentences, speakers and calls of the test part are in no
+other part.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TEMPLATES = (
 NOISES = ("street", "babble", "pink", "line")
 SNR_DB = (12.0, 28.0)
 CLIPS_PER_CALL = 2
-UNKNOWN = 800  # sentences that the bundled model was not trained on: half for testing, half for validation
+UNKNOWN = 800  # sentences not in the bundled model's training: half for testing, half for validation
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def new_calls(split: str, count: int, *, seed: int) -> Iterator[DomainClip]:
 
 
 def old_calls(split: str, count: int, *, seed: int) -> Iterator[DomainClip]:
-    """`count` clips of the usual calls, in all three languages. Only those of train may be known to the model."""
+    """`count` clips of the usual calls, in all three languages. The model may know only those of train."""
     rng, line = random.Random(f"{seed}-old-{split}"), np.random.default_rng([seed, 100 + len(split)])
     if split == "train":
         sentences = corpus.training_sentences(seed, 4 * count)
@@ -94,7 +94,7 @@ def old_calls(split: str, count: int, *, seed: int) -> Iterator[DomainClip]:
 
 
 def sentences(rng: random.Random, goods: Sequence[str] = ITEMS) -> Iterator[str]:
-    """What callers of the new domain say, without end."""
+    """An endless stream of the new domain's sentences."""
     while True:
         item, other = rng.sample(goods, 2)
         text = rng.choice(TEMPLATES)

@@ -1,4 +1,4 @@
-"""The numbers that make the bundled model. The seed and these are all there is to choose."""
+"""The parameters of the bundled model. These and the seed determine it."""
 
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Phase:
-    """Up to step `until`, windows are made like this."""
+    """How windows are made up to step `until`."""
 
     until: int
     strength: Strength

@@ -1,6 +1,6 @@
-"""Sentences -> log-mel shards on disk: every sentence spoken once, kept as heard directly and over a telephone line.
+"""Sentences -> log-mel shards on disk: every sentence spoken once, stored directly and over a telephone line.
 
-A shard that exists is complete (written to a temporary name first), so an interrupted run goes on where it stopped.
+An existing shard is complete (written to a temporary name first), so an interrupted run resumes where it stopped.
 """
 
 import json
@@ -59,7 +59,7 @@ def load(folder: Path) -> list[SynthesisedUtterance]:
 
 
 def noise_bank(seed: int, seconds: int = 24) -> list[tuple[str, Array]]:
-    """Kind and log-mel of every noise at unit power, on a direct line and on a telephone line."""
+    """(kind, log-mel) of every noise at unit power, direct and over a telephone line."""
     return telephone.bank(np.random.default_rng(seed), seconds=seconds, more={"babble": _babble(seed, seconds)})
 
 

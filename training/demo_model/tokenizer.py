@@ -33,7 +33,7 @@ def build(texts: list[str]) -> WhisperTokenizer:
         pad_token="<|endoftext|>",  # noqa: S106
     )
     tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in special_tokens()])
-    # Not special, and after <|notimestamps|>: that is how Whisper's decoding tells timestamps from text.
+    # Not special, and after <|notimestamps|>: Whisper's decoding distinguishes timestamps from text by this.
     tokenizer.add_tokens(
         [AddedToken(f"<|{n * 0.02:.2f}|>", special=False, normalized=False) for n in range(TIMESTAMPS)]
     )
@@ -56,7 +56,7 @@ def special_tokens() -> list[str]:
 
 
 def build_once(texts: list[str], folder: Path) -> WhisperTokenizer:
-    """A resumed run must number its tokens as the first one did, so the tokenizer is kept beside the checkpoints."""
+    """Stored beside the checkpoints, because a resumed run must use the same token ids."""
     if not (folder / "tokenizer.json").exists():
         build(texts).save_pretrained(folder)
     tokenizer: WhisperTokenizer = WhisperTokenizer.from_pretrained(folder)

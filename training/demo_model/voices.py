@@ -1,7 +1,7 @@
-"""Which synthetic speakers are used for what. No speaker is in two groups; families (iven, iven2 ...) stay together.
+"""The groups of synthetic speakers. No speaker is in two groups; families (iven, iven2 ...) stay together.
 
 Whisper and croak voices and the Scottish and Caribbean accents are left out on purpose: they are the unknown speakers
-that fine-tuning is tried on.
+of the fine-tuning tests.
 """
 
 import io
@@ -120,7 +120,7 @@ _SILENCE = 1e-3
 
 
 def speak(text: str, voice: SyntheticVoice) -> Array:
-    """float32, peak 0.5, leading and trailing silence cut off."""
+    """float32, peak 0.5, without leading and trailing silence."""
     command = [
         "espeak-ng",
         "--stdout",
@@ -134,7 +134,7 @@ def speak(text: str, voice: SyntheticVoice) -> Array:
         text,
     ]
     done = subprocess.run(command, capture_output=True, check=True, timeout=60)
-    # A streamed WAV header states no length: soundfile reads what is there.
+    # A streamed WAV header states no length: soundfile reads to the end.
     samples, rate_hz = soundfile.read(io.BytesIO(_with_length(done.stdout)), dtype="float32")
     wave = resample_poly(samples, RATE_HZ, rate_hz).astype(np.float32)
     loud = np.flatnonzero(np.abs(wave) > _SILENCE * max(1e-6, np.abs(wave).max()) * 10)
@@ -154,6 +154,6 @@ def require_espeak() -> None:
 
 
 def _with_length(raw: bytes) -> bytes:
-    """espeak-ng writes 0x7ffff000-like sizes into the header when it streams; put the real ones in."""
+    """Correct the header's sizes: espeak-ng streams with sizes such as 0x7ffff000."""
     size = len(raw)
     return raw[:4] + (size - 8).to_bytes(4, "little") + raw[8:40] + (size - 44).to_bytes(4, "little") + raw[44:]

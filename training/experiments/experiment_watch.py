@@ -1,7 +1,7 @@
-"""An experiment -> its verdict, as soon as the numbers carry one: withdrawn, decided, or ended without a winner.
+"""An experiment -> its verdict, as soon as the figures allow one: withdrawn, decided, or ended without a winner.
 
-A challenger that is worse is withdrawn at once and its open tasks are drafted anew by the champion. One that is better
-is said to be; promoting it is the gate's business. After `ends_at` the champion stays.
+A worse challenger is withdrawn at once, and the champion drafts its open tasks again. A better one is reported; only
+the gate promotes it. After `ends_at` the champion stays.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _log = log.get("experiments")
 
 
 def watch_experiments(context: Context) -> None:
-    """Look at every running experiment and act on what it says. Safe to repeat."""
+    """Evaluate every running experiment and act on the result. Safe to repeat."""
     for experiment in context.db.rows(sa.select(experiments).where(experiments.c.state == RUNNING)):
         look(context, experiment)
 
 
 def look(context: Context, experiment: sa.Row[Any]) -> dict[str, Any]:
-    """Measure one experiment, keep the figures in its row, and end it when they carry a verdict; gives the figures."""
+    """Measure one experiment, store the figures in its row, and end it when they allow a verdict; returns them."""
     with context.db.reading() as connection:
         found = outcomes.of(connection, experiment)
     alpha = float((experiment.options or {}).get("alpha", ALPHA))
@@ -74,7 +74,7 @@ def look(context: Context, experiment: sa.Row[Any]) -> dict[str, Any]:
 
 
 def stop(connection: Connection, experiment: sa.Row[Any], *, who: str) -> bool:
-    """End a running experiment by hand; its open tasks go back to the champion. False when it had ended already."""
+    """End a running experiment by hand; its open tasks return to the champion. False if it had already ended."""
     still = sa.and_(experiments.c.id == experiment.id, experiments.c.state == RUNNING)
     values = {"state": STOPPED, "reason_code": STOPPED, "reason": f"Stopped by {who}.", "ended_at": tables.now()}
     if not connection.execute(sa.update(experiments).where(still).values(**values)).rowcount:
@@ -84,7 +84,7 @@ def stop(connection: Connection, experiment: sa.Row[Any], *, who: str) -> bool:
 
 
 def is_running(context: Context, language: str = ANY_LANGUAGE) -> bool:
-    """Whether a comparison in this language, or in every language, is under way."""
+    """Whether an experiment in this language, or in every language, is running."""
     here = experiments.c.language.in_((language, ANY_LANGUAGE)) if language != ANY_LANGUAGE else sa.true()
     return bool(context.db.rows(sa.select(experiments.c.id).where(experiments.c.state == RUNNING, here).limit(1)))
 
@@ -93,7 +93,7 @@ def plan(
     context: Context, challenger: Version, *, name: str, share: float, who: str, kind: str = routing.AB,
     language: str = ANY_LANGUAGE, days: int = 28,
 ) -> dict[str, Any]:  # fmt: skip
-    """The row of an experiment against what serves now."""
+    """The row of an experiment against the serving champion."""
     champion = registry.champion(context, challenger.kind, language=language)
     return {
         "name": name, "champion": champion.version, "challenger": challenger.version, "traffic_share": share,
@@ -103,14 +103,14 @@ def plan(
 
 
 def begin(context: Context, values: dict[str, Any]) -> int:
-    """The row of a new experiment; gives its id."""
+    """Insert the row of a new experiment; returns its id."""
     with context.db.transaction() as connection:
         row_id, _ = db.insert_once(connection, experiments, values, key=("name",))
     return row_id
 
 
 def _verdict(experiment: sa.Row[Any], now: sequential.SequentialInterval, *, serves: str) -> tuple[str, str]:
-    if serves != experiment.champion:  # no call goes to either side any more
+    if serves != experiment.champion:  # calls no longer go to either side
         return STOPPED, f"{serves} serves now, no longer {experiment.champion}: there is nothing left to compare."
     points, calls = f"{abs(100 * now.difference):.1f} points", f"{now.observations} calls"
     if now.worse:

@@ -1,8 +1,8 @@
-"""Rows -> what came of an experiment: the ordinary work of annotators, by the side their draft came from.
+"""Rows -> the outcomes of an experiment: ordinary annotations, by the side of their draft.
 
-The unit is the call: what one call's tasks needed together. In an A/B comparison each call is on one side, and the
-error rate of its drafts against what people made of them is its outcome. In shadow people see the champion only; the
-challenger's text of the same calls is held against the same references, so each call is its own comparison.
+The unit is the call, with all its tasks. In an A/B comparison each call is on one side, and its outcome is the error
+rate of its drafts against the annotations. In shadow people see only the champion's drafts; the challenger's text of
+the same calls is compared with the same references, so each call has both outcomes.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class CallOutcome:
 
     @property
     def rate(self) -> float:
-        """Word error rate of this call's drafts, at most 2: one invented page must not outweigh a hundred calls."""
+        """Word error rate of this call's drafts, at most 2, so that a hallucination cannot outweigh a hundred calls."""
         return min(2.0, self.word_edits / self.words) if self.words else 0.0
 
 
 def of(connection: Connection, experiment: sa.Row[Any]) -> list[CallOutcome]:
-    """Calls in the order in which their first annotation came; in shadow each call is there once for either side."""
+    """Calls in the order of their first annotation; in shadow each call occurs once per side."""
     found = {row.id: row for row in _tasks(connection, experiment)}
     made: dict[tuple[str, str], CallOutcome] = {}
     mine = [
@@ -91,7 +91,7 @@ def summary(found: Sequence[CallOutcome]) -> dict[str, Any]:
 
 
 def differences(found: Sequence[CallOutcome]) -> list[float]:
-    """In shadow: challenger's minus champion's error rate of each call, in order."""
+    """In shadow: the challenger's minus the champion's error rate of each call, in order."""
     by_key: dict[str, dict[str, CallOutcome]] = {}
     for call in found:
         by_key.setdefault(call.key, {})[call.arm] = call
@@ -135,7 +135,7 @@ def _latencies(connection: Connection, task_ids: Sequence[int]) -> dict[int, lis
 
 
 def _shadow_edits(connection: Connection, experiment: sa.Row[Any], task: sa.Row[Any], review: Review) -> int | None:
-    """Edits the challenger's text would have needed; None while it has not heard the recording."""
+    """Edits that the challenger's text would have needed; None before it has transcribed the recording."""
     heard = connection.execute(
         sa.select(transcriptions.c.transcript)
         .where(transcriptions.c.recording_id == task.recording_id)
@@ -153,7 +153,7 @@ def _shadow_edits(connection: Connection, experiment: sa.Row[Any], task: sa.Row[
 
 
 def _within(transcript: Mapping[str, Any], start_s: float, end_s: float | None) -> str:
-    """The text of the segments whose middle lies in a span."""
+    """The text of the segments whose middle is in a span."""
     inside = [
         segment
         for segment in transcript.get("segments") or ()

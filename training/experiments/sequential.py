@@ -1,17 +1,16 @@
-"""Differences, one call after another -> an interval that may be looked at after every call. Pure.
+"""Differences, one call after another -> an interval that is valid after every call. Pure.
 
-An interval computed at a fixed size is wrong when somebody looks daily and stops at the first good day. This is an
+A fixed-size interval is wrong if a person looks daily and stops at the first good day. This is an
 asymptotic confidence sequence (Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas 2021, "Time-uniform central limit theory
 and asymptotic confidence sequences", equation 10): with probability 1 - alpha the true mean lies in all intervals from
 `LEAST` observations on, however often one looks.
 
     mean_t  +-  sd_t * sqrt( 2 (t rho^2 + 1) / (t^2 rho^2) * log( sqrt(t rho^2 + 1) / alpha ) )
 
-`rho` places the narrowest point; it is chosen for `TIGHTEST` observations. With two arms the difference of means is
-estimated by weighting each call with the inverse of the probability of its side, after taking away the mean of all
-calls before it (augmented inverse probability weighting): unbiased for any traffic share. On a small side most calls
-may be without an error for long, and its variance look like nothing; so the variance is at least what it would be if
-the calls of both sides were alike, which all calls together tell early.
+`rho` sets the narrowest point, here at `TIGHTEST` observations. With two arms the difference of means is estimated by
+weighting each call with the inverse of the probability of its side, after subtracting the mean of all earlier calls
+(augmented inverse probability weighting): unbiased for any traffic share. A small side may have no errors for long, and
+a variance near zero; so the variance is at least that of equal sides, which all calls together show early.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ TIGHTEST = 400
 
 @dataclass(frozen=True)
 class SequentialInterval:
-    """The mean difference so far (challenger minus champion), and where the truth lies at any time of looking."""
+    """The mean difference so far (challenger minus champion), and the interval of the true mean at any time."""
 
     observations: int
     difference: float
@@ -35,19 +34,19 @@ class SequentialInterval:
 
     @property
     def worse(self) -> bool:
-        """The challenger's error rate is higher, beyond luck."""
+        """Whether the challenger's error rate is significantly higher."""
         return self.observations >= LEAST and self.low > 0
 
     @property
     def better(self) -> bool:
-        """The challenger's error rate is lower, beyond luck."""
+        """Whether the challenger's error rate is significantly lower."""
         return self.observations >= LEAST and self.high < 0
 
 
 def between(
     outcomes: Iterable[tuple[bool, float]], *, share: float, alpha: float = 0.05, tightest: int = TIGHTEST
 ) -> SequentialInterval:
-    """Of two arms: (is on the challenger's side, error rate) of each call in the order they came in."""
+    """Two arms: (is on the challenger's side, error rate) of each call in order of arrival."""
     if not 0 < share < 1:
         raise ValueError("both sides need a share of the calls")
     sides = _rests(outcomes)
@@ -59,7 +58,7 @@ def between(
 def interval(
     differences: Sequence[float], *, alpha: float = 0.05, tightest: int = TIGHTEST, least_variance: float = 0.0
 ) -> SequentialInterval:
-    """Of a sequence of differences in the order they came in. Fewer than two: anything is possible."""
+    """One sequence of differences in order of arrival. With fewer than two the interval is unbounded."""
     count = len(differences)
     if count < 2:
         return SequentialInterval(count, differences[0] if count else 0.0, -math.inf, math.inf)
@@ -72,7 +71,7 @@ def interval(
 
 
 def _rests(outcomes: Iterable[tuple[bool, float]]) -> list[tuple[bool, float]]:
-    """Error rates without the mean of all calls before, which is known before the call: no estimate is biased by it."""
+    """Error rates minus the mean of all earlier calls. That mean is known before the call, so it adds no bias."""
     rests, seen, total = [], 0, 0.0
     for challenger, rate in outcomes:
         rests.append((challenger, rate - (total / seen if seen else 0.0)))

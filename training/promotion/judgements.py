@@ -1,6 +1,6 @@
-"""Champion, candidate, test set -> Judgement: the verdict with its report, kept beside the candidate.
+"""Champion, candidate, test set -> Judgement: the verdict with its report, stored with the candidate.
 
-Scores that exist under the same conditions are used; a champion that was scored on another test set is scored anew.
+Existing scores under the same conditions are reused; a champion that was scored on another test set is scored again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Pairs = list[tuple[Utterance, Utterance]]
 
 @dataclass(frozen=True)
 class Judgement:
-    """`body` is the whole report as JSON; `report_key` where it lies, with the page and the plot beside it."""
+    """`body` is the whole report as JSON; `report_key` is its key, with the page and the plot beside it."""
 
     evaluation_id: int
     verdict: Verdict
@@ -48,7 +48,7 @@ class Judgement:
 
     @property
     def numbers(self) -> dict[str, Any]:
-        """What the history keeps of it."""
+        """The figures for the alias history."""
         overall = self.verdict.overall
         return {
             "outcome": self.verdict.outcome, "before": overall.before, "now": overall.now,
@@ -67,7 +67,7 @@ def judge(
     language: str = ANY_LANGUAGE,
     report: Report = lambda fraction, note: None,
 ) -> Judgement:
-    """Score both where needed, compare, and keep the report. Safe to repeat: every time is a row of its own."""
+    """Score both where needed, compare, and store the report. Safe to repeat: each judgement has its own row."""
     packages.require("The plot of a verdict", *report_plot.NEEDS)
     rules = Rules.of(context.settings)
     before = evaluation.evaluate(context, champion, dataset_id, report=_half(report, 0.0, "champion"))
@@ -82,7 +82,7 @@ def judge(
         return verdict.judge(pairs, others, rules=rules)
 
     found, paced = judged(latency_comparison.NOT_RUN), None
-    if found.passed:  # else no race changes anything, and it takes minutes
+    if found.passed:  # else the latency comparison, which takes minutes, could not change the verdict
         paced = latency_comparison.compare(
             context, champion, candidate, dataset_id, least_s=rules.speed_audio_s,
             real_time_factor=before.scores["speed"]["real_time_factor"],
@@ -101,7 +101,7 @@ def judge(
 
 
 def read(context: Context, report_key: str) -> dict[str, Any]:
-    """A report as JSON, read back."""
+    """Read a stored report as JSON."""
     with tempfile.TemporaryDirectory(prefix="kaan-report-") as folder:
         path = Path(folder) / REPORT
         context.store.fetch(context.settings.audio_bucket, report_key, path)
@@ -115,7 +115,7 @@ def text(body: dict[str, Any]) -> str:
 
 
 def write(context: Context, report_key: str, body: dict[str, Any]) -> None:
-    """The three files of a report; those of an attempt that was killed are replaced."""
+    """Write a report's three files, replacing those of a killed attempt."""
     folder = report_key.removesuffix(f"/{REPORT}")
     context.store.ensure_bucket(context.settings.audio_bucket)
     with tempfile.TemporaryDirectory(prefix="kaan-report-") as aside:
@@ -146,7 +146,7 @@ def _keep(context: Context, candidate: Version, found: Verdict, body: dict[str, 
 def _pairs(
     context: Context, champion: Version, candidate: Version, before: Evaluation, now: Evaluation, language: str
 ) -> tuple[Pairs, int]:
-    """What both heard and neither had learnt from, in one language or all; and how many rows that leaves out."""
+    """(utterances that both transcribed and neither was trained on, in one language or all; rows left out)."""
     learnt = exposure.by(context, champion) | exposure.by(context, candidate)
     heard = {one.id: one for one in now.heard}
     wanted = [one for one in before.heard if language in (ANY_LANGUAGE, one.language)]
@@ -160,7 +160,7 @@ def _pairs(
 
 
 def _examples(pairs: Sequence[tuple[Utterance, Utterance]]) -> dict[str, list[dict[str, Any]]]:
-    """The utterances that changed most, either way."""
+    """The utterances with the largest changes, better and worse."""
     changed = [(now.tallies[MAIN][1] - before.tallies[MAIN][1], before, now) for before, now in pairs]
     changed.sort(key=lambda each: (each[0], each[1].id))
     gains = [_example(before, now) for by, before, now in changed[:_EXAMPLES] if by < 0]

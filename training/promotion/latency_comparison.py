@@ -24,8 +24,8 @@ from training.datasets.splits import TEST
 from training.evaluation import test_transcription
 
 ROUNDS = 3
-NOT_RUN = {"ratio": 0.0}  # of a candidate that is refused for other reasons
-_WORK_S = 60.0  # about so long may one version compute in one round
+NOT_RUN = {"ratio": 0.0}  # for a candidate that is refused for other reasons
+_WORK_S = 60.0  # about the longest time that one version computes in one round
 _MOST_AUDIO_S = 300.0
 Report = Callable[[float, str], None]
 

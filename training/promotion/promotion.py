@@ -1,8 +1,9 @@
-"""Candidate, champion -> a verdict that stays with the version, and the champion's alias moved, or not.
+"""Candidate, champion -> a stored verdict, and the champion's alias moved or not.
 
-Both are scored on the newest test set, under the same readings and decoding, and compared on what neither learnt from.
-The alias moves only from the revision the verdict was based on, so of two promotions at once one loses and is told.
-Going back needs no score and no network: the version before takes over, and the one that failed is marked.
+Both are scored on the newest test set, under the same readings and decoding, and compared on rows that neither was
+trained on. The alias moves only from the revision that the verdict was based on, so one of two concurrent promotions
+fails with an error. A rollback needs no score and no network: the version before serves again, and the failed one is
+marked.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ Report = Callable[[float, str], None]
 
 @dataclass(frozen=True)
 class Promotion:
-    """What became of an attempt. `refused` says why in one sentence; empty when the alias moved."""
+    """The result of an attempt. `refused` says why in one sentence; empty when the alias moved."""
 
     judgement: Judgement | None
     moved: bool
@@ -50,14 +51,14 @@ def promote(
     force: bool = False,
     report: Report = lambda fraction, note: None,
 ) -> Promotion:
-    """Judge, and make the candidate the champion when the verdict allows it, or with `force` whatever it says.
+    """Judge, and make the candidate the champion if the verdict allows it, or regardless with `force`.
 
-    Raises RetryableError `alias-moved` when the champion changed while this was decided.
+    Raises RetryableError `alias-moved` when the champion changed meanwhile.
     """
     if force and not why.strip():
         raise InvalidInput("no-reason", "Forcing a promotion needs a reason.", "Give --why.")
     champion, revision = serving(context, candidate.kind, language)
-    candidate = registry.find(context, candidate.version)  # as it is at that revision: not rolled back meanwhile
+    candidate = registry.find(context, candidate.version)  # again: it may be rolled back by now
     if champion.id == candidate.id and revision:
         raise InvalidInput("same-version", f"{candidate.version} is the champion already.", "Name another version.")
     registry.verified(context, candidate)
@@ -78,7 +79,7 @@ def promote(
 
 
 def promote_version(context: JobContext, version: str, who: str, why: str, language: str = ANY_LANGUAGE) -> None:
-    """The job of whoever promotes by itself (AUTO_PROMOTE): the gate decides, nothing is forced. Safe to repeat."""
+    """The job of automatic promotion (AUTO_PROMOTE): the gate decides, nothing is forced. Safe to repeat."""
     candidate = registry.find(context, version)
     if serving(context, candidate.kind, language)[0].id == candidate.id:
         context.report(1.0, f"{version} is the champion.")
@@ -97,7 +98,7 @@ def _judged(
     context: Context, champion: Version, candidate: Version, dataset_id: int | None, language: str, report: Report,
     *, force: bool,
 ) -> Judgement | None:  # fmt: skip
-    """The verdict; None only where none can be reached and somebody insists."""
+    """The verdict; None only with `force`, where none can be reached."""
     try:
         chosen = dataset_id if dataset_id is not None else newest_test_set(context)
         return judgements.judge(context, champion, candidate, chosen, language=language, report=report)
@@ -110,7 +111,7 @@ def _judged(
 def rollback(
     context: Context, *, who: str, why: str, kind: str = "asr", language: str = ANY_LANGUAGE, to: str = ""
 ) -> tuple[Version, Version]:
-    """(version that serves now, version that was left). The one left is marked, in the same transaction."""
+    """(version that serves now, version that served before). The latter is marked in the same transaction."""
     if not why.strip():
         raise InvalidInput("no-reason", "Going back needs a reason.", "Give --why.")
     current = registry.aliased(context, kind, language=language)
@@ -131,14 +132,14 @@ def rollback(
 
 
 def serving(context: Context, kind: str, language: str) -> tuple[Version, int]:
-    """The champion a candidate is measured against, and the revision of the alias that would move (0: none yet)."""
+    """(the champion that a candidate is compared with, the revision of the alias that would move; 0: no alias)."""
     default_model.ensure(context)
     own = registry.aliased(context, kind, language=language)
     return (own, own.revision) if own is not None else (registry.champion(context, kind), 0)
 
 
 def newest_test_set(context: Context) -> int:
-    """The newest version with test rows: of the calls, else of any dataset."""
+    """The newest version with test rows: of the dataset of calls, else of any."""
     rows = context.db.rows(sa.select(datasets).where(datasets.c.state == dataset.READY).order_by(datasets.c.id.desc()))
     tested = [row for row in rows if _test_rows(row)]
     found = next((row for row in tested if row.name == dataset.DEFAULT), next(iter(tested), None))
@@ -157,7 +158,7 @@ def _test_rows(row: Any) -> int:
 
 
 def _before(context: Context, current: Version, language: str) -> Version:
-    """The last champion before this one that was not rolled back itself."""
+    """The last champion before this one that was not rolled back."""
     with context.db.reading() as connection:
         moves = _moves(connection, current.kind, language)
         failed = set(
@@ -181,7 +182,7 @@ def _moves(connection: Connection, kind: str, language: str) -> Sequence[Any]:
 
 
 def _present(context: Context, version: Version) -> None:
-    """Its files are there and as long as they were; digests are looked at by whoever loads it."""
+    """Check that its files exist with their lengths; loading checks the digests."""
     if (name := model_files.present(context, version.location, version.manifest["files"])) is not None:
         raise PermanentError(
             "model-file-changed", f"{version.version} is not whole any more: {name}.", "Restore it, or name --to."

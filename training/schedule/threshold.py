@@ -1,9 +1,9 @@
-"""Samples -> a Training run that was asked for, once.
+"""Samples -> a requested training run, exactly once.
 
-Two doors lead here: the check that runs every few minutes and asks whether enough people's work has come in, and
-Start Training, which asks for a run now. Both decide in one writing transaction that holds the kind's row in
-`checkpoints`: it counts, inserts the run and moves the mark, so that of two checks at once the second counts from the
-new mark. While a run is under way no other begins; what is accepted meanwhile is counted for the next one.
+The callers are a check every few minutes, which asks for a run when there are enough new samples, and Start Training,
+which asks for one now. Both decide in one writing transaction that locks the kind's row in `checkpoints`: it counts,
+inserts the run and moves the mark, so that the second of two concurrent checks counts from the new mark. Only one run
+is active at a time; samples accepted meanwhile count for the next one.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from ml_backend.views import training_progress
 
 THRESHOLD, BUTTON = "threshold", "button"
 HEARD_OF = timedelta(minutes=30)
-LEAST_TO_ASK = 1  # by hand: a run with nothing new would give the same model
+LEAST_TO_ASK = 1  # for a request by hand: without new samples the model would be the same
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request came to: a run, or why there is none."""
+    """The result of a request: a run, or why there is none."""
 
     run_id: int | None
     samples: int
@@ -39,7 +39,7 @@ class Answer:
 
 
 def check_training(context: JobContext) -> None:
-    """Ask for a run when enough samples were accepted since the last one. Safe to repeat and to race."""
+    """Request a run when enough samples were accepted since the last one. Safe to repeat and to race."""
     least = context.settings.training_threshold
     with context.db.transaction() as connection:
         answer = ask(connection, least=least, who="schedule", why=THRESHOLD, keep_refusal=False)
@@ -59,7 +59,7 @@ def ask(
 ) -> Answer:
     """Insert a waiting run with its job and move the mark, or say why not.
 
-    `keep_refusal` keeps the no where people look for it.
+    `keep_refusal` stores the refusal for `training status`.
     """
     _lock(connection, kind)
     _end_abandoned(connection, kind)
@@ -93,18 +93,18 @@ def ask(
 
 
 def ask_by_hand(context: Context, *, who: str, why: str = BUTTON, project_id: int | None = None) -> Answer:
-    """A person wants a run now, however few samples there are."""
+    """Request a run now, however few samples there are."""
     with context.db.transaction() as connection:
         return ask(connection, least=LEAST_TO_ASK, who=who, why=why, project_id=project_id)
 
 
 def enqueue(connection: Connection, run_id: int, *, due_at: datetime | None = None) -> int:
-    """The job of a run's next step; one waits at a time."""
+    """Enqueue the job of a run's next step; at most one waits."""
     return enqueueing.enqueue(connection, job_kinds.TRAIN, key=f"run:{run_id}", due_at=due_at, run_id=run_id)
 
 
 def _under_way(connection: Connection, kind: str) -> int | None:
-    """A run that goes on: of the pipeline, or started by hand and heard of lately (its terminal may be closed)."""
+    """An active run: of the pipeline, or started by hand with a recent sign of life (its terminal may be closed)."""
     lately = runs.c.updated_at > tables.now() - HEARD_OF
     alive = sa.and_(runs.c.kind == kind, runs.c.state.in_(training_progress.UNDER_WAY))
     found = sa.select(runs).where(alive, sa.or_(runs.c.step.is_not(None), lately)).order_by(runs.c.id)
@@ -115,7 +115,7 @@ def _under_way(connection: Connection, kind: str) -> int | None:
 
 
 def _end_abandoned(connection: Connection, kind: str) -> None:
-    """A run whose job has given up would hold up all others for ever: it takes over its job's reason."""
+    """End a run whose job has failed, with the job's reason; it would block all others."""
     row = tables.jobs
     alive = sa.select(runs.c.id).where(runs.c.kind == kind, runs.c.state.in_(training_progress.UNDER_WAY))
     for run_id in connection.execute(alive.where(runs.c.step.is_not(None))).scalars().all():
@@ -138,13 +138,13 @@ def _refusal(number: int, least: int, under_way: int | None) -> tuple[str | None
 
 
 def _ended_badly(connection: Connection, run_id: int | None) -> bool:
-    """Whether the last run came to nothing: then a person may try once more with the same samples."""
+    """Whether the last run failed: then a person may try again with the same samples."""
     found = sa.select(runs.c.state).where(runs.c.id == run_id)
     return connection.execute(found).scalar() in ("failed", "cancelled", "refused", "trained", "interrupted")
 
 
 def _lock(connection: Connection, kind: str) -> None:
-    """One decision at a time, on both kinds of database: SQLite has one writer anyway, PostgreSQL locks the row."""
+    """Allow one decision at a time: SQLite has one writer anyway, PostgreSQL locks the row."""
     name = training_progress.mark_name(kind)
     db.insert_missing(connection, checkpoints, [{"name": name, "position": {}, "state": "done"}])
     connection.execute(sa.select(checkpoints.c.name).where(checkpoints.c.name == name).with_for_update())
@@ -171,7 +171,7 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 def check_weekly(context: JobContext) -> None:
-    """Ask for a run when the week's moment has passed since the last time. Safe to repeat and to race."""
+    """Request a run when the weekly time has passed since the last one. Safe to repeat and to race."""
     stated = context.settings.training_weekly
     if not stated.strip():
         context.report(1.0, "TRAINING_WEEKLY is empty: no weekly run.")
@@ -182,7 +182,7 @@ def check_weekly(context: JobContext) -> None:
         values = {"name": NAME, "position": {"at": moment.isoformat()}, "state": "waiting"}
         known = sa.select(checkpoints.c.position).where(checkpoints.c.name == NAME)
         before = connection.execute(known).scalar()
-        if before is None:  # a new service begins with the next one
+        if before is None:  # a new service starts with the next weekly time
             connection.execute(sa.insert(checkpoints).values(**values))
             return
         if datetime.fromisoformat(before["at"]) >= moment:

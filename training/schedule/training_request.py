@@ -1,10 +1,10 @@
-"""A request to train -> a Training run, step by step: export, train, and what follows.
+"""A request to train -> a training run, step by step: export, train, evaluate, promote or try.
 
-Start Training, the threshold and the weekly check only insert a job row; here the request becomes a run, or a refusal
-that is kept for `training status` and `/api/training`, because Label Studio throws our answer away.
+Start Training, the threshold and the weekly check only insert a job row. Here the request becomes a run, or a refusal
+that is stored for `training status` and `/api/training`, because Label Studio discards our answer.
 
-Each step is a job of its own that can be repeated: when it is done, one transaction moves the run to the next step and
-inserts the next job. A worker that dies in between leaves a job that is taken back and finds its step where it was.
+Each step is a repeatable job: when it is done, one transaction moves the run to the next step and inserts the next job.
+If a worker dies in between, its job is run again and repeats its step.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from training.runs import execution
 from training.schedule import threshold
 
 GATE = "gate-refused"
-REFUSALS = ("dataset-empty", "no-test-set", GATE)  # nothing is wrong but the data, or the model
+REFUSALS = ("dataset-empty", "no-test-set", GATE)  # caused by the data or the model, not by a failure
 
 
 def train_requested(context: JobContext, run_id: int | None = None, project_id: int | None = None) -> None:
-    """Do the next step of a run: of one that was decided on, or of one a person asks for now. Safe to repeat."""
+    """Do the next step of an existing run, or of one that a person requests now. Safe to repeat."""
     if run_id is None:
         answer = threshold.ask_by_hand(context, who="Label Studio", project_id=project_id)
         if answer.run_id is None:
@@ -49,7 +49,7 @@ def train_requested(context: JobContext, run_id: int | None = None, project_id: 
         _end(context, run_id, state="cancelled", code=None, reason="Somebody asked for it.")
         return
     if row.step == "train":
-        execution.require_trainer()  # the job ends as one that needs a setting; retried, it goes on from here
+        execution.require_trainer()  # the job ends as one that needs a setting; a retry continues here
     _begin(context, row)
     try:
         later = STEPS[row.step](context, row)
@@ -75,13 +75,13 @@ def train_requested(context: JobContext, run_id: int | None = None, project_id: 
 
 
 def _export(context: JobContext, row: sa.Row[Any]) -> None:
-    """Samples -> the dataset of this run. The same samples give the dataset there is."""
+    """Samples -> the dataset of this run. The same samples give the existing dataset."""
     made = dataset.export(context, report=context.report)
     context.db.update(run_rows, row.id, dataset_id=made)
 
 
 def _train(context: JobContext, row: sa.Row[Any]) -> datetime | None:
-    """Dataset -> a registered version, at the permitted hours. A run that was cancelled says so in its row."""
+    """Dataset -> a registered version, at the permitted hours. A cancelled run says so in its row."""
     settings, now = context.settings, tables.now()
     opens = devices.opens_at(settings.training_window, now, zone=settings.exotel_time_zone)
     if opens > now:
@@ -92,7 +92,7 @@ def _train(context: JobContext, row: sa.Row[Any]) -> datetime | None:
 
 
 def _gate(context: JobContext, row: sa.Row[Any]) -> None:
-    """Version -> the verdict against the champion, with its report. A no ends the run, and says why."""
+    """Version -> the verdict against the champion, with its report. A refusal ends the run with the reason."""
     version = _version(context, row)
     champion, _ = promotion.serving(context, version.kind, ANY_LANGUAGE)
     test_set = promotion.newest_test_set(context)
@@ -104,7 +104,7 @@ def _gate(context: JobContext, row: sa.Row[Any]) -> None:
 
 
 def _try(context: JobContext, row: sa.Row[Any]) -> None:
-    """A version that passed the gate gets a share of the calls, unless another comparison is running."""
+    """Give a version that passed the gate a share of the calls, unless another experiment is running."""
     version, share = _version(context, row), context.settings.experiment_share
     experiment_watch.watch_experiments(context)
     if share and not experiment_watch.is_running(context):
@@ -116,7 +116,7 @@ def _version(context: JobContext, row: sa.Row[Any]) -> Version:
     return registry.find(context, str(execution.version_of(context, row.id)))
 
 
-# In order; a step gives the time at which it wants to be asked again, or None when it is done.
+# In order. A step returns the time of its next attempt, or None when it is done.
 STEPS: Mapping[str, Callable[[JobContext, sa.Row[Any]], datetime | None]] = {
     "export": _export, "train": _train, "gate": _gate, "experiment": _try,
 }  # fmt: skip
@@ -131,7 +131,7 @@ def _begin(context: JobContext, row: sa.Row[Any]) -> None:
 
 
 def _go_on(context: JobContext, row: sa.Row[Any]) -> None:
-    """The next step and its job, or the end; nothing when the run is over or somebody was quicker."""
+    """Start the next step with its job, or end the run; nothing if it has ended or another process was first."""
     names = list(STEPS)
     following = names[names.index(row.step) + 1 :]
     values: dict[str, Any] = {"step": following[0] if following else "done", "updated_at": tables.now()}
@@ -144,7 +144,7 @@ def _go_on(context: JobContext, row: sa.Row[Any]) -> None:
 
 
 def _end(context: JobContext, run_id: int, *, state: str, code: str | None, reason: str) -> None:
-    """The run's row says what ended it, unless the step has said so itself."""
+    """Store why the run ended, unless the step has done so."""
     now = tables.now()
     values = {"state": state, "reason_code": code, "reason": reason, "finished_at": now, "updated_at": now}
     alive = sa.and_(run_rows.c.id == run_id, run_rows.c.state.in_(("waiting", "running")))

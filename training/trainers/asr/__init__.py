@@ -1,1 +1,1 @@
-"""Whisper: features, collation, training loop and export, for the bundled model and for fine-tuning alike."""
+"""Whisper: features, collation, training loop and export, for the bundled model and for fine-tuning."""

@@ -1,7 +1,7 @@
-"""`python -m training.trainers.asr FOLDER`: the trainer in a process of its own, or in one of several.
+"""`python -m training.trainers.asr FOLDER`: the trainer in a separate process, or in one of several.
 
-A process of its own, so that a worker never loads a training library, memory goes back when it ends, and another
-trainer may live in another environment.
+A separate process keeps training libraries out of the worker, frees its memory when it ends, and lets another trainer
+use another environment.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from training.runs import estimates
 from training.runs.workspace import Workspace
 from training.trainers.asr import artefacts
 
-_FIRST_TO_GO = "700"  # of 1000, for the kernel when memory is short: a run goes on later, a call does not
+_FIRST_TO_GO = "700"  # of 1000, the kernel's out-of-memory score: a run can be resumed, a call cannot
 _NO_MEMORY = (
     "out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "unable to allocate",
     "alloc_failed", "memoryallocation", "bad_alloc", "bad alloc", "failed to allocate",
 )  # fmt: skip
-_NO_SPACE_BYTES = 1_000_000  # some libraries say of a full disk only that a file ended early
+_NO_SPACE_BYTES = 1_000_000  # some libraries report a full disk only as a short file
 
 
 def main(folder: Path, job: int = 0) -> int:
@@ -36,7 +36,7 @@ def main(folder: Path, job: int = 0) -> int:
         return _failed(workspace, error)
     except MemoryError:
         return _failed(workspace, _too_large(workspace))
-    except Exception as error:  # a full disk and a full memory come as any kind of error of any library
+    except Exception as error:  # libraries report full disk and memory by many kinds of errors
         found = _of_machine(workspace, error)
         if found is None:
             raise
@@ -64,11 +64,11 @@ def _failed(workspace: Workspace, error: KaanError) -> int:
 
 
 def _of_machine(workspace: Workspace, error: Exception) -> KaanError | None:
-    """What the libraries say in many ways: no space, no memory, no GPU any more. None for what they do not."""
+    """Our error for no disk space, no memory, or a lost GPU; None for any other error."""
     said = str(error).lower()
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if full or "no space left" in said or shutil.disk_usage(workspace.folder).free < _NO_SPACE_BYTES:
-        artefacts.newest(workspace.checkpoints)  # what was written by half gives its room back
+        artefacts.newest(workspace.checkpoints)  # deletes incomplete checkpoints
         return RetryableError(
             "disk-full", "No space is left to train.", "Free some: it goes on from its last whole checkpoint."
         )
@@ -87,7 +87,7 @@ def _too_large(workspace: Workspace) -> PermanentError:
 
 
 def _first_to_go() -> None:
-    """Where memory runs out, the kernel takes this process before one that serves calls."""
+    """Let the kernel kill this process before one that serves calls, when memory runs out."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO)
 

@@ -22,7 +22,7 @@ COPIED = ("tokenizer.json", "preprocessor_config.json")
 def save_twin(
     model: WhisperForConditionalGeneration, tokenizer: WhisperTokenizer, folder: Path, *, half: bool = False
 ) -> None:
-    """Everything `from_pretrained` needs. `half` stores float16: half the file, the same transcripts."""
+    """Save everything that `from_pretrained` needs. `half` stores float16: half the size, the same transcripts."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     torch.nn.Module.to(model, torch.float16 if half else torch.float32)
@@ -32,11 +32,11 @@ def save_twin(
     extractor = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)  # type: ignore[no-untyped-call]
     extractor.save_pretrained(folder)
     for path in folder.iterdir():
-        path.chmod(0o644)  # safetensors are written for their owner alone
+        path.chmod(0o644)  # safetensors are created readable by their owner only
 
 
 def name_special_tokens(tokenizer: WhisperTokenizer) -> WhisperTokenizer:
-    """transformers' speech pipeline leaves out only special tokens that are named: else it prints `<|nospeech|>`."""
+    """Name the special tokens: transformers' speech pipeline prints unnamed ones, such as `<|nospeech|>`."""
     names = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
     tokenizer.add_special_tokens({"extra_special_tokens": names})
     return tokenizer
@@ -48,7 +48,7 @@ def load_twin(folder: Path) -> tuple[WhisperForConditionalGeneration, WhisperTok
 
 
 def describe(folder: Path, *, name: str, languages: tuple[str, ...], window: WindowPolicy, trained_on: str) -> Manifest:
-    """The manifest of a twin: how it was trained to be fed, and the digest of every file."""
+    """The manifest of a twin: its window policy, and the digest of every file."""
     return manifest.write(folder, name=name, languages=languages, window=window, trained_on=trained_on)
 
 
@@ -56,7 +56,7 @@ def convert(
     twin: Path, folder: Path, *, name: str, languages: tuple[str, ...], window: WindowPolicy, trained_on: str,
     quantization: str = "int8_float32", normalisers: dict[str, str] | None = None,
 ) -> Manifest:  # fmt: skip
-    """Twin -> folder that faster-whisper loads without a network, with its manifest. Replaces `folder`."""
+    """Twin -> folder with manifest that faster-whisper loads offline. Replaces `folder`."""
     from ctranslate2.converters import TransformersConverter
 
     partial = folder.with_name(folder.name + ".partial")
@@ -72,7 +72,7 @@ def convert(
 
 
 def _require_complete(folder: Path) -> None:
-    """A conversion goes wrong silently in two ways: no language ids, or a vocabulary that reads as English-only."""
+    """Check two silent failures of a conversion: no language ids, or a vocabulary that counts as English-only."""
     config = json.loads((folder / "config.json").read_text())
     vocabulary = json.loads((folder / "vocabulary.json").read_text())
     if not config.get("lang_ids") or not config.get("alignment_heads") or "" not in vocabulary:
@@ -97,7 +97,7 @@ def seal(folder: Path) -> None:
 
 
 def whole(folder: Path) -> bool:
-    """Every file is there and is what was sealed."""
+    """Whether every file exists with its sealed digest."""
     try:
         sealed = read_json(folder / SEAL)
         if sealed is None:
@@ -112,7 +112,7 @@ def whole(folder: Path) -> bool:
 
 
 def newest(folder: Path) -> Path | None:
-    """The newest whole checkpoint; the others newer than it are deleted, so that nobody goes on from half of one."""
+    """The newest complete checkpoint; deletes newer, incomplete ones, so that no run resumes from them."""
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
     for path in found:
         if whole(path):

@@ -1,7 +1,7 @@
-"""Clean log-mel -> log-mel as heard on a real line: tempo, vocal tract, level, tilt, noise.
+"""Clean log-mel -> log-mel as on a real line: tempo, vocal tract, level, tilt, noise.
 
-Everything happens on log-mel frames, where adding noise is adding powers and a longer vocal tract is a shift of bands.
-That costs a few milliseconds a window, so every window is new in every epoch; on waveforms it costs ten times that.
+All changes are made on log-mel frames, where adding noise adds powers and a longer vocal tract shifts bands. That takes
+a few milliseconds per window, so every window is new in every epoch; on waveforms it would take ten times as long.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _LN10 = np.float32(np.log(10.0))
 
 @dataclass(frozen=True)
 class Strength:
-    """How far from the studio. `noise_share` of the windows get noise, at `snr_db` uniformly."""
+    """How strong the changes are. `noise_share` of the windows get noise, at `snr_db` uniformly."""
 
     tempo: float = 0.12
     vocal_tract: float = 0.12
@@ -38,7 +38,7 @@ def normalised(log_power: Array) -> Array:
 
 
 def warped(log_power: Array, tempo: float, bands: Array) -> Array:
-    """Plays `tempo` times as fast and moves the bands; linear interpolation along both axes."""
+    """`tempo` times as fast, with moved bands; linear interpolation along both axes."""
     frames = max(4, round(len(log_power) / tempo))
     at = np.linspace(0, len(log_power) - 1, frames, dtype=np.float32)
     low = at.astype(np.int64)
@@ -52,7 +52,7 @@ def warped(log_power: Array, tempo: float, bands: Array) -> Array:
 
 
 def moved_bands(factor: float, count: int = 80) -> Array:
-    """For each band, the band it is read from when all formants move by `factor`."""
+    """For each band, its source band when all formants move by `factor`."""
     mel = np.linspace(0.0, 45.245640471924965, count + 2)[1:-1]
     hz = np.where(mel < 15, mel * 200 / 3, 1000 * np.exp((mel - 15) * np.log(6.4) / 27)) / factor
     back = np.where(hz < 1000, hz * 3 / 200, 15 + 27 * np.log(np.maximum(hz, 1e-3) / 1000) / np.log(6.4))
@@ -60,7 +60,7 @@ def moved_bands(factor: float, count: int = 80) -> Array:
 
 
 def with_noise(log_power: Array, noise: Array, snr_db: float) -> Array:
-    """Adds the powers; the ratio is taken over the louder half of the frames, as `telephone.mixed` does."""
+    """Adds the powers; the ratio is over the louder half of the frames, as in `telephone.mixed`."""
     loudness = (10.0**log_power).sum(1)
     speech = float(np.sort(loudness)[loudness.size // 2 :].mean())
     heard = float((10.0**noise).sum(1).mean())
@@ -69,7 +69,7 @@ def with_noise(log_power: Array, noise: Array, snr_db: float) -> Array:
 
 
 def tilted(log_power: Array, rng: np.random.Generator, amount: float) -> Array:
-    """A smooth random response of the line: a slope and one bend over the bands."""
+    """Adds a smooth random frequency response: a slope and one bend over the bands."""
     axis = np.linspace(-1, 1, log_power.shape[1], dtype=np.float32)
     curve = rng.uniform(-amount, amount) * axis + rng.uniform(-amount, amount) / 2 * np.cos(
         np.pi * axis * rng.uniform(0.5, 2)

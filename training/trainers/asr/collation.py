@@ -1,4 +1,4 @@
-"""Examples -> one padded batch, padded the way the manifest's window says the model will be served."""
+"""Examples -> one batch, padded by the manifest's window policy, as in serving."""
 
 import random
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +19,7 @@ FLOOR_SHARE = 0.25
 
 @dataclass(frozen=True)
 class Collator:
-    """List of examples -> tensors. Without a fixed length, a random surplus teaches the model not to mind padding."""
+    """List of examples -> tensors. Without a fixed length, a random surplus makes the model robust to padding."""
 
     targets: Targets
     window: WindowPolicy
@@ -38,7 +38,7 @@ class Collator:
 
 
 def padded(mels: list[Array], window: WindowPolicy, rng: random.Random | None = None) -> Array:
-    """-> (batch, mels, frames), an even number of frames. `rng` adds the random surplus used in training."""
+    """(batch, mels, frames) with an even number of frames. `rng` adds the random surplus of training."""
     longest = max(len(mel) for mel in mels)
     if window.pad_to_s is not None:
         frames, fill_floor = round(window.pad_to_s * FRAMES_PER_S), False
@@ -86,5 +86,5 @@ class LengthBatches(IterableDataset[list[Example]]):
 
 
 def flat(examples: list[Any]) -> list[Example]:
-    """The data loader wraps a batch that is already one list into another list."""
+    """Unwrap the extra list that the data loader puts around a batch."""
     return [e for item in examples for e in (item if isinstance(item, list) else [item])]

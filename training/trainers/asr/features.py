@@ -1,4 +1,4 @@
-"""Waveform -> log-mel frames, with the extractor that serving uses (faster-whisper's), never another one."""
+"""Waveform -> log-mel frames, with serving's extractor (faster-whisper's)."""
 
 from functools import cache
 from typing import Any

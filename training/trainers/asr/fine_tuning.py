@@ -1,8 +1,7 @@
-"""Workspace -> tuned weights, their served form, and a result. Reads top to bottom; safe to start again after a kill.
+"""Workspace -> tuned weights, their served form, and a result. Safe to start again after a kill.
 
-Full fine-tuning or adapters, on a processor, a GPU or several. What was there before is kept in three ways: rows of an
-older dataset are mixed in, windows are padded as the model will be served, and the result may be an average with the
-weights it began from.
+Full fine-tuning or adapters, on a CPU, a GPU or several. Three measures against forgetting: rows of an older dataset
+are mixed in, windows are padded as in serving, and the result may be an average with the base's weights.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ FAITHFUL = "float16"
 
 @dataclass(frozen=True)
 class Validation:
-    """The rows a run is watched on: chosen once, spread over the split."""
+    """A run's validation rows: chosen once, spread over the split."""
 
     row_features: RowFeatures
     window: WindowPolicy
@@ -68,7 +67,7 @@ class Validation:
 
 
 def train(workspace: Workspace, report: Callable[[str], None] = lambda line: None, *, job: int = 0) -> dict[str, Any]:
-    """`job` is the process that waits for the result, 0 for nobody: without it the trainer stops.
+    """`job` is the process that waits for the result, 0 for none: the trainer stops when it ends.
 
     Complete weights are never trained again: the later steps can fail and be retried.
     """
@@ -89,7 +88,7 @@ def train(workspace: Workspace, report: Callable[[str], None] = lambda line: Non
 def _learn(
     workspace: Workspace, arguments: Arguments, report: Callable[[str], None], job: int
 ) -> dict[str, Any] | None:
-    """Leaves the weights in the workspace; gives a result only where there is nothing more to do in this process."""
+    """Leaves the weights in the workspace; returns a result only if this process has nothing more to do."""
     plan = workspace.plan()
     window = WindowPolicy(**plan["window"])
     base = weights.load(plan["base"], short_windows=True)
@@ -135,7 +134,7 @@ def _learn(
         return {"state": "stopped"}
     if not PartialState().is_main_process:
         return {}
-    watch.release_trainer()  # with what the optimiser keeps, which is three times the weights
+    watch.release_trainer()  # with the optimiser's state, three times the weights
     trained = watch.restore_best(model)
     told = {
         "best_step": trained, "trained_step": trained, "stopped": watch.stopped, "words": validation.words,
@@ -147,8 +146,8 @@ def _learn(
 def _row_features(
     workspace: Workspace, arguments: Arguments, base: weights.LoadedWeights, report: Callable[[str], None]
 ) -> RowFeatures:
-    """The rows that this base can learn from. What only its tokenizer tells is found here: a language it has no token
-    for, a text longer than its decoder. Such a row is left out by name, and many of them refuse the run."""
+    """The rows that this base can be trained on. Checks that need its tokenizer are made here: a language without a
+    token, a text longer than the decoder. Such a row is left out by name; many of them refuse the run."""
     row_features = open_rows(
         workspace, mels=base.mels, seed=arguments.seed, cached=arguments.cached_features, report=report
     )
@@ -200,7 +199,7 @@ def _loop_plan(arguments: Arguments, steps: int, every: int, usual_rate: float) 
 
 
 def _keep(workspace: Workspace, arguments: Arguments, model: Any, validation: Validation, told: dict[str, Any]) -> None:
-    """Average with the base where that is asked for, and write the weights: from here on nothing is learnt again."""
+    """Average with the base if requested, and write the weights, so that training is not repeated."""
     plan = workspace.plan()
     share = arguments.average
     if share != 0:
@@ -211,16 +210,16 @@ def _keep(workspace: Workspace, arguments: Arguments, model: Any, validation: Va
     artefacts.save_twin(model, validation.tokenizer, workspace.weights, half=True)
     artefacts.describe(workspace.weights, **_described(workspace))
     if wer is not None and before is not None and before.against(before) < after.against(before):
-        told = {**told, "best_step": 0}  # the base itself was better than all that was learnt
+        told = {**told, "best_step": 0}  # the base was better than every step
     told = {**told, "average": share, "wer": wer, "old_wer": after.old_wer}
     workspace.write_learnt({**told, "before": asdict(before) if before else None})
 
 
 def _described(workspace: Workspace) -> dict[str, Any]:
-    """What the manifests of both forms say. A version keeps every language that its base had."""
+    """The manifest values of both forms. A version keeps every language of its base."""
     plan = workspace.plan()
     languages = set(plan["languages"])
-    if not plan.get("base_languages"):  # a stock Whisper: only its tokenizer tells
+    if not plan.get("base_languages"):  # a stock Whisper: its tokenizer has the languages
         languages |= weights.languages_of(plan["base"])
     return {
         "name": plan["name"], "languages": tuple(sorted(languages)), "window": WindowPolicy(**plan["window"]),
@@ -229,7 +228,7 @@ def _described(workspace: Workspace) -> dict[str, Any]:
 
 
 def _served(workspace: Workspace, arguments: Arguments, report: Callable[[str], None]) -> dict[str, Any]:
-    """Weights -> the smallest form that writes the same: the one asked for, else half precision, twice the size."""
+    """Weights -> the smallest form with the same transcripts: as requested, else half precision, twice the size."""
     learnt, window = workspace.learnt() or {}, WindowPolicy(**workspace.plan()["window"])
     described = _described(workspace)
     found = weights.load(str(workspace.weights), short_windows=True)
@@ -256,7 +255,7 @@ def _served(workspace: Workspace, arguments: Arguments, report: Callable[[str], 
 
 
 def _average(model: Any, location: str, share: float, validation: Validation, workspace: Workspace) -> float:
-    """The given share of the base, or (below 0) the one that hears new rows best and old ones hardly worse."""
+    """The given share of the base, or (below 0) the one best on new rows and hardly worse on old ones."""
     tuned = weights.state_of(model)
     base = weights.load(location, short_windows=True).model.state_dict()
     if share < 0:
@@ -273,7 +272,7 @@ def _average(model: Any, location: str, share: float, validation: Validation, wo
 
 
 def _before(workspace: Workspace) -> ValidationScore | None:
-    """What the base heard, from the line that the first start of this run wrote."""
+    """The base's score, which the run's first start wrote into its progress."""
     first = next((line for line in workspace.progress() if line.get("step") == 0), None)
     return ValidationScore(first["wer"], first["old_wer"]) if first else None
 

@@ -1,7 +1,7 @@
-"""Workspace -> Material: the log-mel frames of every row, computed once and kept in half precision.
+"""Workspace -> RowFeatures: the log-mel frames of every row, computed once and stored in half precision.
 
-One core prepares about a hundred clips a second: enough for a processor, a brake for a GPU. With the frames on disk an
-epoch costs only reading them. The file is there whole or not at all; without it frames are computed as they are needed.
+One core computes about a hundred clips a second: enough for training on a CPU, too slow for a GPU. With the frames on
+disk an epoch only reads them. The file is written atomically; without it frames are computed on demand.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _HOP = SAMPLE_RATE_HZ // FRAMES_PER_S
 
 @dataclass(frozen=True)
 class RowFeatures:
-    """`mel(number)` gives (frames, mels) of a row as it was recorded, or as a telephone line would have carried it."""
+    """`mel(number)` returns (frames, mels) of a row as recorded, or as over a telephone line."""
 
     rows: list[Row]
     audio: Array

@@ -1,4 +1,4 @@
-"""Frames -> texts with the weights in training: greedy, many windows at once, padded as they will be served."""
+"""Frames -> texts with the weights in training: greedy, many windows at once, padded as in serving."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from training.trainers.asr.features import FRAMES_PER_S, Array
 from training.trainers.asr.targets import Targets
 
 _BATCH_S = 60.0
-_MOST_TOKENS = 220  # CTranslate2's limit is about as high; a window in which nobody stops talking
+_MOST_TOKENS = 220  # about CTranslate2's limit; enough for a window full of speech
 
 
 @torch.no_grad()
@@ -40,7 +40,7 @@ def texts(
 
 
 def batches(mels: Sequence[Array], window: WindowPolicy) -> list[list[int]]:
-    """Windows whose lengths differ by at most what the policy allows, some tens of seconds together."""
+    """Groups of windows whose lengths differ by at most the policy's limit, some tens of seconds in each."""
     found: list[list[int]] = []
     for number in sorted(range(len(mels)), key=lambda n: len(mels[n])):
         length_s = window.pad_to_s or len(mels[number]) / FRAMES_PER_S

@@ -1,6 +1,6 @@
 """Batches -> trained weights: the training loop of every Whisper here, on transformers' Seq2SeqTrainer.
 
-The trainer brings mixed precision, checkpoints, resuming, several GPUs (accelerate) and tracking; the loss is ours.
+The trainer provides mixed precision, checkpoints, resuming, several GPUs (accelerate) and tracking; the loss is ours.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ from training.trainers.asr.targets import IGNORED
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How long and how fast. `frames_per_batch` of the stream is the batch size, so the trainer's own is 1."""
+    """Steps and rates. The stream's `frames_per_batch` is the batch size, so the trainer's own is 1."""
 
     steps: int
     learning_rate: float
@@ -56,7 +56,7 @@ _RECOMPUTED: dict[str, Any] = {
 
 
 class SpeechTrainer(Seq2SeqTrainer):
-    """Cross-entropy over text and timestamps, weighted apart."""
+    """Cross-entropy over text and timestamps, with separate weights."""
 
     def __init__(self, *, plan: TrainingPlan, collator: Collator, **kwargs: Any) -> None:
         super().__init__(data_collator=collator, **kwargs)
@@ -93,7 +93,7 @@ def train(
     stop_at: int | None = None,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> SpeechTrainer | None:
-    """Leaves checkpoints in `folder`, and goes on from the newest one there. `stop_at` ends early, inside the plan."""
+    """Writes checkpoints to `folder`, and resumes from the newest one there. `stop_at` ends before the plan does."""
     newest = newest_checkpoint(folder)
     if newest and steps_of(newest) >= min(plan.steps, stop_at or plan.steps):
         report(f"training: done already ({newest.name})")
@@ -146,8 +146,8 @@ def train(
 
 
 def _tell(running: Seq2SeqTrainer, numbers: dict[str, float]) -> None:
-    """What one process measured reaches its trackers. Not the trainer's `log`, in which all processes meet; and with a
-    control of its own, so that nobody thinks the step's numbers were logged."""
+    """Send one process's figures to its trackers. The trainer's `log` would synchronise all processes. A separate
+    control keeps the step's own figures from counting as logged."""
     running.callback_handler.on_log(running.args, running.state, TrainerControl(), numbers)
 
 
@@ -161,7 +161,7 @@ def steps_of(checkpoint: Path) -> int:
 
 
 def bfloat16_pays(on_gpu: bool) -> bool:
-    """On a processor without bfloat16 arithmetic it is emulated, forty times slower than float32 (measured)."""
+    """False on a CPU without bfloat16 arithmetic, where it is emulated, forty times slower than float32 (measured)."""
     return on_gpu or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 

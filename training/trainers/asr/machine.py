@@ -1,4 +1,4 @@
-"""Arguments -> nothing, or the reason why this machine cannot train so. Asked before anything is loaded."""
+"""Arguments -> nothing, or the error that this machine cannot train so. Called before anything is loaded."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def require(arguments: Arguments) -> None:
 
 
 def limit_memory(arguments: Arguments, share: float) -> None:
-    """On a GPU that serves calls as well: take no more than this part of its memory."""
+    """Use no more than this share of the memory of a GPU that also serves calls."""
     if arguments.device != "cpu" and torch.cuda.is_available():
         for device in range(torch.cuda.device_count()):
             torch.cuda.set_per_process_memory_fraction(share, device)

@@ -1,11 +1,11 @@
 """Trained weights, their served form -> do both transcribe the same? Greedy decoding of fixed windows on both sides.
 
-Conversion and quantisation change numbers a little, and go wrong silently: a lost language table, a vocabulary read as
-English-only, alignment heads of another model. The windows come from validation rows and, until there are enough words
-to mean something, from training rows: what is compared are two forms of one model.
+Conversion and quantisation change numbers a little, and can fail silently: a lost language table, a vocabulary read as
+English-only, alignment heads of another model. The windows are from validation rows and, until there are enough words,
+from training rows, which is fair because both forms are of one model.
 
-Two forms pass when they write the same words, but for `bound` of them, and the served one makes no more mistakes; where
-it makes no more, three times as many words may differ, because a model that is unsure says one word as well as another.
+Two forms pass when at most `bound` of their words differ and the served one makes no more mistakes. Where it makes no
+more, three times as many words may differ, because an unsure model may choose either of two words.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from training.trainers.asr.weights import accept_short_windows
 CLIPS, MOST_CLIPS = 60, 240
 LEAST_WORDS = 200
 PASSED, FAILED, TOO_FEW = "passed", "failed", "too few words to judge"
-_COMPUTED = {"cuda": {}, "cpu": {"float16": "float32", "int8_float16": "int8_float32"}}  # what a processor can do
+_COMPUTED = {"cuda": {}, "cpu": {"float16": "float32", "int8_float16": "int8_float32"}}  # a CPU's computation types
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class ParityClip:
 
 
 def clips_of(row_features: RowFeatures, numbers: Sequence[int], more: Sequence[int] = ()) -> list[ParityClip]:
-    """Of `numbers` so many as are usual, spread; then of `more` until there are words enough."""
+    """The usual number of clips spread over `numbers`, then clips of `more` until there are enough words."""
     chosen = [numbers[i] for i in np.linspace(0, len(numbers) - 1, min(CLIPS, len(numbers))).astype(int)]
     words = sum(len(row_features.rows[n].text.split()) for n in chosen)
     for n in (*numbers, *more):
@@ -57,7 +57,7 @@ def clips_of(row_features: RowFeatures, numbers: Sequence[int], more: Sequence[i
 
 
 def computed_in(quantization: str, device: str) -> str:
-    """The type that CTranslate2 computes a quantisation in on this device: its own, where the device can."""
+    """CTranslate2's computation type for a quantisation on this device: its own, if supported."""
     on_gpu = device == "cuda" or (device == "auto" and ctranslate2.get_cuda_device_count() > 0)
     return _COMPUTED["cuda" if on_gpu else "cpu"].get(quantization, quantization)
 
@@ -65,9 +65,9 @@ def computed_in(quantization: str, device: str) -> str:
 def compare(
     weights: Path, folder: Path, clips: list[ParityClip], window: WindowPolicy, *, bound: float, quantization: str
 ) -> dict[str, Any]:
-    """Counts of both forms, computed in the type that `quantization` claims, and the `verdict`."""
+    """Counts of both forms, computed in the type of `quantization`, and the `verdict`."""
     model, tokenizer = artefacts.load_twin(weights)
-    base = settings.load(_env_file=None)  # whoever starts the trainer has read that file: it holds secrets
+    base = settings.load(_env_file=None)  # without .env, which holds secrets: the parent process has read it
     kind = computed_in(quantization, base.asr_device)
     served = Transcriber.load(folder, settings=base.model_copy(update={"asr_compute_type": kind}), temperatures=())
     mels, languages = [clip.mel for clip in clips], [clip.language for clip in clips]
@@ -98,7 +98,7 @@ def compare(
 
 
 def judged(words: int, edits: int, before: float, after: float, *, bound: float) -> str:
-    """Passed, failed, or too few words to judge: then only what chance cannot explain fails."""
+    """Passed, failed, or too few words to judge; then only a difference beyond chance fails."""
     worse = max(edits, round((after - before) * words))
     if words < LEAST_WORDS:
         allowed = bound * words
@@ -112,5 +112,5 @@ def word_edits(references: Sequence[str], hypotheses: Sequence[str]) -> int:
 
 
 def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> float:
-    """Pooled over all words, as they are written."""
+    """Pooled over all words, without normalisation."""
     return word_edits(references, hypotheses) / max(1, sum(len(text.split()) for text in references))

@@ -1,4 +1,4 @@
-"""Steps -> validations, progress, sealed artefacts, and the decision to stop: what a run does beside learning."""
+"""Steps -> validations, progress, sealed artefacts, and the decision to stop."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ FORGETTING_WEIGHT = 2.0
 
 @dataclass(frozen=True)
 class ValidationScore:
-    """Word error rates on validation rows: of the new material and, where there is any, of the replayed."""
+    """Word error rates on validation rows: of the new data and of any replayed data."""
 
     wer: float
     old_wer: float | None = None
 
     def against(self, before: ValidationScore | None) -> float:
-        """What is watched: the rate on new rows, and on top what was forgotten since before. Lower is better.
+        """The rate on new rows plus the loss on old rows since `before`. Lower is better.
 
-        A word that was known weighs as much as two that are new: most calls are of the kind that was there before.
+        An old word weighs as much as two new ones, because most calls are like the old data.
         """
         if before is None or before.old_wer is None or self.old_wer is None:
             return self.wer
@@ -45,7 +45,7 @@ class _State:
 
 
 class Watch(TrainerCallback):
-    """One per process; the first process looks and writes, all follow its decision."""
+    """One per process; the first validates and writes, and all follow its decision."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Watch(TrainerCallback):
         self._seed, self._job, self._before, self._state = seed, job, before, _State()
         self._began, self._first_step, self._loss = time.monotonic(), 0, None
         self.stopped = ""  # why it ended before its last step: early, asked
-        self.log: Callable[[dict[str, float]], Any] = lambda numbers: None  # to trackers: the loop puts it in
+        self.log: Callable[[dict[str, float]], Any] = lambda numbers: None  # to trackers; set by the loop
 
     @property
     def best(self) -> Path:
@@ -75,7 +75,7 @@ class Watch(TrainerCallback):
             self._state = _State(**kept)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """What is random in step n depends on n alone, so that a resumed run draws what an unbroken one would."""
+        """Seed step n by n alone, so that a resumed run draws the same numbers as an uninterrupted one."""
         torch.manual_seed(self._seed * 1_000_003 + state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
@@ -106,22 +106,22 @@ class Watch(TrainerCallback):
             artefacts.seal(folder)
 
     def release_trainer(self) -> None:
-        """Let go of the trainer whose log this writes to, and with it of its memory."""
+        """Drop the reference to the trainer, to free its memory."""
         self.log = lambda numbers: None
 
     @property
     def best_step(self) -> int:
-        """The step that validated best; 0 is the base itself, where every step after it was worse."""
+        """The step that validated best; 0 is the base, when every step was worse."""
         return 0 if self.base_is_best else self._state.best_step
 
     @property
     def base_is_best(self) -> bool:
-        """Whether the base was better than every step: then what was learnt is kept, and not served by itself."""
+        """Whether the base was better than every step: then the weights are kept, but not served by themselves."""
         best = self._state.best
         return self._before is not None and best is not None and self._before.against(self._before) < best
 
     def restore_best(self, model: torch.nn.Module) -> int:
-        """Put the trained weights that validated best back; gives their step. Without validation: those of the end."""
+        """Restore the weights that validated best; returns their step. Without validation: the last ones."""
         if not self.best.is_file():
             return 0
         model.load_state_dict(load_file(self.best), strict=False)
@@ -145,7 +145,7 @@ class Watch(TrainerCallback):
 
 
 def _decided(mine: bool) -> bool:
-    """What the first process decided; alone, what this one did."""
+    """The first process's decision; this one's if it is the only process."""
     answer = [mine]
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         broadcast_object_list(answer, from_process=0)

@@ -1,4 +1,4 @@
-"""Phrases of one window -> what the decoder reads and what it must answer, in Whisper's token layout."""
+"""Phrases of one window -> the decoder's input and labels, in Whisper's token layout."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class TimedPhrase:
 
 @dataclass(frozen=True)
 class Example:
-    """One window: log-mel (frames, 80), its phrases (none: nobody speaks), and how the decoder is asked."""
+    """One window: log-mel (frames, 80), its phrases (none: no speech), and the decoder's prompt options."""
 
     mel: Array
     language: str
@@ -34,11 +34,11 @@ class Example:
 
 
 class Targets:
-    """Knows the token numbers of one tokenizer; `of(example)` gives (decoder input, labels), equally long."""
+    """Targets by one tokenizer; `of(example)` returns (decoder input, labels) of equal length."""
 
     def __init__(self, tokenizer: WhisperTokenizer, *, teaches_language: bool = True) -> None:
         self._tokenizer = tokenizer
-        self.teaches_language = teaches_language  # not from one language alone: the model would forget the others
+        self.teaches_language = teaches_language  # off for a single language: the model would forget the others
         self._ids = tokenizer.get_vocab()
         self.end = self._ids["<|endoftext|>"]
         self.first_timestamp = self._ids["<|notimestamps|>"] + 1  # some published tokenizers do not list them by name
@@ -49,7 +49,7 @@ class Targets:
         if not example.phrases:
             return [start, self._nospeech], [self._nospeech, self.end]
         asked = [start, self._ids[f"<|{example.language}|>"], self._ids["<|transcribe|>"]]
-        # The task and the notimestamps token are always given to the decoder, never asked of it.
+        # The task and the notimestamps token are always part of the prompt, never labels.
         answers = [asked[1] if self.teaches_language else IGNORED, IGNORED]
         if not example.timestamped:
             asked.append(self._ids["<|notimestamps|>"])
@@ -59,7 +59,7 @@ class Targets:
         return before + asked + body, [IGNORED] * len(before) + answers + body + [self.end]
 
     def prompt(self, language: str) -> list[int]:
-        """What the decoder is asked for plain text."""
+        """The decoder's prompt for plain text."""
         names = ("<|startoftranscript|>", f"<|{language}|>", "<|transcribe|>", "<|notimestamps|>")
         return [self._ids[name] for name in names]
 
@@ -67,7 +67,7 @@ class Targets:
         return f"<|{language}|>" in self._ids
 
     def length(self, text: str) -> int:
-        """Tokens of a text, without those around it."""
+        """The number of a text's tokens, without special tokens."""
         return len(self._text(text))
 
     def _timed(self, example: Example) -> list[int]:

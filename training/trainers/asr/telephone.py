@@ -1,6 +1,6 @@
-"""Waveform -> the same waveform after a telephone line; and the noises that lines and rooms make.
+"""Waveform -> the same waveform over a telephone line; and the noises of lines and rooms.
 
-8 kHz, about 300 to 3400 Hz, companded or squeezed by a codec: what Exotel records.
+8 kHz, about 300 to 3400 Hz, companded or compressed by a codec, like Exotel's recordings.
 """
 
 import io
@@ -37,7 +37,7 @@ def encoded(wave_8k: Array, codec: str) -> Array:
 
 
 def noise(kind: str, length: int, rng: np.random.Generator) -> Array:
-    """Unit-power noise at 16 kHz. `babble` is made of speech elsewhere; here it is its slow-modulated stand-in."""
+    """Unit-power noise at 16 kHz. `babble` is slowly modulated noise; other code makes it from speech."""
     white = rng.standard_normal(length)
     if kind == "white":
         wave = white
@@ -59,7 +59,7 @@ def noise(kind: str, length: int, rng: np.random.Generator) -> Array:
 
 
 def mixed(wave: Array, noise_wave: Array, snr_db: float) -> Array:
-    """Adds unit-power noise at `snr_db` below the speech, whose power is taken over its louder half."""
+    """Adds unit-power noise at `snr_db` below the speech, whose power is that of its louder half."""
     squares = wave.astype(np.float64) ** 2
     power = float(np.mean(np.sort(squares)[squares.size // 2 :])) if squares.any() else 1e-4
     return np.asarray(wave + noise_wave[: wave.size] * np.sqrt(power / 10 ** (snr_db / 10)), dtype=np.float32)
@@ -85,7 +85,7 @@ def _hum(length: int, rng: np.random.Generator) -> Array:
 
 
 def _music(length: int, rng: np.random.Generator) -> Array:
-    """Three-note chords that change every 0.4 s, with decay: enough like hold music to be no speech."""
+    """Decaying three-note chords that change every 0.4 s, similar to hold music."""
     t = np.arange(int(0.4 * RATE_HZ)) / RATE_HZ
     wave = np.zeros(length + t.size)
     for start in range(0, length, t.size):
@@ -117,7 +117,7 @@ LEVEL = 0.1
 def bank(
     rng: np.random.Generator, *, seconds: int = 24, mels: int = MELS, more: dict[str, Array] | None = None
 ) -> list[tuple[str, Array]]:
-    """(kind, frames) twice for each kind: direct, then telephone. `more` are waves of unit power by kind."""
+    """(kind, frames) twice per kind: direct, then telephone. `more`: waves of unit power by kind."""
     waves = {kind: noise(kind, seconds * SAMPLE_RATE_HZ, rng) for kind in NOISES}
     waves.update(more or {})
     found = []

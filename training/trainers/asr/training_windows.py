@@ -1,4 +1,4 @@
-"""Picks -> examples: one or several phrases of a speaker as they would sound on another day, line or street."""
+"""Picks -> examples: one or several phrases of a speaker, augmented as if on another line or in another room."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from training.trainers.asr.targets import Example, TimedPhrase
 
 @dataclass(frozen=True)
 class Windows:
-    """Everything random comes from the pick's own seed: the same pick is the same window in every process."""
+    """All random choices use the pick's seed: the same pick gives the same window in every process."""
 
     row_features: RowFeatures
     max_s: float

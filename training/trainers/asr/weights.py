@@ -16,7 +16,7 @@ from ml_backend import quantities
 from ml_backend.errors import ConfigurationError
 
 _ADAPTED = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
-_SMALL_WIDTH = 256  # below this it is a model of our own making, which learns at other rates than a published one
+_SMALL_WIDTH = 256  # narrower models are our own, with other learning rates than published ones
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class LoadedWeights:
 
 
 def load(location: str, *, short_windows: bool) -> LoadedWeights:
-    """Safetensors only: another format could run code. A folder is never looked up in the hub."""
+    """Loads safetensors only, because other formats can run code. A folder is never looked up in the hub."""
     local = Path(location).is_dir()
     try:
         model = WhisperForConditionalGeneration.from_pretrained(
@@ -53,7 +53,7 @@ def load(location: str, *, short_windows: bool) -> LoadedWeights:
 
 
 def languages_of(location: str) -> set[str]:
-    """What the tokenizer has a token for: the two- and three-letter names between start and translate."""
+    """The languages with a token: the two- and three-letter names between start and translate."""
     ids = WhisperTokenizer.from_pretrained(location, local_files_only=Path(location).is_dir()).get_vocab()
     first, last = ids["<|startoftranscript|>"], ids["<|translate|>"]
     return {name[2:-2] for name, number in ids.items() if first < number < last and name.startswith("<|")}
@@ -75,7 +75,7 @@ def plain(model: Any) -> WhisperForConditionalGeneration:
 
 
 def merged(model: Any) -> WhisperForConditionalGeneration:
-    """Adapters added into the weights: an ordinary Whisper again."""
+    """Adapters merged into the weights: an ordinary Whisper again."""
     whole: WhisperForConditionalGeneration = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
     return whole
 
@@ -88,7 +88,7 @@ def state_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 def put_average(
     model: torch.nn.Module, base: dict[str, torch.Tensor], tuned: dict[str, torch.Tensor], share: float
 ) -> None:
-    """`share` of the base and the rest of the tuned weights, in place: gives back some of what was forgotten."""
+    """Average in place, with `share` of the base's weights, to reduce forgetting."""
     for name, value in model.state_dict().items():
         if value.is_floating_point():
             mixed = torch.lerp(tuned[name].float(), base[name].to(tuned[name].device).float(), share)
@@ -126,7 +126,7 @@ def greedy(
 ) -> list[int]:
     """Text tokens of one window (1, mels, frames), most probable first; no timestamps.
 
-    Not `model.generate`: that pads every window to 30 s, and a model trained on short windows then hears badly.
+    Not `model.generate`: it pads every window to 30 s, which a model trained on short windows transcribes badly.
     """
     states = model.model.encoder(features)
     tokens = list(prompt)
