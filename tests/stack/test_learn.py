@@ -17,7 +17,7 @@ from tests.patience import until
 from tests.stack import running
 from tests.stack.conftest import missing
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(3600)]
 
 NOTHING_MOVES_S = 900.0
 
@@ -39,11 +39,15 @@ class Watched:
         return self.out.read_text()
 
     def until(self, said):
-        def there():
-            assert self.process.poll() is None or re.search(said, self.text), self.text[-3000:]
-            return re.search(said, self.text)
+        """Wait for what is said, as long as anything more is said at all."""
 
-        return until(there, f"{said!r} in {self.text[-1500:]}", within_s=NOTHING_MOVES_S, every_s=0.2)
+        def more():
+            assert self.process.poll() is None or re.search(said, self.text), self.text[-3000:]
+            return re.search(said, self.text) or self.text != before
+
+        while not re.search(said, self.text):
+            before = self.text
+            until(more, f"{said!r} in {before[-1500:]}", within_s=NOTHING_MOVES_S, every_s=0.2)
 
     def ended(self, within_s=NOTHING_MOVES_S):
         return self.process.wait(within_s)

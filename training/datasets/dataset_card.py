@@ -17,7 +17,7 @@ from training.datasets import splits
 
 _TITLES = {
     "languages": "Languages", "scripts": "Scripts", "snr_bands": "Signal-to-noise ratio", "accents": "Accents",
-    "qualities": "Quality as annotators heard it", "projects": "Domains (by project)", "sources": "Sources",
+    "qualities": "Quality as annotators judged it", "projects": "Domains (by project)", "sources": "Sources",
 }  # fmt: skip
 _WHY = {
     "test-caller": "another sample of this caller is in the test set",

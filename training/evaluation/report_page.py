@@ -87,7 +87,7 @@ def _examples(body: dict[str, Any]) -> Iterator[str]:
         yield ""
         for one in found[:3]:
             if one.get("alignment"):
-                yield from (f"`{one['id']}`, said and heard now:", "", "```text", one["alignment"], "```", "")
+                yield from (f"`{one['id']}`, said and transcribed now:", "", "```text", one["alignment"], "```", "")
 
 
 def _notes(body: dict[str, Any]) -> Iterator[str]:

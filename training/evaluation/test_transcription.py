@@ -64,7 +64,7 @@ def transcribe_test_set(
                 )
                 audio_s += heard[-1].duration_s
             done += len(pool)
-            report(done / len(lines), f"{done} of {len(lines)} test rows heard")
+            report(done / len(lines), f"{done} of {len(lines)} test rows transcribed")
     per_s = max(audio_s, 0.001)
     speed = {"real_time_factor": round(wall_s / per_s, 4), "cpu_per_audio_s": round(cpu_s / per_s, 4),
              "audio_s": round(audio_s, 1)}  # fmt: skip
