@@ -349,9 +349,9 @@ class VersionsAnswer(Answered):
 
 
 class Received(BaseModel):
-    """The event is stored; a job reads it."""
+    """The event is stored; a job reads it. A plugin of your own that trains answers as it likes."""
 
-    status: str
+    status: str | None = None
     message: str | None = None
     job: str | None = Field(default=None, description="The job of a training run that was asked for.")
 

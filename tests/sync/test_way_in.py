@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from ml_backend import tables
-from ml_backend.calls import ledger
 from ml_backend.settings import Settings
+from tests import ledger_rules
 from tests.servers import exotel
 from tests.sync.conftest import CALLS, Service, serving
 
@@ -73,7 +73,7 @@ def test_a_call_that_ends_becomes_a_task_with_its_transcript_and_its_audio_is_ke
     assert stored is not None
     assert stored.read_bytes() == audio
     with service.context.db.reading() as connection:
-        assert ledger.violations(connection) == []
+        assert ledger_rules.violations(connection) == []
 
 
 def test_a_call_nobody_reported_is_found_in_the_listing_and_goes_the_same_way(
@@ -96,6 +96,6 @@ def test_a_call_nobody_reported_is_found_in_the_listing_and_goes_the_same_way(
     states = {call.call_sid[-2:]: call.state for call in service.rows(tables.calls)}
     assert states == {"8p": "tasked", "9p": "no-recording"}
     with service.context.db.reading() as connection:
-        assert ledger.violations(connection) == []
+        assert ledger_rules.violations(connection) == []
     texts = service.context.db.rows(sa.select(tables.transcriptions.c.text))
     assert len(texts) == 1

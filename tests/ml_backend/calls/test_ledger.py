@@ -22,6 +22,7 @@ from ml_backend.calls.pseudonyms import pseudonym
 from ml_backend.calls.states import ENDED, FINAL, LADDER, OPEN, STATES
 from ml_backend.context import Context
 from ml_backend.tables import calls, recordings, tombstones
+from tests import ledger_rules
 
 KEY = b"a-key-for-tests-only"
 FROM, TO, COMPANY = "00000000101", "00000000202", "0800" + "0" * 7
@@ -72,7 +73,7 @@ def connection() -> Iterator[Connection]:
 def record(connection: Connection, *events: CallEvent) -> sa.Row[Any]:
     for event in events:
         row = ledger.record(connection, event, key=KEY)
-        assert ledger.violations(connection) == []
+        assert ledger_rules.violations(connection) == []
     return row
 
 
@@ -263,7 +264,7 @@ def test_a_call_follows_its_recording(connection: Connection) -> None:
     def see() -> None:
         found = rows(connection, calls)[0]
         seen.append((found.state, found.next_action))
-        assert ledger.violations(connection) == []
+        assert ledger_rules.violations(connection) == []
 
     for state in ("spooled", "stored", "ready"):
         change(connection, state=state)
@@ -364,7 +365,7 @@ def test_a_final_state_needs_a_reason_and_has_no_successor(connection: Connectio
     with pytest.raises(ValueError, match="nothing follows"):
         ledger.move(connection, row.id, state, reason_code="x", reason="X.", next_action="fetch")
     assert ledger.move(connection, row.id, state, reason_code="x", reason="X.")
-    assert ledger.violations(connection) == []
+    assert ledger_rules.violations(connection) == []
 
 
 @pytest.mark.parametrize("state", OPEN)
@@ -374,7 +375,7 @@ def test_an_open_state_has_an_action_of_its_own_and_a_due_time(connection: Conne
         ledger.move(connection, row.id, state, next_action="dance")
     assert ledger.move(connection, row.id, state, next_action=STATES[state][0])
     assert rows(connection, calls)[0].due_at is not None
-    assert ledger.violations(connection) == []
+    assert ledger_rules.violations(connection) == []
 
 
 def test_a_state_of_another_name_is_refused(connection: Connection) -> None:
@@ -393,14 +394,14 @@ def test_the_check_sees_each_way_to_break_the_promise(
 ) -> None:
     row = record(connection, RETRY)
     connection.execute(sa.update(calls).where(calls.c.id == row.id).values(**{"reason_code": None} | values))
-    (wrong,) = ledger.violations(connection)
+    (wrong,) = ledger_rules.violations(connection)
     assert "s1" in wrong
     assert words in wrong
 
 
 def test_the_check_sees_a_job_that_runs_without_a_lease(connection: Connection) -> None:
     put(connection, tables.jobs, name="x", queue="sync", arguments={}, priority=1, state="running")
-    assert "without a live lease" in ledger.violations(connection)[0]
+    assert "without a live lease" in ledger_rules.violations(connection)[0]
 
 
 def test_a_call_with_a_look_up_has_a_job_due_at_the_same_time(context: Context) -> None:

@@ -15,6 +15,7 @@ from ml_backend.calls import ledger
 from ml_backend.calls.events import CallEvent
 from ml_backend.calls.pseudonyms import pseudonym
 from ml_backend.tables import calls, recordings
+from tests import ledger_rules
 from tests.ml_backend.calls.test_ledger import KEY, fresh
 
 SIDS = ("a", "b", "c")
@@ -110,7 +111,7 @@ class Histories(RuleBasedStateMachine):
     def the_rows_are_what_the_model_says(self) -> None:
         if not hasattr(self, "models"):
             return
-        assert ledger.violations(self.connection) == []
+        assert ledger_rules.violations(self.connection) == []
         rows = {row.call_sid: row for row in self.connection.execute(sa.select(calls)).all()}
         assert set(rows) == set(self.models)
         for sid, model in self.models.items():

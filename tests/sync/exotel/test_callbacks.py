@@ -19,6 +19,7 @@ from ml_backend.context import JobContext, open_context
 from ml_backend.settings import Settings
 from ml_backend.views import ledger_balance
 from sync.exotel.callbacks import read_call_event
+from tests import ledger_rules
 from tests.exotel_messages import INDEX, message
 
 SECRET = "exotel-secret-of-some-length"
@@ -94,7 +95,7 @@ def test_every_sample_arrives_in_the_ledger_as_expected(context: JobContext, ent
     elif expect["wants_details_poll"]:
         assert (call.state, call.next_action) == ("expected", "look-up")
     with context.db.reading() as connection:
-        assert ledger.violations(connection) == []
+        assert ledger_rules.violations(connection) == []
     assert [event.state for event in rows(context, tables.events)] == ["read"]
 
 

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from ml_backend import tables
-from ml_backend.calls import ledger
 from ml_backend.jobs import job_kinds
 from sync.recordings import refetching
 from sync.recordings.originals import keep_original
-from tests import sounds
+from tests import ledger_rules, sounds
 from tests.sync import offline
 from tests.sync.offline import Offline
 
@@ -37,7 +36,7 @@ def wav(folder: Path, seconds: float) -> bytes:
 
 def check_ledger(service: Offline) -> None:
     with service.context.db.reading() as connection:
-        assert ledger.violations(connection) == []
+        assert ledger_rules.violations(connection) == []
 
 
 def test_a_cut_recording_is_fetched_once_more_and_the_whole_one_is_used(service: Offline, tmp_path: Path) -> None:

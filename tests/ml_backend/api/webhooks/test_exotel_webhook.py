@@ -21,7 +21,7 @@ from ml_backend import tables
 from ml_backend.calls import events as callevents
 from ml_backend.calls import ledger
 from ml_backend.errors import ConfigurationError, RetryableError
-from tests import exotel_messages
+from tests import exotel_messages, ledger_rules
 from tests.exotel_messages import BAD, INDEX, Message, message
 from tests.ml_backend.api.serving import BASIC, BEARER, Serving
 from tests.ml_backend.api.test_bad_input import refused
@@ -277,7 +277,7 @@ def test_text_no_database_likes_is_kept_and_merged_all_the_same(
         assert found is not None
         with serving.context.db.transaction() as connection:
             assert ledger.record(connection, found, key=b"k" * 16).call_sid == "a1"
-            assert ledger.violations(connection) == []
+            assert ledger_rules.violations(connection) == []
 
 
 # --- when the database does not take it
