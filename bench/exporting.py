@@ -34,8 +34,7 @@ from bench.ratios import alternate, own_cpu_s
 from ml_backend import db, tables
 from ml_backend.context import Context, open_context
 from ml_backend.settings import Settings
-from training.datasets import clip_audio, dataset, parquet, renderings
-from training.datasets import dataset_rows as samples_in_order
+from training.datasets import clip_audio, dataset, dataset_rows, parquet, renderings
 from training.datasets.filters import DatasetFilters
 
 FEW, MANY = 100_000, 1_000_000
@@ -170,9 +169,7 @@ def _bare_whole(context: Context, folder: Path) -> None:
     found: list[Any] = []
     with context.db.reading() as connection:
         found.append(
-            str(
-                samples_in_order.statement(DatasetFilters()).compile(connection, compile_kwargs={"literal_binds": True})
-            )
+            str(dataset_rows.statement(DatasetFilters()).compile(connection, compile_kwargs={"literal_binds": True}))
         )
         cursor = connection.connection.cursor()
         cursor.execute(found[0])

@@ -6,7 +6,7 @@ from flask import Response
 
 from ml_backend.api.requests import answer, page
 from ml_backend.context import Context
-from ml_backend.views import annotation_views as reading
+from ml_backend.views import annotation_views
 from ml_backend.views.queries import whole_number
 
 
@@ -16,14 +16,14 @@ class Annotations:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def list(self, query: reading.AnnotationQuery) -> Response:
+    def list(self, query: annotation_views.AnnotationQuery) -> Response:
         """One page of annotations."""
-        return page("annotations", reading.find(self._context.db, query), query, key="row")
+        return page("annotations", annotation_views.find(self._context.db, query), query, key="row")
 
     def show(self, annotation_id: str) -> Response:
         """One annotation by its number in Label Studio."""
-        return answer(reading.show(self._context.db, whole_number(annotation_id, "number")))
+        return answer(annotation_views.show(self._context.db, whole_number(annotation_id, "number")))
 
     def summary(self) -> Response:
         """The report that a job keeps: agreement, time, drafts, people, gold tasks, stamped ones, duplicates, leaks."""
-        return answer(reading.kept_summary(self._context.db))
+        return answer(annotation_views.kept_summary(self._context.db))

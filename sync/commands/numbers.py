@@ -12,8 +12,8 @@ from ml_backend.calls import pseudonyms
 from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
-from ml_backend.labelling import agent_channel as legs
 from ml_backend.labelling import parameters
+from ml_backend.labelling.agent_channel import set_agent_channel
 from ml_backend.tables import company_numbers
 from sync.recordings import recording_language
 
@@ -73,7 +73,7 @@ def set_number(
     name = _pseudonym(context, number)
     if agent_channel is not None:
         with context.db.transaction() as connection:
-            legs.set_agent_channel(connection, name, None if agent_channel == "unknown" else int(agent_channel))
+            set_agent_channel(connection, name, None if agent_channel == "unknown" else int(agent_channel))
     if language is not None:
         recording_language.set_of_number(context, name, code)
     row = context.db.rows(sa.select(company_numbers).where(company_numbers.c.pseudonym == name))[0]

@@ -30,6 +30,7 @@ from sync.projects import attachment
 from sync.recordings.sources import RecordingSource, add_recording
 from sync.tasks.task_creation import request_task
 from tests.servers import label_studio, moto
+from tests.stack import browser
 
 CALLS = Path(__file__).resolve().parents[2] / "ml_backend" / "bundled" / "calls"
 
@@ -161,3 +162,14 @@ def serving(settings: Settings) -> Iterator[Service]:
 def changed(context: Context, **values: Any) -> Context:
     """The same context under other settings."""
     return dataclasses.replace(context, settings=context.settings.model_copy(update=values), kept={})
+
+
+@pytest.fixture(scope="module")
+def person(label_studio_server: label_studio.LabelStudioServer) -> Iterator[browser.Annotator]:
+    """Somebody who is signed in to Label Studio in a real browser."""
+    if browser.chromium() is None:
+        (pytest.fail if os.environ.get("CI", "").lower() in ("1", "true") else pytest.skip)(
+            "There is no Chromium here."
+        )
+    with browser.annotator(label_studio_server.url, label_studio.EMAIL, label_studio_server.password) as signed_in:
+        yield signed_in

@@ -12,7 +12,7 @@ from ml_backend.commands import printing
 from ml_backend.commands.command_line import quiet_context
 from ml_backend.context import Context
 from ml_backend.labelling import project_rows
-from ml_backend.views import annotation_views as reading
+from ml_backend.views import annotation_views
 from training.commands import annotation_summary, gold
 from training.quality.reviews import Scope
 
@@ -31,7 +31,7 @@ def list_annotations(
         int | None, typer.Option(min=1, help="Only by this person, by Label Studio's user id.")
     ] = None,
     language: Annotated[str | None, typer.Option(help="Only in this language, e.g. hi.")] = None,
-    edited: Annotated[str | None, typer.Option(help=f"Only these: {', '.join(reading.EDITED)}.")] = None,
+    edited: Annotated[str | None, typer.Option(help=f"Only these: {', '.join(annotation_views.EDITED)}.")] = None,
     days: Days = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most this many rows.")] = 30,
     as_json: printing.AsJson = False,
@@ -40,11 +40,11 @@ def list_annotations(
 
     Example: python -m ml_backend annotations list --annotator 1 --edited untouched
     """
-    query = reading.AnnotationQuery(
+    query = annotation_views.AnnotationQuery(
         project=project, task=task, annotator=annotator, language=language, edited=edited, since=_since(days),
         limit=limit,
     )  # fmt: skip
-    found = reading.find(quiet_context().db, query)
+    found = annotation_views.find(quiet_context().db, query)
     if as_json:
         printing.say_json({"annotations": found})
         return
@@ -64,7 +64,7 @@ def show(
 
     Example: python -m ml_backend annotations show 12
     """
-    found = reading.show(quiet_context().db, annotation)
+    found = annotation_views.show(quiet_context().db, annotation)
     if as_json:
         printing.say_json(found)
         return

@@ -32,7 +32,7 @@ from training.quality import (
     review_time,
     stamping,
 )
-from training.quality import reviews as reading
+from training.quality import reviews as review_rows
 from training.quality.figures import share
 from training.quality.reviews import AgreementPair, Review, Scope
 from training.quality.stamping import Findings
@@ -57,8 +57,8 @@ def renew_verdicts(context: Context) -> None:
 
 
 def _stamped(connection: Connection) -> Mapping[int, str]:
-    reviews = reading.reviews(connection, Scope())
-    return stamping.find(reviews, reading.pairs(connection, reviews)).annotations
+    reviews = review_rows.reviews(connection, Scope())
+    return stamping.find(reviews, review_rows.pairs(connection, reviews)).annotations
 
 
 def _left_out(stamped: Mapping[int, str], surplus: Iterable[int]) -> dict[str, Any]:
@@ -69,8 +69,8 @@ def make(context: Context, scope: Scope | None = None) -> tuple[dict[str, Any], 
     """(the report, what a dataset must leave out: annotation ids with the reason, surplus recordings)."""
     scope = scope or Scope()
     with context.db.reading() as connection:
-        reviews = reading.reviews(connection, scope)
-        pairs = reading.pairs(connection, reviews)
+        reviews = review_rows.reviews(connection, scope)
+        pairs = review_rows.pairs(connection, reviews)
         twins = duplicates.find(duplicates.fingerprints(connection, scope.project_id))
         checked = _datasets(connection, context)
     found = stamping.find(reviews, pairs)

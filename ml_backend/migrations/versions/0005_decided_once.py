@@ -45,19 +45,18 @@ def _projects() -> None:
 
 def _samples() -> None:
     """What export and progress worked out for themselves until now: samples without sound, or without consent."""
-    gone = "SELECT id FROM recordings WHERE state IN ('refused', 'lost', 'erased', 'expired')"
-    forbidden = (
-        "SELECT r.id FROM recordings r JOIN calls c ON c.id = r.call_id"
-        " WHERE c.consent_purpose IN ('review', 'service', 'none')"
+    op.execute(
+        "UPDATE samples SET state = 'excluded', reason_code = 'audio-missing', reason = 'The recording is not there.'"
+        " WHERE state = 'accepted' AND recording_id IN"
+        " (SELECT id FROM recordings WHERE state IN ('refused', 'lost', 'erased', 'expired'))"
     )
-    for code, sentence, theirs in (
-        ("audio-missing", "The recording is not there.", gone),
-        ("consent", "What the people in the call agreed to does not cover training.", forbidden),
-    ):
-        op.execute(
-            f"UPDATE samples SET state = 'excluded', reason_code = '{code}', reason = '{sentence}'"  # noqa: S608
-            f" WHERE state = 'accepted' AND recording_id IN ({theirs})"
-        )
+    op.execute(
+        "UPDATE samples SET state = 'excluded', reason_code = 'consent',"
+        " reason = 'What the people in the call agreed to does not cover training.'"
+        " WHERE state = 'accepted' AND recording_id IN"
+        " (SELECT r.id FROM recordings r JOIN calls c ON c.id = r.call_id"
+        " WHERE c.consent_purpose IN ('review', 'service', 'none'))"
+    )
 
 
 def _annotations() -> None:

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
 
 import pytest
 
 from sync.label_studio.streams import TAB
 from sync.tasks.task_creation import TaskRequest
-from tests.servers.label_studio import EMAIL, LabelStudioServer
-from tests.stack.browser import Annotator, annotator, chromium
+from tests.stack.browser import Annotator
 from tests.sync.conftest import Service
 from tests.sync.label_studio.test_streams import CALLS, bring, by_call
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture
-def person(label_studio_server: LabelStudioServer) -> Iterator[Annotator]:
-    if chromium() is None:
-        (pytest.fail if os.environ.get("CI", "").lower() in ("1", "true") else pytest.skip)(
-            "There is no Chromium here."
-        )
-    with annotator(label_studio_server.url, EMAIL, label_studio_server.password) as person:
-        yield person
 
 
 def test_as_displayed_opens_the_most_useful_task_although_it_was_imported_last(

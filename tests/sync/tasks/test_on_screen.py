@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ import pytest
 from ml_backend.asr.transcript import Segment, Transcript
 from ml_backend.labelling import labelconfig, rendering
 from sync.label_studio.label_studio_client import LabelStudioClient
-from tests.servers.label_studio import EMAIL, LabelStudioServer
-from tests.stack.browser import Annotator, annotator, chromium
+from tests.servers.label_studio import LabelStudioServer
+from tests.stack.browser import Annotator
 
 CALL = Path(__file__).resolve().parents[3] / "ml_backend" / "bundled" / "calls" / "hi-two-legs.wav"
 CONTROLS = labelconfig.parse(labelconfig.read("calls"))
@@ -29,16 +28,6 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def client(label_studio_server: LabelStudioServer) -> LabelStudioClient:
     return LabelStudioClient(label_studio_server.url, label_studio_server.token)
-
-
-@pytest.fixture(scope="module")
-def person(label_studio_server: LabelStudioServer) -> Iterator[Annotator]:
-    if chromium() is None:
-        (pytest.fail if os.environ.get("CI", "").lower() in ("1", "true") else pytest.skip)(
-            "There is no Chromium here."
-        )
-    with annotator(label_studio_server.url, EMAIL, label_studio_server.password) as person:
-        yield person
 
 
 @pytest.fixture(scope="module")

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ml_backend import tables
 from ml_backend.jobs import enqueueing, job_kinds
-from tests.servers.label_studio import EMAIL, LabelStudioServer
-from tests.stack.browser import Annotator, annotator, chromium
+from tests.stack.browser import Annotator
 from tests.sync.conftest import Service
 from tests.sync.outside import OTHER_SPEECH, Outside
 
 TEXT = "आपका ऑर्डर कल आएगा"
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture
-def person(label_studio_server: LabelStudioServer) -> Iterator[Annotator]:
-    if chromium() is None:
-        (pytest.fail if os.environ.get("CI", "").lower() in ("1", "true") else pytest.skip)(
-            "There is no Chromium here."
-        )
-    with annotator(label_studio_server.url, EMAIL, label_studio_server.password) as person:
-        yield person
 
 
 def test_a_voice_is_rated_with_one_key_for_each_question(service: Service, person: Annotator, tmp_path: Path) -> None:
