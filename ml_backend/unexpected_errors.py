@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ml_backend import log, packages, settings
-from ml_backend.errors import KaanError, PermanentError
+from ml_backend.errors import InvalidInput, KaanError, PermanentError
 
 FILE = "errors.log"
 MOST_BYTES = 1_000_000  # then the older half goes
@@ -27,6 +27,10 @@ def explained(error: Exception) -> KaanError:
         where = f": {log.escaped(os.fsdecode(error.filename))}" if isinstance(error.filename, str | bytes) else ""
         return PermanentError(
             "file-trouble", f"{error.strerror}{where}.", "Check that the place exists, may be written to and has room."
+        )
+    if isinstance(error, UnicodeEncodeError):  # bytes of the command line that are not UTF-8 arrive as surrogates
+        return InvalidInput(
+            "bad-value", "An argument is not UTF-8 text: it has half of a character in it.", "Type it anew."
         )
     place = keep(error)
     step = f"The details are in {place}; please report them." if place else "Its details could not be written anywhere."

@@ -52,7 +52,8 @@ def hidden(name: str, key: bytes) -> str:
     """A name that carries a number, as a keyed hash; every other name as it is."""
     if name.startswith(HIDDEN) or not carries_number(name):
         return name
-    return f"{HIDDEN}{hmac.new(key, name.encode(), hashlib.sha256).hexdigest()[:40]}"
+    digest = hmac.new(key, name.encode(errors="surrogatepass"), hashlib.sha256).hexdigest()
+    return f"{HIDDEN}{digest[:40]}"
 
 
 def runs(text: str) -> list[str]:

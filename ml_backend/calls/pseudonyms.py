@@ -70,7 +70,8 @@ def pseudonym(number: str, key: bytes) -> str:
     ending = "".join(re.findall(r"\d", text))[-2:]
     if re.search(r"[xX*#•]{2,}|\*", text) and not text.lower().startswith("sip:"):
         return f"masked-{ending if text[-2:].isdigit() else ''}"
-    return f"{hmac.new(key, canonical(text).encode(), hashlib.sha256).hexdigest()[:24]}-{ending or 'x'}"
+    digest = hmac.new(key, canonical(text).encode(errors="surrogatepass"), hashlib.sha256).hexdigest()
+    return f"{digest[:24]}-{ending or 'x'}"
 
 
 def names(text: str, person: str, key: bytes) -> bool:
