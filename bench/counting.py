@@ -74,6 +74,6 @@ def _pairs(count: int) -> Pairs:
     found = []
     for number in range(count):
         words = draw.choices(_DEVANAGARI if number % 2 else _LATIN, k=draw.randint(3, 17))
-        heard = [draw.choice(_LATIN) if draw.random() < 0.12 else word for word in words if draw.random() >= 0.05]
-        found.append((" ".join(words), "" if number % 200 == 0 else " ".join(heard)))
+        recognised = [draw.choice(_LATIN) if draw.random() < 0.12 else word for word in words if draw.random() >= 0.05]
+        found.append((" ".join(words), "" if number % 200 == 0 else " ".join(recognised)))
     return found

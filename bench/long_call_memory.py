@@ -1,4 +1,4 @@
-"""Memory of bringing in and hearing a four-hour call, beside one of twenty minutes: the same commands, the same speech.
+"""Memory of bringing in and transcribing a four-hour call, beside one of twenty minutes of the same speech.
 
 Each side is `sync objects` and `jobs run` on an empty folder that holds one recording; the figure is the largest
 resident size of `jobs run`, its children (the decoder) included one by one.
@@ -35,7 +35,7 @@ def rows(*, quick: bool = False) -> Iterator[dict[str, Any]]:
     control_mb, _ = _peak(SHORT_S)
     ratio, same = long_mb / short_mb, control_mb / short_mb
     yield {
-        "name": f"a call of {long_s / 3600:.1f} hours / one of 20 minutes, brought in and heard: peak memory",
+        "name": f"a call of {long_s / 3600:.1f} hours / one of 20 minutes, brought in and transcribed: peak memory",
         "value": round(ratio, 3),
         "target": f"<= {MOST}",
         "met": ratio <= MOST,
@@ -48,7 +48,7 @@ def rows(*, quick: bool = False) -> Iterator[dict[str, Any]]:
 
 
 def _peak(duration_s: float) -> tuple[float, float]:
-    """(MB, CPU seconds) of hearing one call of that length."""
+    """(MB, CPU seconds) of transcribing one call of that length."""
     with tempfile.TemporaryDirectory(prefix="kaan-bench-") as name:
         objects = Path(name) / "objects"
         (objects / KEY).parent.mkdir(parents=True)
@@ -59,7 +59,7 @@ def _peak(duration_s: float) -> tuple[float, float]:
             _output(environment, *_words(*words))
         said = _output(environment, sys.executable, "-c", _MEASURED, *_words("jobs", "run")).split()
         if said[0] != "0" or '"heard"' not in _output(environment, *_words("calls", "list", "--json")):
-            raise RuntimeError(f"The call was not heard: {said}")
+            raise RuntimeError(f"The call was not transcribed: {said}")
         return float(said[1]) / 1024, float(said[2])
 
 

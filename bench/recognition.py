@@ -81,11 +81,11 @@ class Bench:
             decoding.decode(call.path, self.wav)
             requests.append(Request(decoding.read_wav(self.wav)[0], profile, key=call.path.name))
         answers = self.ours.transcribe(requests)
-        heard = [answer for answer in answers if isinstance(answer, Transcript)]
-        if len(heard) != len(calls):
+        transcripts = [answer for answer in answers if isinstance(answer, Transcript)]
+        if len(transcripts) != len(calls):
             raise AssertionError([answer for answer in answers if not isinstance(answer, Transcript)])
-        self.results.write_text("".join(json.dumps(one.to_json(), ensure_ascii=False) + "\n" for one in heard))
-        return heard
+        self.results.write_text("".join(json.dumps(one.to_json(), ensure_ascii=False) + "\n" for one in transcripts))
+        return transcripts
 
     def run_sequential(self, calls: list[BenchCall], *, beam_size: int) -> list[list[str]]:
         """One file after the other through `WhisperModel.transcribe`."""
@@ -150,8 +150,8 @@ def bulk(
     sequential = partial(bench.run_sequential, calls, beam_size=beam_size)
     batched = partial(bench.run_batched, calls, beam_size=beam_size, batch_size=best)
     ours(True)
-    heard = bench.window_texts(calls, beam_size=beam_size)
-    same = {"sequential": _same(heard, sequential()), "batched": _same(heard, batched())}
+    transcripts = bench.window_texts(calls, beam_size=beam_size)
+    same = {"sequential": _same(transcripts, sequential()), "batched": _same(transcripts, batched())}
     taken = [  # per round: ours without words, sequential, ours with words twice (the control), batched
         (ours(False), ratios.own_cpu_s(sequential), ours(True), ours(True), ratios.own_cpu_s(batched))
         for _ in range(rounds)

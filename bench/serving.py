@@ -144,9 +144,9 @@ def deployment(folder: Path, count: int) -> bytes:
                 sa.insert(tables.tasks).values(**task).returning(tables.tasks.c.id)
             ).scalar_one()
             text = "नमस्ते आपका ऑर्डर कल शाम तक पहुँच जाएगा धन्यवाद " * 3
-            heard = Transcript((Segment(0, 9, text, confidence=0.8),), "hi", 0.9, 10.0, 0.8, "v")
+            transcript = Transcript((Segment(0, 9, text, confidence=0.8),), "hi", 0.9, 10.0, 0.8, "v")
             drafted = rendering.to_prediction(
-                heard, controls, draft_label="draft-1", duration_s=10.0, quality_label="good"
+                transcript, controls, draft_label="draft-1", duration_s=10.0, quality_label="good"
             )
             bodies.append(json.dumps(drafted, ensure_ascii=False))
             prediction = {"task_id": task_id, "project_id": owner, "draft_label": "draft-1", "model_version": "v"}

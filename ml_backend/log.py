@@ -97,8 +97,8 @@ class Lasting:
 
     def is_over(self) -> bool:
         """True once after the problem has ended; call it after each successful round."""
-        met, self._said_at = self._said_at is not None, None
-        return met
+        problem_ended, self._said_at = self._said_at is not None, None
+        return problem_ended
 
 
 def masked(text: str, *, secrets: tuple[str, ...] = ()) -> str:

@@ -39,9 +39,9 @@ def explained(error: Exception) -> KaanError:
 
 def keep(error: BaseException) -> Path | None:
     """The traceback, without secrets and numbers, at the end of a file of ours; None where none can be written."""
-    told = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    entry = f"{at} {' '.join(log.masked(each) for each in sys.argv[1:3])}\n{log.masked(told)}\n"
+    entry = f"{at} {' '.join(log.masked(each) for each in sys.argv[1:3])}\n{log.masked(text)}\n"
     path = _folder() / FILE
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -59,7 +59,9 @@ def _method(context: Any, dataset_id: int, base: Path, method: str) -> Iterator[
     parity = context.db.row(training_runs.model_versions, made.id).parity
     yield _row(f"parity after {method}: {parity['verdict']}", parity["difference"], "passed", bool(parity["passed"]))
     found = evaluation.evaluate(context, made, dataset_id)
-    yield _row(f"utterances scored after {method}", len(found.heard), f">= {_TESTS}", len(found.heard) >= _TESTS)
+    yield _row(
+        f"utterances scored after {method}", len(found.utterances), f">= {_TESTS}", len(found.utterances) >= _TESTS
+    )
     verdict = promotion.promote(context, made, who="make real", why="", dataset_id=dataset_id)
     outcome = verdict.judgement.verdict.outcome if verdict.judgement else "none"
     yield _row(f"the gate after {method}", outcome, "an answer with its reason", bool(verdict.refused or verdict.moved))

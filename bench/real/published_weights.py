@@ -134,7 +134,7 @@ def _norm(state: Tensors, name: str, found: Tensors, at: str) -> None:
 def _configs(served: Path, found: Tensors) -> tuple[Any, Any]:
     from transformers import GenerationConfig, WhisperConfig
 
-    told = json.loads((served / "config.json").read_text())
+    converted = json.loads((served / "config.json").read_text())
     added = {one["content"]: one["id"] for one in json.loads((served / "tokenizer.json").read_text())["added_tokens"]}
     vocabulary, width = found["decoder/embeddings/weight"].shape
     end = added["<|endoftext|>"]
@@ -143,16 +143,17 @@ def _configs(served: Path, found: Tensors) -> tuple[Any, Any]:
         encoder_layers=layers(found, "encoder"), decoder_layers=layers(found, "decoder"),
         encoder_attention_heads=width // _HEAD, decoder_attention_heads=width // _HEAD, encoder_ffn_dim=4 * width,
         decoder_ffn_dim=4 * width, bos_token_id=end, eos_token_id=end, pad_token_id=end,
-        decoder_start_token_id=added["<|startoftranscript|>"], suppress_tokens=told["suppress_ids"],
-        begin_suppress_tokens=told["suppress_ids_begin"],
+        decoder_start_token_id=added["<|startoftranscript|>"], suppress_tokens=converted["suppress_ids"],
+        begin_suppress_tokens=converted["suppress_ids_begin"],
     )  # fmt: skip
     generation = GenerationConfig(  # type: ignore[no-untyped-call]
         bos_token_id=end, eos_token_id=end, pad_token_id=end, decoder_start_token_id=added["<|startoftranscript|>"],
-        suppress_tokens=told["suppress_ids"], begin_suppress_tokens=told["suppress_ids_begin"], is_multilingual=True,
-        lang_to_id={name: number for name, number in added.items() if number in set(told["lang_ids"])},
+        suppress_tokens=converted["suppress_ids"],
+        begin_suppress_tokens=converted["suppress_ids_begin"], is_multilingual=True,
+        lang_to_id={name: number for name, number in added.items() if number in set(converted["lang_ids"])},
         no_timestamps_token_id=added["<|notimestamps|>"], prev_sot_token_id=added["<|startofprev|>"],
         task_to_id={"transcribe": added["<|transcribe|>"], "translate": added["<|translate|>"]},
         return_timestamps=False, max_length=448, max_initial_timestamp_index=50,
-        alignment_heads=told["alignment_heads"],
+        alignment_heads=converted["alignment_heads"],
     )  # fmt: skip
     return config, generation

@@ -40,8 +40,8 @@ def rows(*, quick: bool = False) -> Iterator[dict[str, Any]]:
     yield from beside_plain(loaded, most=20 if quick else 169, batched=8 if quick else 40)
     yield invented(loaded)
     made = calls(4 if quick else 10)
-    heard = [_one(loaded, call.samples, ENGLISH) for call in made]
-    yield from starts_and_confidence(made, heard)
+    transcripts = [_one(loaded, call.samples, ENGLISH) for call in made]
+    yield from starts_and_confidence(made, transcripts)
     yield languages(loaded, most=3 if quick else 8)
     yield limits(loaded)
     yield wrong_language(loaded)
@@ -130,21 +130,23 @@ def calls(count: int, *, utterances: int = 12) -> list[TwoChannelCall]:
                 samples = np.interp(grid, np.arange(samples.size), samples).astype(np.float32) * draw.choice((1, 0.5))
             said.append((channel, place, samples, prompt.text))
             place += samples.size + int((0.4 + 2.6 * draw.random() ** 2) * RATE_HZ)
-        legs = noise.standard_normal((2, place + RATE_HZ)).astype(np.float32) * np.array(
+        channels = noise.standard_normal((2, place + RATE_HZ)).astype(np.float32) * np.array(
             [[0.0005], [0.003]], np.float32
         )
         for channel, start, samples, _ in said:
-            legs[channel, start : start + samples.size] += samples
+            channels[channel, start : start + samples.size] += samples
         spoken = [Said(c, s / RATE_HZ, (s + x.size) / RATE_HZ, text) for c, s, x, text in said]
-        made.append(TwoChannelCall(legs, tuple(spoken)))
+        made.append(TwoChannelCall(channels, tuple(spoken)))
     return made
 
 
-def starts_and_confidence(made: Sequence[TwoChannelCall], heard: Sequence[Transcript]) -> Iterator[dict[str, Any]]:
+def starts_and_confidence(
+    made: Sequence[TwoChannelCall], transcripts: Sequence[Transcript]
+) -> Iterator[dict[str, Any]]:
     """First words against where they were put, and a region's confidence against whether it is right."""
     starts: list[float] = []
     regions: list[tuple[float, bool]] = []
-    for call, transcript in zip(made, heard, strict=True):
+    for call, transcript in zip(made, transcripts, strict=True):
         for channel in (0, 1):
             said = [one for one in call.said if one.channel == channel]
             segments = [one for one in transcript.segments if one.channel == channel and one.words]
@@ -197,7 +199,7 @@ def wrong_language(loaded: Transcriber) -> dict[str, Any]:
         _timed(lambda language: _one(loaded, speech[None], DecodingProfile(language=language)), language)
         for language in ("en", "ru")
     )
-    return _ratio("CPU seconds of English heard as Russian / as English", wrong_s, right_s, 2.0)
+    return _ratio("CPU seconds of English decoded as Russian / as English", wrong_s, right_s, 2.0)
 
 
 def _one(loaded: Transcriber, samples: voices.Samples, profile: DecodingProfile) -> Transcript:

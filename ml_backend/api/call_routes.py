@@ -69,7 +69,7 @@ class Calls:
             raise InvalidInput("bad-score", sentence, 'Send {"score": 0.8}.') from None
         known = sa.and_(rows.c.call_sid == call_sid, rows.c.state.not_in(("erased", "expired")))
         with self._context.db.transaction() as connection:
-            told = sa.update(rows).where(known).values(satisfaction=score, updated_at=tables.now())
-            if not connection.execute(told).rowcount:
+            statement = sa.update(rows).where(known).values(satisfaction=score, updated_at=tables.now())
+            if not connection.execute(statement).rowcount:
                 raise InvalidInput("unknown-call", "There is no such call.", "List them: /api/calls.", status=404)
         return answer({"call_sid": call_sid, "score": score})

@@ -20,7 +20,7 @@ MOST_WORDS = 3  # in the form that the model writes
 
 def apply(transcript: Transcript, corrections: Sequence[Correction]) -> Transcript:
     """Apply the corrections of the transcript's language, longest form first; no word is corrected twice."""
-    forms = {fold(heard): meant for language, heard, meant in corrections if language == transcript.language}
+    forms = {fold(written): meant for language, written, meant in corrections if language == transcript.language}
     if not forms:
         return transcript
     return replace(transcript, segments=tuple(_segment(segment, forms) for segment in transcript.segments))
@@ -28,7 +28,7 @@ def apply(transcript: Transcript, corrections: Sequence[Correction]) -> Transcri
 
 def apply_to_text(text: str, corrections: Sequence[Correction], language: str | None) -> str:
     """`apply` for a text without times."""
-    forms = {fold(heard): meant for spoken, heard, meant in corrections if spoken == language}
+    forms = {fold(written): meant for spoken, written, meant in corrections if spoken == language}
     pieces = [Word(0.0, 0.0, token, 1.0) for token in text.split()]
     return " ".join(word.text for word in _corrected(pieces, forms)) if forms else text
 

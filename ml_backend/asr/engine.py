@@ -115,8 +115,8 @@ class Transcriber:
     def _transcript(self, recording: Recording) -> Transcript:
         from ml_backend.asr.segments import transcript_of
 
-        heard = transcript_of(recording, model_version=self.model_version)
-        return corrections.apply(heard, recording.request.profile.corrections)
+        transcript = transcript_of(recording, model_version=self.model_version)
+        return corrections.apply(transcript, recording.request.profile.corrections)
 
     def decode_features(self, features: Sequence[npt.NDArray[np.float32]], languages: Sequence[str]) -> list[str]:
         """Greedy texts of windows given as log-mel frames [mels, frames], for the parity check."""

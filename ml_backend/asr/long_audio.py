@@ -24,11 +24,11 @@ from ml_backend.errors import KaanError
 AT_ONCE_S = 300.0  # longer audio is transcribed in spans
 
 
-class Listener:
+class SpanTranscriber:
     """Transcribes the spans of one recording in order; keeps the voice-activity state and the language."""
 
     def __init__(self, transcriber: Transcriber, wav: Path, profile: DecodingProfile, *, key: str = "") -> None:
-        self.heard: list[tuple[float, Transcript]] = []
+        self.transcripts: list[tuple[float, Transcript]] = []
         self._transcriber, self._wav, self._profile, self._key = transcriber, wav, profile, key
         self._voices: list[VoiceTracker] = []
 
@@ -37,16 +37,18 @@ class Listener:
         samples, speech = self._read(start_s, end_s)
         profile = self._profile
         if profile.language is None:
-            profile = replace(profile, language=next((one.language for _, one in self.heard if one.segments), None))
+            profile = replace(
+                profile, language=next((one.language for _, one in self.transcripts if one.segments), None)
+            )
         [answer] = self._transcriber.transcribe([Request(samples, profile, key=self._key, speech=speech)])
         if isinstance(answer, Transcript):
-            self.heard.append((start_s, answer))
+            self.transcripts.append((start_s, answer))
         return answer
 
     def skip(self, start_s: float, end_s: float, known: Transcript) -> None:
         """Take the transcript of a span that was transcribed before."""
         self._read(start_s, end_s)
-        self.heard.append((start_s, known))
+        self.transcripts.append((start_s, known))
 
     def _read(self, start_s: float, end_s: float) -> tuple[npt.NDArray[np.float32], tuple[Probabilities, ...]]:
         samples, _ = decoding.read_wav(self._wav, start_s=start_s, end_s=end_s)
@@ -59,22 +61,22 @@ def transcribe_long(
     transcriber: Transcriber, wav: Path, profile: DecodingProfile, *, spans: Sequence[tuple[float, float]]
 ) -> Transcript | KaanError:
     """Transcribe a WAV as `decoding.decode` writes it. `spans`, in seconds, cover its whole length without gaps."""
-    listener = Listener(transcriber, wav, profile)
+    span_transcriber = SpanTranscriber(transcriber, wav, profile)
     for start_s, end_s in spans:
-        answer = listener.transcribe(start_s, end_s)
+        answer = span_transcriber.transcribe(start_s, end_s)
         if isinstance(answer, KaanError):
             return answer
-    return merged(listener.heard)
+    return merged(span_transcriber.transcripts)
 
 
-def merged(heard: Sequence[tuple[float, Transcript]]) -> Transcript:
+def merged(transcripts: Sequence[tuple[float, Transcript]]) -> Transcript:
     """Join (start in seconds, Transcript) of spans into one; times count from the start of the recording."""
-    segments = [_moved(segment, start_s) for start_s, one in heard for segment in one.segments]
+    segments = [_moved(segment, start_s) for start_s, one in transcripts for segment in one.segments]
     segments.sort(key=lambda segment: (segment.start_s, segment.channel))
     weight = sum(segment.end_s - segment.start_s for segment in segments)
     total = sum(segment.confidence * (segment.end_s - segment.start_s) for segment in segments)
-    first = next((one for _, one in heard if one.segments), heard[0][1])
-    last_start_s, last = heard[-1]
+    first = next((one for _, one in transcripts if one.segments), transcripts[0][1])
+    last_start_s, last = transcripts[-1]
     return Transcript(
         segments=tuple(segments),
         language=first.language,
@@ -82,7 +84,7 @@ def merged(heard: Sequence[tuple[float, Transcript]]) -> Transcript:
         duration_s=round(last_start_s + last.duration_s, 3),
         confidence=round(total / weight, 4) if weight else 0.0,
         model_version=first.model_version,
-        flags=tuple(sorted({flag for _, one in heard for flag in one.flags})),
+        flags=tuple(sorted({flag for _, one in transcripts for flag in one.flags})),
     )
 
 

@@ -57,10 +57,10 @@ class Recording:
     votes: list[dict[str, float]] = field(default_factory=list)
     gains: tuple[np.float32, ...] = ()  # per channel, when the recording is too quiet
 
-    def leg(self, channel: int) -> Samples:
+    def channel_samples(self, channel: int) -> Samples:
         """The samples of one channel, with its gain."""
-        leg = _channels(self.request.samples)[channel]
-        return leg * self.gains[channel] if self.gains else leg
+        audio = _channels(self.request.samples)[channel]
+        return audio * self.gains[channel] if self.gains else audio
 
 
 @dataclass
@@ -83,32 +83,32 @@ class Pool:
     def run(self, requests: Sequence[Request]) -> list[Recording]:
         """One Recording per request, in order, each with its decoded windows or its error."""
         recordings = [self._prepared(index, request) for index, request in enumerate(requests)]
-        heard = self._detect_languages(recordings)
-        begun = {id(work) for batch in heard for work in batch.work}
+        detected = self._detect_languages(recordings)
+        begun = {id(work) for batch in detected for work in batch.work}
         rest = []
         for recording in recordings:
             if recording.error is None:
                 self._set_prompts(recording)
                 rest += [work for work in recording.work if id(work) not in begun]
-        self._run([*self._split(heard, recordings), *self._batches(rest, recordings)], recordings)
+        self._run([*self._split(detected, recordings), *self._batches(rest, recordings)], recordings)
         return recordings
 
     def _prepared(self, index: int, request: Request) -> Recording:
         """Find the windows of one recording; any failure becomes that recording's error."""
         recording = Recording(request, request.profile.language)
         try:
-            legs = _channels(request.samples)
-            for channel, leg in enumerate(legs):
+            channels = _channels(request.samples)
+            for channel, audio in enumerate(channels):
                 known = request.speech[channel] if request.speech else None
-                recording.work += self._windows(index, channel, leg, known)
+                recording.work += self._windows(index, channel, audio, known)
             if not recording.work:  # the first word of a recording is easily missed
-                for channel, leg in enumerate(legs):
-                    known = second_look(leg)
-                    recording.work += self._windows(index, channel, leg, known) if known is not None else []
+                for channel, audio in enumerate(channels):
+                    known = second_look(audio)
+                    recording.work += self._windows(index, channel, audio, known) if known is not None else []
             if not recording.work:  # the voice may be too quiet for the voice-activity model
-                recording.gains = tuple(map(_gain, legs))
-                for channel, (leg, gain) in enumerate(zip(legs, recording.gains, strict=True)):
-                    recording.work += self._windows(index, channel, leg, None, gain=gain) if gain > 1 else []
+                recording.gains = tuple(map(_gain, channels))
+                for channel, (audio, gain) in enumerate(zip(channels, recording.gains, strict=True)):
+                    recording.work += self._windows(index, channel, audio, None, gain=gain) if gain > 1 else []
             self._known(recording.language)
             if recording.language is None:
                 self._allowed(request.profile.languages)
@@ -123,11 +123,17 @@ class Pool:
         return recording
 
     def _windows(
-        self, index: int, channel: int, leg: Samples, known: Probabilities | None, *, gain: np.float32 = _NO_GAIN
+        self,
+        index: int,
+        channel: int,
+        audio: Samples,
+        known: Probabilities | None,
+        *,
+        gain: np.float32 = _NO_GAIN,
     ) -> list[WindowWork]:
         policy, made = self.decoder.policy, []
-        for window in windows_of(find_speech(leg * gain, policy, known), channel=channel, policy=policy):
-            samples = window.cut_from(leg)
+        for window in windows_of(find_speech(audio * gain, policy, known), channel=channel, policy=policy):
+            samples = window.cut_from(audio)
             features, level = self.decoder.features(samples * gain), level_dbfs(samples)
             made.append(WindowWork(index, window, features, level, confidence=self.decoder.confidence))
         return made
@@ -213,10 +219,10 @@ class Pool:
             made += [replace(batch, beam_size=beam_size) for batch in self._grouped(some)]
         return made
 
-    def _split(self, heard: list[_Batch], recordings: list[Recording]) -> list[_Batch]:
+    def _split(self, detected: list[_Batch], recordings: list[Recording]) -> list[_Batch]:
         """Batches encoded for language detection, split so that the members of each can be decoded together."""
         made = []
-        for batch in heard:
+        for batch in detected:
             if batch.encoded is None:
                 continue
             order = {id(work): index for index, work in enumerate(batch.work)}
@@ -287,9 +293,9 @@ class Pool:
         self, work: WindowWork, windows: list[Window], beam_size: int, recordings: list[Recording], *, again: bool
     ) -> None:
         recording = recordings[work.request]
-        leg = recording.leg(work.window.channel)
+        audio = recording.channel_samples(work.window.channel)
         for window in windows:
-            samples = window.cut_from(leg)
+            samples = window.cut_from(audio)
             part = WindowWork(
                 work.request, window, self.decoder.features(samples), work.level_dbfs, work.prompt,
                 halvings=work.halvings + 1, confidence=work.confidence,
@@ -299,19 +305,19 @@ class Pool:
 
 
 def _channels(samples: npt.NDArray[np.float32]) -> list[Samples]:
-    legs = np.atleast_2d(np.asarray(samples, dtype=np.float32))
-    if legs.ndim != 2 or legs.shape[0] > _MOST_CHANNELS or (legs.shape[0] > legs.shape[1] > 0):
+    channels = np.atleast_2d(np.asarray(samples, dtype=np.float32))
+    if channels.ndim != 2 or channels.shape[0] > _MOST_CHANNELS or (channels.shape[0] > channels.shape[1] > 0):
         raise PermanentError("engine-input", "The samples are not [channels, n].", "Decode the audio first.")
-    if not np.isfinite(legs).all():
+    if not np.isfinite(channels).all():
         raise PermanentError(
             "engine-input", "The samples hold values that are not finite numbers.", "Decode the audio again."
         )
-    return [np.ascontiguousarray(leg) for leg in legs]
+    return [np.ascontiguousarray(audio) for audio in channels]
 
 
-def _gain(leg: Samples) -> np.float32:
+def _gain(audio: Samples) -> np.float32:
     """The factor that brings a channel to a usual level; 1 if it is loud enough or silent."""
-    level = level_dbfs(leg)
+    level = level_dbfs(audio)
     return np.float32(10 ** ((_USUAL_DBFS - level) / 20)) if _NOTHING_DBFS < level < _SOFT_DBFS else _NO_GAIN
 
 

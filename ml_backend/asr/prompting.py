@@ -51,11 +51,11 @@ def fit(
     if not spaced:
         pieces = list((prompt or "").strip())  # written without spaces: cut between characters
 
-    def told(count: int) -> list[int]:
+    def encoded(count: int) -> list[int]:
         return encode(" " + ", ".join(words[:count])) if count else []
 
-    kept = _most(len(words), lambda count: len(told(count)) <= limit)
-    first = told(kept)
+    kept = _most(len(words), lambda count: len(encoded(count)) <= limit)
+    first = encoded(kept)
 
     def said(count: int) -> list[int]:
         return encode(" " + _end(prompt or "", pieces, count, spaced=spaced)) if count else []

@@ -69,10 +69,10 @@ def _segments(work: WindowWork) -> list[Segment]:
                 verdict.flags,
             )
         ]
-    told = timing.by_phrase(decoded.words, window)
-    made = _marks(work, told, verdict.flags)
+    phrases = timing.by_phrase(decoded.words, window)
+    made = _marks(work, phrases, verdict.flags)
     place = 0
-    for spoken in told:
+    for spoken in phrases:
         phrase = spoken.phrase
         words = tuple(
             Word(
@@ -97,7 +97,7 @@ def _segments(work: WindowWork) -> list[Segment]:
     return made
 
 
-def _marks(work: WindowWork, told: list[timing.TimedPhraseWords], flags: tuple[str, ...]) -> list[Segment]:
+def _marks(work: WindowWork, phrases: list[timing.TimedPhraseWords], flags: tuple[str, ...]) -> list[Segment]:
     """Segments for speech without a text: the text was dropped, ended early or skipped it."""
     window = work.window
     return [
@@ -108,7 +108,7 @@ def _marks(work: WindowWork, told: list[timing.TimedPhraseWords], flags: tuple[s
             window.channel,
             flags=tuple(sorted({*flags, NO_TEXT})),
         )
-        for phrase, start_s, end_s in timing.untranscribed(told, window)
+        for phrase, start_s, end_s in timing.untranscribed(phrases, window)
         if not any(begin_s <= start_s and end_s <= stop_s for begin_s, stop_s in work.transcribed_apart)
     ]
 

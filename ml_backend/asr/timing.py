@@ -106,9 +106,9 @@ def untranscribed(spoken: Sequence[TimedPhraseWords], window: Window) -> list[tu
     for phrase in window.phrases():
         if phrase.probability < _CERTAIN:
             continue
-        told = words.get(phrase, ())
-        edges = [phrase.first_s, *(s for word in told for s in (word.start_s, word.end_s)), phrase.last_s]
-        least_s = _UNTRANSCRIBED_S if told else _UNTRANSCRIBED_PHRASE_S
+        timed = words.get(phrase, ())
+        edges = [phrase.first_s, *(s for word in timed for s in (word.start_s, word.end_s)), phrase.last_s]
+        least_s = _UNTRANSCRIBED_S if timed else _UNTRANSCRIBED_PHRASE_S
         found += [
             (phrase, start_s, end_s)
             for start_s, end_s in zip(edges[::2], edges[1::2], strict=True)

@@ -80,11 +80,11 @@ class Measured:
     quality: Quality
     speech: npt.NDArray[np.bool_]
     powers: Numbers
-    legs: tuple[npt.NDArray[np.bool_], ...] = ()
+    channels: tuple[npt.NDArray[np.bool_], ...] = ()
 
     def spans(self) -> list[list[float]]:
         """[start_s, end_s, channel] of the stretches with speech, in time order."""
-        found = [[*span, channel] for channel, leg in enumerate(self.legs) for span in _stretches(leg)]
+        found = [[*span, channel] for channel, each in enumerate(self.channels) for span in _stretches(each)]
         return sorted(found)[:_MOST_SPANS]
 
 
@@ -121,12 +121,12 @@ class _Channel:
 
 def measure(samples: npt.NDArray[np.float32], rate_hz: int, *, source_rate_hz: int) -> Quality:
     """Quality of samples [channels, n] in memory. A recording without speech scores 0."""
-    legs = np.clip(np.atleast_2d(samples) * _FULL, -_FULL, _FULL - 1).round().astype(np.int16)
+    channels = np.clip(np.atleast_2d(samples) * _FULL, -_FULL, _FULL - 1).round().astype(np.int16)
     size = int(FRAME_S * rate_hz)
-    whole = legs[:, : legs.shape[1] // size * size].reshape(len(legs), -1, size)
-    gathered = [_Channel() for _ in legs]
-    for channel, leg in enumerate(gathered):
-        leg.add(legs[channel, :], size)
+    whole = channels[:, : channels.shape[1] // size * size].reshape(len(channels), -1, size)
+    gathered = [_Channel() for _ in channels]
+    for channel, each in enumerate(gathered):
+        each.add(channels[channel, :], size)
     return _measured(gathered, rate_hz, source_rate_hz, lambda channel, chosen: whole[channel, chosen]).quality
 
 
@@ -136,8 +136,8 @@ def measure_wav(path: Path, *, source_rate_hz: int) -> Measured:
     size = int(FRAME_S * decoding.RATE_HZ)
     for block in decoding.blocks(path, block_s=_BLOCK_S):
         gathered = gathered or [_Channel() for _ in block]
-        for channel, leg in enumerate(gathered):
-            leg.add(block[channel, :], size)
+        for channel, each in enumerate(gathered):
+            each.add(block[channel, :], size)
     with decoding.frames(path, size=size) as frames:
         return _measured(gathered, decoding.RATE_HZ, source_rate_hz, lambda channel, chosen: frames[chosen, :, channel])
 
@@ -156,17 +156,17 @@ def _measured(
     parts: dict[str, dict[str, float]] = {}
     speech: npt.NDArray[np.bool_] = np.zeros(0, bool)
     loudest: Numbers = np.zeros(0)
-    legs = []
-    for channel, leg in enumerate(gathered):
-        powers = np.concatenate(leg.powers) if leg.powers else np.zeros(0)
+    channels = []
+    for channel, each in enumerate(gathered):
+        powers = np.concatenate(each.powers) if each.powers else np.zeros(0)
         mine = _speech(powers)
-        parts[f"leg_{channel}"] = _parts(leg, powers, mine, rate_hz, source_rate_hz, partial(frames, channel))
-        legs.append(mine)
+        parts[f"leg_{channel}"] = _parts(each, powers, mine, rate_hz, source_rate_hz, partial(frames, channel))
+        channels.append(mine)
         speech = mine if not channel else speech | mine
         loudest = powers if not channel else np.maximum(loudest, powers)
-    heard = [found["score"] for found in parts.values() if found["speech_share"] > 0]
-    score = min(heard, default=0.0)
-    return Measured(Quality(score, label_of(score), parts), speech, loudest, tuple(legs))
+    scores = [found["score"] for found in parts.values() if found["speech_share"] > 0]
+    score = min(scores, default=0.0)
+    return Measured(Quality(score, label_of(score), parts), speech, loudest, tuple(channels))
 
 
 def _speech(powers: Numbers) -> npt.NDArray[np.bool_]:
@@ -179,7 +179,7 @@ def _speech(powers: Numbers) -> npt.NDArray[np.bool_]:
 
 
 def _parts(
-    leg: _Channel,
+    each: _Channel,
     powers: Numbers,
     speech: npt.NDArray[np.bool_],
     rate_hz: int,
@@ -190,13 +190,13 @@ def _parts(
     floor = float(np.percentile(powers, 10)) if powers.size else _FLOOR
     power = float(powers[speech if spoken else slice(None)].mean()) if powers.size else _FLOOR
     found = {
-        "duration_s": leg.samples / rate_hz,
+        "duration_s": each.samples / rate_hz,
         "snr_db": LEAST_DB,
         "level_dbfs": _db(power),
         "noise_dbfs": _db(floor),
         "bandwidth_hz": 0.0,
         "rate_use": 0.0,
-        "clipping": leg.clipped / max(1, leg.samples),
+        "clipping": each.clipped / max(1, each.samples),
         "speech_share": float(speech.mean()) if spoken else 0.0,
         "score": 0.0,
     }

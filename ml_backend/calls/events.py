@@ -199,8 +199,8 @@ def _talk_seconds(fields: Fields, source: str) -> float | None:
         if (seconds := _seconds(fields.get(name))) is not None:
             return seconds
     if source == "passthru":  # one leg per agent who was rung; the one who answered talked longest
-        legs = [fields.get(name) for name in fields.values if re.fullmatch(r"legs\[\d+\]\[oncallduration\]", name)]
-        return max((found for each in legs if (found := _seconds(each)) is not None), default=None)
+        durations = [fields.get(name) for name in fields.values if re.fullmatch(r"legs\[\d+\]\[oncallduration\]", name)]
+        return max((found for each in durations if (found := _seconds(each)) is not None), default=None)
     return None
 
 

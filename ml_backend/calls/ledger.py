@@ -201,7 +201,7 @@ def _follow(
 ) -> None:
     """Update the state from the known values. A repeated event does not undo a decision with a reason."""
     if found:
-        decision = states.by_recordings([_heard(connection, call, each) for each in found])
+        decision = states.by_recordings([_progress_of(connection, call, each) for each in found])
         if decision.state == call.state and decision.reason_code and decision.reason != call.reason:
             move(connection, call.id, decision.state, reason_code=decision.reason_code, reason=decision.reason)
         if decision.state == call.state or (call.state == "kept" and decision.state == "heard"):
@@ -290,16 +290,18 @@ def _recordings(connection: Connection, call_id: int) -> Sequence[sa.Row[Any]]:
     return connection.execute(sa.select(recordings).where(recordings.c.call_id == call_id)).all()
 
 
-def _heard(connection: Connection, call: sa.Row[Any], recording: sa.Row[Any]) -> RecordingProgress:
+def _progress_of(connection: Connection, call: sa.Row[Any], recording: sa.Row[Any]) -> RecordingProgress:
     made = sa.select(tasks.c.selection_reason).where(tasks.c.recording_id == recording.id)
     work = connection.execute(made.where(tasks.c.state.in_(("wanted", "open", "annotated")))).all()
     same = transcriptions.c.audio_sha256 == recording.sha256 if recording.sha256 else sa.false()  # or a twin was
-    heard = sa.select(transcriptions.c.id).where(sa.or_(transcriptions.c.recording_id == recording.id, same)).limit(1)
+    same_audio = (
+        sa.select(transcriptions.c.id).where(sa.or_(transcriptions.c.recording_id == recording.id, same)).limit(1)
+    )
     kept = ((call.merged or {}).get("kept") or {}).get(str(recording.id))
     return RecordingProgress(
         state=recording.state,
         has_object=bool(recording.object_key) or recording.source == "object",
-        transcribed=connection.execute(heard).first() is not None,
+        transcribed=connection.execute(same_audio).first() is not None,
         selected=", ".join(sorted({row.selection_reason or "wanted" for row in work})) or None,
         kept=(str(kept[0]), str(kept[1])) if kept else None,
         reason=(recording.reason_code, recording.reason or "") if recording.reason_code else None,

@@ -32,15 +32,15 @@ def objection(state: str | None, purpose: str | None) -> str:
 
 def decide(connection: Connection, concerned: sa.ColumnElement[bool]) -> None:
     """Bring the samples of these recordings (a condition on `recordings` and `calls`) in line with their facts."""
-    heard = recordings.outerjoin(calls, calls.c.id == recordings.c.call_id)
+    with_calls = recordings.outerjoin(calls, calls.c.id == recordings.c.call_id)
     gone = recordings.c.state.in_(GONE)
     forbidden = sa.func.coalesce(calls.c.consent_purpose, "").in_(NO_TRAINING)
     for code, applies in ((NO_AUDIO, gone), (NO_CONSENT, forbidden)):
-        theirs = sa.select(recordings.c.id).select_from(heard).where(concerned, applies)
+        theirs = sa.select(recordings.c.id).select_from(with_calls).where(concerned, applies)
         used = sa.and_(samples.c.recording_id.in_(theirs), samples.c.state == "accepted")
         left_out = sa.update(samples).where(used)
         connection.execute(left_out.values(state="excluded", reason_code=code, reason=REASONS[code]))
-    allowed = sa.select(recordings.c.id).select_from(heard).where(concerned, ~gone, ~forbidden)
+    allowed = sa.select(recordings.c.id).select_from(with_calls).where(concerned, ~gone, ~forbidden)
     back = sa.and_(samples.c.recording_id.in_(allowed), samples.c.reason_code.in_(REASONS))
     tasks = list(connection.execute(sa.select(samples.c.task_id).where(back).distinct()).scalars())
     enqueueing.enqueue_many(connection, job_kinds.SAMPLE_TASK, "task_id", tasks, priority=job_kinds.BULK)

@@ -64,8 +64,8 @@ def moving(count: str = "", *, quiet: bool = False) -> Iterator[Progress]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     shown = console(stderr=True)
-    told = [TextColumn(count)] if count else []
-    columns = (TextColumn("{task.description}"), BarColumn(), *told, TimeElapsedColumn(), TimeRemainingColumn())
+    counter = [TextColumn(count)] if count else []
+    columns = (TextColumn("{task.description}"), BarColumn(), *counter, TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=shown, transient=True, disable=quiet or not shown.is_terminal) as bar:
         yield bar
 

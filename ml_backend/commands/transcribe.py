@@ -67,12 +67,12 @@ def transcribe(
     profile = replace(decoding_profile.of_settings(settings, language=language), prompt=prompt)
     transcriber = engine.Transcriber.load(default_model.location_of(settings).removeprefix("hub:"), settings=settings)
     refused = 0
-    for heard in _progress(_transcribe_all(files, transcriber, profile, settings), total=len(files)):
-        refused += heard.state == "refused"
+    for outcome in _progress(_transcribe_all(files, transcriber, profile, settings), total=len(files)):
+        refused += outcome.state == "refused"
         if as_json:
-            printing.say_json(heard.to_json())
+            printing.say_json(outcome.to_json())
         else:
-            _print(heard, several=len(files) > 1)
+            _print(outcome, several=len(files) > 1)
     raise typer.Exit(1 if refused else 0)
 
 
@@ -89,7 +89,7 @@ def _transcribe_all(
             yield one
             continue
         (answer,) = transcriber.transcribe([one.request])
-        yield _heard(one.path, answer, one.duration_s, cut=one.cut)
+        yield _outcome(one.path, answer, one.duration_s, cut=one.cut)
 
 
 @dataclass(frozen=True)
@@ -121,14 +121,14 @@ def _prepared(
                     found.speech, found.powers, duration_s=decoded.duration_s, most_s=long_audio.AT_ONCE_S
                 )
                 answer = long_audio.transcribe_long(transcriber, wav, profile, spans=spans)
-                return _heard(str(path), answer, decoded.duration_s, cut=decoded.cut)
+                return _outcome(str(path), answer, decoded.duration_s, cut=decoded.cut)
             samples, _ = audio.read_wav(wav)
     except KaanError as error:
         return _refused(str(path), error)
     return _Ready(str(path), Request(samples, profile, key=str(path)), decoded.duration_s, decoded.cut)
 
 
-def _heard(path: str, answer: Transcript | KaanError, duration_s: float, *, cut: bool) -> FileOutcome:
+def _outcome(path: str, answer: Transcript | KaanError, duration_s: float, *, cut: bool) -> FileOutcome:
     if isinstance(answer, KaanError):
         return _refused(path, answer)
     if cut:
@@ -140,26 +140,26 @@ def _refused(path: str, error: KaanError) -> FileOutcome:
     return FileOutcome(path, "refused", error.sentence, error.next_step)
 
 
-def _print(heard: FileOutcome, *, several: bool) -> None:
-    label = f"{heard.path}: " if several else ""
-    if heard.state == "refused":
-        typer.echo(f"{heard.path}: {heard.reason} {heard.next_step or ''}".rstrip(), err=True)
-    elif heard.state == "no-speech":
-        typer.echo(f"{heard.path}: no speech", err=True)
+def _print(outcome: FileOutcome, *, several: bool) -> None:
+    label = f"{outcome.path}: " if several else ""
+    if outcome.state == "refused":
+        typer.echo(f"{outcome.path}: {outcome.reason} {outcome.next_step or ''}".rstrip(), err=True)
+    elif outcome.state == "no-speech":
+        typer.echo(f"{outcome.path}: no speech", err=True)
     else:
-        if heard.state == "cut":
-            typer.echo(f"{heard.path}: {heard.reason}; this is the text up to there", err=True)
-        segments = heard.transcript.segments if heard.transcript else ()
-        if untold := [segment.start_s for segment in segments if NO_TEXT in segment.flags]:
-            places = ", ".join(f"{int(place) // 60}:{int(place) % 60:02d}" for place in untold)
-            typer.echo(f"{heard.path}: speech without a text at {places}", err=True)
-        typer.echo(label + (heard.transcript.text if heard.transcript else ""))
+        if outcome.state == "cut":
+            typer.echo(f"{outcome.path}: {outcome.reason}; this is the text up to there", err=True)
+        segments = outcome.transcript.segments if outcome.transcript else ()
+        if untranscribed := [segment.start_s for segment in segments if NO_TEXT in segment.flags]:
+            places = ", ".join(f"{int(place) // 60}:{int(place) % 60:02d}" for place in untranscribed)
+            typer.echo(f"{outcome.path}: speech without a text at {places}", err=True)
+        typer.echo(label + (outcome.transcript.text if outcome.transcript else ""))
 
 
 def _progress(outcomes: Iterator[FileOutcome], *, total: int) -> Iterator[FileOutcome]:
     """The same outcomes, with a progress bar on stderr if it is a terminal."""
     with printing.moving("{task.completed}/{task.total}") as progress:
         task = progress.add_task("Transcribing", total=total)
-        for heard in outcomes:
+        for outcome in outcomes:
             progress.advance(task)
-            yield heard
+            yield outcome

@@ -81,7 +81,7 @@ class Attempt:
             if self.held.pop(lease.job_id, None) is None:
                 return
             if error is not None:
-                _tell(lease, error)
+                _log_failure(lease, error)
             failpoints.hit("runner.before-settle")
             settled = self._persist(lambda connection: self._outcome(connection, lease, error))
             if settled is None:
@@ -219,7 +219,7 @@ def _resolve(kind: JobKind) -> Callable[..., None]:
     return function
 
 
-def _tell(lease: Lease, error: BaseException) -> None:
+def _log_failure(lease: Lease, error: BaseException) -> None:
     code, _, _, branch = leases.describe(error, lease.job_id)
     say = _log.error if code == "unexpected-error" else _log.warning
     say("job failed", job=lease.job_id, kind=lease.name, attempt=lease.attempt, code=code, branch=branch,

@@ -64,8 +64,8 @@ class Messages(Queue):
                 return found
             connection.lrem(f"{queue_key}:intermediate", 1, message_id)  # type: ignore[arg-type]
             connection.unlink(b"rq:job:" + message_id)
-            for tell in REFUSED:
-                tell(queue_key, why)
+            for report in REFUSED:
+                report(queue_key, why)
 
     @classmethod
     def _fetch_dequeued_job(cls, *arguments: Any, **options: Any) -> Any:
@@ -104,9 +104,9 @@ def _why_not(connection: redis.Redis, message_id: bytes) -> str:
         data = unpacker.decompress(packed, MAX_DATA)
         if not unpacker.eof:
             return "too-large"
-        told = json.loads(data)
+        message = json.loads(data)
     except (zlib.error, ValueError, RecursionError):
         return "not-json"
-    given = told[2] if isinstance(told, list) and len(told) == 4 else None
-    ours = given == list(wanted) and all(type(each) is int for each in given) and told[0] == PERFORM
-    return "" if ours and told[1] is None and told[3] == {} else "not-our-function"
+    given = message[2] if isinstance(message, list) and len(message) == 4 else None
+    ours = given == list(wanted) and all(type(each) is int for each in given) and message[0] == PERFORM
+    return "" if ours and message[1] is None and message[3] == {} else "not-our-function"

@@ -24,9 +24,9 @@ def decoding_of(project: Any, settings: Settings, *, language: str | None = None
     rule = project_rules.routing(project.routing)
     usual = "" if rule is not None and rule.language else settings.default_language
     wishes = parameters.read(project.extra_params)
-    told, among = spoken(wishes.language or language, wishes.languages, usual, settings.spoken)
+    language_given, among = spoken(wishes.language or language, wishes.languages, usual, settings.spoken)
     return DecodingProfile(
-        language=told,
+        language=language_given,
         languages=among,
         prompt=wishes.prompt or None,
         hotwords=wishes.hotwords,
@@ -38,8 +38,8 @@ def decoding_of(project: Any, settings: Settings, *, language: str | None = None
 
 def of_settings(settings: Settings, *, language: str | None = None) -> DecodingProfile:
     """The profile for audio without a project."""
-    told, among = spoken(language, (), settings.default_language, settings.spoken)
-    return DecodingProfile(language=told, languages=among, beam_size=settings.asr_beam_size)
+    language_given, among = spoken(language, (), settings.default_language, settings.spoken)
+    return DecodingProfile(language=language_given, languages=among, beam_size=settings.asr_beam_size)
 
 
 def spoken(

@@ -118,11 +118,11 @@ def show(database: Database, call_id: int) -> dict[str, Any]:
     """A call with its recordings, tasks, messages and explanation, without phone numbers."""
     (call,) = database.rows(sa.select(calls).where(calls.c.id == call_id))
     mine = sa.select(recordings).where(recordings.c.call_id == call_id).order_by(recordings.c.id)
-    heard = database.rows(mine)
+    found = database.rows(mine)
     made = database.rows(
         sa.select(tasks, projects.c.title, projects.c.ls_project_id, projects.c.instance_url)
         .join(projects, projects.c.id == tasks.c.project_id)
-        .where(tasks.c.recording_id.in_([row.id for row in heard]))
+        .where(tasks.c.recording_id.in_([row.id for row in found]))
         .order_by(tasks.c.id)
     )
     sent = database.rows(
@@ -130,9 +130,9 @@ def show(database: Database, call_id: int) -> dict[str, Any]:
         .where(events.c.call_sid == call.call_sid, events.c.source == "exotel")
         .order_by(events.c.id)
     )
-    jobs = call_explanations.jobs_of(database, call.id, [row.id for row in heard])
+    jobs = call_explanations.jobs_of(database, call.id, [row.id for row in found])
     return to_dict(call) | {
-        "recordings": [recording_as_dict(row) for row in heard],
+        "recordings": [recording_as_dict(row) for row in found],
         "tasks": [task_as_dict(row) for row in made],
         "messages": [
             {"id": row.id, "source": row.action, "method": row.method, "copies": row.copies, "state": row.state}
@@ -140,9 +140,9 @@ def show(database: Database, call_id: int) -> dict[str, Any]:
             for row in sent
         ],
         "explanation": [
-            *call_explanations.explain(call, heard, made, jobs),
-            *draft_explanations.sentences(database, made, heard),
-            *draft_explanations.guessed_languages(database, heard),
+            *call_explanations.explain(call, found, made, jobs),
+            *draft_explanations.sentences(database, made, found),
+            *draft_explanations.guessed_languages(database, found),
         ],
     }
 

@@ -25,7 +25,7 @@ _NOT_READY = {
     "erased": "its recording was erased",
     "expired": "its recording's time of keeping is over",
 }
-_NOBODY = "nobody"  # the deliverer of a draft that must not be shown
+_NOT_SHOWN = "nobody"  # the deliverer of a draft that must not be shown
 
 
 def sentences(database: Database, tasks: Sequence[sa.Row[Any]], recordings: Sequence[sa.Row[Any]]) -> list[str]:
@@ -66,7 +66,7 @@ def _sentence(
     start = f"{name} in project {task.title or task.ls_project_id!r}"
     if task.state == "deleted":
         return f"{start} was deleted there."
-    if draft is not None and draft.delivered_by not in (None, _NOBODY) and not task.blind:
+    if draft is not None and draft.delivered_by not in (None, _NOT_SHOWN) and not task.blind:
         empty = " It is empty: no speech was found." if _is_empty(draft.body) else ""
         return f"{start} has a draft by {draft.model_version}.{empty}"
     return f"{start} has no draft: {_why(database, task, draft, recording, transcribed=transcribed)}"

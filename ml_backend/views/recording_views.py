@@ -41,16 +41,18 @@ def _others(database: Database, what: str) -> dict[str, Any] | None:
     if kind in ("", "task") and (number := call_views.task_number(name)) is not None:
         mine = _tasks(database, tasks.c.ls_task_id == number)
         if mine:
-            return _told(database, f"task {number}", _recordings(database, [row.recording_id for row in mine]), mine)
+            return _to_dict(database, f"task {number}", _recordings(database, [row.recording_id for row in mine]), mine)
     if kind in ("", "recording") and (number := call_views.number_of(name)) is not None:
-        heard = _recordings(database, [number])
-        if heard:
-            return _told(database, f"recording {number}", heard, _tasks(database, tasks.c.recording_id == number))
+        found_recordings = _recordings(database, [number])
+        if found_recordings:
+            return _to_dict(
+                database, f"recording {number}", found_recordings, _tasks(database, tasks.c.recording_id == number)
+            )
     if kind in ("", "call"):  # audio named after a call that no provider has reported
         ids = [row.id for row in database.rows(sa.select(recordings.c.id).where(recordings.c.call_sid == name))]
         if ids:
-            heard, mine = _recordings(database, ids), _tasks(database, tasks.c.recording_id.in_(ids))
-            return _told(database, f"call {name}", heard, mine)
+            found_recordings, mine = _recordings(database, ids), _tasks(database, tasks.c.recording_id.in_(ids))
+            return _to_dict(database, f"call {name}", found_recordings, mine)
     return None
 
 
@@ -65,29 +67,35 @@ def _object(database: Database, what: str) -> dict[str, Any] | None:
     ids = [row.id for row in [*mine, *derived]] + [row.recording_id for row in seen if row.recording_id is not None]
     if not ids and not seen:
         return None
-    heard = _recordings(database, ids)
-    found = _told(database, f"object {bucket}/{name}", heard, _tasks(database, tasks.c.recording_id.in_(ids)))
+    found_recordings = _recordings(database, ids)
+    found = _to_dict(
+        database, f"object {bucket}/{name}", found_recordings, _tasks(database, tasks.c.recording_id.in_(ids))
+    )
     for row in seen:
         if row.reason or not ids:
             found["explanation"].insert(0, f"The object is {row.state}: {row.reason or 'nothing was made of it yet.'}")
     return found
 
 
-def _told(database: Database, name: str, heard: Sequence[sa.Row[Any]], made: Sequence[sa.Row[Any]]) -> dict[str, Any]:
-    jobs = call_explanations.jobs_of(database, None, [row.id for row in heard])
-    said = draft_explanations.sentences(database, made, heard)
-    told = " ".join(said)
+def _to_dict(
+    database: Database, name: str, found_recordings: Sequence[sa.Row[Any]], made: Sequence[sa.Row[Any]]
+) -> dict[str, Any]:
+    jobs = call_explanations.jobs_of(database, None, [row.id for row in found_recordings])
+    said = draft_explanations.sentences(database, made, found_recordings)
+    explained = " ".join(said)
     if not made:
         said.append("It is in no project: `python -m ml_backend project add ID BUCKET/PREFIX` makes it a task.")
     said += [
-        f"Recording {row.id} is {row.state}: {row.reason}" for row in heard if row.reason and row.reason not in told
+        f"Recording {row.id} is {row.state}: {row.reason}"
+        for row in found_recordings
+        if row.reason and row.reason not in explained
     ]
-    said += [each for each in call_explanations.trouble_of(jobs) if each not in told]
-    said += draft_explanations.guessed_languages(database, heard)
+    said += [each for each in call_explanations.trouble_of(jobs) if each not in explained]
+    said += draft_explanations.guessed_languages(database, found_recordings)
     return {
         "name": name,
         "call_sid": None,
-        "recordings": [call_views.recording_as_dict(row) for row in heard],
+        "recordings": [call_views.recording_as_dict(row) for row in found_recordings],
         "tasks": [call_views.task_as_dict(row) for row in made],
         "explanation": ["It belongs to no call that a provider reported.", *said],
     }

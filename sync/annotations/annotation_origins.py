@@ -112,25 +112,25 @@ def _ours(connection: Connection, project: sa.Row[Any], task: sa.Row[Any], row: 
         return None
     shown = rendering.to_reference(result, labelconfig.parse(project.label_config))
     draft: dict[str, Any] = {"text": shown.text, "label": row.draft_label, "confidence": row.score}
-    heard = _heard(connection, task, row)
-    if heard is not None:
+    transcript = _transcript(connection, task, row)
+    if transcript is not None:
         draft |= {
-            "confidence": round(heard.confidence, 4),
-            "language": heard.language,
-            "language_probability": round(heard.language_probability, 4),
-            "segments": [_segment(segment) for segment in heard.segments],
+            "confidence": round(transcript.confidence, 4),
+            "language": transcript.language,
+            "language_probability": round(transcript.language_probability, 4),
+            "segments": [_segment(segment) for segment in transcript.segments],
             "words": [
                 {"start_s": w.start_s, "end_s": w.end_s, "text": w.text, "probability": round(w.probability, 3),
                  "channel": segment.channel}
-                for segment in heard.segments for w in segment.words
+                for segment in transcript.segments for w in segment.words
             ],
         }  # fmt: skip
         if row.config_sha256 != (project.config_sha256 or "") and not shown.text:
-            draft["text"] = heard.text  # the labelling config's names have changed
+            draft["text"] = transcript.text  # the labelling config's names have changed
     return AnnotationOrigin(row.id, row.model_version if row.model_version != "none" else None, draft, shown)
 
 
-def _heard(connection: Connection, task: sa.Row[Any], row: sa.Row[Any]) -> Transcript | None:
+def _transcript(connection: Connection, task: sa.Row[Any], row: sa.Row[Any]) -> Transcript | None:
     """The transcript of the task's piece of audio."""
     if row.transcription_id is None or task.recording_id is None:
         return None

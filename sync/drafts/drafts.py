@@ -24,8 +24,7 @@ from ml_backend.context import JobContext
 from ml_backend.errors import PermanentError
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.jobs.enqueueing import urgency
-from ml_backend.labelling import agent_channel as legs
-from ml_backend.labelling import labelconfig, rendering
+from ml_backend.labelling import agent_channel, labelconfig, rendering
 from ml_backend.models.routing import Routes
 from ml_backend.settings import Settings
 from ml_backend.tables import predictions, projects, recordings, tasks, transcriptions
@@ -48,10 +47,10 @@ def draft_tasks(context: JobContext, recording_id: int) -> None:
         if not refetching.is_wanted(connection, recording_id):
             return
         version = recording_route.decide(connection, routes, context.settings, recording).version
-        heard = sa.select(transcriptions.c.id).where(
+        its_transcriptions = sa.select(transcriptions.c.id).where(
             transcriptions.c.audio_sha256 == recording.sha256, transcriptions.c.model_version == version
         )
-        if connection.execute(heard.limit(1)).first() is None:  # the model version changed meanwhile
+        if connection.execute(its_transcriptions.limit(1)).first() is None:  # the model version changed meanwhile
             enqueueing.enqueue(
                 connection,
                 job_kinds.TRANSCRIBE_RECORDING,
@@ -228,7 +227,7 @@ def _row(
             silent_key=rendering.silent_key(controls),
         )
         try:
-            agent = legs.agent_channel(connection, recording)
+            agent = agent_channel.agent_channel(connection, recording)
             body, score = _rendered(
                 project, recording, transcript, profile, label, length_s=length_s, agent_channel=agent
             )

@@ -59,12 +59,12 @@ def chosen(connection: Connection, routes: Routes, settings: Settings, recording
     it is detected, the detected or confirmed one.
     """
     home = home_of(connection, recording)
-    told = profile_for(connection, recording, home.project, settings).decoding.language
+    given = profile_for(connection, recording, home.project, settings).decoding.language
     detected, looked = recording_language.known(connection, recording)
-    language = recording_language.spoken(told or detected)
+    language = recording_language.spoken(given or detected)
     key = str(recording.call_sid or recording.sha256 or recording.source_identity)
     route = routes.restored(recording.route, language=language) or routes.choose(key, language=language)
-    return RecordingRoute(home, route, language, final=not home.undecided and (looked or told is not None))
+    return RecordingRoute(home, route, language, final=not home.undecided and (looked or given is not None))
 
 
 def keep(connection: Connection, routes: Routes, recording: sa.Row[Any], found: RecordingRoute) -> None:

@@ -89,10 +89,10 @@ def _decide(context: Context, row: Any) -> str:
         named = connection.execute(sa.select(calls).where(calls.c.call_sid.in_(sids))).all()
         call = next((each for sid in sids for each in named if each.call_sid == sid), None)
         mine = sa.select(recordings).where(recordings.c.call_id == (call.id if call is not None else None))
-        heard = connection.execute(mine.order_by(recordings.c.id)).all()
+        its_recordings = connection.execute(mine.order_by(recordings.c.id)).all()
     if call is not None and call.state in found_objects.DEAD:
         return _put(context, row, "refused", "erased", "This call was erased or has expired.")
-    usable = [each for each in heard if each.state not in states.GONE]
+    usable = [each for each in its_recordings if each.state not in states.GONE]
     for each in usable:
         same_place = (each.bucket, each.object_key) == (row.bucket, row.object_key)
         if same_place or (each.sha256 and each.size_bytes == row.size_bytes and _digest(context, row) == each.sha256):
@@ -105,7 +105,7 @@ def _decide(context: Context, row: Any) -> str:
     with context.db.transaction() as connection:
         recording_id = found_objects.take(connection, context, found_objects.info_of(row), name, call=call)
         _write(connection, row, "taken", recording_id=recording_id)
-    return "rescued" if heard else "joined"
+    return "rescued" if its_recordings else "joined"
 
 
 def _altered(context: Context, row: Any) -> str:

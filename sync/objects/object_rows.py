@@ -41,7 +41,7 @@ class _Around:
     rows: dict[str, Any]  # objects by key
     originals: dict[str, Any]  # the latest recording whose original lies under the key
     calls: dict[str, Any]  # by call id of the provider
-    heard: dict[int, list[Any]]  # recordings by our call id
+    recordings_of: dict[int, list[Any]]  # recordings by our call id
     erased_before: set[str]
     unclaimed: set[str]  # names of audio without a call
     named: Counter[str]  # how many of these objects are named after each call
@@ -161,10 +161,10 @@ def _judge(
         return _values("taken", recording_id=take(connection, context, info, name)), "new"
     if call.state in DEAD:
         return _refused("erased", "This call was erased or has expired, and is not taken up again.")
-    if around.heard.get(call.id):
+    if around.recordings_of.get(call.id):
         return _values("waiting", "call-has-audio", "Its call has audio of its own, or will soon."), "new"
     recording_id = take(connection, context, info, name, call=call)
-    around.heard.setdefault(call.id, []).append(recording_id)
+    around.recordings_of.setdefault(call.id, []).append(recording_id)
     return _values("taken", recording_id=recording_id), "new"
 
 
@@ -199,7 +199,7 @@ def _call(connection: Connection, context: Context, name: Name, around: _Around)
         call = ledger.record(connection, event, key=key, priority=job_kinds.BULK)
         around.calls[name.call_sid] = call
         there = sa.select(recordings.c.id).where(recordings.c.call_id == call.id)
-        around.heard[call.id] = list(connection.execute(there).scalars())
+        around.recordings_of[call.id] = list(connection.execute(there).scalars())
     return call
 
 
@@ -212,11 +212,11 @@ def _around(connection: Connection, context: Context, bucket: str, names: dict[s
     columns = (recordings.c.id, recordings.c.object_key, recordings.c.etag)
     mine = sa.select(*columns).where(recordings.c.bucket == bucket, recordings.c.object_key.in_(keys))
     named = connection.execute(sa.select(calls).where(calls.c.call_sid.in_(sids - {""}))).all()
-    heard: dict[int, list[Any]] = {}
+    recordings_of: dict[int, list[Any]] = {}
     theirs = sa.select(recordings.c.call_id, recordings.c.id, recordings.c.state)
     for found in connection.execute(theirs.where(recordings.c.call_id.in_([call.id for call in named]))).all():
         if found.state not in states.GONE:
-            heard.setdefault(found.call_id, []).append(found.id)
+            recordings_of.setdefault(found.call_id, []).append(found.id)
     identities = [f"s3://{bucket}/{key}" for key in keys] + sorted(sids - {""})
     key = context.keep("pseudonym-key", lambda: pseudonyms.key_of(context.settings))
     asked = {name: each for each in identities for name in {each, phone_numbers.hidden(each, key)}}
@@ -225,7 +225,7 @@ def _around(connection: Connection, context: Context, bucket: str, names: dict[s
         rows={row.object_key: row for row in rows.all()},
         originals={row.object_key: row for row in connection.execute(mine.order_by(recordings.c.id)).all()},
         calls={call.call_sid: call for call in named},
-        heard=heard,
+        recordings_of=recordings_of,
         erased_before={asked[name] for name in connection.execute(erased_before).scalars()},
         named=Counter(name.call_sid for name in names.values()),
         unclaimed=foundcalls.unclaimed(connection, {name.call_sid for name in names.values() if name.day}),

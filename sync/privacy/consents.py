@@ -97,8 +97,8 @@ def _state_numbers(connection: Connection, said: list[Statement]) -> dict[str, i
         if not new:
             db.update(connection, company_numbers, row_id, **values)
         theirs = sa.and_(calls.c.company_number == statement.identity, calls.c.consent_purpose.is_(None))
-        told = sa.update(calls).where(theirs).values(consent_purpose=statement.purpose, updated_at=tables.now())
-        changed += connection.execute(told).rowcount
+        change = sa.update(calls).where(theirs).values(consent_purpose=statement.purpose, updated_at=tables.now())
+        changed += connection.execute(change).rowcount
     return {"numbers": len(said), "calls": changed}
 
 

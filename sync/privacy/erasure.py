@@ -249,8 +249,8 @@ def _empty_rows(context: Context, found: SubjectRows, key: bytes) -> None:
 
 def _empty_task(connection: Connection, task: Any) -> None:
     drafted = sa.update(predictions).where(predictions.c.task_id == task.id)
-    nobody = {"body": drafts.NOTHING, "score": None, "delivered_by": "nobody", "reason_code": "erased"}
-    connection.execute(drafted.values(**nobody, reason=WHY, confirmed_at=tables.now()))
+    withdrawn = {"body": drafts.NOTHING, "score": None, "delivered_by": "nobody", "reason_code": "erased"}
+    connection.execute(drafted.values(**withdrawn, reason=WHY, confirmed_at=tables.now()))
     written = sa.update(annotation_rows).where(annotation_rows.c.task_id == task.id)
     connection.execute(
         written.values(text=None, result=[], segments=[], choices={}, draft=sa.null(), deleted_at=tables.now())

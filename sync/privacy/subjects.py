@@ -85,12 +85,12 @@ def find(connection: Connection, subject: Subject) -> SubjectRows:
     theirs = connection.execute(sa.select(calls).where(mine).order_by(calls.c.id)).all()
     ids = sorted({int(call.id) for call in theirs} | begun)
     theirs = _rows(connection, calls, calls.c.id, ids)
-    heard = {row.id: row for row in _rows(connection, recordings, recordings.c.call_id, ids)}
-    heard |= {row.id: row for row in _rows(connection, recordings, recordings.c.call_sid, [c.call_sid for c in theirs])}
+    audio = {row.id: row for row in _rows(connection, recordings, recordings.c.call_id, ids)}
+    audio |= {row.id: row for row in _rows(connection, recordings, recordings.c.call_sid, [c.call_sid for c in theirs])}
     if subject.kind == "call":
-        heard |= {row.id: row for row in _rows(connection, recordings, recordings.c.call_sid, [subject.identity])}
-    made = _rows(connection, tasks, tasks.c.recording_id, sorted(heard))
-    return SubjectRows(theirs, [heard[row_id] for row_id in sorted(heard)], made)
+        audio |= {row.id: row for row in _rows(connection, recordings, recordings.c.call_sid, [subject.identity])}
+    made = _rows(connection, tasks, tasks.c.recording_id, sorted(audio))
+    return SubjectRows(theirs, [audio[row_id] for row_id in sorted(audio)], made)
 
 
 def refuse_held(connection: Connection, subject: Subject, found: SubjectRows) -> None:

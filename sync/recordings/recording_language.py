@@ -108,17 +108,17 @@ def _given(connection: Connection, row: sa.Row[Any]) -> tuple[str, str] | None:
     number = of_number(connection, row)
     if number is not None:
         return number, GIVEN
-    told = (one["decoding"].get("language") for one in reversed(_transcriptions(connection, row)))
-    language = next(filter(None, told), None)
+    given = (one["decoding"].get("language") for one in reversed(_transcriptions(connection, row)))
+    language = next(filter(None, given), None)
     return (str(language)[:MAX_CHARS], GIVEN) if language else None
 
 
 def _detected(connection: Connection, row: sa.Row[Any]) -> tuple[str | None, str] | None:
     """(None, detected) if nothing was said, so that no rule waits for a detection again."""
-    heard = _transcriptions(connection, row)
-    if not heard:
+    transcribed = _transcriptions(connection, row)
+    if not transcribed:
         return None
-    language = next((one["language"] for one in heard if one["language"]), None)
+    language = next((one["language"] for one in transcribed if one["language"]), None)
     return str(language)[:MAX_CHARS] if language else None, DETECTED
 
 

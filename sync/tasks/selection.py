@@ -104,7 +104,7 @@ def _select_overdue(context: Context) -> None:
 def _select(connection: Connection, settings: Settings, recording: sa.Row[Any], routes: Routes) -> None:
     made = connection.execute(sa.select(tasks).where(tasks.c.recording_id == recording.id)).all()
     if made:
-        _tell(connection, recording, made)
+        _set_call_state(connection, recording, made)
         return
     if recording.synthetic:
         _keep(connection, recording, "synthetic-voice", "It is our own synthetic voice, which is never transcribed.")
@@ -126,16 +126,16 @@ def _select(connection: Connection, settings: Settings, recording: sa.Row[Any], 
     if project is None:
         _wait(connection, recording, NO_PROJECT, "No attached project takes this recording yet.")
         return
-    heard = _transcription(connection, settings, project, recording, found.version)
-    if heard is None:
+    transcription = _transcription(connection, settings, project, recording, found.version)
+    if transcription is None:
         _transcribe(connection, recording)
         return
-    chosen = _wanted(connection, settings, project, recording, Transcript.from_json(heard.transcript))
+    chosen = _wanted(connection, settings, project, recording, Transcript.from_json(transcription.transcript))
     if isinstance(chosen, Choice):
         _keep(connection, recording, chosen.code, chosen.sentence)
         return
     _draft(connection, settings, project, recording, found.version)
-    _tell(connection, recording, chosen)
+    _set_call_state(connection, recording, chosen)
 
 
 def _wanted(
@@ -168,15 +168,17 @@ def _wanted(
     return made or max(choices, key=lambda choice: choice.code != "no-speech")
 
 
-def facts_of(project: sa.Row[Any], recording: sa.Row[Any], heard: Transcript, piece: RecordingPiece) -> PieceFacts:
+def facts_of(
+    project: sa.Row[Any], recording: sa.Row[Any], transcription: Transcript, piece: RecordingPiece
+) -> PieceFacts:
     """The facts that `choices` decides by."""
     parts = (recording.quality or {}).get("parts") or {}
     energy = max((float(leg.get("speech_share") or 0.0) for leg in parts.values()), default=0.0)
     return PieceFacts(
         name=f"{recording.sha256}|{project.id}|{piece.start_s:.3f}",
         quality=float(recording.quality_score or 0.0),
-        confidence=float(heard.confidence) if heard.text else 0.0,
-        speech=bool(heard.text) or (energy >= LEAST_SPEECH_SHARE and piece.end_s is None),
+        confidence=float(transcription.confidence) if transcription.text else 0.0,
+        speech=bool(transcription.text) or (energy >= LEAST_SPEECH_SHARE and piece.end_s is None),
     )
 
 
@@ -255,7 +257,7 @@ def _open_tasks(connection: Connection, project_id: int) -> int:
     return int(connection.execute(sa.select(sa.func.count()).select_from(tasks).where(mine)).scalar_one())
 
 
-def _tell(connection: Connection, recording: sa.Row[Any], made: Sequence[sa.Row[Any]]) -> None:
+def _set_call_state(connection: Connection, recording: sa.Row[Any], made: Sequence[sa.Row[Any]]) -> None:
     """Set the state of a recording's call: tasked, waiting with its tasks, or kept when all tasks are gone."""
     states = {row.state for row in made}
     if states & {"wanted", "open", "annotated"}:

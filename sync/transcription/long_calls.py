@@ -45,14 +45,14 @@ class Parts:
         bucket, key = self.context.settings.audio_bucket, self._key(span)
         if self.context.store.stat(bucket, key) is None:
             return None
-        with tempfile.TemporaryDirectory(prefix="kaan-hear-") as folder:
-            path = Path(folder) / "heard.json"
+        with tempfile.TemporaryDirectory(prefix="kaan-transcribe-") as folder:
+            path = Path(folder) / "transcript.json"
             self.context.store.fetch(bucket, key, path)
             return Transcript.from_json(json.loads(path.read_text(encoding="utf-8")))
 
-    def save(self, span: tuple[float, float], heard: Transcript) -> None:
+    def save(self, span: tuple[float, float], transcript: Transcript) -> None:
         """Store a span's transcript; an existing one is as good."""
-        data = json.dumps(heard.to_json(), ensure_ascii=False).encode()
+        data = json.dumps(transcript.to_json(), ensure_ascii=False).encode()
         try:
             self.context.store.put_bytes(self.context.settings.audio_bucket, self._key(span), data)
         except PermanentError as error:
@@ -82,7 +82,7 @@ def spans_of(recording: sa.Row[Any]) -> list[tuple[float, float]]:
 
 
 def transcribe_in_parts(
-    listener: long_audio.Listener,
+    span_transcriber: long_audio.SpanTranscriber,
     spans: Sequence[tuple[float, float]],
     parts: Parts,
     *,
@@ -93,14 +93,14 @@ def transcribe_in_parts(
     for span in spans:
         known = parts.load(span)
         if known is not None:
-            listener.skip(*span, known)
+            span_transcriber.skip(*span, known)
             continue
         if fresh and time.monotonic() - began > slice_s:
             return None
-        answer = listener.transcribe(*span)
+        answer = span_transcriber.transcribe(*span)
         if isinstance(answer, KaanError):
             return answer
         parts.save(span, answer)
         fresh += 1
         failpoints.hit("transcribe.after-span")
-    return long_audio.merged(listener.heard)
+    return long_audio.merged(span_transcriber.transcripts)

@@ -75,17 +75,17 @@ def transcribe_recordings(context: JobContext, items: list[PooledItem]) -> None:
     for some in members.values():
         with _only(*(member.item for member in some)):
             with loaded_models.using(context, some[0].route.version) as transcriber:
-                heard = _transcribe_all(context, transcriber, some)
-                _tell_what_is_left_out(context, transcriber)
+                transcribed = _transcribe_all(context, transcriber, some)
+                _report_what_is_left_out(context, transcriber)
             for member in some:
-                if member.item.job_id in heard and not member.item.settled:
+                if member.item.job_id in transcribed and not member.item.settled:
                     with _only(member.item):
                         failpoints.hit("transcribe.before-drafts")
                         _go_on(context, member.recording, member.route, now)
                         member.item.done()
 
 
-def _tell_what_is_left_out(context: Context, transcriber: Transcriber) -> None:
+def _report_what_is_left_out(context: Context, transcriber: Transcriber) -> None:
     """Report prompts and hotwords that are too long for this model as their project's reason; clear it when they fit.
 
     This is done here, because it needs the model's tokenizer.
@@ -112,7 +112,7 @@ def _only(*items: PooledItem) -> Iterator[None]:
 def _transcribe_all(context: JobContext, transcriber: Transcriber, members: Sequence[_Member]) -> set[int]:
     """Make this version's missing transcriptions; returns the jobs whose recordings are done."""
     wanted: list[_Wanted] = []
-    heard: set[int] = set()
+    transcribed: set[int] = set()
     for item, recording in ((member.item, member.recording) for member in members):
         try:
             missing = _missing(context, recording, transcriber.model_version)
@@ -126,7 +126,7 @@ def _transcribe_all(context: JobContext, transcriber: Transcriber, members: Sequ
                     _Wanted(item, recording, profile, Request(samples, profile.decoding, key=str(recording.id)))
                     for profile in missing
                 ]
-            heard.add(item.job_id)
+            transcribed.add(item.job_id)
         except KaanError as error:
             _fail(context, item, recording.id, error)
     answers = transcriber.transcribe([w.request for w in wanted]) if wanted else []
@@ -135,7 +135,7 @@ def _transcribe_all(context: JobContext, transcriber: Transcriber, members: Sequ
             _store(context, want.recording, want.profile, answer)
         else:
             _fail(context, want.item, want.recording.id, answer)
-    return heard
+    return transcribed
 
 
 def shadow_recording(context: JobContext, recording_id: int) -> None:
@@ -186,8 +186,8 @@ def _transcribe_long(
     for profile in missing:
         parts = long_calls.Parts.of(context, recording, transcriber.model_version, profile.decoding)
         with _wav(context, str(recording.derived_key)) as wav:
-            listener = long_audio.Listener(transcriber, wav, profile.decoding, key=str(recording.id))
-            answer = long_calls.transcribe_in_parts(listener, long_calls.spans_of(recording), parts)
+            spans = long_audio.SpanTranscriber(transcriber, wav, profile.decoding, key=str(recording.id))
+            answer = long_calls.transcribe_in_parts(spans, long_calls.spans_of(recording), parts)
         if answer is None:
             with context.db.transaction() as connection:
                 enqueueing.enqueue(
@@ -263,7 +263,7 @@ def _wav(context: Context, key: str) -> Iterator[Path]:
     if path is not None:
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="kaan-hear-") as folder:
+    with tempfile.TemporaryDirectory(prefix="kaan-transcribe-") as folder:
         path = Path(folder) / "audio.wav"
         context.store.fetch(bucket, key, path)
         yield path

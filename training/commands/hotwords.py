@@ -89,16 +89,16 @@ def approve(
         job_id = hotword_rows.approve(connection, row, who=who)
     if wait:
         _wait(context, job_id)
-    told = draft_pairs.shown(context, row.id)
+    shown = draft_pairs.shown(context, row.id)
     if as_json:
-        printing.say_json({**told, "job": job_id})
-    elif told["state"] == hotword_rows.CHECKING:
+        printing.say_json({**shown, "job": job_id})
+    elif shown["state"] == hotword_rows.CHECKING:
         typer.echo(
-            f"{told['word']} is being checked on recent calls (job {job_id}); `hotwords list` says what came of it."
+            f"{shown['word']} is being checked on recent calls (job {job_id}); `hotwords list` says what came of it."
         )
     else:
-        _print(told)
-    if told["state"] == hotword_rows.REFUSED:
+        _print(shown)
+    if shown["state"] == hotword_rows.REFUSED:
         raise typer.Exit(1)
 
 
@@ -115,10 +115,10 @@ def remove(
     with context.db.transaction() as connection:
         row = hotword_rows.find(connection, word, project_id=row_id, language=language)
         hotword_rows.remove(connection, row, who=who)
-    told = draft_pairs.shown(context, row.id)
+    shown = draft_pairs.shown(context, row.id)
     in_use = row.state == hotword_rows.APPROVED
     sentence = f"{row.word} is out of use. Open drafts follow." if in_use else f"{row.word} is off the list."
-    printing.result(told, sentence, as_json=as_json)
+    printing.result(shown, sentence, as_json=as_json)
 
 
 def _wait(context: Context, job_id: int) -> None:
@@ -154,5 +154,5 @@ def _print(one: dict[str, Any]) -> None:
         )
 
 
-def _forms(heard: list[dict[str, Any]]) -> str:
-    return ", ".join(f"{form['form']} ({form['times']} of {form['said']})" for form in heard)
+def _forms(forms: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{form['form']} ({form['times']} of {form['said']})" for form in forms)

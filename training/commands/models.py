@@ -85,8 +85,8 @@ def _facts(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         elif name == "wer":
             yield "wrong of 100", f"{100 * value:.1f} words"
         elif name == "parity" and "difference" in value:
-            apart, heard = f"{100 * value['difference']:.1f} %", f"{value['words']} in {value['clips']} clips"
-            yield name, f"{apart} of words otherwise than the trained form, of {heard} ({value.get('quantization')})"
+            apart, measured = f"{100 * value['difference']:.1f} %", f"{value['words']} in {value['clips']} clips"
+            yield name, f"{apart} of words otherwise than the trained form, of {measured} ({value.get('quantization')})"
         elif name == "files":
             size = sum(entry["size_bytes"] for entry in value.values())
             yield (

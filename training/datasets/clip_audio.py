@@ -102,8 +102,8 @@ class Clips:
             if stream.readinto(room[_HEADER.size : _HEADER.size + size]) != size:
                 raise RetryableError("audio-short", "A normalised WAV ends too early.", "Ingest its recording again.")
         else:
-            legs = np.frombuffer(stream.read(size * self._channels), "<i2").reshape(-1, self._channels)
-            np.frombuffer(room, "<i2", count=size // 2, offset=_HEADER.size)[:] = legs[:, line["channel"]]
+            frames = np.frombuffer(stream.read(size * self._channels), "<i2").reshape(-1, self._channels)
+            np.frombuffer(room, "<i2", count=size // 2, offset=_HEADER.size)[:] = frames[:, line["channel"]]
         room[: _HEADER.size] = header(size)
         return int(_HEADER.size + size)
 

@@ -47,7 +47,7 @@ def lines(connection: Connection, filters: DatasetFilters) -> Iterator[ManifestL
     tasks_held: set[tuple[int, int]] = set()
     for row in _rows(connection, filters, only_blind=False):
         if held and row.audio_sha256 != owner[0]:
-            yield from _told(connection, held, tasks_held)
+            yield from _recording_lines(connection, held, tasks_held)
             held, tasks_held = [], set()
         if row.recording_id is None or row.recording_id != known:
             known, facts = row.recording_id, _Recording.of(row, numbers)
@@ -66,10 +66,10 @@ def lines(connection: Connection, filters: DatasetFilters) -> Iterator[ManifestL
         before, owner = row.digest, (row.audio_sha256, facts.parties.group)
         held.append((row, facts, split))
         tasks_held.add((row.ls_project_id, row.ls_task_id))
-    yield from _told(connection, held, tasks_held)
+    yield from _recording_lines(connection, held, tasks_held)
 
 
-def _told(
+def _recording_lines(
     connection: Connection, held: list[tuple[Any, _Recording, str]], tasks_held: set[tuple[int, int]]
 ) -> Iterator[ManifestLine]:
     """The lines of one recording, with one task's text where several tasks overlap."""

@@ -65,8 +65,8 @@ def schema(*, audio: bool) -> pa.Schema:
     if audio:
         fields.insert(1, pa.field("audio", _AUDIO))
         features = {"audio": {"sampling_rate": RATE_HZ, "_type": "Audio"}, **features}
-    told = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
-    return pa.schema(fields, metadata=told)
+    metadata = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+    return pa.schema(fields, metadata=metadata)
 
 
 def render(

@@ -43,7 +43,7 @@ def make(context: Context, form: str, path: Path, folder: str, *, rows: int, rep
     check((form,))
     files: list[dict[str, Any]] = []
 
-    def told(done: int) -> None:
+    def progress(done: int) -> None:
         report(0.1 + 0.85 * done / max(1, rows), f"{form}: {done:,} of {rows:,} rows")
 
     def store(split: str, number: int, file: Path, count: int) -> None:
@@ -55,15 +55,15 @@ def make(context: Context, form: str, path: Path, folder: str, *, rows: int, rep
         if form in (PARQUET, TEXT):
             from training.datasets import parquet  # takes a tenth of a second to load
         if form == TEXT:
-            parquet.render(path, Path(aside), store, clips=None, report=told)
+            parquet.render(path, Path(aside), store, clips=None, report=progress)
             return {"files": files}
         with Clips(context) as clips:
             if form == PARQUET:
-                parquet.render(path, Path(aside), store, clips=clips, report=told)
+                parquet.render(path, Path(aside), store, clips=clips, report=progress)
             else:
                 bucket, audio = context.settings.audio_bucket, f"{folder}/audio"
                 jsonlines.render(
-                    path, Path(aside), store, nemo=form == NEMO, report=told, clips=clips,
+                    path, Path(aside), store, nemo=form == NEMO, report=progress, clips=clips,
                     keep=lambda name, data: context.store.put_bytes(bucket, f"{audio}/{name}", data),
                 )  # fmt: skip
     return {"files": files}

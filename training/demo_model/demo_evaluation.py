@@ -51,8 +51,8 @@ class Score:
 def score_all(model_folder: Path, calls_folder: Path, *, clips: int = 120) -> Iterator[tuple[str, Score]]:
     """(name of the set, its score), one after another."""
     engine = Transcriber.load(model_folder, settings=settings.load(), temperatures=())
-    for name, heard in sets(clips):
-        yield name, score(engine, heard)
+    for name, test_set in sets(clips):
+        yield name, score(engine, test_set)
     if (calls_folder / "calls.json").is_file():
         yield "demonstration calls", score(engine, demo_clips(calls_folder))
 
@@ -73,9 +73,9 @@ def sets(count: int) -> Iterator[tuple[str, list[SpokenClip]]]:
 def score(engine: Transcriber, clips: list[SpokenClip], language: str | None = None) -> Score:
     profile = DecodingProfile(language=language)
     answers = engine.transcribe([Request(clip.samples, profile) for clip in clips])
-    heard = [answer if isinstance(answer, Transcript) else None for answer in answers]
-    pairs = [(clip, one.text if one else "") for clip, one in zip(clips, heard, strict=True)]
-    spoken = [(clip, one) for clip, one in zip(clips, heard, strict=True) if clip.text]
+    transcripts = [answer if isinstance(answer, Transcript) else None for answer in answers]
+    pairs = [(clip, one.text if one else "") for clip, one in zip(clips, transcripts, strict=True)]
+    spoken = [(clip, one) for clip, one in zip(clips, transcripts, strict=True) if clip.text]
     by_language = {
         language: _rate((c.text, text) for c, text in pairs if c.language == language)
         for language in LANGUAGES
@@ -125,7 +125,8 @@ def _clips(
 ) -> list[SpokenClip]:
     rng, line = random.Random(SEED), np.random.default_rng(SEED)
     return [
-        SpokenClip(_heard(_said([s], variants, rng, 0.0), snr_db, line)[None], s.text, s.language) for s in sentences
+        SpokenClip(_on_a_line(_said([s], variants, rng, 0.0), snr_db, line)[None], s.text, s.language)
+        for s in sentences
     ]
 
 
@@ -147,7 +148,7 @@ def _several(
         language = rng.choice(LANGUAGES)
         group = rng.sample([s for s in sentences if s.language == language], together)
         wave = _said(group, variants, rng, rng.uniform(*pause_s))
-        clips.append(SpokenClip(_heard(wave, (10, 30), line)[None], " ".join(s.text for s in group), language))
+        clips.append(SpokenClip(_on_a_line(wave, (10, 30), line)[None], " ".join(s.text for s in group), language))
     return clips
 
 
@@ -160,7 +161,7 @@ def _said(group: list[corpus.Sentence], variants: tuple[str, ...], rng: random.R
     return np.concatenate([*parts, np.zeros(rate // 2, dtype=np.float32)])
 
 
-def _heard(wave: Array, snr_db: tuple[float, float] | None, line: np.random.Generator) -> Array:
+def _on_a_line(wave: Array, snr_db: tuple[float, float] | None, line: np.random.Generator) -> Array:
     if snr_db is None:
         return wave
     kind = str(line.choice(["white", "pink", "street", "line"]))

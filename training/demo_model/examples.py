@@ -48,15 +48,15 @@ class ExampleStream:
         if rng.random() < self.several_share:
             phrases += [self.utterances[others[n]] for n in rng.integers(0, len(others), int(rng.integers(1, 4)))]
         pieces, limit = [_gap(rng, 0.0, 0.45)], self.max_s * FRAMES_PER_S
-        heard: list[TimedPhrase] = []
+        timed: list[TimedPhrase] = []
         bands = augmentation.moved_bands(1 + rng.uniform(-1, 1) * strength.vocal_tract)
         tempo = 1 + rng.uniform(-1, 1) * strength.tempo
         for phrase in phrases:
             mel = augmentation.warped(augmentation.power(phrase.mels[line]), tempo, bands)
             at = sum(map(len, pieces))
-            if heard and at + len(mel) > limit:
+            if timed and at + len(mel) > limit:
                 break
-            heard.append(TimedPhrase(phrase.text, at / FRAMES_PER_S, (at + len(mel)) / FRAMES_PER_S))
+            timed.append(TimedPhrase(phrase.text, at / FRAMES_PER_S, (at + len(mel)) / FRAMES_PER_S))
             pieces += [mel, _gap(rng, 0.05, 0.8)]
         pieces[-1] = pieces[-1][: int(rng.integers(0, 45))]
         whole = augmentation.tilted(np.concatenate(pieces), rng, strength.tilt)
@@ -66,7 +66,7 @@ class ExampleStream:
         example = Example(
             augmentation.masked(whole, rng, strength.masks),
             first.language,
-            tuple(heard),
+            tuple(timed),
             timestamped=bool(rng.random() < TIMESTAMPED_SHARE),
         )
         if rng.random() < PREVIOUS_TEXT_SHARE:

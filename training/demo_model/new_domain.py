@@ -82,10 +82,10 @@ def old_calls(split: str, count: int, *, seed: int) -> Iterator[DomainClip]:
         wave = voices.speak(sentence.text, voice)
         if rng.random() < 0.5:
             wave = telephone.mixed(wave, telephone.noise("line", wave.size, line), line.uniform(10, 30))
-        heard = telephone.narrowband(wave, line)
+        line_audio = telephone.narrowband(wave, line)
         yield DomainClip(
             f"old-{split}-{number}",
-            heard,
+            line_audio,
             sentence.text,
             sentence.language,
             f"old-{voice.name}",

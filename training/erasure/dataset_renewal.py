@@ -135,13 +135,13 @@ def _learnt_from(connection: Connection, dataset_id: int) -> list[int]:
     """Versions trained on a dataset: directly, by replay, or through a base that was."""
     columns = (model_versions.c.id, model_versions.c.version, model_versions.c.lineage, runs.c.dataset_id)
     made = model_versions.outerjoin(runs, runs.c.id == model_versions.c.run_id)
-    met: set[str] = set()
+    tainted: set[str] = set()
     found: list[int] = []
     for row in connection.execute(sa.select(*columns).select_from(made).order_by(model_versions.c.id)):
         lineage = row.lineage or {}
         sources = {row.dataset_id, lineage.get("dataset_id"), lineage.get("replay_dataset_id")}
-        if dataset_id in sources or lineage.get("base") in met:  # a base is always the older row
-            met.add(row.version)
+        if dataset_id in sources or lineage.get("base") in tainted:  # a base is always the older row
+            tainted.add(row.version)
             found.append(int(row.id))
     return found
 

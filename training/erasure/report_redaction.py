@@ -37,10 +37,10 @@ def _details(context: Context, key: str, shas: Collection[str]) -> bool:
     with tempfile.TemporaryDirectory(prefix="kaan-forgotten-") as folder:
         path = Path(folder) / "utterances.jsonl"
         context.store.fetch(context.settings.audio_bucket, key, path)
-        heard = list(scores.read(path.read_bytes()))
-        if not any(one.audio_sha256 in shas and (one.reference or one.hypothesis) for one in heard):
+        lines = list(scores.read(path.read_bytes()))
+        if not any(one.audio_sha256 in shas and (one.reference or one.hypothesis) for one in lines):
             return False
-        path.write_bytes(scores.write(one.without_text() if one.audio_sha256 in shas else one for one in heard))
+        path.write_bytes(scores.write(one.without_text() if one.audio_sha256 in shas else one for one in lines))
         renderings.replace(context, key, path)
     return True
 

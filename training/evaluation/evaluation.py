@@ -39,14 +39,14 @@ Report = Callable[[float, str], None]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One scoring. `heard` is every utterance, those too that the version had learnt from; `scores` leaves them out."""
+    """One evaluation. `utterances` includes those that the version was trained on; `scores` leaves them out."""
 
     id: int
     version: str
     dataset_id: int
     test_sha256: str
     scores: dict[str, Any]
-    heard: tuple[Utterance, ...]
+    utterances: tuple[Utterance, ...]
 
 
 def evaluate(
@@ -73,14 +73,14 @@ def evaluate(
     with devices.held(context, devices.here(context.settings.asr_device), f"evaluation-{uuid4().hex}"):
         engine = Transcriber.load(location, settings=context.settings, model_version=version.version)
         fit, quiet = test_transcription.self_check(engine), test_transcription.on_silence(engine, context.settings)
-        heard, speed, gone = test_transcription.transcribe_test_set(context, engine, lines, report)
+        transcribed, speed, gone = test_transcription.transcribe_test_set(context, engine, lines, report)
     learnt = exposure.by(context, version)
-    unseen = [u for u in heard if not learnt.has(audio_sha256=u.audio_sha256, call=u.call, caller=u.caller)]
+    unseen = [u for u in transcribed if not learnt.has(audio_sha256=u.audio_sha256, call=u.call, caller=u.caller)]
     found = {
         **scores(unseen), "self_check": fit, "silence": quiet, "speed": speed,
-        "conditions": conditions, "left_out": {"learnt_from": len(heard) - len(unseen), "audio_missing": gone},
+        "conditions": conditions, "left_out": {"learnt_from": len(transcribed) - len(unseen), "audio_missing": gone},
     }  # fmt: skip
-    return keep(context, version, row, found, heard)
+    return keep(context, version, row, found, transcribed)
 
 
 def find(context: Context, evaluation_id: int) -> Evaluation:
@@ -104,7 +104,9 @@ def _known(context: Context, version: Version, test_sha256: str, conditions: dic
     return None
 
 
-def keep(context: Context, version: Version, row: Any, found: dict[str, Any], heard: Sequence[Utterance]) -> Evaluation:
+def keep(
+    context: Context, version: Version, row: Any, found: dict[str, Any], transcribed: Sequence[Utterance]
+) -> Evaluation:
     """Store the row, and the utterances beside the version. A row without utterances is an interrupted attempt."""
     with context.db.transaction() as connection:
         values = {
@@ -115,12 +117,12 @@ def keep(context: Context, version: Version, row: Any, found: dict[str, Any], he
         evaluation_id = int(connection.execute(made).scalar_one())
     key = f"{folder_of(version.version, evaluation_id)}/{DETAILS}"
     context.store.ensure_bucket(context.settings.audio_bucket)
-    context.store.put_bytes(context.settings.audio_bucket, key, utterances.write(heard))
+    context.store.put_bytes(context.settings.audio_bucket, key, utterances.write(transcribed))
     if context.db.row(datasets, row.id).state == dataset.SUPERSEDED:
         context.store.delete(context.settings.audio_bucket, key)
         raise RetryableError("erased-meanwhile", "Somebody in the test set was erased meanwhile.", "Evaluate again.")
     context.db.update(evaluations, evaluation_id, details_key=key)
-    return Evaluation(evaluation_id, version.version, row.id, row.test_sha256, found, tuple(heard))
+    return Evaluation(evaluation_id, version.version, row.id, row.test_sha256, found, tuple(transcribed))
 
 
 def _read(context: Context, row: Any) -> Evaluation:
@@ -128,8 +130,8 @@ def _read(context: Context, row: Any) -> Evaluation:
     with tempfile.TemporaryDirectory(prefix="kaan-evaluation-") as folder:
         path = Path(folder) / DETAILS
         context.store.fetch(context.settings.audio_bucket, row.details_key, path)
-        heard = tuple(utterances.read(path.read_bytes()))
-    return Evaluation(row.id, name, row.dataset_id, row.test_sha256, row.scores, heard)
+        transcribed = tuple(utterances.read(path.read_bytes()))
+    return Evaluation(row.id, name, row.dataset_id, row.test_sha256, row.scores, transcribed)
 
 
 def conditions_of(settings: Settings) -> dict[str, Any]:

@@ -49,9 +49,9 @@ def by(context: Context, version: Version) -> TrainingExposure:
 
 
 def _datasets(context: Context, version: Version) -> Iterator[int]:
-    met: set[str] = set()
-    while version.version not in met and version.lineage:
-        met.add(version.version)
+    seen: set[str] = set()
+    while version.version not in seen and version.lineage:
+        seen.add(version.version)
         for name in ("dataset_id", "replay_dataset_id"):
             if version.lineage.get(name):
                 yield int(version.lineage[name])

@@ -64,8 +64,8 @@ def _slices(body: dict[str, Any]) -> Iterator[str]:
     for one in (body["verdict"]["overall"], *body["verdict"]["slices"]):
         name = "all" if one["kind"] == "all" else f"{one['kind']}: {one['name']}"
         between = one["difference"]
-        told = f"{100 * between[0]:+.1f} ({_between(between, sign='+')})" if between else ""
-        cells = (_percent(one["before"]), _percent(one["now"]), told, "" if one["enough"] else "too few to judge")
+        difference = f"{100 * between[0]:+.1f} ({_between(between, sign='+')})" if between else ""
+        cells = (_percent(one["before"]), _percent(one["now"]), difference, "" if one["enough"] else "too few to judge")
         yield f"| {name} | {one['calls']:,} | {one['words']:,} | {' | '.join(cells)} |"
     yield ""
 

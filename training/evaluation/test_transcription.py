@@ -42,7 +42,7 @@ def transcribe_test_set(
     """Transcribe every line like a call, with language detection, and measure the speed."""
     profile = profile_of(context.settings)
     people = _people(context, lines)
-    heard: list[Utterance] = []
+    scored: list[Utterance] = []
     wall_s = cpu_s = audio_s = 0.0
     gone = done = 0
     with clip_audio.Clips(context) as clips:
@@ -59,16 +59,16 @@ def transcribe_test_set(
             answers = engine.transcribe(requests)
             wall_s, cpu_s = wall_s + time.monotonic() - began[0], cpu_s + time.process_time() - began[1]
             for line, answer in zip(spoken, answers, strict=True):
-                heard.append(
+                scored.append(
                     utterance(line, answer, annotators=people.get((line["project_id"], line["annotation_id"])))
                 )
-                audio_s += heard[-1].duration_s
+                audio_s += scored[-1].duration_s
             done += len(pool)
             report(done / len(lines), f"{done} of {len(lines)} test rows transcribed")
     per_s = max(audio_s, 0.001)
     speed = {"real_time_factor": round(wall_s / per_s, 4), "cpu_per_audio_s": round(cpu_s / per_s, 4),
              "audio_s": round(audio_s, 1)}  # fmt: skip
-    return heard, speed, gone
+    return scored, speed, gone
 
 
 def wave(clips: clip_audio.Clips, line: dict[str, Any]) -> npt.NDArray[np.float32] | None:
@@ -134,13 +134,13 @@ def on_silence(engine: Transcriber, settings: Settings) -> dict[str, Any]:
     """The texts written for clips without speech."""
     clips = list(silence.clips())
     answers = engine.transcribe([Request(clip.samples, profile_of(settings)) for clip in clips])
-    told: list[dict[str, Any]] = [
+    answered: list[dict[str, Any]] = [
         {"clip": clip.name, "kind": clip.kind, "words": len(one.text.split()) if isinstance(one, Transcript) else 0,
          "text": quantities.shortened(one.text, 200) if isinstance(one, Transcript) else ""}
         for clip, one in zip(clips, answers, strict=True)
     ]  # fmt: skip
-    wordy = sum(one["words"] > 0 for one in told)
-    return {"clips": told, "with_words": wordy, "of": len(told), "share": round(wordy / len(told), 4)}
+    wordy = sum(one["words"] > 0 for one in answered)
+    return {"clips": answered, "with_words": wordy, "of": len(answered), "share": round(wordy / len(answered), 4)}
 
 
 def self_check(engine: Transcriber) -> str | None:

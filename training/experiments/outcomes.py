@@ -136,7 +136,7 @@ def _latencies(connection: Connection, task_ids: Sequence[int]) -> dict[int, lis
 
 def _shadow_edits(connection: Connection, experiment: sa.Row[Any], task: sa.Row[Any], review: Review) -> int | None:
     """Edits that the challenger's text would have needed; None before it has transcribed the recording."""
-    heard = connection.execute(
+    transcript = connection.execute(
         sa.select(transcriptions.c.transcript)
         .where(transcriptions.c.recording_id == task.recording_id)
         .where(transcriptions.c.model_version == experiment.challenger)
@@ -144,10 +144,10 @@ def _shadow_edits(connection: Connection, experiment: sa.Row[Any], task: sa.Row[
         .limit(1)
     ).scalar()
     text = connection.execute(sa.select(annotation_rows.c.text).where(annotation_rows.c.id == review.id)).scalar()
-    if heard is None:
+    if transcript is None:
         return None
     said = error_counts.count(
-        str(text or ""), _within(heard, task.start_s, task.end_s), normaliser=NORMALISER, language=review.language
+        str(text or ""), _within(transcript, task.start_s, task.end_s), normaliser=NORMALISER, language=review.language
     )
     return said.word_edits.total
 

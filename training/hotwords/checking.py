@@ -35,7 +35,7 @@ MOST_S = 300.0  # of audio: a check is done in minutes on a CPU with a large mod
 SHARE_WITH_WORD = 0.5  # of that time, at most, for places where the word is said
 LOOK_BACK = 5000  # samples
 LONGEST_S = 30.0
-UNTOLD = ("not-in-recent-calls", "too-little-audio")  # refusals that say nothing about the word
+UNDECIDED = ("not-in-recent-calls", "too-little-audio")  # refusals that say nothing about the word
 LEAST_WORDS = 50  # heard elsewhere, before anything can be said
 
 
@@ -100,10 +100,10 @@ def judge(
     base = replace(base, language=language)
     plain = replace(base, corrections=())
     fixed = (*base.corrections, *((language, form, word) for form in forms))
-    told = replace(plain, learnt_words=(*base.learnt_words, (language, word)))
+    prompted_profile = replace(plain, learnt_words=(*base.learnt_words, (language, word)))
     clips = list(_clips(context, chosen))
-    without = _heard(transcriber, plain, clips)
-    prompted = _heard(transcriber, told, clips)
+    without = _transcripts(transcriber, plain, clips)
+    prompted = _transcripts(transcriber, prompted_profile, clips)
     texts = {
         "now": [corrections.apply(one, base.corrections).text for one in without],
         PROMPT: [corrections.apply(one, base.corrections).text for one in prompted],
@@ -111,14 +111,14 @@ def judge(
     if forms:
         texts[CORRECTION] = [corrections.apply(one, fixed).text for one in without]
         texts[BOTH] = [corrections.apply(one, fixed).text for one in prompted]
-    told_of = {name: _scored(chosen, heard, language) for name, heard in texts.items()}
+    counts_of = {name: _scored(chosen, texts_of_version, language) for name, texts_of_version in texts.items()}
     numbers = {
         "model_version": transcriber.model_version,
         "forms": list(forms),
         "seconds": round(sum(place.end_s - place.start_s for place in chosen), 1),
         "places": len(chosen),
         "normaliser": readings.INDIC,
-        "ways": {name: _numbers(*scores) for name, scores in told_of.items()},
+        "ways": {name: _numbers(*scores) for name, scores in counts_of.items()},
     }
     return decide(word, numbers)
 
@@ -185,7 +185,7 @@ def _local(context: Context, bucket: str, key: str) -> Iterator[Path]:
         yield path
 
 
-def _heard(
+def _transcripts(
     transcriber: Transcriber, profile: DecodingProfile, clips: Sequence[npt.NDArray[np.float32]]
 ) -> list[Transcript]:
     """The text of each clip; one that cannot be transcribed counts as silence, with and without the word."""
@@ -194,10 +194,10 @@ def _heard(
     return [answer if isinstance(answer, Transcript) else silence for answer in answers]
 
 
-def _scored(chosen: Sequence[Place], heard: Sequence[str], language: str) -> tuple[ErrorCounts, ErrorCounts]:
+def _scored(chosen: Sequence[Place], texts_of_version: Sequence[str], language: str) -> tuple[ErrorCounts, ErrorCounts]:
     """Pooled counts (where the word is said, elsewhere)."""
     here, elsewhere = ErrorCounts(), ErrorCounts()
-    for place, text in zip(chosen, heard, strict=True):
+    for place, text in zip(chosen, texts_of_version, strict=True):
         found = count(place.text, text, normaliser=readings.INDIC, language=language)
         if place.has_word:
             here += found

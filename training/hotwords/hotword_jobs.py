@@ -65,7 +65,9 @@ def check_hotword(context: JobContext, hotword_id: int) -> None:
         )
     check = {**verdict.numbers, "way": verdict.way, "at": tables.now().isoformat()}
     state = hotword_rows.APPROVED if verdict.way else hotword_rows.REFUSED
-    if row.state == hotword_rows.APPROVED and verdict.code in checking.UNTOLD:  # nothing speaks against what is in use
+    if (
+        row.state == hotword_rows.APPROVED and verdict.code in checking.UNDECIDED
+    ):  # nothing speaks against what is in use
         state, check = hotword_rows.APPROVED, {**(row.check or {}), "model_version": transcriber.model_version}
     with context.db.transaction() as connection:
         values = {"check": check, "reason_code": verdict.code, "reason": verdict.reason}

@@ -148,14 +148,14 @@ def _pairs(
 ) -> tuple[Pairs, int]:
     """(utterances that both transcribed and neither was trained on, in one language or all; rows left out)."""
     learnt = exposure.by(context, champion) | exposure.by(context, candidate)
-    heard = {one.id: one for one in now.heard}
-    wanted = [one for one in before.heard if language in (ANY_LANGUAGE, one.language)]
+    by_id = {one.id: one for one in now.utterances}
+    wanted = [one for one in before.utterances if language in (ANY_LANGUAGE, one.language)]
     pairs = [
-        (one, heard[one.id])
+        (one, by_id[one.id])
         for one in wanted
-        if one.id in heard and not learnt.has(audio_sha256=one.audio_sha256, call=one.call, caller=one.caller)
+        if one.id in by_id and not learnt.has(audio_sha256=one.audio_sha256, call=one.call, caller=one.caller)
     ]
-    rows = {one.id for one in wanted} | {one.id for one in now.heard if language in (ANY_LANGUAGE, one.language)}
+    rows = {one.id for one in wanted} | {one.id for one in now.utterances if language in (ANY_LANGUAGE, one.language)}
     return pairs, len(rows) - len(pairs)
 
 

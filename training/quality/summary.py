@@ -121,7 +121,7 @@ def _datasets(connection: Connection, context: Context) -> list[dict[str, Any]]:
     newest = sa.select(sa.func.max(datasets.c.id)).where(datasets.c.state == "ready").group_by(datasets.c.name)
     rows = connection.execute(sa.select(datasets).where(datasets.c.id.in_(newest)).order_by(datasets.c.name)).all()
     known = leakage.origins(connection) if rows else {}
-    told = []
+    results = []
     for row in rows:
         names = {"dataset": row.name, "version": row.version, "sha256": row.manifest_sha256}
         with tempfile.TemporaryDirectory(prefix="kaan-leaks-") as folder:
@@ -129,11 +129,11 @@ def _datasets(connection: Connection, context: Context) -> list[dict[str, Any]]:
             try:
                 context.store.fetch(context.settings.audio_bucket, row.manifest_key or "", path)
             except KaanError as error:
-                told.append({**names, "note": f"its manifest cannot be read: {error.sentence}"})
+                results.append({**names, "note": f"its manifest cannot be read: {error.sentence}"})
                 continue
             read = partial(_lines, path)
-            told.append({**names, **leakage.to_dict(leakage.find(read, known), sum(1 for _ in read()))})
-    return told
+            results.append({**names, **leakage.to_dict(leakage.find(read, known), sum(1 for _ in read()))})
+    return results
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -84,8 +84,8 @@ def _was_killed(code: int | None, log: Path, began_at: int) -> bool:
         return True
     with log.open("rb") as file:
         file.seek(began_at)
-        told = file.read()
-    return b"SIGKILL" in told or re.search(rb"exitcode *: *-9\b", told) is not None
+        output = file.read()
+    return b"SIGKILL" in output or re.search(rb"exitcode *: *-9\b", output) is not None
 
 
 def _killed_for_memory() -> int:
@@ -112,13 +112,13 @@ def _command(workspace: Workspace) -> list[str]:
 def _follow(
     context: Context, run_id: int, workspace: Workspace, trainer: subprocess.Popen[bytes], report: Callable[..., None]
 ) -> None:
-    told, deadline, beat = 0, None, time.monotonic()
+    reported, deadline, beat = 0, None, time.monotonic()
     while True:
         ended = trainer.poll() is not None
         lines = list(workspace.progress())
-        if len(lines) > told:
-            told = len(lines)
-            _tell(context, run_id, lines, report)
+        if len(lines) > reported:
+            reported = len(lines)
+            _update_progress(context, run_id, lines, report)
         if ended:
             return
         if time.monotonic() - beat > _BEAT_S:  # between two lines of a large model: the run is alive
@@ -133,20 +133,22 @@ def _follow(
         time.sleep(_LOOK_S)
 
 
-def _tell(context: Context, run_id: int, lines: list[dict[str, Any]], report: Callable[..., None]) -> None:
+def _update_progress(context: Context, run_id: int, lines: list[dict[str, Any]], report: Callable[..., None]) -> None:
     """Update the row's progress: the latest figures, and a thinned curve."""
     steps = [line for line in lines if line.get("step") is not None]
     last = steps[-1] if steps else {}
-    heard = [line for line in lines if line["phase"] == "validation"]
+    validations = [line for line in lines if line["phase"] == "validation"]
     losses = {line["step"]: line["loss"] for line in steps if line["phase"] == "training"}
     thinned = sorted(losses.items())[:: max(1, len(losses) // _MOST_POINTS)]
     progress = {
         "phase": lines[-1]["phase"], "step": last.get("step"), "steps": last.get("steps"),
         "loss": next((line["loss"] for line in reversed(steps) if "loss" in line), None),
-        "wer": heard[-1]["wer"] if heard else None, "old_wer": heard[-1]["old_wer"] if heard else None,
+        "wer": validations[-1]["wer"] if validations else None,
+        "old_wer": validations[-1]["old_wer"] if validations else None,
         "eta_s": next((line["eta_s"] for line in reversed(steps) if "eta_s" in line), None),
         "curve": {
-            "loss": thinned, "wer": [[line["step"], line["wer"], line["old_wer"]] for line in heard][-_MOST_POINTS:],
+            "loss": thinned,
+            "wer": [[line["step"], line["wer"], line["old_wer"]] for line in validations][-_MOST_POINTS:],
         },
     }  # fmt: skip
     with context.db.transaction() as connection:

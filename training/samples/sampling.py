@@ -64,13 +64,13 @@ class _Maker:
             calls.c.id == (self._recording.call_id if self._recording is not None else None)
         )
         self._consent = connection.execute(of_call).scalar()
-        heard = (
+        latest = (
             sa.select(transcriptions)
             .where(transcriptions.c.recording_id == task.recording_id)
             .order_by(transcriptions.c.id.desc())
             .limit(1)
         )
-        self._heard = connection.execute(heard).first() if task.recording_id is not None else None
+        self._transcription = connection.execute(latest).first() if task.recording_id is not None else None
 
     def rows(self, found: Sequence[Any]) -> list[dict[str, Any]]:
         """A `samples` row for every piece of every chosen reference, without its number."""
@@ -169,12 +169,12 @@ class _Maker:
 
     def _draft_words(self) -> list[DraftWord]:
         """Words of the latest transcription within the task, timed from its start."""
-        if self._heard is None:
+        if self._transcription is None:
             return []
         begin, length_s = float(self._task.start_s or 0.0), self._length_s()
         words = [
             DraftWord(word["start_s"] - begin, word["end_s"] - begin, word["text"], segment.get("channel", 0))
-            for segment in self._heard.transcript.get("segments", ())
+            for segment in self._transcription.transcript.get("segments", ())
             for word in segment.get("words", ())
         ]
         return [word for word in words if 0 <= (word.start_s + word.end_s) / 2 < length_s]
@@ -182,8 +182,8 @@ class _Maker:
     def _language_of(self, row: Any) -> str | None:
         draft = row.draft if isinstance(row.draft, Mapping) else {}
         detected, certainty = draft.get("language"), float(draft.get("language_probability") or 0.0)
-        if not detected and self._heard is not None:
-            detected, certainty = self._heard.language, float(self._heard.language_probability or 0.0)
+        if not detected and self._transcription is not None:
+            detected, certainty = self._transcription.language, float(self._transcription.language_probability or 0.0)
         return language_policy.language_of(row.language, self._language, detected, certainty)
 
 

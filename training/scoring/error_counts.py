@@ -73,8 +73,8 @@ def count(reference: str, hypothesis: str, *, normaliser: str, language: str | N
     Words and characters are those of the reference by itself, whatever it is compared with: rates of two models on the
     same references have the same denominator.
     """
-    expected, heard = readings.pair(reference, hypothesis, normaliser=normaliser, language=language)
-    found = compare(expected, heard)
+    expected, recognised = readings.pair(reference, hypothesis, normaliser=normaliser, language=language)
+    found = compare(expected, recognised)
     if readings.resolve(normaliser) not in (readings.NUMBER_CANONICAL, readings.NUMBER_CANONICAL_1):
         return found
     alone = readings.normalise(reference, language, normaliser=normaliser)
@@ -83,11 +83,11 @@ def count(reference: str, hypothesis: str, *, normaliser: str, language: str | N
 
 def compare(reference: str, hypothesis: str) -> ErrorCounts:
     """The same for texts that are normalised already."""
-    expected, heard = reference.split(), hypothesis.split()
+    expected, recognised = reference.split(), hypothesis.split()
     if reference == hypothesis:
         return ErrorCounts(len(expected), Edits(), len(reference), 0)
     return ErrorCounts(
-        len(expected), edits(expected, heard), len(reference), Levenshtein.distance(reference, hypothesis)
+        len(expected), edits(expected, recognised), len(reference), Levenshtein.distance(reference, hypothesis)
     )
 
 

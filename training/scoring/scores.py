@@ -93,8 +93,8 @@ def _slices(utterances: Sequence[Utterance], kind: str) -> dict[str, Any]:
 
 def _languages(utterances: Sequence[Utterance]) -> dict[str, Any]:
     """Only of what was heard at all: an empty answer names no language."""
-    heard = [one for one in utterances if one.detected_language and one.language]
-    return _share(utterances, [one.detected_language == one.language for one in heard])
+    with_language = [one for one in utterances if one.detected_language and one.language]
+    return _share(utterances, [one.detected_language == one.language for one in with_language])
 
 
 def _share(utterances: Sequence[Utterance], flags: Sequence[bool]) -> dict[str, Any]:

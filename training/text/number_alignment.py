@@ -18,14 +18,14 @@ _MOST_CELLS = 400_000  # for a larger table, the whole text is read one way or t
 Edge = tuple[int, tuple[str, ...]]  # (target place, its words)
 
 
-def agree(expected: Sequence[NumberPhrase], heard: Sequence[NumberPhrase]) -> tuple[str, str]:
+def agree(expected: Sequence[NumberPhrase], recognised: Sequence[NumberPhrase]) -> tuple[str, str]:
     """Both texts, with each number in the reading that makes the fewest edits."""
-    heard = _together(heard, expected)
-    expected = _together(expected, heard)
-    head, tail = _same_ends(expected, heard)
+    recognised = _together(recognised, expected)
+    expected = _together(expected, recognised)
+    head, tail = _same_ends(expected, recognised)
     before = _read(expected[:head])
     after = _read(expected[len(expected) - tail :])
-    middle = expected[head : len(expected) - tail], heard[head : len(heard) - tail]
+    middle = expected[head : len(expected) - tail], recognised[head : len(recognised) - tail]
     in_digits = any(one.read != one.said for side in middle for one in side)
     texts = _fewest(*middle) if in_digits else (_read(middle[0]), _read(middle[1]))
     return " ".join([*before, *texts[0], *after]), " ".join([*before, *texts[1], *after])
@@ -84,10 +84,10 @@ def _edges(phrases: Sequence[NumberPhrase]) -> list[list[Edge]]:
     return [*edges, []]
 
 
-def _fewest(expected: Sequence[NumberPhrase], heard: Sequence[NumberPhrase]) -> tuple[list[str], list[str]]:
-    mine, theirs = _edges(expected), _edges(heard)
+def _fewest(expected: Sequence[NumberPhrase], recognised: Sequence[NumberPhrase]) -> tuple[list[str], list[str]]:
+    mine, theirs = _edges(expected), _edges(recognised)
     if len(mine) * len(theirs) > _MOST_CELLS:
-        read, said = (_read(expected), _read(heard)), (_said(expected), _said(heard))
+        read, said = (_read(expected), _read(recognised)), (_said(expected), _said(recognised))
         return read if distance.between(*read) <= distance.between(*said) else said
     width = len(theirs)
     costs = [float("inf")] * (len(mine) * width)

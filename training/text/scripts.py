@@ -62,10 +62,10 @@ def key(text: str, language: str | None) -> str:
 
 def agree(reference: str, hypothesis: str, language: str | None) -> tuple[str, str]:
     """Both texts by their keys; a word that differs only in script has the key of the reference's word."""
-    expected, heard = reference.split(), hypothesis.split()
-    keys = [_key(word, language == "en") for word in expected], [_key(word, language == "en") for word in heard]
+    expected, recognised = reference.split(), hypothesis.split()
+    keys = [_key(word, language == "en") for word in expected], [_key(word, language == "en") for word in recognised]
     if len(scripts_in(reference) | scripts_in(hypothesis)) > 1 and keys[0] != keys[1]:
-        for here, there in align(expected, heard, keys, same_word):
+        for here, there in align(expected, recognised, keys, same_word):
             keys[1][there] = keys[0][here]
     return " ".join(keys[0]), " ".join(keys[1])
 
@@ -80,7 +80,7 @@ def same_word(one: str, other: str) -> bool:
 
 def align(
     expected: Sequence[str],
-    heard: Sequence[str],
+    recognised: Sequence[str],
     keys: tuple[Sequence[str], Sequence[str]],
     same_word: Callable[[str, str], bool],
 ) -> list[tuple[int, int]]:
@@ -94,12 +94,12 @@ def align(
     def same(i: int, j: int) -> bool:
         if keys[0][i] == keys[1][j]:
             return True
-        pair = expected[i], heard[j]
+        pair = expected[i], recognised[j]
         if (found := known.get(pair)) is None:
             found = known[pair] = same_word(*pair)
         return found
 
-    i, j = len(expected), len(heard)
+    i, j = len(expected), len(recognised)
     band = max(abs(i - j), _NARROWEST_BAND)
     while (costs := _costs(i, j, same, band))[i][j - max(0, i - band)] > band:
         band *= 8

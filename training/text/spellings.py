@@ -67,11 +67,11 @@ def key(text: str, language: str | None) -> str:
 def agree(reference: str, hypothesis: str, language: str | None) -> tuple[str, str]:
     """Both texts by their keys; a word that differs only in script or spelling has the key of the reference's word."""
     tongue = language or ""
-    expected, heard = reference.split(), hypothesis.split()
-    keys = [_key(word, tongue) for word in expected], [_key(word, tongue) for word in heard]
+    expected, recognised = reference.split(), hypothesis.split()
+    keys = [_key(word, tongue) for word in expected], [_key(word, tongue) for word in recognised]
     together = reference + hypothesis
     if keys[0] != keys[1] and (len(scripts_in(together)) > 1 or "ॉ" in together or "ऑ" in together):
-        for here, there in align(expected, heard, keys, _same):
+        for here, there in align(expected, recognised, keys, _same):
             keys[1][there] = keys[0][here]
     return " ".join(keys[0]), " ".join(keys[1])
 

@@ -154,15 +154,15 @@ def _wait_transcribed(context: Context, recording_ids: Sequence[int], supervisor
 
 
 def _wait(database: Database, recording_ids: Sequence[int], supervisor: Supervisor, screen: Screen) -> None:
-    told: set[str] = set()
+    shown: set[str] = set()
     since = tables.now()
     with screen.bars() as show:
         for _ in _looks(supervisor):
             now = progress.of(database, recording_ids, since=since)
             show(now)
             for sentence in now.trouble:
-                if sentence not in told:
-                    told.add(sentence)
+                if sentence not in shown:
+                    shown.add(sentence)
                     screen.warn(sentence)
             if now.complete or now.trouble:
                 return

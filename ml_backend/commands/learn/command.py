@@ -310,7 +310,7 @@ class _Loop:
 
     def _wait(self, so_far: Callable[[], tuple[int, int]], what: str) -> None:
         """Until all are done, saying how far it is; an error when nothing moves for long."""
-        moved, before, told = time.monotonic(), -1, set[str]()
+        moved, before, shown = time.monotonic(), -1, set[str]()
         while True:
             for line in self._here.news():
                 self._tutor.say(line)
@@ -320,8 +320,8 @@ class _Loop:
                 self._tutor.say(f"{done} of {of} {what}.")
                 return
             for sentence in progress.gave_up(self._context.db, self._begun):
-                if sentence not in told:
-                    told.add(sentence)
+                if sentence not in shown:
+                    shown.add(sentence)
                     self._tutor.say(sentence)
             if done != before:
                 moved, before = time.monotonic(), done

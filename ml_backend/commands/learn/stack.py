@@ -34,7 +34,7 @@ class Stack:
     folder: Path
     facts: dict[str, Any] = field(default_factory=dict)
     mine: subprocess.Popen[bytes] | None = None
-    _told: int = 0
+    _log_read: int = 0
 
     @property
     def env_file(self) -> Path:
@@ -57,9 +57,9 @@ class Stack:
         if self.mine is None or not self.log.exists():
             return []
         with self.log.open("rb") as stream:
-            stream.seek(self._told)
+            stream.seek(self._log_read)
             whole, newline, _ = stream.read().rpartition(b"\n")
-        self._told += len(whole) + len(newline)
+        self._log_read += len(whole) + len(newline)
         return whole.decode(errors="replace").splitlines()
 
     def stop(self) -> None:
@@ -89,7 +89,7 @@ def running(folder: Path) -> Stack | None:
 def start(folder: Path, stack: Stack, *, port: int | None, label_studio_port: int | None) -> None:
     """Start a demo of our own without waiting for it."""
     stack.log.parent.mkdir(parents=True, exist_ok=True)
-    stack._told = stack.log.stat().st_size if stack.log.exists() else 0
+    stack._log_read = stack.log.stat().st_size if stack.log.exists() else 0
     command = [sys.executable, "-m", "ml_backend", "demo", "--headless", "--data-dir", str(folder)]
     for name, value in (("--port", port), ("--label-studio-port", label_studio_port)):
         command += [] if value is None else [name, str(value)]

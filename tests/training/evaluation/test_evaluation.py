@@ -96,7 +96,7 @@ def test_a_test_row_whose_audio_is_gone_is_counted_and_the_rest_is_heard(context
     context.store.delete(bucket, f"public/{gone['audio_sha256']}.wav")
     found = evaluation.evaluate(context, registry.champion(context), calls)
     assert found.scores["left_out"]["audio_missing"] == 1
-    assert gone["id"] not in {one.id for one in found.heard}
+    assert gone["id"] not in {one.id for one in found.utterances}
 
 
 def test_a_test_set_is_heard_by_whoever_holds_the_device_and_by_nobody_else(context, calls, monkeypatch):

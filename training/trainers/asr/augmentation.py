@@ -63,8 +63,8 @@ def with_noise(log_power: Array, noise: Array, snr_db: float) -> Array:
     """Adds the powers; the ratio is over the louder half of the frames, as in `telephone.mixed`."""
     loudness = (10.0**log_power).sum(1)
     speech = float(np.sort(loudness)[loudness.size // 2 :].mean())
-    heard = float((10.0**noise).sum(1).mean())
-    shift = np.float32(np.log10(max(speech, 1e-9) / max(heard, 1e-9)) - snr_db / 10)
+    loudness_of_noise = float((10.0**noise).sum(1).mean())
+    shift = np.float32(np.log10(max(speech, 1e-9) / max(loudness_of_noise, 1e-9)) - snr_db / 10)
     return np.asarray(np.logaddexp(log_power * _LN10, (noise + shift) * _LN10) / _LN10)
 
 

@@ -60,10 +60,10 @@ class Validation:
             return None
         rows = [self.row_features.rows[n] for n in numbers]
         mels = [self.row_features.mel(n) for n in numbers]
-        heard = greedy_decoding.texts(
+        texts = greedy_decoding.texts(
             weights.plain(model), self.tokenizer, mels, [r.language for r in rows], self.window
         )
-        return parity.word_error_rate([r.text for r in rows], heard)
+        return parity.word_error_rate([r.text for r in rows], texts)
 
 
 def train(workspace: Workspace, report: Callable[[str], None] = lambda line: None, *, job: int = 0) -> dict[str, Any]:
@@ -136,10 +136,10 @@ def _learn(
         return {}
     watch.release_trainer()  # with the optimiser's state, three times the weights
     trained = watch.restore_best(model)
-    told = {
+    learnt = {
         "best_step": trained, "trained_step": trained, "stopped": watch.stopped, "words": validation.words,
     }  # fmt: skip
-    _keep(workspace, arguments, weights.merged(model), validation, told)
+    _keep(workspace, arguments, weights.merged(model), validation, learnt)
     return None
 
 
@@ -198,7 +198,9 @@ def _loop_plan(arguments: Arguments, steps: int, every: int, usual_rate: float) 
     )  # fmt: skip
 
 
-def _keep(workspace: Workspace, arguments: Arguments, model: Any, validation: Validation, told: dict[str, Any]) -> None:
+def _keep(
+    workspace: Workspace, arguments: Arguments, model: Any, validation: Validation, learnt: dict[str, Any]
+) -> None:
     """Average with the base if requested, and write the weights, so that training is not repeated."""
     plan = workspace.plan()
     share = arguments.average
@@ -210,9 +212,9 @@ def _keep(workspace: Workspace, arguments: Arguments, model: Any, validation: Va
     artefacts.save_twin(model, validation.tokenizer, workspace.weights, half=True)
     artefacts.describe(workspace.weights, **_described(workspace))
     if wer is not None and before is not None and before.against(before) < after.against(before):
-        told = {**told, "best_step": 0}  # the base was better than every step
-    told = {**told, "average": share, "wer": wer, "old_wer": after.old_wer}
-    workspace.write_learnt({**told, "before": asdict(before) if before else None})
+        learnt = {**learnt, "best_step": 0}  # the base was better than every step
+    learnt = {**learnt, "average": share, "wer": wer, "old_wer": after.old_wer}
+    workspace.write_learnt({**learnt, "before": asdict(before) if before else None})
 
 
 def _described(workspace: Workspace) -> dict[str, Any]:
@@ -263,9 +265,9 @@ def _average(model: Any, location: str, share: float, validation: Validation, wo
         found = []
         for candidate in _AVERAGES:
             weights.put_average(model, base, tuned, candidate)
-            heard = validation.score(model)
-            found.append((heard.against(before), candidate))
-            workspace.say(phase="averaging", share=candidate, wer=heard.wer, old_wer=heard.old_wer)
+            scored = validation.score(model)
+            found.append((scored.against(before), candidate))
+            workspace.say(phase="averaging", share=candidate, wer=scored.wer, old_wer=scored.old_wer)
         share = min(found)[1]
     weights.put_average(model, base, tuned, share)
     return share

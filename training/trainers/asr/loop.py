@@ -140,12 +140,12 @@ def train(
         if isinstance(each, TensorBoardCallback) and each.logging_dir is None:
             each.logging_dir = str(folder.parent / "tensorboard")  # checkpoints are deleted when a run is over
         if hasattr(each, "log"):
-            each.log = partial(_tell, running)
+            each.log = partial(_log_figures, running)
     running.train(resume_from_checkpoint=str(newest) if newest else None)
     return running
 
 
-def _tell(running: Seq2SeqTrainer, numbers: dict[str, float]) -> None:
+def _log_figures(running: Seq2SeqTrainer, numbers: dict[str, float]) -> None:
     """Send one process's figures to its trackers. The trainer's `log` would synchronise all processes. A separate
     control keeps the step's own figures from counting as logged."""
     running.callback_handler.on_log(running.args, running.state, TrainerControl(), numbers)

@@ -72,19 +72,19 @@ def compare(
     served = Transcriber.load(folder, settings=base.model_copy(update={"asr_compute_type": kind}), temperatures=())
     mels, languages = [clip.mel for clip in clips], [clip.language for clip in clips]
     began = time.process_time()
-    heard = [""] * len(clips)
+    served_texts = [""] * len(clips)
     for batch in greedy_decoding.batches(mels, window):
         texts = served.decode_features([mels[n].T for n in batch], [languages[n] for n in batch])
         for number, text in zip(batch, texts, strict=True):
-            heard[number] = text
+            served_texts[number] = text
     cpu_s = time.process_time() - began
     expected = greedy_decoding.texts(
         accept_short_windows(model), tokenizer, mels, languages, window, suppressed=served.suppressed
     )
     references = [clip.text for clip in clips]
     words = sum(len(text.split()) for text in expected)
-    edits = word_edits(expected, heard)
-    before, after = word_error_rate(references, expected), word_error_rate(references, heard)
+    edits = word_edits(expected, served_texts)
+    before, after = word_error_rate(references, expected), word_error_rate(references, served_texts)
     difference = edits / max(1, words)
     verdict = judged(words, edits, before, after, bound=bound)
     audio_s = sum(len(mel) for mel in mels) / FRAMES_PER_S

@@ -128,8 +128,8 @@ class Watch(TrainerCallback):
         return self._state.best_step
 
     def _look(self, state: Any, model: torch.nn.Module) -> bool:
-        heard, kept = self._validate(), self._state
-        value = heard.against(self._before)
+        validation, kept = self._validate(), self._state
+        value = validation.against(self._before)
         if kept.best is None or value < kept.best:
             self._state = _State(value, state.global_step)
             partial = self.best.with_name("best.partial")
@@ -138,9 +138,9 @@ class Watch(TrainerCallback):
         else:
             self._state = _State(kept.best, kept.best_step, kept.since + 1)
         self._workspace.say(
-            phase="validation", step=state.global_step, steps=state.max_steps, at=time.time(), **asdict(heard),
+            phase="validation", step=state.global_step, steps=state.max_steps, at=time.time(), **asdict(validation),
         )  # fmt: skip
-        self.log({f"validation_{name}": rate for name, rate in asdict(heard).items() if rate is not None})
+        self.log({f"validation_{name}": rate for name, rate in asdict(validation).items() if rate is not None})
         return bool(self._patience) and self._state.since >= self._patience
 
 

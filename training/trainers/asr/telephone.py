@@ -17,8 +17,8 @@ NOISES = ("white", "pink", "brown", "street", "hum", "crackle", "line", "babble"
 
 def narrowband(wave: Array, rng: np.random.Generator, codec: str | None = None) -> Array:
     """16 kHz -> 8 kHz line with a random band edge and codec -> 16 kHz."""
-    heard = encoded(to_8k(wave, rng), codec or str(rng.choice(["pcm", "mulaw", "mulaw", "mp3"])))
-    return np.asarray(resample_poly(heard, 2, 1), dtype=np.float32)
+    coded = encoded(to_8k(wave, rng), codec or str(rng.choice(["pcm", "mulaw", "mulaw", "mp3"])))
+    return np.asarray(resample_poly(coded, 2, 1), dtype=np.float32)
 
 
 def to_8k(wave: Array, rng: np.random.Generator) -> Array:
@@ -122,6 +122,6 @@ def bank(
     waves.update(more or {})
     found = []
     for kind, wave in waves.items():
-        for heard in (LEVEL * wave, narrowband(LEVEL * wave, rng, "mulaw")):
-            found.append((kind, log_mel(heard, mels).astype(np.float16)))
+        for coded in (LEVEL * wave, narrowband(LEVEL * wave, rng, "mulaw")):
+            found.append((kind, log_mel(coded, mels).astype(np.float16)))
     return found

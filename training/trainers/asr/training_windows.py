@@ -38,13 +38,13 @@ class Windows:
         bands = augmentation.moved_bands(1 + rng.uniform(-1, 1) * strength.vocal_tract, mels)
         tempo = 1 + rng.uniform(-1, 1) * strength.tempo
         pieces = [_gap(rng, 0.0, 0.4, mels)]
-        heard: list[TimedPhrase] = []
+        phrases: list[TimedPhrase] = []
         for number in pick.rows:
             mel = augmentation.warped(augmentation.power(self.row_features.mel(number, line)), tempo, bands)
             at = sum(map(len, pieces))
-            if heard and at + len(mel) > self.max_s * FRAMES_PER_S:
+            if phrases and at + len(mel) > self.max_s * FRAMES_PER_S:
                 break
-            heard.append(
+            phrases.append(
                 TimedPhrase(self.row_features.rows[number].text, at / FRAMES_PER_S, (at + len(mel)) / FRAMES_PER_S)
             )
             pieces += [mel, _gap(rng, 0.1, 0.7, mels)]
@@ -52,7 +52,9 @@ class Windows:
         whole = np.concatenate(pieces)
         if len(whole) > self.max_s * FRAMES_PER_S:  # one long phrase: no silence around it
             whole, start = whole[len(pieces[0]) :][: int(self.max_s * FRAMES_PER_S)], len(pieces[0]) / FRAMES_PER_S
-            heard = [TimedPhrase(p.text, max(0.0, p.start_s - start), min(self.max_s, p.end_s - start)) for p in heard]
+            phrases = [
+                TimedPhrase(p.text, max(0.0, p.start_s - start), min(self.max_s, p.end_s - start)) for p in phrases
+            ]
         whole = augmentation.tilted(whole, rng, strength.tilt)
         if self.noises and rng.random() < strength.noise_share:
             noise = _cut(self.noises[int(rng.integers(len(self.noises)))][1], len(whole), rng)
@@ -61,7 +63,7 @@ class Windows:
         return Example(
             augmentation.masked(mel, rng, strength.masks),
             self.row_features.rows[pick.rows[0]].language,
-            tuple(heard),
+            tuple(phrases),
             timestamped=bool(rng.random() < self.timestamped_share),
         )
 
