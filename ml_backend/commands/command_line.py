@@ -149,7 +149,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a character that the terminal cannot show must not end a command
             stream.reconfigure(errors="backslashreplace")
     try:
-        typer.main.get_command(app).main(args=arguments, prog_name="python -m ml_backend")
+        from ml_backend.commands import printing
+
+        typer.main.get_command(app).main(args=arguments, prog_name=f"{printing.python()} -m ml_backend")
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except ConfigurationError as error:

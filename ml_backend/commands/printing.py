@@ -8,9 +8,14 @@ markup, with its control characters escaped.
 from __future__ import annotations
 
 import json
+import os
+import re
 import shlex
+import shutil
+import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "python -m ml_backend"
 SETTINGS_FILE = ""  # what --env-file named
+_COMMAND = re.compile(rf"(?<![\w./-]){PROGRAM} ")
 _GAP = 2
 _PROSE_ROOM = 24  # columns that prose needs beside the others before it is wrapped
 
@@ -38,10 +44,24 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def runnable(text: str) -> str:
-    """The text, in which each command names the settings file that this one was given: it would fail without."""
-    if not SETTINGS_FILE or "--env-file" in text:
-        return text
-    return text.replace(f"{PROGRAM} ", f"{PROGRAM} --env-file {shlex.quote(SETTINGS_FILE)} ")
+    """The text, in which each command can be copied: with the Python and the settings file that this one has.
+
+    Another Python on the path lacks the packages, and other settings mean another database.
+    """
+    begun = f"{python()}{PROGRAM.removeprefix('python')} "
+    if SETTINGS_FILE and "--env-file" not in text:
+        begun += f"--env-file {shlex.quote(SETTINGS_FILE)} "
+    return _COMMAND.sub(lambda _: begun, text)
+
+
+def python() -> str:
+    """What a person types in this folder for the Python that runs here: `python` where that is it, else its path."""
+    mine = Path(sys.executable or "python")
+    found = shutil.which("python")
+    if not mine.is_absolute() or (found and Path(found).absolute().parent == mine.parent):
+        return "python"
+    near = mine.is_relative_to(Path.cwd())
+    return shlex.quote(os.path.relpath(mine) if near else str(mine))
 
 
 def say(text: Cell = "", *, style: str = "", stderr: bool = False) -> None:

@@ -117,7 +117,7 @@ def test_the_loop_is_killed_stopped_and_repeated_and_ends_with_a_better_model(tm
             assert again.ended() == 0, again.text[-2000:]
         assert "a demo runs in" in again.text
         assert again.text.count("There already") >= 6
-        changes = r"\$ python -m ml_backend (?:train|export|promote|project create|project add)\b"
+        changes = r"\$ .*-m ml_backend (?:--env-file \S+ )?(?:train|export|promote|project (?:create|add))\b"
         assert not re.findall(changes, again.text)
         assert whole.process.poll() is None
     assert demo_is_gone(folder)

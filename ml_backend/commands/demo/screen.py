@@ -13,6 +13,7 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.table import Table
 
+from ml_backend.commands import printing
 from ml_backend.commands.demo.home import DemoFolder
 from ml_backend.commands.demo.progress import Progress
 
@@ -91,5 +92,5 @@ class Screen:
         else:
             self.console.print(Panel(table, title="Kaan is running", border_style="green", expand=False))
         # Below the frame and never wrapped by us: a command must come out whole when it is copied.
-        look = f".venv/bin/python -m ml_backend --env-file {shlex.quote(str(home.env_file))} status"
+        look = printing.runnable(f"{printing.PROGRAM} --env-file {shlex.quote(str(home.env_file))} status")
         self.console.print(f"look:  {look}", soft_wrap=True, markup=False)

@@ -21,6 +21,7 @@ from typing import Annotated, Any
 import typer
 
 from ml_backend import settings, tables
+from ml_backend.commands import printing
 from ml_backend.commands.command_line import named
 from ml_backend.commands.demo import progress
 from ml_backend.commands.demo.home import USER
@@ -111,6 +112,7 @@ def _loop(
             stack.start(here.folder, here, port=port, label_studio_port=label_studio_port)
             stack.wait(here, tutor.say)
     settings.use_file(here.env_file)
+    printing.SETTINGS_FILE = here.env_file_from_here
     context = open_context(settings.load())
     try:
         return _Loop(tutor, here, context, calls, short=short).all()
@@ -329,7 +331,7 @@ class _Loop:
                 raise PermanentError(
                     "learn-stuck",
                     f"Nothing has moved for {STUCK_AFTER_S / 60:.0f} minutes: {done} of {of} {what}.",
-                    f"`python -m ml_backend --env-file {self._here.env_file} status` says what is wrong.",
+                    "`python -m ml_backend status` says what is wrong.",
                 )
             if self._here.mine is not None and self._here.mine.poll() is not None:
                 raise PermanentError("demo-ended", "The demo has ended.", f"All it said: {self._here.log}")

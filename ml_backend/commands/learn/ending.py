@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from ml_backend.commands import printing
 from ml_backend.commands.command_line import named
 from ml_backend.commands.learn import reached
 from ml_backend.commands.learn.new_calls import NewCall
@@ -80,8 +81,8 @@ def show(
         ("report", str(place / PAGE)),
         ("look at", url + (f"?task={task}" if task else "") + "  (the draft is the new model's; correct it, Submit)"),
         ("log in", f"{user}, password {here.password}"),
-        ("next", f"python -m ml_backend --env-file {here.env_file} models show {version}"),
-        ("", f'python -m ml_backend --env-file {here.env_file} rollback --why "only trying"') if promoted else ("", ""),
+        ("next", printing.runnable(f"{printing.PROGRAM} models show {version}")),
+        ("", printing.runnable(f'{printing.PROGRAM} rollback --why "only trying"')) if promoted else ("", ""),
     )
 
 

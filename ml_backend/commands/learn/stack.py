@@ -7,6 +7,7 @@ goes to a file, so that neither process waits for the other.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -39,6 +40,12 @@ class Stack:
     @property
     def env_file(self) -> Path:
         return Path(str(self.facts["env_file"]))
+
+    @property
+    def env_file_from_here(self) -> str:
+        """The file's path as a person in this folder would type it."""
+        near = self.env_file.is_relative_to(Path.cwd())
+        return os.path.relpath(self.env_file) if near else str(self.env_file)
 
     @property
     def label_studio_url(self) -> str:

@@ -15,10 +15,11 @@ from typing import IO
 
 from rich.console import Console
 
+from ml_backend.commands import printing
 from ml_backend.commands.demo.programs import leashed
+from ml_backend.commands.printing import PROGRAM
 from ml_backend.errors import PermanentError
 
-PROGRAM = "python -m ml_backend"
 EVERY_S = 10.0  # between two lines about the same thing, where nothing may move
 _SO_FAR = re.compile(r"^ *\d{1,3} % ")  # a command's own progress
 
@@ -71,7 +72,8 @@ class Tutor:
     def shows(self, *arguments: str, changed: Mapping[str, str] | None = None) -> None:
         """The command that a user would type, with settings that are others for it alone."""
         before = "".join(f"{name}={value} " for name, value in (changed or {}).items())
-        self.console.print(f"     $ {before}{PROGRAM} {shlex.join(arguments)}", style="bold cyan", markup=False)
+        command = printing.runnable(f"{PROGRAM} {shlex.join(arguments)}")
+        self.console.print(f"     $ {before}{command}", style="bold cyan", markup=False)
 
     def runs(
         self, env_file: Path, *arguments: str, codes: Sequence[int] = (0,), changed: Mapping[str, str] | None = None

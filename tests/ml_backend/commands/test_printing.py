@@ -1,12 +1,16 @@
 """Tables and lines: whole names whatever the terminal, one row a line, nothing read as markup."""
 
 import io
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from ml_backend.commands import printing
 
+ROOT = Path(__file__).resolve().parents[3]
 NAME = "a-model-version-with-a-name-that-is-longer-than-any-narrow-terminal-44e83820"
 PROSE = "a reason of many words that may go on below itself where somebody looks at it on a terminal"
 
@@ -63,3 +67,39 @@ def test_columns_of_devanagari_stand_under_each_other(capsys):
 
     _, one, other = capsys.readouterr().out.splitlines()
     assert cell_len(one[: one.index("x")]) == cell_len(other[: other.index("y")])
+
+
+@pytest.mark.parametrize(
+    ("mine", "on_the_path", "typed"),
+    [
+        ("{here}/.venv/bin/python", "/usr/bin/python", ".venv/bin/python"),
+        ("{here}/.venv/bin/python", None, ".venv/bin/python"),
+        ("{here}/.venv/bin/python3.11", "{here}/.venv/bin/python", "python"),
+        ("/opt/kaan/bin/python", "/opt/kaan/bin/python", "python"),
+        ("/opt/my kaan/bin/python", "/usr/bin/python", "'/opt/my kaan/bin/python'"),
+        ("", "/usr/bin/python", "python"),
+    ],
+)
+def test_a_printed_command_names_the_python_that_has_the_packages(mine, on_the_path, typed, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(printing.sys, "executable", mine.format(here=tmp_path))
+    monkeypatch.setattr(printing.shutil, "which", lambda name: on_the_path and on_the_path.format(here=tmp_path))
+    monkeypatch.setattr(printing, "SETTINGS_FILE", "")
+    step = "Run `python -m ml_backend db upgrade`, or `python -m ml_backend status`."
+    assert printing.runnable(step) == step.replace("python", typed)
+    monkeypatch.setattr(printing, "SETTINGS_FILE", "data/demo.env")
+    assert f"`{typed} -m ml_backend --env-file data/demo.env status`" in printing.runnable(step)
+    whole = "Use .venv/bin/python -m ml_backend --env-file x.env status."
+    assert printing.runnable(whole) == whole
+
+
+def test_a_python_without_the_packages_says_which_one_has_them():
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", "import runpy, sys; sys.path.insert(0, sys.argv[1]); "
+         "runpy.run_module('ml_backend', run_name='__main__')", str(ROOT)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "has no typer, which Kaan needs. [not-installed]" in done.stderr
+    assert "`.venv/bin/python -m ml_backend`" in done.stderr

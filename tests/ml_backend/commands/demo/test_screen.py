@@ -6,6 +6,7 @@ import shlex
 import pytest
 from rich.console import Console
 
+from ml_backend.commands import printing
 from ml_backend.commands.demo import home as homes
 from ml_backend.commands.demo.screen import Screen
 
@@ -20,5 +21,5 @@ def test_the_command_of_the_welcome_stands_on_one_line_and_outside_the_frame(tmp
     screen.welcome(home, "admin@example.com", "a-password")
     lines = [line for line in out.getvalue().splitlines() if line.startswith("look:")]
     assert [shlex.split(line)[1:] for line in lines] == [
-        [".venv/bin/python", "-m", "ml_backend", "--env-file", str(home.env_file), "status"]
+        [printing.python(), "-m", "ml_backend", "--env-file", str(home.env_file), "status"]
     ]
