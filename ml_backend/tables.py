@@ -20,7 +20,6 @@ metadata = MetaData(
 )
 
 
-
 @sa.event.listens_for(metadata, "before_create")
 def _same_conditions(target: MetaData, connection: sa.Connection, **options: Any) -> None:
     """Give PostgreSQL the condition of each partial index. `postgresql_where` on the index itself would load that
@@ -417,6 +416,73 @@ samples = Table(
     Index(None, "digest"),
 )
 
+# Step 6, kind nlu: one utterance with its intent and entities, from a table, a file or a call.
+# entities: [{"entity", "start", "end", "value"}], in characters of `text`. source: human, auto, call, correction.
+# family: paraphrases of one another have the same. state: waiting (not annotated yet), accepted, excluded (with reason).
+utterances = Table(
+    "utterances",
+    metadata,
+    _id(),
+    _created(),
+    Column("updated_at", UtcTime, nullable=False, default=now),
+    Column("origin", String(120), nullable=False),  # where it was read: the table's or file's name, or `calls`
+    Column("external_id", String(120), nullable=False),  # its name there
+    Column("source", String(20), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("intent", String(120)),
+    Column("entities", sa.JSON, nullable=False, default=list),
+    Column("language", String(10)),
+    Column("script", String(10)),
+    Column("family", String(64)),
+    Column("parent_id", String(120)),  # the external_id of the utterance that it rewords
+    Column("checked", sa.Boolean, nullable=False, default=False),  # by a person: only those are tested on
+    Column("recording_id", Id, ForeignKey("recordings.id")),
+    Column("caller", String(80)),
+    Column("task_id", Id, ForeignKey("tasks.id")),
+    Column("annotation_id", Id, ForeignKey("annotations.id")),
+    Column("model_version", String(120)),  # of the draft
+    Column("confidence", sa.Float),
+    Column("digest", String(64), nullable=False),  # of text, intent, entities and language
+    Column("accepted_at", UtcTime),
+    Column("state", String(20), nullable=False),
+    *_reason(),
+    UniqueConstraint("origin", "external_id"),
+    Index(None, "state", "language"),
+    Index(None, "digest"),
+    Index(None, "recording_id"),
+    Index(None, "task_id"),
+)
+
+# Step 6, kind tts: one recording of a known text by one voice. checks: the figures of the checks before anybody rates.
+# state: found (not checked yet), accepted, excluded (with reason).
+voice_clips = Table(
+    "voice_clips",
+    metadata,
+    _id(),
+    _created(),
+    Column("updated_at", UtcTime, nullable=False, default=now),
+    Column("bucket", String(63), nullable=False),
+    Column("key", String(1000), nullable=False),
+    Column("etag", String(120)),
+    Column("sha256", String(64)),
+    Column("text", Text),
+    Column("language", String(10)),
+    Column("voice", String(60)),
+    Column("emotion", String(60)),
+    Column("engine", String(60)),  # parler, kokoro, ..., or studio: a person
+    Column("duration_s", sa.Float),
+    Column("rate_hz", sa.Integer),
+    Column("channels", sa.Integer),
+    Column("checks", sa.JSON),
+    Column("digest", String(64)),  # of audio, text, language, voice and emotion
+    Column("accepted_at", UtcTime),
+    Column("state", String(20), nullable=False, default="found"),
+    *_reason(),
+    UniqueConstraint("bucket", "key"),
+    Index(None, "state", "language"),
+    Index(None, "digest"),
+)
+
 # How far two people agree on one task: counts, which reports pool.
 agreements = Table(
     "agreements",
@@ -467,6 +533,7 @@ datasets = Table(
     _id(),
     _created(),
     Column("name", String(120), nullable=False),
+    Column("kind", String(10), nullable=False, default="asr", server_default="asr"),
     Column("version", sa.Integer, nullable=False),
     Column("manifest_sha256", String(64), nullable=False),
     Column("manifest_key", String(1000)),
@@ -588,6 +655,7 @@ experiments = Table(
     Column("traffic_share", sa.Float, nullable=False),
     Column("state", String(20), nullable=False, default="running"),
     Column("kind", String(20), nullable=False, default="ab"),  # ab, shadow
+    Column("model_kind", String(10), nullable=False, default="asr", server_default="asr"),
     Column("language", String(10), nullable=False, default="*"),
     Column("salt", String(40)),
     Column("options", sa.JSON),
