@@ -2,7 +2,7 @@
 
 The bare side reads the same manifest with orjson and writes the same columns, compressed alike, through one streaming
 `ParquetWriter`; with audio it also reads each piece's bytes from its recording, in order, and puts a WAV header before
-them; then its file goes into the same object store. Ours besides tells splits apart, looks up where recordings lie, and
+them; then its file goes into the same object store. Ours also separates splits, looks up where recordings lie, and
 limits row groups and parts.
 The whole export has a third row: from the database to the manifest and Parquet without audio, against the same
 statement read by the database's own driver, written as lines with orjson and hashed, and then the bare writer.

@@ -127,7 +127,7 @@ def _keys(count: int) -> list[str]:
 
 @contextmanager
 def _serving(keys: int) -> Iterator[tuple[int, Any]]:
-    """The port of the stub, and how many objects that nobody knows it shows beside the others."""
+    """The port of the stub, and how many unknown objects it shows beside the others."""
     forked = multiprocessing.get_context("fork")
     ports, new = forked.Queue(), forked.Value("i", 0)
     process = forked.Process(target=_serve, args=(keys, ports, new), daemon=True)

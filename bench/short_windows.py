@@ -2,7 +2,7 @@
 
 Windows are batched by duration and padded to the longest of their batch. Both sides have random weights of the
 published tiny size and write 2.7 tokens per second of audio: ours 27 for each window of up to 10.5 s, the bare
-side as many as its window has seconds. What short windows cost in words cannot be told from random weights: the
+side as many as its window has seconds. What short windows cost in words cannot be measured with random weights: the
 service pads to 30 s unless a model's manifest says that it was trained on shorter ones, and the promotion gate
 compares such a model with the one before.
 """

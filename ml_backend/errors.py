@@ -7,7 +7,7 @@
     └── ConfigurationError    a person must change a setting before this can work
 
 The branch says what to do, the code says what happened. The job runner and the HTTP layer look only at the
-branch; nobody compares messages.
+branch, never at the message.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class KaanError(Exception):
     """A failure with a stable code, one plain sentence, and the next step for whoever reads it.
 
     `code` is kebab-case and never changes once published; `sentence` may name ids and sizes but never a
-    secret, a phone number or more than 80 characters of what somebody sent us.
+    secret, a phone number or more than 80 characters of a sender's text.
     """
 
     def __init__(self, code: str, sentence: str, next_step: str = "", *, status: int = 500) -> None:
@@ -62,7 +62,7 @@ class InvalidInput(PermanentError):
 
 
 class ConfigurationError(KaanError):
-    """A setting, credential or version is wrong: stop and tell the operator."""
+    """A setting, credential or version is wrong: stop, and name it to the operator."""
 
 
 def _rebuild(kind: type[KaanError], code: str, sentence: str, next_step: str, status: int) -> KaanError:

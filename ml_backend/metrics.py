@@ -36,7 +36,7 @@ class Metrics:
         self.registry.register(_Work(database))
 
     def answered(self, route: str, status: int, *, seconds: float) -> None:
-        """One request was answered. `route` is the rule, never the path somebody sent."""
+        """One request was answered. `route` is the rule, never the requested path."""
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
@@ -71,7 +71,7 @@ class _Work:
             seen = GaugeMetricFamily("kaan_process_seen_seconds", "Since a process was seen.", labels=["role", "name"])
             for row in connection.execute(sa.select(processes)):
                 seen.add_metric([row.role, row.name], (tables.now() - row.seen_at).total_seconds())
-            undelivered = GaugeMetricFamily("kaan_undelivered_predictions", "Predictions nobody has delivered.")
+            undelivered = GaugeMetricFamily("kaan_undelivered_predictions", "Predictions that are not delivered yet.")
             waiting = sa.select(sa.func.count()).where(tables.predictions.c.delivered_by.is_(None))
             undelivered.add_metric([], connection.execute(waiting).scalar_one())
             reported = GaugeMetricFamily("kaan_calls", "Calls the provider reported, by state.", labels=["state"])

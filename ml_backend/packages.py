@@ -41,5 +41,5 @@ def not_installed(what: str, *lacking: str) -> ConfigurationError:
 def _is_here(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
-    except (ImportError, ValueError):  # its parent is missing, or somebody keeps it out
+    except (ImportError, ValueError):  # its parent is missing, or `sys.modules` blocks it
         return False

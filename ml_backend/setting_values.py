@@ -49,7 +49,7 @@ def secret(text: str, *, least_chars: int = MIN_SECRET_CHARS) -> list[str]:
     if not text.isascii() or not text.strip().isprintable():
         wrong.append("may hold letters, digits and ASCII signs only")
     if is_sample(text):
-        wrong.append("is a sample value that everybody knows: make one with `openssl rand -hex 24`")
+        wrong.append("is a published sample value: make one with `openssl rand -hex 24`")
     elif len(text) < least_chars:
         wrong.append(f"must be at least {least_chars} characters: make one with `openssl rand -hex 24`")
     return wrong
@@ -166,7 +166,7 @@ def _with_password(rest: str, *, port: int, socket_in_query: bool = False) -> li
         wrong.append(_RAW_SIGN)
     password = unquote(user.partition(":")[2])
     if password and is_sample(password):
-        wrong.append("its password is a sample value that everybody knows: choose another, e.g. `openssl rand -hex 24`")
+        wrong.append("its password is a published sample value: choose another, e.g. `openssl rand -hex 24`")
     if not place and socket_in_query and "host=" in rest.partition("?")[2]:
         return wrong
     if not place and socket_in_query:
@@ -195,7 +195,7 @@ COMPOSE = (
     "LABEL_STUDIO_PORT", "LABEL_STUDIO_PUBLIC_URL", "LABEL_STUDIO_SECRET_KEY", "POSTGRES_PASSWORD",
     "POSTGRES_PASSWORD_FILE", "REDIS_PASSWORD", "REDIS_PASSWORD_FILE", "TORCH_INDEX",
 )  # fmt: skip
-# Names that resemble ours and belong to others: Label Studio's, MinIO's, Compose's, and everybody's.
+# Names that resemble ours and belong to others: Label Studio's, MinIO's, Compose's, and the system's.
 FOREIGN = {
     "API_TOKEN", "COMPOSE_PROJECT_NAME", "DATABASE_URI", "DATADIR", "LABEL_STUDIO_BASE_DATA_DIR", "LABEL_STUDIO_HOST",
     "LABEL_STUDIO_HOSTNAME", "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT", "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED",

@@ -140,8 +140,8 @@ class Settings(BaseSettings):
         0.5, ge=0, lt=1, description="Share of the calls for a version that passed the gate; 0: none."
     )
     auto_promote: bool = Field(False, description="Promote a version that its experiment found better, without asking.")
-    promotion_min_calls: int = Field(30, ge=10, description="Calls below which nothing can be told of a candidate.")
-    promotion_min_words: int = Field(1000, ge=100, description="Words below which nothing can be told of a candidate.")
+    promotion_min_calls: int = Field(30, ge=10, description="Calls in the test set below which no verdict is given.")
+    promotion_min_words: int = Field(1000, ge=100, description="Words in the test set below which no verdict is given.")
     promotion_slice_calls: int = Field(10, ge=5, description="Calls below which a slice of the calls says nothing.")
     promotion_slice_words: int = Field(200, ge=20, description="Words below which a slice of the calls says nothing.")
     promotion_margins: str = Field(

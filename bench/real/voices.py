@@ -73,7 +73,7 @@ def callers() -> list[SpokenPrompt]:
 
 
 def spoken(language: str, *, least_s: float, most: int) -> Iterator[SpokenPrompt]:
-    """Prompts of a language, without texts: long enough to hear which language it is."""
+    """Prompts of a language, without texts: long enough to detect the language."""
     count = 0
     for path in sorted(parts.voice(language).glob("*.wav")):
         samples = read(path)
@@ -83,7 +83,7 @@ def spoken(language: str, *, least_s: float, most: int) -> Iterator[SpokenPrompt
 
 
 def without_speech() -> list[tuple[str, Samples]]:
-    """Hold music, tones, noise and silence: nobody speaks in any of them."""
+    """Hold music, tones, noise and silence, all without speech."""
     random = np.random.default_rng(0)
     found: list[tuple[str, Samples]] = []
     for path in sorted(parts.music().glob("*.wav")):

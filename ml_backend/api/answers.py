@@ -332,7 +332,7 @@ class OpenApiDocument(RootModel[Json]):
 
 class Health(Answered):
     status: str
-    model_class: str | None = Field(default=None, description="Told to Label Studio only.")
+    model_class: str | None = Field(default=None, description="For Label Studio only.")
     v2: bool | None = None
 
 

@@ -24,7 +24,7 @@ class BalanceQuery(Query):
     """Which days."""
 
     days: Annotated[Days, Field(description="So many days, the last one first; more than 92 gives 92.")] = 7
-    last: Annotated[Day | None, Field(description="The last of them; today unless told otherwise.")] = None
+    last: Annotated[Day | None, Field(description="The last of them; default: today.")] = None
 
 
 class SatisfactionBody(Checked):

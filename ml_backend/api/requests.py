@@ -1,6 +1,6 @@
 """HTTP in and out: bodies that are safe to parse, and errors that are always the same JSON.
 
-Anybody may reach this port. Every bad request gets 4xx with a code, a sentence and a next step; the traceback stays
+Any client may reach this port. Every bad request gets 4xx with a code, a sentence and a next step; the traceback stays
 in the log under the request id.
 """
 

@@ -182,7 +182,8 @@ def _check_clips() -> tuple[Request, Request]:
     profile = DecodingProfile(beam_size=1)
     clips = (decoding.read_wav(CHECK)[0], np.zeros((1, 3 * RATE_HZ), np.float32))
     speech, silence = (
-        Request(samples, profile, speech=tuple(speech_probabilities(leg) for leg in samples)) for samples in clips
+        Request(samples, profile, speech=tuple(speech_probabilities(channel) for channel in samples))
+        for samples in clips
     )
     return speech, silence
 

@@ -1,8 +1,8 @@
-"""Evidence -> GuardResult. Guards against text that nobody said.
+"""Evidence -> GuardResult. Guards against invented text.
 
 Whisper writes fluent sentences on silence, hold music and noise, and repeats itself on other windows. Each guard adds
 its own flag. A window that cannot be speech is emptied. A doubtful window keeps its text, its confidence is capped, and
-the annotator sees a `check` mark. Speech without a text is flagged too (`no-text`), to tell it from silence.
+the annotator sees a `check` mark. Speech without a text is flagged too (`no-text`), to separate it from silence.
 """
 
 from __future__ import annotations

@@ -93,11 +93,11 @@ class Window:
     def speech_probability(self) -> float:
         return sum(p.probability * (p.end - p.start) for p in self.pieces) / max(1, self.samples)
 
-    def cut_from(self, leg: Samples) -> Samples:
+    def cut_from(self, samples: Samples) -> Samples:
         """The window's samples, from the samples of its channel."""
         if len(self.pieces) == 1:
-            return leg[self.pieces[0].start : self.pieces[0].end]
-        return np.concatenate([leg[piece.start : piece.end] for piece in self.pieces])
+            return samples[self.pieces[0].start : self.pieces[0].end]
+        return np.concatenate([samples[piece.start : piece.end] for piece in self.pieces])
 
     def phrases(self) -> list[SpeechPhrase]:
         """The phrases of all pieces, in order, end to end."""
@@ -133,14 +133,14 @@ class Window:
         return min(max(chosen.start + time_s * RATE_HZ - before, chosen.start), chosen.end) / RATE_HZ
 
 
-def find_speech(leg: Samples, policy: WindowPolicy, probabilities: Probabilities | None = None) -> list[Stretch]:
+def find_speech(samples: Samples, policy: WindowPolicy, probabilities: Probabilities | None = None) -> list[Stretch]:
     """The stretches of speech of one channel: padded, in order, not overlapping, none longer than `policy.max_s`."""
-    if leg.size < _STEP:
+    if samples.size < _STEP:
         return []
-    probabilities = speech_probabilities(leg) if probabilities is None else probabilities
+    probabilities = speech_probabilities(samples) if probabilities is None else probabilities
     most = int((policy.max_s - 2 * _PAD_S) * RATE_HZ / _STEP)
     runs = [part for run in _runs(probabilities) for part in _at_most(run, probabilities, max(1, most))]
-    return _padded(runs, probabilities, leg.size)
+    return _padded(runs, probabilities, samples.size)
 
 
 def windows_of(stretches: list[Stretch], *, channel: int, policy: WindowPolicy) -> list[Window]:
@@ -184,23 +184,23 @@ def split(piece: Stretch, place: int) -> tuple[Stretch, Stretch]:
     return left, replace(piece, start=place, first=max(cut[1], piece.first), pauses=after)
 
 
-def speech_probabilities(leg: Samples) -> Probabilities:
+def speech_probabilities(samples: Samples) -> Probabilities:
     """The speech probability, 0..1, for each 32 ms of a channel."""
     from faster_whisper.vad import get_vad_model
 
-    padded = np.pad(leg, (0, -leg.size % _STEP))
+    padded = np.pad(samples, (0, -samples.size % _STEP))
     return np.asarray(get_vad_model()(padded), dtype=np.float32).reshape(-1)
 
 
-def second_look(leg: Samples) -> Probabilities | None:
+def second_look(samples: Samples) -> Probabilities | None:
     """Speech probabilities of a short channel in which no speech was found; None for a longer channel.
 
     The voice-activity model starts with an empty state, so it may miss a word at the first sample. The channel's own
     sound, reversed, fills that state first. Silence instead would find as many words, but also take music for speech.
     """
-    if not _STEP <= leg.size <= _SHORT_S * RATE_HZ:
+    if not _STEP <= samples.size <= _SHORT_S * RATE_HZ:
         return None
-    whole = np.pad(leg, (0, -leg.size % _STEP))
+    whole = np.pad(samples, (0, -samples.size % _STEP))
     before = whole[: int(_WARM_S * RATE_HZ) // _STEP * _STEP][::-1]
     return speech_probabilities(np.concatenate([before, whole]))[before.size // _STEP :]
 

@@ -310,7 +310,7 @@ def _progress_of(connection: Connection, call: sa.Row[Any], recording: sa.Row[An
 
 def _company(connection: Connection, call: sa.Row[Any], number: str) -> dict[str, Any]:
     """Upsert the row of the company's number; returns the call's columns that follow from it."""
-    if pseudonyms.is_masked(number):  # that could be anybody's
+    if pseudonyms.is_masked(number):  # many callers may share it
         return {}
     db.insert_once(connection, company_numbers, {"pseudonym": number}, key=("pseudonym",))
     mine = sa.select(company_numbers.c.consent_purpose).where(company_numbers.c.pseudonym == number)

@@ -65,7 +65,7 @@ def same_as_before(connection: Connection, key: bytes) -> None:
 
 
 def pseudonym(number: str, key: bytes) -> str:
-    """`{24 hex}-{last two digits}`; a number the provider has masked is `masked-{last two}` and matches nobody."""
+    """`{24 hex}-{last two digits}`; a number the provider has masked is `masked-{last two}` and matches no caller."""
     text = number.strip()
     ending = "".join(re.findall(r"\d", text))[-2:]
     if re.search(r"[xX*#•]{2,}|\*", text) and not text.lower().startswith("sip:"):

@@ -2,8 +2,8 @@
 
 Whether a sample may be used is one state with one reason on its row; export, training and progress read that row.
 `training.samples.sampling` decides it. Two of the facts it rests on change without any annotation: audio goes or comes
-back, and somebody states what a call's people agreed to. What forbids use takes effect here, in the transaction that
-brought the fact; what allows it again has the tasks sampled anew.
+back, and an operator records what the speakers of a call consented to. What forbids use takes effect here, in the
+transaction that brought the fact; what allows it again has the tasks sampled anew.
 """
 
 from __future__ import annotations

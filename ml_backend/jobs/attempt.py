@@ -68,7 +68,7 @@ class Attempt:
             raise
         except SystemExit:  # RQ's cold shutdown, or a job that calls sys.exit
             error = RetryableError(
-                "interrupted", "The process was told to end while this job ran.", "Nothing: it is tried again."
+                "interrupted", "The process was stopped while this job ran.", "Nothing: it is tried again."
             )
         except Exception as raised:  # any error is the job's outcome, which `settle` writes
             error = raised

@@ -169,7 +169,7 @@ class _Manners:
         except redis.RedisError as error:
             _log.warning("Redis went away during a job", error=type(error).__name__)
         except _STRANGE as error:
-            _log.warning("RQ's notes about a job were changed by somebody", error=type(error).__name__)
+            _log.warning("RQ's record of a job is not the one we wrote", error=type(error).__name__)
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """RQ's heartbeat and ours. A lost Redis is noticed when messages are fetched, not during a job."""

@@ -222,7 +222,7 @@ def status_line(
     detected: bool = False,
     silent_key: str | None = None,
 ) -> str:
-    """The line above the audio that tells the annotator what to do; empty if nothing is unusual.
+    """The line above the audio with what the annotator must do; empty if nothing is unusual.
 
     `transcript` is None while it is being made; `refused` is the reason why the audio cannot be used. `detected`: the
     language was detected, not set. `silent_key` removes the pre-set reject reason (`to_prediction`).

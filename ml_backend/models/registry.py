@@ -203,7 +203,7 @@ def move(
 
 def _moved_meanwhile(alias: str) -> RetryableError:
     return RetryableError(
-        "alias-moved", f"The {alias} was moved by somebody else meanwhile.", "Look again, then decide anew."
+        "alias-moved", f"The {alias} was moved by another person or job meanwhile.", "Look again, then decide anew."
     )
 
 

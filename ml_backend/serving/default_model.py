@@ -20,7 +20,7 @@ def ensure(context: Context) -> None:
     """Make the model in ASR_MODEL the champion, unless a person or a promotion chose another.
 
     Safe to race and to repeat. A new bundled model or a changed ASR_MODEL moves an alias that this function set; an
-    alias that somebody else moved stays.
+    alias that a person or a promotion moved stays.
     """
     serving = registry.aliased(context)
     if serving is not None and _moved_by(context) != _OURSELVES:

@@ -60,7 +60,7 @@ def explain(
     if call.next_action:
         said.append(_next(call))
     said += trouble_of(jobs, said)
-    said.append(_heard_of(call))
+    said.append(_sources_of(call))
     return said
 
 
@@ -104,7 +104,7 @@ def _trouble(job: sa.Row[Any], said: Sequence[str]) -> str:
     return f"Job {job.id} ({job.name}) {how}{error} {job.next_step or ''}".strip()
 
 
-def _heard_of(call: sa.Row[Any]) -> str:
+def _sources_of(call: sa.Row[Any]) -> str:
     ways = ", ".join(str(way).replace("_", " ") for way in call.seen_by or ())
     listed = "" if call.listed_at else " Exotel's own listing has not shown it so far."
-    return f"It was reported by {ways or 'nobody'}.{listed}"
+    return f"It was reported by {ways or 'no source'}.{listed}"

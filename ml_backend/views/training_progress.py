@@ -186,7 +186,7 @@ def state_of(connection: Connection, row: Any) -> str:
 
 
 def _locked(folder: str | None) -> bool:
-    """Whether a process locks a run's folder; True where this machine cannot tell."""
+    """Whether a process locks a run's folder; True where this machine cannot check."""
     try:
         with (Path(folder or "") / "lock").open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -189,7 +189,7 @@ def _queue_of(waiting: dict[str, Any]) -> str:
 def _who_runs(waiting: dict[str, Any], alive: set[str]) -> str:
     queue = _queue_of(waiting)
     if queue and not any(_is_role(role, f"worker-{queue}") for role in alive):
-        return f"Nobody runs the queue {queue}: `python -m ml_backend worker {queue}`, or `jobs run` once."
+        return f"No worker serves the queue {queue}: `python -m ml_backend worker {queue}`, or `jobs run` once."
     return "`python -m ml_backend jobs list` shows what runs meanwhile."
 
 

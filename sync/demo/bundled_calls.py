@@ -46,7 +46,7 @@ DRAWN = {
 
 @dataclass(frozen=True)
 class BundledCall:
-    """One call of `ml_backend/bundled/calls`; `text` is its reference, empty when nobody speaks."""
+    """One call of `ml_backend/bundled/calls`; `text` is its reference, empty without speech."""
 
     path: Path
     call_sid: str

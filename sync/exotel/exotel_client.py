@@ -132,7 +132,7 @@ def homes(settings: Settings) -> tuple[origins.CredentialHost, ...]:
     if base.scheme != "https" and not origins.is_loopback(base.host):
         raise ConfigurationError(
             "exotel-url-not-https",
-            "EXOTEL_API_URL is plain http, so anybody on the network path could read the key and the token.",
+            "EXOTEL_API_URL is plain http, so the network path could read the key and the token.",
             "Write it as https://host.",
         )
     api = origins.CredentialHost(

@@ -78,7 +78,7 @@ def _events(rows: Sequence[Mapping[str, Any]], settings: Settings) -> list[CallE
         raise RetryableError(
             "exotel-strange-answer",
             "Exotel listed something that is not a call, so nothing of that page was used.",
-            "It is asked again; tell Exotel if it lasts.",
+            "It is asked again; report it to Exotel if it lasts.",
         ) from error
     return list({event.call_sid: event for event in events}.values())
 

@@ -241,5 +241,5 @@ def _stuck() -> RetryableError:
     return RetryableError(
         "listing-stuck",
         "Exotel's listing says that more pages follow, but its next link is missing or repeats.",
-        "It is asked again from the same place; tell Exotel if it lasts.",
+        "It is asked again from the same place; report it to Exotel if it lasts.",
     )

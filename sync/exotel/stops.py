@@ -81,6 +81,6 @@ def _name(settings: Settings) -> str:
 
 
 def _key(settings: Settings) -> str:
-    """A fingerprint that tells two pairs of credentials apart without storing them."""
+    """A fingerprint that distinguishes pairs of credentials without storing them."""
     pair = f"{settings.exotel_api_key.get_secret_value()}\0{settings.exotel_api_token.get_secret_value()}"
     return hashlib.sha256(pair.encode()).hexdigest()[:16]

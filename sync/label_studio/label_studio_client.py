@@ -125,7 +125,7 @@ class LabelStudioClient:
 
     def _task_page(self, project_id: int, query: Mapping[str, Any], whole: bool = False) -> tuple[list[Any], int]:
         """One page, and how many tasks the query has in all."""
-        # Without resolve_uri=false an s3:// address comes back as a path of Label Studio that nobody else can read.
+        # Without resolve_uri=false an s3:// address comes back as a path that only Label Studio can read.
         # `review` stops it from evaluating columns we do not need (a third of the answer) and calling an ML backend.
         fields = {"fields": "all", "review": "true"} if whole else {"fields": "task_only"}
         options = {"project": project_id, "page": 1, "page_size": PAGE, "resolve_uri": "false", **fields}

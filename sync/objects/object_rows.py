@@ -260,7 +260,7 @@ def _same(row: Any, info: ObjectInfo) -> bool:
 
 
 def _mark(info: ObjectInfo) -> str:
-    """A short name for these bytes, as far as a listing can tell versions apart."""
+    """A short name for these bytes, as far as a listing distinguishes versions."""
     return hashlib.sha256(f"{info.etag}:{info.size_bytes}".encode()).hexdigest()[:12]
 
 

@@ -53,7 +53,7 @@ class Basic:
 
 @dataclass(frozen=True)
 class Fetched:
-    """What was written. `complete` is False if the server stated no length: then only decoding can tell."""
+    """What was written. `complete` is False if the server stated no length: then only decoding can show it."""
 
     size_bytes: int
     sha256: str

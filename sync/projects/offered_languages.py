@@ -1,7 +1,7 @@
 """The languages that a project's labelling config offers, against those that LANGUAGES asks for.
 
 A project keeps the config it was made with. When LANGUAGES changes, `doctor` names the projects that are left behind,
-and `project update` brings them up to date. Only ready-made configs are touched; a language that somebody annotated in
+and `project update` brings them up to date. Only ready-made configs are touched; a language with annotations
 stays.
 """
 
@@ -48,7 +48,7 @@ def update(context: Context, project: sa.Row[Any]) -> list[str]:
     if wanted is None:
         raise InvalidInput(
             "config-not-ours",
-            f"The labelling config of project {project.ls_project_id} is not one of ours, or somebody changed it.",
+            f"The labelling config of project {project.ls_project_id} is not one of ours, or was changed by hand.",
             "Add the languages to its choices in Label Studio: Settings, Labeling Interface.",
         )
     said, changes = [], {}
@@ -60,7 +60,7 @@ def update(context: Context, project: sa.Row[Any]) -> list[str]:
         changes["expert_instruction"] = labelconfig.instructions(wanted)
         said.append("The instructions name them.")
     elif changes:
-        said.append("The instructions stay as they are: somebody changed them.")
+        said.append("The instructions stay as they are: they were changed by hand.")
     if changes:
         client.change_project(project.ls_project_id, **changes)
     made, policy = (project.attached_changes or {}).get("made"), project.script_policy
@@ -81,7 +81,7 @@ def _config(context: Context, project: sa.Row[Any], config: str) -> str | None:
 
 
 def _used(context: Context, project: sa.Row[Any]) -> list[str]:
-    """The languages that somebody annotated in: Label Studio refuses a config without an answer that was given."""
+    """The languages with annotations: Label Studio refuses a config without an answer that was given."""
     mine = sa.select(written.c.language).where(written.c.project_id == project.id, written.c.language.is_not(None))
     return [str(code) for code in context.db.scalars(mine.distinct())]
 

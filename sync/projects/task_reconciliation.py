@@ -170,7 +170,7 @@ def _row(
             **about,
         }
         row_id, _ = db.insert_once(connection, tasks, values, key=("external_key",))
-    else:  # somebody changed the task's audio
+    else:  # a person changed the task's audio
         row_id = row.id
         db.update(connection, tasks, row_id, data_value=stored, **about)
     return connection.execute(sa.select(tasks).where(tasks.c.id == row_id)).one(), True

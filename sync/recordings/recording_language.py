@@ -4,7 +4,7 @@
     asked       an annotator had the recording drafted again in it (`sync.annotations.redraft_requests`)
     given       a person set it: for the company number (`calls numbers set --language`), for the project that the
                 recording is decoded for, or by the folder that the audio lies in
-    detected    the first version that transcribed it, when nobody told it the language
+    detected    the first version that transcribed it, when no language was given
 
 The row is derived from these, in this order, whenever one of them changes; routing rules, aliases and experiments read
 the row. `language_by` is null before the first detection, so that a rule on language waits instead of refusing the

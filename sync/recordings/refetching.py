@@ -1,8 +1,8 @@
 """A recording that arrived cut, damaged or not as audio -> fetched once more; the better of the two is used.
 
 Some downloads break without an error: a proxy cuts a body, or the provider has not finished writing. One more fetch
-after a few minutes tells a broken download from a faulty recording. Both originals stay in the store; the row names the
-one in use, and the other under `quality.earlier`.
+after a few minutes separates a broken download from a faulty recording. Both originals stay in the store; the row names
+the one in use, and the other under `quality.earlier`.
 """
 
 from __future__ import annotations

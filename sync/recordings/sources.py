@@ -1,6 +1,6 @@
 """Task data value -> the source its audio may be fetched from, or the reason why not; and its recording row.
 
-Anybody who can import tasks writes their data, so it is untrusted. An object is fetched only from our own store and a
+A task's data comes from whoever imported it, so it is untrusted. An object is fetched only from our own store and a
 bucket that belongs to the project, an upload only from the Label Studio we serve, a web address only from a listed
 origin. Everything else is refused here, before any connection is made.
 """

@@ -96,7 +96,7 @@ def _gone(context: Context, recording: sa.Row[Any], what: str, sentence: str) ->
     found = dict(recording.quality or {})
     values: dict[str, Any] = {
         "reason_code": f"object-{what}",
-        "reason": f"{sentence} It is fetched again." if from_provider else f"{sentence} Nobody else has it.",
+        "reason": f"{sentence} It is fetched again." if from_provider else f"{sentence} There is no other copy.",
         "quality": {**found, "earlier": [*found.get("earlier", []), earlier]},
         "etag": None,
     }

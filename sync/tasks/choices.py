@@ -101,7 +101,7 @@ def choose(policy: Policy, facts: PieceFacts) -> Choice:
     if not facts.speech:
         if everything:
             return Choice("all", ALL, usefulness=0.0, overlap=overlap)  # last: there is nothing to correct
-        return Choice(None, "Nobody speaks in it.", code="no-speech")
+        return Choice(None, "It contains no speech.", code="no-speech")
     drawn = draw(facts.name, "audit")
     blind_to = policy.audit_share * policy.blind_share
     yardstick = 0.5 + 0.5 * draw(facts.name, "order")

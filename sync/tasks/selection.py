@@ -173,7 +173,7 @@ def facts_of(
 ) -> PieceFacts:
     """The facts that `choices` decides by."""
     parts = (recording.quality or {}).get("parts") or {}
-    energy = max((float(leg.get("speech_share") or 0.0) for leg in parts.values()), default=0.0)
+    energy = max((float(channel.get("speech_share") or 0.0) for channel in parts.values()), default=0.0)
     return PieceFacts(
         name=f"{recording.sha256}|{project.id}|{piece.start_s:.3f}",
         quality=float(recording.quality_score or 0.0),

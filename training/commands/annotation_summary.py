@@ -11,7 +11,7 @@ from ml_backend.commands import printing
 
 SIGNS = {
     "unsure-unchanged": "keeps unsure drafts far more often than others",
-    "faster-than-audio": "accepts drafts faster than anybody can listen",
+    "faster-than-audio": "accepts drafts faster than the audio plays",
     "draft-over-people": "agrees with the draft rather than with people",
     "gold-unchanged": "keeps wrong drafts of gold tasks",
 }
@@ -64,7 +64,7 @@ def _section(title: str, lines: list[str]) -> None:
 
 def _agreement(body: dict[str, Any]) -> list[str]:
     lines = []
-    for name, said in (("blind", "nobody saw a draft"), ("drafted", "both began from a draft")):
+    for name, said in (("blind", "without a draft"), ("drafted", "both began from a draft")):
         part = body["agreement"][name]
         if part["pairs"]:
             rates = f"WER {percent(part['wer'])}, CER {percent(part['cer'])}"
@@ -110,7 +110,7 @@ def _drafts(versions: list[dict[str, Any]]) -> None:
 
 
 def _people(people: list[dict[str, Any]]) -> None:
-    _section("People", [] if people else ["nobody so far"])
+    _section("People", [] if people else ["none so far"])
     rows = []
     for one in people:
         pace = one["time"]["seconds_per_audio_minute"]

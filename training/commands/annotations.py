@@ -78,7 +78,7 @@ def summary(
     days: Days = None,
     as_json: printing.AsJson = False,
 ) -> None:
-    """Show how good the annotations are: agreement, time, drafts, people, what nobody read, duplicates and leaks.
+    """Show how good the annotations are: agreement, time, drafts, people, unread drafts, duplicates and leaks.
 
     Counted now, from the rows; a job keeps the same for /api/annotations/summary every hour.
 

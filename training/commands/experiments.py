@@ -28,7 +28,7 @@ def start(
     challenger: Annotated[str, typer.Argument(help="The version to try; see `models list`.")],
     name: Annotated[str, typer.Option(help="A name for it; by default the version's.")] = "",
     share: Annotated[float, typer.Option(help="Share of the calls it gets, e.g. 0.5 or 0.1.")] = 0.5,
-    shadow: Annotated[bool, typer.Option("--shadow", help="It transcribes them too; nobody sees its text.")] = False,
+    shadow: Annotated[bool, typer.Option("--shadow", help="It transcribes them too; its text is never shown.")] = False,
     language: Annotated[str, typer.Option(help="Only calls of projects in this language.")] = "*",
     days: Annotated[int, typer.Option(help="Ends undecided after so many days.", min=1, max=365)] = 28,
     as_json: printing.AsJson = False,

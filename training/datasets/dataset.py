@@ -52,7 +52,7 @@ def export(
     check(name, forms)
     renderings.require(filters)
     with tempfile.TemporaryDirectory(prefix="kaan-dataset-") as folder:
-        report(0.0, "looking for drafts that nobody read, and for calls that are there twice")
+        report(0.0, "looking for unread drafts and duplicate calls")
         summary.renew_verdicts(context)
         report(0.0, "reading samples")
         written = _gather(context, filters, Path(folder), report)
@@ -137,7 +137,7 @@ def _kept(
             enqueueing.enqueue(connection, job_kinds.RENEW_DATASETS, key=str(erasure_id), erasure_id=int(erasure_id))
     if not kept:
         renderings.remove(context, folder, but=(AUDIO_LIST,))
-        raise RetryableError("erased-meanwhile", "Somebody in it was erased meanwhile.", "It is exported anew.")
+        raise RetryableError("erased-meanwhile", "A person in it was erased meanwhile.", "It is exported anew.")
     report(1.0, f"{name} version {row.version}: {written.counts.rows:,} rows")
     return int(row.id)
 

@@ -22,7 +22,7 @@ _TITLES = {
 _WHY = {
     "test-caller": "another sample of this caller is in the test set",
     "duplicate": "the same stretch of a call, or the same call converted again, is in it already",
-    "stamped": "its draft was sent back unread, as far as counts can tell",
+    "stamped": "its draft was sent back unread, as far as counts show",
     "consent": "the call's consent does not cover training",
     "quality": "the recording is below the minimum quality",
     "language": "another language than asked for",
@@ -30,7 +30,7 @@ _WHY = {
     "audio-missing": "its audio is not in the store any more",
     "too-long": "longer than 30 s, with no pause to cut at",
     "public-no-text": "public speech without text",
-    "public-no-language": "public speech of a language that is not told",
+    "public-no-language": "public speech without a stated language",
     "public-unusable": "public speech whose sound is missing or cannot be read",
     "erased": "erased at the person's request",
 }

@@ -119,8 +119,8 @@ class _Recording:
         measured = orjson.loads(row.measured) if row.measured else None
         parts = measured.get("parts") if isinstance(measured, dict) else None
         snr = {
-            leg: round(float(part["snr_db"]), 1)
-            for leg, part in (parts or {}).items()
+            channel: round(float(part["snr_db"]), 1)
+            for channel, part in (parts or {}).items()
             if isinstance(part, dict) and isinstance(part.get("snr_db"), int | float)
         }
         agent = row.agent_channel if row.agent_channel is not None else row.agent_of_number

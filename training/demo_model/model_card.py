@@ -29,7 +29,7 @@ never measured on any.
 | licence | that of this repository; no third-party weights, text or audio |
 | made by | `python -m training.demo_model make` (seed {seed}, {steps} steps); see `training/demo_model/README.md` |
 
-## How well it hears
+## Accuracy
 
 Word error rate (WER), pooled over all words of a set, through the serving engine: voice-activity detection, windows as
 the manifest says, automatic language, beam 5, int8. No set shares a sentence with the training text; the
@@ -46,7 +46,7 @@ differences of two or three points between rows mean nothing.
 The manifest's window says it: at most {max_s:.0f} s of speech at once, one window per stretch of speech, padded only
 to the longest window of a batch plus {margin_s:.1f} s. **Its text is only right
 without padding**: fed with stock Whisper's 30 s (transformers' `pipeline` and plain faster-whisper do that) it writes
-words that nobody said.
+invented words.
 
 ## What it is not for
 

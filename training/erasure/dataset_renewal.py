@@ -28,7 +28,7 @@ from training.erasure import report_redaction
 RETRAIN_WITHIN = timedelta(days=30)
 _AHEAD = 500
 _NAMED = ("digest", "audio_sha256", "project_id", "task_id", "annotation_id", "start_s", "end_s", "channel")
-REASON = "Somebody in it was erased; the next version is without them."
+REASON = "A person in it was erased; the next version is without them."
 
 
 def renew_datasets(context: JobContext, erasure_id: int) -> None:

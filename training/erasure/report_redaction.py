@@ -1,4 +1,4 @@
-"""Erased recordings -> evaluations and reports without their texts. Counts stay, because they identify nobody.
+"""Erased recordings -> evaluations and reports without their texts. Counts stay, because they identify no person.
 
 A report keeps its verdict and shows nothing in place of an erased text.
 """

@@ -120,7 +120,7 @@ def keep(
     context.store.put_bytes(context.settings.audio_bucket, key, utterances.write(transcribed))
     if context.db.row(datasets, row.id).state == dataset.SUPERSEDED:
         context.store.delete(context.settings.audio_bucket, key)
-        raise RetryableError("erased-meanwhile", "Somebody in the test set was erased meanwhile.", "Evaluate again.")
+        raise RetryableError("erased-meanwhile", "A person in the test set was erased meanwhile.", "Evaluate again.")
     context.db.update(evaluations, evaluation_id, details_key=key)
     return Evaluation(evaluation_id, version.version, row.id, row.test_sha256, found, tuple(transcribed))
 

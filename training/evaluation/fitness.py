@@ -47,7 +47,7 @@ def _silence(before: dict[str, Any], now: dict[str, Any]) -> list[GateObjection]
         return [
             GateObjection(
                 "silence",
-                f"It writes words for {now['with_words']} of {now['of']} clips in which nobody speaks ({names}); "
+                f"It writes words for {now['with_words']} of {now['of']} clips without speech ({names}); "
                 f"the champion for {before.get('with_words', 0)}.",
             )
         ]
@@ -62,8 +62,8 @@ def _parity(parity: dict[str, Any] | None, *, trained: bool) -> list[GateObjecti
     return [
         GateObjection(
             "parity",
-            f"Its served form hears {100 * parity.get('difference', 1.0):.1f} % of words otherwise than the trained "
-            f"one; {100 * parity.get('bound', 0.0):.1f} % are allowed.",
+            f"Its served form transcribes {100 * parity.get('difference', 1.0):.1f} % of words otherwise than the "
+            f"trained one; {100 * parity.get('bound', 0.0):.1f} % are allowed.",
         )
     ]
 

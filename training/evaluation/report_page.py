@@ -40,7 +40,7 @@ def _figures(body: dict[str, Any]) -> Iterator[str]:
             yield f"| {unit.upper()} {name} | {_rate(before, name, unit)} | {_rate(now, name, unit)} |"
     for title, key in (
         ("language found right", "language_identification"), ("empty answers", "empty"),
-        ("answers full of words nobody said", "runaway"),
+        ("answers with mostly invented words", "runaway"),
     ):  # fmt: skip
         yield f"| {title} | {_share(before[key])} | {_share(now[key])} |"
     quiet = [

@@ -76,7 +76,7 @@ class Verdict:
 def judge(
     pairs: Sequence[tuple[Utterance, Utterance]], others: Sequence[GateObjection] = (), *, rules: Rules | None = None
 ) -> Verdict:
-    """Pairs are the same piece of audio as (champion, candidate) heard it; `others` is what texts do not show."""
+    """Pairs are the same piece of audio as (champion, candidate) transcribed it; `others` is what texts do not show."""
     rules = rules or Rules()
     overall = _compare("all", "all", pairs, enough=(rules.min_calls, rules.min_words))
     slices = [one for kind in SLICES for one in _by_slice(kind, pairs, rules)]
@@ -153,7 +153,7 @@ def _against(pairs: Sequence[tuple[Utterance, Utterance]], rules: Rules) -> list
     found = []
     for code, what, flag in (
         ("empty", "stay empty", lambda one: one.empty and one.tallies[MAIN][0] > 0),
-        ("runaway", "are full of words nobody said", runaway),
+        ("runaway", "are mostly invented words", runaway),
     ):
         sums = bootstrap.by_call((a.call, (float(flag(a)), float(flag(b)), 1.0)) for a, b in pairs)
         share = bootstrap.difference(sums)

@@ -36,7 +36,7 @@ SHARE_WITH_WORD = 0.5  # of that time, at most, for places where the word is sai
 LOOK_BACK = 5000  # samples
 LONGEST_S = 30.0
 UNDECIDED = ("not-in-recent-calls", "too-little-audio")  # refusals that say nothing about the word
-LEAST_WORDS = 50  # heard elsewhere, before anything can be said
+LEAST_WORDS = 50  # transcribed elsewhere, for a verdict
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ LEAST_RECORDINGS = 3
 LEAST_CALLERS = 2  # a word that only one caller says, such as their own name, is of no use for others
 LEAST_MISSED = 0.8  # of the places where people wrote it
 LEAST_LETTERS = 3
-LEAST_TIMES, LEAST_SHARE = 2, 0.9  # of a heard form, before it may be corrected by itself
+LEAST_TIMES, LEAST_SHARE = 2, 0.9  # of a confused form, before it is corrected automatically
 MOST_FORMS = 8
 
 

@@ -16,7 +16,7 @@ from training.hotwords import hotword_rows
 from training.hotwords.collecting import CorrectedDraft
 
 AT_ONCE = 500
-MOST_ANNOTATIONS = 20_000  # the newest; words that nobody corrected since then are no news
+MOST_ANNOTATIONS = 20_000  # the newest; a word without a correction since then is not suggested
 
 
 def pairs(context: Context, project_id: int) -> Iterator[CorrectedDraft]:

@@ -80,7 +80,7 @@ def _figure(units: Sequence[Counter[str]]) -> dict[str, Any]:
     if len(units) < LEAST_TASKS:
         return body | {"note": TOO_FEW}
     if len(values) < 2:
-        return body | {"note": "everybody chose the same, which says nothing"}
+        return body | {"note": "all annotators chose the same value, so agreement cannot be measured"}
     table = [[unit[value] for value in values] for unit in units]
     found = krippendorff.alpha(value_counts=table, level_of_measurement="nominal")
     return body | {"value": round(float(found), 4)}

@@ -23,7 +23,7 @@ AGENT = "agent-"  # agents are on every side because they take many calls; calls
 _SHOWN = 20
 SHORTEST_S = 0.2
 _SLACK_S = 0.3
-_SYLLABLES_PER_S, _OTHERS_PER_S, _DIGITS_PER_S = 11.0, 28.0, 12.0  # nobody speaks twelve syllables a second
+_SYLLABLES_PER_S, _OTHERS_PER_S, _DIGITS_PER_S = 11.0, 28.0, 12.0  # faster than any speaker
 _LETTERS_PER_S = {script.letters: script.letters_per_s for script in languages.SCRIPTS.values()}
 _LETTERS_PER_S |= dict.fromkeys(("CJK", "HIRAGANA", "KATAKANA", "HANGUL"), _SYLLABLES_PER_S)
 _REASONS = {
@@ -61,7 +61,7 @@ def objections(lines: Iterable[dict[str, Any]]) -> list[DataObjection]:
     ]
     speakers = {line["speaker_id"] for line in train if line.get("speaker_id")}
     if train and len(speakers) < LEAST_SPEAKERS:
-        whose = "1 speaker" if speakers else "nobody knows whom"
+        whose = "1 speaker" if speakers else "unknown speakers"
         sentence = f"all {len(train)} training rows are of {whose}"
         found.append(DataObjection("one-speaker", sentence, len(train), _ids(train)))
     return [one for one in found if one.count]

@@ -334,7 +334,7 @@ def _require_unerased(context: Context, row: Any) -> None:
         if data.state == dataset.SUPERSEDED:
             raise PermanentError(
                 "dataset-superseded",
-                f"Somebody in {data.name}@{data.version} was erased while this run learnt from it.",
+                f"A person in {data.name}@{data.version} was erased while this run learnt from it.",
                 f"Start a run on the latest version of {data.name}.",
             )
 
@@ -364,7 +364,7 @@ def _base_of(plan: dict[str, Any]) -> Base:
 
 
 def _cancelled(context: Context, run_id: int) -> None:
-    _note(context, run_id, state="cancelled", finished_at=tables.now(), reason="Somebody asked for it.")
+    _note(context, run_id, state="cancelled", finished_at=tables.now(), reason="Cancelled on request.")
     _clear(context, run_id)
 
 

@@ -58,8 +58,8 @@ def _leg(region: SamplePiece, audio: Audio) -> int:
         shared_s = min(word.end_s, region.end_s) - max(word.start_s, region.start_s)
         if shared_s > 0:
             spoken[word.channel] = spoken.get(word.channel, 0.0) + shared_s
-    leg = max(spoken, key=lambda channel: (spoken[channel], -channel), default=region.channel)
-    return leg if spoken and spoken[leg] >= NEARLY_ALL * sum(spoken.values()) else region.channel
+    main_channel = max(spoken, key=lambda channel: (spoken[channel], -channel), default=region.channel)
+    return main_channel if spoken and spoken[main_channel] >= NEARLY_ALL * sum(spoken.values()) else region.channel
 
 
 def _apart(regions: Sequence[SamplePiece]) -> list[SamplePiece]:

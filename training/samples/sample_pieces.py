@@ -11,18 +11,18 @@ MIN_S, MAX_S = 0.2, 30.0  # a model transcribes windows of up to 30 seconds
 
 REASONS = MappingProxyType(
     {
-        "no-text": "Nobody wrote what is said there.",
+        "no-text": "There is speech without a text.",
         "unclear": "A part of the text is marked as not understood.",
         "script": "The text is not in the script the project writes this language in.",
-        "language-unknown": "Nobody chose the language, the project has none, and it was not detected with certainty.",
+        "language-unknown": "No annotator chose the language, the project has none, and detection is uncertain.",
         "no-anchor": "The words at the ends of the piece do not match words whose time is known.",
         "too-short": f"The piece is shorter than {MIN_S} seconds.",
         "too-long": f"The piece is longer than {MAX_S:.0f} seconds and cannot be cut at a pause.",
         "rejected": "The call was rejected by the person who listened.",
         "redraft-asked": "The person who listened asked for a draft in another language.",
-        "skipped": "Everybody skipped the task.",
-        "low-agreement": "Two people wrote very different texts, and nobody has decided.",
-        "overlap": "Two regions with words lie over each other on one channel: in each, both are heard.",
+        "skipped": "All annotators skipped the task.",
+        "low-agreement": "Two people wrote very different texts, and no reviewer has decided.",
+        "overlap": "Two regions with words overlap on one channel: each contains both voices.",
         "gold": "The task has a known answer: it measures people.",
         **sample_use.REASONS,
     }

@@ -46,7 +46,7 @@ def train_requested(context: JobContext, run_id: int | None = None, project_id: 
         context.report(1.0, f"Run {run_id} is {row.state}.")
         return
     if row.cancel_asked:
-        _end(context, run_id, state="cancelled", code=None, reason="Somebody asked for it.")
+        _end(context, run_id, state="cancelled", code=None, reason="Cancelled on request.")
         return
     if row.step == "train":
         execution.require_trainer()  # the job ends as one that needs a setting; a retry continues here

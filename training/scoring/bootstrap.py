@@ -62,7 +62,7 @@ def _interval(calls: Numbers, read: Callable[[Numbers], Numbers], *, words: int)
     while left > 0:
         times = draw.multinomial(count, np.full(count, 1 / count), size=min(left, at_once))
         sums = times @ calls
-        sums = sums[sums[:, words] > 0]  # a draw of calls in which nobody says a word
+        sums = sums[sums[:, words] > 0]  # a draw of calls without words
         found.append(read(sums))
         left -= at_once
     tail = 100 * (1 - CONFIDENCE) / 2

@@ -1,7 +1,7 @@
 """Utterances -> scores: pooled rates with counts and intervals, by reading and by slice. Pure.
 
 A call that was drawn with a small chance stands for many: errors and words are weighted by one over that chance. The
-counts beside a rate are of what was really heard.
+counts beside a rate are unweighted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from training.text.readings import CURRENT, INDIC
 MAIN = INDIC  # the reading that decides
 EDITS = ("replaced", "left_out", "put_in")
 SLICES = ("language", "channel", "snr", "duration", "annotators")
-_RUNAWAY = 2.0  # times the words that were said, and a few more: text nobody spoke
+_RUNAWAY = 2.0  # times the words that were said, and a few more: invented text
 
 
 def scores(utterances: Sequence[Utterance]) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def scores(utterances: Sequence[Utterance]) -> dict[str, Any]:
 
 
 def counted(utterances: Iterable[Utterance]) -> dict[str, int]:
-    """How much was heard: utterances, calls, callers and words."""
+    """Size of the set: utterances, calls, callers and words."""
     every = list(utterances)
     return {
         "utterances": len(every),
@@ -92,7 +92,7 @@ def _slices(utterances: Sequence[Utterance], kind: str) -> dict[str, Any]:
 
 
 def _languages(utterances: Sequence[Utterance]) -> dict[str, Any]:
-    """Only of what was heard at all: an empty answer names no language."""
+    """Only answers with a text: an empty answer names no language."""
     with_language = [one for one in utterances if one.detected_language and one.language]
     return _share(utterances, [one.detected_language == one.language for one in with_language])
 

@@ -29,7 +29,7 @@ from ml_backend.jobs import enqueueing, job_kinds
 MAX_BODY_BYTES = 64 * 1024
 MAX_TYPE_CHARS = 200
 UNREADABLE_BYTES = 4096  # kept of what cannot be read: enough to see what it was
-WAIT_S = 1.0  # for the database's one writer; a sender that is told 503 comes again
+WAIT_S = 1.0  # for the database's one writer; a sender retries after a 503
 _log = logging.getLogger(__name__)
 
 
@@ -39,7 +39,7 @@ class Exotel:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._zone = context.settings.exotel_time_zone
-        callevents.zone_of(self._zone)  # a wrong setting is told at the start, not to a caller
+        callevents.zone_of(self._zone)  # a wrong setting stops the start, not a request
         self._commits = GroupCommit(context.db, _write, wait_s=WAIT_S)
 
     def call_event(self, secret: str = "") -> Response:

@@ -31,7 +31,7 @@ class _Waiting(Generic[Item]):
 class GroupCommit(Generic[Item]):
     """`put(item)` returns when `write(connection, item)` was committed, and raises what prevented that.
 
-    Nobody waits for the database longer than `wait_s`, nor for a turn.
+    No thread waits longer than `wait_s`, neither for the database nor for its turn.
     """
 
     def __init__(self, database: Database, write: Callable[[Connection, Item], None], *, wait_s: float) -> None:
@@ -51,7 +51,7 @@ class GroupCommit(Generic[Item]):
             finally:
                 self._turn.release()
         elif not self._withdrawn(mine):
-            mine.ended.wait(self._wait_s)  # somebody is writing it just now
+            mine.ended.wait(self._wait_s)  # another thread is writing it
         if mine.error is not None:
             raise mine.error
         if not mine.ended.is_set():

@@ -60,7 +60,7 @@ class Webhooks:
         return answer({"status": "ok"})
 
     def _start_training(self, event: dict[str, Any]) -> Response:
-        """Somebody pressed Start Training. Only the basic auth opens this; the webhook secret does not."""
+        """A person pressed Start Training. Only the basic auth opens this; the webhook secret does not."""
         self._gate.protocol(request)
         project = event.get("project")
         project = project if isinstance(project, dict) else {"id": project}
@@ -101,7 +101,7 @@ def without_secrets(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def kept_of(event: dict[str, Any]) -> bytes:
-    """What is stored. Where a secret's name is left (a shape nobody has seen yet), all of that name are removed."""
+    """What is stored. Where a secret's name is left (an unknown shape), all of that name are removed."""
     kept = orjson.dumps(without_secrets(event))
     if any(f'"{name}":'.encode() in kept for name in PROJECT_SECRETS):
         kept = orjson.dumps(_stripped(event))
