@@ -155,7 +155,7 @@ def _machine() -> None:
 
 @guard("a-full-disk-is-known-to-the-trainer")
 def _trainer_disk() -> None:
-    _set("training.trainers.asr.__main__", "_of_machine", lambda workspace, error: None)
+    _set("training.trainers.outcome", "of_machine", lambda workspace, error, **_: None)
 
 
 @guard("a-batch-counts-what-it-is-padded-to")
@@ -166,7 +166,7 @@ def _padded_batches() -> None:
 
 @guard("out-of-memory-is-known-in-all-its-words")
 def _out_of_memory() -> None:
-    _set("training.trainers.asr.__main__", "_NO_MEMORY", ())
+    _set("training.trainers.outcome", "_NO_MEMORY", ())
 
 
 @guard("the-kernel-is-asked-whether-it-killed")

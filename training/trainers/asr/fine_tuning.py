@@ -21,6 +21,7 @@ from training.runs import data_checks, workload
 from training.runs.arguments import Arguments
 from training.runs.batches import Order
 from training.runs.workspace import NEW, REPLAY, Workspace
+from training.trainers import checkpoints
 from training.trainers.asr import artefacts, greedy_decoding, loop, machine, parity, telephone, weights
 from training.trainers.asr.augmentation import Strength
 from training.trainers.asr.frame_cache import RowFeatures, open_rows
@@ -111,7 +112,7 @@ def _learn(
     steps = steps_of(arguments, order)
     every = arguments.validate_every or max(1, steps // 10)
     validation = Validation.of(row_features, window, base.tokenizer, arguments.validation_clips)
-    newest = artefacts.newest(workspace.checkpoints)
+    newest = checkpoints.newest(workspace.checkpoints)
     on_cpu = arguments.device == "cpu" or not torch.cuda.is_available()
     if newest is None and validation.new and PartialState(cpu=on_cpu).is_main_process:
         before = validation.score(model)

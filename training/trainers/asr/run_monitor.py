@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
 from training.runs.workspace import Workspace, orphaned, read_json, write_json
-from training.trainers.asr import artefacts
+from training.trainers import checkpoints
 
 STATE = "watch.json"
 FORGETTING_WEIGHT = 2.0
@@ -70,7 +70,7 @@ class Watch(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._first_step, self._began = state.global_step, time.monotonic()
-        newest = artefacts.newest(self._workspace.checkpoints) if state.global_step else None
+        newest = checkpoints.newest(self._workspace.checkpoints) if state.global_step else None
         if newest is not None and (kept := read_json(newest / STATE)):
             self._state = _State(**kept)
 
@@ -103,7 +103,7 @@ class Watch(TrainerCallback):
         if state.is_world_process_zero:
             folder = self._workspace.checkpoints / f"checkpoint-{state.global_step}"
             write_json(folder / STATE, asdict(self._state))
-            artefacts.seal(folder)
+            checkpoints.seal(folder)
 
     def release_trainer(self) -> None:
         """Drop the reference to the trainer, to free its memory."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from training.trainers.asr import artefacts
+from training.trainers import checkpoints
 
 
 def made(folder, step):
@@ -15,9 +15,9 @@ def made(folder, step):
 
 def test_the_newest_sealed_checkpoint_is_found_and_a_newer_half_one_is_deleted(tmp_path):
     for step in (2, 10, 9):
-        artefacts.seal(made(tmp_path, step))
+        checkpoints.seal(made(tmp_path, step))
     half = made(tmp_path, 11)
-    assert artefacts.newest(tmp_path).name == "checkpoint-10"
+    assert checkpoints.newest(tmp_path).name == "checkpoint-10"
     assert not half.exists()
 
 
@@ -33,12 +33,12 @@ def test_the_newest_sealed_checkpoint_is_found_and_a_newer_half_one_is_deleted(t
     ],
 )
 def test_a_damaged_checkpoint_is_never_gone_on_from(damage, tmp_path):
-    artefacts.seal(made(tmp_path, 4))
+    checkpoints.seal(made(tmp_path, 4))
     path = made(tmp_path, 8)
-    artefacts.seal(path)
+    checkpoints.seal(path)
     damage(path)
-    assert artefacts.newest(tmp_path).name == "checkpoint-4"
+    assert checkpoints.newest(tmp_path).name == "checkpoint-4"
 
 
 def test_a_folder_without_checkpoints_begins_at_the_beginning(tmp_path):
-    assert artefacts.newest(tmp_path) is None
+    assert checkpoints.newest(tmp_path) is None

@@ -9,8 +9,8 @@ from tests.training.trainers.asr.test_checkpoints import made
 from training.runs import estimates
 from training.runs.arguments import Arguments
 from training.runs.workspace import Workspace
+from training.trainers import checkpoints, outcome
 from training.trainers.asr import __main__ as trainer
-from training.trainers.asr import artefacts
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_the_reason_is_told_and_the_checkpoint_before_remains(error, branch, cod
     from training.trainers.asr import fine_tuning
 
     workspace = Workspace(tmp_path)
-    artefacts.seal(made(workspace.checkpoints, 4))
+    checkpoints.seal(made(workspace.checkpoints, 4))
 
     def broken(*_, **__):
         made(workspace.checkpoints, 8)
@@ -56,14 +56,14 @@ def test_the_reason_is_told_and_the_checkpoint_before_remains(error, branch, cod
     assert json.dumps(result).count("TORCH_USE") == 0
     if branch == "permanent":
         assert "--gradient-checkpointing" in result["next"]
-    assert artefacts.newest(workspace.checkpoints).name == "checkpoint-4"
+    assert checkpoints.newest(workspace.checkpoints).name == "checkpoint-4"
 
 
 def test_a_full_disk_is_known_by_what_is_free_and_half_a_checkpoint_gives_its_room_back(tmp_path, monkeypatch):
     from training.trainers.asr import fine_tuning
 
     workspace = Workspace(tmp_path)
-    artefacts.seal(made(workspace.checkpoints, 4))
+    checkpoints.seal(made(workspace.checkpoints, 4))
     free = type("Usage", (), {"free": 100})()
 
     def broken(*_, **__):
@@ -71,7 +71,7 @@ def test_a_full_disk_is_known_by_what_is_free_and_half_a_checkpoint_gives_its_ro
         raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 5748160 vs 5748052")
 
     monkeypatch.setattr(fine_tuning, "train", broken)
-    monkeypatch.setattr(trainer.shutil, "disk_usage", lambda folder: free)
+    monkeypatch.setattr(outcome.shutil, "disk_usage", lambda folder: free)
     assert trainer.main(tmp_path) == 1
     assert workspace.result()["code"] == "disk-full"
     assert [path.name for path in workspace.checkpoints.iterdir()] == ["checkpoint-4"]
