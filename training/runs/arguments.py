@@ -5,13 +5,12 @@ The data and the base model decide the rest: languages, window, number of mel ba
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ml_backend.errors import InvalidInput
+from training.runs import option_checks
+from training.runs.option_checks import OptionRules
 
-_LIST = "`python -m ml_backend train asr --help` lists the usual ones, training/runs/arguments.py all."
 SHORT_BATCH_S = 72.0
 METHODS = ("full", "lora")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -79,11 +78,8 @@ class Arguments:
     report_to: str = "none"
 
     def __post_init__(self) -> None:
-        wrong = [sentence for sentence in (_complaint(self, f.name) for f in fields(self)) if sentence]
-        if self.snr_low_db > self.snr_high_db:
-            wrong.append("snr_low_db is above snr_high_db")
-        if wrong:
-            raise InvalidInput("training-arguments", f"{'; '.join(wrong[:6])}.", _LIST)
+        crossed = self.snr_low_db > self.snr_high_db
+        option_checks.require(self, _RULES, also=["snr_low_db is above snr_high_db"] if crossed else [])
 
     def settled(self, padded_s: float | None) -> Arguments:
         """With the base's defaults: windows padded to 30 s are batched by eight, others by their length."""
@@ -94,14 +90,7 @@ class Arguments:
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Arguments:
-        """Refuses unknown names: a misspelt option would silently be the default."""
-        known = {f.name for f in fields(cls)}
-        for name in raw:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                raise InvalidInput("training-arguments", f"There is no training option {name[:40]!r}{hint}.", _LIST)
-        return cls(**raw)
+        return option_checks.made(cls, raw, _RULES)
 
 
 _CHOICES = {
@@ -120,21 +109,7 @@ _RANGES = {
     "validate_every": (0, 10_000_000), "checkpoint_every": (0, 10_000_000), "validation_clips": (1, 100_000),
     "max_hours": (0.001, 10_000), "replay_dataset_id": (0, 2**62), "seed": (0, 2**31 - 1),
 }  # fmt: skip
-
-
-def _complaint(arguments: Arguments, name: str) -> str:
-    value, default = getattr(arguments, name), Arguments.__dataclass_fields__[name].default
-    if isinstance(default, bool) or isinstance(value, bool):
-        return "" if isinstance(default, bool) and isinstance(value, bool) else f"{name} must be {_kind(default)}"
-    if isinstance(default, str):
-        if not isinstance(value, str) or len(value) > 500:
-            return f"{name} must be text"
-        return f"{name} must be one of {', '.join(_CHOICES[name])}" if value not in _CHOICES.get(name, (value,)) else ""
-    if not isinstance(value, int if isinstance(default, int) else (int, float)) or value != value:
-        return f"{name} must be {_kind(default)}"
-    low, high = (0, 1) if name in _SHARES else _RANGES.get(name, (value, value))
-    return "" if low <= value <= high else f"{name} must be between {low} and {high}"
-
-
-def _kind(default: object) -> str:
-    return {bool: "true or false", int: "a whole number", float: "a number"}[type(default)]
+_RULES = OptionRules(
+    "`python -m ml_backend train asr --help` lists the usual ones, training/runs/arguments.py all.",
+    choices=_CHOICES, shares=_SHARES, ranges=_RANGES,
+)  # fmt: skip

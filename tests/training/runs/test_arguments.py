@@ -1,4 +1,4 @@
-"""Options of a training run: read back as they were, and a wrong one is named."""
+"""Options of a training run of any kind: read back as they were, and a wrong one is named."""
 
 import json
 
@@ -7,6 +7,7 @@ import pytest
 
 from ml_backend.errors import InvalidInput
 from training.runs.arguments import Arguments
+from training.runs.nlu_arguments import NluArguments
 
 
 def test_arguments_are_read_back_as_they_were_and_wrong_ones_are_named():
@@ -21,3 +22,20 @@ def test_arguments_are_read_back_as_they_were_and_wrong_ones_are_named():
             Arguments(**wrong)
     with pytest.raises(InvalidInput, match="did you mean batch_s"):
         Arguments.from_json({"bach_s": 3})
+
+
+def test_options_of_a_parser_are_checked_like_those_of_a_recogniser():
+    given = NluArguments(steps=3, frozen="embeddings")
+    assert NluArguments.from_json(json.loads(json.dumps(given.to_json()))) == given
+    for wrong, said in (
+        ({"frozen": "everything"}, "nothing, embeddings, encoder"),
+        ({"max_tokens": 4}, "between 8 and 512"),
+        ({"threshold": True}, "a number"),
+        ({"name": 3}, "text"),
+        ({"batch_rows": 0, "parity_bound": 2.0}, "batch_rows .*; parity_bound"),
+    ):
+        with pytest.raises(InvalidInput, match=said) as refused:
+            NluArguments(**wrong)
+        assert "nlu_arguments.py" in refused.value.next_step
+    with pytest.raises(InvalidInput, match="did you mean threshold"):
+        NluArguments.from_json({"treshold": 0.4})
