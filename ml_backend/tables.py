@@ -164,8 +164,8 @@ recordings = Table(
     Column("sha256", String(64)),
     Column("size_bytes", sa.BigInteger),
     Column("container", String(40)),
-    Column("derived_key", String(1000)),
-    Column("derived_sha256", String(64)),  # normalised WAV in AUDIO_BUCKET
+    Column("derived_key", String(1000)),  # normalised WAV in AUDIO_BUCKET
+    Column("derived_sha256", String(64)),  # no longer written; cleared with the audio
     Column("duration_s", sa.Float),
     Column("header_duration_s", sa.Float),
     Column("call_duration_s", sa.Float),
@@ -239,7 +239,7 @@ projects = Table(
     Column("redraft", sa.JSON),  # settings drafts were last compared with; progress of the next label
     Column("revision", sa.Integer, nullable=False, default=0),  # raised with every change that /predict must see
     Column("ml_backend_id", Id),
-    Column("webhook_id", Id),
+    Column("webhook_id", Id),  # no longer written, like storage_id: the ids are in attached_changes
     Column("storage_id", Id),
     Column("attached_changes", sa.JSON),  # what attach changed, in order, with the old values, for detach
     Column("checked_at", UtcTime),

@@ -164,6 +164,7 @@ class ExperimentShape(Answered):
     state: str
     reason: str | None
     outcome: Json | None
+    started_by: str | None
     started_at: datetime
     ends_at: datetime | None
     ended_at: datetime | None

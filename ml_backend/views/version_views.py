@@ -72,7 +72,8 @@ def experiment(row: Any) -> dict[str, Any]:
     return {
         "name": row.name, "kind": row.kind, "language": row.language, "traffic_share": row.traffic_share,
         "champion": row.champion, "challenger": row.challenger, "state": row.state, "reason": row.reason,
-        "started_at": row.created_at.isoformat(), "ends_at": row.ends_at.isoformat() if row.ends_at else None,
+        "started_by": row.started_by, "started_at": row.created_at.isoformat(),
+        "ends_at": row.ends_at.isoformat() if row.ends_at else None,
         "ended_at": row.ended_at.isoformat() if row.ended_at else None, "outcome": row.outcome,
     }  # fmt: skip
 

@@ -179,7 +179,7 @@ def detach(context: Context, ls_project_id: int) -> list[str]:
         said.append(_undone(context, client, row, step))
         note(context, row.id, step["what"], "undone")
     with context.db.transaction() as connection:
-        values = {"ml_backend_id": None, "webhook_id": None, "next_draft_label": None}
+        values = {"ml_backend_id": None, "next_draft_label": None}
         db.update(connection, projects, row.id, **values)
     return said
 

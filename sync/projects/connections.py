@@ -44,9 +44,7 @@ def connect_storage(context: Context, client: LabelStudioClient, row: sa.Row[Any
         storage_id = client.add_storage(kind, row.ls_project_id, title=TITLE, **values)
         note(context, row.id, STORAGE, "done", kind=kind, id=storage_id)
     else:
-        storage_id = int(found["id"])
-        finish(context, row.id, STORAGE, kind=found["type"], id=storage_id)
-    context.db.update(projects, row.id, storage_id=storage_id)
+        finish(context, row.id, STORAGE, kind=found["type"], id=int(found["id"]))
 
 
 def connect_backend(
@@ -91,7 +89,6 @@ def connect_webhook(context: Context, client: LabelStudioClient, row: sa.Row[Any
         note(context, row.id, WEBHOOK, "making")
         hook = client.add_webhook(row.ls_project_id, url=hook_url(settings), headers=header)
         note(context, row.id, WEBHOOK, "done", id=int(hook["id"]))
-    context.db.update(projects, row.id, webhook_id=int(hook["id"]))
 
 
 def undo(context: Context, client: LabelStudioClient, row: sa.Row[Any], step: Mapping[str, Any]) -> str:

@@ -129,7 +129,7 @@ def _normalised(context: Context, recording: sa.Row[Any], folder: Path) -> dict[
         measured = quality.measure_wav(wav, source_rate_hz=decoded.rate_hz)
         bucket, key = context.settings.audio_bucket, DERIVED.format(sha256=original.sha256)
         context.store.ensure_bucket(bucket)
-        derived_sha256 = _keep(context, bucket, key, wav)
+        _keep(context, bucket, key, wav)
         spans = cut(context, wav, measured, sha256=original.sha256, duration_s=decoded.duration_s, folder=folder)
     call_s = lengths.of_call(context, recording)
     code, reason = lengths.fault(decoded, call_s=call_s)
@@ -141,7 +141,6 @@ def _normalised(context: Context, recording: sa.Row[Any], folder: Path) -> dict[
         "size_bytes": original.size_bytes,
         "container": decoded.container[:40],
         "derived_key": key,
-        "derived_sha256": derived_sha256,
         "duration_s": decoded.duration_s,
         "header_duration_s": decoded.header_duration_s,
         "call_duration_s": call_s,
@@ -219,14 +218,13 @@ def _from_store(context: Context, bucket: str, key: str, folder: Path, *, limit_
     return _Original(path, bucket, key, sha256, path.stat().st_size)
 
 
-def _keep(context: Context, bucket: str, key: str, path: Path) -> str:
+def _keep(context: Context, bucket: str, key: str, path: Path) -> None:
     """Store a file under a key made from its original's hash; an existing object is kept."""
     try:
-        return context.store.put_file(bucket, key, path)
+        context.store.put_file(bucket, key, path)
     except PermanentError as error:
         if error.code != "object-exists":
             raise
-        return sha256_of(path)
 
 
 def _refuse(context: Context, recording_id: int, code: str, sentence: str) -> None:

@@ -134,6 +134,7 @@ def _say(context: Context, name: str, *, as_json: bool) -> None:
         return
     outcome = facts["outcome"] or {}
     printing.say(f"{facts['name']}: {facts['challenger']} against {facts['champion']}, {facts['state']}.")
+    printing.say(f"Started by {facts['started_by'] or 'an unknown caller'} at {facts['started_at'][:16]}.")
     if facts["reason"]:
         printing.say(facts["reason"])
     lines = []

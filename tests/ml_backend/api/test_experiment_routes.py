@@ -19,14 +19,16 @@ __all__ = ["filled"]
 def compared(filled: Serving) -> Serving:
     values = {"name": "try", "champion": "small-1", "challenger": "small-2", "traffic_share": 0.5, "salt": "hidden"}
     with filled.context.db.transaction() as connection:
-        connection.execute(sa.insert(tables.experiments).values(**values, outcome={"observations": 12}))
+        connection.execute(
+            sa.insert(tables.experiments).values(**values, started_by="schedule", outcome={"observations": 12})
+        )
     return filled
 
 
 def test_experiments_are_listed_and_shown_without_the_salt_that_tells_sides_apart(compared: Serving) -> None:
     answer = compared.get("/api/experiments", BEARER)
     [told] = answer.get_json()["experiments"]
-    assert told["challenger"] == "small-2"
+    assert (told["challenger"], told["started_by"]) == ("small-2", "schedule")
     assert told["outcome"] == {"observations": 12}
     assert compared.get("/api/experiments/try", BEARER).get_json() == told
     assert "hidden" not in answer.get_data(as_text=True)
