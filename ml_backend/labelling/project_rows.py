@@ -80,7 +80,9 @@ def row_of(context: Context, ls_project_id: int) -> int:
     found = sa.select(row.c.id).where(row.c.ls_project_id == ls_project_id).order_by(ours_first, row.c.id).limit(1)
     rows = context.db.rows(found)
     if not rows:
-        raise InvalidInput("no-such-project", f"There is no project {ls_project_id}.", "Its number is in its address.")
+        known = context.db.rows(sa.select(row.c.ls_project_id).distinct().order_by(row.c.ls_project_id).limit(20))
+        step = f"Known: {', '.join(str(each.ls_project_id) for each in known) or 'none yet'}."
+        raise InvalidInput("no-such-project", f"There is no project {ls_project_id}.", step)
     return int(rows[0].id)
 
 

@@ -100,13 +100,14 @@ def find(context: Context, version: str) -> Version:
             return _version(latest)
     if (found := named(context, version)) is not None:
         return found
+    raise PermanentError("unknown-model-version", f"There is no model version {version[:80]!r}.", known(context))
+
+
+def known(context: Context) -> str:
+    """The next step for a name that no version has: the names there are."""
     with context.db.reading() as connection:
-        known = connection.execute(sa.select(tables.model_versions.c.version).limit(20)).scalars().all()
-    raise PermanentError(
-        "unknown-model-version",
-        f"There is no model version {version[:80]!r}.",
-        f"Known: {', '.join(known) or 'none yet'}.",
-    )
+        latest = sa.select(tables.model_versions.c.version).order_by(tables.model_versions.c.id.desc()).limit(20)
+        return f"Known: {', '.join(connection.execute(latest).scalars()) or 'none yet'}."
 
 
 def champion(context: Context, kind: str = "asr", language: str = ANY_LANGUAGE) -> Version:

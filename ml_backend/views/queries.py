@@ -27,7 +27,8 @@ from ml_backend.errors import InvalidInput
 from ml_backend.strict_models import Checked
 
 MAX_LIMIT = 200
-_YEARS = range(2000, 9001)  # what every database and every time zone can hold
+MOST_DAYS = 36_500
+YEARS = range(2000, 9001)  # what every database and every time zone can hold
 
 
 def whole_number(text: str, name: str) -> int:
@@ -35,6 +36,17 @@ def whole_number(text: str, name: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text) > 0):
         raise InvalidInput("bad-number", f"The {name} is not a positive whole number.", "Correct the address.")
     return int(text)
+
+
+def day(text: str) -> date:
+    """A date like 2026-01-31; InvalidInput `bad-date` for anything else, and for a year that cannot be stored."""
+    try:
+        found = date.fromisoformat(text)
+    except ValueError:
+        found = date.min
+    if found.year not in YEARS:
+        raise InvalidInput("bad-date", "The date is not one like 2026-01-31.", "Write year, month and day.")
+    return found
 
 
 class _Mistake(ValueError):
@@ -69,7 +81,7 @@ def _time(value: Any, info: ValidationInfo) -> Any:
         found = datetime.fromisoformat(value.replace(" ", "+"))  # a plus that was not escaped
     except ValueError:
         found = None
-    if found is None or found.year not in _YEARS:
+    if found is None or found.year not in YEARS:
         sentence = f"The {info.field_name} is not a time like 2026-01-31T09:00:00Z."
         raise _Mistake(InvalidInput("bad-time", sentence, "Write it in ISO 8601."))
     return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
@@ -79,14 +91,9 @@ def _date(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        found = date.fromisoformat(value)
-    except ValueError:
-        found = date.min
-    if found.year not in _YEARS:
-        raise _Mistake(
-            InvalidInput("bad-date", "The date is not one like 2026-01-31.", "Write year, month and day.")
-        ) from None
-    return found
+        return day(value)
+    except InvalidInput as error:
+        raise _Mistake(error) from None
 
 
 @dataclass(frozen=True, eq=False)

@@ -46,7 +46,7 @@ def one(context: Context, version: str) -> dict[str, Any]:
     rows = context.db.rows(sa.select(model_versions).where(model_versions.c.version == version.replace("\x00", "")))
     if not rows:
         raise InvalidInput(
-            "no-such-model", f"There is no model version {version[:60]!r}.", "`models list` shows them.", status=404
+            "no-such-model", f"There is no model version {version[:60]!r}.", registry.known(context), status=404
         )
     row = rows[0]
     mine = sa.select(evaluations).where(evaluations.c.model_version_id == row.id).order_by(evaluations.c.id.desc())

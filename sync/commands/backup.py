@@ -79,6 +79,8 @@ def write(found: Settings, file: Path, *, objects: bool = True) -> dict[str, Any
     """Write a backup under a temporary name, then rename it; returns its contents."""
     if file.exists():
         raise InvalidInput("backup-exists", f"{file} exists already.", "Choose another name.")
+    if not file.absolute().parent.is_dir():
+        raise InvalidInput("no-such-folder", f"There is no folder {file.parent}.", "Make it, or correct the path.")
     if (database := _database_file(found)) and not database.exists():
         raise ConfigurationError("nothing-to-save", f"There is no database at {database}.", "Check DATA_DIR.")
     entries: dict[str, dict[str, Any]] = {}

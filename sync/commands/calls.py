@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -13,9 +13,8 @@ from ml_backend.calls import pseudonyms
 from ml_backend.calls.states import STATES
 from ml_backend.commands import printing
 from ml_backend.commands.command_line import quiet_context
-from ml_backend.errors import InvalidInput
 from ml_backend.views import call_views as calls
-from ml_backend.views import ledger_balance, recording_views
+from ml_backend.views import ledger_balance, queries, recording_views
 from sync.commands import numbers, privacy
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="List and explain calls; the daily balance.")
@@ -27,7 +26,9 @@ app.add_typer(numbers.app, name="numbers")
 def list_calls(
     state: Annotated[list[str] | None, typer.Option(help=f"Only this state: {', '.join(STATES)}.")] = None,
     reason: Annotated[list[str] | None, typer.Option(help="Only this reason code, e.g. audio-cut.")] = None,
-    days: Annotated[int | None, typer.Option(min=1, help="Only calls of the last so many days.")] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=queries.MOST_DAYS, help="Only calls of the last so many days.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most this many rows.")] = 30,
     as_json: printing.AsJson = False,
 ) -> None:
@@ -85,7 +86,7 @@ def summary(
     """
     context = quiet_context()
     zone = context.settings.exotel_time_zone
-    found = ledger_balance.of_days(context.db, days=days, zone=zone, last=_date(last) if last else None)
+    found = ledger_balance.of_days(context.db, days=days, zone=zone, last=queries.day(last) if last else None)
     counts = calls.counts(context.db)
     if as_json:
         warning = ledger_balance.clock_warning(context.db)
@@ -171,10 +172,3 @@ def _known(call: dict[str, Any]) -> dict[str, Any]:
         "address": call["recording_url"],
         "odd": ", ".join(call["warnings"]),
     }
-
-
-def _date(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise InvalidInput("bad-date", "The date is not one like 2026-01-31.", "Write year, month and day.") from None

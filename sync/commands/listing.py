@@ -21,6 +21,7 @@ from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput, RetryableError
 from ml_backend.jobs import job_kinds
 from ml_backend.settings import Settings
+from ml_backend.views.queries import YEARS
 from sync.exotel import exotel_client as provider
 from sync.exotel import listing, rate_limiter, stops
 from sync.objects import estimate
@@ -149,9 +150,9 @@ def _moment(found: Settings, text: str, *, end_of_day: bool = False) -> datetime
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise InvalidInput(
-            "bad-time", "That is no day or time.", "Write it as 2026-09-01 or 2026-09-01T12:30."
-        ) from None
+        moment = None
+    if moment is None or moment.year not in YEARS:
+        raise InvalidInput("bad-time", "That is no day or time.", "Write it as 2026-09-01 or 2026-09-01T12:30.")
     if end_of_day and len(text.strip()) <= 10:
         moment = moment.replace(hour=23, minute=59, second=59)
     return moment if moment.tzinfo else moment.replace(tzinfo=zone)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import sqlalchemy as sa
 import typer
+from sqlalchemy.engine import Connection
 
 from ml_backend import quantities, settings
 from ml_backend.calls import pseudonyms, tombstones
@@ -17,6 +18,8 @@ from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
 from ml_backend.storage.object_store import valid_bucket
 from ml_backend.tables import calls
+from ml_backend.views.queries import MOST_DAYS
+from sync.objects import scan
 from sync.privacy import consents, subjects
 from sync.privacy import erasure as privacy
 from sync.privacy import retention as periods
@@ -148,14 +151,15 @@ def set_retention(
     """
     context = open_context(settings.load())
     with context.db.transaction() as connection:
-        row = dict(periods.set_days(connection, valid_bucket(bucket), _days(days), who=who))
+        _require_known(context, connection, valid_bucket(bucket))
+        row = dict(periods.set_days(connection, bucket, _days(days), who=who))
     printing.result(row, _period(row), as_json=as_json)
 
 
 @retention.command("confirm")
 def confirm_retention(
     bucket: Bucket,
-    days: Annotated[int, typer.Argument(min=1, help="The days that `retention set` reported.")],
+    days: Annotated[int, typer.Argument(min=1, max=MOST_DAYS, help="The days that `retention set` reported.")],
     who: Who,
     as_json: printing.AsJson = False,
 ) -> None:
@@ -192,11 +196,20 @@ def _nobody(context: Context, subject: subjects.Subject, found: dict[str, int]) 
     return " No caller is known: only calls from Exotel have one. Use --call with the id of a recording."
 
 
+def _require_known(context: Context, connection: Connection, bucket: str) -> None:
+    """A misspelt bucket would get a period, and the one that was meant would keep everything."""
+    kept = {row["bucket"] for row in periods.shown(connection)}
+    known = {context.settings.recordings_bucket, *scan.buckets(context), *kept}
+    if bucket not in known:
+        names = ", ".join(sorted(known))
+        raise InvalidInput("bucket-missing", f"No recording is kept in a bucket {bucket}.", f"Known: {names}.")
+
+
 def _days(text: str) -> int | None:
     if text.lower() in ("forever", "for-ever", "none"):
         return None
-    if not text.isdecimal() or len(text) > 5 or not 1 <= int(text) <= 36_500:
-        raise InvalidInput("bad-days", f"{text[:20]!r} is no number of days.", "Give 1 to 36500, or forever.")
+    if not text.isdecimal() or len(text) > 5 or not 1 <= int(text) <= MOST_DAYS:
+        raise InvalidInput("bad-days", f"{text[:20]!r} is no number of days.", f"Give 1 to {MOST_DAYS}, or forever.")
     return int(text)
 
 

@@ -30,7 +30,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Create, atta
 
 PER_TRANSACTION = 25
 
-ProjectId = Annotated[int, typer.Argument(help="The project's number in Label Studio, from its address.")]
+ProjectId = Annotated[int, typer.Argument(min=1, help="The project's number in Label Studio, from its address.")]
 
 
 @app.command()

@@ -13,6 +13,7 @@ from ml_backend.commands.command_line import quiet_context
 from ml_backend.context import Context
 from ml_backend.labelling import project_rows
 from ml_backend.views import annotation_views
+from ml_backend.views.queries import MOST_DAYS
 from training.commands import annotation_summary, gold
 from training.quality.reviews import Scope
 
@@ -20,7 +21,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="What people 
 app.add_typer(gold.app, name="gold")
 
 Project = Annotated[int | None, typer.Option(min=1, help="Only this project, by its number in Label Studio.")]
-Days = Annotated[int | None, typer.Option(min=1, help="Only annotations of the last so many days.")]
+Days = Annotated[int | None, typer.Option(min=1, max=MOST_DAYS, help="Only annotations of the last so many days.")]
 
 
 @app.command("list")

@@ -11,6 +11,7 @@ from ml_backend import quantities, settings
 from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.jobs import enqueueing, job_kinds, processes
+from ml_backend.labelling import project_rows
 from ml_backend.tables import datasets
 from training.datasets import dataset, hub, renderings
 from training.datasets.filters import CONSENT, DatasetFilters
@@ -44,6 +45,8 @@ def export(
     )  # fmt: skip
     dataset.check(name, tuple(form.split(",")))
     context = open_context(settings.load())
+    for number in filters.project_ids:
+        project_rows.row_of(context, number)
     if later:
         with context.db.transaction() as connection:
             chosen = {"name": name, "forms": form, **filters.to_json()}

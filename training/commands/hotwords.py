@@ -20,7 +20,7 @@ from training.hotwords import draft_pairs, hotword_jobs, hotword_rows
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Words that people correct again and again.")
 
 Word = Annotated[str, typer.Argument(help="The id in the list, or the word itself.", metavar="WORD")]
-Project = Annotated[int | None, typer.Option(help="Only this project, by its number in Label Studio.")]
+Project = Annotated[int | None, typer.Option(min=1, help="Only this project, by its number in Label Studio.")]
 Language = Annotated[str | None, typer.Option(help="Only this language, e.g. hi.")]
 Who = Annotated[str, typer.Option(help="Who decides, for the record.", default_factory=getpass.getuser)]
 POLL_S = 0.5

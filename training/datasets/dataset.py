@@ -93,9 +93,13 @@ def keep(
     """
     if not written.counts.rows:
         left_out = ", ".join(f"{number:,} {why}" for why, number in written.counts.to_json()["excluded"].items())
-        said = f" Left out: {left_out}." if left_out else ""
-        step = "Change the filters, or see `training status` for what is missing."
-        raise PermanentError("dataset-empty", f"No accepted sample passes the filters.{said}", step)
+        if not filters and not left_out:
+            sentence = "No annotation has become a sample yet."
+            step = "Submit some tasks in Label Studio; `python -m ml_backend training status` counts their samples."
+        else:
+            sentence = "No accepted sample passes the filters." + (f" Left out: {left_out}." if left_out else "")
+            step = "Change the filters, or see `python -m ml_backend training status` for what is missing."
+        raise PermanentError("dataset-empty", sentence, step)
     with devices.held(context, _right(name), f"export-{uuid4().hex}", purpose=devices.EXPORTING):
         return _kept(context, name, written, filters, forms=forms, begun=begun, report=report)
 

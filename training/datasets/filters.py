@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, ValidationError, ValidationInfo
 
 from ml_backend import strict_models
 from ml_backend.errors import InvalidInput
+from ml_backend.views.queries import YEARS
 
 Consent = Literal["unless-refused", "stated"]  # `training` or no purpose stated; only `training`
 CONSENT: tuple[str, ...] = get_args(Consent)
@@ -111,4 +112,6 @@ def _midnight(text: str) -> datetime | None:
     if not text:
         return None
     day = date.fromisoformat(text)
+    if day.year not in YEARS:
+        raise ValueError("no day that can be stored")
     return datetime(day.year, day.month, day.day, tzinfo=UTC)

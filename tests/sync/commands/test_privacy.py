@@ -131,3 +131,12 @@ def test_a_period_is_set_shown_and_confirmed(people: People, capsys: pytest.Capt
     assert run(capsys, "retention", "confirm", "call-recordings", "1")["state"] == "confirmed"
     assert run(capsys, "retention", "set", "call-recordings", "forever")["state"] == "kept"
     assert "bad-days" in run(capsys, "retention", "set", "call-recordings", "0", code=1)
+
+
+def test_a_misspelt_bucket_gets_no_period_and_the_known_ones_are_named(
+    people: People, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = run(capsys, "retention", "set", "call-recording", "365", code=1)
+    assert "bucket-missing" in said
+    assert "call-recordings" in said
+    assert [row["bucket"] for row in run(capsys, "retention", "show")["buckets"]] == ["call-recordings"]

@@ -114,3 +114,25 @@ def test_a_name_that_is_not_there_is_told_with_the_known_ones(
     run(capsys, "export", "calls", "--form", "text")
     assert command_line.main(["datasets", "show", "cals"]) != 0
     assert "Known: calls" in capsys.readouterr().err
+
+
+def test_an_export_of_a_project_nobody_knows_names_the_known_ones(
+    service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for more in ([], ["--later"]):
+        assert command_line.main(["export", "mine", "--projects", "999", *more]) == 1
+        said = capsys.readouterr().err
+        assert "There is no project 999. [no-such-project]" in said
+        assert "Known: 7." in said
+
+
+def test_where_nothing_was_annotated_an_export_says_so_and_blames_no_filter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    assert command_line.main(["db", "upgrade"]) == 0
+    assert command_line.main(["export", "mine"]) == 1
+    said = capsys.readouterr().err
+    assert "No annotation has become a sample yet. [dataset-empty]" in said
+    assert "filter" not in said

@@ -9,6 +9,7 @@ import pytest
 
 from ml_backend import db
 from ml_backend.commands import command_line
+from scripts import reference_pages
 from tests.servers import postgres
 
 VALUES = {"nul": "a\x00b", "half a character": "a\ud800b", "a number of 71 bits": str(2**70), "long": "9" * 5000}
@@ -26,6 +27,15 @@ COMMANDS = (
     "jobs list --name", "jobs show", "jobs retry", "jobs cancel", "project rules", "project list", "project add 2",
     "project rules 2 --selection",
 )  # fmt: skip
+RUN_ON = ("demo", "learn", "web", "worker", "relay")
+NUMBERS = (int, float, int | None, float | None)
+DAYS = (
+    "calls summary --last",
+    "export --since",
+    "export --until",
+    "sync exotel --since",
+    "sync exotel --since 2026-09-01 --until",
+)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -54,6 +64,37 @@ def test_every_command_refuses_it_in_a_sentence(
         words = command.split(" ")
         given = [*words[:-1], words[-1] + value] if words[-1][-1] in ":/" else [*words, value]
         code = command_line.main(given)
+        printed = capfd.readouterr()
+        if "unexpected-error" in printed.err or "Traceback" in printed.err or (code and not printed.err.strip()):
+            wrong[command] = printed.err[:300]
+    assert not wrong
+
+
+def numeric_options() -> Iterator[str]:
+    """Every option that is a number, after the words and the required options that its command needs."""
+    for words, command in reference_pages.every_command():
+        if words in RUN_ON:
+            continue
+        needed = ["1" for each in command.params if each.param_type_name == "argument" and each.required]
+        for each in command.params:
+            if each.param_type_name == "option" and each.type_descriptor.annotation in NUMBERS:
+                others = [one for one in command.params if one.param_type_name == "option" and one.required]
+                given = [word for one in others if one is not each for word in (one.opts[0], "x")]
+                yield " ".join([words, *needed, *given, each.opts[0]])
+
+
+def test_a_number_or_a_day_beyond_any_clock_is_refused_by_every_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    assert command_line.main(["db", "upgrade"]) == 0
+    commands = [f"{option}={value}" for option in numeric_options() for value in ("999999999", "9" * 20, "-1", "nan")]
+    commands += [f"{option} {day}" for option in DAYS for day in ("0001-01-01", "9999-12-31", "2026-02-30")]
+    assert len(commands) > 100
+    wrong = {}
+    for command in commands:
+        code = command_line.main(command.split(" "))
         printed = capfd.readouterr()
         if "unexpected-error" in printed.err or "Traceback" in printed.err or (code and not printed.err.strip()):
             wrong[command] = printed.err[:300]
