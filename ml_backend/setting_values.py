@@ -55,6 +55,27 @@ def secret(text: str, *, least_chars: int = MIN_SECRET_CHARS) -> list[str]:
     return wrong
 
 
+VOICE_FACTS = ("voice", "engine", "emotion", "version")
+
+
+def voice_rules(text: str) -> tuple[list[tuple[str, dict[str, str]]], list[str]]:
+    """TTS_VOICE_RULES -> ([(prefix, facts)], what is wrong with it)."""
+    rules: list[tuple[str, dict[str, str]]] = []
+    wrong: list[str] = []
+    for number, entry in enumerate(filter(None, map(str.strip, text.split(","))), 1):
+        prefix, sign, said = entry.partition("=")
+        facts = {name: value for name, _, value in (word.partition(":") for word in said.split())}
+        if not sign or "/" not in prefix or not facts:
+            wrong.append(f"entry {number} must be bucket/prefix=voice:NAME, with engine:, emotion: or version: too")
+        elif strange := [name for name, value in facts.items() if name not in VOICE_FACTS or not 0 < len(value) <= 60]:
+            wrong.append(
+                f"entry {number}: {strange[0][:20]!r} is none of {', '.join(VOICE_FACTS)} with a name of 1 to 60"
+            )
+        else:
+            rules.append((prefix.strip(), facts))
+    return rules, wrong
+
+
 def is_sample(text: str) -> bool:
     """Whether a secret is a sample value from documents or defaults."""
     plain = re.sub(r"[\W_]+", "", text.lower())

@@ -154,6 +154,19 @@ class Settings(BaseSettings):
     )
     training_memory_share: float = Field(0.5, gt=0, le=1, description="Part of a GPU's memory that training may take.")
 
+    # --- voices
+    tts_voice_rules: str = Field(
+        "",
+        description="Who speaks where no object metadata says it: bucket/prefix=voice:NAME engine:NAME emotion:NAME, "
+        "separated by commas; a longer prefix wins, and * stands for anything.",
+    )
+    tts_least_rate_hz: int = Field(
+        16_000, ge=8000, le=48_000, description="Voice clips below this rate are not learnt."
+    )
+    tts_raters: int = Field(
+        6, ge=1, le=100, description="People who rate each clip; MOS of fewer than 6 is provisional."
+    )
+
     # --- the model
     asr_model: str = Field(
         "bundled",
@@ -277,6 +290,12 @@ class Settings(BaseSettings):
     def _sent_as_ascii(cls, value: str) -> str:
         if not value.isascii() or not value.isprintable() or ":" in value:
             raise ValueError("may hold letters, digits and ASCII signs only, and no colon")
+        return value
+
+    @field_validator("tts_voice_rules")
+    @classmethod
+    def _voices(cls, value: str) -> str:
+        _refuse(setting_values.voice_rules(value)[1])
         return value
 
     @field_validator("asr_device")

@@ -192,6 +192,7 @@ recordings = Table(
     Index(None, "state"),
     Index(None, "call_id"),
     Index(None, "bucket", "object_key"),
+    Index("ix_recordings_voices", "updated_at", "id", sqlite_where=text("synthetic")),
 )
 
 # Objects that scans found in the object store, one row each, in listing order (by bytes).
@@ -454,6 +455,7 @@ utterances = Table(
 )
 
 # Step 6, kind tts: one recording of a known text by one voice. checks: the figures of the checks before anybody rates.
+# role, of clips that are rated: reference (a person), degraded (a copy that we made worse); null: a voice's own clip.
 # state: found (not checked yet), accepted, excluded (with reason).
 voice_clips = Table(
     "voice_clips",
@@ -464,12 +466,16 @@ voice_clips = Table(
     Column("bucket", String(63), nullable=False),
     Column("key", String(1000), nullable=False),
     Column("etag", String(120)),
+    Column("recording_id", Id, ForeignKey("recordings.id")),
     Column("sha256", String(64)),
     Column("text", Text),
+    Column("text_key", String(64)),  # equal for the same sentence in one language, whatever its case and punctuation
     Column("language", String(10)),
     Column("voice", String(60)),
     Column("emotion", String(60)),
     Column("engine", String(60)),  # parler, kokoro, ..., or studio: a person
+    Column("model_version", String(120)),  # of the voice that spoke it, where known
+    Column("role", String(20)),
     Column("duration_s", sa.Float),
     Column("rate_hz", sa.Integer),
     Column("channels", sa.Integer),
@@ -481,6 +487,9 @@ voice_clips = Table(
     UniqueConstraint("bucket", "key"),
     Index(None, "state", "language"),
     Index(None, "digest"),
+    Index(None, "recording_id"),
+    Index(None, "text_key"),
+    Index(None, "sha256"),
 )
 
 # How far two people agree on one task: counts, which reports pool.

@@ -52,6 +52,7 @@ COMMANDS: dict[str, Entry] = {
     "sync": Entry("sync.commands.sync:app", "Bring in calls from Exotel's listing and from the object store."),
     "export": Entry("training.commands.export:export", "Make a dataset from the accepted samples."),
     "datasets": Entry("training.commands.datasets:app", "Datasets: list, show, compare."),
+    "voices": Entry("training.commands.voices:app", "Recordings that a voice may learn from: import, list, coverage."),
     "training": Entry("training.commands.training:app", "When models are trained, and what for."),
     "hotwords": Entry("training.commands.hotwords:app", "Words that people correct again and again."),
     "jobs": Entry("ml_backend.commands.jobs:app", "List, show and retry background jobs."),

@@ -225,6 +225,20 @@ def projects_with_annotations_not_sampled(connection: Connection) -> list[Argume
     return [{"project_id": project_id, "everything": 0} for project_id in ids]
 
 
+def voices_changed(connection: Connection) -> list[Arguments]:
+    """One job when a recording of a voice is newer than the last pass over them."""
+    row, passes = tables.recordings, tables.checkpoints
+    newest = connection.execute(sa.select(sa.func.max(row.c.updated_at)).where(sa.text("synthetic"))).scalar()
+    looked_at = connection.execute(sa.select(passes.c.updated_at).where(passes.c.name == "voices")).scalar()
+    return [{"everything": 0}] if newest and (looked_at is None or newest > looked_at - timedelta(minutes=10)) else []
+
+
+def every_voice(connection: Connection) -> list[Arguments]:
+    """One job that looks at every recording of a voice again."""
+    there = sa.select(tables.recordings.c.id).where(sa.text("synthetic")).limit(1)
+    return [{"everything": 1}] if connection.execute(there).first() else []
+
+
 def once(connection: Connection) -> list[Arguments]:
     """One job, always."""
     return [{}]
@@ -257,6 +271,8 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule(job_kinds.SCAN_BUCKET, 300, every_bucket, priority=LIVE),
     Schedule(job_kinds.SCAN_BUCKET, 24 * 3600, every_bucket_fully),
     Schedule(job_kinds.FEED_RATINGS, 300, attached_rating_projects),
+    Schedule(job_kinds.COLLECT_VOICES, 300, voices_changed),
+    Schedule(job_kinds.COLLECT_VOICES, 24 * 3600, every_voice),
     Schedule(job_kinds.CREATE_TASKS, 120, projects_with_tasks_to_make, priority=LIVE),
     Schedule(job_kinds.TAKE_UP_WAITING, 300, projects_with_waiting_work),
     Schedule(job_kinds.EXPIRE_RECORDINGS, 24 * 3600, buckets_with_a_period),

@@ -57,6 +57,11 @@ class LocalStore:
         with _errors():
             return _info(bucket, key, path.stat()) if path.is_file() else None
 
+    def metadata(self, bucket: str, key: str) -> dict[str, str]:
+        """See ObjectStore: a folder keeps none."""
+        self._path(bucket, key)
+        return {}
+
     def list(self, bucket: str, *, prefix: str = "", start_after: str = "") -> Iterator[ObjectInfo]:
         """See ObjectStore; the order is S3's, by the bytes of the whole key."""
         folder = self._bucket(bucket)

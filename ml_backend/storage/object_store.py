@@ -48,6 +48,9 @@ class ObjectStore(Protocol):
     def stat(self, bucket: str, key: str) -> ObjectInfo | None:
         """None if there is no such object."""
 
+    def metadata(self, bucket: str, key: str) -> dict[str, str]:
+        """What the object's writer said about it, names in lower case; empty where the store keeps none."""
+
     def list(self, bucket: str, *, prefix: str = "", start_after: str = "") -> Iterator[ObjectInfo]:
         """Objects in key order."""
 

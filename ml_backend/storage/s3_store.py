@@ -137,6 +137,13 @@ class S3Store:
         found = self._head(bucket, key)
         return None if found is None else _info(bucket, found)
 
+    def metadata(self, bucket: str, key: str) -> dict[str, str]:
+        """See ObjectStore."""
+        found = self._head(bucket, key)
+        said = dict(found.metadata or {}) if found is not None else {}
+        marked = {name.lower(): str(value) for name, value in said.items()}
+        return {name.removeprefix("x-amz-meta-"): value for name, value in marked.items() if "x-amz-meta-" in name}
+
     def list(self, bucket: str, *, prefix: str = "", start_after: str = "") -> Iterator[ObjectInfo]:
         """See ObjectStore; one request per 1,000 keys."""
         valid_bucket(bucket)

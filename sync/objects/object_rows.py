@@ -235,7 +235,8 @@ def _around(connection: Connection, context: Context, bucket: str, names: dict[s
 def _lose(connection: Connection, row: Any, sentence: str) -> None:
     """Mark a recording lost that has no object left. For an original of ours, sync/recordings/verification decides."""
     elsewhere = sa.select(objects.c.object_key).where(objects.c.recording_id == row.recording_id)
-    if connection.execute(elsewhere.where(objects.c.state != "lost").limit(1)).first():
+    no_audio = ("lost", "paired", "refused")  # the text beside it names the recording too
+    if connection.execute(elsewhere.where(objects.c.state.not_in(no_audio)).limit(1)).first():
         return
     recording = connection.execute(sa.select(recordings).where(recordings.c.id == row.recording_id)).one()
     if recording.source == "object" and recording.state in ("found", "stored", "ready"):

@@ -90,7 +90,10 @@ def _go_on(context: JobContext, recording: sa.Row[Any], values: dict[str, Any], 
             return False
         if values:
             db.update(connection, recordings, recording.id, **values)
-        voice = recording.synthetic and layouts.is_voice(recording.bucket, recording.object_key, context.settings)
+        voice = recording.synthetic and (
+            recording.known_text is not None
+            or layouts.is_voice(recording.bucket, recording.object_key, context.settings)
+        )
         following = (
             job_kinds.SELECT_RECORDING if voice else job_kinds.TRANSCRIBE_RECORDING
         )  # our own speech needs no transcription

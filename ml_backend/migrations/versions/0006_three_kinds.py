@@ -64,12 +64,16 @@ def upgrade() -> None:
         sa.Column("bucket", sa.String(length=63), nullable=False),
         sa.Column("key", sa.String(length=1000), nullable=False),
         sa.Column("etag", sa.String(length=120), nullable=True),
+        sa.Column("recording_id", ID, nullable=True),
         sa.Column("sha256", sa.String(length=64), nullable=True),
         sa.Column("text", sa.Text(), nullable=True),
+        sa.Column("text_key", sa.String(length=64), nullable=True),
         sa.Column("language", sa.String(length=10), nullable=True),
         sa.Column("voice", sa.String(length=60), nullable=True),
         sa.Column("emotion", sa.String(length=60), nullable=True),
         sa.Column("engine", sa.String(length=60), nullable=True),
+        sa.Column("model_version", sa.String(length=120), nullable=True),
+        sa.Column("role", sa.String(length=20), nullable=True),
         sa.Column("duration_s", sa.Float(), nullable=True),
         sa.Column("rate_hz", sa.Integer(), nullable=True),
         sa.Column("channels", sa.Integer(), nullable=True),
@@ -79,14 +83,23 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=20), nullable=False),
         sa.Column("reason_code", sa.String(length=80), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(["recording_id"], ["recordings.id"], name="fk_voice_clips_recording_id"),
         sa.PrimaryKeyConstraint("id", name="pk_voice_clips"),
         sa.UniqueConstraint("bucket", "key", name="uq_voice_clips_bucket_key"),
     )
     op.create_index("ix_voice_clips_state_language", "voice_clips", ["state", "language"])
     op.create_index("ix_voice_clips_digest", "voice_clips", ["digest"])
+    op.create_index("ix_voice_clips_recording_id", "voice_clips", ["recording_id"])
+    op.create_index("ix_voice_clips_text_key", "voice_clips", ["text_key"])
+    op.create_index("ix_voice_clips_sha256", "voice_clips", ["sha256"])
+    op.create_index(
+        "ix_recordings_voices", "recordings", ["updated_at", "id"],
+        sqlite_where=sa.text("synthetic"), postgresql_where=sa.text("synthetic"),
+    )  # fmt: skip
 
 
 def downgrade() -> None:
+    op.drop_index("ix_recordings_voices", table_name="recordings")
     op.drop_table("voice_clips")
     op.drop_table("utterances")
     for name, column in (("experiments", "model_kind"), ("datasets", "kind")):
