@@ -118,8 +118,8 @@ def _text_needs_a_voice() -> None:
     def sure(samples: Any) -> Any:
         return np.ones(-(-samples.size // voice.STEP), np.float32)
 
-    believed.judge = lambda evidence: believed.Verdict(empty=not evidence.text.split())
-    voice.Voice.probabilities = lambda self, block: sure(block)
+    believed.judge = lambda evidence: believed.GuardResult(empty=not evidence.text.split())
+    voice.VoiceTracker.probabilities = lambda self, block: sure(block)
     windows.speech_probabilities = sure
 
 

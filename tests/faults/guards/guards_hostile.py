@@ -10,7 +10,7 @@ from tests.faults.guards.guards import guard, module
 @guard("the-key-has-its-homes")
 def _the_key_has_its_homes() -> None:
     """Every listed origin is given Exotel's key."""
-    module("sync.outbound.origins").Home.covers = lambda self, address: True
+    module("sync.outbound.origins").CredentialHost.covers = lambda self, address: True
 
 
 @guard("a-tasks-address-gets-no-key")
@@ -35,8 +35,8 @@ def _no_proxy() -> None:
     """The HTTP library does as the environment says."""
     http, httpx = module("sync.outbound.http"), module("httpx")
 
-    def client(base_url: str = "", *, read_s: float = 60.0, transport: Any = None, **options: Any) -> Any:
-        return httpx.Client(base_url=base_url, timeout=read_s, transport=transport, follow_redirects=False, **options)
+    def client(base_url: str = "", *, read_s: float = 60.0, ca_file: str = "", **options: Any) -> Any:
+        return httpx.Client(base_url=base_url, timeout=read_s, follow_redirects=False, **options)
 
     http.client = client
 
@@ -97,7 +97,7 @@ def _large_bodies() -> None:
 @guard("answers-wait-in-the-loop")
 def _answers_wait() -> None:
     """A thread sends its answer to the last byte."""
-    stream = module("ml_backend.api.waiting_connections").Stream
+    stream = module("ml_backend.api.waiting_connections").BufferedSocket
 
     def sendall(self: Any, data: bytes) -> None:
         self.unsent += data

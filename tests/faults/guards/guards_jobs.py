@@ -184,7 +184,7 @@ def _too_far_ahead() -> None:
 @guard("a-full-redis-is-noticed")
 def _full_redis() -> None:
     """A message that Redis refused was sent."""
-    module("ml_backend.jobs.transport").errors = lambda: suppress(module("redis").RedisError)
+    module("ml_backend.jobs.transport").errors = lambda connection: suppress(module("redis").RedisError)
 
 
 @guard("after-a-death-alone")

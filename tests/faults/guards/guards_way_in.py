@@ -71,7 +71,7 @@ def _redirects_are_judged() -> None:
         except Exception:
             address = origins.parse(text)
             host, port = address.host, address.port
-            return address, origins.Origin(address.scheme, host, port, "/", may_be_private=True)
+            return address, origins.AllowedOrigin(address.scheme, host, port, "/", may_be_private=True)
 
     origins.permitted = outbound.origins.permitted = permitted
 
@@ -92,7 +92,7 @@ def _credentials_stay_home() -> None:
     """Whoever is asked gets the key."""
     outbound, origins = module("sync.outbound.fetching").Outbound, module("sync.outbound.origins")
     real_answer, real_ask = outbound._answer, outbound._ask
-    anywhere = origins.Home(".example")
+    anywhere = origins.CredentialHost(".example")
 
     @contextmanager
     def answer(self: Any, url: str, basic: Any, *rest: Any, **options: Any) -> Iterator[Any]:
