@@ -1,0 +1,223 @@
+"""Annotations of rating projects -> ratings, and what the people's answers say together.
+
+Each answer is one person's newest annotation of a task. What cannot be used is named with its reason and costs no
+other answer anything: a score outside 1 to 5, an answer without an axis, a clip that is not known. Withdrawn and
+skipped annotations count as not given. Who speaks is read from `voice_clips` when the summary is made, so that
+nothing in the task tells it to the person who rates.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend.db import Database
+from ml_backend.labelling import labelconfig
+from ml_backend.tables import annotations, newest_version, projects, tasks, voice_clips
+from training.scoring import opinion_scores
+from training.scoring.opinion_scores import AXES, HIGHEST, LOWEST, LeftOutRater, Opinion, Preference, Rating
+
+TARGET = 4.0
+BAD = {
+    "bad-score": f"A score is no whole number from {LOWEST} to {HIGHEST}.",
+    "no-score": "An answer lacks one of the three scores; the others count.",
+    "no-clip": "The task's audio is no known voice clip.",
+}
+UNKNOWN = "unknown"
+PAGE = 500
+BETTER, SIDES = "better", {"A": 1, "B": -1, "same": 0}
+
+
+@dataclass(frozen=True)
+class RatingQuery:
+    """Which answers count; None is any."""
+
+    project_id: int | None = None
+    since: datetime | None = None
+    language: str | None = None
+
+
+@dataclass
+class Answers:
+    """What people answered. `bad`: (annotation in Label Studio, code)."""
+
+    ratings: list[Rating] = field(default_factory=list)
+    bad: list[tuple[int, str]] = field(default_factory=list)
+
+
+def answers(database: Database, query: RatingQuery) -> Answers:
+    """Every usable rating, and what is wrong with the others."""
+    found = Answers()
+    for row in _newest(database, query):
+        if row.clip_id is None:
+            found.bad.append((row.ls_annotation_id, "no-clip"))
+            continue
+        for axis in AXES:
+            said = _chosen(row.choices, axis)
+            score = _score(said)
+            if score is None:
+                found.bad.append((row.ls_annotation_id, "no-score" if said is None else "bad-score"))
+                continue
+            found.ratings.append(
+                Rating(
+                    rater=row.annotator or 0,
+                    sentence=row.text_key or f"clip-{row.clip_id}",
+                    axis=axis,
+                    score=score,
+                    voice=row.voice or UNKNOWN,
+                    language=row.clip_language or UNKNOWN,
+                    version=version_of(row),
+                    role=row.role,
+                )
+            )
+    return found
+
+
+def version_of(clip: Any) -> str:
+    """The version of a clip's voice; its engine where no version is known."""
+    return str(clip.model_version or clip.engine or UNKNOWN)
+
+
+def summary(database: Database, query: RatingQuery, *, target: float = TARGET) -> dict[str, Any]:
+    """Scores per axis of each version, voice and language; anchors; raters that are left out; bad answers."""
+    found = answers(database, query)
+    kept, left_out = opinion_scores.screened(found.ratings)
+    by_axis = {axis: [one for one in kept if one.axis == axis] for axis in AXES}
+    plain = [one for one in kept if one.role != opinion_scores.DEGRADED]
+    groups = sorted({(one.version, one.voice, one.language) for one in plain})
+    versions = sorted({one.version for one in plain})
+    return {
+        "target": target,
+        "raters": len({one.rater for one in kept}),
+        "answers": len({(one.rater, one.sentence, one.voice, one.version, one.role) for one in kept}),
+        "left_out": [_left_out(one) for one in left_out],
+        "unchecked_raters": _unchecked(kept),
+        "bad": [{"code": code, "answers": number, "reason": BAD[code]} for code, number in _counted(found.bad)],
+        "bad_annotations": sorted({number for number, _ in found.bad})[:50],
+        "versions": [
+            {"version": version, **_scores(by_axis, target, lambda one, v=version: one.version == v)}
+            for version in versions
+        ],
+        "groups": [
+            {"version": version, "voice": voice, "language": language}
+            | _scores(
+                by_axis, target, lambda one, g=(version, voice, language): (one.version, one.voice, one.language) == g
+            )
+            for version, voice, language in groups
+        ],
+        "anchors": {
+            role: _scores(by_axis, target, lambda one, r=role: one.role == r, anchors=True)["axes"]
+            for role in (opinion_scores.REFERENCE, opinion_scores.DEGRADED)
+        },
+    }
+
+
+def comparison(database: Database, query: RatingQuery, *, old: str, new: str) -> dict[str, Any]:
+    """New minus old per axis over the sentences that both have, and the preference where people chose between them."""
+    kept, _ = opinion_scores.screened(answers(database, query).ratings)
+    axes: dict[str, Any] = {}
+    for axis in AXES:
+        mine = [one for one in kept if one.axis == axis]
+        found = opinion_scores.difference(
+            mine,
+            [one for one in mine if one.version == old and one.role is None],
+            [one for one in mine if one.version == new and one.role is None],
+        )
+        axes[axis] = found.to_json() if found is not None else None
+    votes = list(_votes(database, query, old=old, new=new))
+    chosen: Preference | None = opinion_scores.preference(votes) if votes else None
+    return {"old": old, "new": new, "axes": axes, "preference": chosen.to_json() if chosen is not None else None}
+
+
+def _newest(database: Database, query: RatingQuery) -> Iterator[sa.Row[Any]]:
+    """One person's newest answer to each task of the rating projects, with the clip that was rated."""
+    for project_id in _projects(database, query):
+        latest: dict[tuple[int, int], sa.Row[Any]] = {}
+        statement = (
+            sa.select(
+                annotations.c.id, annotations.c.ls_annotation_id, annotations.c.ls_updated_at, annotations.c.annotator,
+                annotations.c.choices, annotations.c.task_id, voice_clips.c.id.label("clip_id"), voice_clips.c.text_key,
+                voice_clips.c.voice, voice_clips.c.language.label("clip_language"), voice_clips.c.engine,
+                voice_clips.c.model_version, voice_clips.c.role,
+            )
+            .join(tasks, tasks.c.id == annotations.c.task_id)
+            .outerjoin(voice_clips, voice_clips.c.recording_id == tasks.c.recording_id)
+            .where(annotations.c.project_id == project_id, ~annotations.c.skipped, newest_version())
+        )  # fmt: skip
+        if query.since is not None:
+            statement = statement.where(annotations.c.ls_updated_at >= query.since)
+        if query.language is not None:
+            statement = statement.where(voice_clips.c.language == query.language)
+        for row in database.rows(statement.order_by(annotations.c.ls_updated_at, annotations.c.id)):
+            latest[row.annotator or 0, row.task_id] = row
+        yield from latest.values()
+
+
+def _projects(database: Database, query: RatingQuery) -> list[int]:
+    found = sa.select(projects.c.id, projects.c.label_config)
+    if query.project_id is not None:
+        found = found.where(projects.c.id == query.project_id)
+    return [row.id for row in database.rows(found.order_by(projects.c.id)) if _rates(row.label_config)]
+
+
+def _rates(config: str | None) -> bool:
+    """Whether people give scores there; a project in which they choose between two is none."""
+    controls = labelconfig.parse(config or "")
+    return controls.rates and any(axis in controls.other_choices or axis in _names(controls) for axis in AXES)
+
+
+def _names(controls: Any) -> set[str]:
+    return {choices.name for choices in controls.choices.values()}
+
+
+def _chosen(choices: Mapping[str, Any] | None, axis: str) -> str | None:
+    options = (choices or {}).get(axis)
+    return str(options[0]) if isinstance(options, list) and len(options) == 1 else None if not options else ""
+
+
+def _score(said: str | None) -> int | None:
+    """The score of an option; None for anything but 1 to 5."""
+    return (
+        int(said) if said is not None and said.isascii() and said.isdigit() and LOWEST <= int(said) <= HIGHEST else None
+    )
+
+
+def _votes(database: Database, query: RatingQuery, *, old: str, new: str) -> Iterator[tuple[int, str, int]]:
+    return iter(())
+
+
+def _scores(
+    by_axis: Mapping[str, Sequence[Rating]], target: float, wanted: Any, *, anchors: bool = False
+) -> dict[str, Any]:
+    """Each axis of one group, and whether all of them meet the target."""
+    axes: dict[str, Any] = {}
+    met = []
+    for axis, every in by_axis.items():
+        chosen = [one for one in every if wanted(one) and (anchors or one.role != opinion_scores.DEGRADED)]
+        found: Opinion | None = opinion_scores.opinion(every, chosen)
+        axes[axis] = None if found is None else {**found.to_json(), "met": found.meets(target)}
+        met.append(found is not None and found.meets(target))
+    return {"axes": axes, "met": all(met)}
+
+
+def _left_out(one: LeftOutRater) -> dict[str, Any]:
+    return {"rater": one.rater, "votes": one.votes, "code": one.code, "reason": one.reason}
+
+
+def _unchecked(kept: Sequence[Rating]) -> list[Any]:
+    """Raters who met no reference or no degraded copy yet: nobody knows whether they listen."""
+    roles: defaultdict[Any, set[str | None]] = defaultdict(set)
+    for one in kept:
+        roles[one.rater].add(one.role)
+    return sorted(
+        rater for rater, mine in roles.items() if not {opinion_scores.REFERENCE, opinion_scores.DEGRADED} <= mine
+    )
+
+
+def _counted(bad: Sequence[tuple[int, str]]) -> list[tuple[str, int]]:
+    return Counter(code for _, code in bad).most_common()
