@@ -19,7 +19,6 @@ from typing import Any
 
 PARTS = (
     "recognition",
-    "short_windows",
     "serving",
     "listing",
     "receiving",

@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import random
+import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from bench import training_memory
+from bench import learning
 from ml_backend.asr.engine import CHECK, Request, Transcriber
 from ml_backend.asr.transcript import DecodingProfile
 from ml_backend.audio import decoding
@@ -26,7 +32,13 @@ from ml_backend.models import manifest
 from ml_backend.models.manifest import WindowPolicy
 from ml_backend.settings import Settings
 from tests import models
+from training.runs import bases, estimates
+from training.runs.arguments import Arguments
+from training.runs.workspace import RATE_HZ, Row, Workspace
 
+ROOT = Path(__file__).parents[1]
+_WORDS = "the parcel did not arrive please send another order to my address".split()  # noqa: SIM905
+_WORDS_PER_S = 2.5
 RESULTS = Path(__file__).parent / "gpu.json"
 LIMIT_S = 460.0
 SHORT = WindowPolicy(max_s=10.5, margin_s=0.2, max_padding_s=0.6)
@@ -82,9 +94,9 @@ def run(
     stock = WindowPolicy.stock()
 
     def training(name: str, window: WindowPolicy, **options: Any) -> Callable[[], dict[str, Any]]:
-        seconds = training_memory.lengths(plan.clips, most_s=window.max_s)
+        seconds = learning.lengths(plan.clips, most_s=window.max_s)
         quick = {"until": "conversion"} if "quantization" not in options else {}
-        return lambda: training_memory.measured(
+        return lambda: few_steps(
             folder / name, base, window, seconds, limit_s=max(1.0, deadline - time.monotonic()), **quick,
             **{**learn, **options},
         )  # fmt: skip
@@ -148,7 +160,7 @@ def swap(plan: MeasurementPlan, served: Path) -> dict[str, Any]:
     one_s, began = time.monotonic() - began, time.monotonic()
     second = Transcriber.load(served, settings=_settings(plan), temperatures=())
     second.transcribe([call])
-    both_mb = training_memory._gpu_mb() if plan.device == "cuda" else None
+    both_mb = _gpu_mb() if plan.device == "cuda" else None
     first.unload()
     return {"first_s": round(one_s, 2), "second_s": round(time.monotonic() - began, 2), "both_mb": both_mb}
 
@@ -225,6 +237,89 @@ def _timed(work: Callable[[], Any], warm: Callable[[], Any] = lambda: None) -> f
     began = time.monotonic()
     work()
     return time.monotonic() - began
+
+
+def few_steps(
+    folder: Path, base: Path, window: WindowPolicy, seconds: list[float], *, until: str = "", limit_s: float = 600.0,
+    **options: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """The trainer run for a few steps: its memory against the estimate, and clips per second.
+
+    The rows are noise with words: what is measured is work, not learning. Peak memory is what the system counted for
+    the trainer's process; on a GPU what nvidia-smi saw, polled. `until` is the phase that is waited for; empty: the
+    end, with conversion and parity.
+    """
+    workspace, arguments = Workspace(folder), _arguments(window, options)
+    folder.mkdir(parents=True)
+    rows = workspace.write_rows(_rows(seconds))
+    workspace.write_plan(
+        {
+            "arguments": arguments.to_json(), "base": str(base), "base_version": None, "base_name": "base",
+            "name": "measured", "window": asdict(window), "languages": ["en"], "memory_share": 1.0,
+            "trained_on": "noise",
+        }
+    )  # fmt: skip
+    size = bases.size_of(bases.Base(str(base), "base", window))
+    assert size is not None  # noqa: S101 - a folder
+    guess = estimates.estimate(size, arguments, estimates.Load.of(rows, window, arguments), folder=folder)
+    peak_mb = _run(workspace, on_gpu=guess.device == "cuda", until=until, limit_s=limit_s)
+    result = workspace.result() or {}
+    steps = [line for line in workspace.progress() if line["phase"] == "training" and line.get("at")]
+    took = steps[-1]["at"] - steps[0]["at"] if len(steps) > 1 else None
+    clips = guess.batch_windows * arguments.accumulation * (steps[-1]["step"] - steps[0]["step"]) if took else 0
+    return {
+        "estimate_mb": round(guess.memory_mb), "peak_mb": round(peak_mb),
+        "ratio": round(guess.memory_mb / max(1.0, peak_mb), 2), "windows": guess.batch_windows,
+        "clips_per_s": round(clips / took, 2) if took else None, "state": result.get("state"),
+        "parity": result.get("parity"), "device": guess.device,
+    }  # fmt: skip
+
+
+def _arguments(window: WindowPolicy, options: dict[str, Any]) -> Arguments:
+    usual = {"steps": 3, "validate_every": 3, "validation_clips": 2, "noise_share": 0.0}
+    return Arguments(**{**usual, **options}).settled(window.pad_to_s)
+
+
+def _rows(seconds: list[float]) -> Iterator[tuple[Row, npt.NDArray[np.float32]]]:
+    draw, noise = random.Random(1), np.random.default_rng(1)
+    for number, length in enumerate([*seconds, 3.0, 3.0]):
+        text = " ".join(draw.choice(_WORDS) for _ in range(max(1, int(length * _WORDS_PER_S))))
+        split = "train" if number < len(seconds) else "validation"
+        wave = (noise.standard_normal(int(length * RATE_HZ)) * 0.05).astype(np.float32)
+        yield Row(f"row-{number}", text, "en", 0, 0, split, speaker=f"s{number % 3}"), wave
+
+
+def _run(workspace: Workspace, *, on_gpu: bool, until: str, limit_s: float) -> float:
+    """Megabytes at the most."""
+    command = [sys.executable, "-m", "training.trainers.asr", str(workspace.folder), "0"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    deadline, peak_mb = time.monotonic() + limit_s, 0.0
+    before_mb = _gpu_mb() if on_gpu else 0.0
+    with (workspace.folder / "trainer.log").open("wb") as log:
+        trainer = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        while trainer.poll() is None:
+            peak_mb = max(peak_mb, _gpu_mb() - before_mb if on_gpu else _resident_mb(trainer.pid))
+            reached = until and any(line["phase"] == until for line in workspace.progress())
+            if reached or time.monotonic() > deadline:
+                trainer.kill()
+                trainer.wait()
+            time.sleep(0.05)
+    return peak_mb
+
+
+def _resident_mb(pid: int) -> float:
+    """The high-water mark, which the system keeps: nothing is missed between two looks."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e6
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
+
+
+def _gpu_mb() -> float:
+    command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    return float(done.stdout.splitlines()[0]) * 1.048576
 
 
 if __name__ == "__main__":

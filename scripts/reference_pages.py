@@ -1,39 +1,36 @@
 """Code -> the tables of docs/reference. Pages say where each goes with `<!-- generated: NAME -->`.
 
 Made whenever the documents are built, so that no table is older than the code. What only the source knows (error codes,
-reasons, metrics) is read from its syntax tree; nothing is started and no database is opened.
+reasons, metrics) comes from `source_texts`; no process is started and no database of a deployment is opened.
 """
 
 from __future__ import annotations
 
 import ast
 import inspect
-import itertools
 import json
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 from xml.etree import ElementTree
 
-from scripts import key_cards
+from scripts import key_cards, source_texts
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("ml_backend", "sync", "training")
 PROGRAM = "python -m ml_backend"
-KEBAB = re.compile(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")
 EXAMPLE = re.compile(rf"^(?:Example: )?({re.escape(PROGRAM)} .+)$", re.MULTILINE)
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A Markdown table; cells are Markdown, on one line."""
-    names = list(head)
-    lines = [names, ["---"] * len(names), *rows]
-    return "\n".join("| " + " | ".join(" ".join(str(cell).split()) for cell in line) + " |" for line in lines) + "\n"
+    """A Markdown table, empty without rows; cells are Markdown, on one line."""
+    names, body = list(head), list(rows)
+    lines = [names, ["---"] * len(names), *body] if body else []
+    return "\n".join(
+        "| " + " | ".join(" ".join(str(cell).split()) for cell in line) + " |" for line in lines
+    ) + "\n" * bool(body)
 
 
 def plain(text: str) -> str:
@@ -97,23 +94,19 @@ def _described(command: Any) -> Iterator[str]:
         yield plain(" ".join(paragraph.split())) + "\n"
     yield "```sh\n" + "\n".join(examples(command)) + "\n```\n"
     shown = [each for each in command.params if not getattr(each, "hidden", False) and each.name != "help"]
-    if shown:
-        yield table(("argument or option", "meaning", "default"), map(_parameter, shown))
+    yield table(("argument or option", "meaning", "default"), map(_parameter, shown))
 
 
 def _parameter(each: Any) -> tuple[str, str, str]:
-    if each.param_type_name == "argument":
-        name = code(each.name.upper())
-    else:
-        name = ", ".join(code(option) for option in (*each.opts, *each.secondary_opts))
+    names = [each.name.upper()] if each.param_type_name == "argument" else [*each.opts, *each.secondary_opts]
     default = each.default() if callable(each.default) else each.default
-    if each.required:
-        shown = "required"
-    elif default in (None, "", (), [], False):
-        shown = ""
-    else:
-        shown = code(default if not isinstance(default, bool) else "on")
-    return name, plain(each.help or ""), shown + (" (may be repeated)" if each.multiple or each.nargs == -1 else "")
+    shown = "" if default in (None, "", (), [], False) else code("on" if default is True else default)
+    shown = "required" if each.required else shown
+    return (
+        ", ".join(map(code, names)),
+        plain(each.help or ""),
+        shown + (" (may be repeated)" if each.multiple or each.nargs == -1 else ""),
+    )
 
 
 # --- settings
@@ -124,13 +117,12 @@ def settings() -> str:
     from ml_backend import settings as module
 
     described = {name: (default, text) for name, default, text in module.describe()}
-    headings = _setting_sections()
     parts = []
-    for heading, names in headings.items():
-        rows = []
-        for name in names:
-            default, text = described[name]
-            rows.append((f"`{name}`{{ #{name.lower()} }}", code(default) if default else "", plain(text)))
+    for heading, names in _setting_sections().items():
+        rows = [
+            (f"`{name}`{{ #{name.lower()} }}", code(default) if default else "", plain(text))
+            for name, (default, text) in ((name, described[name]) for name in names)
+        ]
         parts.append(f"## {heading[:1].upper()}{heading[1:]}\n\n" + table(("setting", "default", "meaning"), rows))
     return "\n".join(parts)
 
@@ -195,13 +187,12 @@ def operations() -> str:
     tags: dict[str, list[str]] = {}
     for path, methods in found["paths"].items():
         for method, each in methods.items():
+            rows = (
+                (code(one["name"]), one["in"], _shape(one["schema"]), plain(one["description"]))
+                for one in each["parameters"]
+            )
             lines = [f"### {method.upper()} `{path}`\n\n{plain(each['summary'])}\n"]
-            if each["parameters"]:
-                rows = (
-                    (code(one["name"]), one["in"], _shape(one["schema"]), plain(one["description"]))
-                    for one in each["parameters"]
-                )
-                lines.append(table(("parameter", "in", "type", "meaning"), rows))
+            lines.append(table(("parameter", "in", "type", "meaning"), rows))
             if body := each.get("requestBody"):
                 lines.append(f"It is sent {_shape(body['content']['application/json']['schema'])} as JSON.\n")
             answers = []
@@ -242,98 +233,10 @@ def _fields(name: str, schema: Mapping[str, Any]) -> str:
         (code(field), _shape(each), plain(each.get("description", "")))
         for field, each in schema.get("properties", {}).items()
     )
-    return f"{heading}\n" + (table(("field", "type", ""), rows) if schema.get("properties") else "")
+    return f"{heading}\n" + table(("field", "type", ""), rows)
 
 
-# --- what the source says
-
-
-@dataclass(frozen=True)
-class Said:
-    """A code with its sentence and next step, as written in the source; `x` stands for what is filled in."""
-
-    code: str
-    sentence: str
-    next_step: str
-    branch: str  # the class of error; empty for a reason that a row keeps
-
-
-@cache
-def product() -> tuple[tuple[str, ast.Module], ...]:
-    """(name, syntax tree) of every file that runs in production."""
-    paths = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-    return tuple((str(path.relative_to(ROOT)), ast.parse(path.read_text(encoding="utf-8"))) for path in paths)
-
-
-def literal(node: ast.AST | None, names: Mapping[str, str] = MappingProxyType({})) -> str:
-    """The text of a constant, of a name in `names` or of an f-string, holes as an ellipsis; empty for anything else."""
-    if isinstance(node, ast.Name):
-        return names.get(node.id, "")
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
-    if isinstance(node, ast.JoinedStr):
-        return "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return literal(node.left, names) + literal(node.right, names)
-    if isinstance(node, ast.IfExp):
-        return literal(node.body, names)
-    return ""
-
-
-@cache
-def said() -> tuple[Said, ...]:
-    """Every code that stands beside a sentence: errors by their class, everything else as a reason."""
-    from ml_backend import errors
-
-    kinds = {name: each for name, each in vars(errors).items() if inspect.isclass(each)}
-    found = []
-    for name, tree in product():
-        if name == "ml_backend/errors.py":
-            continue
-        names = _constants(tree)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call):
-                called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-                given = dict(zip(("code", "sentence", "next_step"), node.args, strict=False))
-                given |= {each.arg: each.value for each in node.keywords if each.arg}
-                branch = called if called in kinds else ""
-                if not branch:
-                    given = _beside(node.args, names)
-            elif isinstance(node, ast.Tuple):
-                given, branch = _beside(node.elts, names), ""
-            else:
-                continue
-            word = literal(given.get("code"), names)
-            sentence, step = literal(given.get("sentence"), names), literal(given.get("next_step"), names)
-            if KEBAB.match(word.replace("…", "x")) and (branch or ("-" in word and _is_sentence(sentence))):
-                found.append(Said(word, sentence, step, branch))
-    return tuple(found)
-
-
-def _constants(tree: ast.Module) -> dict[str, str]:
-    """Names of a module that stand for a text."""
-    found: dict[str, str] = {}
-    for node in tree.body:
-        if isinstance(node, ast.Assign):
-            for target in node.targets:
-                if isinstance(target, ast.Name):
-                    found[target.id] = literal(node.value)
-                elif isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
-                    pairs = zip(target.elts, node.value.elts, strict=False)
-                    found |= {each.id: literal(value) for each, value in pairs if isinstance(each, ast.Name)}
-    return found
-
-
-def _beside(nodes: list[ast.expr], names: Mapping[str, str]) -> dict[str, ast.expr]:
-    """The first two neighbours of which the second is a sentence."""
-    for first, second in itertools.pairwise(nodes):
-        if _is_sentence(literal(second, names)):
-            return {"code": first, "sentence": second}
-    return {}
-
-
-def _is_sentence(text: str) -> bool:
-    return bool(re.match(r"^[A-Z…].* .*[.…]$", text, re.DOTALL))
+# --- errors, reasons, states and metrics
 
 
 def errors() -> str:
@@ -342,53 +245,51 @@ def errors() -> str:
     from ml_backend.jobs import transport
 
     of_redis = [
-        Said(each, f"Redis takes no messages: {why}.", step, "RetryableError")
+        source_texts.Said(each, f"Redis takes no messages: {why}.", step, "RetryableError")
         for _, _, each, why, step in transport._REFUSALS
     ]
-    worth = {
-        module.RetryableError: "tried again by itself",
-        module.InvalidInput: "the request is refused",
-        module.ConfigurationError: "a setting has to change",
-    }
-    rows = []
-    found = _merged([*(each for each in said() if each.branch), *of_redis])
-    for one in sorted(found, key=lambda each: (each.code, each.branch)):
-        kind = getattr(module, one.branch)
-        kind_text = next((text for each, text in worth.items() if issubclass(kind, each)), "will not work by itself")
-        rows.append((code(one.code), plain(one.sentence or "…"), plain(one.next_step or "…"), kind_text))
+    follows = (
+        (module.RetryableError, "tried again by itself"), (module.InvalidInput, "the request is refused"),
+        (module.ConfigurationError, "a setting has to change"), (Exception, "will not work by itself"),
+    )  # fmt: skip
+    found = _merged([*(each for each in source_texts.said() if each.branch), *of_redis])
+    rows = [
+        (code(one.code), plain(one.sentence or "…"), plain(one.next_step or "…"),
+         next(text for each, text in follows if issubclass(getattr(module, one.branch), each)))
+        for one in sorted(found, key=lambda each: (each.code, each.branch))
+    ]  # fmt: skip
     return table(("code", "what it says", "what to do", "what follows"), rows)
 
 
-def _merged(found: Iterable[Said]) -> Iterator[Said]:
+def _merged(found: Iterable[source_texts.Said]) -> Iterator[source_texts.Said]:
     """One entry for a code and branch: the first that says something; more where the sentences differ."""
-    by_code: dict[tuple[str, str], list[Said]] = {}
+    by_code: dict[tuple[str, str], list[source_texts.Said]] = {}
     for one in found:
         by_code.setdefault((one.code, one.branch), []).append(one)
     for (word, branch), several in by_code.items():
         sentences = list(dict.fromkeys(each.sentence for each in several if each.sentence))[:3]
         steps = list(dict.fromkeys(each.next_step for each in several if each.next_step))[:2]
-        yield Said(word, " / ".join(sentences), " / ".join(steps), branch)
+        yield source_texts.Said(word, " / ".join(sentences), " / ".join(steps), branch)
 
 
 def reasons() -> str:
     """Every reason that is no error: what a row, a report or a status line keeps."""
-    from training.datasets import dataset_card
-    from training.samples import sample_pieces
-
-    elsewhere = {**dataset_card._WHY, **sample_pieces.REASONS}
-    found = {one.code: one.sentence for one in _merged(each for each in said() if not each.branch)}
-    found = {name: text for name, text in found.items() if name not in elsewhere}
-    return table(("reason", "what it says"), ((code(name), plain(found[name])) for name in sorted(found)))
+    found = {one.code: one.sentence for one in _merged(each for each in source_texts.said() if not each.branch)}
+    names = sorted(found.keys() - _exclusions())
+    return table(("reason", "what it says"), ((code(name), plain(found[name])) for name in names))
 
 
 def exclusions() -> str:
     """Why a sample is in no dataset."""
+    rows = ((code(name), plain(text[:1].upper() + text[1:].rstrip(".") + ".")) for name, text in _exclusions().items())
+    return table(("reason", "meaning"), rows)
+
+
+def _exclusions() -> dict[str, str]:
     from training.datasets import dataset_card
     from training.samples import sample_pieces
 
-    every = {**dataset_card._WHY, **sample_pieces.REASONS}
-    rows = ((code(name), plain(text[:1].upper() + text[1:].rstrip(".") + ".")) for name, text in sorted(every.items()))
-    return table(("reason", "meaning"), rows)
+    return dict(sorted({**dataset_card._WHY, **sample_pieces.REASONS}.items()))
 
 
 def states() -> str:
@@ -410,13 +311,12 @@ def metrics() -> str:
     """Every metric, its kind and labels."""
     kinds = {"Counter": "counter", "CounterMetricFamily": "counter", "Histogram": "histogram"}
     rows = []
-    for node in (node for _, tree in product() for node in ast.walk(tree) if isinstance(node, ast.Call)):
-        name, text = (literal(each) for each in [*node.args[:2], None, None][:2])
-        if name.startswith("kaan_") and _is_sentence(text):
-            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            kind = kinds.get(called, "gauge")
+    for node in (node for _, tree in source_texts.product() for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        name, text = (source_texts.literal(each) for each in [*node.args[:2], None, None][:2])
+        if name.startswith("kaan_") and source_texts.is_sentence(text):
+            kind = kinds.get(source_texts.called(node), "gauge")
             given = [*(each.value for each in node.keywords if each.arg == "labels"), *node.args[2:3], None][0]
-            labels = [literal(each) for each in getattr(given, "elts", [])]
+            labels = [source_texts.literal(each) for each in getattr(given, "elts", [])]
             shown = code(name + ("_total" if kind == "counter" else ""))
             rows.append((shown, kind, ", ".join(map(code, labels)), plain(text)))
     return table(("metric", "kind", "labels", "meaning"), sorted(rows))
@@ -435,15 +335,15 @@ def controls() -> str:
         for tag in ElementTree.fromstring(labelconfig.read(name)).iter():  # noqa: S314 - our own file
             if not tag.get("name"):
                 continue
-            values = [code(each.get("value")) + _key(each) for each in tag if each.get("value")]
+            values = [
+                code(each.get("value")) + (f" ({each.get('hotkey')})" if each.get("hotkey") else "")
+                for each in tag
+                if each.get("value")
+            ]
             key = tag.get("value", "")
             rows.append((code(tag.get("name")), tag.tag, ", ".join(values) or (f"task key `{key[1:]}`" if key else "")))
         parts.append(f"### `{name}`\n\n" + table(("name", "tag", "values (keys)"), rows))
     return "\n".join(parts)
-
-
-def _key(tag: ElementTree.Element) -> str:
-    return f" ({tag.get('hotkey')})" if tag.get("hotkey") else ""
 
 
 def columns() -> str:

@@ -8,7 +8,7 @@ import sys
 import pytest
 import yaml
 
-from scripts import reference_pages
+from scripts import source_texts
 from sync.commands import doctor
 from tests.ml_backend.storage import test_s3_rights
 from tests.policy.source import ROOT
@@ -23,14 +23,14 @@ def page(name):
 
 def test_the_run_book_has_a_paragraph_for_every_code_that_an_operator_can_end():
     """Errors of settings and of the outside world, and those that can pass."""
-    codes = {each.code for each in reference_pages.said() if each.branch in ("ConfigurationError", "RetryableError")}
+    codes = {each.code for each in source_texts.said() if each.branch in ("ConfigurationError", "RetryableError")}
     assert len(codes) > 80
     named = set(re.findall(r"`([a-z][a-z0-9-]+)`", page("operate/runbook.md")))
     assert sorted(codes - named) == []
 
 
 def test_the_run_book_names_no_code_that_does_not_exist():
-    nodes = (node for _, tree in reference_pages.product() for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    nodes = (node for _, tree in source_texts.product() for node in ast.walk(tree) if isinstance(node, ast.Constant))
     known = {node.value for node in nodes if isinstance(node.value, str)}
     text = page("operate/runbook.md").split("## Processes and jobs")[1]
     named = set(re.findall(r"`([a-z]+(?:-[a-z]+)+)`", text))
