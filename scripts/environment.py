@@ -218,4 +218,4 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except KeyboardInterrupt:
-        stop("", "Stopped. The same command goes on where this stopped.")
+        stop("", "Stopped. The same command continues from here.")

@@ -92,7 +92,7 @@ def test_a_busy_port_is_refused_in_one_sentence(stack, tmp_path):
         "demo", "--headless", "--data-dir", str(tmp_path / "d"), "--port", "0", "--label-studio-port", port, check=False
     )
     assert done.returncode == 2
-    assert f"Port {port}, meant for Label Studio, is taken" in done.stderr
+    assert f"Port {port}, for Label Studio, is in use" in done.stderr
     assert "Traceback" not in done.stderr
 
 

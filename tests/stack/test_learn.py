@@ -95,16 +95,16 @@ def test_the_loop_is_killed_stopped_and_repeated_and_ends_with_a_better_model(tm
         stopped.until(r"step \d+ of 240")
         stopped.process.send_signal(signal.SIGTERM)
         assert stopped.ended() == 130, stopped.text[-2000:]
-    assert "There already: project" in stopped.text
-    assert "goes on where this stopped" in stopped.text
+    assert "Already there: project" in stopped.text
+    assert "continues from here" in stopped.text
     until(lambda: demo_is_gone(folder), "the trainer and the demo have ended", within_s=60)
 
     with learning(folder, tmp_path / "3.out", "--stay") as whole:
-        whole.until("The demo goes on running")
+        whole.until("The demo keeps running")
         assert "train resume" in whole.text
         said = whole.text
         with capsys.disabled():
-            print("\n" + said[said.index("sentences of the calls") - 10 :])
+            print("\n" + said[said.index("sentences of unannotated calls") - 10 :])
         assert "Better: it may be promoted." in said
         for word in ("said", "before", "after"):
             assert len(re.findall(rf"^{word} +\S", said, re.MULTILINE)) == 3
@@ -116,7 +116,7 @@ def test_the_loop_is_killed_stopped_and_repeated_and_ends_with_a_better_model(tm
         with learning(folder, tmp_path / "4.out") as again:
             assert again.ended() == 0, again.text[-2000:]
         assert "a demo runs in" in again.text
-        assert again.text.count("There already") >= 6
+        assert again.text.count("Already there") >= 6
         changes = r"\$ .*-m ml_backend (?:--env-file \S+ )?(?:train|export|promote|project (?:create|add))\b"
         assert not re.findall(changes, again.text)
         assert whole.process.poll() is None

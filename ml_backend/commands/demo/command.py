@@ -55,16 +55,16 @@ class _Stop:
 
 @app.command()
 def demo(
-    data_dir: Annotated[Path, typer.Option(help="Folder that holds all of it.")] = Path("data"),
+    data_dir: Annotated[Path, typer.Option(help="Folder for all data of the demo.")] = Path("data"),
     port: Annotated[int | None, typer.Option(help="Port of the ML backend; 0 picks a free one. [9090]")] = None,
     label_studio_port: Annotated[
         int | None, typer.Option(help="Port of Label Studio; 0 picks a free one. [8080]")
     ] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open Label Studio in a browser.")] = False,
     calls: Annotated[Path, typer.Option(help="Manifest of the calls to bring in.", hidden=True)] = CALLS,
-    headless: Annotated[bool, typer.Option(help="Plain lines, and DATA_DIR/run/ready.json when all is up.")] = False,
+    headless: Annotated[bool, typer.Option(help="Plain lines, and DATA_DIR/run/ready.json when ready.")] = False,
 ) -> None:
-    """Bring up everything on this machine and leave it running: Label Studio, transcripts, bundled calls.
+    """Start Label Studio, the services and the bundled calls on this machine, and keep them running.
 
     Ctrl-C stops all of it; the next start keeps the data.
 
@@ -94,20 +94,20 @@ def demo(
         supervisor.stop(hurry=stop.hurry)
         ready_file.unlink(missing_ok=True)
         home.release()
-    screen.note(f"Stopped. Everything is kept in {home.path}; the same command goes on from there.")
+    screen.note(f"Stopped. The data stays in {home.path}; the same command continues from there.")
 
 
 def _bring_up(home: DemoFolder, supervisor: Supervisor, screen: Screen) -> str:
-    """Redis, Label Studio and our own processes; gives the personal access token."""
+    """Start Redis, Label Studio and our own processes; returns the personal access token."""
     if ended := end_leftovers(home):
-        screen.note(f"A demo that was killed had left {', '.join(ended)} running; ended.")
+        screen.note(f"Stopped what a killed demo left running: {', '.join(ended)}.")
     ports.require_free(home.label_studio_port, "Label Studio", "--label-studio-port")
     ports.require_free(home.port, "the ML backend", "--port")
     with screen.step("Redis"):
         supervisor.start(redis_server.program(home))
         supervisor.wait_ready("redis", 30)
     known = label_studio.kept_token(home)
-    with screen.step("Label Studio" + ("" if known else " (prepares its database at the first start, about a minute)")):
+    with screen.step("Label Studio" + ("" if known else " (the first start creates its database, about a minute)")):
         supervisor.start(label_studio.program(home))
         if known:  # a later start: everything comes up side by side
             _start_services(home, supervisor, api_key=known)
@@ -169,7 +169,7 @@ def _wait(database: Database, recording_ids: Sequence[int], supervisor: Supervis
 
 
 def _looks(supervisor: Supervisor) -> Iterator[None]:
-    """Look after the programs while something is waited for; KeyboardInterrupt when a person stops it."""
+    """Supervise the programs between two checks; raises KeyboardInterrupt when a person stops the demo."""
     while True:
         supervisor.watch()
         if supervisor.stopping():

@@ -70,7 +70,7 @@ class DemoFolder:
 
     @property
     def redis_socket(self) -> Path:
-        """In our folder, or under the temporary folder when ours is nested too deep for a socket's path."""
+        """In the demo's folder, or in the temporary folder when that path is too long for a socket."""
         inside = self.run / "redis.sock"
         if len(os.fsencode(inside)) <= SOCKET_PATH_LIMIT:
             return inside
@@ -106,9 +106,9 @@ class DemoFolder:
 
 
 def take(path: Path, *, port: int | None, label_studio_port: int | None) -> DemoFolder:
-    """The folder, locked for this process, with secrets and ports in place.
+    """Lock the folder for this process, and create or read its secrets and ports.
 
-    A port that is not named keeps last time's value; 0 picks one that is free.
+    Without a given port, the previous one is used; 0 picks a free one.
     """
     home = DemoFolder(path.expanduser().absolute())
     _refuse_foreign(home.path)

@@ -19,7 +19,7 @@ from ml_backend.errors import ConfigurationError, PermanentError
 FIRST_START_WITHIN_S = 900.0  # it migrates its database: 28 to 63 s on two free cores
 KEPT_IN = "kaan-token"
 
-# A personal access token for the first user, printed. Older ones of ours are of no use to anybody: nobody kept them.
+# Print a new personal access token for the first user. Its older tokens are deleted: they were never stored.
 _PRINT_ACCESS = """
 import os, pathlib, sys
 import label_studio
@@ -37,7 +37,7 @@ print("token:" + LSAPIToken.for_user(user).get_full_jwt())
 
 
 def program(home: DemoFolder) -> Program:
-    """The server on loopback, its first user made at the first start."""
+    """The server on loopback; the first start creates its user."""
     binary = environment_folder() / "bin" / "label-studio"
     command = [str(binary), "start", "--no-browser", "--internal-host", ports.LOOPBACK]
     command += ["--port", str(home.label_studio_port)]
@@ -50,7 +50,7 @@ def program(home: DemoFolder) -> Program:
 
 
 def environment(home: DemoFolder) -> dict[str, str]:
-    """Its whole environment. It reads names as common as HOST and PORT, so it gets nothing of ours."""
+    """Its whole environment. It reads common names like HOST and PORT, so it inherits none of ours."""
     folder = home.path / "label-studio"
     folder.mkdir(exist_ok=True)
     kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
@@ -74,13 +74,13 @@ def environment(home: DemoFolder) -> dict[str, str]:
 
 
 def kept_token(home: DemoFolder) -> str:
-    """The token an earlier start was given, kept beside Label Studio's own data; empty at the first start."""
+    """The stored token of an earlier start, beside Label Studio's data; empty at the first start."""
     path = home.path / "label-studio" / KEPT_IN
     return path.read_text(encoding="utf-8").strip() if path.exists() else ""
 
 
 def token(home: DemoFolder) -> str:
-    """The personal access token of the first user, made when there is none. Needs no running server."""
+    """The personal access token of the first user, created if missing. Needs no running server."""
     if kept := kept_token(home):
         return kept
     made = subprocess.run(

@@ -1,4 +1,4 @@
-"""Ports of this machine: is one free, who has it, which is free. And: does a server answer."""
+"""Ports of this machine: whether one is free, which process has it, and whether a server answers on it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ LOOPBACK = "127.0.0.1"
 
 
 def free() -> int:
-    """A port nobody has at this moment."""
+    """A port that is free at this moment."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
 
 
 def is_free(port: int) -> bool:
-    """Whether we could listen on it, and nobody answers on it either (Label Studio looks at the second)."""
+    """Whether we can bind it and no server answers on it (Label Studio checks only the second)."""
     with socket.socket() as probe:
         probe.settimeout(1)
         if probe.connect_ex((LOOPBACK, port)) == 0:
@@ -34,12 +34,12 @@ def is_free(port: int) -> bool:
 
 
 def require_free(port: int, what: str, option: str) -> None:
-    """Raise a sentence that names the port, who has it, and another one that is free."""
+    """Raise an error that names the port, the process that has it, and a free one."""
     if is_free(port):
         return
     raise ConfigurationError(
         "port-busy",
-        f"Port {port}, meant for {what}, is taken{_holder(port)}.",
+        f"Port {port}, for {what}, is in use{_holder(port)}.",
         f"Stop that program, or choose another port, for example: {option} {free()}",
     )
 
@@ -69,5 +69,5 @@ def _holder(port: int) -> str:
             if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
                 return f" by {psutil.Process(connection.pid).name()} (process {connection.pid})"
     except (psutil.Error, OSError):
-        pass  # not allowed to look: the sentence does without
+        pass  # no permission: the message omits the process
     return ""

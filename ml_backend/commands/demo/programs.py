@@ -55,7 +55,7 @@ class _Running:
 
 @dataclass
 class Supervisor:
-    """Holds the programs. `say` gets one plain sentence for everything a person should know."""
+    """Holds the programs. `say` receives one sentence for each event that a person should know."""
 
     home: DemoFolder
     say: Callable[[str], None]
@@ -82,7 +82,7 @@ class Supervisor:
             time.sleep(0.1)
 
     def watch(self) -> None:
-        """Look at every program once: note deaths, start again what is due."""
+        """Check every program once: note those that ended, restart those that are due."""
         now = time.monotonic()
         for one in self.running:
             if one.due is not None:
@@ -117,7 +117,7 @@ class Supervisor:
             time.sleep(0.05)
         for one in some:
             if one.process.poll() is None:
-                self.say(f"{one.program.name} did not stop when asked; ending it.")
+                self.say(f"{one.program.name} did not stop in time; killing it.")
             _end_group(one.process.pid, signal.SIGKILL)  # and children it may have left
             one.process.wait()
 
@@ -141,7 +141,7 @@ class Supervisor:
 
 
 def leashed(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
-    """A process in a session of its own, so that Ctrl-C reaches us alone, and that does not outlive us."""
+    """Start a process in its own session, so that Ctrl-C reaches only us; it ends when we end."""
     leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid())]
     return subprocess.Popen([*leash, *command], cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True, **options)
 
@@ -169,7 +169,7 @@ def end_leftovers(home: DemoFolder, *, within_s: float = STOP_WITHIN_S) -> list[
 
 
 def _born(pid: int) -> float | None:
-    """When a process started: with its number it names one process for ever."""
+    """When a process started; with its PID this identifies it."""
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
@@ -194,7 +194,7 @@ def _end_group(leader: int, number: int) -> None:
 
 
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "HF_HOME")
-_PASSED_ON = ("ASR_", "DEFAULT_LANGUAGE", "PREDICT_WAIT_S", "LOG_LEVEL")  # what a person may want to try in the demo
+_PASSED_ON = ("ASR_", "DEFAULT_LANGUAGE", "PREDICT_WAIT_S", "LOG_LEVEL")  # what a person may vary in the demo
 
 
 def environment(home: DemoFolder, *, api_key: str) -> dict[str, str]:
@@ -214,7 +214,7 @@ def environment(home: DemoFolder, *, api_key: str) -> dict[str, str]:
 
 
 def programs(home: DemoFolder, environment: dict[str, str]) -> list[Program]:
-    """In the order they are started."""
+    """Our programs in their start order."""
 
     def serves() -> bool:
         return ports.answers(home.port, "/health", "UP")

@@ -12,12 +12,12 @@ import sqlalchemy as sa
 from ml_backend.db import Database
 from ml_backend.tables import JOB_TROUBLE, jobs, predictions, projects, recordings, tasks
 
-SETTLED = ("annotated", "deleted", "refused")  # a task in one of these waits for nothing
+SETTLED = ("annotated", "deleted", "refused")  # a task in one of these needs no draft
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Counts of calls read and of tasks drafted and delivered, and the sentences of jobs that gave up."""
+    """Counts of calls read and of tasks drafted and delivered, and the messages of failed jobs."""
 
     calls: int
     read: int
@@ -28,12 +28,12 @@ class Progress:
 
     @property
     def complete(self) -> bool:
-        """Every task is in Label Studio with what there is to show."""
+        """Every task is in Label Studio, with its draft if it has one."""
         return self.read == self.calls and self.delivered == self.tasks
 
 
 def of(database: Database, recording_ids: Sequence[int], *, since: datetime) -> Progress:
-    """The state of these recordings and their tasks now; trouble of an earlier start is not counted."""
+    """The current state of these recordings and their tasks; failures of an earlier start do not count."""
     found = database.rows(sa.select(recordings.c.state).where(recordings.c.id.in_(recording_ids)))
     mine = with_drafts().where(tasks.c.recording_id.in_(recording_ids), projects.c.state == "attached")
     drafts = database.rows(mine)
@@ -63,14 +63,14 @@ def with_drafts() -> sa.Select[Any]:
 
 
 def delivered(row: Any) -> bool:
-    """Whether a task is in Label Studio with what there is to show."""
+    """Whether a task is in Label Studio, with its draft if it has one."""
     if row.state in SETTLED:
         return True
     return row.state == "open" and row.prediction_id is not None and (row.confirmed_at is not None or row.body == "[]")
 
 
 def gave_up(database: Database, since: datetime) -> tuple[str, ...]:
-    """Jobs that gave up since then, in their own words."""
+    """The messages of jobs that failed for good since then."""
     mine = sa.select(jobs.c.id, jobs.c.name, jobs.c.error).where(
         jobs.c.state.in_(JOB_TROUBLE), jobs.c.finished_at >= since
     )

@@ -36,7 +36,7 @@ def program(home: DemoFolder) -> Program:
 
 
 def server() -> Path:
-    """The server's binary, or a sentence about how to get one."""
+    """The server's binary; raises an error that says how to install one."""
     for name in ("redis-server", "valkey-server"):
         if found := shutil.which(name):
             return Path(found)
@@ -56,7 +56,7 @@ def server() -> Path:
 
 
 def _pongs(path: Path) -> bool:
-    """Whether it answers PING (it says LOADING while it reads its file)."""
+    """Whether it answers PING (the answer is LOADING while it reads its file)."""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(2)

@@ -1,4 +1,4 @@
-"""What the person at the terminal sees: steps with their time, progress, the welcome. Plain lines elsewhere."""
+"""Terminal output of the demo: steps with their time, progress bars, the welcome. Plain lines without a terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ml_backend.commands.demo.progress import Progress
 
 
 class Screen:
-    """`plain` leaves out everything that moves: for pipes, logs and tests."""
+    """`plain` prints lines only, without moving parts: for pipes, logs and tests."""
 
     def __init__(self, *, plain: bool) -> None:
         self.plain = plain
@@ -27,7 +27,7 @@ class Screen:
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
-        """One step of the way up: its title while it lasts, its time when it is done."""
+        """One start step: its title while it runs, its duration at the end."""
         started = time.monotonic()
         if self.plain:
             self.console.print(f"{title} ...")
@@ -40,7 +40,7 @@ class Screen:
 
     @contextmanager
     def bars(self) -> Iterator[Callable[[Progress], None]]:
-        """Three bars that follow the calls; a line per change where nothing may move."""
+        """Three progress bars; in plain mode one line per change."""
         if self.plain:
             shown: list[str] = []
 
@@ -68,11 +68,11 @@ class Screen:
             yield show_bars
 
     def note(self, sentence: str) -> None:
-        """Something worth saying."""
+        """Print one sentence."""
         self.console.print(sentence, markup=False)
 
     def warn(self, sentence: str) -> None:
-        """Something went wrong and is being dealt with."""
+        """Print a problem that is being handled."""
         self.console.print(f"{time.strftime('%H:%M:%S')} {sentence}", style="yellow", markup=False)
 
     def welcome(self, home: DemoFolder, user: str, password: str) -> None:

@@ -1,1 +1,1 @@
-"""`learn`: the whole loop, watched, on top of the demo."""
+"""`learn`: the whole training loop, shown step by step, on top of the demo."""

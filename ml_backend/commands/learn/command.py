@@ -35,20 +35,20 @@ from ml_backend.jobs import devices
 
 TITLE, DATASET = "Kaan learn", "learn"
 BLIND_SHARE = 0.35  # so that the test set is enough for a verdict under the usual rules
-LEFT_OPEN = 8  # calls of the new domain that nobody gets round to: their drafts show what was gained
-SHORT = 130  # calls of a quick try
+LEFT_OPEN = 8  # calls of the new domain that stay unannotated: their drafts show the gain
+SHORT = 130  # calls with --short
 STEPS = 10
-MOST = 0.8  # of the samples are in the dataset: a few corrections more are no reason to learn again
+MOST = 0.8  # of the accepted samples: a dataset with more than this share is not exported again
 REFUSED = 3  # exit code, as of `promote`
 STUCK_AFTER_S = 420.0
 LOOK_EVERY_S = 1.0
-# What suits the small bundled model, found by trying; a published Whisper does well without any of them.
+# What suits the small bundled model, found by experiment; a published Whisper needs none of them.
 TRAINING = (
     "--learning-rate", "4e-4", "--batch-s", "28", "--average", "-1", "--patience", "0", "--option", "noise_share=0.1",
     "--option", "several_share=0", "--option", "timestamped_share=0.25", "--option", "masks=0",
     "--option", "tempo=0.06", "--option", "validate_every=60", "--option", "validation_clips=80",
 )  # fmt: skip
-GATE = {"PROMOTION_SPEED_RATIO": "2.5"}  # decoding is tried again where a model is unsure, as one taught for minutes is
+GATE = {"PROMOTION_SPEED_RATIO": "2.5"}  # decoding is retried where a model is unsure, as after a short training
 TRAINING_STEPS, SHORT_STEPS = 400, 240
 
 app = typer.Typer(add_completion=False)
@@ -56,20 +56,20 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def learn(
-    data_dir: Annotated[Path, typer.Option(help="Folder of the demo it runs on.")] = Path("data"),
-    port: Annotated[int | None, typer.Option(help="Port of the ML backend, where no demo runs yet. [9090]")] = None,
+    data_dir: Annotated[Path, typer.Option(help="Folder of the demo to use.")] = Path("data"),
+    port: Annotated[int | None, typer.Option(help="Port of the ML backend, if it starts a demo. [9090]")] = None,
     label_studio_port: Annotated[
-        int | None, typer.Option(help="Port of Label Studio, where no demo runs yet. [8080]")
+        int | None, typer.Option(help="Port of Label Studio, if it starts a demo. [8080]")
     ] = None,
     stay: Annotated[
         bool | None,
-        typer.Option("--stay/--no-stay", help="Leave a demo it has started running until Ctrl-C. [on a terminal]"),
+        typer.Option("--stay/--no-stay", help="Keep a demo that it started running until Ctrl-C. [on a terminal]"),
     ] = None,
-    short: Annotated[bool, typer.Option("--short", help="Fewer calls and steps: a quick look.")] = False,
+    short: Annotated[bool, typer.Option("--short", help="Fewer calls and steps, for a quick look.")] = False,
 ) -> None:
-    """Watch the whole loop on this machine: new calls, drafts, corrections, a better model, better drafts.
+    """Run the whole loop on this machine: new calls, drafts, corrections, a better model, better drafts.
 
-    About ten minutes. Every step names the command it stands for. Stop it at any time; the same command goes on.
+    Takes about ten minutes. Every step shows its command. Stop it at any time; the same command continues.
 
     Example: python -m ml_backend learn
     """
@@ -87,15 +87,15 @@ def learn(
     try:
         promoted = _loop(tutor, here, calls, port=port, label_studio_port=label_studio_port, short=short)
         if here.mine is not None and (not plain if stay is None else stay):
-            tutor.console.print("\nThe demo goes on running. Ctrl-C stops it.")
+            tutor.console.print("\nThe demo keeps running. Ctrl-C stops it.")
             with suppress(KeyboardInterrupt):
                 here.mine.wait()
     except KeyboardInterrupt:
-        tutor.console.print("\nStopping. The same command goes on where this stopped.")
+        tutor.console.print("\nStopping. The same command continues from here.")
         raise typer.Exit(130) from None
     finally:
         if here.mine is not None and here.mine.poll() is None:
-            tutor.console.print(f"Stopping the demo; everything is kept in {here.folder}.", markup=False)
+            tutor.console.print(f"Stopping the demo; its data stays in {here.folder}.", markup=False)
         here.stop()
     raise typer.Exit(0 if promoted else REFUSED)
 
@@ -103,7 +103,7 @@ def learn(
 def _loop(
     tutor: Tutor, here: Stack, calls: list[NewCall], *, port: int | None, label_studio_port: int | None, short: bool
 ) -> bool:
-    """All steps; whether the new version serves."""
+    """Run all steps; returns whether the new version was promoted."""
     with tutor.step("The demo", "Label Studio, Redis, the web process and the workers, all on this machine."):
         if here.facts:
             tutor.there(f"a demo runs in {here.folder}.")
@@ -148,7 +148,7 @@ class _Loop:
 
     def _project(self) -> Any:
         with self._tutor.step(
-            "A project", "Where people will see the calls: texts by region, a line of advice, shortcuts."
+            "A project", "Where annotators work on the calls: a text for each region, a status line, shortcuts."
         ):
             if (found := reached.project(self._context, TITLE)) is None:
                 self._runs("project", "create", "--config", "calls", "--title", TITLE)
@@ -161,17 +161,17 @@ class _Loop:
 
     def _arrive(self, project: Any) -> None:
         new = sum(call.new for call in self._calls)
-        why = f"{new} callers with accents and goods the model does not know, {len(self._calls) - new} usual calls."
+        why = f"{new} callers with accents and products new to the model, {len(self._calls) - new} usual calls."
         with self._tutor.step("New calls", why):
             number = new_calls.arrive(self._context, self._calls)
             bucket = self._context.settings.recordings_bucket
             if number:
-                self._tutor.say(f"{number} recordings put into the bucket {bucket}.")
+                self._tutor.say(f"{number} recordings uploaded to the bucket {bucket}.")
             if len(self._rows(project)) < len(self._calls):
                 place = f"{bucket}/{new_calls.PREFIX}"
                 self._runs("project", "add", str(project.ls_project_id), place, "--blind-share", str(BLIND_SHARE))
             blind = sum(bool(row.blind) for row in self._rows(project))
-            self._tutor.say(f"{blind} of them, drawn at random, are to be written down without a draft: the test set.")
+            self._tutor.say(f"{blind} of them, drawn at random, are annotated without a draft: the test set.")
 
     def _drafts(self, project: Any) -> None:
         with self._tutor.step(
@@ -187,7 +187,7 @@ class _Loop:
 
     def _annotate(self, project: Any) -> None:
         with self._tutor.step(
-            "People", "Played here: they correct drafts, and write the blind calls down, with human slips."
+            "People", "Simulated here: annotators correct drafts and transcribe the blind calls, with human mistakes."
         ):
             open_keys = {row.object_key for row in self._open_rows(project)}
             work = [call.row for call in self._calls if call.key not in open_keys]
@@ -200,12 +200,12 @@ class _Loop:
             for what, number in counted.items():
                 self._tutor.say(f"{number} calls {what}")
             if not counted:
-                self._tutor.there("everybody's work.")
-            self._tutor.say(f"{len(open_keys)} calls are left open: nobody gets round to everything.")
+                self._tutor.there("the annotations.")
+            self._tutor.say(f"{len(open_keys)} calls stay open, so that their drafts show the gain.")
 
     def _samples(self, project: Any) -> None:
         with self._tutor.step(
-            "Samples", "Webhooks bring the annotations; what may be learnt from is accepted, with a reason."
+            "Samples", "Webhooks deliver the annotations; each sample is accepted or left out with a reason."
         ):
             self._tutor.shows("training", "status")
             wanted = len(self._calls) - len(self._open_rows(project))
@@ -215,7 +215,9 @@ class _Loop:
             self._tutor.say(f"{accepted} samples accepted" + (f"; left out: {why}." if why else "."))
 
     def _export(self, project: Any) -> int:
-        with self._tutor.step("Dataset", "An immutable version: train, validation and test, no caller in two of them."):
+        with self._tutor.step(
+            "Dataset", "An immutable version: train, validation and test, with no caller in two of them."
+        ):
             found, (_, accepted, _) = (
                 reached.dataset(self._context, DATASET),
                 reached.sampled(self._context, project.id),
@@ -229,7 +231,9 @@ class _Loop:
             return int(found.id)
 
     def _train(self, dataset_id: int) -> Any:
-        with self._tutor.step("Training", "The champion learns from the corrections; what it knew is mixed into them."):
+        with self._tutor.step(
+            "Training", "The champion is fine-tuned on the corrections, mixed with its earlier data."
+        ):
             run = reached.run(self._context, dataset_id)
             if run is not None and (found := reached.version(self._context, run.id)) is not None:
                 self._tutor.there(f"run {run.id} made {found.version}.")
@@ -247,7 +251,7 @@ class _Loop:
             return found
 
     def _judge(self, version: Any) -> reached.StoredVerdict:
-        why = "Champion and candidate transcribe the blind calls, which neither has learnt from. Better, or refused."
+        why = "Champion and candidate transcribe the blind calls, on which neither was trained. Better, or refused."
         with self._tutor.step("Verdict", why):
             found = reached.verdict(self._context, version.id)
             serves = reached.champion(self._context) == version.version
@@ -259,9 +263,9 @@ class _Loop:
                 self._runs("evaluate", version.version, "--dataset", DATASET)
                 ratio = GATE["PROMOTION_SPEED_RATIO"]
                 self._tutor.say(
-                    f"The usual rules, but one: so little teaching makes a tiny model hesitate, {ratio} times"
+                    f"One rule is relaxed: a tiny model is slower after so short a training, so {ratio} times"
                 )
-                self._tutor.say("as long is allowed here. The number of calls and words is the usual one.")
+                self._tutor.say("the CPU time is allowed here. The other rules are the defaults.")
                 self._runs("promote", version.version, "--dataset", DATASET, codes=(0, REFUSED), changed=GATE)
                 found = reached.verdict(self._context, version.id)
             if found is None:
@@ -270,10 +274,10 @@ class _Loop:
 
     def _redraft(self, project: Any, version: Any, *, promoted: bool) -> None:
         with self._tutor.step(
-            "Better drafts", "The workers switch within a second; open tasks are drafted anew in bulk."
+            "Better drafts", "The workers load the new version within a second; open tasks get new drafts in bulk."
         ):
             if not promoted:
-                self._tutor.say("Nothing to do: the champion still serves.")
+                self._tutor.say("Nothing to do: the champion stays.")
                 return
             self._tutor.shows("project", "list")
 
@@ -285,7 +289,7 @@ class _Loop:
             self._wait(so_far, "open tasks show a draft of the new model")
 
     def _judged(self, dataset: Any) -> bool:
-        """Whether the loop has come to a verdict with this dataset."""
+        """Whether this dataset already led to a verdict."""
         run = reached.run(self._context, dataset.id)
         version = reached.version(self._context, run.id) if run is not None else None
         return version is not None and reached.verdict(self._context, version.id) is not None
@@ -294,7 +298,7 @@ class _Loop:
         return reached.rows(self._context, project.id, self._keys)
 
     def _open_rows(self, project: Any) -> list[Any]:
-        """Tasks that are left open: the last drafted ones of the new domain."""
+        """Tasks that stay open: the last drafted ones of the new domain."""
         new = {call.key for call in self._calls if call.new}
         return [row for row in self._rows(project) if row.object_key in new and not row.blind][-LEFT_OPEN:]
 
@@ -311,7 +315,7 @@ class _Loop:
         self._wait(so_far, "other training has ended")
 
     def _wait(self, so_far: Callable[[], tuple[int, int]], what: str) -> None:
-        """Until all are done, saying how far it is; an error when nothing moves for long."""
+        """Wait until all are done and report the progress; an error when nothing changes for long."""
         moved, before, shown = time.monotonic(), -1, set[str]()
         while True:
             for line in self._here.news():
@@ -330,11 +334,11 @@ class _Loop:
             if time.monotonic() - moved > STUCK_AFTER_S:
                 raise PermanentError(
                     "learn-stuck",
-                    f"Nothing has moved for {STUCK_AFTER_S / 60:.0f} minutes: {done} of {of} {what}.",
+                    f"No progress for {STUCK_AFTER_S / 60:.0f} minutes: {done} of {of} {what}.",
                     "`python -m ml_backend status` says what is wrong.",
                 )
             if self._here.mine is not None and self._here.mine.poll() is not None:
-                raise PermanentError("demo-ended", "The demo has ended.", f"All it said: {self._here.log}")
+                raise PermanentError("demo-ended", "The demo has ended.", f"Its output: {self._here.log}")
             time.sleep(LOOK_EVERY_S)
 
 

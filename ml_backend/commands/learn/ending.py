@@ -1,4 +1,4 @@
-"""What came of it: three sentences before and after, the verdict, its plot, and where to click."""
+"""The result: three sentences before and after, the verdict, its plot, and where to look in Label Studio."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAGE, REPORT, PLOT = "report.md", "report.json", "slices.svg"
 
 @dataclass(frozen=True)
 class SentenceChange:
-    """One sentence of a call nobody has annotated, as both versions wrote it. Wrong words of each."""
+    """One sentence of an unannotated call as both versions transcribed it, with the wrong words of each."""
 
     said: str
     before: str
@@ -51,14 +51,12 @@ def show(
     calls: Mapping[str, NewCall],
     user: str,
 ) -> None:
-    """The last thing on the screen."""
+    """Print the result."""
     console = tutor.console
     found = changes(context, rows, calls, before=verdict.champion, after=version) if promoted else []
     if found:
         words = sum(one.words for one in found)
-        console.print(
-            f"\n[bold]{SENTENCES} sentences of the calls that nobody has annotated[/], those that changed most:"
-        )
+        console.print(f"\n[bold]{SENTENCES} sentences of unannotated calls[/], those that changed most:")
         for one in sorted(found, key=lambda one: (-one.gained, one.said))[:SENTENCES]:
             _lines(
                 console, ("said", one.said), ("before", one.before or "(nothing)"), ("after", one.after or "(nothing)")
@@ -69,7 +67,7 @@ def show(
     for sentence in verdict.words:
         console.print(f"  {sentence}", markup=False)
     if not promoted:
-        console.print(f"  {verdict.champion} still serves: that is what the gate is for.", markup=False)
+        console.print(f"  {verdict.champion} stays the champion; a refusal is the gate's job.", markup=False)
     console.print("")
     folder = verdict.report_key.removesuffix(f"/{REPORT}")
     place = here.folder / "objects" / context.settings.audio_bucket / folder
@@ -89,7 +87,7 @@ def show(
 def changes(
     context: Context, rows: Sequence[Any], calls: Mapping[str, NewCall], *, before: str, after: str
 ) -> list[SentenceChange]:
-    """Every sentence of these calls as both versions wrote it."""
+    """Every sentence of these calls as both versions transcribed it."""
     count = named("training.scoring.error_counts:count")
     reading = named("training.text.readings:INDIC")
     sha256s = [row.sha256 for row in rows]
@@ -108,7 +106,7 @@ def changes(
 
 
 def within(transcript: Mapping[str, Any], phrase: Mapping[str, Any]) -> str:
-    """What a transcript has for the time in which a phrase is said, told by the middle of each word."""
+    """The words of a transcript whose middle lies within the time of a phrase."""
     begin, end = float(phrase["start_s"]) - MARGIN_S, float(phrase["end_s"]) + MARGIN_S
     words = [word for segment in transcript["segments"] for word in segment["words"]]
     return " ".join(
@@ -117,7 +115,7 @@ def within(transcript: Mapping[str, Any], phrase: Mapping[str, Any]) -> str:
 
 
 def _lines(console: Console, *pairs: tuple[str, str]) -> None:
-    """Names and values below each other; a path or an address is never cut."""
+    """Print names and values in lines; a path or an address is never cut."""
     for name, value in pairs:
         if value:
             console.print(f"[dim]{name:<8}[/] {escape(value)}")

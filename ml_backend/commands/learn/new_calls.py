@@ -1,4 +1,4 @@
-"""The calls that ship for learning: recordings with what is said in them, as the telephone company would leave them."""
+"""The bundled calls of `learn`: recordings under the keys that the telephone company would use, with their texts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def read(index: Path = INDEX) -> list[NewCall]:
 
 
 def arrive(context: Context, calls: Sequence[NewCall]) -> int:
-    """Put the calls into the bucket of recordings; gives how many were not there yet."""
+    """Put the calls into the bucket of recordings; returns how many were missing."""
     bucket = context.settings.recordings_bucket
     context.store.ensure_bucket(bucket)
     there = {found.key for found in context.store.list(bucket, prefix=PREFIX)}

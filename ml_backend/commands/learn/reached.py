@@ -1,4 +1,4 @@
-"""The progress of the loop, read from the rows. Every step checks it before it acts and waits for it afterwards."""
+"""The progress of the loop, read from the database. Every step checks it before it acts and waits for it afterwards."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def project(context: Context, title: str) -> sa.Row[Any] | None:
 
 
 def rows(context: Context, project_id: int, keys: Sequence[str]) -> list[sa.Row[Any]]:
-    """Our tasks over these objects, with what there is to see in each."""
+    """Our tasks over these objects, with their current predictions."""
     mine = progress.with_drafts().where(tasks.c.project_id == project_id, recordings.c.object_key.in_(keys))
     return list(context.db.rows(mine.order_by(recordings.c.object_key)))
 
@@ -73,7 +73,7 @@ def dataset(context: Context, name: str) -> sa.Row[Any] | None:
 
 
 def run(context: Context, dataset_id: int) -> sa.Row[Any] | None:
-    """The latest training run on a dataset that came to something or may still: `train resume` goes on with it."""
+    """The latest training run on a dataset that is done or can continue with `train resume`."""
     alive = sa.and_(runs.c.dataset_id == dataset_id, runs.c.state.in_(("done", *RESUMED)))
     found = context.db.rows(sa.select(runs).where(alive).order_by(runs.c.id.desc()).limit(1))
     return found[0] if found else None

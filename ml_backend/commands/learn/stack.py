@@ -70,19 +70,19 @@ class Stack:
         return whole.decode(errors="replace").splitlines()
 
     def stop(self) -> None:
-        """End a demo of our own, as Ctrl-C does; one that was there before goes on."""
+        """Stop a demo of our own, as Ctrl-C does; one that ran before keeps running."""
         if self.mine is None or self.mine.poll() is not None:
             return
         self.mine.send_signal(signal.SIGINT)
         try:
             self.mine.wait(STOP_WITHIN_S)
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            self.mine.send_signal(signal.SIGTERM)  # a second signal: hurry
+            self.mine.send_signal(signal.SIGTERM)  # a second signal: stop at once
             self.mine.wait()
 
 
 def running(folder: Path) -> Stack | None:
-    """The demo that serves from this folder, if one does."""
+    """The running demo of this folder, if any."""
     try:
         facts = json.loads((folder / "run" / "ready.json").read_text(encoding="utf-8"))
         if not psutil.pid_exists(int(facts["pid"])):
@@ -105,7 +105,7 @@ def start(folder: Path, stack: Stack, *, port: int | None, label_studio_port: in
 
 
 def wait(stack: Stack, say: Callable[[str], None]) -> None:
-    """Return when the demo is up, repeating what it says; its end is an error with its own words."""
+    """Return when the demo is ready, repeating its output; raises an error if the demo ends."""
     deadline = time.monotonic() + UP_WITHIN_S
     while True:
         for line in stack.news():
@@ -117,12 +117,12 @@ def wait(stack: Stack, say: Callable[[str], None]) -> None:
             if "demo-running" not in stack.log.read_text(encoding="utf-8", errors="replace")[-2000:]:
                 raise ConfigurationError(
                     "demo-failed",
-                    f"The demo did not start (exit code {code}); what it said is above and in {stack.log}.",
-                    "Do what it says; the same command goes on.",
+                    f"The demo did not start (exit code {code}); its output is above and in {stack.log}.",
+                    "Follow its advice; the same command continues.",
                 )
-            stack.mine = None  # somebody else is starting it: wait for that one
+            stack.mine = None  # another process is starting it: wait for that one
         if time.monotonic() > deadline:
             raise PermanentError(
-                "demo-slow", f"The demo was not up after {UP_WITHIN_S / 60:.0f} minutes.", f"See {stack.log}."
+                "demo-slow", f"The demo was not ready after {UP_WITHIN_S / 60:.0f} minutes.", f"See {stack.log}."
             )
         time.sleep(LOOK_EVERY_S)

@@ -1,4 +1,4 @@
-"""What the person who watches sees: numbered steps, the command of each, and how far it is. Plain lines elsewhere."""
+"""Terminal output of `learn`: numbered steps, their commands and progress. Plain lines without a terminal."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ml_backend.commands.demo.programs import leashed
 from ml_backend.commands.printing import PROGRAM
 from ml_backend.errors import PermanentError
 
-EVERY_S = 10.0  # between two lines about the same thing, where nothing may move
+EVERY_S = 10.0  # between two progress lines in plain mode
 _SO_FAR = re.compile(r"^ *\d{1,3} % ")  # a command's own progress
 
 
 class Tutor:
-    """`plain` leaves out everything that moves: for pipes, logs and tests."""
+    """`plain` prints lines only, without moving parts: for pipes, logs and tests."""
 
     def __init__(self, *, plain: bool, of: int) -> None:
         self.plain = plain
@@ -36,7 +36,7 @@ class Tutor:
 
     @contextmanager
     def step(self, title: str, why: str) -> Iterator[None]:
-        """One step of the loop: what it is called, and what it is for."""
+        """One step of the loop, with its title and its purpose."""
         self._number += 1
         self.console.print(f"\n[bold]{self._number}/{self._of}  {title}[/]")
         self.console.print(f"     {why}", style="dim", markup=False)
@@ -55,14 +55,14 @@ class Tutor:
 
     def there(self, sentence: str) -> None:
         """Report a step that an earlier run has done."""
-        self.console.print(f"     There already: {sentence}", style="cyan", markup=False)
+        self.console.print(f"     Already there: {sentence}", style="cyan", markup=False)
 
     def say(self, sentence: str) -> None:
-        """Something worth reading."""
+        """Print one sentence."""
         self.console.print(f"     {sentence}", markup=False)
 
     def now(self, sentence: str) -> None:
-        """How far it is: written over on a terminal, a line now and then elsewhere."""
+        """Show the progress: in place on a terminal, as an occasional line in plain mode."""
         if self._moving is not None:
             self._moving(sentence)
         elif time.monotonic() - self._said_at > EVERY_S:
@@ -70,7 +70,7 @@ class Tutor:
             self.say(sentence)
 
     def shows(self, *arguments: str, changed: Mapping[str, str] | None = None) -> None:
-        """The command that a user would type, with settings that are others for it alone."""
+        """Print the command that a user would type, with the settings changed for it."""
         before = "".join(f"{name}={value} " for name, value in (changed or {}).items())
         command = printing.runnable(f"{PROGRAM} {shlex.join(arguments)}")
         self.console.print(f"     $ {before}{command}", style="bold cyan", markup=False)
@@ -78,7 +78,7 @@ class Tutor:
     def runs(
         self, env_file: Path, *arguments: str, codes: Sequence[int] = (0,), changed: Mapping[str, str] | None = None
     ) -> tuple[int, str]:
-        """Run a command as a user would, showing what it prints; gives its exit code and all it printed."""
+        """Run a command as a user would and show its output; returns its exit code and output."""
         self.shows(*arguments, changed=changed)
         others = ["env", *(f"{name}={value}" for name, value in changed.items())] if changed else []
         command = [*others, sys.executable, "-m", "ml_backend", "--env-file", str(env_file), *arguments]
@@ -94,7 +94,7 @@ class Tutor:
             raise PermanentError(
                 "learn-step-failed",
                 f"`{PROGRAM} {shlex.join(arguments)}` ended with exit code {code}.",
-                "What it says is above. The same command goes on from here.",
+                "Its output is above. `learn` continues from here.",
             )
         return code, text
 
@@ -109,7 +109,7 @@ class Tutor:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End a process as Ctrl-C does, then kill it."""
+    """Stop a process with SIGINT, then SIGTERM, then SIGKILL."""
     for number, patience_s in ((signal.SIGINT, 20.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)):
         if process.poll() is not None:
             return

@@ -72,7 +72,7 @@ def test_a_busy_port_is_named_together_with_one_that_is_free():
         other.bind(("127.0.0.1", 0))
         other.listen()
         busy = other.getsockname()[1]
-        with pytest.raises(ConfigurationError, match=f"Port {busy}, meant for Label Studio, is taken") as refused:
+        with pytest.raises(ConfigurationError, match=f"Port {busy}, for Label Studio, is in use") as refused:
             ports.require_free(busy, "Label Studio", "--label-studio-port")
     suggested = int(refused.value.next_step.rsplit(" ", 1)[1])
     assert suggested != busy
