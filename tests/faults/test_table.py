@@ -8,6 +8,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from inspect import Parameter
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,20 @@ def test_every_name_that_a_removal_uses_is_there():
         if isinstance(node, ast.Attribute)
         for owner in [known.value_of(node.value)]
         if (inspect.ismodule(owner) or inspect.isclass(owner)) and not _has(owner, node.attr)
+    ]
+    texts = {
+        node.value
+        for _, function in _removals()
+        for call in ast.walk(function)
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "_decoder"
+        for node in ast.walk(call)
+        if isinstance(node, ast.Constant)
+    }
+    gone += [
+        f"{name}.{attribute} in the decoder's program"
+        for text in sorted(texts)
+        for name, attribute in re.findall(r"\b([a-z_]+)\.([A-Za-z_]\w*)", text)
+        if find_spec(f"ml_backend.audio.{name}") and not hasattr(guards.module(f"ml_backend.audio.{name}"), attribute)
     ]
     assert gone == []
 

@@ -36,7 +36,7 @@ def _decoder(*changes: tuple[str, str]) -> None:
 @guard("structure-is-read")
 def _structure_is_read() -> None:
     """A file is one part and ends where FFmpeg says."""
-    _decoder(("form = containers.form(source, size_bytes)", "form = containers.Form(((0, size_bytes),))"))
+    _decoder(("form = containers.form(source, size_bytes)", "form = containers.ContainerStructure(((0, size_bytes),))"))
 
 
 @guard("format-whitelist")
