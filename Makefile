@@ -25,7 +25,7 @@ environment:              ## what tests, checks and training need
 demo: environment-demo    ## everything on this machine with bundled calls; ARGS="--port 9191" passes options
 	@exec env PYTHONPATH=$(CURDIR) .venv/bin/python -m ml_backend demo $(ARGS)
 
-learn:                    ## the whole training loop, step by step, on top of the demo: new calls, a better model (ten minutes)
+learn:                    ## the whole training loop, step by step, on top of the demo: new calls, a better model (10 to 20 minutes)
 	@PYTHON=$(PYTHON) sh scripts/environment.sh training label-studio
 	@exec env PYTHONPATH=$(CURDIR) .venv/bin/python -m ml_backend learn $(ARGS)
 

@@ -20,6 +20,11 @@ def rough_duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 row`, `1,234 rows`, `1 person`, `2 people`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def between(interval: tuple[float, ...] | list[float] | None, *, sign: bool = False) -> str:
     """A rate's interval (value, low, high) as `3.1 % and 5.0 %`; one of no width says nothing: too few to say."""
     if interval is None or interval[1] == interval[2]:

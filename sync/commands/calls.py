@@ -123,13 +123,8 @@ def _row(call: dict[str, Any]) -> tuple[str, ...]:
     if call["next_action"]:
         why = f"{call['next_action']} {_due(call['due_at'])}" + (f" ({why})" if why else "")
     began = (call["started_at_utc"] or "").replace("T", " ").removesuffix("Z")
-    more = (call["status"] or "", talked, _short(call["from"]), _short(call["to"]))
+    more = (call["status"] or "", talked, call["from"] or "", call["to"] or "")
     return (call["call_sid"], began, call["state"], *more, why)
-
-
-def _short(person: str | None) -> str:
-    """A pseudonym short enough for a column."""
-    return f"{person[:6]}…{person[-2:]}" if person and len(person) > 12 else person or ""
 
 
 def _due(at: str | None) -> str:
@@ -148,7 +143,8 @@ def _lines(call: dict[str, Any]) -> list[tuple[str, str]]:
         score = f", quality {each['quality_score']:.2f}" if each["quality_score"] is not None else ""
         lines.append(("recording", f"{each['id']} {each['state']}{length}{score}: {where}"))
     for each in call["tasks"]:
-        lines.append(("task", f"{each['ls_task_id'] or '-'} {each['state']}: {each['url'] or ''}"))
+        there = f": {each['url']}" if each["url"] else ""
+        lines.append(("task", f"{each['ls_task_id'] or '-'} {each['state']}{there}"))
     for each in call.get("messages", ()):
         said = f"{each['received_at']} {each['source']}, {each['copies']} times, {each['state']}"
         lines.append(("message", said))

@@ -155,7 +155,7 @@ def _buckets(context: Context, bucket: str | None) -> list[str]:
 
 
 def _say_look(found: dict[str, Any]) -> None:
-    kinds = ", ".join(f"{number} {kind}" for kind, number in found["new"].items() if number)
+    kinds = ", ".join(f"{number} {kind}" for kind, number in found["new"].items() if number and kind != "known")
     typer.echo(f"{found['listed']} objects listed; new: {kinds or 'nothing'}.")
     for sentence in found["sentences"]:
         typer.echo(f"  {sentence}")

@@ -121,7 +121,10 @@ def import_consent(
     about, said = consents.read(file, key=pseudonyms.key_in(context.settings, context.db))
     with context.db.transaction() as connection:
         counts = consents.state(connection, about, said)
-    sentence = f"{len(said)} rows: {counts['numbers']} company numbers and {counts['calls']} calls have their purpose."
+    about_whom = (
+        f"{quantities.counted(counts['numbers'], 'company number')}, {quantities.counted(counts['calls'], 'call')}"
+    )
+    sentence = f"{quantities.counted(len(said), 'row')}: the purpose is stated for {about_whom}."
     printing.result({"rows": len(said), **counts}, sentence, as_json=as_json)
 
 

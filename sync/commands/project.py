@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 import typer
 
-from ml_backend import db, settings, tables
+from ml_backend import db, quantities, settings, tables
 from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
@@ -128,7 +128,7 @@ def add(
             break
     new, old = _add(context, row, bucket, keys, blind_share)
     added, known = added + new, known + old
-    sentence = f"{added} recordings added to project {project_id}; {known} were there already."
+    sentence = f"{quantities.counted(added, 'recording')} added to project {project_id}; {known} were there already."
     printing.result({"project": project_id, "added": added, "known": known}, sentence, as_json=as_json)
 
 
@@ -184,7 +184,7 @@ def update(project_id: ProjectId, as_json: printing.AsJson = False) -> None:
         printing.say_json({"project": project_id, "changes": said})
         return
     for sentence in said or ["Nothing has to change."]:
-        printing.say(f"  - {sentence}")
+        printing.say(sentence)
 
 
 @app.command("list")

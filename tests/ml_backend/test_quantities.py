@@ -2,7 +2,7 @@
 
 import pytest
 
-from ml_backend.quantities import TOO_FEW, between, duration, shortened
+from ml_backend.quantities import TOO_FEW, between, counted, duration, shortened
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,10 @@ def test_a_foreign_sentence_ends_at_a_word_and_says_that_it_goes_on(most):
 def test_what_fits_is_left_alone_and_one_long_word_is_cut():
     assert shortened("short  enough\nhere", 20) == "short enough here"
     assert shortened("x" * 50, 10) == "x" * 9 + "…"
+
+
+def test_one_of_a_kind_is_not_said_in_the_plural():
+    said = [counted(number, "person", "people") for number in (0, 1, 1234)]
+    assert said == ["0 people", "1 person", "1,234 people"]
+    assert counted(1, "row") == "1 row"
+    assert counted(2, "row") == "2 rows"

@@ -23,7 +23,8 @@ LEAKS = {
 
 def show(body: dict[str, Any]) -> None:
     total = body["annotations"]
-    line = f"{total['all']:,} annotations of {total['tasks']:,} tasks by {total['people']} people"
+    line = f"{quantities.counted(total['all'], 'annotation')} of {quantities.counted(total['tasks'], 'task')}"
+    line += f" by {quantities.counted(total['people'], 'person', 'people')}"
     printing.say(
         f"{line}, {quantities.duration(total['audio_s'])} of audio; {total['drafted']:,} from a draft, "
         f"{total['blind']:,} blind, {total['before_attach']:,} from before"

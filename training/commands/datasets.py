@@ -81,16 +81,17 @@ def show(
         printing.say(row.reason or str(dataset.unfinished(context, row)))
     filters = ", ".join(f"{name} {value}" for name, value in (row.filters or {}).items())
     audio = quantities.duration(3600 * counts.get("hours", 0))
-    printing.say(f"{counts.get('rows', 0):,} rows, {audio} of audio; filters: {filters or 'none'}")
+    printing.say(f"{quantities.counted(counts.get('rows', 0), 'row')}, {audio} of audio; filters: {filters or 'none'}")
     for title in ("splits", "languages", "scripts", "snr_bands", "accents", "qualities", "sources"):
         for place, (entry, numbers) in enumerate(counts.get(title, {}).items()):
-            speakers = f", {numbers['speakers']:,} speakers" if "speakers" in numbers else ""
-            said = f"{entry}: {numbers['rows']:,} rows, {quantities.duration(3600 * numbers['hours'])}{speakers}"
+            speakers = f", {quantities.counted(numbers['speakers'], 'speaker')}" if "speakers" in numbers else ""
+            said = f"{entry}: {quantities.counted(numbers['rows'], 'row')}, "
+            said += f"{quantities.duration(3600 * numbers['hours'])}{speakers}"
             printing.fact(title.replace("_", " ") if not place else "", said)
     for reason, number in counts.get("excluded", {}).items():
         printing.fact("left out", f"{number:,} {reason}", style="")
     for form, made in (row.renderings or {}).items():
-        said = f"{len(made['files'])} files under datasets/{row.name}/{row.version}/{form}/"
+        said = f"{quantities.counted(len(made['files']), 'file')} under datasets/{row.name}/{row.version}/{form}/"
         printing.fact(form, said, style="")
 
 

@@ -66,7 +66,7 @@ def export(
         return
     counts = found.counts
     typer.echo(
-        f"{found.name} version {found.version}: {counts['rows']:,} rows, "
+        f"{found.name} version {found.version}: {quantities.counted(counts['rows'], 'row')}, "
         f"{quantities.duration(3600 * counts['hours'])} of audio"
     )
     typer.echo(f"manifest {found.manifest_sha256}")

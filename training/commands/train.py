@@ -51,7 +51,7 @@ def asr(
     option: Annotated[
         list[str] | None, typer.Option(help="Any other of training/runs/arguments.py: name=value.")
     ] = None,
-    why: Annotated[str, typer.Option(help="Kept with the run.")] = "asked on the command line",
+    why: Annotated[str, typer.Option(help="Kept with the run.")] = "",
     job: Annotated[bool, typer.Option("--job", help="Leave it to the training worker.")] = False,
     as_json: printing.AsJson = False,
 ) -> None:
@@ -99,6 +99,7 @@ def resume(
     """
     context = open_context(settings.load())
     row = training_runs.find(context, run_id)
+    training_runs.require_ended(context, row)
     changed: dict[str, Any] = {
         "batch_s": batch_s, "accumulation": accumulation, "quantization": quantization,
         "gradient_checkpointing": gradient_checkpointing or None,
@@ -208,9 +209,19 @@ def _in_words(facts: dict[str, Any], within: str = "") -> Iterator[tuple[str, st
         if isinstance(value, dict) and any(isinstance(each, dict) for each in value.values()):
             yield from _in_words(value, title)
         elif isinstance(value, dict):
-            yield title, ", ".join(f"{key} {each}" for key, each in value.items() if each not in (None, "", [], {}))
+            yield (
+                title,
+                ", ".join(f"{key} {_shown(each)}" for key, each in value.items() if each not in (None, "", [], {})),
+            )
         else:
-            yield title, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            yield title, ", ".join(map(_shown, value)) if isinstance(value, list) else _shown(value)
+
+
+def _shown(value: Any) -> str:
+    """`off` and `0.1732`, not `False` and `0.17324561403508773`."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:.4g}" if isinstance(value, float) and abs(value) < 10_000 else str(value)
 
 
 def _others(pairs: list[str]) -> dict[str, Any]:

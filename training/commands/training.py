@@ -65,7 +65,10 @@ def _show(facts: dict[str, Any]) -> None:
     line("next check", _at(facts["next_check_at"]) + weekly)
     for run in facts["running"]:
         where = ", ".join(filter(None, (run["state"], run["step"])))
-        line("running", f"run {run['run']} ({where}), asked by {run['asked_by']}: {run['why']}")
+        line(
+            "running",
+            f"run {run['run']} ({where}), asked by {run['asked_by']}" + (f": {run['why']}" if run["why"] else ""),
+        )
     for job in facts["jobs"]:
         line("job", f"job {job['job']} is {job['state']} since {_at(job['since'])}")
     if not facts["running"] and not facts["jobs"]:

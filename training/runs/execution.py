@@ -103,12 +103,12 @@ def execute(context: Context, run_id: int, *, report: Report = lambda fraction, 
         return None
     workspace = Workspace(folder_of(context, run_id))
     workspace.folder.mkdir(parents=True, exist_ok=True)
-    _note(
-        context, run_id, state="running", started_at=row.started_at or tables.now(), folder=str(workspace.folder),
-        finished_at=None, reason_code=None, reason=None,
-    )  # fmt: skip
-    try:
-        with workspace.locked() as lock:
+    with workspace.locked() as lock:  # before a word in its row: without the lock, the run is another process's
+        _note(
+            context, run_id, state="running", started_at=row.started_at or tables.now(), folder=str(workspace.folder),
+            finished_at=None, reason_code=None, reason=None,
+        )  # fmt: skip
+        try:
             base = _prepared(context, row, workspace, report)
             result = workspace.result()
             if result is None or result["state"] != "done" or not result["parity"]["passed"]:
@@ -119,15 +119,22 @@ def execute(context: Context, run_id: int, *, report: Report = lambda fraction, 
             _note_left_out(context, run_id, workspace)
             _require_worth(result)
             return _registered(context, row, workspace, base, result)
-    except RetryableError as error:
-        _paused(context, run_id, error)
-        raise
-    except (PermanentError, ConfigurationError) as error:
-        _stopped_by(context, run_id, workspace, error)
-        raise
-    except BaseException:
-        _note(context, run_id, state=INTERRUPTED, reason_code="interrupted", reason=_gone(run_id))
-        raise
+        except RetryableError as error:
+            _paused(context, run_id, error)
+            raise
+        except (PermanentError, ConfigurationError) as error:
+            _stopped_by(context, run_id, workspace, error)
+            raise
+        except BaseException:
+            _note(context, run_id, state=INTERRUPTED, reason_code="interrupted", reason=_gone(run_id))
+            raise
+
+
+def require_ended(context: Context, row: sa.Row[Any]) -> None:
+    """RetryableError `run-under-way` while a process works on it: another would change its options, end its lease."""
+    if row.state == "running" and row_facts.alive(context.db, row):
+        step = f"Wait, or `train cancel {row.id}`."
+        raise RetryableError("run-under-way", f"Run {row.id} is still running.", step)
 
 
 def register(context: Context, run_id: int) -> str:
@@ -137,8 +144,7 @@ def register(context: Context, run_id: int) -> str:
     if made is not None:
         return made
     workspace = Workspace(folder_of(context, run_id))
-    if row.state == "running" and row_facts.alive(context.db, row):
-        raise RetryableError("run-under-way", f"Run {run_id} is still running.", f"Wait, or `train cancel {run_id}`.")
+    require_ended(context, row)
     if workspace.learnt() is None:
         raise PermanentError(
             "no-weights-kept", f"Run {run_id} has kept no weights.", f"`train show {run_id}` says what became of it."

@@ -85,12 +85,12 @@ class Screen:
         table.add_row("password", password)
         table.add_row("then", "choose [bold]Kaan calls[/] or [bold]Kaan original[/], click [bold]Label All Tasks[/]:")
         table.add_row("", "the transcript is already there; listen, correct it, and press [bold]Submit[/].")
-        table.add_row("logs", str(home.logs))
         table.add_row("stop", "Ctrl-C; the next start keeps everything")
         if self.plain:
             self.console.print(table)
         else:
             self.console.print(Panel(table, title="Kaan is running", border_style="green", expand=False))
-        # Below the frame and never wrapped by us: a command must come out whole when it is copied.
+        # Below the frame and never wrapped by us: a path and a command must come out whole when they are copied.
+        self.console.print(f"logs:  {home.logs}", soft_wrap=True, markup=False)
         look = printing.runnable(f"{printing.PROGRAM} --env-file {shlex.quote(str(home.env_file))} status")
         self.console.print(f"look:  {look}", soft_wrap=True, markup=False)

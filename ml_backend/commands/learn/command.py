@@ -69,7 +69,7 @@ def learn(
 ) -> None:
     """Run the whole loop on this machine: new calls, drafts, corrections, a better model, better drafts.
 
-    Takes about ten minutes. Every step shows its command. Stop it at any time; the same command continues.
+    Takes 10 to 20 minutes. Every step shows its command. Stop it at any time; the same command continues.
 
     Example: python -m ml_backend learn
     """
@@ -247,7 +247,8 @@ class _Loop:
             run = reached.run(self._context, dataset_id)
             found = reached.version(self._context, run.id) if run is not None else None
             if found is None:
-                raise PermanentError("no-version", "The training run made no version.", "See `train list`.")
+                step = "`python -m ml_backend train list` says why. The same command trains anew."
+                raise PermanentError("no-version", "The training run made no version.", step)
             return found
 
     def _judge(self, version: Any) -> reached.StoredVerdict:

@@ -18,12 +18,13 @@ from unittest.mock import ANY
 import numpy as np
 import pytest
 
+from ml_backend import db
 from ml_backend.asr.engine import Transcriber
 from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile
 from ml_backend.commands import command_line
 from ml_backend.context import Context
-from ml_backend.errors import PermanentError
+from ml_backend.errors import PermanentError, RetryableError
 from ml_backend.jobs import devices, enqueueing, runner
 from ml_backend.models import model_files, registry
 from ml_backend.tables import model_versions, runs
@@ -334,6 +335,26 @@ def test_two_runs_never_train_on_one_device_or_of_one_kind_and_the_second_waits(
     assert f"train resume {run_id}" in capsys.readouterr().err
     assert context.db.row(runs, run_id).state == "waiting"
     assert [job.state for job in enqueueing.find(context.db, names=["run-training"])].count("waiting") == 1
+
+
+def test_a_run_that_trains_is_never_begun_a_second_time_and_its_row_stays_as_it_is(
+    context, tmp_path, capsys, monkeypatch
+):
+    dataset_id = spoken.dataset_of(context, "calls", [Line("a", spoken.tone(1), "x")], tmp_path / "scratch")
+    run_id = training_runs.create(context, dataset_id, Arguments(**QUICK), who="a test", why="", job=False)
+    workspace = Workspace(training_runs.folder_of(context, run_id))
+    workspace.folder.mkdir(parents=True)
+    with context.db.transaction() as connection:
+        db.update(connection, runs, run_id, state="running", folder=str(workspace.folder))
+    before = context.db.row(runs, run_id)
+    monkeypatch.setenv("DATA_DIR", str(context.settings.data_dir))
+    monkeypatch.setattr("training.runs.workspace._LOCK_WAIT_S", 0.0)
+    with devices.held(context, devices.here("cpu"), f"run-{run_id}"), workspace.locked():
+        assert command_line.main(["train", "resume", str(run_id), "--batch-s", "20"]) == 1
+        assert "is still running. [run-under-way]" in capsys.readouterr().err
+        with pytest.raises(RetryableError, match="Another process trains"):
+            training_runs.execute(context, run_id)  # a job that has not seen the other process's lease
+        assert context.db.row(runs, run_id) == before
 
 
 def start(context: Context, run_id: int) -> subprocess.Popen[bytes]:

@@ -19,6 +19,7 @@ def test_the_command_of_the_welcome_stands_on_one_line_and_outside_the_frame(tmp
     screen, out = Screen(plain=plain), io.StringIO()
     screen.console = Console(file=out, width=width, highlight=False, soft_wrap=plain, force_terminal=not plain)
     screen.welcome(home, "admin@example.com", "a-password")
+    assert f"logs:  {home.logs}" in out.getvalue().splitlines()
     lines = [line for line in out.getvalue().splitlines() if line.startswith("look:")]
     assert [shlex.split(line)[1:] for line in lines] == [
         [printing.python(), "-m", "ml_backend", "--env-file", str(home.env_file), "status"]
