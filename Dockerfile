@@ -1,7 +1,9 @@
 # One image. `serving` (the default) runs every process but the training worker and holds no torch.
-# `training` adds it. Both carry the code of `training`: choosing samples and words needs none of that.
+# `training` adds it, `parler` adds parler-tts to that, in an environment of its own. All carry the code of `training`:
+# choosing samples and words needs none of that.
 #   docker build -t kaan .
 #   docker build -t kaan-training --target training .
+#   docker build -t kaan-training --target parler .
 # For a GPU: --build-arg CUDA=12 adds the CUDA 12 libraries that CTranslate2 loads, or name a base that has them and Python
 # 3.11: --build-arg BASE=... docker-compose.gpu.yml does the first.
 ARG BASE=python:3.11.14-slim-bookworm
@@ -25,7 +27,17 @@ RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch==2.13.0 \
     && pip install --require-hashes --no-deps -r /requirements/training.lock \
     && pip check
 
-# --- what both run on: no compiler, no root
+FROM ${BASE} AS parler-packages
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv /opt/parler
+ENV PATH=/opt/parler/bin:$PATH
+ARG TORCH_INDEX=""
+COPY requirements/parler.lock /requirements/
+# hadolint ignore=DL3013
+RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch==2.13.0 \
+    && pip install --require-hashes --no-deps -r /requirements/parler.lock
+
+# --- what all run on: no compiler, no root
 FROM ${BASE} AS runtime
 RUN groupadd --system --gid 10001 kaan \
     && useradd --system --uid 10001 --gid kaan --home-dir /data --shell /usr/sbin/nologin kaan \
@@ -52,6 +64,10 @@ COPY sync /app/sync
 COPY training /app/training
 USER 10001:10001
 CMD ["worker", "training"]
+
+FROM training AS parler
+COPY --from=parler-packages /opt/parler /opt/parler
+ENV TTS_PARLER_PYTHON=/opt/parler/bin/python
 
 FROM runtime AS serving
 COPY --from=packages /opt/kaan /opt/kaan

@@ -6,7 +6,7 @@ RUN = PYTHONPATH=$(CURDIR) .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := check
-.PHONY: check demo learn test smoke faults faults-full bench real gpu audit docs pictures lint format lock environment environment-demo environment-training help
+.PHONY: check demo learn test smoke faults faults-full bench real gpu audit docs pictures lint format lock environment parler environment-demo environment-training help
 
 check: lint test          ## lint, types, borders and all tests (the default)
 
@@ -19,8 +19,11 @@ environment-demo:         ## what `make demo` needs: the serving set, and Label 
 environment-training:     ## what `make demo` has, and what training needs (torch): for `train asr` and `worker training`
 	@PYTHON=$(PYTHON) sh scripts/environment.sh training
 
-environment:              ## what tests, checks and training need
-	@PYTHON=$(PYTHON) sh scripts/environment.sh development label-studio
+environment:              ## what tests, checks and training need; with CI=true also `make parler`
+	@PYTHON=$(PYTHON) sh scripts/environment.sh development label-studio $(if $(filter true,$(CI)),parler)
+
+parler:                   ## .venv-parler: parler-tts with its own transformers, to fine-tune an Indic Parler-TTS (1.2 GB)
+	@PYTHON=$(PYTHON) sh scripts/environment.sh parler
 
 demo: environment-demo    ## everything on this machine with bundled calls; ARGS="--port 9191" passes options
 	@exec env PYTHONPATH=$(CURDIR) .venv/bin/python -m ml_backend demo $(ARGS)

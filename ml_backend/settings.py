@@ -153,6 +153,7 @@ class Settings(BaseSettings):
         1.5, gt=0, description="Times as long as the champion that a candidate may take for the same audio."
     )
     training_memory_share: float = Field(0.5, gt=0, le=1, description="Part of a GPU's memory that training may take.")
+    tts_parler_python: str = Field("", description="Python that has parler-tts; empty: .venv-parler, by `make parler`.")
 
     # --- voices
     tts_voice_rules: str = Field(

@@ -1,7 +1,7 @@
-"""requirements/*.lock -> .venv and .venv-label-studio, with nothing but Python and pip.
+"""requirements/*.lock -> .venv, .venv-label-studio and .venv-parler, with nothing but Python and pip.
 
-`sh scripts/environment.sh serving|training|development|label-studio`. A set whose lock has not changed costs a few
-milliseconds. An installation that was killed half-way is finished: pip takes a package whose folder was half
+`sh scripts/environment.sh serving|training|development|label-studio|parler`. A set whose lock has not changed costs
+a few milliseconds. An installation that was killed half-way is finished: pip takes a package whose folder was half
 written for installed, so packages whose files do not match their own record are forgotten before pip runs again.
 """
 
@@ -33,6 +33,7 @@ class Set:
     title: str
     size: str
     contains: tuple[str, ...] = ()
+    torch: bool = False
 
     @property
     def lock(self) -> Path:
@@ -43,13 +44,15 @@ class Set:
         return hashlib.sha256(self.lock.read_bytes() + self.name.encode() + TORCH.encode()).hexdigest()
 
 
+_SMALLER = ("serving", "training")
 SETS = {
     one.name: one
     for one in (
         Set("serving", ROOT / ".venv", "the service", "about 1 GB"),
-        Set("training", ROOT / ".venv", "what training needs", "about 2 GB with torch", ("serving",)),
-        Set("development", ROOT / ".venv", "what tests and training need", "about 2.5 GB", ("serving", "training")),
+        Set("training", ROOT / ".venv", "what training needs", "about 2 GB with torch", ("serving",), torch=True),
+        Set("development", ROOT / ".venv", "what tests and training need", "about 2.5 GB", _SMALLER, torch=True),
         Set("label-studio", ROOT / ".venv-label-studio", "Label Studio 1.23.2", "about 1 GB"),
+        Set("parler", ROOT / ".venv-parler", "parler-tts 0.2.3", "about 1.2 GB with torch", torch=True),
     )
 }
 
@@ -112,7 +115,7 @@ def create(environment: Path) -> None:
 
 def install(wanted: Set) -> None:
     """Exactly the lock's packages, checked against its hashes."""
-    if wanted.name in ("training", "development"):
+    if wanted.torch:
         pip(wanted.environment, ["install", TORCH], 0)
         pip(wanted.environment, ["install", "--require-hashes", "--no-deps", "-r", str(wanted.lock)], pins(wanted.lock))
     else:

@@ -1,8 +1,9 @@
 """Folder of a model version -> Manifest: what the model is, its input format, and the SHA-256 of every file.
 
-The window policy is in the manifest and not in code, because it depends on the training: a stock Whisper works only on
-windows padded to 30 s, the bundled model only on unpadded ones. A folder that differs from its manifest, or that holds
-a pickle, is refused before anything loads it.
+What a version needs is in the manifest and not in code, because it depends on the training: a stock Whisper works only
+on windows padded to 30 s, the bundled model only on unpadded ones. `window` is for speech recognition; `needs` are the
+facts of the other kinds (labels and maximum length; voices and vocoder), which their engines read and check. A folder
+that differs from its manifest, or that holds a pickle, is refused before anything loads it.
 """
 
 import hashlib
@@ -57,7 +58,7 @@ class Manifest:
     model_version: str
     kind: str
     languages: tuple[str, ...]
-    window: WindowPolicy
+    window: WindowPolicy | None
     sample_rate_hz: int
     trained_on: str
     files: dict[str, "FileEntry"]
@@ -65,6 +66,14 @@ class Manifest:
     confidence: str = (
         WEAKEST  # `_parsed` reads a manifest without this field as WINDOW: its stored confidences stay comparable
     )
+    needs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def windows(self) -> WindowPolicy:
+        """The window policy; PermanentError `wrong-kind` for a model that does not transcribe."""
+        if self.window is None:
+            raise wrong_kind(self.model_version, self.kind, "asr")
+        return self.window
 
 
 @dataclass(frozen=True)
@@ -109,8 +118,9 @@ def verify(folder: Path) -> Manifest:
 
 
 def write(
-    folder: Path, *, name: str, languages: tuple[str, ...], window: WindowPolicy, trained_on: str, kind: str = "asr",
-    sample_rate_hz: int = 16000, normalisers: dict[str, str] | None = None,
+    folder: Path, *, name: str, languages: tuple[str, ...], window: WindowPolicy | None, trained_on: str,
+    kind: str = "asr", sample_rate_hz: int = 16000, normalisers: dict[str, str] | None = None,
+    needs: dict[str, Any] | None = None,
 ) -> Manifest:  # fmt: skip
     """List the files in the folder and write the manifest beside them, completely or not at all."""
     require_name(name)
@@ -119,8 +129,9 @@ def write(
         refuse_pickle(folder / file)
     files = {file: _entry(folder / file) for file in sorted(present)}
     manifest = Manifest(
-        name, version_of(name, files), kind, languages, window, sample_rate_hz, trained_on, files, normalisers or {}
-    )
+        name, version_of(name, files), kind, languages, window, sample_rate_hz, trained_on, files, normalisers or {},
+        needs=needs or {},
+    )  # fmt: skip
     partial = folder / f".{FILE}.partial"
     partial.write_text(
         json.dumps({"format": FORMAT, **asdict(manifest)}, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
@@ -135,6 +146,14 @@ def version_of(name: str, files: dict[str, FileEntry]) -> str:
     for file in sorted(files):
         digest.update(f"{file}\0{files[file].sha256}\n".encode())
     return f"{name}-{digest.hexdigest()[:8]}"
+
+
+def wrong_kind(version: str, kind: str, wanted: str) -> PermanentError:
+    """The error for a version that is used for what another kind of model does."""
+    return PermanentError(
+        "wrong-kind", f"{version} is a model of kind {kind}, not {wanted}.",
+        f"`models list` shows the versions of kind {wanted}.",
+    )  # fmt: skip
 
 
 def require_name(name: str) -> None:
@@ -160,12 +179,11 @@ def refuse_pickle(path: Path) -> None:
 
 
 def _parsed(raw: dict[str, Any]) -> Manifest:
-    window = WindowPolicy(**raw["window"])
-    numbers = [window.max_s, window.margin_s, window.max_padding_s, window.split_pause_s]
-    if not all(isinstance(n, int | float) and not isinstance(n, bool) and n >= 0 for n in numbers) or window.max_s <= 0:
+    window = _window(raw.get("window"))
+    if window is None and raw["kind"] == "asr":
         raise ValueError("window")
-    if window.pad_to_s is not None and not window.max_s <= window.pad_to_s:
-        raise ValueError("window.pad_to_s is shorter than max_s")
+    if not isinstance(raw.get("needs", {}), dict):
+        raise ValueError("needs")
     files = {
         str(name): FileEntry(str(entry["sha256"]), int(entry["size_bytes"])) for name, entry in raw["files"].items()
     }
@@ -178,8 +196,20 @@ def _parsed(raw: dict[str, Any]) -> Manifest:
         languages=tuple(str(language) for language in raw["languages"]), window=window,
         sample_rate_hz=int(raw["sample_rate_hz"]), trained_on=str(raw["trained_on"]), files=files,
         normalisers={str(k): str(v) for k, v in raw["normalisers"].items()},
-        confidence=str(raw.get("confidence", WINDOW)),
+        confidence=str(raw.get("confidence", WINDOW)), needs=dict(raw.get("needs", {})),
     )  # fmt: skip
+
+
+def _window(raw: Any) -> WindowPolicy | None:
+    if raw is None:
+        return None
+    window = WindowPolicy(**raw)
+    numbers = [window.max_s, window.margin_s, window.max_padding_s, window.split_pause_s]
+    if not all(isinstance(n, int | float) and not isinstance(n, bool) and n >= 0 for n in numbers) or window.max_s <= 0:
+        raise ValueError("window")
+    if window.pad_to_s is not None and not window.max_s <= window.pad_to_s:
+        raise ValueError("window.pad_to_s is shorter than max_s")
+    return window
 
 
 def _present(folder: Path) -> set[str]:

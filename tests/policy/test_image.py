@@ -74,7 +74,7 @@ def test_hadolint_finds_nothing():
 
 
 def test_everything_that_is_copied_exists_and_is_let_through():
-    for name in ("packages", "training-packages", "serving", "training"):
+    for name in ("packages", "training-packages", "parler-packages", "serving", "training", "parler"):
         for sources, _ in copies(name):
             for source in sources:
                 assert (ROOT / source).exists(), source
@@ -89,7 +89,7 @@ def test_the_build_context_starts_from_nothing():
 def test_the_last_stage_is_serving_and_nobody_is_root():
     starts = [line for line in LINES if line.startswith("FROM ")]
     assert starts[-1].endswith(" AS serving")
-    for name in ("serving", "training"):
+    for name in ("serving", "training", "parler"):
         users = [line.split()[1] for line in stage(name) if line.startswith("USER ")]
         assert users, name
         assert users[-1].split(":")[0] not in ("0", "root"), name

@@ -8,8 +8,9 @@ import pytest
 from packaging.requirements import Requirement
 
 from tests.policy.source import ROOT
+from training.trainers.parler import parler_library
 
-NAMES = ("serving", "training", "development", "label-studio", "cuda")
+NAMES = ("serving", "training", "development", "label-studio", "parler", "cuda")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = {"serving": (), "training": ("training",), "development": ("training", "development")}
 
@@ -70,3 +71,11 @@ def test_label_studio_is_locked_at_the_release_that_is_asked_for():
     assert (
         f"label-studio=={pins('label-studio')['label-studio']}" in (ROOT / "requirements/label-studio.in").read_text()
     )
+
+
+def test_the_trainer_of_parler_demands_the_versions_that_are_locked():
+    assert {name: pins("parler")[name] for name in parler_library.VERSIONS} == parler_library.VERSIONS
+
+
+def test_the_codec_packages_that_do_not_import_are_in_no_lock():
+    assert not [name for name in NAMES if {"descript-audio-codec-unofficial", "torchaudio"} & set(pins(name))]

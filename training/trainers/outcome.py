@@ -76,12 +76,16 @@ def first_to_go() -> None:
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO)
 
 
-def _failed(workspace: Workspace, error: KaanError) -> int:
-    traceback.print_exc()
+def failure(error: KaanError) -> dict[str, object]:
+    """A failure as a trainer's result says it; the job raises the same error from it."""
     branch = "permanent" if isinstance(error, PermanentError) else "configuration"
     if isinstance(error, RetryableError):
         branch = "retryable"
-    workspace.write_result(
-        {"state": "failed", "branch": branch, "code": error.code, "sentence": error.sentence, "next": error.next_step}
-    )
+    said = {"code": error.code, "sentence": error.sentence, "next": error.next_step}
+    return {"state": "failed", "branch": branch, **said}
+
+
+def _failed(workspace: Workspace, error: KaanError) -> int:
+    traceback.print_exc()
+    workspace.write_result(failure(error))
     return 1
