@@ -279,6 +279,7 @@ tasks = Table(
     Column("updated_at", UtcTime, nullable=False, default=now),
     Column("project_id", Id, ForeignKey("projects.id"), nullable=False),
     Column("recording_id", Id, ForeignKey("recordings.id")),
+    Column("beside_id", Id),  # the other recording, where people choose between two
     Column("start_s", sa.Float, nullable=False, default=0.0),
     Column("end_s", sa.Float),
     Column("ls_task_id", Id),

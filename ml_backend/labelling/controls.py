@@ -77,6 +77,7 @@ class Controls:
     other_choices: Mapping[str, Choices] = field(default_factory=dict)  # by name, roles unknown
     status_key: str | None = None  # data key of the line shown to annotators
     spoken_key: str | None = None  # data key of the text that was spoken, where people rate a voice
+    beside_key: str | None = None  # data key of the second audio, where people choose between two
     problems: tuple[str, ...] = ()
     well_formed: bool = True  # False: not XML that we accept
 
@@ -89,6 +90,11 @@ class Controls:
     def rates(self) -> bool:
         """Whether people rate how a known text was spoken, instead of transcribing."""
         return bool(self.audio and self.audio_key and self.spoken_key and not self.text)
+
+    @property
+    def pairs(self) -> bool:
+        """Whether people choose between two voices that speak one text."""
+        return self.rates and bool(self.beside_key)
 
     @property
     def by_regions(self) -> bool:

@@ -155,6 +155,7 @@ def _controls(root: _Element) -> Controls:
         other_choices=MappingProxyType(others),
         status_key=_status_key(elements),
         spoken_key=spoken_key,
+        beside_key=next((key for name, key in audios.items() if key and name != audio), None) if spoken_key else None,
         problems=tuple(problems),
     )
 
@@ -271,12 +272,12 @@ def _spoken_key(elements: list[_Element], audio: str) -> str | None:
     return next((key for key in shown if key), None) if judged else None
 
 
-NAMES = ("original", "calls", "tts")
+NAMES = ("original", "calls", "tts", "tts-pairs")
 _MARKS = re.compile(r"([ \t]*)<!-- (languages|scripts|drafts) -->\n")
 _OF_LANGUAGES = re.compile(
     r"""(<Choices name="(language|script|redraft)"[^>]*>)(?:\s|<Choice [^>]*/>|<!-- \w+ -->)*(</Choices>)"""
 )
-RATINGS = ("tts",)  # configs in which people rate a voice; in the others they transcribe
+RATINGS = ("tts", "tts-pairs")  # configs in which people rate a voice; in the others they transcribe
 
 
 def read(name: str, spoken: Iterable[str] = ()) -> str:
@@ -332,8 +333,8 @@ def offered_in(config: str) -> tuple[languages.Language, ...]:
 
 def instructions(config: str) -> str:
     """HTML for a project's expert instruction; parts about the `calls` config are left out for every other config."""
-    if parse(config).rates:
-        return _configs_read("instructions_tts.html")
+    if (controls := parse(config)).rates:
+        return _configs_read("instructions_pairs.html" if controls.pairs else "instructions_tts.html")
     page = _configs_read("instructions.html")
     if ready_made(config) == "calls":
         page = re.sub(r"[ \t]*<!-- (calls only|end) -->\n", "", page)

@@ -35,7 +35,7 @@ ProjectId = Annotated[int, typer.Argument(min=1, help="The project's number in L
 
 @app.command()
 def create(
-    config: Annotated[str, typer.Option(help="original, calls, tts, or the path of an XML file.")] = "calls",
+    config: Annotated[str, typer.Option(help="original, calls, tts, tts-pairs, or the path of an XML file.")] = "calls",
     title: Annotated[str | None, typer.Option(help="Title in Label Studio.")] = None,
     extra_params: Annotated[
         str | None, typer.Option(help='JSON for the ML backend, e.g. \'{"language": "hi", "hotwords": ["Kaan"]}\'.')

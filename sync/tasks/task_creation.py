@@ -140,6 +140,7 @@ def _share(client: LabelStudioClient, ls_task_id: int, overlap: int) -> None:
 
 def _ready(context: Context, project: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
     """Wanted tasks with audio and a prediction row under the current label."""
+    beside = recordings.alias("beside")
     statement = (
         sa.select(
             tasks.c.id,
@@ -164,14 +165,17 @@ def _ready(context: Context, project: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
             recordings.c.call_sid,
             recordings.c.sha256,
             recordings.c.known_text,
+            beside.c.derived_key.label("beside_key"),
         )
         .join(recordings, recordings.c.id == tasks.c.recording_id)
+        .outerjoin(beside, beside.c.id == tasks.c.beside_id)
         .join(predictions, predictions.c.task_id == tasks.c.id)
         .outerjoin(transcriptions, transcriptions.c.id == predictions.c.transcription_id)
         .where(
             tasks.c.project_id == project.id,
             tasks.c.state == "wanted",
             recordings.c.state == "ready",
+            sa.or_(tasks.c.beside_id.is_(None), beside.c.state == "ready"),
             predictions.c.draft_label == project.draft_label,
         )
         .order_by(sa.func.coalesce(tasks.c.usefulness, 1.0).desc(), tasks.c.id)
@@ -252,9 +256,11 @@ def _data(context: Context, project: sa.Row[Any], row: sa.Row[Any]) -> dict[str,
         data[controls.status_key] = row.status_line or ""
     if controls.rates and controls.spoken_key:
         data[controls.spoken_key] = row.known_text or ""
+    if controls.pairs and controls.beside_key and row.beside_key:
+        data[controls.beside_key] = playable(context.settings.audio_bucket, row.beside_key, context.settings)
     if is_ours(project):
         data.setdefault("status", row.status_line or "")
-        data["call"] = short_name(row)
+        data["call"] = row.external_key[:SHORT_SID] if controls.rates else short_name(row)  # a file's name may tell
         data |= _columns(row)
         data[USEFULNESS] = f"{1.0 if row.usefulness is None else row.usefulness:.3f}"
     return data

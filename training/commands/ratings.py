@@ -12,7 +12,7 @@ from ml_backend.commands import printing
 from ml_backend.commands.command_line import quiet_context
 from ml_backend.labelling import project_rows
 from training.scoring.opinion_scores import AXES, LEAST_RATERS
-from training.voices import rating_rows
+from training.voices import anchors, rating_rows
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="What people think of the voices.")
 
@@ -91,6 +91,8 @@ def compare(
             else f"{_figure(one, signed=True)} on {one['sentences']} sentences"
         )
         printing.fact(axis, said, width=15)
+    for each in found["left_out"]:
+        printing.fact("left out", f"person {each['rater']}, {each['votes']} answers. {each['reason']}", width=15)
     if (chosen := found["preference"]) is None:
         printing.fact("preference", "nobody chose between the two", width=15)
         return
@@ -99,6 +101,25 @@ def compare(
     printing.fact(
         "preference", f"{new} in {won} (p = {chosen['p']:.3f}, {chosen['raters']} people): {verdict}", width=15
     )
+
+
+@app.command("anchors")
+def anchors_(
+    count: Annotated[int, typer.Option(min=1, max=200, help="So many sentences shall have a degraded copy.")] = 10,
+    language: Language = None,
+    as_json: printing.AsJson = False,
+) -> None:
+    """Make degraded copies of recordings by people: hidden in the rating project, they show who listens.
+
+    Example: python -m ml_backend ratings anchors --count 10
+    """
+    made = anchors.make(quiet_context(), count, language=language)
+    sentence = f"{made} degraded copies are made; they become tasks like every clip." if made else _no_anchor()
+    printing.result({"made": made}, sentence, as_json=as_json)
+
+
+def _no_anchor() -> str:
+    return "Nothing to make: as many as that are there, or no accepted recording by a person is left (`voices import`)."
 
 
 def _query(context: Any, project: int | None, days: int | None, language: str | None) -> rating_rows.RatingQuery:

@@ -203,7 +203,7 @@ def preference(votes: Iterable[tuple[Hashable, Hashable, int]]) -> Preference:
 
 def sign_test(wins: int, of: int) -> float:
     """The chance of `wins` or more among `of` fair coins."""
-    return sum(math.comb(of, each) for each in range(wins, of + 1)) / 2**of
+    return float(sum(math.comb(of, each) for each in range(wins, of + 1)) / 2**of)
 
 
 class _Table:

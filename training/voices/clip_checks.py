@@ -82,6 +82,7 @@ class ClipFacts:
     sound: Mapping[str, Any] | None = None
     fault: str | None = None  # the recording's own reason code
     texts: int = 1  # different texts that this audio has
+    degraded: bool = False  # a copy that we made worse, which is rated and never learnt from
 
 
 def figures(facts: ClipFacts) -> dict[str, Any]:
@@ -130,7 +131,7 @@ def _of_audio(facts: ClipFacts, least_rate_hz: int) -> str:
         ("pace", pace is not None and not SLOWEST <= pace <= FASTEST),
         ("rate-low", (facts.rate_hz or 0) < least_rate_hz),
     )
-    return next((code for code, wrong in checks if wrong), "")
+    return next((code for code, wrong in (checks[:3] if facts.degraded else checks) if wrong), "")
 
 
 def wrong_language(text: str, language: str) -> str:

@@ -15,6 +15,7 @@ import fnmatch
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -107,9 +108,7 @@ def _collect(connection: Connection, context: Context, recording: sa.Row[Any], s
     there = connection.execute(sa.select(voice_clips).where(place)).first()
     kept = {name: getattr(there, name, None) for name in _KEPT}
     values = _values(recording, kept, said)
-    code = clip_checks.objection(
-        _facts(connection, recording, there.id if there else 0), least_rate_hz=context.settings.tts_least_rate_hz
-    )
+    code = clip_checks.objection(_facts(connection, recording, there), least_rate_hz=context.settings.tts_least_rate_hz)
     if not code and _is_duplicate(connection, values, there.id if there else None):
         code = "duplicate-text"
     if there is not None and there.digest == values["digest"] and there.reason_code == "not-the-text":
@@ -159,27 +158,30 @@ def _values(recording: sa.Row[Any], kept: Mapping[str, Any], said: Mapping[str, 
     }
 
 
-def _measured(recording: sa.Row[Any], texts: int = 1) -> ClipFacts:
+def _measured(recording: sa.Row[Any]) -> ClipFacts:
     parts = (recording.quality or {}).get("parts") or {}
     return ClipFacts(
         state=recording.state, text=recording.known_text, language=recording.language,
         duration_s=recording.duration_s, rate_hz=recording.rate_hz, channels=recording.channels,
-        sound=next(iter(parts.values()), None), fault=recording.reason_code, texts=texts,
+        sound=next(iter(parts.values()), None), fault=recording.reason_code,
     )  # fmt: skip
 
 
-def _facts(connection: Connection, recording: sa.Row[Any], clip_id: int) -> ClipFacts:
+def _facts(connection: Connection, recording: sa.Row[Any], clip: Any) -> ClipFacts:
     """The facts with the number of different texts of this audio: under other keys, and in files beside it."""
     texts = {recording.known_text}
     if recording.sha256:
         same = sa.select(voice_clips.c.text).where(
-            voice_clips.c.sha256 == recording.sha256, voice_clips.c.id != clip_id, voice_clips.c.text.is_not(None)
+            voice_clips.c.sha256 == recording.sha256,
+            voice_clips.c.id != (clip.id if clip else 0),
+            voice_clips.c.text.is_not(None),
         )
         texts |= set(connection.execute(same.limit(20)).scalars())
     beside = sa.select(sa.func.count(sa.distinct(objects.c.etag))).where(
         objects.c.recording_id == recording.id, objects.c.state == "paired"
     )
-    return _measured(recording, max(len(texts - {None}), int(connection.execute(beside).scalar_one())))
+    different = max(len(texts - {None}), int(connection.execute(beside).scalar_one()))
+    return replace(_measured(recording), texts=different, degraded=getattr(clip, "role", None) == "degraded")
 
 
 def _is_duplicate(connection: Connection, values: Mapping[str, Any], clip_id: int | None) -> bool:

@@ -18,7 +18,8 @@ import sqlalchemy as sa
 
 from ml_backend.db import Database
 from ml_backend.labelling import labelconfig
-from ml_backend.tables import annotations, newest_version, projects, tasks, voice_clips
+from ml_backend.tables import annotations as written
+from ml_backend.tables import newest_version, projects, tasks, voice_clips
 from training.scoring import opinion_scores
 from training.scoring.opinion_scores import AXES, HIGHEST, LOWEST, LeftOutRater, Opinion, Preference, Rating
 
@@ -29,8 +30,8 @@ BAD = {
     "no-clip": "The task's audio is no known voice clip.",
 }
 UNKNOWN = "unknown"
-PAGE = 500
 BETTER, SIDES = "better", {"A": 1, "B": -1, "same": 0}
+Vote = tuple[int, str, int]
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def summary(database: Database, query: RatingQuery, *, target: float = TARGET) -
 
 def comparison(database: Database, query: RatingQuery, *, old: str, new: str) -> dict[str, Any]:
     """New minus old per axis over the sentences that both have, and the preference where people chose between them."""
-    kept, _ = opinion_scores.screened(answers(database, query).ratings)
+    kept, left_out = opinion_scores.screened(answers(database, query).ratings)
     axes: dict[str, Any] = {}
     for axis in AXES:
         mine = [one for one in kept if one.axis == axis]
@@ -129,9 +130,15 @@ def comparison(database: Database, query: RatingQuery, *, old: str, new: str) ->
             [one for one in mine if one.version == new and one.role is None],
         )
         axes[axis] = found.to_json() if found is not None else None
-    votes = list(_votes(database, query, old=old, new=new))
+    votes, not_listening = _votes(database, query, old=old, new=new)
     chosen: Preference | None = opinion_scores.preference(votes) if votes else None
-    return {"old": old, "new": new, "axes": axes, "preference": chosen.to_json() if chosen is not None else None}
+    return {
+        "old": old,
+        "new": new,
+        "axes": axes,
+        "preference": chosen.to_json() if chosen is not None else None,
+        "left_out": [_left_out(one) for one in (*left_out, *not_listening)],
+    }
 
 
 def _newest(database: Database, query: RatingQuery) -> Iterator[sa.Row[Any]]:
@@ -140,20 +147,16 @@ def _newest(database: Database, query: RatingQuery) -> Iterator[sa.Row[Any]]:
         latest: dict[tuple[int, int], sa.Row[Any]] = {}
         statement = (
             sa.select(
-                annotations.c.id, annotations.c.ls_annotation_id, annotations.c.ls_updated_at, annotations.c.annotator,
-                annotations.c.choices, annotations.c.task_id, voice_clips.c.id.label("clip_id"), voice_clips.c.text_key,
+                written.c.id, written.c.ls_annotation_id, written.c.ls_updated_at, written.c.annotator,
+                written.c.choices, written.c.task_id, voice_clips.c.id.label("clip_id"), voice_clips.c.text_key,
                 voice_clips.c.voice, voice_clips.c.language.label("clip_language"), voice_clips.c.engine,
                 voice_clips.c.model_version, voice_clips.c.role,
             )
-            .join(tasks, tasks.c.id == annotations.c.task_id)
+            .join(tasks, tasks.c.id == written.c.task_id)
             .outerjoin(voice_clips, voice_clips.c.recording_id == tasks.c.recording_id)
-            .where(annotations.c.project_id == project_id, ~annotations.c.skipped, newest_version())
+            .where(written.c.project_id == project_id, ~written.c.skipped, newest_version())
         )  # fmt: skip
-        if query.since is not None:
-            statement = statement.where(annotations.c.ls_updated_at >= query.since)
-        if query.language is not None:
-            statement = statement.where(voice_clips.c.language == query.language)
-        for row in database.rows(statement.order_by(annotations.c.ls_updated_at, annotations.c.id)):
+        for row in database.rows(_limited(statement, query).order_by(written.c.ls_updated_at, written.c.id)):
             latest[row.annotator or 0, row.task_id] = row
         yield from latest.values()
 
@@ -187,8 +190,64 @@ def _score(said: str | None) -> int | None:
     )
 
 
-def _votes(database: Database, query: RatingQuery, *, old: str, new: str) -> Iterator[tuple[int, str, int]]:
-    return iter(())
+def _votes(database: Database, query: RatingQuery, *, old: str, new: str) -> tuple[list[Vote], list[LeftOutRater]]:
+    """(rater, sentence, +1 new, -1 old, 0 neither) of each answer, and who is left out.
+
+    Who prefers the degraded copies at least as often as the recordings of people is left out.
+    """
+    found: list[Vote] = []
+    anchors: defaultdict[int, list[int]] = defaultdict(list)
+    for row in _choices(database, query):
+        side = SIDES.get(_chosen(row.choices, BETTER) or "")
+        if side is None:
+            continue
+        roles, versions = (
+            (row.role, row.other_role),
+            (version_of(row), str(row.other_version or row.other_engine or UNKNOWN)),
+        )
+        if set(roles) == {opinion_scores.REFERENCE, opinion_scores.DEGRADED}:
+            anchors[row.annotator or 0].append(side if roles[0] == opinion_scores.REFERENCE else -side)
+        elif versions in ((new, old), (old, new)):
+            found.append((row.annotator or 0, str(row.text_key), side if versions[0] == new else -side))
+    failed = {rater: sides for rater, sides in anchors.items() if sum(sides) <= 0}
+    left_out = [
+        LeftOutRater(
+            rater, sum(one[0] == rater for one in found), "anchors",
+            f"Preferred the recording of a person in {sides.count(1)} of {len(sides)} hidden pairs.",
+        )
+        for rater, sides in sorted(failed.items())
+    ]  # fmt: skip
+    return [one for one in found if one[0] not in failed], left_out
+
+
+def _choices(database: Database, query: RatingQuery) -> Iterator[sa.Row[Any]]:
+    """One person's newest answer to each task over two clips, with both clips."""
+    other = voice_clips.alias("other")
+    latest: dict[tuple[int, int], sa.Row[Any]] = {}
+    statement = (
+        sa.select(
+            written.c.annotator, written.c.choices, written.c.task_id, voice_clips.c.text_key,
+            voice_clips.c.role, voice_clips.c.model_version, voice_clips.c.engine, other.c.role.label("other_role"),
+            other.c.model_version.label("other_version"), other.c.engine.label("other_engine"),
+        )
+        .join(tasks, tasks.c.id == written.c.task_id)
+        .join(voice_clips, voice_clips.c.recording_id == tasks.c.recording_id)
+        .join(other, other.c.recording_id == tasks.c.beside_id)
+        .where(~written.c.skipped, newest_version())
+    )  # fmt: skip
+    for row in database.rows(_limited(statement, query).order_by(written.c.ls_updated_at, written.c.id)):
+        latest[row.annotator or 0, row.task_id] = row
+    yield from latest.values()
+
+
+def _limited(statement: sa.Select[Any], query: RatingQuery) -> sa.Select[Any]:
+    if query.project_id is not None:
+        statement = statement.where(written.c.project_id == query.project_id)
+    if query.since is not None:
+        statement = statement.where(written.c.ls_updated_at >= query.since)
+    if query.language is not None:
+        statement = statement.where(voice_clips.c.language == query.language)
+    return statement
 
 
 def _scores(

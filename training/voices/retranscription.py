@@ -79,7 +79,8 @@ def _waiting(context: Context, language: str, version: str) -> Sequence[sa.Row[A
         .order_by(voice_clips.c.id)
         .limit(BATCH)
     )
-    chosen, seconds = [], 0.0
+    chosen: list[sa.Row[Any]] = []
+    seconds = 0.0
     for row in context.db.rows(statement):
         seconds += row.duration_s or 0.0
         if chosen and seconds > MOST_S:

@@ -224,8 +224,8 @@ def _write(
         row_id = recording.id
         db.update(connection, recordings, row_id, **known)
         enqueueing.enqueue(connection, job_kinds.COLLECT_VOICES, key="0", everything=0)
-    values = {"bucket": bucket, "key": key, "recording_id": row_id, **who}
-    db.upsert(connection, voice_clips, values, key=("bucket", "key"))
+    clip: dict[str, Any] = {"bucket": bucket, "key": key, "recording_id": row_id, **who}
+    db.upsert(connection, voice_clips, clip, key=("bucket", "key"))
 
 
 def _one(context: Context, statement: sa.Select[Any]) -> Any:

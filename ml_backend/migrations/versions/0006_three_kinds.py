@@ -19,6 +19,8 @@ def upgrade() -> None:
         column = "kind" if name == "datasets" else "model_kind"
         with op.batch_alter_table(name, schema=None) as batch_op:
             batch_op.add_column(sa.Column(column, sa.String(length=10), nullable=False, server_default="asr"))
+    with op.batch_alter_table("tasks", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("beside_id", ID, nullable=True))
     op.create_table(
         "utterances",
         sa.Column("id", ID, nullable=False),
@@ -102,6 +104,8 @@ def downgrade() -> None:
     op.drop_index("ix_recordings_voices", table_name="recordings")
     op.drop_table("voice_clips")
     op.drop_table("utterances")
+    with op.batch_alter_table("tasks", schema=None) as batch_op:
+        batch_op.drop_column("beside_id")
     for name, column in (("experiments", "model_kind"), ("datasets", "kind")):
         with op.batch_alter_table(name, schema=None) as batch_op:
             batch_op.drop_column(column)

@@ -127,7 +127,8 @@ def test_calls_offers_every_control_a_call_needs() -> None:
 def test_a_task_needs_nothing_but_its_audio_and_a_text_to_judge_it_by(name: str) -> None:
     """Label Studio refuses a task that lacks the key of a *named* tag; `$status` must not be one of those."""
     needed = {tag.get("value") for tag in tags(name) if tag.get("name") and (tag.get("value") or "").startswith("$")}
-    assert needed == ({"$audio", "$text"} if name in labelconfig.RATINGS else {"$audio"})
+    more = {"tts": {"$text"}, "tts-pairs": {"$text", "$audio_b"}}
+    assert needed == {"$audio"} | more.get(name, set())
 
 
 def test_calls_shows_the_status_line() -> None:

@@ -14,10 +14,18 @@ from tests.sync.outside import OTHER_SPEECH, SPEECH, Outside
 TEXT = "आपका ऑर्डर कल आएगा"
 
 
-def feed(service: Service, project_id: int) -> None:
-    with service.context.db.transaction() as connection:
-        enqueueing.enqueue(connection, job_kinds.FEED_RATINGS, key=str(project_id), project_id=project_id)
-    service.run_jobs()
+def feed(service: Service, project_id: int, **settings: str) -> None:
+    """Check the clips and make their tasks. The calls that serve as voices have the rate of a telephone."""
+    here = Service(
+        changed(service.context, tts_least_rate_hz=8000, tts_raters=1, **settings), service.client, service.url
+    )
+    for kind, arguments in (
+        (job_kinds.COLLECT_VOICES, {"everything": 1}),
+        (job_kinds.FEED_RATINGS, {"project_id": project_id}),
+    ):
+        with here.context.db.transaction() as connection:
+            enqueueing.enqueue(connection, kind, key=str(project_id), **arguments)
+        here.run_jobs()
 
 
 @pytest.fixture

@@ -152,6 +152,38 @@ def test_two_versions_are_compared_on_the_same_sentences(raters: Raters) -> None
     assert found["axes"]["naturalness"]["low"] > 0
 
 
+def test_choices_between_two_versions_are_counted_by_sentence_without_who_does_not_listen(voices: Voices) -> None:
+    pairs = Raters(voices, "tts-pairs")
+
+    def pair(sentence: int, first: tuple[str, str | None], second: tuple[str, str | None]) -> int:
+        tasks = [pairs.clip(sentence, version=version, role=role) for version, role in (first, second)]
+        row = tables.tasks
+        with pairs.database.transaction() as connection:
+            beside = connection.execute(sa.select(row.c.recording_id).where(row.c.id == tasks[1])).scalar_one()
+            connection.execute(sa.update(row).where(row.c.id == tasks[0]).values(beside_id=beside))
+        return tasks[0]
+
+    for sentence in range(20):
+        swapped = sentence % 2
+        sides = (("divya-2", None), ("divya-1", None))
+        task = pair(sentence, *(reversed(sides) if swapped else sides))
+        better = ("B" if swapped else "A") if sentence < 16 else ("A" if swapped else "B")
+        for person in range(1, 7):
+            pairs.answer(task, person, {"better": [better], "why": ["naturalness"]})
+        pairs.answer(task, 9, {"better": ["A" if better == "B" else "B"]})
+    anchor = pair(99, ("studio", "degraded"), ("studio", "reference"))
+    pairs.answer(anchor, 9, {"better": ["A"]})
+    pairs.answer(anchor, 1, {"better": ["B"]})
+    pairs.answer(anchor, 2, {"better": ["C"]})
+
+    found = rating_rows.comparison(pairs.database, RatingQuery(), old="divya-1", new="divya-2")
+    assert {name: found["preference"][name] for name in ("wins", "losses", "ties", "raters", "better")} == {
+        "wins": 16, "losses": 4, "ties": 0, "raters": 6, "better": True,
+    }  # fmt: skip
+    assert [(one["rater"], one["code"]) for one in found["left_out"]] == [(9, "anchors")]
+    assert rating_rows.summary(pairs.database, RatingQuery())["answers"] == 0, "a choice is no score"
+
+
 def test_the_command_says_it_for_people_and_for_programs(
     raters: Raters, voices: Voices, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
