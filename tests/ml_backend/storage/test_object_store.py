@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import logging
 import os
 import subprocess
@@ -141,6 +142,16 @@ class TestEveryStore:
     def test_a_bucket_name_that_s3_would_refuse_is_refused(self, store, name):
         with pytest.raises(InvalidInput):
             store.ensure_bucket(name)
+
+    def test_what_a_writer_said_about_an_object_is_read_under_plain_names(self, store, bucket):
+        if isinstance(store, S3Store):
+            said = {"Voice": "divya", "emotion": "happy"}
+            store._client.put_object(bucket, "tts/hi/1.wav", io.BytesIO(b"x"), 1, metadata=said)
+        else:
+            store.put_bytes(bucket, "tts/hi/1.wav", b"x")
+        found = store.metadata(bucket, "tts/hi/1.wav")
+        assert found == ({"voice": "divya", "emotion": "happy"} if isinstance(store, S3Store) else {})
+        assert store.metadata(bucket, "tts/hi/none.wav") == {}
 
 
 class TestLocalStore:
