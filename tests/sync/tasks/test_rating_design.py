@@ -70,7 +70,7 @@ def test_only_checked_clips_are_rated_each_by_several_people_and_blind(scores: P
 
 
 def test_a_full_project_has_every_version_of_the_sentences_that_it_has(scores: Project) -> None:
-    of = {scores.clip(sentence, version): sentence for sentence in range(12) for version in ("one", "two")}
+    of = {scores.clip(sentence, version): sentence for version in ("one", "two") for sentence in range(12)}
     tasks = scores.feed(max_open_tasks=8)
     sentences = [of[task.recording_id] for task in tasks]
     assert len(tasks) == 8
