@@ -147,6 +147,7 @@ LANGUAGES: Mapping[str, Language] = MappingProxyType({language.code: language fo
     Language("ur", "Urdu", "اردو", _other("Arab", "Arabic", "ARABIC"), ("ur", "urd", "urdu")),
     Language("or", "Odia", "ଓଡ଼ିଆ", _other("Orya", "Odia", "ORIYA"), ("odia", "oriya")),
     Language("as", "Assamese", "অসমীয়া", BENGALI, ("assamese",)),
+    Language("bho", "Bhojpuri", "भोजपुरी", DEVANAGARI, ("bho", "bh", "bhojpuri")),
     Language("ne", "Nepali", "नेपाली", DEVANAGARI, ("ne", "nep", "nepali")),
 )})  # fmt: skip
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from ml_backend import quantities
 from ml_backend.context import Context
 from ml_backend.tables import projects
-from training.datasets import splits
+from training.datasets import public_corpora, splits
 
 _TITLES = {
     "languages": "Languages", "scripts": "Scripts", "snr_bands": "Signal-to-noise ratio", "accents": "Accents",
@@ -32,6 +32,7 @@ _WHY = {
     "public-no-text": "public speech without text",
     "public-no-language": "public speech without a stated language",
     "public-unusable": "public speech whose sound is missing or cannot be read",
+    "public-rate": "public speech recorded at a lower rate than voices need",
     "erased": "erased at the person's request",
 }
 
@@ -43,7 +44,16 @@ def text(context: Context, row: Any, renderings: dict[str, Any]) -> str:
     tables: list[str] = []
     for name, title in _TITLES.items():
         tables += _table(title, counts.get(name, {}), titles if name == "projects" else {})
-    parts = (_head(counts, renderings), _summary(row, counts), _splits(counts), tables, _excluded(counts), _how(row))
+    public = public_corpora.card_lines(counts.get("sources", {}))
+    parts = (
+        _head(counts, renderings),
+        _summary(row, counts),
+        _splits(counts),
+        tables,
+        public,
+        _excluded(counts),
+        _how(row),
+    )
     return "\n".join(line for part in parts for line in (*part, "")).replace("\n\n\n", "\n\n")
 
 

@@ -6,6 +6,9 @@ Hugging Face hub.
     fleurs     {language}_{region}/train.tsv (id, file, text as written, …, gender) and audio/train/*.wav
     rasa       Parquet files with audio, text, language, gender, style, filename
     indictts   Parquet files with audio, text, gender; or txt.done.data, ( name "text" ) per line, beside wav/
+    rural_women  Parquet files with audio and text, train_real-*; what is synthetic or the benchmark is not read
+    globe      Parquet files with audio, text (or transcript), speaker_id, accent, and descriptions where annotated
+    limmits    {speaker}/*_Transcripts.json, Transcripts: {name: {Transcript, Domain}}, beside wav/ or wavs/
 
 Only each source's own training part is used. Rows are chosen by a hash of their names, so that the same share of the
 same source gives the same rows. Their audio is normalised like a call's and stored under its hash in our bucket.
@@ -16,6 +19,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import heapq
+import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator
@@ -33,9 +37,15 @@ from ml_backend.languages import scripts_in
 from training.datasets import splits
 from training.datasets.clip_audio import public_key, wav
 from training.datasets.dataset_rows import MAX_S
+from training.datasets.public_corpora import CORPORA
 from training.text.writing import strict
 
-LAYOUTS = ("fleurs", "rasa", "indictts")
+LAYOUTS = tuple(CORPORA)
+_TRAINING = {"rural_women": "train_real"}  # the beginning of a file's name, or the name of a split; else `train`
+_TEXTS = ("raw_transcription", "text", "transcript", "transcription")
+_SOUNDS = ("audio", "audio_filepath")
+_EVALUATION = "EVAL"  # LIMMITS: a domain for tests
+_SYSPIN = re.compile(r"IISc_SYSPINProject_([a-z]+)_([mf])_", re.IGNORECASE)
 _NAMES = {one.code: one.name for one in languages.LANGUAGES.values() if not one.parts}
 _FESTIVAL = re.compile(r'\(\s*(\S+)\s+"(.*)"\s*\)')
 
@@ -63,7 +73,7 @@ class SpeechSource:
         """ConfigurationError when a library that it needs is not installed."""
         if self.folder is None:
             packages.require("Public speech from the hub", "datasets")
-        elif self.layout != "fleurs":
+        elif self.layout not in ("fleurs", "limmits"):
             packages.require("Public speech in Parquet", "pyarrow")
 
     @property
@@ -81,6 +91,7 @@ class PublicUtterance:
     language: str
     speaker: str
     read: Callable[[], bytes]
+    style: str = ""  # of the corpus: ALEXA, HAPPY
 
 
 def lines(context: Context, sources: list[SpeechSource], wanted: int) -> Iterator[tuple[dict[str, Any], str]]:
@@ -110,6 +121,8 @@ def _everything(source: SpeechSource) -> Iterator[PublicUtterance]:
     folder = source.folder
     if folder is None:
         yield from _from_hub(source)
+    elif source.layout == "limmits":
+        yield from _syspin(source, folder)
     elif source.layout == "fleurs":
         yield from _fleurs(source, folder)
     elif source.layout == "indictts" and (lists := sorted(folder.rglob("txt.done.data"))):
@@ -151,13 +164,36 @@ def _festival(source: SpeechSource, folder: Path, listed: Path) -> Iterator[Publ
             yield PublicUtterance(f"{voice}/{match[1]}", match[2], source.language, voice, path.read_bytes)
 
 
+def _syspin(source: SpeechSource, folder: Path) -> Iterator[PublicUtterance]:
+    """The corpora of SYSPIN, which LIMMITS published. The names carry the language and the speaker's gender."""
+    lists = sorted(folder.rglob("*Transcripts.json"))
+    if not lists:
+        raise _nothing(source, "a folder per speaker with *_Transcripts.json and wav/")
+    for listed in lists:
+        wavs = next((each for each in (listed.parent / "wav", listed.parent / "wavs") if each.is_dir()), None)
+        if wavs is None:
+            raise _nothing(source, "wav/ or wavs/ beside *_Transcripts.json")
+        found = json.loads(listed.read_text(encoding="utf-8")).get("Transcripts", {})
+        for name, row in sorted(found.items()):
+            tags = _SYSPIN.search(name)
+            language = _language(tags[1]) if tags else source.language
+            domain = str(row.get("Domain", "")).upper()
+            if domain.startswith(_EVALUATION) or (source.language and language and language != source.language):
+                continue
+            path = wavs / f"{Path(name).name}.wav"
+            yield PublicUtterance(
+                name, str(row.get("Transcript", "")), language or source.language, listed.parent.name, path.read_bytes
+            )
+
+
 def _parquet(source: SpeechSource, folder: Path) -> Iterator[PublicUtterance]:
     import pyarrow.parquet as pq
 
-    files = sorted(path for path in folder.rglob("*.parquet") if "train" in path.name or path.parent.name == "train")
+    part = _TRAINING.get(source.layout, "train")
+    files = sorted(path for path in folder.rglob("*.parquet") if part in path.name or path.parent.name == part)
     files = [path for path in files if _of_language(source, path.relative_to(folder))]
     if not files:
-        raise _nothing(source, "Parquet files whose names begin with train")
+        raise _nothing(source, f"Parquet files whose names begin with {part}")
     for path in files:
         with pq.ParquetFile(path) as opened:
             place = 0
@@ -171,25 +207,28 @@ def _from_hub(source: SpeechSource) -> Iterator[PublicUtterance]:
     import datasets
 
     named = {"fleurs": f"{source.language}_in" if source.language else None, "rasa": _NAMES.get(source.language)}
+    part = _TRAINING.get(source.layout, "train")
     try:
-        found = datasets.load_dataset(source.place, named.get(source.layout), split="train", streaming=True)
+        found = datasets.load_dataset(source.place, named.get(source.layout), split=part, streaming=True)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise ConfigurationError(
             "public-source-unavailable", f"{source.place[:60]} is no folder, and the hub does not give it.",
             "Correct its name, or name a folder with a copy.",
         ) from error  # fmt: skip
-    for place, row in enumerate(found.cast_column("audio", datasets.Audio(decode=False))):
-        yield _utterance(source, row, f"train:{place}")
+    sound = next((name for name in _SOUNDS if name in (found.features or {})), _SOUNDS[0])
+    for place, row in enumerate(found.cast_column(sound, datasets.Audio(decode=False))):
+        yield _utterance(source, row, f"{part}:{place}")
 
 
 def _utterance(source: SpeechSource, row: dict[str, Any], place: str) -> PublicUtterance:
-    sound = row.get("audio")
+    sound = next((row[name] for name in _SOUNDS if row.get(name) is not None), None)
     sound = sound if isinstance(sound, dict) else {"bytes": sound if isinstance(sound, bytes) else None}
-    text = row.get("raw_transcription") or row.get("text") or row.get("transcription") or ""
-    name = row.get("filename") or sound.get("path") or place
-    language = source.language or _language(row.get("language"))
+    text = next((row[name] for name in _TEXTS if row.get(name)), "")
+    name = row.get("filename") or row.get("name") or sound.get("path") or place
+    language = source.language or _language(row.get("language")) or CORPORA[source.layout].language
     speaker = str(row.get("speaker_id") or f"{language}-{row.get('gender', '')}")
-    return PublicUtterance(str(name), str(text), language, speaker, lambda: sound.get("bytes") or b"")
+    style = str(row.get("style") or "")
+    return PublicUtterance(str(name), str(text), language, speaker, lambda: sound.get("bytes") or b"", style)
 
 
 def _line(context: Context, source: SpeechSource, one: PublicUtterance, folder: Path) -> tuple[dict[str, Any], str]:
@@ -242,9 +281,8 @@ def _of_language(source: SpeechSource, path: Path) -> bool:
 
 
 def _language(name: Any) -> str:
-    codes = {full.casefold(): code for code, full in _NAMES.items()}
-    text = str(name or "").casefold()
-    return codes.get(text, text if text in _NAMES else "")
+    code = languages.code_of(str(name or ""))
+    return code if code in _NAMES else ""
 
 
 def _script(text: str) -> str | None:
