@@ -4,6 +4,7 @@ from __future__ import annotations
 
 SERVING, ADOPTION = "tests/ml_backend/serving/test_loaded_models.py::", "tests/ml_backend/serving/test_adoption.py::"
 RUNS, PROMOTION = "tests/training/runs/test_execution.py::", "tests/training/promotion/test_promotion.py::"
+VOICES, OPINIONS = "tests/training/voices/test_", "tests/training/scoring/test_opinion_scores.py::"
 TRAINER = "tests/training/trainers/asr/test_"
 
 MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
@@ -138,6 +139,33 @@ MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
                 "tests/training/schedule/test_training_request.py::test_a_device_that_is_taken_is_asked_for_again_as_long_as_it_takes",
             ),
             "a-taken-device-is-no-failure",
+        ),
+        ((f"{OPINIONS}test_the_lower_bound_decides_and_few_raters_never_do",), "few-raters-decide-nothing"),
+        (
+            (
+                f"{OPINIONS}test_who_finds_the_degraded_copy_as_good_as_the_recording_is_left_out_with_a_reason",
+                f"{VOICES}rating_rows.py::test_who_fails_the_anchors_is_left_out_and_a_degraded_copy_is_in_no_score",
+            ),
+            "raters-meet-hidden-anchors",
+        ),
+        (
+            (f"{OPINIONS}test_the_interval_holds_the_truth_where_a_naive_one_does_not[3]",),
+            "few-raters-have-a-wide-interval",
+        ),
+        (
+            (f"{VOICES}clip_collection.py::test_the_same_audio_with_two_texts_is_used_with_neither",),
+            "one-audio-has-one-text",
+        ),
+        (
+            (f"{VOICES}voice_lines.py::test_one_sentence_is_on_one_side_whoever_says_it_and_however_it_is_written",),
+            "a-sentence-is-on-one-side",
+        ),
+        (
+            (
+                "tests/sync/tasks/test_rating_design.py::"
+                "test_people_choose_between_two_versions_of_a_sentence_with_sides_by_chance",
+            ),
+            "the-order-of-ratings-is-blind",
         ),
     ),
 }
