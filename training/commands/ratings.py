@@ -114,7 +114,7 @@ def anchors_(
     Example: python -m ml_backend ratings anchors --count 10
     """
     made = anchors.make(quiet_context(), count, language=language)
-    sentence = f"{made} degraded copies are made; they become tasks like every clip." if made else _no_anchor()
+    sentence = f"Degraded copies made: {made}. They become tasks like every clip." if made else _no_anchor()
     printing.result({"made": made}, sentence, as_json=as_json)
 
 

@@ -45,9 +45,9 @@ def import_(
         printing.say_json({**facts, "bad": [vars(one) for one in done.bad]})
         return
     verb = "would come" if dry_run else "came"
-    printing.say(f"{done.new} recordings {verb} in, {done.changed} changed, {done.unchanged} are as before.")
+    printing.say(f"Recordings that {verb} in: {done.new}; changed: {done.changed}; as before: {done.unchanged}.")
     if done.bad:
-        printing.say(f"{len(done.bad)} rows are left out:")
+        printing.say(f"Rows that are left out: {len(done.bad)}")
         printing.table(
             ("line", "file", "why"), [(str(one.line), one.file, one.reason) for one in done.bad], right=("line",)
         )

@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ml_backend.db import Database
+from ml_backend.errors import InvalidInput
 from ml_backend.labelling import labelconfig
 from ml_backend.tables import annotations as written
 from ml_backend.tables import newest_version, projects, tasks, voice_clips
@@ -119,7 +120,17 @@ def summary(database: Database, query: RatingQuery, *, target: float = TARGET) -
 
 
 def comparison(database: Database, query: RatingQuery, *, old: str, new: str) -> dict[str, Any]:
-    """New minus old per axis over the sentences that both have, and the preference where people chose between them."""
+    """New minus old per axis over the sentences that both have, and the preference where people chose between them.
+
+    Raises InvalidInput `no-such-voice-version` for a version without a clip, naming those that have one.
+    """
+    known = _versions(database)
+    if unknown := [name for name in (old, new) if name not in known]:
+        raise InvalidInput(
+            "no-such-voice-version",
+            f"No clip was spoken by version {unknown[0]!r}.",
+            f"Use one of: {', '.join(known)}." if known else "Run `python -m ml_backend voices summary`.",
+        )
     kept, left_out = opinion_scores.screened(answers(database, query).ratings)
     axes: dict[str, Any] = {}
     for axis in AXES:
@@ -218,6 +229,12 @@ def _votes(database: Database, query: RatingQuery, *, old: str, new: str) -> tup
         for rater, sides in sorted(failed.items())
     ]  # fmt: skip
     return [one for one in found if one[0] not in failed], left_out
+
+
+def _versions(database: Database) -> list[str]:
+    """The versions of all clips."""
+    columns = (voice_clips.c.model_version, voice_clips.c.engine)
+    return sorted({version_of(row) for row in database.rows(sa.select(*columns).distinct())})
 
 
 def _choices(database: Database, query: RatingQuery) -> Iterator[sa.Row[Any]]:

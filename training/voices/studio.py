@@ -211,6 +211,12 @@ def _take(context: Context, done: Imported, row: StudioRow, *, bucket: str, key:
         _write(connection, recording, known, who, bucket=bucket, key=key)
 
 
+def _text_of(known: Mapping[str, Any]) -> dict[str, Any]:
+    """What the list of clips shows until the audio is checked."""
+    text, language = known["known_text"], known["language"]
+    return {"text": text, "language": language, "text_key": clip_checks.text_key(text, language)}
+
+
 def _write(
     connection: Connection, recording: Any, known: Mapping[str, Any], who: Mapping[str, Any], *, bucket: str, key: str
 ) -> None:
@@ -224,7 +230,7 @@ def _write(
         row_id = recording.id
         db.update(connection, recordings, row_id, **known)
         enqueueing.enqueue(connection, job_kinds.COLLECT_VOICES, key="0", everything=0)
-    clip: dict[str, Any] = {"bucket": bucket, "key": key, "recording_id": row_id, **who}
+    clip: dict[str, Any] = {"bucket": bucket, "key": key, "recording_id": row_id, **_text_of(known), **who}
     db.upsert(connection, voice_clips, clip, key=("bucket", "key"))
 
 

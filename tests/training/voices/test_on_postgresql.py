@@ -61,5 +61,5 @@ def test_a_clip_goes_the_whole_way(voices: Voices) -> None:
     raters = Raters(voices)
     raters.answer(raters.clip(1), 1, GOOD)
     assert rating_rows.summary(raters.database, RatingQuery(language="hi"))["answers"] == 1
-    found = rating_rows.comparison(raters.database, RatingQuery(), old="one", new="two")
+    found = rating_rows.comparison(raters.database, RatingQuery(), old="divya-1", new="studio")
     assert found["preference"] is None

@@ -196,8 +196,10 @@ def test_the_command_says_it_for_people_and_for_programs(
     assert "provisional" in capsys.readouterr().out
     assert command_line.main(["ratings", "summary", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["versions"][0]["version"] == "divya-1"
-    assert command_line.main(["ratings", "compare", "divya-1", "divya-2"]) == 0
-    assert "nobody rated both" in capsys.readouterr().out
+    assert command_line.main(["ratings", "compare", "divya-1", "divya-2"]) == 1
+    assert "Use one of: divya-1." in capsys.readouterr().err
+    assert command_line.main(["ratings", "compare", "divya-1", "divya-1"]) == 0
+    assert "on 1 sentences" in capsys.readouterr().out
     for words in (["summary"], ["coverage"], ["list"], ["show", "1"]):
         assert command_line.main(["voices", *words]) == 0
     assert "divya" in capsys.readouterr().out
