@@ -207,3 +207,16 @@ def _busy() -> None:
         raise errors.RetryableError("device-busy", "It is taken.", "Wait.")
 
     devices.held = held
+
+
+@guard("half-an-environment-is-none")
+def _half_an_environment() -> None:
+    """An interpreter that is there is taken for a whole environment."""
+    paths = module("pathlib")
+    _set("training.runs.parler_environment", "python", lambda chosen: paths.Path(chosen.tts_parler_python))
+
+
+@guard("public-test-sentences-stay-out")
+def _public_test_sentences() -> None:
+    """Sentences that a corpus keeps for tests are learnt."""
+    _set("training.datasets.public_speech", "_EVALUATION", "no such domain")

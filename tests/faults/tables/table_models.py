@@ -167,5 +167,17 @@ MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
             ),
             "the-order-of-ratings-is-blind",
         ),
+        (
+            (
+                "tests/training/runs/test_parler_environment.py::test_an_installation_that_was_killed_is_not_taken_for_an_environment",
+            ),
+            "half-an-environment-is-none",
+        ),
+        (
+            (
+                "tests/training/datasets/test_public_speech.py::test_each_layout_gives_its_training_part_with_language_and_sound",
+            ),
+            "public-test-sentences-stay-out",
+        ),
     ),
 }
