@@ -1,0 +1,1 @@
+"""A text -> its intent and entities, without torch: ONNX Runtime, tokenizers and numpy, one thread."""

@@ -1,0 +1,25 @@
+"""`python -m training.demo_intents`: make the bundled parser anew, weights and served form (two minutes)."""
+
+import argparse
+import logging
+import warnings
+from pathlib import Path
+
+from ml_backend.nlu.loading import BUNDLED_PARSER
+
+
+def main() -> None:
+    from training.demo_intents import encoder_maker
+
+    parser = argparse.ArgumentParser(prog="python -m training.demo_intents", description=__doc__)
+    parser.add_argument("--model", type=Path, default=BUNDLED_PARSER, help="where the served form goes")
+    parser.add_argument("--weights", type=Path, default=encoder_maker.WEIGHTS_FOLDER, help="where its weights go")
+    asked = parser.parse_args()
+    warnings.filterwarnings("ignore", category=UserWarning)
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    result = encoder_maker.make(served=asked.model, weights=asked.weights)
+    print(f"{result['model_version']}: {result['after']}, served as {result['parity']['form']}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,1 +1,0 @@
-"""What callers want, in their words: utterances with intents and entities, from tables, files and corrections."""
