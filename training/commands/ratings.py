@@ -12,7 +12,7 @@ from ml_backend.commands import printing
 from ml_backend.commands.command_line import quiet_context
 from ml_backend.labelling import project_rows
 from training.scoring.opinion_scores import AXES, LEAST_RATERS
-from training.voices import anchors, rating_rows
+from training.voices import anchors, people_verdict, rating_rows
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="What people think of the voices.")
 
@@ -81,9 +81,11 @@ def compare(
     """
     context = quiet_context()
     found = rating_rows.comparison(context.db, _query(context, project, days, language), old=old, new=new)
+    verdict = people_verdict.decide(found)
     if as_json:
-        printing.say_json(found)
+        printing.say_json({**found, "verdict": verdict.word, "sentence": verdict.sentence})
         return
+    printing.fact(verdict.word, verdict.sentence, width=15)
     for axis, one in found["axes"].items():
         said = (
             "nobody rated both on one sentence"
@@ -96,11 +98,8 @@ def compare(
     if (chosen := found["preference"]) is None:
         printing.fact("preference", "nobody chose between the two", width=15)
         return
-    verdict = "better" if chosen["better"] else "provisional" if chosen["provisional"] else "not surely better"
     won = f"{chosen['wins']} of {chosen['wins'] + chosen['losses']} sentences, {chosen['ties']} undecided"
-    printing.fact(
-        "preference", f"{new} in {won} (p = {chosen['p']:.3f}, {chosen['raters']} people): {verdict}", width=15
-    )
+    printing.fact("preference", f"{new} in {won} (p = {chosen['p']:.3f}, {chosen['raters']} people)", width=15)
 
 
 @app.command("anchors")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -41,6 +42,20 @@ def find(database: Database, query: ClipQuery) -> list[dict[str, Any]]:
     if query.reason is not None:
         statement = statement.where(voice_clips.c.reason_code == query.reason)
     return [as_dict(row) for row in database.rows(statement.order_by(voice_clips.c.id.desc()).limit(query.limit))]
+
+
+def accepted(
+    database: Database, *, languages: Sequence[str] = (), voices: Sequence[str] = (), batch: int = 500
+) -> Iterator[sa.Row[Any]]:
+    """Accepted clips by id, a few at a time, for `voice_lines.lines`; all where no language or voice is named."""
+    wanted = sa.select(voice_clips).where(voice_clips.c.state == "accepted")
+    for column, names in ((voice_clips.c.language, languages), (voice_clips.c.voice, voices)):
+        if names:
+            wanted = wanted.where(column.in_(names))
+    after = 0
+    while rows := database.rows(wanted.where(voice_clips.c.id > after).order_by(voice_clips.c.id).limit(batch)):
+        yield from rows
+        after = int(rows[-1].id)
 
 
 def show(database: Database, clip_id: int) -> dict[str, Any]:

@@ -52,6 +52,8 @@ def test_a_clip_goes_the_whole_way(voices: Voices) -> None:
         assert schedules.every_voice(connection) == [{"everything": 1}]
     assert retranscription._waiting(voices.context, "en", "any") != []
     assert clip_views.summary(voices.context.db)["clips"] == {"found": 0, "accepted": 3, "excluded": 0}
+    assert len(list(clip_views.accepted(voices.context.db, languages=("en",), batch=2))) == 3
+    assert [clip.voice for clip in clip_views.accepted(voices.context.db, voices=("Asha",))] == ["Asha", "Asha"]
     assert clip_views.coverage(voices.context.db)["voices"] == ["Asha", "unknown"]
 
     scores = Project(voices, "tts", ls_project_id=2)
