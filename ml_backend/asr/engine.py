@@ -88,7 +88,7 @@ class Transcriber:
             ) from error
         decoder = Decoder(
             model,
-            described.window if described else manifest.WindowPolicy.stock(),
+            described.windows if described else manifest.WindowPolicy.stock(),
             temperatures=LADDER if temperatures is None else temperatures,
             confidence=described.confidence if described else manifest.WEAKEST,
         )

@@ -18,7 +18,7 @@ from ml_backend.context import Context
 from ml_backend.db import insert_once
 from ml_backend.errors import ConfigurationError, PermanentError, RetryableError
 from ml_backend.jobs import enqueueing, job_kinds
-from ml_backend.models import manifest, model_files
+from ml_backend.models import kinds, manifest, model_files
 from ml_backend.storage.object_store import sha256_of
 
 BUNDLED = Path(__file__).parents[1] / "bundled" / "model"
@@ -43,7 +43,7 @@ class Version:
 
 
 def register(
-    context: Context, location: str, *, kind: str = "asr", run_id: int | None = None,
+    context: Context, location: str, *, run_id: int | None = None,
     lineage: dict[str, Any] | None = None, parity: dict[str, Any] | None = None,
 ) -> Version:  # fmt: skip
     """Verify the files at a location and register them as a version. The same files give the same row.
@@ -58,7 +58,7 @@ def register(
             tables.model_versions,
             {
                 "version": described["model_version"],
-                "kind": kind,
+                "kind": described.get("kind", kinds.ASR),
                 "location": location,
                 "manifest": described,
                 "languages": list(languages),
@@ -89,13 +89,20 @@ def named(context: Context, version: str) -> Version | None:
     return None if row is None else _version(row)
 
 
-def find(context: Context, version: str) -> Version:
-    """A version by name, or `champion`, or `newest`; PermanentError lists the known ones."""
+def find(context: Context, version: str, *, kind: str = "") -> Version:
+    """A version by name, or `champion`, or `newest`; PermanentError lists the known ones.
+
+    `nlu:champion` and `nlu:newest` are of that kind; without a kind, `champion` is that of asr, and `newest` of any.
+    """
+    prefix, _, rest = version.partition(":")
+    if prefix in kinds.KINDS and rest in (CHAMPION, NEWEST):
+        kind, version = prefix, rest
     if version == CHAMPION:
-        return champion(context)
+        return champion(context, kind or kinds.ASR)
     if version == NEWEST:
+        newest = _versions().order_by(tables.model_versions.c.id.desc()).limit(1)
         with context.db.reading() as connection:
-            latest = connection.execute(_versions().order_by(tables.model_versions.c.id.desc()).limit(1)).first()
+            latest = connection.execute(newest.where(tables.model_versions.c.kind == kind) if kind else newest).first()
         if latest is not None:
             return _version(latest)
     if (found := named(context, version)) is not None:
@@ -241,8 +248,9 @@ def verified(context: Context, version: Version) -> str:
 
 def _require_same(context: Context, version: Version) -> None:
     described, languages = _describe(context, version.location)
-    fed = described.get("window"), languages
-    registered = version.manifest.get("window", described.get("window")), version.languages
+    fed = described.get("window"), described.get("needs"), languages
+    stored = version.manifest
+    registered = stored.get("window", fed[0]), stored.get("needs", fed[1]), version.languages
     if described["files"] != version.manifest["files"] or fed != registered:
         raise PermanentError(
             "model-file-changed",
@@ -258,7 +266,10 @@ def _describe(context: Context, location: str) -> tuple[dict[str, Any], tuple[st
     folder = Path(model_files.place(context, location))
     if (folder / manifest.FILE).is_file():
         found = manifest.verify(folder)
-        described = {"model_version": found.model_version, "files": _plain(found.files), "window": asdict(found.window)}
+        described: dict[str, Any] = {"model_version": found.model_version, "files": _plain(found.files)}
+        described["kind"] = found.kind
+        described |= {"window": asdict(found.window)} if found.window else {"needs": found.needs}
+        described["sample_rate_hz"] = found.sample_rate_hz
         return described, found.languages
     files = {}
     for path in sorted(folder.iterdir()):

@@ -13,10 +13,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ml_backend.asr.engine import Transcriber
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput, PermanentError
-from ml_backend.models import manifest, model_files, registry
+from ml_backend.models import kinds, manifest, model_files, registry
 from ml_backend.models.manifest import WindowPolicy
 
 # Limits for files that libraries parse before loading, at any size and depth.
@@ -48,7 +47,7 @@ def adopt(context: Context, folder: Path, *, name: str = "", trained_on: str = "
                 trained_on=trained_on,
             )  # fmt: skip
         manifest.verify(partial)
-        Transcriber.load(partial, settings=context.settings).self_check()
+        kinds.of(described.kind).check(context.settings, partial)
         location = model_files.publish(context, partial, f"{model_files.FOLDER}/{described.model_version}")
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -71,6 +70,8 @@ def _require_plain(folder: Path) -> None:
             manifest.refuse_pickle(path)
             if path.suffix == ".json":
                 _require_sane(path)
+    if (folder / manifest.FILE).is_file():  # it lists its files
+        return
     if missing := [name for name in NEEDED if not (folder / name).is_file()]:
         raise PermanentError("model-file-missing", f"The folder {folder.name} lacks {missing[0]}.", _NEXT)
 

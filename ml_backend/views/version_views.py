@@ -41,7 +41,7 @@ def every(context: Context, query: VersionQuery) -> list[dict[str, Any]]:
 
 def one(context: Context, version: str) -> dict[str, Any]:
     """Everything about one version, by name, `champion` or `newest`; InvalidInput 404 when there is none."""
-    if version in (registry.CHAMPION, registry.NEWEST):
+    if version.rpartition(":")[2] in (registry.CHAMPION, registry.NEWEST):
         version = registry.find(context, version).version
     rows = context.db.rows(sa.select(model_versions).where(model_versions.c.version == version.replace("\x00", "")))
     if not rows:
@@ -91,6 +91,7 @@ def _short(row: Any, scored: Sequence[Any], serving: Sequence[Any]) -> dict[str,
             if each.model_version_id == row.id
         ],
         "wer": _wer(plain[-1]) if plain else None,
+        "scores": plain[-1].scores if plain else None,
         "verdict": judged[-1].verdict if judged else None,
     }  # fmt: skip
 

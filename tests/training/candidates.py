@@ -18,7 +18,7 @@ from ml_backend.models.manifest import WindowPolicy
 from ml_backend.models.registry import Version
 from tests.training import spoken
 from tests.training.spoken import Line
-from training.evaluation import evaluation, test_transcription
+from training.evaluation import evaluation, recognition_scoring, test_transcription
 from training.evaluation.evaluation import Evaluation
 from training.scoring.scores import scores
 
@@ -86,7 +86,7 @@ def heard(context: Context, by: Version, dataset_id: int, ear: Ear, *, seed: int
         **scores(every), "self_check": ear.self_check, "left_out": {"learnt_from": 0, "audio_missing": 0},
         "silence": {"clips": clips, "with_words": sum(n > 0 for n in ear.silence), "of": 2, "share": 0.0},
         "speed": {"real_time_factor": ear.speed, "cpu_per_audio_s": ear.speed, "audio_s": 720.0},
-        "conditions": evaluation.conditions_of(context.settings),
+        "conditions": recognition_scoring.conditions(context.settings),
     }  # fmt: skip
     return evaluation.keep(context, by, context.db.row(tables.datasets, dataset_id), found, every)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ml_backend import db, tables
 from ml_backend.context import Context, open_context
+from ml_backend.models import kinds
 from ml_backend.settings import Settings
 from training.datasets import clip_audio, dataset, dataset_manifest
 
@@ -62,7 +63,7 @@ def dataset_of(context: Context, name: str, lines: Iterable[Line], scratch: Path
         for body in sorted(bodies, key=lambda one: (one["audio_sha256"], one["start_s"], one["digest"])):
             writer.add(body)
         written = writer.close()
-    return dataset.keep(context, name, written, {}, forms=(), begun=tables.now())
+    return dataset.keep(context, name, written, {}, kind=kinds.of(kinds.ASR), forms=(), begun=tables.now())
 
 
 def tone(number: int, *, seconds: float = 1.0) -> Any:

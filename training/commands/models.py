@@ -13,7 +13,7 @@ from ml_backend import settings
 from ml_backend.commands import printing
 from ml_backend.context import open_context
 from ml_backend.errors import InvalidInput
-from ml_backend.models import registry
+from ml_backend.models import kinds, registry
 from ml_backend.serving import adoption, default_model
 from ml_backend.views import version_views
 from training.datasets import dataset as datasets
@@ -27,29 +27,32 @@ Name = Annotated[str, typer.Argument(help="A model version, from `models list`."
 
 @app.command("list")
 def list_(
+    kind: Annotated[str, typer.Option(help=f"Only of this kind: {', '.join(kinds.KINDS)}.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, newest first.")] = 50,
     as_json: printing.AsJson = False,
 ) -> None:
-    """Show model versions, newest first, and which serve.
+    """Show model versions of every kind, newest first, and which serve.
 
     Example: python -m ml_backend models list
     """
     context = open_context(settings.load())
-    default_model.ensure(context)
-    found = version_views.every(context, version_views.VersionQuery(limit=limit))
+    for each in (kinds.of(kind).name,) if kind else kinds.names():
+        default_model.ensure(context, each)
+    found = version_views.every(context, version_views.VersionQuery(kind=kind or None, limit=limit))
     if as_json:
         printing.say_json({"models": found})
         return
     lines = []
     for one in found:
-        rate, verdict = one["wer"], one["verdict"]
+        verdict = one["verdict"]
         serves = ", ".join(f"{alias['alias']} {alias['language']}" for alias in one["aliases"])
         lines.append((
-            one["version"], serves or ("rolled back" if one["rolled_back_at"] else ""), ", ".join(one["languages"]),
-            f"{100 * rate:.1f}" if rate is not None else "", verdict or "", f"{one['made_at']:%Y-%m-%d %H:%M}",
+            one["version"], one["kind"], serves or ("rolled back" if one["rolled_back_at"] else ""),
+            ", ".join(one["languages"]), kinds.of(one["kind"]).headline(one["scores"]) if one["scores"] else "",
+            verdict or "", f"{one['made_at']:%Y-%m-%d %H:%M}",
         ))  # fmt: skip
-    titles = ("version", "serves", "languages", "wrong of 100", "last verdict", "made at, UTC")
-    printing.table(titles, lines, right=("wrong of 100",))
+    titles = ("version", "kind", "serves", "languages", "score", "last verdict", "made at, UTC")
+    printing.table(titles, lines)
 
 
 @app.command()
@@ -78,7 +81,7 @@ def show(version: Name, as_json: printing.AsJson = False) -> None:
 def _facts(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """A version's own facts, in words."""
     for name, value in found.items():
-        if value in (None, "", [], {}) or name in ("evaluations", "history"):
+        if value in (None, "", [], {}) or name in ("evaluations", "history", "scores"):
             continue
         if name == "aliases":
             yield "serves", ", ".join(f"{one['alias']} {one['language']}" for one in value)
@@ -114,8 +117,9 @@ def compare(
     Example: python -m ml_backend models compare champion newest --dataset calls
     """
     context = open_context(settings.load())
-    dataset_id = int(datasets.find_whole(context, dataset).id) if dataset else promotion.newest_test_set(context)
     before, after = registry.find(context, first), registry.find(context, second)
+    newest = promotion.newest_test_set
+    dataset_id = int(datasets.find_whole(context, dataset).id) if dataset else newest(context, after.kind)
     if before.id == after.id:
         raise InvalidInput("same-version", f"{first} and {second} are one version.", "`models list` shows the others.")
     found = judgements.judge(context, before, after, dataset_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import sqlalchemy as sa
@@ -14,6 +14,7 @@ from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput, RetryableError
 from ml_backend.jobs import devices
 from ml_backend.jobs import processes as alive
+from ml_backend.models import kinds
 from ml_backend.tables import runs
 from training.datasets import dataset as datasets
 from training.runs import execution as training_runs
@@ -66,14 +67,48 @@ def asr(
         "gradient_checkpointing": gradient_checkpointing, "processes": processes, "device": device,
         "replay_dataset_id": datasets.find_whole(context, replay).id if replay else 0, "replay_share": replay_share,
         "average": average, "patience": patience, "max_hours": max_hours, "quantization": quantization,
-        "report_to": report_to, "seed": seed, **_others(option or []),
+        "report_to": report_to, "seed": seed, **_others(option or [], _USUAL),
     }  # fmt: skip
-    if not job:
-        training_runs.require_trainer()
     dataset_id = int(datasets.find_whole(context, dataset).id)
-    run_id = training_runs.create(
-        context, dataset_id, Arguments.from_json(chosen), who="command line", why=why, job=job
-    )
+    _begin(context, dataset_id, Arguments.from_json(chosen), kind=kinds.ASR, why=why, job=job, as_json=as_json)
+
+
+def _of_kind(kind: str) -> Callable[..., None]:
+    """The command that trains a model of another kind; its options are those of the kind."""
+
+    def train(
+        dataset: Annotated[str, typer.Option(help="What to learn from: name, name@version or id.")],
+        base: Annotated[str, typer.Option(help="champion, bundled, a version, a hub name or a folder.")] = "champion",
+        steps: Annotated[int, typer.Option(help="Training steps; 0: by the kind and the data.")] = 0,
+        seed: Annotated[int, typer.Option(help="Same seed, same order of the data.")] = 1,
+        option: Annotated[list[str] | None, typer.Option(help="Any other option of the kind: name=value.")] = None,
+        why: Annotated[str, typer.Option(help="Kept with the run.")] = "asked on the command line",
+        job: Annotated[bool, typer.Option("--job", help="Leave it to the training worker.")] = False,
+        as_json: printing.AsJson = False,
+    ) -> None:
+        context, brought = open_context(settings.load()), kinds.of(kind)
+        others = _others(option or [], brought.options({}))
+        chosen = {"base": base, "seed": seed, **({"steps": steps} if steps else {}), **others}
+        dataset_id = int(datasets.find_whole(context, dataset).id)
+        _begin(context, dataset_id, brought.options(chosen), kind=kind, why=why, job=job, as_json=as_json)
+
+    what = {kinds.NLU: "a parser of utterances on a dataset of utterances", kinds.TTS: "a voice on a dataset of voices"}
+    train.__doc__ = f"""Train {what.get(kind, kind)}; the result is registered, never promoted.
+
+    Example: python -m ml_backend train {kind} --dataset {kinds.of(kind).dataset}
+    """
+    return train
+
+
+for _kind in kinds.names():
+    if _kind != kinds.ASR:
+        app.command(_kind)(_of_kind(_kind))
+
+
+def _begin(context: Context, dataset_id: int, arguments: Any, *, kind: str, why: str, job: bool, as_json: bool) -> None:
+    if not job:
+        training_runs.require_trainer(kind)
+    run_id = training_runs.create(context, dataset_id, arguments, who="command line", why=why, kind=kind, job=job)
     if job:
         waits = alive.waits_for(context.db, "training") or "The training worker takes it."
         printing.result({"run": run_id}, f"Run {run_id} is asked for. {waits}", as_json=as_json)
@@ -104,7 +139,9 @@ def resume(
         "batch_s": batch_s, "accumulation": accumulation, "quantization": quantization,
         "gradient_checkpointing": gradient_checkpointing or None,
     }  # fmt: skip
-    changed = {name: value for name, value in changed.items() if value is not None} | _others(option or [])
+    changed = {name: value for name, value in changed.items() if value is not None} | _others(
+        option or [], training_runs.options_of(row)
+    )
     training_runs.change(context, run_id, changed)
     if row.step and row.step != "done":  # of the pipeline: a job does its next step
         with context.db.transaction() as connection:
@@ -112,7 +149,7 @@ def resume(
         sentence = f"Run {run_id} goes on with its step {row.step}; the training worker does it."
         printing.result({"run": run_id, "step": row.step}, sentence, as_json=as_json)
         return
-    training_runs.require_trainer()
+    training_runs.require_trainer(row.kind)
     _here(context, run_id, as_json)
 
 
@@ -224,12 +261,12 @@ def _shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) and abs(value) < 10_000 else str(value)
 
 
-def _others(pairs: list[str]) -> dict[str, Any]:
+def _others(pairs: list[str], usual: Any) -> dict[str, Any]:
     """Parse `name=value` in the option's type."""
     found: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
-        default = getattr(_USUAL, name, None)
+        default = getattr(usual, name, None)
         if not equals or default is None:
             raise InvalidInput("training-arguments", f"{pair[:60]!r} is not an option.", "Write --option name=value.")
         try:

@@ -23,13 +23,13 @@ from ml_backend import db, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import InvalidInput, PermanentError, RetryableError
 from ml_backend.jobs import devices, enqueueing, failpoints, job_kinds
+from ml_backend.models import kinds
+from ml_backend.models.kinds import Kind
 from ml_backend.tables import datasets, erasures
 from training.datasets import dataset_card, dataset_manifest, renderings
 from training.datasets import dataset_rows as rows
 from training.datasets.filters import DatasetFilters
-from training.quality import summary
 
-DEFAULT = "calls"
 AUDIO_LIST = "audio.txt"  # stays after an erasure: the hashes of a version's recordings
 WRITING, READY, SUPERSEDED = "writing", "ready", "superseded"
 UNFINISHED = "unfinished"  # shown for a version in `writing` whose writer has ended
@@ -39,41 +39,49 @@ Report = Callable[[float, str], None]
 def export(
     context: Context,
     *,
-    name: str = DEFAULT,
+    name: str = "",
+    kind: str = kinds.ASR,
     filters: DatasetFilters | None = None,
-    forms: tuple[str, ...] = (renderings.PARQUET,),
+    forms: tuple[str, ...] | None = None,
     report: Report = lambda fraction, note: None,
 ) -> int:
     """The dataset's id: a new version, or the last one when nothing has changed.
 
     Raises PermanentError `dataset-empty` when no sample is left.
     """
-    filters, begun = filters or DatasetFilters(), tables.now()
-    check(name, forms)
+    filters, begun, brought = filters or DatasetFilters(), tables.now(), kinds.of(kind)
+    name, forms = name or brought.dataset, (next(iter(brought.forms)),) if forms is None else forms
+    check(name, forms, brought)
     renderings.require(filters)
     with tempfile.TemporaryDirectory(prefix="kaan-dataset-") as folder:
-        report(0.0, "looking for unread drafts and duplicate calls")
-        summary.renew_verdicts(context)
+        if brought.ready is not None:
+            brought.ready(context, report)
         report(0.0, "reading samples")
-        written = _gather(context, filters, Path(folder), report)
-        return keep(context, name, written, filters.to_json(), forms=forms, begun=begun, report=report)
+        written = _gather(context, filters, Path(folder), brought, report)
+        return keep(context, name, written, filters.to_json(), kind=brought, forms=forms, begun=begun, report=report)
 
 
-def check(name: str, forms: tuple[str, ...]) -> None:
+def check(name: str, forms: tuple[str, ...], kind: Kind) -> None:
     """InvalidInput for an invalid name or form, before anything is read or written."""
     letters = name.replace("-", "").replace("_", "")
     if not (0 < len(name) <= 60 and name.isascii() and letters.isalnum()) or name.isdigit():
         raise InvalidInput("bad-dataset-name", "The dataset's name is not valid.", "Use letters, digits, - and _.")
-    renderings.check(forms)
+    renderings.check(forms, kind.forms)
 
 
-def export_dataset(context: JobContext, name: str = DEFAULT, forms: str = renderings.PARQUET, **chosen: Any) -> None:
+def export_dataset(
+    context: JobContext, name: str = "", forms: str = "", model_kind: str = kinds.ASR, **chosen: Any
+) -> None:
     """The export job; `chosen` are the fields of `DatasetFilters`. Safe to repeat."""
     filters = DatasetFilters(**chosen)
     try:
-        export(context, name=name, filters=filters, forms=tuple(forms.split(",")), report=context.report)
+        wanted = tuple(forms.split(",")) if forms else None
+        export(context, name=name, kind=model_kind, filters=filters, forms=wanted, report=context.report)
     except devices.Busy as busy:
-        devices.ask_again(context, job_kinds.EXPORT_DATASET, name, name=name, forms=forms, **chosen)
+        name = name or kinds.of(model_kind).dataset
+        devices.ask_again(
+            context, job_kinds.EXPORT_DATASET, name, name=name, forms=forms, model_kind=model_kind, **chosen
+        )
         context.report(0.0, busy.sentence)
 
 
@@ -83,6 +91,7 @@ def keep(
     written: dataset_manifest.Written,
     filters: dict[str, Any],
     *,
+    kind: Kind,
     forms: tuple[str, ...],
     begun: datetime,
     report: Report = lambda fraction, note: None,
@@ -101,7 +110,7 @@ def keep(
             step = "Change the filters, or see `python -m ml_backend training status` for what is missing."
         raise PermanentError("dataset-empty", sentence, step)
     with devices.held(context, _right(name), f"export-{uuid4().hex}", purpose=devices.EXPORTING):
-        return _kept(context, name, written, filters, forms=forms, begun=begun, report=report)
+        return _kept(context, name, written, filters, kind=kind, forms=forms, begun=begun, report=report)
 
 
 def _kept(
@@ -110,12 +119,13 @@ def _kept(
     written: dataset_manifest.Written,
     filters: dict[str, Any],
     *,
+    kind: Kind,
     forms: tuple[str, ...],
     begun: datetime,
     report: Report,
 ) -> int:
     with context.db.transaction() as connection:
-        row = _version(connection, name, written, filters)
+        row = _version(connection, name, written, filters, kind)
     for left in _unfinished_before(context, row):
         renderings.remove(context, f"datasets/{name}/{left.version}")
     folder = f"datasets/{name}/{row.version}"
@@ -129,7 +139,7 @@ def _kept(
     made = dict(row.renderings or {})
     for form in forms:
         if form not in made:
-            made[form] = renderings.make(context, form, written.path, folder, rows=written.counts.rows, report=report)
+            made[form] = kind.render(context, form, written.path, folder, rows=written.counts.rows, report=report)
     text = dataset_card.text(context, row, made)
     renderings.replace_text(context, f"{folder}/{dataset_manifest.CARD}", text)
     with context.db.transaction() as connection:
@@ -238,9 +248,12 @@ def manifest_file(context: Context, row: Any, folder: Path) -> Path:
     return path
 
 
-def _gather(context: Context, filters: DatasetFilters, folder: Path, report: Report) -> dataset_manifest.Written:
-    with dataset_manifest.Writer(folder) as writer, context.db.reading() as connection:
-        for number, found in enumerate(rows.lines(connection, filters)):
+def _gather(
+    context: Context, filters: DatasetFilters, folder: Path, kind: Kind, report: Report
+) -> dataset_manifest.Written:
+    counted_by = kind.counted_by
+    with dataset_manifest.Writer(folder, counted_by=counted_by) as writer, context.db.reading() as connection:
+        for number, found in enumerate(kind.lines(connection, filters)):
             if found.kind == rows.LINE:
                 writer.add(found.body)
             else:
@@ -248,16 +261,25 @@ def _gather(context: Context, filters: DatasetFilters, folder: Path, report: Rep
             if number % 20_000 == 0:
                 report(0.05, f"{number:,} samples read")
         written = writer.close()
-    return renderings.with_public(context, written, filters, folder) if filters.public else written
+    if not filters.public:
+        return written
+    if kind.with_public is None:
+        raise InvalidInput("no-public-data", f"No public data is known for kind {kind.name}.", "Leave out --public.")
+    mixed: dataset_manifest.Written = kind.with_public(context, written, filters, folder)
+    return mixed
 
 
 def _version(
-    connection: Connection, name: str, written: dataset_manifest.Written, filters: dict[str, Any]
+    connection: Connection, name: str, written: dataset_manifest.Written, filters: dict[str, Any], kind: Kind
 ) -> sa.Row[Any]:
     """The row of this manifest: the latest version when it is the same or was never finished, else a new one."""
     latest = connection.execute(
         sa.select(datasets).where(datasets.c.name == name).order_by(datasets.c.version.desc()).limit(1)
     ).first()
+    if latest is not None and latest.kind != kind.name:
+        raise InvalidInput(
+            "wrong-kind", f"{name} is a dataset of kind {latest.kind}, not {kind.name}.", "Choose another name."
+        )
     if latest is not None and latest.manifest_sha256 == written.sha256 and latest.state != SUPERSEDED:
         return latest
     facts = {
@@ -271,7 +293,8 @@ def _version(
         return connection.execute(sa.select(datasets).where(datasets.c.id == latest.id)).one()
     version = latest.version + 1 if latest is not None else 1
     values = {
-        "name": name, "version": version, "manifest_key": f"datasets/{name}/{version}/{dataset_manifest.MANIFEST}",
+        "name": name, "kind": kind.name, "version": version,
+        "manifest_key": f"datasets/{name}/{version}/{dataset_manifest.MANIFEST}",
         "parent_id": latest.id if latest is not None else None, **facts,
     }  # fmt: skip
     row_id, _ = db.insert_once(connection, datasets, values, key=("name", "version"))

@@ -15,13 +15,15 @@ _BANDS = ((5.0, "below 5 dB"), (10.0, "5-10 dB"), (20.0, "10-20 dB"), (30.0, "20
 _ABOVE, _UNKNOWN = "30 dB and more", "unknown"
 _MOST_NAMED = 200  # further values of free texts, such as accents, are counted together
 _MOST_WAITING = 65_536
-_BY = ("language", "script", "accent", "quality", "source", "project")
+_FREE = ("accent", "quality", "intent", "voice")  # values without a list
+OF_CALLS = ("language", "script", "accent", "quality", "source", "project", "snr_band")
 
 
 class DatasetCounts:
     """Addable counts; `to_json` is the row's `counts`."""
 
-    def __init__(self) -> None:
+    def __init__(self, by: tuple[str, ...] = OF_CALLS) -> None:
+        self._by = by
         self._rows: Counter[tuple[str, ...]] = Counter()
         self._seconds: dict[tuple[str, ...], float] = {}
         self._speakers: dict[str, array[int]] = {}
@@ -30,22 +32,27 @@ class DatasetCounts:
         self._bands: dict[float | None, str] = {}
 
     def add(self, line: dict[str, Any]) -> None:
-        key = (
-            line["split"], line["language"] or _UNKNOWN, line["script"] or _UNKNOWN, line["accent"] or _UNKNOWN,
-            line["quality"] or _UNKNOWN, line["source"], str(line["project_id"] or ""), self._band(line["snr_db"]),
-        )  # fmt: skip
+        key = (line["split"], *[self._value(line, name) for name in self._by])
         if key not in self._rows and len(self._rows) >= _MOST_NAMED * 50:
-            key = (*key[:3], "other", "other", *key[5:])
+            key = (
+                key[0],
+                *["other" if name in _FREE else value for name, value in zip(self._by, key[1:], strict=True)],
+            )
         self._rows[key] += 1
-        self._seconds[key] = self._seconds.get(key, 0.0) + line["end_s"] - line["start_s"]
+        self._seconds[key] = self._seconds.get(key, 0.0) + _length_s(line)
         speakers = self._speakers.get(key[0])
         if speakers is None:
             speakers = self._speakers[key[0]] = array("q")
-        speakers.append(hash(line["speaker_id"]))
+        speakers.append(hash(line.get("speaker_id") or line.get("caller") or line.get("voice")))
         if len(speakers) % _MOST_WAITING == 0:
             self._speakers[key[0]] = array("q", np.unique(np.frombuffer(speakers, np.int64)).tobytes())
-        if day := line["date"]:
+        if day := line.get("date"):
             self._first, self._last = min(self._first or day, day), max(self._last, day)
+
+    def _value(self, line: dict[str, Any], name: str) -> str:
+        if name == "project":
+            return str(line["project_id"] or "")
+        return self._band(line["snr_db"]) if name == "snr_band" else str(line.get(name) or _UNKNOWN)
 
     def _band(self, snr_db: float | None) -> str:
         if (band := self._bands.get(snr_db)) is None:
@@ -71,8 +78,7 @@ class DatasetCounts:
                 name: {**entry, "speakers": len(np.unique(np.frombuffer(self._speakers[name], np.int64)))}
                 for name, entry in self._table(0).items()
             },
-            **{f"{name}s".replace("ys", "ies"): self._table(1 + place) for place, name in enumerate(_BY)},
-            "snr_bands": self._table(1 + len(_BY)),
+            **{f"{name}s".replace("ys", "ies"): self._table(1 + place) for place, name in enumerate(self._by)},
             "excluded": dict(sorted(self._excluded.items(), key=lambda each: (-each[1], each[0]))),
             "first_day": self._first or None,
             "last_day": self._last or None,
@@ -85,6 +91,11 @@ class DatasetCounts:
             rows[key[place]] += number
             seconds[key[place]] += self._seconds[key]  # type: ignore[assignment]
         return {name: {"rows": rows[name], "hours": _hours(seconds[name])} for name in sorted(rows) if name}
+
+
+def _length_s(line: dict[str, Any]) -> float:
+    """The length of a line's audio in seconds; 0 for a text."""
+    return float(line["end_s"] - line["start_s"]) if "end_s" in line else float(line.get("duration_s") or 0.0)
 
 
 def snr_band(snr_db: float | None) -> str:

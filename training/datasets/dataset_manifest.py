@@ -17,7 +17,7 @@ from typing import IO, Any
 import orjson
 
 from training.datasets import splits
-from training.datasets.dataset_counts import DatasetCounts
+from training.datasets.dataset_counts import OF_CALLS, DatasetCounts
 
 MANIFEST, EXCLUSIONS, CARD = "manifest.jsonl", "exclusions.jsonl", "README.md"
 
@@ -36,12 +36,12 @@ class Written:
 class Writer:
     """Writes both files line by line; `close` returns the result."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, counted_by: tuple[str, ...] = OF_CALLS) -> None:
         self.path, self._left_out = folder / MANIFEST, folder / EXCLUSIONS
         self._lines: IO[bytes] = self.path.open("wb")
         self._excluded: IO[bytes] = self._left_out.open("wb")
         self._all, self._test = hashlib.sha256(), hashlib.sha256()
-        self.counts = DatasetCounts()
+        self.counts = DatasetCounts(counted_by)
 
     def __enter__(self) -> Writer:
         return self

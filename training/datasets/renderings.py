@@ -29,11 +29,11 @@ FORMS = {
 Report = Callable[[float, str], None]
 
 
-def check(forms: Iterable[str]) -> None:
+def check(forms: Iterable[str], known: Iterable[str] = FORMS) -> None:
     """InvalidInput for an unknown form, ConfigurationError when it cannot be made here."""
     for form in forms:
-        if form not in FORMS:
-            raise InvalidInput("unknown-form", f"There is no form {form[:40]!r}.", f"Known: {', '.join(FORMS)}.")
+        if form not in known:
+            raise InvalidInput("unknown-form", f"There is no form {form[:40]!r}.", f"Known: {', '.join(known)}.")
         if form in (PARQUET, TEXT):
             packages.require("Parquet", "pyarrow")
 

@@ -89,8 +89,8 @@ def write(model_folder: Path, scores: list[tuple[str, Score]], path: Path = FILE
             steps=FULL.steps,
             table="\n".join([HEAD, RULE, *(row(name, s) for name, s in scores)]),
             clips=max(s.clips for _, s in scores),
-            max_s=described.window.max_s,
-            margin_s=described.window.margin_s,
+            max_s=described.windows.max_s,
+            margin_s=described.windows.margin_s,
         ),
         encoding="utf-8",
     )

@@ -21,6 +21,7 @@ from sqlalchemy.engine import Connection
 from ml_backend import tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import KaanError
+from ml_backend.models import kinds
 from ml_backend.tables import datasets, erasures, model_versions, runs
 from training.datasets import clip_audio, dataset, dataset_manifest, renderings
 from training.erasure import report_redaction
@@ -75,7 +76,11 @@ def _renew(context: Context, row: Any, shas: frozenset[str], folder: Path) -> li
     made: list[int] = []
     if row.state == dataset.READY and _latest(context, row) and written.counts.rows:
         forms = tuple(row.renderings or {})
-        made = [dataset.keep(context, row.name, written, row.filters or {}, forms=forms, begun=begun)]
+        made = [
+            dataset.keep(
+                context, row.name, written, row.filters or {}, kind=kinds.of(row.kind), forms=forms, begun=begun
+            )
+        ]
     _supersede(context, row, every)
     return made
 

@@ -97,7 +97,8 @@ def plan(
     champion = registry.champion(context, challenger.kind, language=language)
     return {
         "name": name, "champion": champion.version, "challenger": challenger.version, "traffic_share": share,
-        "kind": kind, "language": language, "salt": secrets.token_hex(8), "started_by": who,
+        "kind": kind, "model_kind": challenger.kind, "language": language, "salt": secrets.token_hex(8),
+        "started_by": who,
         "ends_at": tables.now() + timedelta(days=days),
     }  # fmt: skip
 

@@ -19,7 +19,7 @@ from ml_backend import quantities, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import InvalidInput, PermanentError
 from ml_backend.jobs import devices, failpoints, job_kinds
-from ml_backend.models import model_files, registry
+from ml_backend.models import kinds, model_files, registry
 from ml_backend.models.registry import ANY_LANGUAGE, CHAMPION, Version
 from ml_backend.serving import default_model
 from ml_backend.tables import alias_history, datasets, model_versions
@@ -100,7 +100,7 @@ def _judged(
 ) -> Judgement | None:  # fmt: skip
     """The verdict; None only with `force`, where none can be reached."""
     try:
-        chosen = dataset_id if dataset_id is not None else newest_test_set(context)
+        chosen = dataset_id if dataset_id is not None else newest_test_set(context, candidate.kind)
         return judgements.judge(context, champion, candidate, chosen, language=language, report=report)
     except PermanentError:
         if force:
@@ -133,22 +133,20 @@ def rollback(
 
 def serving(context: Context, kind: str, language: str) -> tuple[Version, int]:
     """(the champion that a candidate is compared with, the revision of the alias that would move; 0: no alias)."""
-    default_model.ensure(context)
+    default_model.ensure(context, kind)
     own = registry.aliased(context, kind, language=language)
     return (own, own.revision) if own is not None else (registry.champion(context, kind), 0)
 
 
-def newest_test_set(context: Context) -> int:
-    """The newest version with test rows: of the dataset of calls, else of any."""
-    rows = context.db.rows(sa.select(datasets).where(datasets.c.state == dataset.READY).order_by(datasets.c.id.desc()))
+def newest_test_set(context: Context, kind: str = kinds.ASR) -> int:
+    """The newest version with test rows: of the dataset that the kind's schedule exports, else of any of the kind."""
+    brought = kinds.of(kind)
+    ready = sa.select(datasets).where(datasets.c.state == dataset.READY, datasets.c.kind == kind)
+    rows = context.db.rows(ready.order_by(datasets.c.id.desc()))
     tested = [row for row in rows if _test_rows(row)]
-    found = next((row for row in tested if row.name == dataset.DEFAULT), next(iter(tested), None))
+    found = next((row for row in tested if row.name == brought.dataset), next(iter(tested), None))
     if found is None:
-        raise PermanentError(
-            "no-test-set",
-            "There is no dataset with test rows.",
-            "Have tasks of the blind audit annotated (AUDIT_SHARE, `project add --blind-share`), then `export`.",
-        )
+        raise PermanentError("no-test-set", *brought.test_set_missing)
     return int(found.id)
 
 

@@ -55,7 +55,7 @@ def find(context: Context, name: str) -> Base:
         return _of_version(context, registry.champion(context))
     if name == "bundled":
         described = manifest.read(MODEL_FOLDER)
-        return Base(str(TWIN_FOLDER), described.name, described.window, described.languages, described.model_version)
+        return Base(str(TWIN_FOLDER), described.name, described.windows, described.languages, described.model_version)
     if Path(name).is_dir():
         return _of_folder(Path(name), version=None)
     try:
@@ -85,7 +85,7 @@ def size_of(base: Base) -> Size | None:
 def _of_version(context: Context, version: registry.Version) -> Base:
     described = manifest.read(MODEL_FOLDER)
     if version.version == described.model_version:
-        return Base(str(TWIN_FOLDER), described.name, described.window, described.languages, version.version)
+        return Base(str(TWIN_FOLDER), described.name, described.windows, described.languages, version.version)
     if version.location.startswith(model_files.HUB):
         found = _published(version.location.removeprefix(model_files.HUB))
         return Base(found.location, found.name, found.window, version.languages, version.version)
@@ -105,7 +105,7 @@ def _of_folder(folder: Path, *, version: str | None) -> Base:
             manifest.refuse_pickle(path)
     if (folder / manifest.FILE).is_file():
         described = manifest.verify(folder)
-        return Base(str(folder.absolute()), described.name, described.window, described.languages, version)
+        return Base(str(folder.absolute()), described.name, described.windows, described.languages, version)
     if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
         raise _no_model(folder)
     return Base(str(folder.absolute()), folder.name, WindowPolicy.stock(), (), version)

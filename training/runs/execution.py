@@ -10,7 +10,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +19,16 @@ from ml_backend import packages, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import ConfigurationError, InvalidInput, KaanError, PermanentError, RetryableError
 from ml_backend.jobs import devices, enqueueing, job_kinds
-from ml_backend.models import manifest, model_files, registry
+from ml_backend.models import kinds, model_files, registry
+from ml_backend.serving import default_model
 from ml_backend.tables import datasets, model_versions, runs
 from ml_backend.views import training_progress as row_facts
 from training.datasets import dataset
-from training.runs import bases, estimates, trainer_process, workspace_rows
-from training.runs.arguments import Arguments
-from training.runs.bases import Base
-from training.runs.workspace import NEW, RATE_HZ, REPLAY, Row, Workspace
+from training.runs import trainer_process
+from training.runs.workspace import Workspace
 
 OVER = ("done", "failed", "cancelled", "refused")
 TRAINED, INTERRUPTED = "trained", "interrupted"  # weights are complete, not served; its process ended
-LEAST_WORDS = 100  # of validation: fewer cannot show whether a step was better than the base
 Report = Callable[[float, str], None]
 _PERSONAL = (
     "checkpoints", "audio.i16", "features.f16", "features.json", "rows.jsonl", "plan.json", "best.safetensors",
@@ -42,11 +39,13 @@ _KEPT = ("wer", "old_wer", "before", "average", "best_step", "trained_step", "st
 _REFUSALS = ("training-data-refused", "training-memory", "training-time", "training-disk", "dataset-superseded")
 
 
-def create(context: Context, dataset_id: int, arguments: Arguments, *, who: str, why: str, job: bool = False) -> int:
-    """Insert a waiting run, and with `job` its job, in one transaction."""
+def create(
+    context: Context, dataset_id: int, arguments: Any, *, who: str, why: str, kind: str = kinds.ASR, job: bool = False
+) -> int:
+    """Insert a waiting run, and with `job` its job, in one transaction. `arguments` are the options of the kind."""
     with context.db.transaction() as connection:
         values = {
-            "kind": "asr", "dataset_id": dataset_id, "arguments": {"options": arguments.to_json()}, "who": who,
+            "kind": kind, "dataset_id": dataset_id, "arguments": {"options": arguments.to_json()}, "who": who,
             "why": why, "state": "waiting",
         }  # fmt: skip
         run_id = int(connection.execute(sa.insert(runs).values(**values).returning(runs.c.id)).scalar_one())
@@ -55,14 +54,14 @@ def create(context: Context, dataset_id: int, arguments: Arguments, *, who: str,
     return run_id
 
 
-def require_trainer() -> None:
+def require_trainer(kind: str = kinds.ASR) -> None:
     """ConfigurationError where no trainer can start; called before a run or its step begins."""
-    packages.require("Training", *packages.TRAINER)
+    packages.require("Training", *kinds.of(kind).packages)
 
 
 def run_training(context: JobContext, run_id: int) -> None:
     """The job of a single run, outside the pipeline; it too keeps to the permitted hours."""
-    require_trainer()
+    require_trainer(find(context, run_id).kind)
     settings, now = context.settings, tables.now()
     opens = devices.opens_at(settings.training_window, now, zone=settings.exotel_time_zone)
     if opens > now:
@@ -82,7 +81,7 @@ def run_training(context: JobContext, run_id: int) -> None:
 def device(context: Context, run_id: int) -> Iterator[None]:
     """The leases that `execute` needs: the device, and the only training of this kind."""
     row, owner = find(context, run_id), f"run-{run_id}"
-    here = devices.here(options_of(row).device)
+    here = devices.here(getattr(options_of(row), "device", "auto"))
     with devices.held(context, f"training:{row.kind}", owner), devices.held(context, here, owner):
         yield
 
@@ -109,7 +108,7 @@ def execute(context: Context, run_id: int, *, report: Report = lambda fraction, 
             finished_at=None, reason_code=None, reason=None,
         )  # fmt: skip
         try:
-            base = _prepared(context, row, workspace, report)
+            _prepared(context, row, workspace, report)
             result = workspace.result()
             if result is None or result["state"] != "done" or not result["parity"]["passed"]:
                 result = trainer_process.train(context, run_id, workspace, lock=lock, report=report)
@@ -117,8 +116,8 @@ def execute(context: Context, run_id: int, *, report: Report = lambda fraction, 
                 _cancelled(context, run_id)
                 return None
             _note_left_out(context, run_id, workspace)
-            _require_worth(result)
-            return _registered(context, row, workspace, base, result)
+            kinds.of(row.kind).require_worth(result)
+            return _registered(context, row, workspace, result)
         except RetryableError as error:
             _paused(context, run_id, error)
             raise
@@ -160,7 +159,7 @@ def register(context: Context, run_id: int) -> str:
             except KaanError as error:
                 _stopped_by(context, run_id, workspace, error)
                 raise
-        return _registered(context, row, workspace, _base_of(workspace.plan()), result, insisted=True)
+        return _registered(context, row, workspace, result, insisted=True)
 
 
 def state_of(context: Context, row: Any) -> str:
@@ -179,14 +178,14 @@ def change(context: Context, run_id: int, options: dict[str, Any]) -> None:
     row, workspace = find(context, run_id), Workspace(folder_of(context, run_id))
     if not options:
         return
-    whole = {**options_of(row).to_json(), **options}
-    arguments = Arguments.from_json(whole)
+    whole, read = {**options_of(row).to_json(), **options}, kinds.of(row.kind).options
+    read(whole)
     plan = workspace.plan()
     if plan:
-        arguments = Arguments.from_json({**plan["arguments"], **options})
+        arguments = read({**plan["arguments"], **options})
         workspace.write_plan({**plan, "arguments": arguments.to_json()})
         (workspace.folder / "result.json").unlink(missing_ok=True)
-    _note(context, run_id, arguments={**(row.arguments or {}), "options": Arguments.from_json(whole).to_json()})
+    _note(context, run_id, arguments={**(row.arguments or {}), "options": read(whole).to_json()})
 
 
 def cancel(context: Context, run_id: int) -> str:
@@ -222,103 +221,47 @@ def folder_of(context: Context, run_id: int) -> Path:
     return context.settings.data_dir / "training" / f"run-{run_id}"
 
 
-def options_of(row: Any) -> Arguments:
-    """The options of a run's row; a schedule stores only changed ones, or none."""
-    return Arguments.from_json(dict((row.arguments or {}).get("options") or {}))
+def options_of(row: Any) -> Any:
+    """The options of a run's row, of its kind; a schedule stores only changed ones, or none."""
+    return kinds.of(row.kind).options(dict((row.arguments or {}).get("options") or {}))
 
 
-def _prepared(context: Context, row: Any, workspace: Workspace, report: Report) -> Base:
-    """Fill the workspace with plan, rows and audio; files of an earlier attempt are kept."""
-    arguments = options_of(row)
+def _replayed(row: Any) -> int | None:
+    """The older dataset that is mixed in, where the kind knows that."""
+    return getattr(options_of(row), "replay_dataset_id", None) or None
+
+
+def _prepared(context: Context, row: Any, workspace: Workspace, report: Report) -> None:
+    """Fill the workspace with plan and rows; files of an earlier attempt are kept."""
     if row.dataset_id is None:
         raise PermanentError("no-dataset", f"Run {row.id} has no dataset.", "Export one first.")
-    plan = workspace.plan()
-    if plan:
+    data = context.db.row(datasets, row.dataset_id)
+    if data.kind != row.kind:
+        raise PermanentError(
+            "wrong-kind", f"{data.name}@{data.version} is a dataset of kind {data.kind}, this run is of {row.kind}.",
+            f"Name a dataset of kind {row.kind}: `datasets list`.",
+        )  # fmt: skip
+    if workspace.plan():
         _require_unerased(context, row)
-        return _base_of(plan)
+        return
     report(0.0, "reading the dataset")
-    base = bases.find(context, arguments.base)
-    known = base.languages
-    manifest.require_name(arguments.name or base.name)
-    arguments = arguments.settled(base.window.pad_to_s)
-    found = workspace_rows.gather(
-        context, row.dataset_id, arguments.replay_dataset_id, base, most_left_out=arguments.most_left_out
-    )
-    estimate = _estimate(context, base, arguments, found, workspace)
-    _note(context, row.id, base_version=base.version or base.location, estimate=estimate, metrics=found.to_json())
-    workspace_rows.write(context, found, workspace, most_left_out=arguments.most_left_out)
-    _note(context, row.id, metrics=found.to_json())
-    languages = sorted(set(known) | {line["language"] for line in found.new + found.replay})
-    workspace.write_plan(
-        {
-            "arguments": arguments.to_json(), "base": base.location, "base_version": base.version,
-            "base_name": base.name, "name": arguments.name or base.name, "window": asdict(base.window),
-            "languages": languages, "base_languages": list(known),
-            "memory_share": context.settings.training_memory_share,
-            "trained_on": f"{_dataset_name(context, row)}, run {row.id}, from {base.name}",
-        }
-    )  # fmt: skip
-    return base
-
-
-def _estimate(
-    context: Context, base: Base, arguments: Arguments, found: workspace_rows.TrainingRows, workspace: Workspace
-) -> dict[str, Any] | None:
-    size = bases.size_of(base)
-    if size is None:
-        return None
-    lines = [(NEW, line) for line in found.new] + [(REPLAY, line) for line in found.replay]
-    rows = [
-        Row(
-            line["id"], line["text"], line["language"], 0, int((line["end_s"] - line["start_s"]) * RATE_HZ),
-            line["split"], part, line.get("speaker_id") or "",
-        )
-        for part, line in lines
-    ]  # fmt: skip
-    estimate = estimates.estimate(
-        size, arguments, estimates.Load.of(rows, base.window, arguments), folder=workspace.folder,
-        memory_share=context.settings.training_memory_share,
-    )  # fmt: skip
-    estimates.refuse_what_cannot_fit(
-        estimate, arguments, min_free_disk_mb=context.settings.min_free_disk_mb, padded_s=base.window.pad_to_s
-    )
-    return estimate.to_json()
-
-
-def _require_worth(result: dict[str, Any]) -> None:
-    """Refuse a result that is not better than its base, or whose served form differs from the trained one."""
-    parity = result["parity"]
-    if not parity["passed"]:
-        raise PermanentError(
-            "parity-failed",
-            f"The served form writes {100 * parity['difference']:.1f} % of {parity['words']} words otherwise than the "
-            f"trained one ({100 * parity['bound']:.1f} % are allowed), with a WER of {100 * parity['wer_served']:.1f} "
-            f"against {100 * parity['wer_trained']:.1f} %.",
-            "Try --quantization float32, or allow more with --option parity_bound=0.05.",
-        )
-    before, words = result.get("before"), result.get("words") or 0
-    if before and result["best_step"] == 0 and words >= LEAST_WORDS and result.get("wer") is not None:
-        raise PermanentError(
-            "no-step-better",
-            f"No step was better than the base: WER {100 * before['wer']:.1f} % before, {100 * result['wer']:.1f} % at "
-            f"the best step ({result.get('trained_step')}), of {words} words.",
-            "More rows, a lower --learning-rate or --method lora may help.",
-        )
+    default_model.ensure(context, row.kind)
+    kinds.of(row.kind).prepare(context, row, workspace, lambda **values: _note(context, row.id, **values))
 
 
 def _registered(
-    context: Context, row: Any, workspace: Workspace, base: Base, result: dict[str, Any], *, insisted: bool = False
+    context: Context, row: Any, workspace: Workspace, result: dict[str, Any], *, insisted: bool = False
 ) -> str:
     """Store both forms of the model in the object store, and insert the version's row with its lineage."""
     _require_unerased(context, row)
     version = str(result["model_version"])
     weights = model_files.publish(context, workspace.weights, f"{model_files.WEIGHTS}/{version}")
     location = model_files.publish(context, workspace.model, f"{model_files.FOLDER}/{version}")
-    data = context.db.row(datasets, row.dataset_id)
+    data, plan = context.db.row(datasets, row.dataset_id), workspace.plan()
     lineage = {
         "run_id": row.id, "dataset_id": row.dataset_id, "dataset": f"{data.name}@{data.version}",
-        "manifest_sha256": data.manifest_sha256, "base": base.version or base.location, "weights": weights,
-        "replay_dataset_id": options_of(row).replay_dataset_id or None,
+        "manifest_sha256": data.manifest_sha256, "base": plan["base_version"] or plan["base"], "weights": weights,
+        "replay_dataset_id": _replayed(row),
     }  # fmt: skip
     registry.register(context, location, run_id=row.id, lineage=lineage, parity=result["parity"])
     metrics = dict(context.db.row(runs, row.id).metrics or {})
@@ -335,7 +278,7 @@ def _registered(
 
 def _require_unerased(context: Context, row: Any) -> None:
     """Refuse the result if a person in its training data was erased during the run."""
-    for dataset_id in filter(None, (row.dataset_id, options_of(row).replay_dataset_id)):
+    for dataset_id in filter(None, (row.dataset_id, _replayed(row))):
         data = context.db.row(datasets, dataset_id)
         if data.state == dataset.SUPERSEDED:
             raise PermanentError(
@@ -354,19 +297,6 @@ def _clear(context: Context, run_id: int) -> None:
 
 def _remove(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-
-
-def _dataset_name(context: Context, row: Any) -> str:
-    data = context.db.row(datasets, row.dataset_id)
-    return f"dataset {data.name}@{data.version}"
-
-
-def _base_of(plan: dict[str, Any]) -> Base:
-    from ml_backend.models.manifest import WindowPolicy
-
-    return Base(
-        plan["base"], plan["base_name"], WindowPolicy(**plan["window"]), tuple(plan["languages"]), plan["base_version"]
-    )
 
 
 def _cancelled(context: Context, run_id: int) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,8 @@ import sqlalchemy as sa
 from ml_backend import quantities, settings, tables
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
+from ml_backend.models import kinds
+from ml_backend.models.kinds import Kind
 from ml_backend.tables import runs
 from training.runs import estimates
 from training.runs.workspace import Workspace, own_pid
@@ -42,19 +43,20 @@ def train(
     context: Context, run_id: int, workspace: Workspace, *, lock: int, report: Callable[[float, str], None]
 ) -> dict[str, Any]:
     """The trainer's `result.json`; its failures are raised as the original errors."""
+    kind = kinds.of(context.db.row(runs, run_id).kind)
     workspace.allow()
     (workspace.folder / "result.json").unlink(missing_ok=True)
     log, killed_before = workspace.folder / "trainer.log", _killed_for_memory()
     began_at = log.stat().st_size if log.is_file() else 0
     with log.open("ab") as out:
         trainer = subprocess.Popen(
-            _command(workspace),
+            _command(context, kind, workspace),
             cwd=ROOT,
             stdout=out,
             stderr=out,
             stdin=subprocess.DEVNULL,
             pass_fds=(lock,),
-            env=settings.environment_with("asr_", context.settings),
+            env=settings.environment_with(kind.settings_prefix, context.settings),
         )
         try:
             _follow(context, run_id, workspace, trainer, report)
@@ -100,13 +102,17 @@ def _killed_for_memory() -> int:
     return sum(counts)
 
 
-def _command(workspace: Workspace) -> list[str]:
-    arguments = workspace.plan()["arguments"]
-    module = ["-m", "training.trainers.asr", str(workspace.folder), str(own_pid())]
-    if arguments["processes"] == 1:
-        return [sys.executable, *module]
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(arguments["processes"])]
-    return [sys.executable, *launcher, *module]
+def _command(context: Context, kind: Kind, workspace: Workspace) -> list[str]:
+    plan = workspace.plan()
+    python = kind.interpreter(context.settings, plan)
+    module, processes = (
+        ["-m", kind.trainer, str(workspace.folder), str(own_pid())],
+        plan["arguments"].get("processes", 1),
+    )
+    if processes == 1:
+        return [*python, *module]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    return [*python, *launcher, *module]
 
 
 def _follow(
@@ -143,12 +149,13 @@ def _update_progress(context: Context, run_id: int, lines: list[dict[str, Any]],
     progress = {
         "phase": lines[-1]["phase"], "step": last.get("step"), "steps": last.get("steps"),
         "loss": next((line["loss"] for line in reversed(steps) if "loss" in line), None),
-        "wer": validations[-1]["wer"] if validations else None,
-        "old_wer": validations[-1]["old_wer"] if validations else None,
+        "wer": validations[-1].get("wer") if validations else None,
+        "old_wer": validations[-1].get("old_wer") if validations else None,
+        "said": validations[-1].get("said") if validations else None,
         "eta_s": next((line["eta_s"] for line in reversed(steps) if "eta_s" in line), None),
         "curve": {
             "loss": thinned,
-            "wer": [[line["step"], line["wer"], line["old_wer"]] for line in validations][-_MOST_POINTS:],
+            "wer": [[line["step"], line.get("wer"), line.get("old_wer")] for line in validations][-_MOST_POINTS:],
         },
     }  # fmt: skip
     with context.db.transaction() as connection:
@@ -165,6 +172,8 @@ def sentence(progress: dict[str, Any]) -> str:
         parts.append(f"loss {progress['loss']:.2f}")
     if progress.get("wer") is not None:
         parts.append(f"WER {100 * progress['wer']:.1f} %")
+    if progress.get("said"):  # the score of another kind, in words
+        parts.append(str(progress["said"]))
     if progress.get("eta_s"):
         left = progress["eta_s"]
         parts.append(f"{left / 60:.0f} min left" if left > 90 else f"{left:.0f} s left")

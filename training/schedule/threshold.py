@@ -20,6 +20,7 @@ from ml_backend import db, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import ConfigurationError
 from ml_backend.jobs import enqueueing, job_kinds
+from ml_backend.models import kinds
 from ml_backend.tables import checkpoints, runs
 from ml_backend.views import training_progress
 
@@ -39,12 +40,15 @@ class Answer:
 
 
 def check_training(context: JobContext) -> None:
-    """Request a run when enough samples were accepted since the last one. Safe to repeat and to race."""
-    least = context.settings.training_threshold
-    with context.db.transaction() as connection:
-        answer = ask(connection, least=least, who="schedule", why=THRESHOLD, keep_refusal=False)
-    counted = f"{answer.samples:,} of {least:,} new accepted samples"
-    context.report(1.0, f"{counted}: run {answer.run_id} begins." if answer.run_id else f"{counted}. {answer.reason}")
+    """Request a run of each kind when enough samples were accepted since its last one. Safe to repeat and to race."""
+    lines = []
+    for kind in kinds.names():
+        least = kinds.of(kind).threshold(context.settings)
+        with context.db.transaction() as connection:
+            answer = ask(connection, least=least, who="schedule", why=THRESHOLD, kind=kind, keep_refusal=False)
+        counted = f"{kind}: {answer.samples:,} of {least:,} new accepted samples"
+        lines.append(f"{counted}: run {answer.run_id} begins." if answer.run_id else f"{counted}. {answer.reason}")
+    context.report(1.0, " ".join(lines))
 
 
 def ask(
@@ -64,13 +68,13 @@ def ask(
     _lock(connection, kind)
     _end_abandoned(connection, kind)
     mark = training_progress.read_mark(connection, kind)
-    number, newest = training_progress.count(connection, mark)
+    number, newest = kinds.of(kind).new_samples(connection, mark)
     under_way = _under_way(connection, kind)
     _move(connection, kind, mark.run_id, mark.until)
     again = why == BUTTON and _ended_badly(connection, mark.run_id)
     code, reason = _refusal(number, 0 if again else least, under_way)
     if code == "nothing-new" and mark.run_id is None:
-        reason = training_progress.why_none(connection)
+        reason = kinds.of(kind).why_none(connection)
     if code is None or keep_refusal:
         run_id = _insert(
             connection,
@@ -92,10 +96,12 @@ def ask(
     return Answer(None, number, code, reason)
 
 
-def ask_by_hand(context: Context, *, who: str, why: str = BUTTON, project_id: int | None = None) -> Answer:
+def ask_by_hand(
+    context: Context, *, who: str, why: str = BUTTON, project_id: int | None = None, kind: str = kinds.ASR
+) -> Answer:
     """Request a run now, however few samples there are."""
     with context.db.transaction() as connection:
-        return ask(connection, least=LEAST_TO_ASK, who=who, why=why, project_id=project_id)
+        return ask(connection, least=LEAST_TO_ASK, who=who, why=why, kind=kind, project_id=project_id)
 
 
 def enqueue(connection: Connection, run_id: int, *, due_at: datetime | None = None) -> int:
@@ -177,7 +183,6 @@ def check_weekly(context: JobContext) -> None:
         context.report(1.0, "TRAINING_WEEKLY is empty: no weekly run.")
         return
     moment = last_moment(stated, tables.now(), zone=context.settings.exotel_time_zone)
-    least = max(1, context.settings.training_threshold // 10)
     with context.db.transaction() as connection:
         values = {"name": NAME, "position": {"at": moment.isoformat()}, "state": "waiting"}
         known = sa.select(checkpoints.c.position).where(checkpoints.c.name == NAME)
@@ -189,8 +194,21 @@ def check_weekly(context: JobContext) -> None:
             return
         moved = sa.update(checkpoints).where(checkpoints.c.name == NAME)
         connection.execute(moved.values(position=values["position"], updated_at=tables.now()))
-        answer = ask(connection, least=least, who="schedule", why=WEEKLY)
-    context.report(1.0, f"Run {answer.run_id} begins." if answer.run_id else str(answer.reason))
+        answers = {
+            kind: ask(
+                connection, least=max(1, kinds.of(kind).threshold(context.settings) // 10), who="schedule", why=WEEKLY,
+                kind=kind, keep_refusal=_used(connection, kind),
+            )
+            for kind in kinds.names()
+        }  # fmt: skip
+    said = (f"{kind}: {f'run {one.run_id} begins.' if one.run_id else one.reason}" for kind, one in answers.items())
+    context.report(1.0, " ".join(said))
+
+
+def _used(connection: Connection, kind: str) -> bool:
+    """Whether a refusal of this kind is worth keeping: not while an optional kind has no sample at all."""
+    brought = kinds.of(kind)
+    return not brought.optional or brought.new_samples(connection, training_progress.Mark())[0] > 0
 
 
 def last_moment(stated: str, now: datetime, *, zone: str) -> datetime:

@@ -19,7 +19,7 @@ from ml_backend import tables
 from ml_backend.context import JobContext
 from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.jobs import devices, failpoints
-from ml_backend.models import registry
+from ml_backend.models import kinds, registry
 from ml_backend.models.registry import ANY_LANGUAGE, Version
 from ml_backend.tables import runs as run_rows
 from training.datasets import dataset
@@ -49,7 +49,7 @@ def train_requested(context: JobContext, run_id: int | None = None, project_id: 
         _end(context, run_id, state="cancelled", code=None, reason="Cancelled on request.")
         return
     if row.step == "train":
-        execution.require_trainer()  # the job ends as one that needs a setting; a retry continues here
+        execution.require_trainer(row.kind)  # the job ends as one that needs a setting; a retry continues here
     _begin(context, row)
     try:
         later = STEPS[row.step](context, row)
@@ -76,7 +76,7 @@ def train_requested(context: JobContext, run_id: int | None = None, project_id: 
 
 def _export(context: JobContext, row: sa.Row[Any]) -> None:
     """Samples -> the dataset of this run. The same samples give the existing dataset."""
-    made = dataset.export(context, report=context.report)
+    made = dataset.export(context, kind=row.kind, report=context.report)
     context.db.update(run_rows, row.id, dataset_id=made)
 
 
@@ -95,7 +95,7 @@ def _gate(context: JobContext, row: sa.Row[Any]) -> None:
     """Version -> the verdict against the champion, with its report. A refusal ends the run with the reason."""
     version = _version(context, row)
     champion, _ = promotion.serving(context, version.kind, ANY_LANGUAGE)
-    test_set = promotion.newest_test_set(context)
+    test_set = promotion.newest_test_set(context, version.kind)
     found = judgements.judge(context, champion, version, test_set, report=context.report)
     metrics = {**(context.db.row(run_rows, row.id).metrics or {}), "gate": found.numbers}
     context.db.update(run_rows, row.id, metrics=metrics)
@@ -106,6 +106,8 @@ def _gate(context: JobContext, row: sa.Row[Any]) -> None:
 def _try(context: JobContext, row: sa.Row[Any]) -> None:
     """Give a version that passed the gate a share of the calls, unless another experiment is running."""
     version, share = _version(context, row), context.settings.experiment_share
+    if not kinds.of(version.kind).in_experiments:
+        return
     experiment_watch.watch_experiments(context)
     if share and not experiment_watch.is_running(context):
         name = f"{version.version}-run-{row.id}"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ml_backend.asr.engine import Transcriber
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput, KaanError, PermanentError
 from ml_backend.models import manifest, model_files, registry
@@ -131,7 +132,7 @@ EXCESSES = {
 def test_what_is_larger_or_deeper_than_any_model_is_refused_before_it_is_parsed(kind, context, folder, monkeypatch):
     (folder / manifest.FILE).unlink()
     EXCESSES[kind](folder)
-    monkeypatch.setattr(adoption.Transcriber, "load", lambda *a, **k: pytest.fail("it was loaded"))
+    monkeypatch.setattr(Transcriber, "load", lambda *a, **k: pytest.fail("it was loaded"))
     with pytest.raises(PermanentError) as refused:
         adoption.adopt(context, folder, name="made-elsewhere")
     assert refused.value.code in ("model-file-too-much", "model-file-broken")

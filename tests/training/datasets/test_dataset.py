@@ -21,6 +21,7 @@ from tests.training.datasets import speech
 from tests.training.datasets.speech import Service, caller
 from training.datasets import dataset, dataset_manifest
 from training.datasets.filters import DatasetFilters
+from training.quality import summary
 
 REFUND, TWO_LEGS, CHAIR, PRICE = "hi-refund-sum.wav", "hi-two-legs.wav", "hi-wrong-chair.wav", "en-short-price.mp3"
 
@@ -249,7 +250,7 @@ def test_a_piece_said_twice_in_two_projects_is_in_it_once(service: Service) -> N
 
 
 def test_the_same_audio_as_two_peoples_calls_is_one_persons(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset.summary, "renew_verdicts", lambda context: None)  # they leave one out
+    monkeypatch.setattr(summary, "renew_verdicts", lambda context: None)  # they leave one out
     first = service.call(REFUND, who=caller(1))
     second = service.call(REFUND, who=caller(2))
     service.sample(first, 0.0, 1.0, "नमस्ते")

@@ -21,7 +21,7 @@ from tests import models
 from tests.training import candidates, spoken
 from tests.training.spoken import Line
 from training.datasets import dataset
-from training.evaluation import evaluation, exposure, silence, test_transcription
+from training.evaluation import evaluation, exposure, recognition_scoring, silence, test_transcription
 from training.promotion import promotion
 from training.text import readings
 
@@ -111,7 +111,7 @@ def test_a_test_set_is_heard_by_whoever_holds_the_device_and_by_nobody_else(cont
             assert not devices.take(connection, device, "run-2")
         return [], {}, 0
 
-    monkeypatch.setattr(evaluation.test_transcription, "transcribe_test_set", heard)
+    monkeypatch.setattr(recognition_scoring.test_transcription, "transcribe_test_set", heard)
     evaluation.evaluate(context, champion, calls)
     with devices.held(context, device, "run-2"):
         evaluation.evaluate(context, champion, calls)  # known by now: nothing is heard
@@ -157,7 +157,7 @@ def test_nobody_speaks_in_the_clips_of_silence_and_they_are_the_same_every_time(
 def test_a_change_of_the_decoding_asks_anew(context):
     other = context.settings.model_copy(update={"asr_beam_size": context.settings.asr_beam_size + 1})
     changed = replace(context, settings=other)
-    assert evaluation.conditions_of(changed.settings) != evaluation.conditions_of(context.settings)
+    assert recognition_scoring.conditions(changed.settings) != recognition_scoring.conditions(context.settings)
     assert test_transcription.profile_of(changed.settings).beam_size == other.asr_beam_size
 
 
@@ -173,7 +173,7 @@ def test_an_evaluation_under_older_readings_is_kept_as_it_is_and_never_compared_
         asked.append(1)
         return [], {}, 0
 
-    monkeypatch.setattr(evaluation.test_transcription, "transcribe_test_set", heard)
+    monkeypatch.setattr(recognition_scoring.test_transcription, "transcribe_test_set", heard)
     old = evaluation.evaluate(context, champion, calls)
     before = ["strict@1", "indic@1", "script-neutral@1", "number-canonical@1"]
     context.db.update(tables.evaluations, old.id, normalisers=before)

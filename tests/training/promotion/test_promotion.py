@@ -20,7 +20,8 @@ from ml_backend.models import manifest, registry
 from ml_backend.models.registry import Version
 from tests.training import candidates, spoken
 from tests.training.candidates import Ear
-from training.promotion import judgements, promotion
+from training.evaluation import recognition_scoring
+from training.promotion import judgements, promotion, recognition_gate
 from training.promotion.promotion import Promotion
 
 PASSED = {"passed": True, "difference": 0.0, "bound": 0.03}
@@ -75,7 +76,7 @@ def outcome(result: Promotion) -> str:
 
 def codes(result: Promotion) -> set[str]:
     assert result.judgement is not None
-    return {one.code for one in result.judgement.verdict.objections}
+    return {one.code for one in result.judgement.verdict.detail.objections}
 
 
 def test_a_good_candidate_is_promoted_with_who_why_and_numbers(gate):
@@ -101,7 +102,7 @@ def test_a_worse_candidate_is_refused(gate):
 
 def test_a_candidate_that_is_better_in_all_but_worse_in_marathi_is_refused(gate):
     result = gate.try_("no-marathi", Ear(0.03, {"mr": 0.30}), parity=PASSED)
-    assert result.judgement.verdict.overall.difference.high < 0, "better in all"
+    assert result.judgement.verdict.detail.overall.difference.high < 0, "better in all"
     assert (outcome(result), codes(result), result.moved) == ("vetoed", {"slice"}, False)
     assert "language mr gets worse" in " ".join(result.judgement.words)
 
@@ -109,7 +110,7 @@ def test_a_candidate_that_is_better_in_all_but_worse_in_marathi_is_refused(gate)
 def test_a_slice_with_few_words_vetoes_nothing_and_is_named(tmp_path):
     gate = gate_of(tmp_path, calls=60)
     result = gate.try_("few", Ear(0.05, {"en": 0.4}))
-    english = next(one for one in result.judgement.verdict.slices if one.name == "en")
+    english = next(one for one in result.judgement.verdict.detail.slices if one.name == "en")
     assert not english.enough or english.words >= 200
     assert ("English: too few to judge" in result.judgement.words[0]) is not english.enough
     gate.context.db.dispose()
@@ -143,7 +144,7 @@ def test_with_too_few_calls_nothing_is_told_and_it_says_how_many_are_missing(tmp
     gate = gate_of(tmp_path, calls=12)
     result = gate.try_("good", Ear(0.02))
     assert (outcome(result), result.moved) == ("cannot-tell", False)
-    assert result.judgement.verdict.missing == {"calls": 18, "words": 760}
+    assert result.judgement.verdict.detail.missing == {"calls": 18, "words": 760}
     assert "18 more calls and 760 more words" in " ".join(result.judgement.words)
     gate.context.db.dispose()
 
@@ -152,7 +153,7 @@ def test_no_race_is_run_where_it_changes_nothing(gate, tmp_path, monkeypatch):
     """Minutes of processor time, and the answer is no already: nothing can be told, or it is not better."""
     raced = []
     monkeypatch.setattr(
-        judgements.latency_comparison, "compare", lambda *given, **named: raced.append(given[2].version)
+        recognition_gate.latency_comparison, "compare", lambda *given, **named: raced.append(given[2].version)
     )
     few = gate_of(tmp_path / "few", calls=5)
     assert outcome(few.try_("good", Ear(wrong=0.08))) == "cannot-tell"
@@ -169,7 +170,7 @@ def test_what_one_of_them_learnt_from_is_compared_by_nobody(gate, tmp_path):
     lines = [spoken.Line(f"learnt-{n}", spoken.tone(n, seconds=0.05), "x", "hi", f"caller-{n // 2}") for n in range(60)]
     learnt = spoken.dataset_of(gate.context, "older", lines, tmp_path / "older")
     result = gate.try_("cheat", Ear(0.01), lineage={"dataset_id": learnt})
-    assert result.judgement.verdict.overall.calls == 30
+    assert result.judgement.verdict.detail.overall.calls == 30
     assert result.judgement.body["left_out"] == 60
     assert outcome(result) == "cannot-tell"
 
@@ -330,7 +331,7 @@ def test_the_champion_is_scored_anew_where_the_test_set_is_another(gate, tmp_pat
     candidates.heard(gate.context, good, newer, Ear(0.05))
     asked = []
     monkeypatch.setattr(
-        judgements.evaluation.test_transcription,
+        recognition_scoring.test_transcription,
         "transcribe_test_set",
         lambda *a, **k: asked.append(1) or pytest.fail("heard anew"),
     )
@@ -339,7 +340,7 @@ def test_the_champion_is_scored_anew_where_the_test_set_is_another(gate, tmp_pat
     candidates.heard(gate.context, gate.champion, newer, Ear())
     result = gate.promote(good)
     assert result.moved
-    assert result.judgement.verdict.overall.calls == 92
+    assert result.judgement.verdict.detail.overall.calls == 92
 
 
 def test_the_report_stays_with_the_version_and_opens_in_plain_words(gate):

@@ -19,6 +19,8 @@ from ml_backend.context import Context
 from ml_backend.errors import PermanentError, RetryableError
 from ml_backend.jobs import devices
 from ml_backend.models import registry
+from ml_backend.models.kinds import Kind
+from ml_backend.models.manifest import WindowPolicy
 from ml_backend.tables import model_versions, runs
 from ml_backend.views import training_progress
 from tests.training import spoken
@@ -58,13 +60,13 @@ def trainer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **result: Any) -> N
     """From now on a trainer leaves whole weights and this result; `dies` is what it ends with instead."""
     (tmp_path / "result.json").write_text(json.dumps({**LEARNT, "state": "done", **result}))
 
-    def command(workspace: Workspace) -> list[str]:
+    def command(context: Context, kind: Kind, workspace: Workspace) -> list[str]:
         if not workspace.weights.is_dir():
             shutil.copytree(TWIN_FOLDER, workspace.weights)
             plan = workspace.plan()
             described = {
                 "name": plan["name"], "languages": tuple(plan["languages"]), "trained_on": plan["trained_on"],
-                "window": training_runs._base_of(plan).window,
+                "window": WindowPolicy(**plan["window"]),
             }  # fmt: skip
             artefacts.describe(workspace.weights, **described)
             shutil.copytree(MODEL_FOLDER, workspace.model)
@@ -142,7 +144,7 @@ def test_a_run_in_which_no_step_was_better_than_the_base_serves_nothing_by_itsel
 
 
 def test_a_failure_that_stays_keeps_a_whole_checkpoint_and_says_how_to_go_on(context, run_id, tmp_path, monkeypatch):
-    def command(workspace: Workspace) -> list[str]:
+    def command(context: Context, kind: Kind, workspace: Workspace) -> list[str]:
         folder = workspace.checkpoints / "checkpoint-4"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "seal.json").write_text("{}")
@@ -157,7 +159,11 @@ def test_a_failure_that_stays_keeps_a_whole_checkpoint_and_says_how_to_go_on(con
         )
         return ["/bin/sh", "-c", f"mv {workspace.folder}/kept.json {workspace.folder}/result.json"]
 
-    monkeypatch.setattr(trainer_process, "_command", lambda workspace: _after_unlink(workspace, command))
+    monkeypatch.setattr(
+        trainer_process,
+        "_command",
+        lambda context, kind, workspace: _after_unlink(workspace, command(context, kind, workspace)),
+    )
     with pytest.raises(PermanentError):
         training_runs.execute(context, run_id)
     row = context.db.row(runs, run_id)
@@ -167,9 +173,8 @@ def test_a_failure_that_stays_keeps_a_whole_checkpoint_and_says_how_to_go_on(con
     assert (Workspace(training_runs.folder_of(context, run_id)).folder / "audio.i16").is_file()
 
 
-def _after_unlink(workspace: Workspace, command: Any) -> list[str]:
+def _after_unlink(workspace: Workspace, made: list[str]) -> list[str]:
     """The job forgets an old result before it starts a trainer, so the script puts the new one there."""
-    made: list[str] = command(workspace)
     (workspace.folder / "result.json").replace(workspace.folder / "kept.json")
     return made
 
@@ -190,7 +195,7 @@ def test_a_run_whose_process_is_gone_is_not_shown_as_running(context, run_id, tm
 
 
 def test_a_run_that_a_passing_trouble_ends_is_interrupted_and_says_so(context, run_id, monkeypatch):
-    monkeypatch.setattr(trainer_process, "_command", lambda workspace: ["/bin/sh", "-c", "exit 3"])
+    monkeypatch.setattr(trainer_process, "_command", lambda context, kind, workspace: ["/bin/sh", "-c", "exit 3"])
     with pytest.raises(RetryableError):
         training_runs.execute(context, run_id)
     row = context.db.row(runs, run_id)

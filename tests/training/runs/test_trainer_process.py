@@ -71,7 +71,7 @@ def test_a_killed_trainer_ran_out_of_memory_only_where_the_kernel_says_so(tmp_pa
     workspace.write_plan({"arguments": Arguments(batch_s=240.0).to_json(), "window": {"pad_to_s": 30.0}})
     script = f"printf 'oom_kill {counted[1]}' > {counter}; kill -9 $$"
     monkeypatch.setattr(trainer_process, "_KILL_COUNTS", (counter,))
-    monkeypatch.setattr(trainer_process, "_command", lambda workspace: ["/bin/sh", "-c", script])
+    monkeypatch.setattr(trainer_process, "_command", lambda context, kind, workspace: ["/bin/sh", "-c", script])
     try:
         with (tmp_path / "lock").open("w") as lock, pytest.raises(raised) as error:
             trainer_process.train(context, run_id, workspace, lock=lock.fileno(), report=lambda fraction, note: None)
@@ -97,7 +97,7 @@ def test_the_trainer_gets_how_a_model_is_heard_and_no_secret(tmp_path, monkeypat
     monkeypatch.setenv("OBJECT_STORE", "s3://")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example")
     monkeypatch.setenv("ASR_THREADS", "7")
-    monkeypatch.setattr(trainer_process, "_command", lambda workspace: ["/usr/bin/env"])
+    monkeypatch.setattr(trainer_process, "_command", lambda context, kind, workspace: ["/usr/bin/env"])
     with (tmp_path / "lock").open("w") as lock, pytest.raises(RetryableError):  # `env` leaves no result
         trainer_process.train(context, run_id, workspace, lock=lock.fileno(), report=lambda *said: None)
     context.db.dispose()

@@ -197,7 +197,7 @@ def test_a_device_that_is_taken_is_asked_for_again_as_long_as_it_takes(context, 
 
     monkeypatch.setattr(training_request.execution, "execute", listens)
     monkeypatch.setattr(training_request, "_version", lambda context, row: registry.champion(context))
-    monkeypatch.setattr(training_request.promotion, "newest_test_set", lambda context: 1)
+    monkeypatch.setattr(training_request.promotion, "newest_test_set", lambda context, kind: 1)
     monkeypatch.setattr(training_request.judgements, "judge", listens)
     default_model.ensure(context)
     run_id = begin(context)
@@ -231,7 +231,7 @@ def judged(context, monkeypatch):
     run_id = begin(context)
     context.db.update(tables.runs, run_id, step="gate", state="running")
     registry.register(context, str(folders[1]), run_id=run_id)
-    monkeypatch.setattr(training_request.promotion, "newest_test_set", lambda context: 1)
+    monkeypatch.setattr(training_request.promotion, "newest_test_set", lambda context, kind: 1)
 
     def go(outcome: str) -> int:
         monkeypatch.setattr(training_request.judgements, "judge", lambda *_, **__: Judged(outcome))
