@@ -131,6 +131,46 @@ class Database:
         self.engine.dispose()
 
 
+@contextmanager
+def reading_elsewhere(url: str) -> Iterator[Connection]:
+    """A read-only transaction in somebody else's database, of one moment, that streams its rows.
+
+    The server refuses any write in it, so that not even a mistake of ours can change what belongs to others.
+    """
+    parsed = sa.engine.make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        if not Path(parsed.database or "").is_file():
+            raise ConfigurationError("no-such-database", "There is no file of that name.", "Correct the address.")
+        query = {"mode": "ro", "uri": "true"}
+        engine = sa.create_engine(parsed.set(database=f"file:{parsed.database}", query=query), poolclass=sa.NullPool)
+        options: dict[str, Any] = {}
+    else:
+        given = {"connect_timeout": 10, "application_name": "kaan"}
+        engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args=given)
+        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    try:
+        with engine.connect() as connection:
+            connection = connection.execution_options(**options)
+            with connection.begin():
+                yield connection
+    except sa.exc.OperationalError as error:
+        text = quantities.shortened(str(error.orig).splitlines()[0], 80) if error.orig else "unknown"
+        raise RetryableError(
+            "source-unreachable",
+            f"The other database did not answer the request ({text}).",
+            "Check its address, and that this machine may connect to it.",
+        ) from error
+    except sa.exc.DBAPIError as error:
+        text = quantities.shortened(str(error.orig).splitlines()[0], 80) if error.orig else "unknown"
+        raise ConfigurationError(
+            "source-refused",
+            f"The other database refused the request ({text}).",
+            "Its user needs the right to read the table (GRANT SELECT), and nothing else.",
+        ) from error
+    finally:
+        engine.dispose()
+
+
 def _insert(connection: Connection, table: sa.Table) -> Any:
     """An INSERT with ON CONFLICT. Only the dialect in use is imported."""
     return importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}").insert(table)

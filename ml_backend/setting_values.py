@@ -14,6 +14,11 @@ from pathlib import Path
 from urllib.parse import unquote
 
 MIN_SECRET_CHARS = 16
+# What is known of an utterance of the company's own table or file, by our names.
+UTTERANCE_FIELDS = (
+    "id", "text", "intent", "entities", "language", "source", "parent_id", "call_sid", "model_version", "confidence",
+    "review_status", "updated_at",
+)  # fmt: skip
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.%]+\]")
 _HOST_AND_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>.*))?", re.DOTALL)
@@ -159,6 +164,22 @@ def redis_url(text: str) -> list[str]:
     if number and not number.isdecimal() and not wrong:
         wrong.append("must have a database number behind the last slash, or nothing")
     return wrong
+
+
+def columns(text: str) -> tuple[dict[str, str], list[str]]:
+    """`field=column, …` -> the column of each field, and what is wrong. Fields that are not named keep their own."""
+    found, wrong = {}, []
+    for number, entry in enumerate(filter(str.strip, text.split(",")), 1):
+        field, equals, column = (part.strip() for part in entry.partition("="))
+        if not equals or not column:
+            wrong.append(f"entry {number} must be field=column")
+        elif field not in UTTERANCE_FIELDS:
+            wrong.append(f"entry {number} names no field: there are {', '.join(UTTERANCE_FIELDS)}")
+        elif field in found:
+            wrong.append(f"entry {number} names {field} a second time")
+        else:
+            found[field] = column
+    return {field: found.get(field, field) for field in UTTERANCE_FIELDS}, wrong
 
 
 def password_of(url: str) -> list[str]:

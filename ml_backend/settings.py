@@ -25,7 +25,7 @@ from ml_backend.languages import code_of
 from ml_backend.setting_values import MIN_SECRET_CHARS as MIN_SECRET_CHARS
 
 _HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
-_ADDRESSES_WITH_PASSWORDS = ("database_url", "redis_url")
+_ADDRESSES_WITH_PASSWORDS = ("database_url", "redis_url", "nlu_database_url")
 
 
 class Settings(BaseSettings):
@@ -168,6 +168,22 @@ class Settings(BaseSettings):
         6, ge=1, le=100, description="People who rate each clip; MOS of fewer than 6 is provisional."
     )
 
+    # --- intents
+    nlu_database_url: str = Field(
+        "",
+        repr=False,
+        description="Database with the company's labelled utterances, which `nlu import` reads and never writes.",
+    )
+    nlu_table: str = Field("nlu_training_data", description="Table with one utterance per row; schema.table works too.")
+    nlu_columns: str = Field(
+        "",
+        description="Columns with other names than ours, e.g. text=utterance,intent=label; also those of files.",
+    )
+    nlu_auto_means: str = Field(
+        "source",
+        description="What `auto` in the column of languages says: source (a program wrote the row) or language (unknown).",
+    )
+
     # --- the model
     asr_model: str = Field(
         "bundled",
@@ -252,7 +268,25 @@ class Settings(BaseSettings):
                 raise ValueError(f"entry {number} is not a host or host:port; https is always used")
         return value
 
-    @field_validator("database_url")
+    @field_validator("nlu_table")
+    @classmethod
+    def _table(cls, value: str) -> str:
+        if not re.fullmatch(r"[^\s.\"';]+(\.[^\s.\"';]+)?", value):
+            raise ValueError("is no name of a table: write table, or schema.table")
+        return value
+
+    @field_validator("nlu_columns")
+    @classmethod
+    def _columns(cls, value: str) -> str:
+        _refuse(setting_values.columns(value)[1])
+        return value
+
+    @field_validator("nlu_auto_means")
+    @classmethod
+    def _auto(cls, value: str) -> str:
+        return _one_of(value, ("source", "language"))
+
+    @field_validator("database_url", "nlu_database_url")
     @classmethod
     def _database_url(cls, value: str) -> str:
         _refuse(setting_values.database_url(value) if value else [])

@@ -446,6 +446,7 @@ utterances = Table(
     Column("confidence", sa.Float),
     Column("digest", String(64), nullable=False),  # of text, intent, entities and language
     Column("accepted_at", UtcTime),
+    Column("source_updated_at", UtcTime),  # what the row says there: the next import reads from the latest on
     Column("state", String(20), nullable=False),
     *_reason(),
     UniqueConstraint("origin", "external_id"),

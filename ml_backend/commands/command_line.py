@@ -51,6 +51,7 @@ COMMANDS: dict[str, Entry] = {
     "calls": Entry("sync.commands.calls:app", "What became of every call: list, show, daily balance."),
     "retention": Entry("sync.commands.privacy:retention", "How long recordings of a bucket are kept."),
     "sync": Entry("sync.commands.sync:app", "Bring in calls from Exotel's listing and from the object store."),
+    "nlu": Entry("training.commands.nlu:app", "What callers want: import, list and count labelled utterances."),
     "export": Entry("training.commands.export:export", "Make a dataset from the accepted samples."),
     "datasets": Entry("training.commands.datasets:app", "Datasets: list, show, compare."),
     "voices": Entry("training.commands.voices:app", "Recordings that a voice may learn from: import, list, coverage."),

@@ -45,6 +45,7 @@ def upgrade() -> None:
         sa.Column("confidence", sa.Float(), nullable=True),
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("accepted_at", TIME, nullable=True),
+        sa.Column("source_updated_at", TIME, nullable=True),
         sa.Column("state", sa.String(length=20), nullable=False),
         sa.Column("reason_code", sa.String(length=80), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),

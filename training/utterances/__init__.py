@@ -1,0 +1,1 @@
+"""What callers want, in their words: utterances with intents and entities, from tables, files and corrections."""
