@@ -157,18 +157,28 @@ def _failed(rater: Hashable, mine: Sequence[Rating]) -> LeftOutRater | None:
 
 def opinion(ratings: Sequence[Rating], chosen: Sequence[Rating]) -> Opinion | None:
     """The score of `chosen`, one axis; all `ratings` of that axis say how generous each rater is."""
+    return opinions(ratings, [chosen])[0]
+
+
+def opinions(ratings: Sequence[Rating], groups: Sequence[Sequence[Rating]]) -> list[Opinion | None]:
+    """`opinion` of several groups, on the same draws."""
+    if not any(groups):
+        return [None] * len(groups)
+    table = _Table(ratings)
+    clips = [table.clips_of(chosen) for chosen in groups]
+    values = table.means(np.ones((1, table.raters)), np.ones((1, table.sentences)), clips)[0]
+    drawn = table.drawn(clips)
+    return [_opinion(chosen, float(values[place]), drawn[:, place]) for place, chosen in enumerate(groups)]
+
+
+def _opinion(chosen: Sequence[Rating], value: float, draws: Numbers) -> Opinion | None:
     if not chosen:
         return None
-    table = _Table(ratings)
-    mine = table.clips_of(chosen)
-    value = table.means(np.ones((1, table.raters)), np.ones((1, table.sentences)), [mine])[0, 0]
-    raters = len({one.rater for one in chosen})
-    sentences = len({one.sentence for one in chosen})
-    votes = len(chosen)
+    raters, sentences = len({one.rater for one in chosen}), len({one.sentence for one in chosen})
     if raters < 2 or sentences < LEAST_SENTENCES:
-        return Opinion(float(value), None, None, raters, sentences, votes)
-    low, high = _interval(table.drawn([mine])[:, 0], float(value), raters)
-    return Opinion(float(value), max(LOWEST, low), min(HIGHEST, high), raters, sentences, votes)
+        return Opinion(value, None, None, raters, sentences, len(chosen))
+    low, high = _interval(draws, value, raters)
+    return Opinion(value, max(LOWEST, low), min(HIGHEST, high), raters, sentences, len(chosen))
 
 
 def difference(ratings: Sequence[Rating], old: Sequence[Rating], new: Sequence[Rating]) -> Opinion | None:
@@ -233,25 +243,25 @@ class _Table:
     def means(self, raters: Numbers, sentences: Numbers, groups: Sequence[npt.NDArray[np.bool_]]) -> Numbers:
         """[draws, groups]: the mean worth of each group's clips, for `raters` and `sentences` drawn so many times."""
         clips = sentences[:, self._sentence_of]
-        weights = raters[:, :, None] * self._there[None]
-        seen = weights.sum(axis=1)  # how many of the drawn raters met a clip
-        many = np.maximum(seen, 1e-12)
+        seen = raters @ self._there  # how many of the drawn raters met a clip
+        met = np.maximum(clips @ self._there.T, 1e-12)  # how many of the drawn clips a rater met
+        given, received = raters @ self._scores, clips @ self._scores.T
         generous = np.zeros_like(raters)
-        of_rater = np.maximum((self._there[None] * clips[:, None, :]).sum(axis=2), 1e-12)
         for _ in range(_ROUNDS):
-            worth = (weights * (self._scores[None] - generous[:, :, None])).sum(axis=1) / many
-            apart = (self._there[None] * clips[:, None, :] * (self._scores[None] - worth[:, None, :])).sum(axis=2)
-            generous = apart / of_rater
+            worth = (given - (raters * generous) @ self._there) / np.maximum(seen, 1e-12)
+            generous = (received - (clips * worth) @ self._there.T) / met
             generous -= (raters * generous).sum(axis=1, keepdims=True) / raters.sum(axis=1, keepdims=True)
-        worth = (weights * (self._scores[None] - generous[:, :, None])).sum(axis=1) / many
+        worth = (given - (raters * generous) @ self._there) / np.maximum(seen, 1e-12)
         counted = clips * (seen > 0)
+        inside = np.stack(groups, axis=1).astype(np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.stack([(worth * counted)[:, g].sum(axis=1) / counted[:, g].sum(axis=1) for g in groups], axis=1)
+            found: Numbers = ((worth * counted) @ inside) / (counted @ inside)
+        return found
 
     def drawn(self, groups: Sequence[npt.NDArray[np.bool_]]) -> Numbers:
-        """`means` of RESAMPLES draws; those in which a group has no clip are left out."""
+        """`means` of RESAMPLES draws; not a number where a group has no clip in a draw."""
         draw = np.random.default_rng(_SEED)
-        at_once = max(1, min(RESAMPLES, _AT_ONCE // max(1, self._there.size)))
+        at_once = max(1, min(RESAMPLES, _AT_ONCE // max(1, len(self._clips))))
         found, left = [], RESAMPLES
         while left > 0:
             size = min(left, at_once)
@@ -259,8 +269,7 @@ class _Table:
             sentences = draw.multinomial(self.sentences, np.full(self.sentences, 1 / self.sentences), size=size)
             found.append(self.means(people.astype(np.float64), sentences.astype(np.float64), groups))
             left -= size
-        every = np.concatenate(found)
-        return every[np.isfinite(every).all(axis=1)]
+        return np.concatenate(found)
 
 
 def _clip(one: Rating) -> tuple[Hashable, ...]:
@@ -269,6 +278,7 @@ def _clip(one: Rating) -> tuple[Hashable, ...]:
 
 def _interval(draws: Numbers, value: float, raters: int) -> tuple[float, float]:
     """Percentiles of the draws, widened for few raters, whose spread is a guess."""
+    draws = draws[np.isfinite(draws)]
     low, high = np.percentile(draws, [2.5, 97.5]) if draws.size else (value, value)
     wider = students_t(raters - 1) / _Z
     return value - (value - float(low)) * wider, value + (float(high) - value) * wider

@@ -9,7 +9,7 @@ nothing in the task tells it to the person who rates.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -32,7 +32,9 @@ BAD = {
 }
 UNKNOWN = "unknown"
 BETTER, SIDES = "better", {"A": 1, "B": -1, "same": 0}
+ANCHORS = (opinion_scores.REFERENCE, opinion_scores.DEGRADED)
 Vote = tuple[int, str, int]
+Wanted = Callable[[Rating], bool]
 
 
 @dataclass(frozen=True)
@@ -102,19 +104,22 @@ def summary(database: Database, query: RatingQuery, *, target: float = TARGET) -
         "bad": [{"code": code, "answers": number, "reason": BAD[code]} for code, number in _counted(found.bad)],
         "bad_annotations": sorted({number for number, _ in found.bad})[:50],
         "versions": [
-            {"version": version, **_scores(by_axis, target, lambda one, v=version: one.version == v)}
-            for version in versions
+            {"version": version, **scores}
+            for version, scores in zip(
+                versions, _scores(by_axis, target, [_of(version) for version in versions]), strict=True
+            )
         ],
         "groups": [
-            {"version": version, "voice": voice, "language": language}
-            | _scores(
-                by_axis, target, lambda one, g=(version, voice, language): (one.version, one.voice, one.language) == g
+            {"version": version, "voice": voice, "language": language, **scores}
+            for (version, voice, language), scores in zip(
+                groups, _scores(by_axis, target, [_of(*group) for group in groups]), strict=True
             )
-            for version, voice, language in groups
         ],
         "anchors": {
-            role: _scores(by_axis, target, lambda one, r=role: one.role == r, anchors=True)["axes"]
-            for role in (opinion_scores.REFERENCE, opinion_scores.DEGRADED)
+            role: scores["axes"]
+            for role, scores in zip(
+                ANCHORS, _scores(by_axis, target, [_in_role(role) for role in ANCHORS]), strict=True
+            )
         },
     }
 
@@ -267,18 +272,34 @@ def _limited(statement: sa.Select[Any], query: RatingQuery) -> sa.Select[Any]:
     return statement
 
 
-def _scores(
-    by_axis: Mapping[str, Sequence[Rating]], target: float, wanted: Any, *, anchors: bool = False
-) -> dict[str, Any]:
-    """Each axis of one group, and whether all of them meet the target."""
-    axes: dict[str, Any] = {}
-    met = []
-    for axis, every in by_axis.items():
-        chosen = [one for one in every if wanted(one) and (anchors or one.role != opinion_scores.DEGRADED)]
-        found: Opinion | None = opinion_scores.opinion(every, chosen)
-        axes[axis] = None if found is None else {**found.to_json(), "met": found.meets(target)}
-        met.append(found is not None and found.meets(target))
-    return {"axes": axes, "met": all(met)}
+def _of(version: str, voice: str | None = None, language: str | None = None) -> Wanted:
+    """The clips of a version, or of one voice and language of it; no degraded copy."""
+    return lambda one: (
+        one.version == version and one.role != opinion_scores.DEGRADED
+        and voice in (None, one.voice) and language in (None, one.language)
+    )  # fmt: skip
+
+
+def _in_role(role: str) -> Wanted:
+    return lambda one: one.role == role
+
+
+def _scores(by_axis: Mapping[str, Sequence[Rating]], target: float, wanted: Sequence[Wanted]) -> list[dict[str, Any]]:
+    """Each axis of each group, and whether all axes of a group meet the target."""
+    axes: dict[str, list[Opinion | None]] = {
+        axis: opinion_scores.opinions(every, [[one for one in every if mine(one)] for mine in wanted])
+        for axis, every in by_axis.items()
+    }
+    return [
+        {
+            "axes": {
+                axis: None if (one := found[place]) is None else {**one.to_json(), "met": one.meets(target)}
+                for axis, found in axes.items()
+            },
+            "met": all(one is not None and one.meets(target) for found in axes.values() for one in [found[place]]),
+        }
+        for place in range(len(wanted))
+    ]
 
 
 def _left_out(one: LeftOutRater) -> dict[str, Any]:
