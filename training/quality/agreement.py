@@ -61,7 +61,7 @@ def alphas(reviews: Sequence[Review]) -> dict[str, Any]:
     """Per choice: alpha, the tasks with two answers or more, and the number of answers."""
     shown = [each for each in reviews if not each.skipped]
     answers = {name: _by_task(shown, chosen) for name, chosen in CONTROLS.items()}
-    return {name: _figure(units) for name, units in answers.items() if units}
+    return {name: figure(units) for name, units in answers.items() if units}
 
 
 def _by_task(reviews: Sequence[Review], chosen: Callable[[Review], str | None]) -> list[Counter[str]]:
@@ -74,7 +74,8 @@ def _by_task(reviews: Sequence[Review], chosen: Callable[[Review], str | None]) 
     return [Counter(answers.values()) for answers in given.values() if len(answers) > 1]
 
 
-def _figure(units: Sequence[Counter[str]]) -> dict[str, Any]:
+def figure(units: Sequence[Counter[str]]) -> dict[str, Any]:
+    """Krippendorff's alpha for nominal data, from the count of each answer per unit."""
     values = sorted({value for unit in units for value in unit})
     body = {"value": None, "tasks": len(units), "answers": sum(unit.total() for unit in units), "options": values}
     if len(units) < LEAST_TASKS:

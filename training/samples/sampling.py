@@ -23,7 +23,7 @@ from ml_backend.labelling.decoding_profile import decoding_of
 from ml_backend.settings import Settings
 from ml_backend.tables import agreements, calls, projects, recordings, samples, tasks, transcriptions
 from ml_backend.tables import annotations as annotation_rows
-from training.samples import annotation_spans, draft_changes, language_policy
+from training.samples import annotation_spans, draft_changes, language_policy, utterance_corrections
 from training.samples.reference_choice import AnnotationVersion, Chosen, choose
 from training.samples.sample_pieces import REASONS, Audio, DraftWord, SamplePiece
 
@@ -36,6 +36,8 @@ def sample_task(context: JobContext, task_id: int) -> None:
             return
         project = connection.execute(sa.select(projects).where(projects.c.id == task.project_id)).one()
         found = alive(connection, task_id)
+        if utterance_corrections.corrected(connection, task, found):
+            return
         _measure(connection, found)
         _agree(connection, task_id, found)
         _store(connection, task, _Maker(connection, context.settings, project, task).rows(found))

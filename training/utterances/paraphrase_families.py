@@ -51,6 +51,7 @@ class FamilyMember:
     name: tuple[str, str]  # origin and external id
     parent: tuple[str, str] | None
     pattern: str
+    plain: str = ""  # the pattern of its text alone: equal for two annotations of one text with other entities
 
 
 def pattern(text: str, entities: Iterable[Any] = ()) -> str:
@@ -64,13 +65,19 @@ def pattern(text: str, entities: Iterable[Any] = ()) -> str:
     return compared or " ".join(text.split())  # nothing but signs, such as an emoji: itself
 
 
+def patterns_of(row: Any) -> tuple[str, str]:
+    """Both patterns of a row of `utterances`."""
+    return pattern(row.text, row.entities), pattern(row.text)
+
+
 def families(members: Sequence[FamilyMember]) -> list[str]:
     """The family of each member. It is named after the first of its members, so the order given changes nothing."""
     group = list(range(len(members)))
     place = {member.name: number for number, member in enumerate(members)}
     first: dict[str, int] = {}
     for number, member in enumerate(members):
-        _join(group, number, first.setdefault(member.pattern, number))
+        for each in filter(None, (member.pattern, member.plain)):
+            _join(group, number, first.setdefault(each, number))
         if member.parent in place:
             _join(group, number, place[member.parent])
     orphans: dict[tuple[str, str], int] = {}  # rewordings of a row that is not here any more
@@ -136,7 +143,7 @@ def renew(context: Context) -> dict[str, int]:
             parent = (row.origin, row.parent_id) if row.parent_id else None
             ids.append(row.id)
             before.append(row.family)
-            members.append(FamilyMember((row.origin, row.external_id), parent, pattern(row.text, row.entities)))
+            members.append(FamilyMember((row.origin, row.external_id), parent, *patterns_of(row)))
     found = families(members)
     moved = [(row_id, new) for row_id, old, new in zip(ids, before, found, strict=True) if old != new]
     change = sa.update(utterances).where(utterances.c.id == sa.bindparam("row")).values(family=sa.bindparam("to"))

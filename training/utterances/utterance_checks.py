@@ -16,9 +16,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
 from ml_backend import languages
+from ml_backend.labelling.utterance_marks import digest, from_utf16
 from ml_backend.languages import LANGUAGES, code_of
 from training.samples.language_policy import script
 from training.text.language_of_text import language_of
@@ -96,12 +95,6 @@ class Reading:
     labels: LabelNames
     auto_means: str = "source"
     spoken: tuple[str, ...] = ()
-
-
-def digest(text: str, intent: str | None, entities: Any, language: str | None) -> str:
-    """The identity of an utterance's content."""
-    spans = sorted((each["start"], each["end"], each["entity"]) for each in entities)
-    return hashlib.sha256(orjson.dumps([text, intent, spans, language])).hexdigest()
 
 
 def check(row: Mapping[str, Any], reading: Reading) -> CheckedUtterance:
@@ -233,7 +226,7 @@ def _place(text: str, start: int, end: int, stated: Any, notes: list[str]) -> tu
     if inside and (value is None or text[start:end].strip() == value.strip()):
         return start, end
     if value is not None:
-        units = _from_utf16(text, start, end)
+        units = from_utf16(text, start, end)
         if units is not None and text[slice(*units)] == value:
             notes.append("offsets-utf16")
             return units
@@ -241,16 +234,6 @@ def _place(text: str, start: int, end: int, stated: Any, notes: list[str]) -> tu
             notes.append("offsets-moved")
             return text.index(value), text.index(value) + len(value)
     raise LeftOut("span-mismatch" if inside else "span-outside")
-
-
-def _from_utf16(text: str, start: int, end: int) -> tuple[int, int] | None:
-    """Offsets in UTF-16 units, as browsers and Java count, as offsets in characters."""
-    units, places = 0, {}
-    for place, letter in enumerate(text):
-        places[units] = place
-        units += 2 if ord(letter) > 0xFFFF else 1
-    places[units] = len(text)
-    return (places[start], places[end]) if start in places and end in places else None
 
 
 def _source_and_language(row: Mapping[str, Any], reading: Reading, notes: list[str]) -> tuple[str, str | None]:

@@ -22,6 +22,7 @@ from ml_backend.calls import pseudonyms, tombstones
 from ml_backend.calls.consent import NO_TRAINING
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
+from ml_backend.labelling.utterance_marks import digest
 from ml_backend.tables import calls, company_numbers, recordings, utterances
 from training.datasets import splits
 from training.utterances import paraphrase_families, utterance_checks
@@ -193,7 +194,7 @@ def _excluded(row: SourceRow, code: str) -> dict[str, Any]:
     return {
         "source": utterance_checks.HUMAN, "text": text, "intent": None, "entities": [], "language": None,
         "script": None, "parent_id": None, "checked": False, "model_version": None, "confidence": None,
-        "digest": utterance_checks.digest(text, None, (), None),
+        "digest": digest(text, None, (), None),
         "source_updated_at": utterance_checks.moment(row.values.get("updated_at")), "state": EXCLUDED,
         "reason_code": code, "reason": SENTENCES[code],
     }  # fmt: skip

@@ -30,6 +30,7 @@ from training.datasets import splits
 from training.datasets.dataset_rows import DUPLICATE, EXCLUDED, LINE, ManifestLine
 from training.datasets.filters import DatasetFilters
 from training.utterances.paraphrase_families import pattern
+from training.utterances.utterance_checks import CORRECTION
 
 TEST_SHARE, VALIDATION_SHARE, SEEN_SHARE = 0.2, 0.1, 0.1
 LEAST_SPREAD = 3  # components of an intent below which all of them are trained on
@@ -63,9 +64,10 @@ def lines(connection: Connection, filters: DatasetFilters) -> Iterator[ManifestL
     reasons: dict[int, str] = {}
     rows: list[SplitRow] = []
     ids: list[int] = []
-    best: dict[tuple[str, str], tuple[bool, str, int]] = {}  # one text's row: checked first, then by its digest
+    best: dict[tuple[str, str], tuple[bool, bool, str, int]] = {}  # one text's row: corrected, checked, by its digest
     labels: defaultdict[str, set[str]] = defaultdict(set)
     checked_labels: defaultdict[str, set[str]] = defaultdict(set)
+    corrected_labels: defaultdict[str, set[str]] = defaultdict(set)  # in Label Studio: they overrule the source
     for row in connection.execute(_statement(), execution_options=_STREAM):
         reasons[row.id] = _objection(row, filters)
         if not reasons[row.id]:
@@ -73,16 +75,18 @@ def lines(connection: Connection, filters: DatasetFilters) -> Iterator[ManifestL
             labels[said].add(row.intent)
             if row.checked:
                 checked_labels[said].add(row.intent)
-            place, rank = (said, row.intent), (not row.checked, row.digest, row.id)
+            if row.source == CORRECTION:
+                corrected_labels[said].add(row.intent)
+            place, rank = (said, row.intent), (row.source != CORRECTION, not row.checked, row.digest, row.id)
             best[place] = min(best.get(place, rank), rank)
     for row in connection.execute(_statement(), execution_options=_STREAM):
         if reasons[row.id]:
             continue
         said = " ".join(row.text.casefold().split())
-        right = checked_labels[said] or labels[said]
+        right = corrected_labels[said] or checked_labels[said] or labels[said]
         if len(right) > 1 or row.intent not in right:
             reasons[row.id] = CONFLICT
-        elif best[said, row.intent][2] != row.id:
+        elif best[said, row.intent][-1] != row.id:
             reasons[row.id] = DUPLICATE
         else:
             ids.append(row.id)

@@ -54,6 +54,15 @@ def test_the_value_of_an_entity_makes_no_other_sentence() -> None:
     assert len(set(families([member("Pune"), member("Thiruvananthapuram"), member("कोल्हापूर")]))) == 1
 
 
+def test_one_text_with_other_entities_is_no_other_sentence() -> None:
+    city = [{"entity": "city", "start": 8, "end": 12, "value": "Pune"}]
+    members = [
+        FamilyMember(("t", str(number)), None, pattern("ship to Pune", marked), pattern("ship to Pune"))
+        for number, marked in enumerate(([], city))
+    ]
+    assert len(set(families(members))) == 1
+
+
 def test_a_row_belongs_to_the_row_it_rewords_and_to_its_siblings_where_that_is_gone() -> None:
     def member(name: str, parent: str | None, text: str) -> FamilyMember:
         return FamilyMember(("t", name), ("t", parent) if parent else None, pattern(text))

@@ -136,6 +136,17 @@ def test_one_text_counts_once_and_contradictions_are_left_out(context: Context, 
     assert sorted(left_out.values()) == ["duplicate", "label-conflict", "label-conflict", "label-conflict"]
 
 
+def test_a_correction_overrules_what_the_source_says(context: Context, tmp_path: Path) -> None:
+    bring_in(context, jsonl(tmp_path / "u.jsonl", [row(1, "where is it", "cancel"), row(2, "bye", "bye")]))
+    with context.db.transaction() as connection:
+        asked = connection.execute(sa.select(tables.utterances).where(tables.utterances.c.external_id == "1")).one()
+        values = {**asked._mapping, "id": 99, "origin": "label-studio", "source": "correction", "intent": "track"}
+        connection.execute(sa.insert(tables.utterances).values(**{**values, "digest": "f" * 64}))
+    lines, left_out = made(context)
+    assert {(line["text"], line["intent"]) for line in lines} == {("where is it", "track"), ("bye", "bye")}
+    assert list(left_out.values()) == ["label-conflict"]
+
+
 def test_filters_leave_out_with_a_reason(context: Context, tmp_path: Path) -> None:
     rows = [row(1, "where is it", language="en"), row(2, "कहाँ है", language="hi"), row(3, "", language="en")]
     bring_in(context, jsonl(tmp_path / "u.jsonl", rows))
