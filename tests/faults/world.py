@@ -169,6 +169,10 @@ class World:
         for process in self.started:
             process.kill()
         if self._context is not None:
+            follower = getattr(self._context.kept.get("asr"), "_follower", None)
+            self._context.kept.clear()
+            if follower is not None:
+                follower.join(30)  # it reads the database once a second, and so makes its files anew
             self._context.db.dispose()
             self._context = None
 
