@@ -46,6 +46,7 @@ COMMANDS: dict[str, Entry] = {
     "doctor": Entry("sync.commands.doctor:app", "Check every outside world and how to mend it."),
     "transcribe": Entry("ml_backend.commands.transcribe:app", "Transcribe audio files here and now."),
     "parse": Entry("ml_backend.commands.parse:app", "Say the intent of texts, and the entities in them."),
+    "speak": Entry("ml_backend.commands.speak:app", "Say a text with a voice, into a WAV file."),
     "project": Entry("sync.commands.project:app", "Create, attach or detach a Label Studio project."),
     "annotations": Entry("training.commands.annotations:app", "What people wrote, and how good it is."),
     "calls": Entry("sync.commands.calls:app", "What became of every call: list, show, daily balance."),

@@ -1,0 +1,1 @@
+"""Text -> speech, without a training library."""

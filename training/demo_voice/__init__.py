@@ -1,0 +1,1 @@
+"""Makes the bundled voice from synthetic speech; see `training.demo_voice.__main__`."""
