@@ -438,6 +438,7 @@ utterances = Table(
     Column("family", String(64)),
     Column("parent_id", String(120)),  # the external_id of the utterance that it rewords
     Column("checked", sa.Boolean, nullable=False, default=False),  # by a person: only those are tested on
+    Column("call_id", Id, ForeignKey("calls.id")),  # it was said in: consent and erasure follow the call
     Column("recording_id", Id, ForeignKey("recordings.id")),
     Column("caller", String(80)),
     Column("task_id", Id, ForeignKey("tasks.id")),
@@ -452,6 +453,7 @@ utterances = Table(
     UniqueConstraint("origin", "external_id"),
     Index(None, "state", "language"),
     Index(None, "digest"),
+    Index(None, "call_id"),
     Index(None, "recording_id"),
     Index(None, "task_id"),
 )

@@ -129,6 +129,7 @@ def _close_doors(context: Context, subject: Subject, who: str) -> tuple[int, Sub
         with context.db.transaction() as connection:
             for call in calls:
                 ledger.move(connection, call.id, "erased", reason_code="erased", reason=WHY)
+                _forget_utterances(connection, tables.utterances.c.call_id == call.id)
     return erasure_id, found
 
 
@@ -223,6 +224,7 @@ def _empty_rows(context: Context, found: SubjectRows, key: bytes) -> None:
                 _refuse_objects(connection, recording_id)
                 own = sa.update(transcriptions).where(transcriptions.c.recording_id == recording_id)
                 connection.execute(own.values(text="", transcript=_EMPTY, confidence=0.0, language=None))
+                _forget_utterances(connection, tables.utterances.c.recording_id == recording_id)
     for few in _few(found.tasks):
         with context.db.transaction() as connection:
             for task in few:
@@ -245,6 +247,11 @@ def _empty_rows(context: Context, found: SubjectRows, key: bytes) -> None:
         with context.db.transaction() as connection:
             said = sa.update(job_rows).where(job_rows.c.unique_key.in_(names), job_rows.c.error.is_not(None))
             connection.execute(said.values(error=WHY))
+
+
+def _forget_utterances(connection: Connection, theirs: sa.ColumnElement[bool]) -> None:
+    """Delete what was said there, with its corrections: an utterance is nothing without its text."""
+    connection.execute(sa.delete(tables.utterances).where(theirs))
 
 
 def _empty_task(connection: Connection, task: Any) -> None:

@@ -41,7 +41,8 @@ def corrected(connection: Connection, task: Any, found: Sequence[Any]) -> bool:
     values = {
         "source": CORRECTION, "text": asked.text, "intent": intent, "entities": list(marked.entities),
         "language": language, "script": script(asked.text), "family": asked.family, "checked": True,
-        "recording_id": asked.recording_id, "caller": asked.caller, "task_id": task.id, "annotation_id": row.id,
+        "call_id": asked.call_id, "recording_id": asked.recording_id,
+        "caller": asked.caller, "task_id": task.id, "annotation_id": row.id,
         "model_version": row.model_version, "digest": digest(asked.text, intent, marked.entities, language),
         "state": "accepted",
     }  # fmt: skip

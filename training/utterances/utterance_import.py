@@ -218,7 +218,8 @@ def _of_call(connection: Connection, call_sid: str, key: bytes) -> dict[str, Any
         company_number=call.company_number if call else None, company_numbers=numbers,
     )  # fmt: skip
     heard = sa.select(sa.func.min(recordings.c.id)).where(recordings.c.call_id == (call.id if call else None))
-    values = {"caller": who.caller, "recording_id": connection.execute(heard).scalar() if call else None}
+    recording_id = connection.execute(heard).scalar() if call else None
+    values = {"caller": who.caller, "call_id": call.id if call else None, "recording_id": recording_id}
     if call is not None and call.consent_purpose in NO_TRAINING:
         code = "call-consent"
         return {**values, "state": EXCLUDED, "reason_code": code, "reason": SENTENCES[code]}

@@ -266,11 +266,11 @@ def _statement() -> sa.Select[Any]:
         sa.select(
             row.id, row.digest, row.source, row.text, row.intent, row.entities, row.language, row.script, row.family,
             row.caller, row.checked, row.model_version, row.state, row.reason_code, row.created_at,
-            recordings.c.call_id, calls.c.consent_purpose, calls.c.started_at, tasks.c.ls_task_id,
+            calls.c.id.label("call_id"), calls.c.consent_purpose, calls.c.started_at, tasks.c.ls_task_id,
             projects.c.ls_project_id, written.c.ls_annotation_id,
         )
         .outerjoin(recordings, recordings.c.id == row.recording_id)
-        .outerjoin(calls, calls.c.id == recordings.c.call_id)
+        .outerjoin(calls, calls.c.id == sa.func.coalesce(row.call_id, recordings.c.call_id))
         .outerjoin(tasks, tasks.c.id == row.task_id)
         .outerjoin(projects, projects.c.id == tasks.c.project_id)
         .outerjoin(written, written.c.id == row.annotation_id)

@@ -37,6 +37,7 @@ def upgrade() -> None:
         sa.Column("family", sa.String(length=64), nullable=True),
         sa.Column("parent_id", sa.String(length=120), nullable=True),
         sa.Column("checked", sa.Boolean(), nullable=False),
+        sa.Column("call_id", ID, nullable=True),
         sa.Column("recording_id", ID, nullable=True),
         sa.Column("caller", sa.String(length=80), nullable=True),
         sa.Column("task_id", ID, nullable=True),
@@ -49,6 +50,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=20), nullable=False),
         sa.Column("reason_code", sa.String(length=80), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(["call_id"], ["calls.id"], name="fk_utterances_call_id"),
         sa.ForeignKeyConstraint(["recording_id"], ["recordings.id"], name="fk_utterances_recording_id"),
         sa.ForeignKeyConstraint(["task_id"], ["tasks.id"], name="fk_utterances_task_id"),
         sa.ForeignKeyConstraint(["annotation_id"], ["annotations.id"], name="fk_utterances_annotation_id"),
@@ -57,6 +59,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_utterances_state_language", "utterances", ["state", "language"])
     op.create_index("ix_utterances_digest", "utterances", ["digest"])
+    op.create_index("ix_utterances_call_id", "utterances", ["call_id"])
     op.create_index("ix_utterances_recording_id", "utterances", ["recording_id"])
     op.create_index("ix_utterances_task_id", "utterances", ["task_id"])
     op.create_table(

@@ -55,6 +55,19 @@ def test_nothing_of_the_person_is_left_in_any_table_or_bucket(people: People) ->
     assert {c.state for c in people.rows(tables.calls) if c.call_sid.startswith("anna")} == {"erased"}
 
 
+def test_what_the_person_said_teaches_no_model_of_intents(people: People) -> None:
+    with people.context.db.transaction() as connection:
+        for number, call in enumerate(people.rows(tables.calls)):
+            heard = next(r.id for r in people.rows(tables.recordings) if r.call_id == call.id)
+            where = {"call_id": call.id} if number % 2 else {"recording_id": heard}
+            connection.execute(sa.insert(tables.utterances).values(
+                origin="table:t", external_id=call.call_sid, source="call", text=f"said by {call.call_sid}",
+                digest="d", state="accepted", **where,
+            ))  # fmt: skip
+    erase(people, caller=ANNA)
+    assert [row.text for row in people.rows(tables.utterances)] == ["said by bert1"]
+
+
 def test_a_message_nobody_could_read_is_emptied_when_it_holds_the_number(people: People) -> None:
     broken = {"source": "exotel", "method": "POST", "digest": "d", "state": "unreadable"}
     with people.context.db.transaction() as connection:

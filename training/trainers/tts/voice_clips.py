@@ -106,7 +106,7 @@ def batch_of(clips: Sequence[VoiceClip]) -> VoiceBatch:
 
 
 class VoiceBatches:
-    """VoiceBatches by step: the same step of the same seed has the same clips, so that a resumed run goes on exactly."""
+    """Clips by step: the same step of the same seed has the same clips, so that a resumed run goes on exactly."""
 
     def __init__(self, clips: Sequence[VoiceClip], size: int, *, seed: int) -> None:
         self.clips, self.size, self.seed = clips, min(size, len(clips)), seed
