@@ -220,3 +220,26 @@ def _half_an_environment() -> None:
 def _public_test_sentences() -> None:
     """Sentences that a corpus keeps for tests are learnt."""
     _set("training.datasets.public_speech", "_EVALUATION", "no such domain")
+
+
+@guard("a-parser-is-served-as-it-was-trained")
+def _parity() -> None:
+    """A served form is passed unseen."""
+    exports = module("training.trainers.nlu.onnx_export")
+    real = exports.compare
+    exports.compare = lambda *given, **named: {**real(*given, **named), "passed": True}
+
+
+@guard("a-parser-s-step-draws-from-the-seed")
+def _steps_of_a_parser() -> None:
+    """Every step draws what chance gives, as an unseeded loop does."""
+    numpy = module("numpy")
+    batches = module("training.trainers.nlu.utterance_batches").Batches
+    batches.at = lambda self, step: self.padded(
+        [self.rows[n] for n in self._epoch(0)[step % self.per_epoch]], numpy.random.default_rng()
+    )
+
+
+@guard("a-span-cuts-no-character")
+def _whole_characters() -> None:
+    _set("ml_backend.nlu.utterance_text", "_continues", lambda text, at: False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 SERVING, ADOPTION = "tests/ml_backend/serving/test_loaded_models.py::", "tests/ml_backend/serving/test_adoption.py::"
 RUNS, PROMOTION = "tests/training/runs/test_execution.py::", "tests/training/promotion/test_promotion.py::"
 VOICES, OPINIONS = "tests/training/voices/test_", "tests/training/scoring/test_opinion_scores.py::"
+PARSERS = "tests/training/trainers/nlu/test_intent_training.py::"
 TRAINER = "tests/training/trainers/asr/test_"
 
 MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
@@ -139,6 +140,20 @@ MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
                 "tests/training/schedule/test_training_request.py::test_a_device_that_is_taken_is_asked_for_again_as_long_as_it_takes",
             ),
             "a-taken-device-is-no-failure",
+        ),
+        (
+            (f"{PARSERS}test_a_broken_conversion_is_caught_and_the_weights_are_kept",),
+            "a-parser-is-served-as-it-was-trained",
+        ),
+        (
+            (f"{PARSERS}test_a_run_that_was_killed_makes_the_weights_of_one_that_was_not",),
+            "a-parser-s-step-draws-from-the-seed",
+        ),
+        (
+            (
+                "tests/ml_backend/nlu/test_utterance_text.py::test_a_span_is_whole_characters_without_punctuation_at_its_edges",
+            ),
+            "a-span-cuts-no-character",
         ),
         ((f"{OPINIONS}test_the_lower_bound_decides_and_few_raters_never_do",), "few-raters-decide-nothing"),
         (

@@ -204,8 +204,9 @@ def _learn(
         if step % training.every == 0 or step == training.steps:
             if training.validation:
                 found = training.validate()
-                workspace.say(phase="validation", step=step, steps=training.steps, at=time.time(), **found)
-                report(f"step {step}: macro-F1 {found['macro_f1']:.3f} on {found['rows']} unseen wordings")
+                said = f"macro-F1 {100 * found['macro_f1']:.1f} % on {found['rows']} unseen utterances"
+                workspace.say(phase="validation", step=step, steps=training.steps, at=time.time(), said=said, **found)
+                report(f"step {step}: {said}")
             training.save()
             if arguments.patience and training.state.since >= arguments.patience and step < training.steps:
                 stopped = "early"
@@ -230,11 +231,14 @@ def _keep(workspace: Workspace, training: ParserTraining, stopped: str) -> None:
     if not arguments.threshold:
         loaded.needs = replace(loaded.needs, threshold=intent_scores.chosen_threshold(rows, out_of_scope=scope))
     after = scored(_parser(loaded), training.validation) if training.validation else None
+    before = _stored_before(workspace)
+    if after and before and before["macro_f1"] > after["macro_f1"]:
+        step = 0  # the base was better than every step
     intent_network.save(loaded, workspace.weights)
     _described(workspace).write(workspace.weights, loaded.needs.to_json())
     workspace.write_learnt({
         "best_step": step, "trained_step": training.state.step, "stopped": stopped, "after": after,
-        "before": _stored_before(workspace), "temperature": loaded.needs.temperature,
+        "before": before, "temperature": loaded.needs.temperature,
         "threshold": loaded.needs.threshold, "intents": list(loaded.needs.intents),
         "new_intents": list(loaded.needs.intents[loaded.known :]) if loaded.known else [],
     })  # fmt: skip
