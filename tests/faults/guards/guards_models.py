@@ -243,3 +243,28 @@ def _steps_of_a_parser() -> None:
 @guard("a-span-cuts-no-character")
 def _whole_characters() -> None:
     _set("ml_backend.nlu.utterance_text", "_continues", lambda text, at: False)
+
+
+@guard("rewordings-stay-together")
+def _rewordings() -> None:
+    """Texts that are nearly the same are different sentences."""
+    _set("training.utterances.paraphrase_families", "near", lambda patterns: iter(()))
+
+
+@guard("a-caller-is-on-one-side")
+def _callers() -> None:
+    """Only the family of an utterance decides about its side."""
+    _set("training.utterances.utterance_lines", "_components", lambda rows: [f"family:{row.family}" for row in rows])
+
+
+@guard("what-is-not-ours-is-only-read")
+def _only_read() -> None:
+    """The database of others is opened like our own."""
+    db = module("ml_backend.db")
+    db.reading_elsewhere = lambda url: db.Database(url).transaction()
+
+
+@guard("erasure-reaches-utterances")
+def _utterances_of_the_erased() -> None:
+    """What an erased person said goes on teaching."""
+    _set("sync.privacy.erasure", "_forget_utterances", lambda connection, theirs: None)

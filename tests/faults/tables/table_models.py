@@ -6,6 +6,7 @@ SERVING, ADOPTION = "tests/ml_backend/serving/test_loaded_models.py::", "tests/m
 RUNS, PROMOTION = "tests/training/runs/test_execution.py::", "tests/training/promotion/test_promotion.py::"
 VOICES, OPINIONS = "tests/training/voices/test_", "tests/training/scoring/test_opinion_scores.py::"
 PARSERS = "tests/training/trainers/nlu/test_intent_training.py::"
+UTTERANCES = "tests/training/utterances/test_"
 TRAINER = "tests/training/trainers/asr/test_"
 
 MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
@@ -154,6 +155,22 @@ MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
                 "tests/ml_backend/nlu/test_utterance_text.py::test_a_span_is_whole_characters_without_punctuation_at_its_edges",
             ),
             "a-span-cuts-no-character",
+        ),
+        (
+            (f"{UTTERANCES}paraphrase_families.py::test_every_near_pair_of_a_thousand_texts_is_found",),
+            "rewordings-stay-together",
+        ),
+        (
+            (f"{UTTERANCES}utterance_lines.py::test_no_caller_and_no_unseen_wording_is_on_two_sides",),
+            "a-caller-is-on-one-side",
+        ),
+        (
+            (f"{UTTERANCES}utterance_import.py::test_the_source_refuses_to_be_written_by_us",),
+            "what-is-not-ours-is-only-read",
+        ),
+        (
+            ("tests/sync/privacy/test_erasure.py::test_what_the_person_said_teaches_no_model_of_intents",),
+            "erasure-reaches-utterances",
         ),
         ((f"{OPINIONS}test_the_lower_bound_decides_and_few_raters_never_do",), "few-raters-decide-nothing"),
         (
