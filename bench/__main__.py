@@ -29,6 +29,7 @@ PARTS = (
     "learning",
     "counting",
     "redrafting",
+    "intents",
 )
 RESULTS = Path(__file__).parent / "results.json"
 

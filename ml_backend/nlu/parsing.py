@@ -122,19 +122,22 @@ class Words:
 
     @classmethod
     def of(cls, encoding: Encoding) -> Words:
-        words = cls([], [], [])
-        last = None
-        for place, (word, (start, end)) in enumerate(zip(encoding.word_ids, encoding.offsets, strict=True)):
+        starts: list[int] = []
+        ends: list[int] = []
+        tokens: list[int] = []
+        last, place = None, -1
+        for word, (start, end) in zip(encoding.word_ids, encoding.offsets, strict=True):
+            place += 1
             if word is None or start == end:
                 continue
             if word == last:
-                words.ends[-1] = max(words.ends[-1], end)
+                ends[-1] = end if end > ends[-1] else ends[-1]
                 continue
             last = word
-            words.starts.append(start)
-            words.ends.append(end)
-            words.tokens.append(place)
-        return words
+            starts.append(start)
+            ends.append(end)
+            tokens.append(place)
+        return cls(starts, ends, tokens)
 
 
 class Parser:
@@ -164,8 +167,8 @@ class Parser:
             return Parse(self.needs.fallback, 0.0, (), self.model_version)
         intent_logits, tag_logits = self._logits(encoding)
         shares = softmax(intent_logits[0] / self.needs.temperature)
-        order = np.argsort(-shares, kind="stable")
-        best = int(order[0])
+        order = (-shares).argsort(kind="stable")[:_RANKED].tolist()
+        best = order[0]
         refused = not self._in_scope[best] or shares[best] < self.needs.threshold
         return Parse(
             intent=self.needs.fallback if refused else self.needs.intents[best],
@@ -173,7 +176,7 @@ class Parser:
             entities=tuple(self._entities(text, words, tag_logits[0])),
             model_version=self.model_version,
             in_scope=float(shares[self._in_scope].max(initial=0.0)),
-            ranking=tuple((self.needs.intents[int(n)], float(shares[n])) for n in order[:_RANKED]),
+            ranking=tuple((self.needs.intents[n], float(shares[n])) for n in order),
             truncated=len(text) > MOST_CHARACTERS or bool(encoding.overflowing),
         )
 
@@ -190,7 +193,10 @@ class Parser:
         return self._network(ids, np.ones_like(ids))
 
     def _entities(self, text: str, words: Words, logits: Numbers) -> Iterable[EntitySpan]:
-        shares = softmax(logits[words.tokens])
+        mine = logits[words.tokens]
+        if not self.needs.entities or not mine.argmax(axis=-1).any():
+            return
+        shares = softmax(mine)
         for entity, first, last, confidence in spans(shares, self.needs.entities):
             start, end = utterance_text.whole_span(text, words.starts[first], words.ends[last])
             if start < end:
