@@ -43,8 +43,8 @@ def to_result(text: str, marked: MarkedUtterance, *, score: float | None = None)
             items.append(_item(name, name, "choices", {"choices": [value]}, score))
     for number, each in enumerate(marked.entities):
         start, end = each["start"], each["end"]
-        value = {"start": start, "end": end, "text": text[start:end], "labels": [each["entity"]]}
-        items.append(_item(f"{ENTITIES}-{number}", ENTITIES, "labels", value, score))
+        marks = {"start": start, "end": end, "text": text[start:end], "labels": [each["entity"]]}
+        items.append(_item(f"{ENTITIES}-{number}", ENTITIES, "labels", marks, score))
     return items
 
 
