@@ -45,4 +45,5 @@ def test_the_bundled_parser_is_of_this_corpus_and_its_weights_are_beside_it():
     served, weights = manifest.verify(loading.BUNDLED_PARSER), manifest.verify(encoder_maker.WEIGHTS_FOLDER)
     assert served.needs == weights.needs
     assert set(served.needs["intents"]) == {each.intent for each in intent_corpus.wordings("shop")}
+    assert set(served.needs["money_intents"]) == set(encoder_maker.MONEY_INTENTS)
     assert (served.kind, served.name) == ("nlu", encoder_maker.NAME)

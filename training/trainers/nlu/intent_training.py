@@ -225,7 +225,11 @@ def _keep(workspace: Workspace, training: ParserTraining, stopped: str) -> None:
     loaded.network.to("cpu")
     parser = _parser(loaded)
     temperature = _temperature(parser, training.validation)
-    loaded.needs = replace(loaded.needs, temperature=round(temperature, 4), threshold=arguments.threshold or 0.0)
+    money = {*loaded.needs.money_intents, *workspace.plan().get("money_intents", ())}
+    loaded.needs = replace(
+        loaded.needs, temperature=round(temperature, 4), threshold=arguments.threshold or 0.0,
+        money_intents=tuple(name for name in loaded.needs.intents if name in money),
+    )  # fmt: skip
     rows = intent_rows(_parser(loaded), training.validation)
     scope = loaded.needs.fallback
     if not arguments.threshold:
