@@ -101,5 +101,5 @@ def _mel(hertz: float) -> float:
     return float(2595.0 * np.log10(1.0 + hertz / 700.0))
 
 
-def _hertz(mel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
+def _hertz(mel: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    return np.asarray(700.0 * (10.0 ** (mel / 2595.0) - 1.0), dtype=np.float64)

@@ -99,7 +99,7 @@ def _best_paths(
         back[at] = choices.argmax(axis=0)
         score = choices.max(axis=0) + emitted[at]
         kept[at] = np.stack([score[rows, last - 1], score[rows, last]], axis=1)
-    paths = []
+    paths: list[Frames] = []
     for row, clip in enumerate(clips):
         end = len(clip) - 1
         state = int(last[row]) - 1 + int(kept[end, row].argmax())

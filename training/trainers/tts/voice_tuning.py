@@ -90,14 +90,11 @@ class TuningRun:
             voices=[row.voice for row in rows], emotions=[row.emotion for row in rows],
         )  # fmt: skip
         clips = _clips(workspace, rows, voice, options)
-        run = cls(
-            workspace, options, job, voice,
-            *(
-                [clip for row, clip in clips if (row.split, row.part == NEW) == kind]
-                for kind in (("train", True), ("validation", True), ("train", False))
-            ),
-            rehearsed=[],
-        )  # fmt: skip
+        train, validation, replay = (
+            [clip for row, clip in clips if (row.split, row.part == NEW) == kind]
+            for kind in (("train", True), ("validation", True), ("train", False))
+        )
+        run = cls(workspace, options, job, voice, train, validation, replay, [])
         if not run.train:
             raise PermanentError(
                 "voice-no-clips",
