@@ -184,6 +184,10 @@ class Settings(BaseSettings):
         description="What `auto` in the column of languages says: source (a program wrote the row) or language (unknown).",
     )
 
+    nlu_training_threshold: int = Field(
+        300, ge=1, description="New accepted utterances after which a training run of the parser starts."
+    )
+
     # --- the model
     asr_model: str = Field(
         "bundled",

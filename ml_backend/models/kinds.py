@@ -19,6 +19,7 @@ from ml_backend.errors import InvalidInput, PermanentError
 ASR, NLU, TTS = "asr", "nlu", "tts"
 KINDS = {
     ASR: "training.kinds.asr_kind:KIND",
+    NLU: "training.kinds.nlu_kind:KIND",
 }
 _SHIPPED = Path(__file__).parents[1] / "bundled"
 BUNDLED = {ASR: _SHIPPED / "model", NLU: _SHIPPED / "nlu", TTS: _SHIPPED / "tts"}

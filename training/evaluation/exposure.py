@@ -32,12 +32,19 @@ class TrainingExposure:
     audio: set[str] = field(default_factory=set)
     calls: set[str] = field(default_factory=set)
     speakers: set[str] = field(default_factory=set)
+    families: set[str] = field(default_factory=set)  # of rewordings of one sentence, for parsers
 
     def has(self, *, audio_sha256: str, call: str, caller: str) -> bool:
         return audio_sha256 in self.audio or call in self.calls or caller in self.speakers
 
+    def has_family(self, family: str | None) -> bool:
+        return family is not None and family in self.families
+
     def __or__(self, other: TrainingExposure) -> TrainingExposure:
-        return TrainingExposure(self.audio | other.audio, self.calls | other.calls, self.speakers | other.speakers)
+        return TrainingExposure(
+            self.audio | other.audio, self.calls | other.calls, self.speakers | other.speakers,
+            self.families | other.families,
+        )  # fmt: skip
 
 
 def by(context: Context, version: Version) -> TrainingExposure:
@@ -71,10 +78,13 @@ def _add(context: Context, dataset_id: int, found: TrainingExposure) -> None:
         dataset_id = following
     for line in dataset.read(context, dataset_id):
         if line["split"] in LEARNT:
-            found.audio.add(line["audio_sha256"])
-            found.calls.add(line["call_id"] or line["audio_sha256"])
-            if line["speaker_id"] and not line["speaker_id"].startswith(_AGENT):
-                found.speakers.add(line["speaker_id"])
+            if audio := line.get("audio_sha256"):
+                found.audio.add(audio)
+                found.calls.add(line.get("call_id") or audio)
+            if (speaker := line.get("speaker_id")) and not speaker.startswith(_AGENT):
+                found.speakers.add(speaker)
+            if family := line.get("family"):
+                found.families.add(family)
 
 
 def _without_the_erased(context: Context, row: Any) -> int | None:

@@ -11,7 +11,10 @@ _APART = 0.14  # of a row, between the two arms and its middle
 _BEFORE, _NOW, _WORSE = "#9aa0a6", "#1a73e8", "#d93025"
 
 
-def svg(decided: dict[str, Any]) -> bytes:
+def svg(
+    decided: dict[str, Any], *, better_is_more: bool = False, unit: str = "words",
+    axis: str = "wrong words in 100, and where they lie with 95 % confidence",
+) -> bytes:  # fmt: skip
     """`decided` is `Verdict.to_json()`. Slices with too few words are drawn pale."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -23,7 +26,8 @@ def svg(decided: dict[str, Any]) -> bytes:
     axes = figure.subplots()
     for place, one in enumerate(every):
         pale = 1.0 if one["enough"] else 0.35
-        colour = _NOW if one["now"] <= one["before"] else _WORSE
+        sound = one["now"] >= one["before"] if better_is_more else one["now"] <= one["before"]
+        colour = _NOW if sound else _WORSE
         arms = (("before", -_APART, _BEFORE), ("now", _APART, colour))
         for arm, aside, paint in arms:  # one above the other, so that both are seen where they are the same
             rate = 100 * one[arm]
@@ -38,10 +42,10 @@ def svg(decided: dict[str, Any]) -> bytes:
                     gid=f"{arm}-between-{place}",
                 )  # fmt: skip
     names = ["all" if one["kind"] == "all" else f"{one['kind']}: {one['name']}" for one in every]
-    axes.set_yticks(range(len(every)), [f"{n} ({o['words']:,} words)" for n, o in zip(names, every, strict=True)])
+    axes.set_yticks(range(len(every)), [f"{n} ({o['words']:,} {unit})" for n, o in zip(names, every, strict=True)])
     axes.invert_yaxis()
     axes.set_xlim(left=0)
-    axes.set_xlabel("wrong words in 100, and where they lie with 95 % confidence")
+    axes.set_xlabel(axis)
     axes.grid(axis="x", alpha=0.3)
     if every:
         axes.legend(loc="lower right")

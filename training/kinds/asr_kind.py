@@ -12,9 +12,9 @@ from ml_backend.models.kinds import ASR, Kind, Report
 from ml_backend.views import training_progress
 from training.datasets import dataset_counts, dataset_manifest, dataset_rows, renderings
 from training.evaluation import recognition_scoring, report_page
+from training.kinds import recognition_run
 from training.promotion import recognition_gate
 from training.quality import summary
-from training.runs import recognition_run
 from training.runs.arguments import Arguments
 from training.scoring import scores
 from training.text.readings import CURRENT
