@@ -168,6 +168,13 @@ class Settings(BaseSettings):
         6, ge=1, le=100, description="People who rate each clip; MOS of fewer than 6 is provisional."
     )
 
+    tts_training_threshold: int = Field(
+        200, ge=1, description="New accepted voice clips after which a training run of the voice starts."
+    )
+    tts_promote_unrated: bool = Field(
+        False, description="Whether figures alone may promote a voice that nobody has rated; else only people can."
+    )
+
     # --- intents
     nlu_database_url: str = Field(
         "",

@@ -20,6 +20,7 @@ ASR, NLU, TTS = "asr", "nlu", "tts"
 KINDS = {
     ASR: "training.kinds.asr_kind:KIND",
     NLU: "training.kinds.nlu_kind:KIND",
+    TTS: "training.kinds.tts_kind:KIND",
 }
 _SHIPPED = Path(__file__).parents[1] / "bundled"
 BUNDLED = {ASR: _SHIPPED / "model", NLU: _SHIPPED / "nlu", TTS: _SHIPPED / "tts"}
@@ -60,7 +61,8 @@ class KindVerdict:
         return self.outcome == "better"
 
 
-def _same_interpreter(settings: Any, plan: Mapping[str, Any]) -> list[str]:
+def same_interpreter(settings: Any, plan: Mapping[str, Any]) -> list[str]:
+    """The Python that runs this process."""
     return [sys.executable]
 
 
@@ -90,7 +92,7 @@ class Kind:
 
     # training
     trainer: str
-    """The module that `python -m` starts with the run's folder."""
+    """The module that `python -m` starts with the run's folder; a plan may name another one (`trainer`)."""
     options: Callable[[dict[str, Any]], Any]
     """JSON -> the options of a run, with `to_json()`; InvalidInput for unknown names and impossible values."""
     prepare: Callable[..., None]
@@ -110,7 +112,7 @@ class Kind:
     readings: tuple[str, ...]
     """The versions of the scores' readings: scores are comparable where these are equal."""
     conditions: Callable[[Any], dict[str, Any]]
-    """settings -> what else must be equal for scores to be comparable"""
+    """context -> what else must be equal for scores to be comparable"""
     judge: Callable[..., KindVerdict]
     """(context, champion, candidate, before, now, language, report) -> KindVerdict"""
     figures: Callable[[dict[str, Any]], Iterator[str | FigureTable]]
@@ -129,7 +131,7 @@ class Kind:
     """(context, report): what must be done before samples are read for a dataset"""
     with_public: Callable[..., Any] | None = None
     """(context, written, filters, folder) -> the manifest with public rows"""
-    interpreter: Callable[[Any, Mapping[str, Any]], list[str]] = _same_interpreter
+    interpreter: Callable[[Any, Mapping[str, Any]], list[str]] = same_interpreter
     """(settings, plan) -> the command that runs Python for the trainer"""
     packages: tuple[str, ...] = ()
     """What the trainer's process needs in this environment."""

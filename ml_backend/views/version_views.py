@@ -39,6 +39,14 @@ def every(context: Context, query: VersionQuery) -> list[dict[str, Any]]:
     return [_short(row, scored.get(row.id, []), serving) for row in rows]
 
 
+def latest_scores(context: Context, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """The newest scores of versions, by their ids; those of every kind as they were stored."""
+    mine = sa.select(evaluations.c.model_version_id, evaluations.c.scores).where(
+        evaluations.c.model_version_id.in_(ids), evaluations.c.against_version.is_(None)
+    )
+    return {row.model_version_id: row.scores for row in context.db.rows(mine.order_by(evaluations.c.id))}
+
+
 def one(context: Context, version: str) -> dict[str, Any]:
     """Everything about one version, by name, `champion` or `newest`; InvalidInput 404 when there is none."""
     if version.rpartition(":")[2] in (registry.CHAMPION, registry.NEWEST):
@@ -91,7 +99,6 @@ def _short(row: Any, scored: Sequence[Any], serving: Sequence[Any]) -> dict[str,
             if each.model_version_id == row.id
         ],
         "wer": _wer(plain[-1]) if plain else None,
-        "scores": plain[-1].scores if plain else None,
         "verdict": judged[-1].verdict if judged else None,
     }  # fmt: skip
 

@@ -42,13 +42,13 @@ def list_(
     if as_json:
         printing.say_json({"models": found})
         return
-    lines = []
+    lines, scored = [], version_views.latest_scores(context, [one["id"] for one in found])
     for one in found:
-        verdict = one["verdict"]
+        verdict, scores = one["verdict"], scored.get(one["id"])
         serves = ", ".join(f"{alias['alias']} {alias['language']}" for alias in one["aliases"])
         lines.append((
             one["version"], one["kind"], serves or ("rolled back" if one["rolled_back_at"] else ""),
-            ", ".join(one["languages"]), kinds.of(one["kind"]).headline(one["scores"]) if one["scores"] else "",
+            ", ".join(one["languages"]), kinds.of(one["kind"]).headline(scores) if scores else "",
             verdict or "", f"{one['made_at']:%Y-%m-%d %H:%M}",
         ))  # fmt: skip
     titles = ("version", "kind", "serves", "languages", "score", "last verdict", "made at, UTC")
@@ -81,7 +81,7 @@ def show(version: Name, as_json: printing.AsJson = False) -> None:
 def _facts(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """A version's own facts, in words."""
     for name, value in found.items():
-        if value in (None, "", [], {}) or name in ("evaluations", "history", "scores"):
+        if value in (None, "", [], {}) or name in ("evaluations", "history"):
             continue
         if name == "aliases":
             yield "serves", ", ".join(f"{one['alias']} {one['language']}" for one in value)

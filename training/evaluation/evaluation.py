@@ -58,7 +58,7 @@ def evaluate(
             "wrong-kind", f"{row.name}@{row.version} is a dataset of kind {row.kind}, {version.version} of another.",
             f"Name a dataset of kind {version.kind}: `datasets list`.",
         )  # fmt: skip
-    conditions = kind.conditions(context.settings)
+    conditions = kind.conditions(context)
     known = None if again else _known(context, version, row.test_sha256, kind, conditions)
     if known is not None:
         return known

@@ -106,7 +106,7 @@ def _command(context: Context, kind: Kind, workspace: Workspace) -> list[str]:
     plan = workspace.plan()
     python = kind.interpreter(context.settings, plan)
     module, processes = (
-        ["-m", kind.trainer, str(workspace.folder), str(own_pid())],
+        ["-m", plan.get("trainer", kind.trainer), str(workspace.folder), str(own_pid())],
         plan["arguments"].get("processes", 1),
     )
     if processes == 1:

@@ -103,7 +103,7 @@ KIND = Kind(
     counted_by=("language", "intent"), trainer=__name__, options=Options, prepare=prepare,
     require_worth=require_worth, settings_prefix="polite_", threshold=lambda settings: 3, score=score,
     read_rows=json.loads, write_rows=lambda rows: json.dumps(rows).encode(), readings=("right@1",),
-    conditions=lambda settings: {}, judge=judge, figures=figures,
+    conditions=lambda context: {}, judge=judge, figures=figures,
     headline=lambda scores: f"{scores['right']:.0%} right",
     page=lambda body: f"# {body['words'][0]}\n", plot=lambda body: b"<svg xmlns='http://www.w3.org/2000/svg'/>",
     check=lambda settings, folder: None,

@@ -1,0 +1,154 @@
+"""Lines of a test set -> the scores of a voice: each sentence is spoken, transcribed, and compared with its recording.
+
+The recogniser is the champion of speech recognition, with the language given. What it makes of the recordings is scored
+too: a voice is compared with what can be recognised at all.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ml_backend import languages
+from ml_backend.asr.engine import Transcriber
+from ml_backend.asr.request import Request
+from ml_backend.asr.transcript import DecodingProfile
+from ml_backend.audio import decoding
+from ml_backend.context import Context
+from ml_backend.errors import InvalidInput, KaanError
+from ml_backend.models import kinds, registry
+from ml_backend.models.kinds import FigureTable, Line, Scored
+from ml_backend.models.registry import Version
+from ml_backend.serving import default_model
+from ml_backend.tts.mel import Array
+from ml_backend.tts.speaking import Speaker
+from training.runs import parler_environment
+from training.scoring import speech_scores
+from training.scoring.speech_scores import Judged, ReferenceRecording, SpokenSentence
+
+READINGS = ("speech@1",)
+RATE_HZ = 16_000
+Report = Callable[[float, str], None]
+Said = Callable[[Line], Array | None]
+Recorded = Callable[[Context, Line], Array | None]
+
+
+def scorer(recorded: Recorded) -> Callable[[Context, Version, list[Line], Report], Scored]:
+    """The scoring of a version; `recorded` gives the recording of a line."""
+
+    def score(context: Context, version: Version, lines: list[Line], report: Report) -> Scored:
+        folder = Path(registry.verified(context, version))
+        rows: list[SpokenSentence] = []
+        refused, seconds, cpu_s = [], 0.0, 0.0
+        transcribers: dict[str, Transcriber] = {}
+        with tempfile.TemporaryDirectory(prefix="kaan-speech-") as aside:
+            say = _sayer(context, version, folder, lines, Path(aside))
+            for number, line in enumerate(lines):
+                began = time.process_time()
+                samples = say(line)
+                cpu_s += time.process_time() - began
+                if samples is None:
+                    refused.append(line["id"])
+                    continue
+                seconds += len(samples) / RATE_HZ
+                reference = recorded(context, line)
+                texts = _transcribed(context, transcribers, line["language"], [samples, reference])
+                asked = Judged(line["id"], line["text"], line["language"], line["voice"] or "unknown", samples,
+                               texts[0], line["emotion"] or "neutral")  # fmt: skip
+                rows.append(
+                    speech_scores.scored(asked, None if reference is None else ReferenceRecording(reference, texts[1]))
+                )
+                report(number / len(lines), f"{number + 1:,} of {len(lines):,} sentences spoken")
+        found = {
+            **speech_scores.summary(rows), "not_spoken": len(refused),
+            "speed": {"real_time_factor": round(cpu_s / seconds, 4) if seconds else None},
+            "recognisers": sorted(transcribers),
+        }  # fmt: skip
+        return Scored(found, rows)
+
+    return score
+
+
+def conditions(context: Context) -> dict[str, Any]:
+    """Scores are comparable where the same recogniser judged them."""
+    default_model.ensure(context)
+    return {"recogniser": registry.champion(context, kinds.ASR).version}
+
+
+def figures(scores: dict[str, Any]) -> Iterator[str | FigureTable]:
+    """The scores for the terminal."""
+    yield f"{scores['sentences']:,} sentences, {scores['words']:,} words; {scores['not_spoken']:,} it could not say"
+    rows = [("all", *_row(scores))]
+    for kind, some in scores["slices"].items():
+        rows += [(f"{kind}: {name}", *_row(one)) for name, one in some.items()]
+    yield FigureTable(
+        ("slice", "characters wrong", "above the recordings", "distance", "semitones", "length", "sentences"),
+        tuple(rows),
+    )
+    yield f"{scores['speed']['real_time_factor']} s of CPU per second of speech"
+
+
+def headline(scores: dict[str, Any]) -> str:
+    return f"{100 * scores['cer'][0]:.1f} characters wrong of 100" if scores["cer"] else ""
+
+
+def _row(one: dict[str, Any]) -> tuple[str, ...]:
+    cer, above = one["cer"], one["cer_against_reference"]
+    return (
+        f"{100 * cer[0]:.1f} %" if cer else "-", f"{100 * above[0]:+.1f}" if above else "-",
+        _number(one["distance"]), _number(one["semitones"], sign=True), _number(one["duration_ratio"]),
+        f"{one['sentences']:,}",
+    )  # fmt: skip
+
+
+def _number(value: float | None, *, sign: bool = False) -> str:
+    return "-" if value is None else f"{value:+.2f}" if sign else f"{value:.2f}"
+
+
+def _sayer(context: Context, version: Version, folder: Path, lines: Sequence[Line], aside: Path) -> Said:
+    """Says a line with the version; a voice that it does not have is said by its first. None: it cannot say that."""
+    if version.manifest.get("needs", {}).get("engine") == "parler_tts":
+        made = parler_environment.speak(
+            context.settings, folder,
+            [{"text": line["text"], "language": line["language"], "voice": line["voice"],
+              "emotion": line["emotion"] or "neutral", "out": str(aside / f"{n}.wav")} for n, line in enumerate(lines)],
+        )  # fmt: skip
+        places = {line["id"]: one["out"] for line, one in zip(lines, made, strict=True)}
+        return lambda line: _at_16_khz(Path(places[line["id"]]))
+    speaker = Speaker.load(folder)
+
+    def say(line: Line) -> Array | None:
+        voice = line["voice"] if line["voice"] in speaker.needs.voices else None
+        emotion = line["emotion"] if line["emotion"] in speaker.needs.emotions else None
+        try:
+            return speaker.speak(line["text"], language=line["language"], voice=voice, emotion=emotion).samples
+        except InvalidInput:  # a language or letters that it does not have
+            return None
+
+    return say
+
+
+def _at_16_khz(path: Path) -> Array:
+    decoded = path.with_suffix(".16k.wav")
+    decoding.decode(path, decoded)
+    return np.asarray(decoding.read_wav(decoded)[0][0], dtype=np.float32)
+
+
+def _transcribed(
+    context: Context, loaded: dict[str, Transcriber], language: str, waves: Sequence[Array | None]
+) -> list[str]:
+    """The text of each wave; empty where there is none, or the recogniser answers with an error."""
+    spoken_as = languages.transcribed_as(language)
+    version = registry.champion(context, kinds.ASR, language=spoken_as)
+    if version.version not in loaded:
+        place = registry.verified(context, version)
+        loaded[version.version] = Transcriber.load(place, settings=context.settings, model_version=version.version)
+    profile = DecodingProfile(language=spoken_as)
+    asked = [Request(np.asarray(wave, dtype=np.float32)[None], profile) for wave in waves if wave is not None]
+    texts = iter(["" if isinstance(one, KaanError) else one.text for one in loaded[version.version].transcribe(asked)])
+    return ["" if wave is None else next(texts) for wave in waves]
