@@ -288,6 +288,7 @@ class TestFiles:
         values = {name: f"{STRONG}{n:02d}" for n, name in enumerate(settings.secret_names())}
         values |= {
             "DATABASE_URL": f"postgresql://k:{STRONG}@h/d",
+            "NLU_DATABASE_URL": f"postgresql://reader:{STRONG}@h/d",
             "REDIS_URL": f"redis://:{STRONG}@h:1/0",
             "API_TOKENS": f"me:read:{STRONG}",
         }

@@ -79,13 +79,13 @@ def test_the_bundled_model_is_scored_is_no_better_than_itself_and_beats_one_that
 
     equal = promotion.promote(context, twin(context, tmp_path / "twin"), who="a test", why="")
     assert not equal.moved
-    assert equal.judgement.verdict.overall.difference.value == 0
+    assert equal.judgement.verdict.detail.overall.difference.value == 0
 
     noise = registry.register(context, str(models.cached()))
     worse = promotion.promote(context, noise, who="a test", why="")
     assert not worse.moved
-    assert worse.judgement.verdict.overall.now > 0.9
-    assert worse.judgement.verdict.overall.difference.low > 0
+    assert worse.judgement.verdict.detail.overall.now > 0.9
+    assert worse.judgement.verdict.detail.overall.difference.low > 0
     assert registry.champion(context).version == champion.version
 
 
