@@ -41,6 +41,12 @@ def ensure(context: Context, kind: str = kinds.ASR) -> None:
             raise
 
 
+def ensure_every(context: Context) -> None:
+    """The same for every kind, so that each has a champion to be named."""
+    for kind in kinds.names():
+        ensure(context, kind)
+
+
 def _moved_by(context: Context, kind: str) -> str | None:
     """Who last moved the champion for every language."""
     history = tables.alias_history

@@ -27,7 +27,7 @@ def evaluate(
     Example: python -m ml_backend evaluate champion --dataset calls
     """
     context = open_context(settings.load())
-    default_model.ensure(context)
+    default_model.ensure_every(context)
     chosen = registry.find(context, version)
     brought = kinds.of(chosen.kind)
     newest = promotion.newest_test_set

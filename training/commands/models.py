@@ -36,8 +36,9 @@ def list_(
     Example: python -m ml_backend models list
     """
     context = open_context(settings.load())
-    for each in (kinds.of(kind).name,) if kind else kinds.names():
-        default_model.ensure(context, each)
+    if kind:
+        kinds.of(kind)
+    default_model.ensure_every(context)
     found = version_views.every(context, version_views.VersionQuery(kind=kind or None, limit=limit))
     if as_json:
         printing.say_json({"models": found})
@@ -62,6 +63,7 @@ def show(version: Name, as_json: printing.AsJson = False) -> None:
     Example: python -m ml_backend models show kaan-tiny-44e83820
     """
     context = open_context(settings.load())
+    default_model.ensure_every(context)
     found = version_views.one(context, version)
     if as_json:
         printing.say_json(found)
@@ -117,6 +119,7 @@ def compare(
     Example: python -m ml_backend models compare champion newest --dataset calls
     """
     context = open_context(settings.load())
+    default_model.ensure_every(context)
     before, after = registry.find(context, first), registry.find(context, second)
     newest = promotion.newest_test_set
     dataset_id = int(datasets.find_whole(context, dataset).id) if dataset else newest(context, after.kind)

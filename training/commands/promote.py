@@ -11,6 +11,7 @@ from ml_backend.commands import printing
 from ml_backend.context import open_context
 from ml_backend.errors import InvalidInput, PermanentError
 from ml_backend.models import registry
+from ml_backend.serving import default_model
 from training.datasets import dataset as datasets
 from training.promotion import promotion
 from training.promotion.judgements import PAGE, REPORT
@@ -33,6 +34,7 @@ def promote(
     Example: python -m ml_backend promote newest --dataset calls
     """
     context = open_context(settings.load())
+    default_model.ensure_every(context)
     candidate = registry.find(context, version)
     dataset_id = int(datasets.find_whole(context, dataset).id) if dataset else None
     try:

@@ -69,6 +69,8 @@ def asr(
         "average": average, "patience": patience, "max_hours": max_hours, "quantization": quantization,
         "report_to": report_to, "seed": seed, **_others(option or [], _USUAL),
     }  # fmt: skip
+    if not job:
+        training_runs.require_trainer()
     dataset_id = int(datasets.find_whole(context, dataset).id)
     _begin(context, dataset_id, Arguments.from_json(chosen), kind=kinds.ASR, why=why, job=job, as_json=as_json)
 
@@ -89,6 +91,8 @@ def _of_kind(kind: str) -> Callable[..., None]:
         context, brought = open_context(settings.load()), kinds.of(kind)
         others = _others(option or [], brought.options({}))
         chosen = {"base": base, "seed": seed, **({"steps": steps} if steps else {}), **others}
+        if not job:
+            training_runs.require_trainer(kind)
         dataset_id = int(datasets.find_whole(context, dataset).id)
         _begin(context, dataset_id, brought.options(chosen), kind=kind, why=why, job=job, as_json=as_json)
 
@@ -106,8 +110,6 @@ for _kind in kinds.names():
 
 
 def _begin(context: Context, dataset_id: int, arguments: Any, *, kind: str, why: str, job: bool, as_json: bool) -> None:
-    if not job:
-        training_runs.require_trainer(kind)
     run_id = training_runs.create(context, dataset_id, arguments, who="command line", why=why, kind=kind, job=job)
     if job:
         waits = alive.waits_for(context.db, "training") or "The training worker takes it."

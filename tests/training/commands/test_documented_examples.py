@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[3]
 PROGRAM = "python -m ml_backend "
 SERVE = ("demo", "web", "relay", "worker")  # they run until they are stopped
 ELSEWHERE = ("jiwer", "peft", "sympy")  # neither set, or only asked for by what is in it
+TRAIN = [["train", each] for each in ("asr", "nlu", "tts", "resume")]
 NEEDS_A_RUN = ("train show 1", "train cancel 1", "train resume 1", "models register --run 1")
 NEEDS_AN_EXPERIMENT = ("experiments show try", "experiments stop try")
 ABSENT = {  # codes that say that a name in an example is not there, and where that is right
@@ -118,7 +119,7 @@ def test_every_documented_example_works_or_says_in_a_sentence_why_not(world, cap
             (example, one, said[-600:]) for one in codes if one in ABSENT and not example.startswith(ABSENT[one] or "-")
         ]
         if "not-installed" in codes:
-            assert words[0] == "learn" or words[:2] in (["train", "asr"], ["train", "resume"]), example
+            assert words[0] == "learn" or words[:2] in TRAIN, example
             assert "make environment-training" in said
     assert not wrong, "\n".join(map(str, wrong))
     made = tables.datasets.c

@@ -51,7 +51,8 @@ def clips(context: Context, folder: Path, sentences: list[str]) -> None:
         with context.db.transaction() as connection:
             connection.execute(
                 sa.insert(tables.recordings).values(
-                    source="object", source_identity=f"s3://{bucket}/{key}", sha256=sha256, derived_key=key, state="ready", object_key=key,
+                    source="object", source_identity=f"s3://{bucket}/{key}", sha256=sha256, derived_key=key,
+                    state="ready", object_key=key,
                 )
             )  # fmt: skip
             connection.execute(
