@@ -65,6 +65,7 @@ CONFIRM_ANSWERS = JobKind("confirm-answers", "sync.tasks.prediction_push.confirm
 REDRAFT_PROJECT = JobKind("redraft-project", "sync.projects.redrafting.redraft_project", "sync", 1800)
 SCAN_BUCKET = JobKind("scan-bucket", "sync.objects.scan.scan_bucket", "sync", 1800, priority=BULK)
 FEED_RATINGS = JobKind("feed-ratings", "sync.tasks.ratings.feed_ratings", "sync", 600, priority=BULK)
+FEED_UTTERANCES = JobKind("feed-utterances", "sync.tasks.utterance_tasks.feed_utterances", "sync", 900, priority=BULK)
 COLLECT_VOICES = JobKind(
     "collect-voices", "training.voices.clip_collection.collect_voices", "sync", 1800, priority=BULK
 )

@@ -18,6 +18,7 @@ from ml_backend import tables
 from ml_backend.db import Database
 from ml_backend.jobs import enqueueing, job_kinds, leases
 from ml_backend.jobs.job_kinds import BULK, LIVE, JobKind
+from ml_backend.labelling import labelconfig
 
 Arguments = dict[str, Any]
 TOGETHER = 25  # jobs in one transaction
@@ -95,9 +96,10 @@ def projects_with_tasks_to_make(connection: Connection) -> list[Arguments]:
     found = (
         sa.select(task.c.project_id)
         .join(tables.projects, tables.projects.c.id == task.c.project_id)
-        .join(tables.recordings, tables.recordings.c.id == task.c.recording_id)
+        .outerjoin(tables.recordings, tables.recordings.c.id == task.c.recording_id)
         .join(drafted, sa.and_(drafted.c.task_id == task.c.id, drafted.c.draft_label == tables.projects.c.draft_label))
-        .where(tables.projects.c.state == "attached", tables.recordings.c.state == "ready")
+        .where(tables.projects.c.state == "attached")
+        .where(sa.or_(tables.recordings.c.state == "ready", task.c.recording_id.is_(None)))
         .where(task.c.state == "wanted", drafted.c.created_at < old)
         .distinct()
     )
@@ -188,6 +190,15 @@ def attached_rating_projects(connection: Connection) -> list[Arguments]:
     return [{"project_id": row.id} for row in rows if isinstance(row.routing, dict) and row.routing.get("synthetic")]
 
 
+def attached_projects_of_texts(connection: Connection) -> list[Arguments]:
+    """One job per attached project in which people say what a text means, once there are utterances."""
+    if connection.execute(sa.select(tables.utterances.c.id).limit(1)).first() is None:
+        return []
+    row = tables.projects.c
+    found = connection.execute(sa.select(row.id, row.label_config).where(row.state == "attached").order_by(row.id))
+    return [{"project_id": each.id} for each in found if labelconfig.parse(each.label_config or "").parses]
+
+
 def buckets_with_a_period(connection: Connection) -> list[Arguments]:
     """Buckets with a confirmed retention period."""
     row = tables.retention
@@ -271,6 +282,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule(job_kinds.SCAN_BUCKET, 300, every_bucket, priority=LIVE),
     Schedule(job_kinds.SCAN_BUCKET, 24 * 3600, every_bucket_fully),
     Schedule(job_kinds.FEED_RATINGS, 300, attached_rating_projects),
+    Schedule(job_kinds.FEED_UTTERANCES, 300, attached_projects_of_texts),
     Schedule(job_kinds.COLLECT_VOICES, 300, voices_changed),
     Schedule(job_kinds.COLLECT_VOICES, 24 * 3600, every_voice),
     Schedule(job_kinds.CREATE_TASKS, 120, projects_with_tasks_to_make, priority=LIVE),

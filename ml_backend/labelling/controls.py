@@ -78,6 +78,7 @@ class Controls:
     status_key: str | None = None  # data key of the line shown to annotators
     spoken_key: str | None = None  # data key of the text that was spoken, where people rate a voice
     beside_key: str | None = None  # data key of the second audio, where people choose between two
+    utterance_key: str = ""  # data key of the text, where people say what a caller wants
     problems: tuple[str, ...] = ()
     well_formed: bool = True  # False: not XML that we accept
 
@@ -90,6 +91,16 @@ class Controls:
     def rates(self) -> bool:
         """Whether people rate how a known text was spoken, instead of transcribing."""
         return bool(self.audio and self.audio_key and self.spoken_key and not self.text)
+
+    @property
+    def parses(self) -> bool:
+        """Whether people mark the intent and the entities of a text, and there is no audio."""
+        return bool(self.utterance_key and not self.audio)
+
+    @property
+    def data_key(self) -> str:
+        """The data key of what a task is about: its audio, or its text."""
+        return self.audio_key or self.utterance_key
 
     @property
     def pairs(self) -> bool:

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from types import MappingProxyType
 from xml.parsers import expat
+from xml.sax.saxutils import escape, quoteattr
 
 from ml_backend import languages, quantities
 from ml_backend.errors import ConfigurationError
+from ml_backend.labelling import utterance_marks
 from ml_backend.labelling.controls import Check, Choices, Controls, Labels, Text
 from ml_backend.settings import Settings
 
@@ -116,6 +119,8 @@ def _controls(root: _Element) -> Controls:
     problems: list[str] = []
     audios = {e.get("name"): _data_key(e) for e in elements if e.tag in ("audio", "audioplus") and e.get("name")}
     if not audios:
+        if (found := _of_utterances(elements)) is not None:
+            return found
         return Controls(
             problems=("The label config has no <Audio> tag with a name.",), status_key=_status_key(elements)
         )
@@ -157,6 +162,23 @@ def _controls(root: _Element) -> Controls:
         spoken_key=spoken_key,
         beside_key=next((key for name, key in audios.items() if key and name != audio), None) if spoken_key else None,
         problems=tuple(problems),
+    )
+
+
+def _of_utterances(elements: list[_Element]) -> Controls | None:
+    """The controls of a config over a text: those of `utterance_marks`, which are known by their names."""
+    text = next((e for e in elements if e.tag == "text" and e.get("name") == utterance_marks.TEXT), None)
+    sets = {c.name: c for c in (_choices(e, utterance_marks.TEXT) for e in elements if e.tag == "choices") if c}
+    if text is None or not _data_key(text) or utterance_marks.INTENT not in sets:
+        return None
+    regions = [found[0] for found in (_labels(e, {utterance_marks.TEXT: ""}) for e in elements) if found]
+    language = sets.pop(utterance_marks.LANGUAGE, None)
+    return Controls(
+        choices=MappingProxyType({"language": language} if language else {}),
+        other_choices=MappingProxyType(sets),
+        other_labels=MappingProxyType({each.name: each for each in regions}),
+        status_key=_status_key(elements),
+        utterance_key=_data_key(text),
     )
 
 
@@ -272,16 +294,23 @@ def _spoken_key(elements: list[_Element], audio: str) -> str | None:
     return next((key for key in shown if key), None) if judged else None
 
 
-NAMES = ("original", "calls", "tts", "tts-pairs")
-_MARKS = re.compile(r"([ \t]*)<!-- (languages|scripts|drafts) -->\n")
+NAMES = ("original", "calls", "tts", "tts-pairs", "nlu")
+_MARKS = re.compile(r"([ \t]*)<!-- (languages|scripts|drafts|intents|entities) -->\n")
 _OF_LANGUAGES = re.compile(
     r"""(<Choices name="(language|script|redraft)"[^>]*>)(?:\s|<Choice [^>]*/>|<!-- \w+ -->)*(</Choices>)"""
 )
-RATINGS = ("tts", "tts-pairs")  # configs in which people rate a voice; in the others they transcribe
+_OF_LABELS = re.compile(
+    r"""(<(Choices|Labels) name="(?:intent|entities)"[^>]*>)(?:\s|<(?:Choice|Label) [^>]*/>|<!-- \w+ -->)*(</\2>)"""
+)
+TRANSCRIBING = ("original", "calls")  # in the others people rate a voice, or say what a text means
+_INTENT_KEYS = "qwertasdfgzxcvbyhjklnm"  # without u, which Label Studio uses itself
+_COLOURS = ("#1f6f8b", "#5b8c3a", "#d9822b", "#8b3f77", "#4a5fb0", "#a0522d", "#2f8f7f", "#b03a3a", "#6b6f76")
 
 
-def read(name: str, spoken: Iterable[str] = ()) -> str:
+def read(name: str, spoken: Iterable[str] = (), *, labels: Mapping[str, Sequence[str]] | None = None) -> str:
     """The XML of a ready-made config that offers the languages `spoken` (the usual ones if empty).
+
+    `labels` has the `intents` and `entities` of `nlu`; without them it offers those of the bundled parser.
 
     The error for an unknown name lists the known ones.
     """
@@ -298,6 +327,8 @@ def read(name: str, spoken: Iterable[str] = ()) -> str:
         "scripts": [_choice(one.name, one.name, one.key) for one in languages.scripts_of(offered)],
         "drafts": [_choice(one.code, f"as {one.name}", one.redraft_key, hint) for one in offered if one.redraft_key],
     }
+    if name == "nlu":
+        lines |= _labels_offered(_bundled_labels() if labels is None else labels)
     return _MARKS.sub(
         lambda found: "".join(f"{found[1]}{line}\n" for line in lines[found[2]]), _configs_read(f"{name}.xml")
     )
@@ -306,6 +337,28 @@ def read(name: str, spoken: Iterable[str] = ()) -> str:
 def _choice(value: str, shown: str, key: str, *more: str) -> str:
     html = f"{shown} &lt;kbd&gt;⇧{key.upper()}&lt;/kbd&gt;"
     return " ".join((f'<Choice value="{value}" html="{html}" hotkey="shift+{key}"', *more)) + "/>"
+
+
+def _labels_offered(labels: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    intents, entities = [], []
+    for number, intent in enumerate(labels["intents"]):
+        key = _INTENT_KEYS[number] if number < len(_INTENT_KEYS) else ""
+        shown = f"{escape(intent)} <kbd>{key.upper()}</kbd>"  # HTML
+        keyed = f' html={quoteattr(shown)} hotkey="{key}"'
+        intents.append(f"<Choice value={quoteattr(intent)}{keyed if key else ''}/>")
+    for number, entity in enumerate(labels["entities"]):
+        key = f' hotkey="{number + 1}"' if number < 9 else ""
+        entities.append(f'<Label value={quoteattr(entity)} background="{_COLOURS[number % len(_COLOURS)]}"{key}/>')
+    return {"intents": intents, "entities": entities}
+
+
+@functools.cache
+def _bundled_labels() -> Mapping[str, Sequence[str]]:
+    """What the bundled parser was trained on."""
+    text = (resources.files("ml_backend") / "bundled" / "nlu" / "manifest.json").read_text(encoding="utf-8")
+    needs = json.loads(text)["needs"]
+    intents = [each for each in needs["intents"] if each != needs["out_of_scope"]]
+    return {"intents": intents, "entities": needs["entities"]}
 
 
 def offered_by(settings: Settings) -> tuple[str, ...]:
@@ -321,7 +374,7 @@ def ready_made(config: str) -> str | None:
 
 def _without_languages(config: str) -> str:
     """A config without white space and without the choices that depend on the languages."""
-    return re.sub(r"\s+", "", _OF_LANGUAGES.sub(r"\1\3", config))
+    return re.sub(r"\s+", "", _OF_LABELS.sub(r"\1\3", _OF_LANGUAGES.sub(r"\1\3", config)))
 
 
 def offered_in(config: str) -> tuple[languages.Language, ...]:
@@ -335,6 +388,8 @@ def instructions(config: str) -> str:
     """HTML for a project's expert instruction; parts about the `calls` config are left out for every other config."""
     if (controls := parse(config)).rates:
         return _configs_read("instructions_pairs.html" if controls.pairs else "instructions_tts.html")
+    if controls.parses:
+        return _configs_read("instructions_nlu.html")
     page = _configs_read("instructions.html")
     if ready_made(config) == "calls":
         page = re.sub(r"[ \t]*<!-- (calls only|end) -->\n", "", page)

@@ -32,7 +32,7 @@ class Project:
     revision: int
     draft_label: str
     config_sha256: str | None
-    audio_key: str
+    audio_key: str  # of a config without audio: the key of its text
 
 
 class _Served(NamedTuple):
@@ -123,7 +123,7 @@ def upsert(
         revision=row.revision,
         draft_label=row.draft_label,
         config_sha256=row.config_sha256,
-        audio_key=labelconfig.parse(label_config).audio_key,
+        audio_key=labelconfig.parse(label_config).data_key,
     )
 
 

@@ -19,6 +19,8 @@ from ml_backend.labelling.reference import clean
 TEXT, ENTITIES, INTENT, LANGUAGE = "text", "entities", "intent", "language"  # names of the controls of `nlu`
 VERDICT, OUT_OF_SCOPE, COMMENTS = "verdict", "out_of_scope", "comments"
 UNUSABLE = "unusable"  # the verdict on an utterance that nobody should learn from
+CORRECTION = "correction"  # the source of an utterance that annotations made; people are asked about the others
+NONE_OF_THESE = "none_of_these"  # the intent of what no model of these intents should answer, and its choice
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class MarkedUtterance:
 def to_result(text: str, marked: MarkedUtterance, *, score: float | None = None) -> list[dict[str, Any]]:
     """A draft's `result`: one item for each choice and each entity."""
     items = []
-    chosen = ((INTENT, marked.intent), (LANGUAGE, marked.language))
+    scope = NONE_OF_THESE if marked.out_of_scope else None
+    chosen = ((INTENT, marked.intent), (OUT_OF_SCOPE, scope), (LANGUAGE, marked.language))
     for name, value in chosen:
         if value:
             items.append(_item(name, name, "choices", {"choices": [value]}, score))

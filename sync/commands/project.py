@@ -23,7 +23,7 @@ from sync.projects.connections import TITLE
 from sync.projects.project_sync import project_of
 from sync.recordings import layouts
 from sync.recordings.sources import RecordingSource, add_recording
-from sync.tasks import choices
+from sync.tasks import choices, utterance_tasks
 from sync.tasks.task_creation import TaskRequest, request_task
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Create, attach or detach a Label Studio project.")
@@ -35,7 +35,9 @@ ProjectId = Annotated[int, typer.Argument(min=1, help="The project's number in L
 
 @app.command()
 def create(
-    config: Annotated[str, typer.Option(help="original, calls, tts, tts-pairs, or the path of an XML file.")] = "calls",
+    config: Annotated[
+        str, typer.Option(help="original, calls, tts, tts-pairs, nlu, or the path of an XML file.")
+    ] = "calls",
     title: Annotated[str | None, typer.Option(help="Title in Label Studio.")] = None,
     extra_params: Annotated[
         str | None, typer.Option(help='JSON for the ML backend, e.g. \'{"language": "hi", "hotwords": ["Kaan"]}\'.')
@@ -302,7 +304,7 @@ def _attached(context: Context, ls_project_id: int) -> sa.Row[Any]:
 
 def _config(context: Context, name: str) -> str:
     if name in labelconfig.NAMES or not Path(name).is_file():
-        return labelconfig.read(name, labelconfig.offered_by(context.settings))
+        return utterance_tasks.config_of(context, context.settings, name)
     return Path(name).read_text(encoding="utf-8")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend.labelling import project_rules
+from ml_backend.labelling import labelconfig, project_rules
 from ml_backend.tables import calls, projects
 from sync.recordings import recording_language
 
@@ -30,6 +30,8 @@ def destination(connection: Connection, recording: sa.Row[Any]) -> Destination:
     attached = sa.select(projects).where(projects.c.state == "attached").order_by(projects.c.id)
     facts = _facts(connection, recording)
     for project in connection.execute(attached).all():
+        if _over_texts(project):
+            continue
         answer = accepts(project.routing, facts)
         if answer is None:
             return Destination(undecided=True)
@@ -40,7 +42,12 @@ def destination(connection: Connection, recording: sa.Row[Any]) -> Destination:
 
 def may_take(connection: Connection, project: sa.Row[Any], recording: sa.Row[Any]) -> bool:
     """Whether a project's rule accepts a recording, or may once its language is known."""
-    return accepts(project.routing, _facts(connection, recording)) is not False
+    return not _over_texts(project) and accepts(project.routing, _facts(connection, recording)) is not False
+
+
+def _over_texts(project: sa.Row[Any]) -> bool:
+    """Whether a project has no place for audio."""
+    return labelconfig.parse(project.label_config or "").parses
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,8 @@ def _close_doors(context: Context, subject: Subject, who: str) -> tuple[int, Sub
         with context.db.transaction() as connection:
             for call in calls:
                 ledger.move(connection, call.id, "erased", reason_code="erased", reason=WHY)
-                _forget_utterances(connection, tables.utterances.c.call_id == call.id)
+                theirs = tables.utterances.c.call_id == call.id
+                _forget_utterances(connection, sa.and_(theirs, tables.utterances.c.task_id.is_(None)))
     return erasure_id, found
 
 
@@ -224,7 +225,6 @@ def _empty_rows(context: Context, found: SubjectRows, key: bytes) -> None:
                 _refuse_objects(connection, recording_id)
                 own = sa.update(transcriptions).where(transcriptions.c.recording_id == recording_id)
                 connection.execute(own.values(text="", transcript=_EMPTY, confidence=0.0, language=None))
-                _forget_utterances(connection, tables.utterances.c.recording_id == recording_id)
     for few in _few(found.tasks):
         with context.db.transaction() as connection:
             for task in few:
@@ -237,11 +237,13 @@ def _empty_rows(context: Context, found: SubjectRows, key: bytes) -> None:
         with context.db.transaction() as connection:
             for call in few:
                 ledger.move(connection, call.id, "erased", reason_code="erased", reason=WHY)
+                _forget_utterances(connection, tables.utterances.c.call_id == call.id)  # their tasks are gone now
                 name = hidden_names.call_name(connection, call, key)
                 db.update(connection, tables.calls, call.id, **nothing, merged={}, call_sid=name)
     for few in _few(found.recordings):
         with context.db.transaction() as connection:
             for recording in few:
+                _forget_utterances(connection, tables.utterances.c.recording_id == recording.id)
                 hidden_names.hide(connection, recording, key)
     for names in _few(_keys(found)):
         with context.db.transaction() as connection:

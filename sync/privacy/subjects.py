@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 from ml_backend.calls import phone_numbers, pseudonyms, tombstones
 from ml_backend.errors import InvalidInput, PermanentError
 from ml_backend.settings import Settings
-from ml_backend.tables import calls, company_numbers, erasures, recordings, tasks
+from ml_backend.tables import calls, company_numbers, erasures, recordings, tasks, utterances
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,11 @@ def find(connection: Connection, subject: Subject) -> SubjectRows:
     audio |= {row.id: row for row in _rows(connection, recordings, recordings.c.call_sid, [c.call_sid for c in theirs])}
     if subject.kind == "call":
         audio |= {row.id: row for row in _rows(connection, recordings, recordings.c.call_sid, [subject.identity])}
-    made = _rows(connection, tasks, tasks.c.recording_id, sorted(audio))
-    return SubjectRows(theirs, [audio[row_id] for row_id in sorted(audio)], made)
+    made = {row.id: row for row in _rows(connection, tasks, tasks.c.recording_id, sorted(audio))}
+    for column, values in ((utterances.c.recording_id, sorted(audio)), (utterances.c.call_id, ids)):
+        said = {row.task_id for row in _rows(connection, utterances, column, values) if row.task_id is not None}
+        made |= {row.id: row for row in _rows(connection, tasks, tasks.c.id, sorted(said))}
+    return SubjectRows(theirs, [audio[row_id] for row_id in sorted(audio)], [made[row_id] for row_id in sorted(made)])
 
 
 def refuse_held(connection: Connection, subject: Subject, found: SubjectRows) -> None:

@@ -60,14 +60,15 @@ def create(context: Context, *, config: str, title: str, extra_params: Mapping[s
     Safe to repeat: a project of ours with the same title and config is used again, even if its creation got no answer.
     """
     _require(context.settings)
-    if problems := labelconfig.parse(config).problems:
-        raise ConfigurationError("config-unusable", " ".join(problems), "Correct the labelling config.")
+    controls = labelconfig.parse(config)
+    if controls.problems:
+        raise ConfigurationError("config-unusable", " ".join(controls.problems), "Correct the labelling config.")
     client = client_of(context)
     ls_id = _made_before(context, client, title, config)
     if ls_id is None:
         ls_id = client.create_project(
             title=title,
-            description="Calls transcribed by Kaan.",
+            description="Calls transcribed by Kaan." if not controls.parses else "What callers want, drafted by Kaan.",
             label_config=config,
             expert_instruction=labelconfig.instructions(config),
             show_instruction=True,

@@ -75,7 +75,7 @@ def update(context: Context, project: sa.Row[Any]) -> list[str]:
 def _config(context: Context, project: sa.Row[Any], config: str) -> str | None:
     """What a ready-made config would be by now; None for a config of other people, and for one without languages."""
     name = labelconfig.ready_made(config)
-    if name is None or name in labelconfig.RATINGS:
+    if name is None or name not in labelconfig.TRANSCRIBING:
         return None
     return labelconfig.read(name, (*labelconfig.offered_by(context.settings), *_used(context, project)))
 

@@ -25,10 +25,12 @@ from sqlalchemy.engine import Connection
 from ml_backend import db
 from ml_backend.context import Context, JobContext
 from ml_backend.jobs import enqueueing, job_kinds
+from ml_backend.labelling import labelconfig
 from ml_backend.models.routing import Routes
 from ml_backend.tables import company_numbers, predictions, projects, recordings, tasks
 from sync.drafts import drafts, recording_route
 from sync.drafts.decoding_choice import profile_of
+from sync.drafts.utterance_drafts import UtteranceDrafts
 from sync.label_studio import missing
 from sync.label_studio.attached_changes import show_label
 from sync.label_studio.label_studio_client import client_of
@@ -44,10 +46,14 @@ def redraft_project(context: JobContext, project_id: int, again: int = 0) -> Non
     """
     project = context.db.row(projects, project_id)
     routes = Routes(context)
-    project = _begun(context, project, routes)
+    texts = UtteranceDrafts(context) if labelconfig.parse(project.label_config).parses else None
+    project = _begun(context, project, routes, texts)
     if not project.next_draft_label:
         return
-    _draft_open_tasks(context, project, routes, again=bool(again))
+    if texts is None:
+        _draft_open_tasks(context, project, routes, again=bool(again))
+    else:
+        _draft_open_texts(context, project, texts)
     if _waits(context, project_id) or not _delivered(context, project):
         return
     label = project.next_draft_label
@@ -61,12 +67,13 @@ def redraft_project(context: JobContext, project_id: int, again: int = 0) -> Non
         enqueueing.enqueue(connection, job_kinds.PUSH_PREDICTIONS, key=str(project_id), project_id=project_id)
 
 
-def _begun(context: Context, project: sa.Row[Any], routes: Routes) -> sa.Row[Any]:
+def _begun(context: Context, project: sa.Row[Any], routes: Routes, texts: UtteranceDrafts | None) -> sa.Row[Any]:
     """The project's row; it gets a next label if its open tasks would be drafted differently now."""
-    wishes = _wishes(context, project, routes)
+    wishes = texts.wishes(project) if texts else _wishes(context, project, routes)
     if (project.redraft or {}).get("wishes") == wishes:
         return project
-    stale = any(_stale(context, project, routes, page) for page in _pages(context, project, _shown(project)))
+    pages = _pages(context, project, _shown(project))
+    stale = any(texts.stale(project, page) if texts else _stale(context, project, routes, page) for page in pages)
     with context.db.transaction() as connection:
         now = connection.execute(sa.select(projects).where(projects.c.id == project.id).with_for_update()).one()
         values: dict[str, Any] = {"redraft": {"wishes": wishes, "asked": 0, "done": 0}}
@@ -180,6 +187,14 @@ def _draft_open_tasks(context: Context, project: sa.Row[Any], routes: Routes, *,
                     recording_id=recording_id,
                 )
             db.update(connection, projects, project.id, redraft={**(now.redraft or {}), "asked": after})
+
+
+def _draft_open_texts(context: Context, project: sa.Row[Any], texts: UtteranceDrafts) -> None:
+    """Draft each task over an utterance under the next label."""
+    last = 0
+    while page := context.db.rows(_lacking(project).where(tasks.c.id > last).limit(PAGE)):
+        texts.draft_page(project, page, project.next_draft_label)
+        last = page[-1].id
 
 
 def _lacking(project: sa.Row[Any]) -> sa.Select[Any]:

@@ -34,6 +34,7 @@ from sync.tasks.task_creation import KEY, external_key, refused_line
 
 CHUNK = 100  # tasks compared at once
 _STAYS_GONE = ("erased", "task-duplicate", "cut-into-pieces")
+_TEXT = dict.fromkeys(("recording_id", "reason_code", "reason", "status_line"))  # of a task without audio
 TOGETHER = 20  # tasks in one transaction, each with a recording and a job
 
 
@@ -158,7 +159,8 @@ def _row(
         row = _restored(connection, row)
     if row is not None and row.data_value == stored:
         return row, False
-    about = _about(connection, context, value, storages)
+    texts = labelconfig.parse(project.label_config).parses
+    about = dict(_TEXT) if texts else _about(connection, context, value, storages)
     if row is None:
         values = {
             "project_id": project.id,
@@ -201,7 +203,7 @@ def _with_other_audio(context: Context, project: sa.Row[Any], found: Sequence[Ma
 
 
 def _audio_key(project: sa.Row[Any]) -> str:
-    return labelconfig.parse(project.label_config).audio_key or "audio"
+    return labelconfig.parse(project.label_config).data_key or "audio"
 
 
 def _stored(value: Any) -> str | None:

@@ -22,7 +22,8 @@ from ml_backend.context import Context, JobContext
 from ml_backend.errors import PermanentError
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.labelling import labelconfig, rendering
-from ml_backend.tables import predictions, projects, recordings, tasks, transcriptions
+from ml_backend.labelling.utterance_marks import CORRECTION
+from ml_backend.tables import predictions, projects, recordings, tasks, transcriptions, utterances
 from ml_backend.views.call_views import LONG_SID, SHORT_SID
 from sync.drafts import drafts, ownership, recording_pieces
 from sync.drafts.recording_pieces import RecordingPiece, audio_identity, external_key
@@ -111,7 +112,7 @@ def create_tasks(context: JobContext, project_id: int) -> None:
     _refuse_tasks(context, project)
     client = client_of(context)
     while batch := _ready(context, project):
-        keys = ownership.keyed(context, project, batch)
+        keys = _keys(context, project, batch)
         there = client.task_ids_by_key(project.ls_project_id, list(keys.values()))
         missing = [row for row in batch if row.id in keys and keys[row.id] not in there]
         made = _import(context, client, project, missing, keys) if missing else {}
@@ -138,8 +139,17 @@ def _share(client: LabelStudioClient, ls_task_id: int, overlap: int) -> None:
             raise
 
 
+def _keys(context: Context, project: sa.Row[Any], rows: Sequence[sa.Row[Any]]) -> dict[int, str]:
+    """Task id -> its key in Label Studio."""
+    if labelconfig.parse(project.label_config).parses:
+        return {row.id: row.external_key for row in rows}
+    return ownership.keyed(context, project, rows)
+
+
 def _ready(context: Context, project: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
     """Wanted tasks with audio and a prediction row under the current label."""
+    if labelconfig.parse(project.label_config).parses:
+        return _ready_texts(context, project)
     beside = recordings.alias("beside")
     statement = (
         sa.select(
@@ -181,6 +191,23 @@ def _ready(context: Context, project: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
         .order_by(sa.func.coalesce(tasks.c.usefulness, 1.0).desc(), tasks.c.id)
         .limit(BATCH)
     )
+    return context.db.rows(statement)
+
+
+def _ready_texts(context: Context, project: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
+    """The same for tasks over an utterance; one that is gone leaves its task unmade."""
+    statement = (
+        sa.select(
+            tasks.c.id, tasks.c.external_key, tasks.c.status_line, tasks.c.usefulness, tasks.c.overlap, tasks.c.blind,
+            predictions.c.id.label("prediction_id"), predictions.c.body, utterances.c.text, utterances.c.language,
+        )
+        .join(utterances, sa.and_(utterances.c.task_id == tasks.c.id, utterances.c.source != CORRECTION))
+        .join(predictions, predictions.c.task_id == tasks.c.id)
+        .where(tasks.c.project_id == project.id, tasks.c.state == "wanted")
+        .where(predictions.c.draft_label == project.draft_label)
+        .order_by(sa.func.coalesce(tasks.c.usefulness, 1.0).desc(), tasks.c.id)
+        .limit(BATCH)
+    )  # fmt: skip
     return context.db.rows(statement)
 
 
@@ -251,6 +278,8 @@ def _import_some(
 def _data(context: Context, project: sa.Row[Any], row: sa.Row[Any]) -> dict[str, Any]:
     """The task's data: audio, our key, and in our own projects the status line and the task list's columns."""
     controls = labelconfig.parse(project.label_config)
+    if controls.parses:
+        return {controls.utterance_key: row.text, LANGUAGE: row.language or "", USEFULNESS: f"{row.usefulness:.3f}"}
     data: dict[str, Any] = {controls.audio_key or "audio": _plays(context, row)}
     if controls.status_key:
         data[controls.status_key] = row.status_line or ""
@@ -286,6 +315,11 @@ def _plays(context: Context, row: Any) -> str:
     return playable(context.settings.audio_bucket, key, context.settings)
 
 
+def _shows(context: Context, project: sa.Row[Any], row: Any) -> str:
+    """What a task is about, as our column stores it: the audio's address, or the text."""
+    return row.text[:1000] if labelconfig.parse(project.label_config).parses else _plays(context, row)
+
+
 def is_ours(project: sa.Row[Any]) -> bool:
     """Whether we created the project, rather than attached to it."""
     return bool(((project.attached_changes or {}) if isinstance(project.attached_changes, Mapping) else {}).get("made"))
@@ -315,7 +349,7 @@ def _opened(
         tasks,
         row.id,
         ls_task_id=ls_task_id,
-        data_value=_plays(context, row),
+        data_value=_shows(context, project, row),
         state=state,
         status_shown=shown,
     )

@@ -15,7 +15,7 @@ from sync.projects.attachment import SCRIPT_POLICY
 
 SPOKEN = [one for one in languages.OFFERED if not one.parts]
 CODES = [one.code for one in SPOKEN]
-CONFIGS = [name for name in labelconfig.NAMES if name not in labelconfig.RATINGS]
+CONFIGS = labelconfig.TRANSCRIBING
 CARDS = sorted((Path(__file__).parents[2] / "docs" / "annotators").rglob("*.md"))
 
 

@@ -76,7 +76,7 @@ class _Maker:
 
     def rows(self, found: Sequence[Any]) -> list[dict[str, Any]]:
         """A `samples` row for every piece of every chosen reference, without its number."""
-        if not found or self._config.rates:
+        if not found or self._config.rates or self._config.parses:
             return []
         by_id = {row.ls_annotation_id: row for row in found}
         asking = [] if self._task.blind else [row for row in found if self._asks_again(row)]

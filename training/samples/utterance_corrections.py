@@ -15,13 +15,19 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend import db, tables
-from ml_backend.labelling.utterance_marks import UNUSABLE, MarkedUtterance, digest, to_utterance
+from ml_backend.labelling.utterance_marks import (
+    CORRECTION,
+    NONE_OF_THESE,
+    UNUSABLE,
+    MarkedUtterance,
+    digest,
+    to_utterance,
+)
 from ml_backend.languages import code_of
 from ml_backend.tables import utterances
 from training.samples.language_policy import script
 
-ORIGIN, CORRECTION = "label-studio", "correction"
-NONE_OF_THESE = "none_of_these"  # the intent of what no model of these intents should answer
+ORIGIN = "label-studio"
 
 
 def corrected(connection: Connection, task: Any, found: Sequence[Any]) -> bool:
@@ -30,7 +36,8 @@ def corrected(connection: Connection, task: Any, found: Sequence[Any]) -> bool:
     asked = connection.execute(sa.select(utterances).where(mine).order_by(utterances.c.id).limit(1)).first()
     if asked is None:
         return False
-    answer = _answer(found, asked.text)
+    changed = task.data_value is not None and task.data_value != asked.text[:1000]
+    answer = None if changed else _answer(found, asked.text)  # the marks are those of another text
     here = sa.and_(utterances.c.origin == ORIGIN, utterances.c.external_id == task.external_key)
     before = connection.execute(sa.select(utterances).where(here)).first()
     if answer is None:
