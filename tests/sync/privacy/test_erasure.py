@@ -68,6 +68,27 @@ def test_what_the_person_said_teaches_no_model_of_intents(people: People) -> Non
     assert [row.text for row in people.rows(tables.utterances)] == ["said by bert1"]
 
 
+@pytest.mark.parametrize("column", ["call_id", "recording_id"])
+def test_a_task_over_what_the_person_said_goes_with_its_text(people: People, column: str) -> None:
+    [call] = [row for row in people.rows(tables.calls) if row.call_sid == "anna1"]
+    [heard] = [row for row in people.rows(tables.recordings) if row.call_id == call.id]
+    with people.context.db.transaction() as connection:
+        project = people.project(connection)
+        task = {"project_id": project.id, "external_key": "k", "origin": "ours", "data_value": "said by anna1"}
+        task_id = connection.execute(sa.insert(tables.tasks).values(**task).returning(tables.tasks.c.id)).scalar_one()
+        connection.execute(sa.insert(tables.predictions).values(
+            task_id=task_id, project_id=project.id, draft_label="draft-1", model_version="m", config_sha256="",
+            body='{"result": ["said by anna1"]}',
+        ))  # fmt: skip
+        connection.execute(sa.insert(tables.utterances).values(
+            origin="calls", external_id="1", source="call", text="said by anna1", digest="d", state="waiting",
+            task_id=task_id, **{column: {"call_id": call.id, "recording_id": heard.id}[column]},
+        ))  # fmt: skip
+    erase(people, caller=ANNA)
+    assert "said by anna1" not in people.everything()
+    assert people.rows(tables.tasks, id=task_id)[0].state == "deleted"
+
+
 def test_a_message_nobody_could_read_is_emptied_when_it_holds_the_number(people: People) -> None:
     broken = {"source": "exotel", "method": "POST", "digest": "d", "state": "unreadable"}
     with people.context.db.transaction() as connection:

@@ -159,6 +159,16 @@ def test_our_own_synthetic_voice_never_becomes_a_speech_recognition_task(world: 
     assert world.call(recording).reason_code == "synthetic-voice"
 
 
+def test_a_call_never_goes_to_a_project_of_texts(world: World) -> None:
+    world.change(tables.projects, world.project, label_config=labelconfig.read("nlu"))
+    waiting, taken = world.heard(UNSURE), world.heard(UNSURE)
+    world.select(waiting)
+    assert world.rows(tables.tasks) == []
+    calls = world.add_project(2)
+    world.select(taken)
+    assert [(task.project_id, task.recording_id) for task in world.rows(tables.tasks)] == [(calls, taken)]
+
+
 @pytest.mark.parametrize("copy_first", [True, False])
 def test_a_copy_of_audio_that_is_a_task_makes_no_second_one(world: World, copy_first: bool) -> None:
     first = world.heard(UNSURE, call=not copy_first)
