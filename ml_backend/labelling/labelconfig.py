@@ -119,8 +119,8 @@ def _controls(root: _Element) -> Controls:
     problems: list[str] = []
     audios = {e.get("name"): _data_key(e) for e in elements if e.tag in ("audio", "audioplus") and e.get("name")}
     if not audios:
-        if (found := _of_utterances(elements)) is not None:
-            return found
+        if (texts_only := _of_utterances(elements)) is not None:
+            return texts_only
         return Controls(
             problems=("The label config has no <Audio> tag with a name.",), status_key=_status_key(elements)
         )
