@@ -36,8 +36,8 @@ def corrected(connection: Connection, task: Any, found: Sequence[Any]) -> bool:
     asked = connection.execute(sa.select(utterances).where(mine).order_by(utterances.c.id).limit(1)).first()
     if asked is None:
         return False
-    changed = task.data_value is not None and task.data_value != asked.text[:1000]
-    answer = None if changed else _answer(found, asked.text)  # the marks are those of another text
+    text = _shown(task, asked.text)
+    answer = _answer(found, text)
     here = sa.and_(utterances.c.origin == ORIGIN, utterances.c.external_id == task.external_key)
     before = connection.execute(sa.select(utterances).where(here)).first()
     if answer is None:
@@ -46,11 +46,11 @@ def corrected(connection: Connection, task: Any, found: Sequence[Any]) -> bool:
     row, marked, intent = answer
     language = code_of(marked.language) if marked.language else asked.language
     values = {
-        "source": CORRECTION, "text": asked.text, "intent": intent, "entities": list(marked.entities),
-        "language": language, "script": script(asked.text), "family": asked.family, "checked": True,
+        "source": CORRECTION, "text": text, "intent": intent, "entities": list(marked.entities),
+        "language": language, "script": script(text), "family": asked.family, "checked": True,
         "call_id": asked.call_id, "recording_id": asked.recording_id,
         "caller": asked.caller, "task_id": task.id, "annotation_id": row.id,
-        "model_version": row.model_version, "digest": digest(asked.text, intent, marked.entities, language),
+        "model_version": row.model_version, "digest": digest(text, intent, marked.entities, language),
         "state": "accepted",
     }  # fmt: skip
     if before is None or before.digest != values["digest"] or before.state != "accepted":
@@ -58,6 +58,12 @@ def corrected(connection: Connection, task: Any, found: Sequence[Any]) -> bool:
     key = {"origin": ORIGIN, "external_id": task.external_key}
     db.upsert(connection, utterances, {**key, **values, "updated_at": tables.now()}, key=tuple(key))
     return True
+
+
+def _shown(task: Any, text: str) -> str:
+    """The text that people marked. The source, or a person in Label Studio, may have changed it since it was asked."""
+    stored = task.data_value  # cut where it is very long
+    return str(stored) if stored and not text.startswith(stored) else text
 
 
 def _answer(found: Sequence[Any], text: str) -> tuple[Any, MarkedUtterance, str] | None:

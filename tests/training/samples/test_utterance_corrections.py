@@ -91,3 +91,12 @@ def test_what_is_out_of_scope_has_an_intent_of_its_own(context: Context) -> None
     scope = {"type": "choices", "from_name": "out_of_scope", "value": {"choices": ["out of scope"]}}
     answer(context, 1, MarkedUtterance("track"), extra=[scope])
     assert corrections(context)[0].intent == "none_of_these"
+
+
+def test_marks_are_those_of_the_text_that_people_saw_whatever_the_source_says_by_now(context: Context) -> None:
+    with context.db.transaction() as connection:
+        connection.execute(sa.update(tables.tasks).values(data_value=TEXT))
+        connection.execute(sa.update(tables.utterances).values(text="ab"))
+    answer(context, 1, MarkedUtterance("track", (SPAN,), "hi"))
+    (found,) = corrections(context)
+    assert (found.text, found.entities) == (TEXT, [SPAN])
