@@ -164,6 +164,10 @@ class Settings(BaseSettings):
     tts_least_rate_hz: int = Field(
         16_000, ge=8000, le=48_000, description="Voice clips below this rate are not learnt."
     )
+    tts_prompts: str = Field(
+        "voice-audio/ivr/",
+        description="Where the IVR reads its prompts (bucket/prefix): {language}/{hash}.wav below it.",
+    )
     tts_raters: int = Field(
         6, ge=1, le=100, description="People who rate each clip; MOS of fewer than 6 is provisional."
     )
@@ -343,6 +347,14 @@ class Settings(BaseSettings):
     def _voices(cls, value: str) -> str:
         _refuse(setting_values.voice_rules(value)[1])
         return value
+
+    @field_validator("tts_prompts")
+    @classmethod
+    def _prompts(cls, value: str) -> str:
+        bucket, _, prefix = value.strip("/").partition("/")
+        if not bucket or not prefix:
+            raise ValueError("must be a bucket and a folder in it, such as voice-audio/ivr/")
+        return f"{bucket}/{prefix}/"
 
     @field_validator("asr_device")
     @classmethod

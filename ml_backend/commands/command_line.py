@@ -56,6 +56,7 @@ COMMANDS: dict[str, Entry] = {
     "export": Entry("training.commands.export:export", "Make a dataset from the accepted samples."),
     "datasets": Entry("training.commands.datasets:app", "Datasets: list, show, compare."),
     "voices": Entry("training.commands.voices:app", "Recordings that a voice may learn from: import, list, coverage."),
+    "prompts": Entry("training.commands.prompts:app", "What the IVR says, by another version of the voice."),
     "ratings": Entry("training.commands.ratings:app", "What people think of the voices: mean opinion scores."),
     "training": Entry("training.commands.training:app", "When models are trained, and what for."),
     "hotwords": Entry("training.commands.hotwords:app", "Words that people correct again and again."),

@@ -11,8 +11,9 @@ import typer
 
 from ml_backend import quantities
 from ml_backend.commands import printing
-from ml_backend.context import open_context
 from ml_backend.errors import InvalidInput
+from ml_backend.models import kinds
+from ml_backend.serving import chosen_model
 
 if TYPE_CHECKING:
     from ml_backend.nlu.parsing import Parse
@@ -25,9 +26,7 @@ def parse(
     texts: Annotated[list[str] | None, typer.Argument(help="What somebody said.", metavar="TEXT...")] = None,
     file: Annotated[Path | None, typer.Option(help="A file with one text per line; - reads standard input.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per text and line.")] = False,
-    model: Annotated[
-        str, typer.Option(help="champion, a version from `models list --kind nlu`, a folder, or bundled.")
-    ] = "",
+    model: Annotated[str, typer.Option(help=chosen_model.MODEL_HELP)] = "",
 ) -> None:
     """Say the intent of texts, and the entities in them, with their offsets.
 
@@ -37,34 +36,13 @@ def parse(
 
     if not texts and file is None:
         raise InvalidInput("no-text", "There is no text to parse.", "Give one in quotes, or --file FILE.")
-    parser = loading.load(_location(model))
+    parser = loading.load(chosen_model.location(kinds.NLU, model))
     for text in _texts(texts or [], file):
         found = parser.parse(text)
         if as_json:
             printing.say_json({"text": text, **found.to_json()})
         else:
             typer.echo(_line(text, found))
-
-
-def _location(model: str) -> Path | str:
-    """The champion of this deployment where it has a database, else the bundled parser."""
-    from ml_backend import settings
-    from ml_backend.models import kinds, registry
-    from ml_backend.nlu import loading
-    from ml_backend.serving import default_model
-
-    if model == "bundled":
-        return loading.BUNDLED_PARSER
-    if model and Path(model).is_dir():
-        return Path(model)
-    chosen = settings.load()
-    if not model and chosen.database.startswith("sqlite") and not (chosen.data_dir / "kaan.db").is_file():
-        return loading.BUNDLED_PARSER
-    context = open_context(chosen)
-    default_model.ensure(context, kinds.NLU)
-    version = registry.find(context, model or registry.CHAMPION, kind=kinds.NLU)
-    kinds.require(version, kinds.NLU)
-    return registry.verified(context, version)
 
 
 def _texts(given: list[str], file: Path | None) -> Iterator[str]:

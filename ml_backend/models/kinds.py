@@ -139,8 +139,8 @@ class Kind:
     """Whether not every installation uses this kind: then no refusal to train is kept while it has no sample."""
     in_experiments: bool = False
     """Whether a version that passed the gate gets a share of the traffic (EXPERIMENT_SHARE) first."""
-    promoted: Callable[..., None] | None = None
-    """(context, version): work that follows a promotion or a rollback, such as rendering prompts anew"""
+    after_promotion: str = ""
+    """What a person does next when another version serves, as a sentence with the command."""
     test_set_missing: tuple[str, str] = ("There is no dataset with test rows.", "Export one with checked samples.")
 
 

@@ -1,7 +1,7 @@
 """The interface of an object store, and the code that both stores share.
 
-Objects are written completely or not at all, and never changed afterwards. Keys are validated here because S3 accepts
-`..` and a directory must not.
+Objects are written completely or not at all, and never changed afterwards, but for `replace_file`. Keys are validated
+here because S3 accepts `..` and a directory must not.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ class ObjectStore(Protocol):
 
     def put_bytes(self, bucket: str, key: str, data: bytes, *, content_type: str = ...) -> str:
         """`put_file` for bytes in memory."""
+
+    def replace_file(self, bucket: str, key: str, source: Path, *, content_type: str = ...) -> str:
+        """Store a file in place of whatever the key holds, in one step; returns its SHA-256. Only for what another
+        program reads under a fixed key, after the old bytes were kept elsewhere."""
 
     def fetch(self, bucket: str, key: str, target: Path) -> str:
         """Copy an object to `target` by way of a temporary file; returns its SHA-256."""

@@ -103,6 +103,19 @@ class S3Store:
         digest = hashlib.sha256(data).hexdigest()
         return self._put(bucket, key, io.BytesIO(data), len(data), digest, content_type)
 
+    def replace_file(
+        self, bucket: str, key: str, source: Path, *, content_type: str = "application/octet-stream"
+    ) -> str:
+        """See ObjectStore: one request without the condition."""
+        valid_bucket(bucket), valid_key(key)
+        digest, size_bytes = sha256_of(source), source.stat().st_size
+        with _errors(bucket, key), source.open("rb") as stream:
+            self._client.put_object(
+                bucket, key, stream, size_bytes, content_type=content_type, metadata={_SHA256: digest}
+            )
+        self._require_whole(bucket, key, size_bytes)
+        return digest
+
     def fetch(self, bucket: str, key: str, target: Path) -> str:
         """See ObjectStore. Raises if the body is shorter than its announced length."""
         valid_bucket(bucket), valid_key(key)
@@ -247,6 +260,10 @@ class S3Store:
             )
         if not self._put_first(bucket, key, stream, size_bytes, digest, content_type):
             return self._put(bucket, key, stream, size_bytes, digest, content_type)  # another writer was first: compare
+        self._require_whole(bucket, key, size_bytes)
+        return digest
+
+    def _require_whole(self, bucket: str, key: str, size_bytes: int) -> None:
         stored = self._head(bucket, key)
         if stored is None or stored.size != size_bytes:
             raise RetryableError(
@@ -254,7 +271,6 @@ class S3Store:
                 f"{bucket}/{key[:80]} did not read back whole after it was written.",
                 "Check the S3 server's disk; the write is tried again.",
             )
-        return digest
 
     def _put_first(self, *what: Any) -> bool:
         """Write it unless the key exists by now; returns whether it was written."""

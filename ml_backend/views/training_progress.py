@@ -145,9 +145,14 @@ def facts(connection: Connection, *, threshold: int, weekly: str = "", kind: str
         "next_check_at": _next_check(connection, mark, now),
         "running": [_run(row, state_of(connection, row)) for row in _runs(connection, kind, UNDER_WAY, 5)],
         "jobs": [_job(row) for row in _jobs(connection)],
-        "last_run": next((_run(row) for row in _runs(connection, kind, ENDED, 1)), None),
+        "last_run": last_run(connection, kind),
         "last_refusal": next((_run(row) for row in _runs(connection, kind, ("refused",), 1)), None),
     }
+
+
+def last_run(connection: Connection, kind: str) -> dict[str, Any] | None:
+    """The newest run of a kind that has ended."""
+    return next((_run(row) for row in _runs(connection, kind, ENDED, 1)), None)
 
 
 def alive(database: Any, row: Any) -> bool:

@@ -10,7 +10,7 @@ from ml_backend import settings
 from ml_backend.commands import printing
 from ml_backend.context import open_context
 from ml_backend.errors import InvalidInput, PermanentError
-from ml_backend.models import registry
+from ml_backend.models import kinds, registry
 from ml_backend.serving import default_model
 from training.datasets import dataset as datasets
 from training.promotion import promotion
@@ -49,6 +49,7 @@ def promote(
     found = result.judgement
     if as_json:
         body = {"version": version, "promoted": result.moved, "refused": result.refused or None}
+        body["next"] = kinds.of(candidate.kind).after_promotion or None if result.moved else None
         verdict = {"words": found.words, "verdict": found.body["verdict"], "report": found.report_key} if found else {}
         printing.say_json({**body, "revision": result.revision, **verdict})
     else:
@@ -56,6 +57,7 @@ def promote(
             typer.echo(line)
         if result.moved:
             typer.echo(f"{version} is the champion now. `rollback` goes back.")
+            _say_next(candidate.kind)
         else:
             typer.echo(result.refused if found is None else f"{version} was not promoted.")
         if found:
@@ -78,3 +80,10 @@ def rollback(
     now, left = promotion.rollback(context, who=WHO, why=why, kind=kind, language=language, to=to)
     sentence = f"{now.version} is the champion again; {left.version} is marked as rolled back."
     printing.result({"champion": now.version, "rolled_back": left.version}, sentence, as_json=as_json)
+    if not as_json:
+        _say_next(kind)
+
+
+def _say_next(kind: str) -> None:
+    if sentence := kinds.of(kind).after_promotion:
+        typer.echo(printing.runnable(sentence))

@@ -7,10 +7,13 @@ from datetime import datetime
 from typing import Any
 
 import typer
+from sqlalchemy.engine import Connection
 
 from ml_backend import quantities, settings
 from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
+from ml_backend.models import kinds
+from ml_backend.models.kinds import Kind
 from ml_backend.views import training_progress
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="When models are trained, and what for.")
@@ -38,9 +41,24 @@ def status(as_json: printing.AsJson = False) -> None:
 def read(context: Context) -> dict[str, Any]:
     with context.db.reading() as connection:
         settings = context.settings
-        return training_progress.facts(
+        facts = training_progress.facts(
             connection, threshold=settings.training_threshold, weekly=settings.training_weekly
         )
+        others = [kinds.of(name) for name in kinds.names() if name != facts["kind"]]
+        facts["kinds"] = {kind.name: _of_kind(connection, kind, kind.threshold(settings)) for kind in others}
+        return facts
+
+
+def _of_kind(connection: Connection, kind: Kind, threshold: int) -> dict[str, Any]:
+    """How far the next run of another kind is, and how its last one ended."""
+    new, _ = kind.new_samples(connection, training_progress.read_mark(connection, kind.name))
+    return {
+        "new": new,
+        "threshold": threshold,
+        "said": f"{new:,} of {threshold:,}",
+        "why_none": None if new else kind.why_none(connection),
+        "last_run": training_progress.last_run(connection, kind.name),
+    }
 
 
 def _plain(value: Any) -> str:
@@ -60,6 +78,8 @@ def _show(facts: dict[str, Any]) -> None:
         line("", f"{number:,} not used: {code}")
     if facts["synthetic"]:
         line("", f"{facts['synthetic']:,} not counted: synthetic voice, which is ours already")
+    for name, entry in facts["kinds"].items():
+        line(f"{name}", _said_of_kind(entry))
     line("next run", _expected(facts))
     weekly = f"; a run with less each week: {facts['weekly']}" if facts["weekly"] else ""
     line("next check", _at(facts["next_check_at"]) + weekly)
@@ -77,6 +97,13 @@ def _show(facts: dict[str, Any]) -> None:
         line("last run", f"run {last['run']} {last['state']} {_at(last['at'])}{_because(last)}")
     if refused := facts["last_refusal"]:
         line("refused", f"{_at(refused['at'])}, asked by {refused['asked_by']}{_because(refused)}")
+
+
+def _said_of_kind(entry: dict[str, Any]) -> str:
+    """`12 of 300 new since the last run; run 7 done 2026-11-30 12:00 UTC`"""
+    last = entry["last_run"]
+    ended = f"run {last['run']} {last['state']} {_at(last['at'])}{_because(last)}" if last else "no run yet"
+    return f"{entry['said']} new samples since the last run; {ended}"
 
 
 def _expected(facts: dict[str, Any]) -> str:

@@ -53,6 +53,7 @@ KIND = Kind(
     check=_check,
     interpreter=voice_run.interpreter,
     packages=packages.TRAINER,
+    after_promotion="The IVR still speaks as before: `prompts render`, `prompts compare`, then `prompts switch`.",
     test_set_missing=(
         "There is no dataset of voices with test rows.",
         "Bring in recordings with texts (`voices import`), then `export voices`.",

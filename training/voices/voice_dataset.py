@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 
 from ml_backend.context import Context
 from ml_backend.tables import voice_clips
+from ml_backend.tts.prompts import ENGINE
 from ml_backend.views.training_progress import Mark
 from training.datasets import dataset_manifest, renderings, splits
 from training.datasets.dataset_rows import EXCLUDED, LINE, ManifestLine
@@ -33,6 +34,8 @@ def lines(connection: Connection, filters: DatasetFilters) -> Iterator[ManifestL
         reason = ""
         if body is None:
             reason = str(row.reason_code or row.role or row.state)
+        elif row.engine == ENGINE:
+            reason = "own-voice"  # a voice that learns from itself keeps its faults
         elif filters.language_set and (row.language or "") not in filters.language_set:
             reason = "language"
         elif row.digest == before:
@@ -77,7 +80,8 @@ def render(
 
 def new_samples(connection: Connection, mark: Mark) -> tuple[int, datetime | None]:
     """(accepted clips since the mark, when the newest was accepted)"""
-    later = [voice_clips.c.accepted_at > mark.until] if mark.until else []
+    later: list[Any] = [voice_clips.c.accepted_at > mark.until] if mark.until else []
+    later.append(voice_clips.c.engine.is_distinct_from(ENGINE))
     found = sa.select(sa.func.count(), sa.func.max(voice_clips.c.accepted_at))
     number, newest = connection.execute(found.where(voice_clips.c.state == "accepted", *later)).one()
     return int(number), newest

@@ -1,0 +1,34 @@
+"""`--model` of a command -> where its files lie: the champion of this deployment, a version, a folder, or `bundled`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ml_backend import settings
+from ml_backend.context import Context, open_context
+from ml_backend.models import kinds, registry
+from ml_backend.serving import default_model
+
+BUNDLED = "bundled"
+MODEL_HELP = "champion, a version from `models list`, a folder, or bundled; the champion by default."
+"""The help of every command's `--model`."""
+
+
+def location(kind: str, model: str = "") -> Path | str:
+    """Without a name: the champion where this deployment has a database, else the bundled model."""
+    if model == BUNDLED:
+        return kinds.BUNDLED[kind]
+    if model and Path(model).is_dir():
+        return Path(model)
+    chosen = settings.load()
+    if not model and chosen.database.startswith("sqlite") and not (chosen.data_dir / "kaan.db").is_file():
+        return kinds.BUNDLED[kind]
+    return of_version(open_context(chosen), kind, model)
+
+
+def of_version(context: Context, kind: str, version: str = "") -> str:
+    """The verified files of a registered version of this kind; of the champion without one."""
+    default_model.ensure(context, kind)
+    found = registry.find(context, version or registry.CHAMPION, kind=kind)
+    kinds.require(found, kind)
+    return registry.verified(context, found)

@@ -1,0 +1,124 @@
+"""Spoken texts in the object store: each is spoken once per version, and kept where the IVR and people find it.
+
+TTS_PROMPTS names what the IVR reads, `voice-audio/ivr/` by default: `{language}/{hash}.wav`. Beside it, what a version
+says lies in `voice-audio/ivr-versions/{version}/{language}/{name}.wav` with the text in a `.txt`, so that the scan of
+the bucket pairs them and people rate them. `{name}` is of text, voice, language and emotion: see `name_of`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend import db, tables
+from ml_backend.context import Context
+from ml_backend.settings import Settings
+from ml_backend.tables import voice_clips
+from ml_backend.tts.speaking import Speaker
+
+ENGINE = "kaan"  # of clips that this project's own engine spoke
+WAV = "audio/wav"
+_NAME_CHARS = 32
+
+
+@dataclass(frozen=True)
+class PromptPlaces:
+    """`live` is the IVR's folder, `versions` the one beside it; both end in a slash."""
+
+    bucket: str
+    live: str
+    versions: str
+
+    @classmethod
+    def of(cls, settings: Settings) -> PromptPlaces:
+        bucket, _, live = settings.tts_prompts.partition("/")
+        return cls(bucket, live, f"{live.rstrip('/')}-versions/")
+
+
+@dataclass(frozen=True)
+class Saying:
+    """A text with the voice and emotion of the version that is to say it."""
+
+    text: str
+    language: str
+    voice: str
+    emotion: str
+    version: str
+    tempo: float = 1.0
+
+    @property
+    def name(self) -> str:
+        return name_of(self.text, self.voice, self.language, emotion=self.emotion, tempo=self.tempo)
+
+    def key(self, places: PromptPlaces) -> str:
+        """Where this version's sound of it lies."""
+        return f"{places.versions}{self.version}/{self.language}/{self.name}.wav"
+
+
+def name_of(text: str, voice: str, language: str, *, emotion: str = "", tempo: float = 1.0) -> str:
+    """The first 32 hexadecimal digits of the SHA-256 of the JSON list [text, voice, language, emotion]; the tempo is
+    a fifth element where it is not 1. The text counts as it was given, letter by letter."""
+    said: list[Any] = [text, voice, language, emotion, *([] if tempo == 1 else [tempo])]
+    return hashlib.sha256(json.dumps(said, ensure_ascii=False).encode()).hexdigest()[:_NAME_CHARS]
+
+
+def saying(
+    speaker: Speaker, text: str, language: str, *, voice: str | None = None, emotion: str | None = None,
+    tempo: float = 1.0,
+) -> Saying:  # fmt: skip
+    """With the names that the version would use: without a voice or an emotion, its first."""
+    needs = speaker.needs
+    return Saying(text, language, voice or needs.voices[0], emotion or needs.emotions[0], speaker.model_version, tempo)
+
+
+def spoken(context: Context, speaker: Speaker, asked: Saying) -> tuple[str, bool]:
+    """(key of the sound, whether it was spoken now). A text that the version has said is not spoken again.
+
+    Safe to interrupt and to repeat: the sound appears whole or not at all, and its row is written again.
+    """
+    places = PromptPlaces.of(context.settings)
+    key = asked.key(places)
+    new = context.store.stat(places.bucket, key) is None
+    if new:
+        speech = speaker.speak(
+            asked.text, language=asked.language, voice=asked.voice, emotion=asked.emotion, tempo=asked.tempo
+        )
+        context.store.ensure_bucket(places.bucket)
+        context.store.put_bytes(places.bucket, f"{key.removesuffix('.wav')}.txt", asked.text.encode())
+        context.store.put_bytes(places.bucket, key, speech.to_wav(), content_type=WAV)
+    note_clip(context, asked, key)
+    return key, new
+
+
+def offer(context: Context, asked: Saying, key: str) -> str:
+    """Give the IVR a sound that it does not have yet; returns the key it reads. What it has stays: `prompts switch`
+    changes that."""
+    places = PromptPlaces.of(context.settings)
+    live = f"{places.live}{asked.language}/{asked.name}.wav"
+    if context.store.stat(places.bucket, live) is None:
+        context.store.put_bytes(places.bucket, f"{live.removesuffix('.wav')}.txt", asked.text.encode())
+        with tempfile.TemporaryDirectory(prefix="kaan-prompt-") as folder:
+            sound = Path(folder) / "prompt.wav"
+            context.store.fetch(places.bucket, key, sound)
+            context.store.put_file(places.bucket, live, sound, content_type=WAV)
+        note_clip(context, asked, live)
+    return live
+
+
+def note_clip(context: Context, asked: Saying, key: str) -> None:
+    """Say who speaks in a clip, before a scan finds it: opinions of people then count for the version."""
+    values = {
+        "bucket": PromptPlaces.of(context.settings).bucket, "key": key, "text": asked.text,
+        "language": asked.language, "voice": asked.voice, "emotion": asked.emotion, "engine": ENGINE,
+        "model_version": asked.version, "updated_at": tables.now(),
+    }  # fmt: skip
+    with context.db.transaction() as connection:
+        there = sa.select(voice_clips.c.id).where(voice_clips.c.bucket == values["bucket"], voice_clips.c.key == key)
+        if connection.execute(there).first() is None:
+            db.insert_missing(connection, voice_clips, [values])
