@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ml_backend import settings
 from ml_backend.context import Context, open_context
+from ml_backend.errors import PermanentError
 from ml_backend.models import kinds, registry
 from ml_backend.serving import default_model
 
@@ -21,8 +22,13 @@ def location(kind: str, model: str = "") -> Path | str:
     if model and Path(model).is_dir():
         return Path(model)
     chosen = settings.load()
-    if not model and chosen.database.startswith("sqlite") and not (chosen.data_dir / "kaan.db").is_file():
-        return kinds.BUNDLED[kind]
+    if chosen.database.startswith("sqlite") and not (chosen.data_dir / "kaan.db").is_file():
+        if not model:
+            return kinds.BUNDLED[kind]
+        raise PermanentError(  # opening the database would make an empty one, and the next command would look there
+            "unknown-model-version", f"There is no model version {model[:80]!r}: no database is here yet.",
+            "Name a folder, or `bundled`.",
+        )  # fmt: skip
     return of_version(open_context(chosen), kind, model)
 
 

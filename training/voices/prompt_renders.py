@@ -35,7 +35,7 @@ Report = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
-class Prompt:
+class IvrPrompt:
     """A prompt that the IVR has, as `voice_clips` knows it."""
 
     key: str
@@ -50,7 +50,7 @@ class Prompt:
 class PromptList:
     """`known` can be spoken anew; `textless` are keys without a known text or language."""
 
-    known: tuple[Prompt, ...]
+    known: tuple[IvrPrompt, ...]
     textless: tuple[str, ...]
 
 
@@ -67,7 +67,7 @@ class RenderReport:
 class PromptComparison:
     """One prompt, old and new; `state` is `ready` or what is wrong with the new one. Lengths are those of speech."""
 
-    prompt: Prompt
+    prompt: IvrPrompt
     rendering: str
     state: str
     old_s: float | None = None
@@ -92,7 +92,7 @@ def listed(context: Context) -> PromptList:
             textless.append(key)
             continue
         known.append(
-            Prompt(
+            IvrPrompt(
                 key, said.text, said.language, (row.voice if row is not None else None) or said.voice,
                 (row.emotion if row is not None else None) or said.emotion,
                 row.model_version if row is not None else None,
@@ -123,7 +123,7 @@ def _language_and_name(key: str) -> tuple[str, str]:
     return (parts[-2] if len(parts) > 1 else "", parts[-1].rpartition(".")[0])
 
 
-def to_say(speaker: Speaker, prompt: Prompt) -> Saying:
+def to_say(speaker: Speaker, prompt: IvrPrompt) -> Saying:
     needs = speaker.needs
     return prompts.saying(
         speaker, prompt.text, prompt.language,
@@ -155,7 +155,7 @@ def compare(
     return found
 
 
-def _compared(context: Context, prompt: Prompt, asked: Saying) -> PromptComparison:
+def _compared(context: Context, prompt: IvrPrompt, asked: Saying) -> PromptComparison:
     places = PromptPlaces.of(context.settings)
     key = asked.key(places)
     if context.store.stat(places.bucket, key) is None:

@@ -36,3 +36,20 @@ def _one_side() -> None:
 @guard("the-order-of-ratings-is-blind")
 def _blind() -> None:
     module("sync.tasks.ratings")._place = lambda project, name: 0.5
+
+
+@guard("a-prompt-is-spoken-once")
+def _once() -> None:
+    """Every request has a name of its own."""
+    uuid = module("uuid")
+    module("ml_backend.tts.prompts").name_of = lambda *said, **more: uuid.uuid4().hex
+
+
+@guard("prompts-that-are-not-ready-stop-a-switch")
+def _unready() -> None:
+    module("training.voices.prompt_switch")._refuse_unready = lambda found, version: None
+
+
+@guard("an-interrupted-switch-is-ended-first")
+def _unfinished() -> None:
+    module("training.voices.prompt_switch")._refuse_unfinished = lambda now: None

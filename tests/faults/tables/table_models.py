@@ -185,6 +185,18 @@ MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
             "few-raters-have-a-wide-interval",
         ),
         (
+            (f"{VOICES}prompts.py::test_a_text_is_spoken_once_per_version_and_the_ivr_gets_it_under_its_name",),
+            "a-prompt-is-spoken-once",
+        ),
+        (
+            (f"{VOICES}prompts.py::test_what_the_version_cannot_say_is_named_and_keeps_its_sound",),
+            "prompts-that-are-not-ready-stop-a-switch",
+        ),
+        (
+            (f"{VOICES}prompts.py::test_an_unfinished_switch_is_not_begun_anew_for_another_version",),
+            "an-interrupted-switch-is-ended-first",
+        ),
+        (
             (f"{VOICES}clip_collection.py::test_the_same_audio_with_two_texts_is_used_with_neither",),
             "one-audio-has-one-text",
         ),

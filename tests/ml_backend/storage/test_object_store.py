@@ -86,6 +86,17 @@ class TestEveryStore:
         store.fetch(bucket, "a", tmp_path / "a")
         assert (tmp_path / "a").read_bytes() == b"first"
 
+    def test_a_file_takes_the_place_of_another_only_where_that_is_asked_for(self, store, bucket, tmp_path):
+        store.put_bytes(bucket, "a/b", b"first")
+        (tmp_path / "other").write_bytes(b"longer than the first")
+        assert store.replace_file(bucket, "a/b", tmp_path / "other") == object_store.sha256_of(tmp_path / "other")
+        store.fetch(bucket, "a/b", tmp_path / "a")
+        assert (tmp_path / "a").read_bytes() == b"longer than the first"
+        store.put_bytes(bucket, "a/b", b"longer than the first")
+        assert [info.key for info in store.list(bucket)] == ["a/b"]
+        store.replace_file(bucket, "a/new", tmp_path / "other")
+        assert store.stat(bucket, "a/new").size_bytes == 21
+
     def test_a_missing_object_is_none_to_stat_and_a_permanent_error_to_fetch(self, store, bucket, tmp_path):
         assert store.stat(bucket, "nothing/here") is None
         with pytest.raises(PermanentError) as caught:

@@ -1,4 +1,4 @@
-"""The IVR's prompts by another version: spoken once, switched at once, and back byte for byte after any interruption."""
+"""The IVR's prompts by another version: spoken once, switched at once, and back byte for byte."""
 
 from __future__ import annotations
 
