@@ -14,12 +14,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend import db, tables
+from ml_backend.calls.consent import NO_TRAINING
 from ml_backend.context import Context, JobContext
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.labelling import labelconfig
 from ml_backend.labelling.utterance_marks import CORRECTION, NONE_OF_THESE
 from ml_backend.settings import Settings
-from ml_backend.tables import predictions, projects, tasks, utterances
+from ml_backend.tables import calls, predictions, projects, tasks, utterances
 from sync.drafts import drafts
 from sync.drafts.recording_pieces import external_key
 from sync.drafts.utterance_drafts import UtteranceDrafts
@@ -70,14 +71,20 @@ def config_of(context: Context, settings: Settings, name: str) -> str:
 
 
 def _unchecked(connection: Connection, limit: int) -> Sequence[sa.Row[Any]]:
+    """Within consent: what a call's people did not agree to is shown to no annotator."""
     mine = sa.and_(
         utterances.c.task_id.is_(None), utterances.c.checked.is_(False), utterances.c.source != CORRECTION,
         utterances.c.state.in_(_ASKED),
+        sa.func.coalesce(calls.c.consent_purpose, "").not_in(NO_TRAINING),
     )  # fmt: skip
     first = sa.case((utterances.c.state == "waiting", 0), else_=1)
     unsure = sa.func.coalesce(utterances.c.confidence, 1.0)
     return connection.execute(
-        sa.select(utterances).where(mine).order_by(first, unsure, utterances.c.id).limit(limit)
+        sa.select(utterances)
+        .outerjoin(calls, calls.c.id == utterances.c.call_id)
+        .where(mine)
+        .order_by(first, unsure, utterances.c.id)
+        .limit(limit)
     ).all()
 
 

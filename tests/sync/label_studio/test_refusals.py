@@ -134,7 +134,7 @@ def audio_nobody_can_transcribe(world: Drafted) -> None:
 @pytest.mark.parametrize(
     ("happens", "why"),
     [
-        (nothing_there, "`python -m ml_backend project detach {number}` detaches it"),
+        (nothing_there, "-m ml_backend project detach {number}` detaches it"),
         (no_text_to_write_into, "TextArea"),
         (wishes_of_an_older_release, "beam_size must be 1 to 20"),
         (every_task_refused, "Tasks are refused: "),

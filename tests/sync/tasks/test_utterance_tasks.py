@@ -27,6 +27,13 @@ def put(service: Service, number: int, text: str, **values: Any) -> None:
         connection.execute(sa.insert(tables.utterances).values(**row))
 
 
+def call(service: Service, number: int, purpose: str) -> int:
+    values = {"provider": "exotel", "call_sid": f"sid-{number}", "consent_purpose": purpose}
+    with service.context.db.transaction() as connection:
+        made = sa.insert(tables.calls).values(**values).returning(tables.calls.c.id)
+        return int(connection.execute(made).scalar_one())
+
+
 def feed(service: Service, project: Any) -> None:
     with service.context.db.transaction() as connection:
         enqueueing.enqueue(connection, job_kinds.FEED_UTTERANCES, key=str(project.id), project_id=project.id)
@@ -37,13 +44,17 @@ def test_an_utterance_is_drafted_corrected_in_label_studio_and_comes_back_checke
     put(service, 1, TEXT)
     put(service, 2, LATIN, language="en", script="Latn")
     put(service, 3, "haan", checked=True)
+    for number, purpose in ((4, "service"), (5, "training")):
+        put(service, number, f"said in call {number}", call_id=call(service, number, purpose))
     project = service.project("nlu")
     assert project.reason is None
     for _ in range(2):
         feed(service, project)
 
     there = {task["data"]["text"]: task for task in service.there(project)}
-    assert there.keys() == {TEXT, LATIN}
+    assert there.keys() == {TEXT, LATIN, "said in call 5"}, (
+        "what the people of call 4 did not agree to is shown to none"
+    )
     for text, task in there.items():  # a draft under the label, and its marks are where the text says
         [drafted] = task["predictions"]
         assert drafted["model_version"] == project.draft_label
@@ -92,5 +103,5 @@ def test_an_utterance_is_drafted_corrected_in_label_studio_and_comes_back_checke
             enqueueing.enqueue(connection, job_kinds.REDRAFT_PROJECT, key=str(project.id), project_id=project.id)
     service.run_jobs()
     shown = {task["data"]["text"]: {p["model_version"] for p in task["predictions"]} for task in service.there(project)}
-    assert shown == {TEXT: {"draft-1"}, LATIN: {"draft-1", "draft-2"}}
+    assert shown == {TEXT: {"draft-1"}, LATIN: {"draft-1", "draft-2"}, "said in call 5": {"draft-1", "draft-2"}}
     assert service.context.db.row(tables.projects, project.id).draft_label == "draft-2"
