@@ -11,13 +11,14 @@ from ml_backend import tables
 from ml_backend.commands import printing
 from ml_backend.commands.command_line import quiet_context
 from ml_backend.labelling import project_rows
+from ml_backend.views.queries import MOST_DAYS
 from training.scoring.opinion_scores import AXES, LEAST_RATERS
 from training.voices import anchors, people_verdict, rating_rows
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="What people think of the voices.")
 
 Project = Annotated[int | None, typer.Option(min=1, help="Only this project, by its number in Label Studio.")]
-Days = Annotated[int | None, typer.Option(min=1, help="Only answers of the last so many days.")]
+Days = Annotated[int | None, typer.Option(min=1, max=MOST_DAYS, help="Only answers of the last so many days.")]
 Language = Annotated[str | None, typer.Option(help="Only clips in this language, e.g. hi.")]
 
 
