@@ -11,6 +11,7 @@ from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.models import kinds, manifest, model_files, registry
 from ml_backend.models.registry import Version
+from ml_backend.serving import default_model
 from ml_backend.tables import datasets
 from training.datasets import dataset
 from training.runs.nlu_arguments import NluArguments
@@ -81,6 +82,7 @@ def _row(line: dict[str, Any]) -> dict[str, Any]:
 def _base(context: Context, named: str) -> tuple[str, str | None, str]:
     """(folder or hub name, version if it is registered, name for the result)"""
     if named == registry.CHAMPION:
+        default_model.ensure(context, kinds.NLU)
         return _of_version(context, registry.champion(context, kinds.NLU))
     if named == "bundled":
         described = manifest.read(kinds.BUNDLED[kinds.NLU])

@@ -21,6 +21,7 @@ from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.models import kinds, manifest, model_files, registry
 from ml_backend.models.registry import Version
+from ml_backend.serving import default_model
 from ml_backend.settings import Settings
 from ml_backend.tables import datasets, recordings
 from training.datasets import dataset
@@ -147,6 +148,7 @@ def _is_parler(base: str) -> bool:
 def _base(context: Context, named: str) -> tuple[str, str | None, str]:
     """(folder or hub name, version if it is registered, name for the result)"""
     if named == registry.CHAMPION:
+        default_model.ensure(context, kinds.TTS)
         return _of_version(context, registry.champion(context, kinds.TTS))
     if named == "bundled":
         described = manifest.read(kinds.BUNDLED[kinds.TTS])

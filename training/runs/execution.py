@@ -20,7 +20,6 @@ from ml_backend.context import Context, JobContext
 from ml_backend.errors import ConfigurationError, InvalidInput, KaanError, PermanentError, RetryableError
 from ml_backend.jobs import devices, enqueueing, job_kinds
 from ml_backend.models import kinds, model_files, registry
-from ml_backend.serving import default_model
 from ml_backend.tables import datasets, model_versions, runs
 from ml_backend.views import training_progress as row_facts
 from training.datasets import dataset
@@ -245,7 +244,6 @@ def _prepared(context: Context, row: Any, workspace: Workspace, report: Report) 
         _require_unerased(context, row)
         return
     report(0.0, "reading the dataset")
-    default_model.ensure(context, row.kind)
     kinds.of(row.kind).prepare(context, row, workspace, lambda **values: _note(context, row.id, **values))
 
 

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from ml_backend.models import manifest, registry
 from ml_backend.models.kinds import FigureTable, Kind, KindVerdict, Line, Scored
+from ml_backend.serving import default_model
 from ml_backend.tables import utterances
 
 NAME = "polite"
@@ -66,6 +67,7 @@ class Options(dict[str, Any]):
 def prepare(context: Any, row: Any, workspace: Any, note: Any) -> None:
     from training.datasets import dataset
 
+    default_model.ensure(context, NAME)
     base = registry.champion(context, NAME)
     learnt = [line for line in dataset.read(context, row.dataset_id) if line["split"] == "train"]
     note(base_version=base.version, metrics={"train": len(learnt)})
