@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +19,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import db, settings, tables
-from ml_backend.api import waiting_connections
+from ml_backend import db, log, settings, tables
+from ml_backend.api import requests, waiting_connections
 from ml_backend.commands import web
 from ml_backend.errors import ConfigurationError
 from tests.faults import launch
@@ -208,3 +209,11 @@ def test_the_network_is_refused_without_credentials(tmp_path: Path) -> None:
 def test_listening_on_this_machine_only_is_said(tmp_path: Path) -> None:
     (sentence,) = web.check_exposure(some_settings(tmp_path))
     assert "this machine only" in sentence
+
+
+def test_the_id_of_a_request_is_never_masked_as_a_phone_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = iter((uuid.UUID("935411048b82486d0000000000000000"), uuid.UUID("9354a1048b82486d0000000000000000")))
+    monkeypatch.setattr(uuid, "uuid4", lambda: next(drawn))
+    made = requests.new_id()
+    assert made == "9354a1048b82486d"
+    assert log.masked(made) == made
