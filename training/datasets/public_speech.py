@@ -48,6 +48,7 @@ _EVALUATION = "EVAL"  # LIMMITS: a domain for tests
 _SYSPIN = re.compile(r"IISc_SYSPINProject_([a-z]+)_([mf])_", re.IGNORECASE)
 _NAMES = {one.code: one.name for one in languages.LANGUAGES.values() if not one.parts}
 _FESTIVAL = re.compile(r'\(\s*(\S+)\s+"(.*)"\s*\)')
+_MOST_FIELD_CHARS = 131_072
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,7 @@ def _fleurs(source: SpeechSource, folder: Path) -> Iterator[PublicUtterance]:
         if wavs is None:
             raise _nothing(source, "audio/train beside train.tsv")
         with listed.open(encoding="utf-8", newline="") as stream:
+            csv.field_size_limit(_MOST_FIELD_CHARS)  # of the process: the import of utterances allows more
             for row in csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE):
                 if not row:
                     continue
