@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ml_backend.errors import InvalidInput, PermanentError
+from ml_backend.errors import InvalidInput
+from ml_backend.models import manifest
 
 ASR, NLU, TTS = "asr", "nlu", "tts"
 KINDS = {
@@ -161,7 +162,4 @@ def of(name: str) -> Kind:
 def require(version: Any, kind: str) -> None:
     """PermanentError `wrong-kind` for a version that is used for what another kind does."""
     if version.kind != kind:
-        raise PermanentError(
-            "wrong-kind", f"{version.version} is a model of kind {version.kind}, not {kind}.",
-            f"`models list` shows the versions of kind {kind}.",
-        )  # fmt: skip
+        raise manifest.wrong_kind(version.version, version.kind, kind)

@@ -10,12 +10,11 @@ from pathlib import Path
 
 from ml_backend import quantities
 from ml_backend.errors import PermanentError
-from ml_backend.models import manifest
+from ml_backend.models import kinds, manifest
 from ml_backend.models.manifest import Manifest
 from ml_backend.nlu.parsing import MODEL_FILE, TOKENIZER_FILE, Parser, ParserNeeds
 
-KIND = "nlu"
-BUNDLED_PARSER = Path(__file__).parents[1] / "bundled" / "nlu"
+BUNDLED_PARSER = kinds.BUNDLED[kinds.NLU]
 _NEXT = "Train or export the version again; do not edit its files by hand."
 
 
@@ -38,8 +37,8 @@ def load(location: str | Path = BUNDLED_PARSER) -> Parser:
 
 def needs_of(described: Manifest) -> ParserNeeds:
     """The needs that a parser's manifest states. Raises PermanentError where it is a model of another kind."""
-    if described.kind != KIND:
-        raise manifest.wrong_kind(described.model_version, described.kind, KIND)
+    if described.kind != kinds.NLU:
+        raise manifest.wrong_kind(described.model_version, described.kind, kinds.NLU)
     try:
         return ParserNeeds.from_json(dict(described.needs))
     except (KeyError, TypeError, ValueError) as error:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ml_backend.context import Context
-from ml_backend.errors import ConfigurationError, PermanentError
-from ml_backend.models import kinds, manifest, model_files, registry
-from ml_backend.models.registry import Version
-from ml_backend.serving import default_model
+from ml_backend.errors import PermanentError
+from ml_backend.models import kinds, manifest
 from ml_backend.tables import datasets
 from training.datasets import dataset
+from training.kinds import kind_bases
+from training.kinds.kind_bases import KindBase
 from training.runs.nlu_arguments import NluArguments
 from training.runs.workspace import Workspace, write_text
 
@@ -25,8 +25,10 @@ _FIELDS = ("id", "text", "intent", "entities", "language", "script", "family", "
 def prepare(context: Context, row: Any, workspace: Workspace, note: Callable[..., None]) -> None:
     """Fill the workspace with plan and rows; refuses data that nothing can be learnt from."""
     arguments = NluArguments.from_json(dict((row.arguments or {}).get("options") or {}))
-    base, version, name = _base(context, arguments.base)
-    name = arguments.name or name
+    found = kind_bases.find(context, arguments.base, kinds.NLU, shipped=WEIGHTS)
+    hub = KindBase(arguments.base, None, arguments.base.split("/")[-1])  # the trainer's library downloads it
+    base = found or hub
+    name = arguments.name or base.name
     manifest.require_name(name)
     lines = [line for line in dataset.read(context, row.dataset_id) if line["split"] != "test"]
     tested = {line["id"] for line in dataset.read(context, row.dataset_id, "test")}
@@ -42,15 +44,18 @@ def prepare(context: Context, row: Any, workspace: Workspace, note: Callable[...
         )  # fmt: skip
     rows = [{**_row(line), "part": part} for part, some in (("new", lines), ("replay", replayed)) for line in some]
     counts = {split: sum(line["split"] == split for line in lines) for split in ("train", "validation")}
-    note(base_version=version or base, metrics={**counts, "replay": len(replayed), "intents": len(intents)})
+    note(
+        base_version=base.version or base.location, metrics={**counts, "replay": len(replayed), "intents": len(intents)}
+    )
     write_text(workspace.folder / "rows.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in rows))
     data = context.db.row(datasets, row.dataset_id)
     workspace.write_plan(
         {
-            "arguments": arguments.to_json(), "base": base, "base_version": version, "base_name": name, "name": name,
+            "arguments": arguments.to_json(), "base": base.location, "base_version": base.version,
+            "base_name": name, "name": name,
             "languages": sorted({line["language"] for line in lines if line["language"]}),
             "memory_share": context.settings.training_memory_share,
-            "trained_on": f"dataset {data.name}@{data.version}, run {row.id}, from {version or base}",
+            "trained_on": f"dataset {data.name}@{data.version}, run {row.id}, from {base.version or base.location}",
         }
     )  # fmt: skip
 
@@ -77,33 +82,3 @@ def require_worth(result: dict[str, Any]) -> None:
 
 def _row(line: dict[str, Any]) -> dict[str, Any]:
     return {name: line.get(name) for name in _FIELDS}
-
-
-def _base(context: Context, named: str) -> tuple[str, str | None, str]:
-    """(folder or hub name, version if it is registered, name for the result)"""
-    if named == registry.CHAMPION:
-        default_model.ensure(context, kinds.NLU)
-        return _of_version(context, registry.champion(context, kinds.NLU))
-    if named == "bundled":
-        described = manifest.read(kinds.BUNDLED[kinds.NLU])
-        return str(WEIGHTS), described.model_version, described.name
-    if Path(named).is_dir():
-        return str(Path(named).absolute()), None, Path(named).name
-    if (version := registry.named(context, named)) is not None:
-        kinds.require(version, kinds.NLU)
-        return _of_version(context, version)
-    return named, None, named.split("/")[-1]  # a hub name, which the trainer's library downloads
-
-
-def _of_version(context: Context, version: Version) -> tuple[str, str | None, str]:
-    bundled = manifest.read(kinds.BUNDLED[kinds.NLU])
-    if version.version == bundled.model_version:
-        return str(WEIGHTS), version.version, bundled.name
-    weights = (version.lineage or {}).get("weights")
-    if not weights:
-        raise ConfigurationError(
-            "no-weights", f"Version {version.version} has no weights to go on from: it is there only as it is served.",
-            "Name another base, e.g. --base bundled or a folder of safetensors.",
-        )  # fmt: skip
-    folder = Path(model_files.place(context, weights))
-    return str(folder), version.version, manifest.read(folder).name

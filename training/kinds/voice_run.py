@@ -19,12 +19,12 @@ import sqlalchemy as sa
 from ml_backend.audio import decoding
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, PermanentError
-from ml_backend.models import kinds, manifest, model_files, registry
-from ml_backend.models.registry import Version
-from ml_backend.serving import default_model
+from ml_backend.models import kinds, manifest
 from ml_backend.settings import Settings
 from ml_backend.tables import datasets, recordings
 from training.datasets import dataset
+from training.kinds import kind_bases
+from training.kinds.kind_bases import KindBase
 from training.runs import parler_environment, voice_rows
 from training.runs.tts_arguments import TtsArguments
 from training.runs.voice_rows import VoiceRow
@@ -54,11 +54,11 @@ def interpreter(settings: Settings, plan: Mapping[str, Any]) -> list[str]:
 def prepare(context: Context, row: Any, workspace: Workspace, note: Callable[..., None]) -> None:
     """Fill the workspace with plan, rows and audio; refuses data that no voice can be learnt from."""
     arguments = options(dict((row.arguments or {}).get("options") or {}))
-    base, version, name = _base(context, arguments.base)
-    parler = _is_parler(base)
+    base = _base(context, arguments.base)
+    parler = _is_parler(base.location)
     if parler:
         parler_environment.check(context.settings)
-    name = arguments.name or name
+    name = arguments.name or base.name
     manifest.require_name(name)
     lines = [line for line in dataset.read(context, row.dataset_id) if line["split"] != "test"]
     if sum(line["split"] == "train" for line in lines) < LEAST_CLIPS:
@@ -76,16 +76,17 @@ def prepare(context: Context, row: Any, workspace: Workspace, note: Callable[...
     counts = {split: sum(one.split == split for one in kept) for split in ("train", "validation")}
     seconds = sum(one.samples for one in kept) / RATE_HZ
     note(
-        base_version=version or base,
+        base_version=base.version or base.location,
         metrics={**counts, "train_s": round(seconds, 1), "left_out": {"audio-missing": {"count": len(gone)}}},
     )
     data = context.db.row(datasets, row.dataset_id)
     workspace.write_plan(
         {
-            "arguments": arguments.to_json(), "base": base, "base_version": version, "base_name": name, "name": name,
+            "arguments": arguments.to_json(), "base": base.location, "base_version": base.version,
+            "base_name": name, "name": name,
             "languages": sorted({one.language for one in kept}), "sample_rate_hz": RATE_HZ,
             "voices": sorted({one.voice for one in kept}), "memory_share": context.settings.training_memory_share,
-            "trained_on": f"dataset {data.name}@{data.version}, run {row.id}, from {version or base}",
+            "trained_on": f"dataset {data.name}@{data.version}, run {row.id}, from {base.version or base.location}",
             **({"trainer": parler_environment.TRAINER} if parler else {}),
         }
     )  # fmt: skip
@@ -145,36 +146,12 @@ def _is_parler(base: str) -> bool:
         return "parler" in base.lower() and not Path(base).is_dir()
 
 
-def _base(context: Context, named: str) -> tuple[str, str | None, str]:
-    """(folder or hub name, version if it is registered, name for the result)"""
-    if named == registry.CHAMPION:
-        default_model.ensure(context, kinds.TTS)
-        return _of_version(context, registry.champion(context, kinds.TTS))
-    if named == "bundled":
-        described = manifest.read(kinds.BUNDLED[kinds.TTS])
-        return str(WEIGHTS), described.model_version, described.name
-    if Path(named).is_dir():
-        return str(Path(named).absolute()), None, Path(named).name
-    if (version := registry.named(context, named)) is not None:
-        kinds.require(version, kinds.TTS)
-        return _of_version(context, version)
-    if not _is_parler(named):
+def _base(context: Context, named: str) -> KindBase:
+    """A folder, a version, or a Parler-TTS of the hub."""
+    found = kind_bases.find(context, named, kinds.TTS, shipped=WEIGHTS)
+    if found is None and not _is_parler(named):
         raise ConfigurationError(
             "voice-base-unsupported", f"{named[:80]} is no folder, no registered version and no Parler-TTS.",
             "Name champion, bundled, a version, a folder of weights, or a Parler-TTS of the hub.",
         )  # fmt: skip
-    return named, None, named.split("/")[-1]
-
-
-def _of_version(context: Context, version: Version) -> tuple[str, str | None, str]:
-    bundled = manifest.read(kinds.BUNDLED[kinds.TTS])
-    if version.version == bundled.model_version:
-        return str(WEIGHTS), version.version, bundled.name
-    weights = (version.lineage or {}).get("weights")
-    if not weights:
-        raise ConfigurationError(
-            "no-weights", f"Version {version.version} has no weights to go on from: it is there only as it is served.",
-            "Name another base, e.g. --base bundled or a folder of weights.",
-        )  # fmt: skip
-    folder = Path(model_files.place(context, weights))
-    return str(folder), version.version, manifest.read(folder).name
+    return found or KindBase(named, None, named.split("/")[-1])

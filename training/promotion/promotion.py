@@ -118,6 +118,7 @@ def rollback(
     if current is None:
         raise PermanentError("no-champion", f"No {kind} version serves {language}.", "`models list` shows what serves.")
     target = registry.find(context, to) if to else _before(context, current, language)
+    kinds.require(target, kind)
     if target.id == current.id:
         raise InvalidInput("same-version", f"{target.version} is the champion already.", "Name another version.")
     _present(context, target)

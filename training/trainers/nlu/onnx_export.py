@@ -18,9 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ml_backend.models import manifest
+from ml_backend.models import kinds, manifest
 from ml_backend.models.manifest import Manifest
-from ml_backend.nlu import loading
 from ml_backend.nlu.parsing import MODEL_FILE, TOKENIZER_FILE, Network, Parse, Parser
 from training.runs.workspace import write_json
 from training.trainers.nlu.intent_network import LABELS, IntentNetwork, LoadedParser
@@ -39,7 +38,7 @@ class ParserDescription:
 
     def write(self, folder: Path, needs: dict[str, Any]) -> Manifest:
         return manifest.write(
-            folder, name=self.name, languages=self.languages, window=None, kind=loading.KIND, needs=needs,
+            folder, name=self.name, languages=self.languages, window=None, kind=kinds.NLU, needs=needs,
             trained_on=self.trained_on,
         )  # fmt: skip
 
