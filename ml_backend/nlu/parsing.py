@@ -23,6 +23,7 @@ MODEL_FILE, TOKENIZER_FILE = "model.onnx", "tokenizer.json"
 NONE_OF_THESE = "none_of_these"
 MOST_CHARACTERS = 10_000  # read of one text; the rest cannot reach the encoder anyway
 _RANKED = 3
+_MOST_OF_PREFIX = 200  # characters
 
 Numbers = npt.NDArray[np.float32]
 Network = Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], tuple[Numbers, Numbers]]
@@ -40,6 +41,7 @@ class ParserNeeds:
     temperature: float = 1.0
     threshold: float = 0.5
     lower_case: bool = False
+    prefix: str = ""  # before every text, as the encoder was trained; the offsets do not count it
     money_intents: tuple[str, ...] = ()
 
     @property
@@ -59,18 +61,20 @@ class ParserNeeds:
     def from_json(cls, raw: dict[str, Any]) -> ParserNeeds:
         """Raises ValueError, KeyError or TypeError where the manifest is not one of a parser."""
         lists = {name: _names(raw.get(name, ()), name) for name in ("intents", "entities", "money_intents")}
-        scope, tokens = raw.get("out_of_scope"), raw.get("max_tokens", 64)
+        scope, tokens, prefix = raw.get("out_of_scope"), raw.get("max_tokens", 64), raw.get("prefix", "")
         numbers = {name: float(raw.get(name, default)) for name, default in (("temperature", 1.0), ("threshold", 0.5))}
         if not lists["intents"] or (scope is not None and scope not in lists["intents"]):
             raise ValueError("intents or out_of_scope")
         if isinstance(tokens, bool) or not isinstance(tokens, int) or not 3 <= tokens <= 100_000:
             raise ValueError("max_tokens")
+        if not isinstance(prefix, str) or len(prefix) > _MOST_OF_PREFIX:
+            raise ValueError("prefix")
         if not 0 < numbers["temperature"] < 1e6 or not 0 <= numbers["threshold"] <= 1:
             raise ValueError("temperature or threshold")
         return cls(
             intents=lists["intents"], entities=lists["entities"], out_of_scope=scope, max_tokens=tokens,
             temperature=numbers["temperature"], threshold=numbers["threshold"],
-            lower_case=bool(raw.get("lower_case", False)), money_intents=lists["money_intents"],
+            lower_case=bool(raw.get("lower_case", False)), prefix=prefix, money_intents=lists["money_intents"],
         )  # fmt: skip
 
 
@@ -121,21 +125,22 @@ class Words:
     tokens: list[int]
 
     @classmethod
-    def of(cls, encoding: Encoding) -> Words:
+    def of(cls, encoding: Encoding, after: int = 0) -> Words:
+        """Of the text behind its first `after` characters, which are the encoder's prefix."""
         starts: list[int] = []
         ends: list[int] = []
         tokens: list[int] = []
         last, place = None, -1
         for word, (start, end) in zip(encoding.word_ids, encoding.offsets, strict=True):
             place += 1
-            if word is None or start == end:
+            if word is None or start == end or end <= after:
                 continue
             if word == last:
-                ends[-1] = end if end > ends[-1] else ends[-1]
+                ends[-1] = end - after if end - after > ends[-1] else ends[-1]
                 continue
             last = word
-            starts.append(start)
-            ends.append(end)
+            starts.append(start - after if start > after else 0)
+            ends.append(end - after)
             tokens.append(place)
         return cls(starts, ends, tokens)
 
@@ -157,12 +162,15 @@ class Parser:
         return cls(onnx_network(folder / MODEL_FILE), tokenizer, needs, described.model_version)
 
     def encoded(self, text: str) -> Encoding:
-        return self._tokenizer.encode(utterance_text.readable(text[:MOST_CHARACTERS]))
+        return self._tokenizer.encode(self.needs.prefix + utterance_text.readable(text[:MOST_CHARACTERS]))
+
+    def words(self, encoding: Encoding) -> Words:
+        return Words.of(encoding, len(self.needs.prefix))
 
     def parse(self, text: str) -> Parse:
         """Any text has a parse; an empty one is out of scope, with confidence 0."""
         encoding = self.encoded(text)
-        words = Words.of(encoding)
+        words = self.words(encoding)
         if not words.tokens:
             return Parse(self.needs.fallback, 0.0, (), self.model_version)
         intent_logits, tag_logits = self._logits(encoding)
@@ -183,7 +191,7 @@ class Parser:
     def intent_logits(self, text: str) -> Numbers | None:
         """Before the temperature, for fitting it; None for a text without words."""
         encoding = self.encoded(text)
-        return self._logits(encoding)[0][0] if Words.of(encoding).tokens else None
+        return self._logits(encoding)[0][0] if self.words(encoding).tokens else None
 
     def parse_all(self, texts: Iterable[str]) -> list[Parse]:
         return [self.parse(text) for text in texts]

@@ -34,7 +34,7 @@ _PERSONAL = (
     "weights", "model", "learnt.json", "result.json",
 )  # fmt: skip
 _ONLY_TO_LEARN = ("checkpoints", "best.safetensors")
-_KEPT = ("wer", "old_wer", "before", "average", "best_step", "trained_step", "stopped")
+_KEPT = ("wer", "old_wer", "before", "average", "best_step", "trained_step", "stopped", "unknown_words")
 _REFUSALS = ("training-data-refused", "training-memory", "training-time", "training-disk", "dataset-superseded")
 
 

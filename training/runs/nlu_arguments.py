@@ -15,6 +15,7 @@ from training.runs.option_checks import OptionRules
 FROZEN = ("nothing", "embeddings", "encoder")
 CLASS_WEIGHTS = ("none", "balanced")
 FORMS = ("int8", "float32")
+MOST_OF_PREFIX = 200
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class NluArguments:
 
     # what is learnt
     max_tokens: int = 64
+    prefix: str = "auto"  # before every text, as the base was trained ("query: " of an e5); auto: what the base says
     class_weights: str = "balanced"  # rare intents weigh more, by the square root of their share
     entity_weight: float = 0.5  # of the entity head's loss, beside 1 for the intent's
     label_smoothing: float = 0.05
@@ -58,7 +60,8 @@ class NluArguments:
     parity_bound: float = 0.01  # share of labels in which the served form may differ from the trained one
 
     def __post_init__(self) -> None:
-        option_checks.require(self, _RULES)
+        long = ["prefix must have at most 200 characters"] if len(str(self.prefix)) > MOST_OF_PREFIX else []
+        option_checks.require(self, _RULES, also=long)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -2,7 +2,8 @@
 
 The weights folder holds the encoder as `from_pretrained` knows it (config.json, model.safetensors, tokenizer.json), the
 heads in heads.safetensors and what they mean in labels.json. A folder without the last two is a plain encoder, whose
-heads begin at random; a base with heads keeps its intents and entities, and gets rows for new ones.
+heads begin at random; a base with heads keeps its intents and entities, and gets rows for new ones. What else a folder
+says of the encoder is read in `published_encoder`.
 """
 
 from __future__ import annotations
@@ -11,17 +12,16 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedModel
 
-from ml_backend.errors import ConfigurationError
 from ml_backend.nlu.parsing import TOKENIZER_FILE, ParserNeeds
 from training.runs.workspace import read_json, write_json
+from training.trainers.nlu import published_encoder
 
 HEADS, LABELS = "heads.safetensors", "labels.json"
 
@@ -29,7 +29,8 @@ HEADS, LABELS = "heads.safetensors", "labels.json"
 class IntentNetwork(nn.Module):
     """Token ids and mask -> intent logits [B, intents], tag logits [B, T, 1 + 2 * entities].
 
-    The intent is read from the mean of the token states: unlike the first token's state it needs no pretrained pooler.
+    The intent is read from the mean of the token states, which needs no pretrained pooler, or from the first token's
+    state where the encoder was trained for that.
     """
 
     def __init__(self, encoder: PreTrainedModel, needs: ParserNeeds, dropout: float = 0.1) -> None:
@@ -41,9 +42,12 @@ class IntentNetwork(nn.Module):
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        shown = attention_mask.unsqueeze(-1).to(states.dtype)
-        mean = (states * shown).sum(1) / shown.sum(1).clamp(min=1.0)
-        return self.intents(self.dropout(mean)), self.tags(self.dropout(states))
+        if published_encoder.pooling_of(self.encoder) == published_encoder.FIRST:
+            whole = states[:, 0]
+        else:
+            shown = attention_mask.unsqueeze(-1).to(states.dtype)
+            whole = (states * shown).sum(1) / shown.sum(1).clamp(min=1.0)
+        return self.intents(self.dropout(whole)), self.tags(self.dropout(states))
 
 
 @dataclass
@@ -56,21 +60,25 @@ class LoadedParser:
     known: int = 0
 
 
-def load(base: str, *, intents: Sequence[str] = (), entities: Sequence[str] = (), max_tokens: int = 0) -> LoadedParser:
-    """The base with heads for its own labels, then for these. Weights are read as safetensors only."""
-    encoder, tokenizer = _encoder(base), _tokenizer(base)
+def load(
+    base: str, *, intents: Sequence[str] = (), entities: Sequence[str] = (), max_tokens: int = 0,
+    prefix: str = published_encoder.AUTO,
+) -> LoadedParser:  # fmt: skip
+    """The base with heads for its own labels, then for these. `prefix` auto: what the base was trained with."""
+    published = published_encoder.load(base)
     known = labels_of(base)
-    mine = known or ParserNeeds(intents=("",))
+    mine = known or ParserNeeds(intents=("",), prefix=published.prefix)
     needs = replace(
         mine,
         intents=tuple(dict.fromkeys([*(known.intents if known else ()), *intents])),
         entities=tuple(dict.fromkeys([*mine.entities, *entities])),
-        max_tokens=min(max_tokens or mine.max_tokens, _most_tokens(encoder)),
+        max_tokens=min(max_tokens or mine.max_tokens, published.most_tokens),
+        prefix=mine.prefix if prefix == published_encoder.AUTO else prefix,
     )
-    network = IntentNetwork(encoder, needs)
+    network = IntentNetwork(published.network, needs)
     if known:
         _copy_heads(network, load_file(Path(base) / HEADS), known, needs)
-    return LoadedParser(network, tokenizer, needs, len(known.intents) if known else 0)
+    return LoadedParser(network, published.tokenizer, needs, len(known.intents) if known else 0)
 
 
 def labels_of(base: str) -> ParserNeeds | None:
@@ -107,44 +115,6 @@ def trained_parameters(network: IntentNetwork, frozen: str) -> list[nn.Parameter
     return [each for each in network.parameters() if each.requires_grad]
 
 
-def _encoder(base: str) -> PreTrainedModel:
-    try:
-        config = AutoConfig.from_pretrained(base)
-        # eager attention is the form that every exporter knows
-        model: PreTrainedModel = AutoModel.from_pretrained(
-            base, config=config, attn_implementation="eager", use_safetensors=True, dtype=torch.float32,
-            **({"add_pooling_layer": False} if _has_pooler(config) else {}),
-        )  # fmt: skip
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise _no_encoder(base) from error
-    if getattr(config, "is_encoder_decoder", False) or not hasattr(config, "hidden_size"):
-        raise _no_encoder(base)
-    return model
-
-
-def _has_pooler(config: Any) -> bool:
-    return getattr(config, "model_type", "") in ("bert", "roberta", "xlm-roberta", "camembert")
-
-
-def _tokenizer(base: str) -> Tokenizer:
-    """The fast tokenizer, as it was published: the encoder knows texts only through it."""
-    path = Path(base) / TOKENIZER_FILE
-    if path.is_file():
-        return Tokenizer.from_file(str(path))
-    try:
-        found: Tokenizer = AutoTokenizer.from_pretrained(base, use_fast=True).backend_tokenizer
-    except (OSError, ValueError, AttributeError) as error:
-        raise _no_encoder(base) from error
-    return found
-
-
-def _most_tokens(encoder: PreTrainedModel) -> int:
-    """What the encoder's positions allow; RoBERTa's begin after the padding id."""
-    most = getattr(encoder.config, "max_position_embeddings", None) or 100_000
-    offset = 2 if "roberta" in encoder.config.model_type or encoder.config.model_type == "camembert" else 0
-    return int(most) - offset
-
-
 def _copy_heads(
     network: IntentNetwork, stored: dict[str, torch.Tensor], known: ParserNeeds, needs: ParserNeeds
 ) -> None:
@@ -155,11 +125,3 @@ def _copy_heads(
             places = [kept.index(label) for label in labels]
             head.weight[places] = stored[f"{name}.weight"]
             head.bias[places] = stored[f"{name}.bias"]
-
-
-def _no_encoder(base: str) -> ConfigurationError:
-    return ConfigurationError(
-        "base-not-a-model",
-        f"{Path(base).name} holds no encoder with a tokenizer, in safetensors.",
-        "Name a BERT-like encoder on the hub, or a folder with config.json, tokenizer.json and *.safetensors.",
-    )

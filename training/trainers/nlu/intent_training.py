@@ -25,7 +25,7 @@ from training.runs.nlu_arguments import NluArguments
 from training.runs.workspace import Workspace, orphaned, read_json, write_json
 from training.scoring import intent_scores
 from training.trainers import checkpoints
-from training.trainers.nlu import intent_network, onnx_export, utterance_batches
+from training.trainers.nlu import intent_network, onnx_export, published_encoder, utterance_batches
 from training.trainers.nlu.intent_network import LoadedParser
 from training.trainers.nlu.onnx_export import ParserDescription
 from training.trainers.nlu.utterance_batches import IGNORED, TRAIN, VALIDATION, Batches, UtteranceRow
@@ -34,6 +34,7 @@ FAITHFUL = "float32"
 _STATE, _OPTIMISER, _NETWORK, _BEST = "state.json", "optimiser.pt", "network.safetensors", "best.safetensors"
 _LARGE = 5_000_000  # trained parameters; a smaller network is learnt from scratch or nearly so
 _KEPT_CHECKPOINTS = 2
+_MANY_UNKNOWN = 0.05
 
 
 def train(workspace: Workspace, report: Callable[[str], None] = lambda line: None, *, job: int = 0) -> dict[str, Any]:
@@ -189,6 +190,11 @@ def _learn(
     if training.state.step == 0 and not list(workspace.progress()):
         before = _before(workspace.plan()["base"], training.validation)
         workspace.say(phase="validation", step=0, steps=training.steps, at=time.time(), **(before or {}))
+        for language, share in _unknown_words(training.loaded, rows).items():
+            if share >= _MANY_UNKNOWN:
+                report(
+                    f"the encoder's vocabulary lacks {100 * share:.0f} % of the words in {language or 'no language'}"
+                )
     began, first, stopped = time.monotonic(), training.state.step, ""
     log_every = max(1, min(25, training.steps // 20))
     while training.state.step < training.steps and not stopped:
@@ -244,6 +250,7 @@ def _keep(workspace: Workspace, training: ParserTraining, stopped: str) -> None:
         "best_step": step, "trained_step": training.state.step, "stopped": stopped, "after": after,
         "before": before, "temperature": loaded.needs.temperature,
         "threshold": loaded.needs.threshold, "intents": list(loaded.needs.intents),
+        "unknown_words": _unknown_words(loaded, utterance_batches.read(workspace.folder)),
         "new_intents": list(loaded.needs.intents[loaded.known :]) if loaded.known else [],
     })  # fmt: skip
 
@@ -276,7 +283,7 @@ def _loaded(base: str, arguments: NluArguments, rows: Sequence[UtteranceRow]) ->
     training = [row for row in rows if row.split == TRAIN]
     loaded = intent_network.load(
         base, intents=sorted({row.intent for row in training}), max_tokens=arguments.max_tokens,
-        entities=sorted({str(each["entity"]) for row in training for each in row.entities}),
+        entities=sorted({str(each["entity"]) for row in training for each in row.entities}), prefix=arguments.prefix,
     )  # fmt: skip
     scope = arguments.out_of_scope if arguments.out_of_scope in loaded.needs.intents else loaded.needs.out_of_scope
     loaded.needs = replace(loaded.needs, out_of_scope=scope, temperature=1.0, threshold=0.0)
@@ -318,6 +325,13 @@ def _temperature(parser: Parser, rows: Sequence[UtteranceRow]) -> float:
     return intent_scores.fitted_temperature(
         np.stack([each for each, _ in found]), np.array([intent for _, intent in found])
     )
+
+
+def _unknown_words(loaded: LoadedParser, rows: Sequence[UtteranceRow]) -> dict[str, float]:
+    texts: dict[str, list[str]] = {}
+    for row in rows:
+        texts.setdefault(row.language or "", []).append(row.text)
+    return published_encoder.unknown_words(loaded.tokenizer, texts)
 
 
 def _described(workspace: Workspace) -> ParserDescription:

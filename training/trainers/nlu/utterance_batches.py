@@ -76,15 +76,16 @@ def encoded(row: UtteranceRow, parser: Parser) -> EncodedRow:
     intents, tags = parser.needs.intents, parser.needs.tags
     return EncodedRow(
         list(encoding.ids),
-        _tags(encoding, row.entities, tags),
+        _tags(encoding, parser.words(encoding), row.entities, tags),
         intents.index(row.intent) if row.intent in intents else IGNORED,
     )
 
 
-def _tags(encoding: Encoding, entities: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[int]:
+def _tags(
+    encoding: Encoding, words: Words, entities: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> list[int]:  # fmt: skip
     """O at the first token of every word, B and I at those of words that an entity overlaps."""
     tags = [IGNORED] * len(encoding.ids)
-    words = Words.of(encoding)
     for token in words.tokens:
         tags[token] = 0
     for entity in entities:
