@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     basic_auth_pass: SecretStr = Field(SecretStr(""), description="Password for BASIC_AUTH_USER.")
     api_tokens: SecretStr = Field(
         SecretStr(""),
-        description="Bearer tokens for /api: name:role:token, comma separated; roles read, operate, admin.",
+        description="Bearer tokens for /api and /v1: name:role:token, comma separated; roles read, operate, admin, live.",
     )
 
     # --- Exotel
@@ -422,8 +422,10 @@ class Settings(BaseSettings):
         for number, entry in enumerate(filter(None, self.api_tokens.get_secret_value().split(",")), 1):
             _, _, rest = entry.strip().partition(":")
             role, _, token = rest.partition(":")
-            if role not in ("read", "operate", "admin"):
-                wrong.append(f"API_TOKENS: entry {number} must be name:role:token with role read, operate or admin")
+            if role not in ("read", "operate", "admin", "live"):
+                wrong.append(
+                    f"API_TOKENS: entry {number} must be name:role:token with role read, operate, admin or live"
+                )
             else:
                 wrong += [f"API_TOKENS: the token of entry {number} {each}" for each in setting_values.secret(token)]
         if wrong:

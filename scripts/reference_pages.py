@@ -146,7 +146,8 @@ _WHO = {
     "protocol": "Label Studio (basic auth)",
     "webhook": "Label Studio (webhook secret)",
     "exotel": "Exotel (secret in the address)",
-    "operator": "any token, or Label Studio's basic auth",
+    "operator": "any token but one of role `live`, or Label Studio's basic auth",
+    "live": "token of role `live`, `operate` or `admin`",
 }
 
 
@@ -197,8 +198,9 @@ def operations() -> str:
                 lines.append(f"It is sent {_shape(body['content']['application/json']['schema'])} as JSON.\n")
             answers = []
             for status, one in sorted(each["responses"].items()):
-                ((kind, content),) = one["content"].items()
-                shown = _shape(content["schema"]) if kind == "application/json" else code(kind)
+                content = one["content"]
+                ours = content.get("application/json")
+                shown = _shape(ours["schema"]) if ours else ", ".join(map(code, content))
                 answers.append((status, plain(one["description"].partition("\n")[0]), shown))
             tags.setdefault(each["tags"][0], []).extend([*lines, table(("status", "when", "answer"), answers)])
     parts = [f"## {tag}\n\n" + "\n".join(lines) for tag, lines in tags.items()]

@@ -11,6 +11,7 @@ from ml_backend.api import requests
 from ml_backend.api.annotation_routes import Annotations
 from ml_backend.api.auth import Gate
 from ml_backend.api.call_routes import BalanceQuery, Calls
+from ml_backend.api.live import live_routes
 from ml_backend.api.operator_routes import JobQuery, Jobs, Operations, count_requests
 from ml_backend.api.protocol import Protocol
 from ml_backend.api.training_routes import DatasetQuery, Datasets, Experiments, Models, Training
@@ -76,6 +77,7 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
     )
     for rule, view, query in reads:
         requests.add_route(app, rule, view, who=gate.bearer("read"), query=query)
+    live_routes.install(app, context, gate)
     return app
 
 

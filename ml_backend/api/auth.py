@@ -20,6 +20,7 @@ from ml_backend.errors import InvalidInput
 from ml_backend.settings import Settings
 
 ROLES = ("read", "operate", "admin")  # each includes the ones before it
+LIVE = "live"  # the phone system: /v1, and nothing else
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SECRET_HEADER = "X-Webhook-Secret"  # noqa: S105 - a header's name
 
@@ -79,9 +80,21 @@ class Gate:
 
     def operator(self, request: Request) -> str:
         """Metrics: Label Studio's basic auth, or any token."""
-        if self.is_label_studio(request) or self._token(request) or (not self._basic and self._on_loopback):
+        token = self._token(request)
+        if token is not None and token.role == LIVE:
+            raise _forbidden("read")
+        if self.is_label_studio(request) or token or (not self._basic and self._on_loopback):
             return "operator"
         raise refused("Basic")
+
+    def live(self, request: Request) -> str:
+        """The phone system, by a token of role live; a person or program that may operate may ask as well."""
+        token = self._token(request)
+        if token is None:
+            raise refused("Bearer")
+        if token.role not in (LIVE, "operate", "admin"):
+            raise _forbidden(LIVE)
+        return token.name
 
     def bearer(self, role: str) -> Callable[[Request], str]:
         """A check for /api: a named token with at least this role."""
@@ -90,10 +103,8 @@ class Gate:
             token = self._token(request)
             if token is None:
                 raise refused("Bearer")
-            if ROLES.index(token.role) < ROLES.index(role):
-                raise InvalidInput(
-                    "forbidden", f"This needs a token with role {role}.", "Ask for one in API_TOKENS.", status=403
-                )
+            if token.role not in ROLES[ROLES.index(role) :]:
+                raise _forbidden(role)
             return token.name
 
         return check
@@ -146,6 +157,12 @@ def without_key(query: bytes) -> bytes:
 def _key(query: bytes) -> bytes:
     given = [part.partition(b"=")[2] for part in query.split(b"&") if part.partition(b"=")[0] == b"key"]
     return unquote_to_bytes(given[0]) if len(given) == 1 else b""
+
+
+def _forbidden(role: str) -> InvalidInput:
+    return InvalidInput(
+        "forbidden", f"This needs a token with role {role}.", "Ask for one in API_TOKENS.", status=403
+    )  # fmt: skip
 
 
 def refused(scheme: str) -> InvalidInput:

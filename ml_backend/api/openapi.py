@@ -18,13 +18,16 @@ from spectree import Response, SpecTree
 from ml_backend.api import answers, training_answers
 from ml_backend.api.auth import SECRET_HEADER
 from ml_backend.api.call_routes import SatisfactionBody
+from ml_backend.api.live import live_answers
+from ml_backend.api.live.live_bodies import ParseBody, SpeechBody
+from ml_backend.audio.encoding import FORMATS
 
 INTRODUCTION = (
     "Calls, annotations, datasets, models and jobs for other programs, and the routes that Label Studio, Exotel and "
     "the object store call. Every refusal and failure has a code, a sentence and the next step."
 )
 _SCHEMES: dict[str, dict[str, Any]] = {
-    "token": {"type": "http", "scheme": "bearer", "description": "A token of API_TOKENS; roles read, operate, admin."},
+    "token": {"type": "http", "scheme": "bearer", "description": "A token of API_TOKENS: read, operate, admin, live."},
     "label-studio": {"type": "http", "scheme": "basic", "description": "BASIC_AUTH_USER and BASIC_AUTH_PASS."},
     "webhook-secret": {
         "type": "apiKey", "name": SECRET_HEADER, "in": "header", "description": "LABEL_STUDIO_WEBHOOK_SECRET.",
@@ -40,6 +43,7 @@ _SECURITY: dict[str, list[dict[str, list[str]]]] = {
     "webhook": [{"webhook-secret": []}, {"label-studio": []}],
     "exotel": [{"exotel-key": []}],
     "operator": [{"token": []}, {"label-studio": []}],
+    "live": [{"token": ["live"]}],
 }
 _ERRORS = {
     400: "The request is wrong.", 401: "The credentials are missing or wrong.",
@@ -55,6 +59,7 @@ _PATHS: dict[str, tuple[str, dict[str, Any]]] = {
     "name": ("The experiment's name.", {}),
     "job_id": ("The job's number.", {"type": "integer", "minimum": 1}),
     "secret": ("EXOTEL_WEBHOOK_SECRET.", {}),
+    "model": ("champion, another alias, or a version.", {}),
 }
 
 
@@ -67,6 +72,12 @@ class Described:
     sent: type[BaseModel] | None = None
     statuses: tuple[int, ...] = ()  # errors of its own
     more: Mapping[int, type[BaseModel]] | None = None  # other successful answers
+    error: type[BaseModel] = answers.ErrorAnswer
+
+
+def _live(answer: type[BaseModel] | None, sent: type[BaseModel] | None = None) -> Described:
+    """A route of the phone system: errors in OpenAI's form, and an unknown model is 404."""
+    return Described("Live", answer, sent, (404, *_BODY), error=live_answers.OpenAiErrorAnswer)
 
 
 _BODY = (413, 415)
@@ -103,6 +114,10 @@ ROUTES: dict[str, Described] = {
     "/api/annotations": Described("Annotations", answers.AnnotationPage),
     "/api/annotations/summary": Described("Annotations", answers.AnnotationSummary),
     "/api/annotations/<annotation_id>": Described("Annotations", answers.AnnotationDetail),
+    "/v1/models": _live(live_answers.ServedModels),
+    "/v1/models/<model>": _live(live_answers.ServedModel),
+    "/v1/nlu/parse": _live(live_answers.ParseAnswer, ParseBody),
+    "/v1/audio/speech": _live(None, SpeechBody),
 }
 
 
@@ -129,6 +144,9 @@ def document(app: Flask) -> dict[str, Any]:
     found["components"]["securitySchemes"] = _SCHEMES
     text = {"description": "Prometheus's text.", "content": {"text/plain": {"schema": {"type": "string"}}}}
     found["paths"]["/metrics"]["get"]["responses"]["200"] = text
+    sounds = {form.content_type: {"schema": {"type": "string", "format": "binary"}} for form in FORMATS.values()}
+    said = {"description": "The sound, in the form that was asked for.", "content": sounds}
+    found["paths"]["/v1/audio/speech"]["post"]["responses"]["200"] = said
     return found
 
 
@@ -137,10 +155,10 @@ def _described(spec: SpecTree, rule: str, method: str, guarded: Any, arguments: 
     security = [{"token": [role]}] if role else _SECURITY[guarded.who.__name__]
     statuses = {400, 503, *(one.statuses if method == "POST" or one is _EXOTEL else ())}
     statuses |= {401} if security != [{}] or one is _HEALTH else set()
-    statuses |= {403} if role not in ("", "read") else set()
+    statuses |= {403} if role or guarded.who.__name__ in ("live", "operator") else set()
     statuses |= {404} if arguments else set()
     models: dict[int, Any] = {200: one.answer or answers.OpenApiDocument, **(one.more or {})}
-    shown: dict[str, Any] = {f"HTTP_{status}": (answers.ErrorAnswer, _ERRORS[status]) for status in statuses}
+    shown: dict[str, Any] = {f"HTTP_{status}": (one.error, _ERRORS[status]) for status in statuses}
     shown |= {f"HTTP_{status}": (model, model.__doc__ or "The answer.") for status, model in models.items()}
     return spec.validate(
         query=guarded.query if guarded.query is not None and guarded.query.model_fields else None,

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import orjson
-from flask import Flask, Request, Response, current_app, g, request
+from flask import Blueprint, Flask, Request, Response, current_app, g, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
@@ -39,7 +39,7 @@ _LIKE_A_NUMBER = re.compile(r"\d{6}")
 
 
 def add_route(
-    app: Flask,
+    app: Flask | Blueprint,
     rule: str,
     view: View,
     *,
@@ -165,8 +165,21 @@ def request_id() -> str:
     return str(g.get("request_id", ""))
 
 
-def _error(status: int, code: str, sentence: str, next_step: str) -> Response:
-    return answer({"code": code, "message": sentence, "next_step": next_step, "request_id": request_id()}, status)
+ErrorForm = Callable[[int, dict[str, str], str | None], dict[str, Any]]
+"""(status, our error, the wrong field where one is known) -> the body in another form."""
+
+
+def use_error_form(app: Flask, prefix: str, form: ErrorForm) -> None:
+    """Errors of addresses that begin with `prefix` are answered in this form."""
+    app.config.setdefault("ERROR_FORMS", {})[prefix] = form
+
+
+def _error(status: int, code: str, sentence: str, next_step: str, *, field: str | None = None) -> Response:
+    body: dict[str, Any] = {"code": code, "message": sentence, "next_step": next_step, "request_id": request_id()}
+    for prefix, form in current_app.config.get("ERROR_FORMS", {}).items():
+        if request.path.startswith(prefix):
+            body = form(status, body, field)
+    return answer(body, status)
 
 
 def _kaan_error(error: KaanError) -> Response:
@@ -174,7 +187,9 @@ def _kaan_error(error: KaanError) -> Response:
         _log.error("request %s failed: %s", request_id(), error)
     else:
         _refused(error.status, error.code)
-    response = _error(error.status, error.code, error.sentence, error.next_step)
+    response = _error(
+        error.status, error.code, error.sentence, error.next_step, field=getattr(error, "field", None)
+    )  # fmt: skip
     if scheme := getattr(error, "scheme", None):
         response.headers["WWW-Authenticate"] = f'{scheme} realm="Kaan"'
     if isinstance(error, RetryableError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +63,28 @@ class Routes:
             said = [sorted(list(map(str, row)) for row in rows) for rows in (self._context.db.rows(serving), compared)]
             self._revision = hashlib.sha256(json.dumps(said, ensure_ascii=False).encode()).hexdigest()[:16]
         return self._revision
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """The languages with a champion or an experiment of their own; all others are routed alike."""
+        alias = tables.aliases.c
+        own = sa.select(alias.language).where(alias.kind == self._kind, alias.alias == registry.CHAMPION)
+        found = {str(row.language) for row in self._context.db.rows(own)} | {str(e.language) for e in self._experiments}
+        return frozenset(found - {ANY_LANGUAGE})
+
+    def champions(self, languages: Iterable[str] = ()) -> list[Version]:
+        """The versions that answer as champions, for every language or one of these."""
+        found = {version.version: version for version in map(self._champion, (ANY_LANGUAGE, *sorted(languages)))}
+        return list(found.values())
+
+    def challengers(self) -> list[Version]:
+        """The versions of this kind that running experiments compare with a champion."""
+        mine = [self._find(one.challenger) for one in self._experiments if one.model_kind == self._kind]
+        return [version for version in mine if version is not None]
+
+    def champion_of(self, language: str | None = None) -> Version:
+        """The version that answers where no call is known."""
+        return self._champion(language or ANY_LANGUAGE)
 
     def kept(self, route: Route, *, language: str | None) -> dict[str, Any]:
         """A route as a recording's row stores it; `language` is the one it was chosen for."""

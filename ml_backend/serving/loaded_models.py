@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,9 +23,8 @@ from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
 from ml_backend.models import model_files, registry, routing
 from ml_backend.models.registry import Version
-from ml_backend.serving import default_model
+from ml_backend.serving import alias_follower, default_model
 
-POLL_S = 0.5  # interval at which the aliases are read
 FAILED_S = 60.0  # time before a version that failed to load is tried again
 
 _log = log.get("serving")
@@ -171,28 +169,7 @@ class Serving:
     def _begin(self) -> None:
         with self._changed:
             if self._follower is None:
-                arguments = (weakref.ref(self),)
-                self._follower = threading.Thread(target=_follow_on, args=arguments, name="follow-aliases", daemon=True)
-                self._follower.start()
-
-
-def _follow_on(found: weakref.ref[Serving]) -> None:
-    """Follow the aliases as long as `Serving` exists."""
-    trouble = log.Lasting()
-    while True:
-        time.sleep(POLL_S)
-        serving = found()
-        if serving is None:
-            return
-        try:
-            serving.follow()
-        except Exception as error:  # the database is unavailable, or an unknown error: the old version keeps serving
-            if trouble.is_news():
-                _log.warning("aliases_not_read", reason=quantities.shortened(str(error), 200))
-        else:
-            if trouble.is_over():
-                _log.info("aliases_read_again")
-        del serving
+                self._follower = alias_follower.begin(self)
 
 
 def of(context: Context) -> Serving:

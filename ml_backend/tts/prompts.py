@@ -118,7 +118,8 @@ def note_clip(context: Context, asked: Saying, key: str) -> None:
         "language": asked.language, "voice": asked.voice, "emotion": asked.emotion, "engine": ENGINE,
         "model_version": asked.version, "updated_at": tables.now(),
     }  # fmt: skip
+    there = sa.select(voice_clips.c.id).where(voice_clips.c.bucket == values["bucket"], voice_clips.c.key == key)
+    if context.db.rows(there):
+        return  # nothing to write for a sentence that was said before: no turn to write is waited for
     with context.db.transaction() as connection:
-        there = sa.select(voice_clips.c.id).where(voice_clips.c.bucket == values["bucket"], voice_clips.c.key == key)
-        if connection.execute(there).first() is None:
-            db.insert_missing(connection, voice_clips, [values])
+        db.insert_missing(connection, voice_clips, [values])

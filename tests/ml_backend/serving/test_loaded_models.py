@@ -20,7 +20,7 @@ from ml_backend.asr.transcript import DecodingProfile, Segment
 from ml_backend.context import Context, open_context
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
 from ml_backend.models import manifest, registry, routing
-from ml_backend.serving import loaded_models
+from ml_backend.serving import alias_follower, loaded_models
 from ml_backend.settings import Settings
 from tests import models, sounds
 from tests.ml_backend import swaps
@@ -63,7 +63,7 @@ def two(context: Context, tmp_path: Path) -> registry.Version:
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loaded_models, "POLL_S", 0.02)
+    monkeypatch.setattr(alias_follower, "POLL_S", 0.02)
 
 
 @pytest.fixture

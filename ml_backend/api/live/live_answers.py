@@ -1,0 +1,68 @@
+"""The answers of `/v1`, for the OpenAPI document only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from ml_backend.api.answers import Answered
+
+
+class OpenAiErrorShape(Answered):
+    """What went wrong, in OpenAI's form."""
+
+    message: str = Field(description="One plain sentence, and what to do now.")
+    type: str = Field(description="invalid_request_error and the like: OpenAI's classes.")
+    code: str = Field(description="What happened, in kebab case; it never changes.")
+    param: str | None = Field(description="The field that is wrong, where one is.")
+    next_step: str = Field(description="What to do now.")
+    request_id: str = Field(description="The id of this request, in the log too.")
+
+
+class OpenAiErrorAnswer(Answered):
+    """Every refusal and failure of /v1."""
+
+    error: OpenAiErrorShape
+
+
+class ServedModel(Answered):
+    """One name that a request may give as `model`."""
+
+    id: str = Field(description="champion, another alias, or a version.")
+    object: str = Field(description="Always model.")
+    created: int = Field(description="Seconds since 1970.")
+    owned_by: str
+    kinds: list[str] = Field(description="The kinds of model of this name: asr, nlu, tts.")
+    languages: list[str]
+
+
+class ServedModels(Answered):
+    """Every model that can be asked for."""
+
+    object: str = Field(description="Always list.")
+    data: list[ServedModel]
+
+
+class ParsedEntity(Answered):
+    """A part of the text; offsets are code points."""
+
+    entity: str
+    start: int
+    end: int
+    value: str
+    confidence: float
+
+
+class ParseAnswer(Answered):
+    """What somebody wants, by the version that is named."""
+
+    text: str
+    intent: str
+    confidence: float = Field(description="Calibrated, of the most likely intent.")
+    entities: list[ParsedEntity]
+    language: str | None = Field(description="As it was sent.")
+    version: str
+    truncated: bool = Field(description="Whether the text was longer than the version reads.")
+    in_scope: float = Field(description="The probability of the most likely intent that is in scope.")
+    ranking: list[Any] = Field(description="The most likely intents with their probabilities.")

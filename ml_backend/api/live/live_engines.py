@@ -1,0 +1,204 @@
+"""(kind, model, call, language) -> the loaded engine of the version that answers.
+
+Every kind that was asked for once has a snapshot: its routes (aliases and running experiments, by the same stable hash
+as drafts) and the engines of all versions that they can choose. A thread compares the aliases twice a second; after a
+promotion the new versions are loaded while the old ones answer, then the snapshot is replaced at once. A request works
+with one engine from beginning to end, so no answer mixes versions, and an engine leaves memory with the last request
+that uses it. What does not load changes nothing: the old snapshot keeps answering.
+
+LOADERS says how an engine is loaded; another kind is one entry.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ml_backend import log, quantities
+from ml_backend.api.live import openai_form
+from ml_backend.context import Context
+from ml_backend.errors import InvalidInput, KaanError, PermanentError
+from ml_backend.models import kinds, registry, routing
+from ml_backend.models.registry import ANY_LANGUAGE, Version
+from ml_backend.serving import alias_follower, default_model
+
+FAILED_S = 60.0  # time before a snapshot with a version that failed to load is tried again
+SPARE = 4  # versions that were asked for by name and stay loaded, of every kind
+
+_log = log.get("live")
+Loader = Callable[[Context, Version], Any]
+
+
+@dataclass(frozen=True)
+class LiveEngine:
+    """A loaded version. `experiment_id` and `arm` say why it was chosen, where an experiment did."""
+
+    version: Version
+    engine: Any
+    experiment_id: int | None = None
+    arm: str | None = None
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """What answers for one kind now."""
+
+    routes: routing.Routes
+    languages: frozenset[str]
+    engines: Mapping[str, Any]
+    revision: str
+
+
+@dataclass
+class _Held:
+    """One kind: its snapshot, and engines that were asked for by name, the last used one last."""
+
+    snapshot: _Snapshot | None = None
+    spare: OrderedDict[str, Any] = field(default_factory=OrderedDict)
+    failed: tuple[str, float] = ("", 0.0)  # a revision that did not load, and when to try again
+
+
+def _parser(context: Context, version: Version) -> Any:
+    from ml_backend.nlu import loading
+
+    return loading.load(registry.verified(context, version))
+
+
+def _speaker(context: Context, version: Version) -> Any:
+    from ml_backend.tts.speaking import Speaker
+
+    return Speaker.load(Path(registry.verified(context, version)))
+
+
+LOADERS: Mapping[str, Loader] = {kinds.NLU: _parser, kinds.TTS: _speaker}
+
+
+class LiveEngines:
+    """The engines of this process. Thread-safe; made after the fork, loaded when a kind is first asked for."""
+
+    def __init__(self, context: Context, loaders: Mapping[str, Loader] = LOADERS) -> None:
+        self._context, self._loaders, self._pid = context, loaders, os.getpid()
+        self._held = {kind: _Held() for kind in loaders}
+        self._loading = threading.RLock()  # one load at a time
+        self._follower: threading.Thread | None = None
+
+    def answering(
+        self, kind: str, *, model: str = "", call: str | None = None, language: str | None = None
+    ) -> LiveEngine:
+        """The engine that answers. Without a call, no experiment is asked: its outcome could not be counted."""
+        if model not in ("", registry.CHAMPION):
+            version = self._named(kind, model, language)
+            return LiveEngine(version, self._of_version(kind, version))
+        snapshot = self._snapshot(kind)
+        language = language if language in snapshot.languages else None
+        if not call:
+            version = snapshot.routes.champion_of(language)
+            return LiveEngine(version, snapshot.engines[version.version])
+        route = snapshot.routes.choose(call, language=language)
+        return LiveEngine(route.version, snapshot.engines[route.version.version], route.experiment_id, route.arm)
+
+    def follow(self) -> None:
+        """Read the aliases once; load what is new, and answer with it when all of it is loaded."""
+        for kind, held in self._held.items():
+            if held.snapshot is not None:
+                self._refresh(kind)
+
+    def _snapshot(self, kind: str) -> _Snapshot:
+        found = self._held[kind].snapshot
+        if found is not None:
+            return found
+        with self._loading:
+            if self._held[kind].snapshot is None:
+                default_model.ensure(self._context, kind)  # a new deployment has no champion yet
+                self._refresh(kind)
+                if self._follower is None:
+                    self._follower = alias_follower.begin(self, "follow-live-aliases")
+            found = self._held[kind].snapshot
+        assert found is not None  # noqa: S101 - `_refresh` raises where there is none
+        return found
+
+    def _refresh(self, kind: str) -> None:
+        with self._loading:
+            held = self._held[kind]
+            before = held.snapshot
+            routes = routing.Routes(self._context, kind)
+            revision = routes.revision
+            if before is not None and revision == before.revision:
+                return
+            if before is not None and held.failed[0] == revision and time.monotonic() < held.failed[1]:
+                return
+            try:
+                fresh = self._loaded(kind, routes, before)
+            except (KaanError, RuntimeError, OSError) as error:
+                if before is None:
+                    raise
+                held.failed = (revision, time.monotonic() + FAILED_S)
+                _log.error("live_model_not_loaded", kind=kind, reason=quantities.shortened(str(error), 200))
+                return
+            held.snapshot = fresh
+            if before is not None:
+                _log.info("live_models_swapped", kind=kind, versions=sorted(fresh.engines))
+
+    def _loaded(self, kind: str, routes: routing.Routes, before: _Snapshot | None) -> _Snapshot:
+        """Every version that the routes can choose, loaded; those of `before` are taken over."""
+        engines: dict[str, Any] = {}
+        languages = routes.languages
+        for version in routes.champions(languages):
+            engines[version.version] = self._taken_or_loaded(kind, version, before)
+        for version in routes.challengers():
+            try:
+                engines[version.version] = self._taken_or_loaded(kind, version, before)
+            except (KaanError, RuntimeError, OSError) as error:
+                routing.withdraw(self._context, version, reason=f"It does not load: {error}")
+                _log.error("challenger_not_loaded", model_version=version.version)
+                return self._loaded(kind, routing.Routes(self._context, kind), before)  # without its experiment
+        return _Snapshot(routes, languages, engines, routes.revision)
+
+    def _taken_or_loaded(self, kind: str, version: Version, before: _Snapshot | None) -> Any:
+        if before is not None and version.version in before.engines:
+            return before.engines[version.version]
+        spare = self._held[kind].spare.pop(version.version, None)
+        return spare if spare is not None else self._loaders[kind](self._context, version)
+
+    def _of_version(self, kind: str, version: Version) -> Any:
+        """A version by name: one that answers anyway, else loaded and kept for the next request."""
+        held = self._held[kind]
+        if held.snapshot is not None and version.version in held.snapshot.engines:
+            return held.snapshot.engines[version.version]
+        with self._loading:
+            engine = held.spare.pop(version.version, None) or self._loaders[kind](self._context, version)
+            held.spare[version.version] = engine
+            while len(held.spare) > SPARE:
+                held.spare.popitem(last=False)
+            return engine
+
+    def _named(self, kind: str, name: str, language: str | None) -> Version:
+        """An alias of the kind, or a version; 404 for what is neither."""
+        for spoken in (language, ANY_LANGUAGE):
+            if spoken and (found := registry.aliased(self._context, kind, language=spoken, alias=name)) is not None:
+                return found
+        try:
+            version = registry.find(self._context, name, kind=kind)
+        except PermanentError:
+            raise openai_form.unknown_model(name) from None
+        if version.kind != kind:
+            raise openai_form.about(
+                "model",
+                InvalidInput(
+                    "wrong-kind", f"{version.version} is a model of kind {version.kind}, not {kind}.",
+                    "Leave the model out: the champion answers. GET /v1/models lists the others.",
+                ),
+            )  # fmt: skip
+        return version
+
+
+def of(context: Context) -> LiveEngines:
+    """The engines of this process."""
+    found: LiveEngines = context.keep("live-engines", lambda: LiveEngines(context))
+    return found

@@ -1,0 +1,103 @@
+"""`/v1`: what the phone system asks. A blueprint, so that a process of its own can serve it as the web process does.
+
+`call` (a field, or the header x-kaan-call) is the call's id: with it, the version is chosen as it is for the call's
+drafts, experiments included. Every answer names its version in x-kaan-model-version.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from flask import Blueprint, Flask, Response, request
+
+from ml_backend import tables
+from ml_backend.api import requests
+from ml_backend.api.auth import Gate
+from ml_backend.api.live import live_engines, openai_form
+from ml_backend.api.live.live_bodies import LiveBody, ParseBody, SpeechBody, checked
+from ml_backend.api.live.live_engines import LiveEngine, LiveEngines
+from ml_backend.api.live.live_speech import sound
+from ml_backend.api.requests import answer
+from ml_backend.context import Context
+from ml_backend.models import kinds, registry
+
+PREFIX = "/v1/"
+MOST_LISTED = 500
+"""Versions that the list of models holds: the latest."""
+
+
+def install(app: Flask, context: Context, gate: Gate) -> None:
+    """Add the routes to an app that `requests.install` prepared."""
+    live = Live(context, live_engines.of(context))
+    blueprint = Blueprint("live", __name__)
+    for rule, view, methods in (
+        ("/v1/models", live.models, ("GET",)),
+        ("/v1/models/<model>", live.model, ("GET",)),
+        ("/v1/nlu/parse", live.parse, ("POST",)),
+        ("/v1/audio/speech", live.speech, ("POST",)),
+    ):
+        requests.add_route(blueprint, rule, view, who=gate.live, methods=methods)
+    app.register_blueprint(blueprint)
+    requests.use_error_form(app, PREFIX, openai_form.error)
+
+
+class Live:
+    """The models of this deployment, for callers that speak OpenAI's interface."""
+
+    def __init__(self, context: Context, engines: LiveEngines) -> None:
+        self._context, self._engines = context, engines
+
+    def models(self) -> Response:
+        """Every name that a request may give as `model`: champion, the other aliases, and versions."""
+        return answer({"object": "list", "data": self._listed()})
+
+    def model(self, model: str) -> Response:
+        """One of them."""
+        for each in self._listed():
+            if each["id"] == model:
+                return answer(each)
+        raise openai_form.unknown_model(model)
+
+    def parse(self) -> Response:
+        """`{"text": ...}` -> intent, confidence and entities; offsets are code points."""
+        asked = checked(ParseBody, requests.json_object())
+        chosen = self._answering(kinds.NLU, asked)
+        found = chosen.engine.parse(asked.text).to_json()
+        del found["model_version"]
+        told = {"text": asked.text, **found, "language": asked.language, "version": chosen.version.version}
+        return self._with_version(answer(told), chosen)
+
+    def speech(self) -> Response:
+        """A text -> its sound, in OpenAI's form. A sentence that the version has said is not spoken again."""
+        asked = checked(SpeechBody, requests.json_object())
+        chosen = self._answering(kinds.TTS, asked)
+        data, content_type = sound(self._context, chosen.engine, asked)
+        return self._with_version(Response(data, mimetype=content_type), chosen)
+
+    def _answering(self, kind: str, asked: LiveBody) -> LiveEngine:
+        call = asked.call or request.headers.get(openai_form.CALL_HEADER, "")[:200]
+        return self._engines.answering(kind, model=asked.model, call=call or None, language=asked.language)
+
+    def _with_version(self, response: Response, chosen: LiveEngine) -> Response:
+        response.headers[openai_form.VERSION_HEADER] = chosen.version.version
+        return response
+
+    def _listed(self) -> list[dict[str, object]]:
+        version, alias = tables.model_versions.c, tables.aliases.c
+        latest = sa.select(version.version, version.kind, version.languages, version.created_at)
+        named = sa.select(alias.alias, alias.kind, alias.language, version.created_at).join(
+            tables.model_versions, alias.model_version_id == version.id
+        )
+        rows = list(self._context.db.rows(named.order_by(alias.alias, alias.kind, alias.language)))
+        found = []
+        for name in dict.fromkeys([registry.CHAMPION, *(row.alias for row in rows)]):
+            mine = [row for row in rows if row.alias == name]
+            if mine:
+                found.append(
+                    openai_form.model(
+                        name, sorted({row.kind for row in mine}), sorted({row.language for row in mine}),
+                        max(row.created_at for row in mine),
+                    )
+                )  # fmt: skip
+        for row in self._context.db.rows(latest.order_by(version.id.desc()).limit(MOST_LISTED)):
+            found.append(openai_form.model(row.version, [row.kind], list(row.languages), row.created_at))
+        return found

@@ -1,0 +1,93 @@
+"""A request for speech -> the bytes of a sound: from the object store where the version has said it, else spoken now.
+
+The store is a cache here: while it does not answer, a sentence is spoken again rather than refused.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import wave
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ml_backend import log, quantities
+from ml_backend.api.live import openai_form
+from ml_backend.api.live.live_bodies import SpeechBody
+from ml_backend.context import Context
+from ml_backend.errors import InvalidInput, KaanError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from ml_backend.tts.prompts import Saying
+    from ml_backend.tts.speaking import Speaker
+
+_FIELDS = {
+    "speech-voice-unknown": "voice", "speech-language-unknown": "language", "speech-emotion-unknown": "emotion",
+    "speech-tempo": "speed", "speech-text-empty": "input", "speech-text-too-long": "input",
+    "speech-letters-unknown": "input",
+}  # fmt: skip
+_log = log.get("live")
+_trouble = log.Lasting()
+
+
+def sound(context: Context, speaker: Speaker, asked: SpeechBody) -> tuple[bytes, str]:
+    """(bytes, content type). InvalidInput names the field that this version cannot do."""
+    from ml_backend.audio import encoding
+    from ml_backend.tts import prompts
+
+    language = asked.language or speaker.needs.languages[0]
+    wanted = prompts.saying(
+        speaker, asked.input, language, voice=asked.voice_name, emotion=asked.emotion, tempo=asked.speed
+    )
+    try:
+        wav = _kept(context, speaker, wanted)
+    except InvalidInput as error:
+        raise openai_form.about(_FIELDS.get(error.code), error) from None
+    content_type = encoding.FORMATS[asked.response_format].content_type
+    if asked.response_format == "wav":
+        return wav, content_type
+    samples, rate_hz = _samples(wav)
+    return encoding.encoded(samples, rate_hz, asked.response_format), content_type
+
+
+def _kept(context: Context, speaker: Speaker, wanted: Saying) -> bytes:
+    """The WAV file of the version, made now where the store does not have it."""
+    from ml_backend.tts import prompts
+
+    try:
+        key, _ = prompts.spoken(context, speaker, wanted)
+        found = _read(context, prompts.PromptPlaces.of(context.settings).bucket, key)
+    except InvalidInput:
+        raise
+    except KaanError as error:
+        if _trouble.is_news():
+            _log.warning("speech_not_kept", reason=quantities.shortened(str(error), 200))
+    else:
+        if _trouble.is_over():
+            _log.info("speech_kept_again")
+        return found
+    return speaker.speak(
+        wanted.text, language=wanted.language, voice=wanted.voice, emotion=wanted.emotion, tempo=wanted.tempo
+    ).to_wav()
+
+
+def _read(context: Context, bucket: str, key: str) -> bytes:
+    local = context.store.open_local(bucket, key)
+    if local is not None:
+        return local.read_bytes()
+    with tempfile.TemporaryDirectory(prefix="kaan-speech-") as folder:
+        path = Path(folder) / "speech.wav"
+        context.store.fetch(bucket, key, path)
+        return path.read_bytes()
+
+
+def _samples(wav: bytes) -> tuple[npt.NDArray[np.float32], int]:
+    """A WAV file of ours -> mono samples, -1..1."""
+    import numpy as np
+
+    with wave.open(BytesIO(wav)) as file:
+        whole = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2").astype(np.float32)
+        return whole / np.float32(32768), file.getframerate()

@@ -1,0 +1,116 @@
+"""Which loaded version answers, and what a promotion, an experiment and a broken version change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from ml_backend import tables
+from ml_backend.api.live import live_engines
+from ml_backend.api.live.live_engines import LiveEngines
+from ml_backend.models import registry, routing
+from tests.ml_backend.api.live.conftest import promote
+from tests.ml_backend.api.serving import Serving
+from tests.patience import until
+
+Renamed = Callable[..., registry.Version]
+
+
+@pytest.fixture
+def engines(phone: Serving) -> LiveEngines:
+    return live_engines.of(phone.context)
+
+
+def name(engines: LiveEngines, **asked: Any) -> str:
+    chosen = engines.answering("nlu", **asked)
+    assert chosen.engine.model_version == chosen.version.version
+    return chosen.version.version
+
+
+def experiment(phone: Serving, champion: str, challenger: registry.Version, **more: Any) -> None:
+    row = {"name": "trial", "champion": champion, "challenger": challenger.version, "traffic_share": 0.5,
+           "salt": "salt", "model_kind": challenger.kind, **more}  # fmt: skip
+    phone.insert(tables.experiments, row)
+
+
+def cut(phone: Serving, version: registry.Version) -> None:
+    """A version whose file in the store is not what was registered."""
+    folder = phone.context.store.open_local(
+        phone.context.settings.audio_bucket, f"{version.location.removeprefix('store:')}/manifest.json"
+    )
+    assert folder is not None
+    network = Path(folder).parent / "model.onnx"
+    network.chmod(0o600)
+    network.write_bytes(network.read_bytes()[:-10])
+
+
+def test_a_promotion_is_answered_by_the_new_version_while_an_old_answer_keeps_its_own(
+    phone: Serving, renamed: Renamed, engines: LiveEngines
+) -> None:
+    before = engines.answering("nlu")
+    fresh = renamed("nlu", "fresh")
+    promote(phone, fresh)
+    until(lambda: name(engines) == fresh.version, "the new version answers")
+    assert before.engine.parse("where is my order").model_version == before.version.version
+
+
+def test_a_language_has_a_champion_of_its_own(phone: Serving, renamed: Renamed, engines: LiveEngines) -> None:
+    usual = name(engines)
+    marathi = renamed("nlu", "marathi")
+    promote(phone, marathi, language="mr")
+    until(lambda: name(engines, language="mr") == marathi.version, "the language's champion answers")
+    assert name(engines, language="hi") == name(engines) == name(engines, language="xx") == usual
+
+
+def test_a_call_is_answered_by_the_arm_that_its_drafts_have(
+    phone: Serving, renamed: Renamed, engines: LiveEngines
+) -> None:
+    usual, other = name(engines), renamed("nlu", "other")
+    experiment(phone, usual, other)
+    until(lambda: other.version in {name(engines, call=f"call-{n}") for n in range(20)}, "the experiment is noticed")
+    drafts = routing.Routes(phone.context, "nlu")
+    answered = [name(engines, call=f"call-{n}") for n in range(40)]
+    assert answered == [drafts.choose(f"call-{n}").version.version for n in range(40)]
+    assert set(answered) == {usual, other.version}
+    assert {engines.answering("nlu", call=f"call-{n}").arm for n in range(40)} == {"champion", "challenger"}
+    assert {name(engines) for _ in range(3)} == {usual}, "without a call, no experiment"
+
+
+def test_a_champion_that_does_not_load_leaves_the_old_one_answering(
+    phone: Serving, renamed: Renamed, engines: LiveEngines
+) -> None:
+    usual, broken = name(engines), renamed("nlu", "broken")
+    cut(phone, broken)
+    promote(phone, broken)
+    until(lambda: engines._held["nlu"].failed[0], "it was tried")
+    assert name(engines) == usual
+    mended = renamed("nlu", "mended")
+    promote(phone, mended)
+    until(lambda: name(engines) == mended.version, "the next one is served at once")
+
+
+def test_a_challenger_that_does_not_load_ends_its_experiment_and_the_champion_answers(
+    phone: Serving, renamed: Renamed, engines: LiveEngines
+) -> None:
+    usual, broken = name(engines), renamed("nlu", "broken")
+    cut(phone, broken)
+    experiment(phone, usual, broken)
+
+    def state() -> str:
+        return str(phone.context.db.scalars(sa.select(tables.experiments.c.state))[0])
+
+    until(lambda: state() == "withdrawn", "the experiment ends")
+    assert {name(engines, call=f"call-{n}") for n in range(20)} == {usual}
+
+
+def test_versions_asked_for_by_name_do_not_fill_the_memory(
+    phone: Serving, renamed: Renamed, engines: LiveEngines
+) -> None:
+    versions = [renamed("nlu", f"trial-{n}").version for n in range(live_engines.SPARE + 2)]
+    for version in versions:
+        assert name(engines, model=version) == version
+    assert list(engines._held["nlu"].spare) == versions[2:]
