@@ -195,6 +195,15 @@ class Settings(BaseSettings):
         description="What `auto` in the column of languages says: source (a program wrote the row) or language (unknown).",
     )
 
+    nlu_call_utterances: int = Field(
+        200,
+        ge=0,
+        le=100_000,
+        description="So many utterances of calls wait for a person at most; 0: none are taken from calls.",
+    )
+    nlu_call_utterances_per_caller: int = Field(
+        5, ge=1, le=1000, description="So many utterances of one caller are with people at a time."
+    )
     nlu_training_threshold: int = Field(
         300, ge=1, description="New accepted utterances after which a training run of the parser starts."
     )

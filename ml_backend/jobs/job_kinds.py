@@ -66,6 +66,9 @@ REDRAFT_PROJECT = JobKind("redraft-project", "sync.projects.redrafting.redraft_p
 SCAN_BUCKET = JobKind("scan-bucket", "sync.objects.scan.scan_bucket", "sync", 1800, priority=BULK)
 FEED_RATINGS = JobKind("feed-ratings", "sync.tasks.ratings.feed_ratings", "sync", 600, priority=BULK)
 FEED_UTTERANCES = JobKind("feed-utterances", "sync.tasks.utterance_tasks.feed_utterances", "sync", 900, priority=BULK)
+COLLECT_UTTERANCES = JobKind(
+    "collect-utterances", "training.utterances.call_utterances.collect_utterances", "sync", 3600, priority=BULK
+)
 COLLECT_VOICES = JobKind(
     "collect-voices", "training.voices.clip_collection.collect_voices", "sync", 1800, priority=BULK
 )

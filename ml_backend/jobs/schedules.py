@@ -198,6 +198,13 @@ def attached_projects_of_texts(connection: Connection) -> list[Arguments]:
     return [{"project_id": each.id} for each in connection.execute(found.order_by(row.id))]  # the job looks closer
 
 
+def calls_for_people_of_texts(connection: Connection) -> list[Arguments]:
+    """One job while there is an attached project in which people say what a text means."""
+    row = tables.projects.c
+    there = sa.select(row.id).where(row.state == "attached", row.label_config.contains('name="intent"')).limit(1)
+    return [{}] if connection.execute(there).first() else []
+
+
 def buckets_with_a_period(connection: Connection) -> list[Arguments]:
     """Buckets with a confirmed retention period."""
     row = tables.retention
@@ -281,6 +288,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule(job_kinds.SCAN_BUCKET, 300, every_bucket, priority=LIVE),
     Schedule(job_kinds.SCAN_BUCKET, 24 * 3600, every_bucket_fully),
     Schedule(job_kinds.FEED_RATINGS, 300, attached_rating_projects),
+    Schedule(job_kinds.COLLECT_UTTERANCES, 24 * 3600, calls_for_people_of_texts),
     Schedule(job_kinds.FEED_UTTERANCES, 300, attached_projects_of_texts),
     Schedule(job_kinds.COLLECT_VOICES, 300, voices_changed),
     Schedule(job_kinds.COLLECT_VOICES, 24 * 3600, every_voice),

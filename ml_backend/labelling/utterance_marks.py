@@ -20,6 +20,7 @@ TEXT, ENTITIES, INTENT, LANGUAGE = "text", "entities", "intent", "language"  # n
 VERDICT, OUT_OF_SCOPE, COMMENTS = "verdict", "out_of_scope", "comments"
 UNUSABLE = "unusable"  # the verdict on an utterance that nobody should learn from
 CORRECTION = "correction"  # the source of an utterance that annotations made; people are asked about the others
+CALL = "call"  # the source of one that was said in a call, or is imported as such
 NONE_OF_THESE = "none_of_these"  # the intent of what no model of these intents should answer, and its choice
 
 

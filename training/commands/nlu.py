@@ -15,7 +15,7 @@ from ml_backend.commands.command_line import quiet_context
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
 from ml_backend.views import utterance_views
-from training.utterances import utterance_import, utterance_sources
+from training.utterances import call_utterances, utterance_import, utterance_sources
 from training.utterances.utterance_checks import SENTENCES
 from training.utterances.utterance_import import ImportReport
 from training.utterances.utterance_sources import UtteranceFile, UtteranceSource
@@ -67,6 +67,52 @@ def import_(
         _show(done)
     if done.read and not done.added + done.changed + done.unchanged:
         raise typer.Exit(1)
+
+
+@app.command("from-calls")
+def from_calls(
+    everything: Annotated[bool, typer.Option("--all", help="Begin with the first call again.")] = False,
+    as_json: printing.AsJson = False,
+) -> None:
+    """Take what customers said in calls, for people to say what it means; only what is new since the last time.
+
+    The parser that serves says what it takes each for. The least certain and the rarest come first, and so many wait
+    at most as NLU_CALL_UTTERANCES allows. A project of the `nlu` config makes tasks of them.
+
+    Example: python -m ml_backend nlu from-calls
+    """
+    context = quiet_context()
+    if not context.settings.nlu_call_utterances:
+        raise InvalidInput(
+            "no-call-utterances", "NLU_CALL_UTTERANCES is 0: nothing is taken from calls.", "Set it, e.g. to 200."
+        )
+    with printing.moving("{task.completed:,} recordings", quiet=as_json) as bar:
+        task = bar.add_task("reading", total=None)
+        done = call_utterances.collect(
+            context, everything=everything, report=lambda read, found: bar.update(task, completed=read)
+        )
+    if as_json:
+        printing.say_json(done.to_dict())
+        return
+    if not done.room:
+        printing.say(
+            f"{done.waiting:,} utterances of calls wait for people already: nothing was read. Have them annotated, "
+            "e.g. `python -m ml_backend project create --config nlu`, or raise NLU_CALL_UTTERANCES."
+        )
+        return
+    printing.say(
+        f"{quantities.counted(done.recordings, 'recording')} read, {done.added:,} of "
+        f"{quantities.counted(done.candidates, 'new wording')} taken; {done.waiting:,} wait for a person",
+        style="bold",
+    )
+    for code, number in done.left_out.most_common():
+        printing.fact("left out", f"{number:,} {code}: {call_utterances.LEFT_OUT[code]}", style="")
+    for intent, number in done.intents.most_common(10):
+        printing.fact("taken for", f"{intent}: {number:,}", style="")
+    if done.replaced:
+        printing.say(f"{done.replaced:,} drafted texts gave way to corrected ones.")
+    if done.more:
+        printing.say("There are more calls to read: run it again when people have annotated these.")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 
 from ml_backend import db, tables
 from ml_backend.labelling.utterance_marks import (
+    CALL,
     CORRECTION,
     NONE_OF_THESE,
     UNUSABLE,
@@ -28,6 +29,10 @@ from ml_backend.tables import utterances
 from training.samples.language_policy import script
 
 ORIGIN = "label-studio"
+_DONE = {
+    "corrected": "A person said what it means: the correction is a row of its own.",
+    "unusable": "A person called it unusable.",
+}  # why an utterance of a call waits no more
 
 
 def corrected(connection: Connection, task: Any, found: Sequence[Any]) -> bool:
@@ -40,6 +45,8 @@ def corrected(connection: Connection, task: Any, found: Sequence[Any]) -> bool:
     answer = _answer(found, text)
     here = sa.and_(utterances.c.origin == ORIGIN, utterances.c.external_id == task.external_key)
     before = connection.execute(sa.select(utterances).where(here)).first()
+    if asked.source == CALL:
+        _close(connection, asked, "corrected" if answer else "unusable" if _unusable(found, text) else None)
     if answer is None:
         connection.execute(sa.delete(utterances).where(here))
         return True
@@ -58,6 +65,17 @@ def corrected(connection: Connection, task: Any, found: Sequence[Any]) -> bool:
     key = {"origin": ORIGIN, "external_id": task.external_key}
     db.upsert(connection, utterances, {**key, **values, "updated_at": tables.now()}, key=tuple(key))
     return True
+
+
+def _close(connection: Connection, asked: Any, code: str | None) -> None:
+    """Say why an utterance of a call, which its draft makes nothing to learn from, waits no more; or that it does."""
+    values = {"state": "excluded" if code else "waiting", "reason_code": code, "reason": _DONE[code] if code else None}
+    if asked.reason_code != code and (asked.state == "waiting" or asked.reason_code in _DONE):
+        db.update(connection, utterances, asked.id, **values)
+
+
+def _unusable(found: Sequence[Any], text: str) -> bool:
+    return any(not row.skipped and to_utterance(row.result, text).verdict == UNUSABLE for row in found)
 
 
 def _shown(task: Any, text: str) -> str:

@@ -104,7 +104,7 @@ def check(row: Mapping[str, Any], reading: Reading) -> CheckedUtterance:
     review = _word(row.get("review_status"))
     if review == _REJECTED:
         raise LeftOut("utterance-rejected")
-    stated = _text(row.get("text"))
+    stated = plain_text(row.get("text"))
     text = stated.strip()
     intent = _intent(row.get("intent"), reading.labels)
     entities = _entities(row.get("entities"), stated, reading.labels, notes)
@@ -156,7 +156,7 @@ def moment(value: Any) -> datetime | None:
         return None
 
 
-def _text(value: Any) -> str:
+def plain_text(value: Any) -> str:
     """The text with plain spaces for all blanks, still with those around it."""
     if not isinstance(value, str) or not value.strip():
         raise LeftOut("utterance-empty")

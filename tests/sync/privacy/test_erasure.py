@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from werkzeug.wrappers import Response
 
-from ml_backend import tables
+from ml_backend import db, tables
 from ml_backend.calls import ledger, tombstones
 from ml_backend.calls.events import CallEvent
 from ml_backend.errors import PermanentError, RetryableError
@@ -28,6 +28,7 @@ from sync.recordings.sources import RecordingSource, add_recording
 from sync.tasks import selection
 from tests.sync.persons import ANNA, BERT, COMPANY, People
 from tests.sync.web import serving
+from training.utterances import call_utterances
 
 
 @pytest.fixture
@@ -66,6 +67,21 @@ def test_what_the_person_said_teaches_no_model_of_intents(people: People) -> Non
             ))  # fmt: skip
     erase(people, caller=ANNA)
     assert [row.text for row in people.rows(tables.utterances)] == ["said by bert1"]
+
+
+def test_what_was_taken_from_the_person_s_calls_goes_with_them_and_is_not_taken_again(people: People) -> None:
+    with people.context.db.transaction() as connection:
+        connection.execute(sa.update(tables.recordings).values(channels=2, agent_channel=0))
+        for row in connection.execute(sa.select(tables.transcriptions)).all():
+            segment = {"start_s": 0.0, "end_s": 2.0, "channel": 1, "text": row.text, "confidence": 0.9, "flags": []}
+            db.update(connection, tables.transcriptions, row.id, transcript={"segments": [segment]})
+    call_utterances.collect(people.context)
+    assert {row.text for row in people.rows(tables.utterances)} == {f"words of {n}" for n in ("anna1", "bert1")}
+    erase(people, caller=ANNA)
+    assert [row.text for row in people.rows(tables.utterances)] == ["words of bert1"]
+    call_utterances.collect(people.context, everything=True)
+    assert [row.text for row in people.rows(tables.utterances)] == ["words of bert1"]
+    assert "words of anna" not in people.everything()
 
 
 @pytest.mark.parametrize("column", ["call_id", "recording_id"])

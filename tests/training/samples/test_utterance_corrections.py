@@ -100,3 +100,24 @@ def test_marks_are_those_of_the_text_that_people_saw_whatever_the_source_says_by
     answer(context, 1, MarkedUtterance("track", (SPAN,), "hi"))
     (found,) = corrections(context)
     assert (found.text, found.entities) == (TEXT, [SPAN])
+
+
+def test_an_utterance_of_a_call_waits_until_somebody_answered_and_again_when_the_answer_goes(context: Context) -> None:
+    def asked() -> tuple[str, str | None]:
+        (row,) = context.db.rows(sa.select(tables.utterances).where(tables.utterances.c.source == "call"))
+        return row.state, row.reason_code
+
+    with context.db.transaction() as connection:
+        connection.execute(sa.update(tables.utterances).values(source="call", origin="calls", state="waiting"))
+    answer(context, 1, MarkedUtterance("track"), skipped=True)
+    assert asked() == ("waiting", None)
+    answer(context, 2, MarkedUtterance("track"))
+    assert asked() == ("excluded", "corrected")
+    assert corrections(context)[0].state == "accepted"
+    with context.db.transaction() as connection:
+        connection.execute(sa.update(tables.annotations).values(deleted_at=START))
+    sampling.sample_task(context, 1)  # type: ignore[arg-type]
+    assert asked() == ("waiting", None)
+    verdict = {"type": "choices", "from_name": "verdict", "value": {"choices": ["unusable"]}}
+    answer(context, 3, MarkedUtterance(), extra=[verdict])
+    assert asked() == ("excluded", "unusable")
