@@ -15,12 +15,14 @@ from ml_backend.api.live import live_routes
 from ml_backend.api.operator_routes import JobQuery, Jobs, Operations, count_requests
 from ml_backend.api.protocol import Protocol
 from ml_backend.api.training_routes import DatasetQuery, Datasets, Experiments, Models, Training
+from ml_backend.api.voice_routes import Voices
 from ml_backend.api.webhooks.exotel_webhook import Exotel
 from ml_backend.api.webhooks.label_studio_webhook import Webhooks
 from ml_backend.api.webhooks.object_webhook import Objects
 from ml_backend.context import Context, open_context
 from ml_backend.errors import ConfigurationError
 from ml_backend.settings import Settings
+from ml_backend.views import voice_views
 from ml_backend.views.annotation_views import AnnotationQuery
 from ml_backend.views.call_views import CallQuery
 from ml_backend.views.queries import Query
@@ -35,7 +37,7 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
     protocol, webhooks = Protocol(context, bound, gate), Webhooks(context, bound, gate)
     operations, jobs = Operations(context), Jobs(context)
     exotel, calls = Exotel(context), Calls(context)
-    annotations, experiments = Annotations(context), Experiments(context)
+    annotations, experiments, voices = Annotations(context), Experiments(context), Voices(context)
 
     app = Flask("ml_backend", static_folder=None)
     requests.install(app, int(settings.max_body_mb * 1_000_000))
@@ -71,6 +73,10 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
         ("/api/annotations/<annotation_id>", annotations.show, Query),
         ("/api/experiments", experiments.list, Query),
         ("/api/experiments/<name>", experiments.show, Query),
+        ("/api/voices", voices.list, voice_views.ClipQuery),
+        ("/api/voices/coverage", voices.coverage, Query),
+        ("/api/voices/<clip_id>", voices.show, Query),
+        ("/api/ratings/summary", voices.ratings, voice_views.RatingsQuery),
         ("/api/jobs", jobs.list, JobQuery),
         ("/api/jobs/<job_id>", jobs.show, Query),
         ("/api/openapi.json", operations.openapi, Query),

@@ -1,4 +1,4 @@
-"""The answers of /api/training, /api/datasets, /api/models and /api/experiments."""
+"""The answers of /api/training, /api/datasets, /api/models, /api/experiments, /api/voices and /api/ratings."""
 
 from __future__ import annotations
 
@@ -172,3 +172,102 @@ class ExperimentShape(Answered):
 
 class ExperimentList(Answered):
     experiments: list[ExperimentShape]
+
+
+class ClipShape(Answered):
+    """One recording of a known text."""
+
+    id: int
+    state: str
+    language: str | None
+    voice: str | None
+    emotion: str | None
+    engine: str | None
+    model_version: str | None
+    role: str | None = Field(description="reference or degraded, for a hidden anchor.")
+    text: str | None
+    bucket: str
+    key: str
+    sha256: str | None
+    duration_s: float | None
+    rate_hz: int | None
+    channels: int | None
+    checks: Json | None
+    reason_code: str | None
+    reason: str | None
+
+
+class ClipPage(PageShape):
+    clips: list[ClipShape]
+
+
+class CoverageCell(Answered):
+    """What there is of one voice in one language and emotion."""
+
+    voice: str
+    language: str
+    emotion: str
+    clips: int
+    seconds: float
+
+
+class VoiceCoverage(Answered):
+    """Which voices, languages and emotions there are, and which combinations are missing or few."""
+
+    voices: list[str]
+    languages: list[str]
+    emotions: list[str]
+    cells: list[CoverageCell]
+    missing: list[CoverageCell]
+    few: list[CoverageCell]
+
+
+class AxisScore(Answered):
+    """A mean opinion score; `low` and `high` bound it, and `low` decides."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    raters: int
+    sentences: int
+    votes: int
+    provisional: bool = Field(description="Fewer than six people have rated.")
+    met: bool
+
+
+Axes = dict[str, AxisScore | None]
+
+
+class RatedVersion(Answered):
+    """The scores of one version."""
+
+    version: str
+    axes: Axes = Field(description="naturalness, pronunciation and emotion; null where nobody rated.")
+    met: bool = Field(description="Whether the lower bound of every axis reaches the target.")
+
+
+class RatedGroup(RatedVersion):
+    """The scores of one version, voice and language."""
+
+    voice: str
+    language: str
+
+
+class RatingsSummary(Answered):
+    """What people think of the voices."""
+
+    target: float
+    raters: int
+    answers: int
+    left_out: list[Json]
+    unchecked_raters: list[int]
+    bad: list[Json]
+    bad_annotations: list[int]
+    versions: list[RatedVersion]
+    groups: list[RatedGroup]
+    anchors: dict[str, Axes]
+
+
+class RatingsAnswer(Answered):
+    summary: RatingsSummary | None = Field(description="As `ratings summary --json` gives it; null before the first.")
+    made_at: datetime | None

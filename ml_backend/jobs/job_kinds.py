@@ -75,6 +75,9 @@ COLLECT_VOICES = JobKind(
 CHECK_VOICES = JobKind(
     "check-voices", "training.voices.retranscription.check_voices", "transcribe", 1800, priority=BULK
 )
+SUMMARISE_RATINGS = JobKind(
+    "summarise-ratings", "training.voices.rating_rows.summarise_ratings", "sync", 1800, priority=BULK
+)
 SAMPLE_TASK = JobKind("sample-task", "training.samples.sampling.sample_task", "sync", 300, priority=BULK)
 SAMPLE_PROJECT = JobKind("sample-project", "training.samples.sampling.sample_project", "sync", 900, priority=BULK)
 CLOSE_INSTRUCTIONS = JobKind(

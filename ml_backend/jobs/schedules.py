@@ -189,6 +189,11 @@ def attached_rating_projects(connection: Connection) -> list[Arguments]:
     return [{"project_id": row.id} for row in rows if isinstance(row.routing, dict) and row.routing.get("synthetic")]
 
 
+def rated_voices(connection: Connection) -> list[Arguments]:
+    """One job while there is an attached project for synthetic voice."""
+    return [{}] if attached_rating_projects(connection) else []
+
+
 def attached_projects_of_texts(connection: Connection) -> list[Arguments]:
     """One job per attached project in which people say what a text means, once there are utterances."""
     if connection.execute(sa.select(tables.utterances.c.id).limit(1)).first() is None:
@@ -289,6 +294,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule(job_kinds.SCAN_BUCKET, 24 * 3600, every_bucket_fully),
     Schedule(job_kinds.FEED_RATINGS, 300, attached_rating_projects),
     Schedule(job_kinds.COLLECT_UTTERANCES, 24 * 3600, calls_for_people_of_texts),
+    Schedule(job_kinds.SUMMARISE_RATINGS, 1800, rated_voices),
     Schedule(job_kinds.FEED_UTTERANCES, 300, attached_projects_of_texts),
     Schedule(job_kinds.COLLECT_VOICES, 300, voices_changed),
     Schedule(job_kinds.COLLECT_VOICES, 24 * 3600, every_voice),

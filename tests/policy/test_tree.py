@@ -22,6 +22,7 @@ LEAST_LINES = 40
 SHORT = {
     "_wsgi.py": "the name that gunicorn is given",
     "ml_backend/api/annotation_routes.py": "the routes of one resource",
+    "ml_backend/api/voice_routes.py": "the routes of one resource",
     "ml_backend/asr/request.py": "below both the engine and the pool, which would import each other",
     "ml_backend/calls/consent.py": "the one place that says what a purpose allows",
     "ml_backend/commands/demo/leash.py": "runs alone, in a process that imports nothing of ours",

@@ -10,7 +10,9 @@ import typer
 from ml_backend.commands import printing
 from ml_backend.commands.command_line import quiet_context
 from ml_backend.errors import InvalidInput
-from training.voices import clip_collection, clip_views, studio
+from ml_backend.views import voice_views
+from ml_backend.views.queries import MAX_LIMIT
+from training.voices import clip_collection, studio
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Recordings that a voice may learn from.")
 
@@ -69,17 +71,19 @@ def list_voices(
     language: Language = None,
     voice: Voice = None,
     emotion: Annotated[str | None, typer.Option(help="Only with this emotion.")] = None,
-    state: Annotated[str | None, typer.Option(help=f"Only these: {', '.join(clip_views.STATES)}.")] = None,
+    state: Annotated[str | None, typer.Option(help=f"Only these: {', '.join(voice_views.STATES)}.")] = None,
     reason: Annotated[str | None, typer.Option(help="Only those left out for this reason, e.g. no-text.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most this many rows.")] = 30,
+    limit: Annotated[int, typer.Option(min=1, max=MAX_LIMIT, help="At most this many rows.")] = 30,
     as_json: printing.AsJson = False,
 ) -> None:
     """Show clips, newest first: who says what, and why some are left out.
 
     Example: python -m ml_backend voices list --state excluded
     """
-    query = clip_views.ClipQuery(language, voice, emotion, state, reason, limit)
-    found = clip_views.find(quiet_context().db, query)
+    query = voice_views.ClipQuery(
+        language=language, voice=voice, emotion=emotion, state=state, reason=reason, limit=limit
+    )
+    found = voice_views.find(quiet_context().db, query)
     if as_json:
         printing.say_json({"clips": found})
         return
@@ -99,7 +103,7 @@ def show(
 
     Example: python -m ml_backend voices show 12
     """
-    found = clip_views.show(quiet_context().db, clip)
+    found = voice_views.show(quiet_context().db, clip)
     if as_json:
         printing.say_json(found)
         return
@@ -115,7 +119,7 @@ def summary(as_json: printing.AsJson = False) -> None:
 
     Example: python -m ml_backend voices summary
     """
-    found = clip_views.summary(quiet_context().db)
+    found = voice_views.summary(quiet_context().db)
     if as_json:
         printing.say_json(found)
         return
@@ -138,7 +142,7 @@ def coverage(as_json: printing.AsJson = False) -> None:
 
     Example: python -m ml_backend voices coverage
     """
-    found = clip_views.coverage(quiet_context().db)
+    found = voice_views.coverage(quiet_context().db)
     if as_json:
         printing.say_json(found)
         return
@@ -155,7 +159,7 @@ def coverage(as_json: printing.AsJson = False) -> None:
 def _lack(one: dict[str, Any]) -> str:
     if not one["clips"]:
         return "missing"
-    return f"less than {clip_views.FEW_S / 60:.0f} min" if one["seconds"] < clip_views.FEW_S else ""
+    return f"less than {voice_views.FEW_S / 60:.0f} min" if one["seconds"] < voice_views.FEW_S else ""
 
 
 def _row(one: dict[str, Any]) -> tuple[str, ...]:

@@ -16,11 +16,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ml_backend import db, tables
+from ml_backend.context import JobContext
 from ml_backend.db import Database
 from ml_backend.errors import InvalidInput
 from ml_backend.labelling import labelconfig
 from ml_backend.tables import annotations as written
 from ml_backend.tables import newest_version, projects, tasks, voice_clips
+from ml_backend.views import voice_views
 from training.scoring import opinion_scores
 from training.scoring.opinion_scores import AXES, HIGHEST, LOWEST, LeftOutRater, Opinion, Preference, Rating
 
@@ -122,6 +125,14 @@ def summary(database: Database, query: RatingQuery, *, target: float = TARGET) -
             )
         },
     }
+
+
+def summarise_ratings(context: JobContext) -> None:
+    """The job: store the summary for `/api`, which has no time to draw raters and sentences again. Safe to repeat."""
+    body = summary(context.db, RatingQuery())
+    with context.db.transaction() as connection:
+        row = {"name": voice_views.RATINGS, "body": body, "made_at": tables.now()}
+        db.upsert(connection, tables.summaries, row, key=("name",))
 
 
 def comparison(database: Database, query: RatingQuery, *, old: str, new: str) -> dict[str, Any]:

@@ -71,6 +71,8 @@ def fill(serving: Serving) -> None:
         connection.execute(sa.insert(tables.alias_history).values(**moved))
         pair = {"name": "try", "champion": "one", "challenger": "two", "traffic_share": 0.5, "salt": "hidden"}
         connection.execute(sa.insert(tables.experiments).values(**pair, outcome={"observations": 12}))
+        clip = {"bucket": "training-data", "key": "tts/hi/1.wav", "text": "नमस्ते", "language": "hi", "voice": "asha"}
+        connection.execute(sa.insert(tables.voice_clips).values(**clip, state="accepted", duration_s=2.0))
         for state in ("done", "refused"):
             run = {"kind": "asr", "state": state, "arguments": {"samples": 3}, "who": "a person", "why": "button"}
             connection.execute(sa.insert(tables.runs).values(**run, dataset_id=1))
@@ -117,7 +119,7 @@ def credentials(path: str) -> dict[str, str]:
 def real(path: str) -> dict[str, Any]:
     """The names of things that are there, for half of the questions."""
     named = {
-        "job_id": "1", "dataset_id": "1", "version": "one", "annotation_id": "11", "name": "try",
+        "job_id": "1", "clip_id": "1", "dataset_id": "1", "version": "one", "annotation_id": "11", "name": "try",
         "what": "recording:101", "call_sid": SID, "secret": EXOTEL, "model": "champion",
     }  # fmt: skip
     found = {name: value for name, value in named.items() if f"{{{name}}}" in path}

@@ -9,9 +9,10 @@ from ml_backend import tables
 from ml_backend.errors import ConfigurationError
 from ml_backend.jobs import schedules
 from ml_backend.settings import Settings, load
+from ml_backend.views import voice_views
 from tests import sounds
 from tests.training.voices.conftest import Voices
-from training.voices import clip_collection, clip_views
+from training.voices import clip_collection
 
 ORDER, MILK = "hello this is a call", "i want to order milk"
 
@@ -57,7 +58,7 @@ def test_what_is_wrong_with_a_pair_is_named_and_costs_the_others_nothing(voices:
         "good.wav": None, "without.wav": "no-text", "hindi.wav": "script", "silent.wav": "silent",
         "broken.wav": "audio-refused",
     }  # fmt: skip
-    told = clip_views.summary(voices.context.db)
+    told = voice_views.summary(voices.context.db)
     assert told["clips"] == {"found": 0, "accepted": 1, "excluded": 4}
     assert {one["code"] for one in told["excluded"]} == {"no-text", "script", "silent", "audio-refused"}
 

@@ -10,8 +10,9 @@ import pytest
 
 from ml_backend.context import JobContext
 from ml_backend.serving import default_model
+from ml_backend.views import voice_views
 from tests.training.voices.conftest import Voices
-from training.voices import clip_checks, clip_collection, clip_views, retranscription
+from training.voices import clip_checks, clip_collection, retranscription
 
 CALLS = Path(__file__).resolve().parents[3] / "ml_backend" / "bundled" / "calls"
 FILES = ("hi-wrong-chair.wav", "hi-refund-sum.wav", "hi-late-fan.wav")
@@ -47,7 +48,7 @@ def test_a_clip_with_another_text_is_left_out_only_where_the_recogniser_is_known
     assert max(rates[FILES[0]], rates[FILES[1]]) < 0.2
     assert rates[FILES[2]] > 0.5
     assert {clip.state for clip in found.values()} == {"accepted"}, "three clips say nothing about the recogniser"
-    [told] = clip_views.summary(clips.context.db)["retranscription"]
+    [told] = voice_views.summary(clips.context.db)["retranscription"]
     assert (told["language"], told["clips"]) == ("hi", 3)
 
     monkeypatch.setattr(clip_checks, "CLIPS_OF_A_JUDGE", 3)

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from ml_backend.errors import InvalidInput
+from ml_backend.views import voice_views
 from tests import sounds
 from tests.training.voices.conftest import Voices
-from training.voices import clip_collection, clip_views, studio
+from training.voices import clip_collection, studio
 
 HEAD = "file,text,language,voice,emotion\n"
 
@@ -127,6 +128,6 @@ def test_a_trial_run_changes_nothing(voices: Voices, folder: Path) -> None:
 def test_coverage_names_the_combinations_that_are_missing(voices: Voices, folder: Path) -> None:
     rows(folder, "takes/1.wav,hello this is a call,en,Asha,happy\ntakes/2.wav,i want to order milk,en,Ravi,sad\n")
     bring(voices, folder)
-    found = clip_views.coverage(voices.context.db)
+    found = voice_views.coverage(voices.context.db)
     assert {(one["voice"], one["emotion"]) for one in found["missing"]} == {("Asha", "sad"), ("Ravi", "happy")}
     assert {(one["voice"], one["emotion"]) for one in found["few"]} == {("Asha", "happy"), ("Ravi", "sad")}

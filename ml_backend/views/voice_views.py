@@ -1,61 +1,73 @@
-"""Questions about voice clips: which, how many, and what is missing. Read-only."""
+"""Voice clips for commands and /api: which, how many, what is missing; and what people think of voices. Reads only."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Annotated, Any
 
 import sqlalchemy as sa
+from pydantic import Field
 
 from ml_backend.db import Database
 from ml_backend.errors import InvalidInput
-from ml_backend.tables import voice_clips
-from training.voices.clip_checks import REASONS
+from ml_backend.tables import summaries, voice_clips
+from ml_backend.views.call_views import text_of
+from ml_backend.views.queries import PagedQuery, Query, one_of
 
 STATES = ("found", "accepted", "excluded")
+RATINGS = "ratings"  # the summary of the ratings' job
 UNKNOWN = "unknown"
 FEW_S = 60.0  # of speech: less than a voice can be tuned with
 
 
-@dataclass(frozen=True)
-class ClipQuery:
-    """Which clips; None is any."""
+_State = Annotated[
+    str, one_of(STATES, InvalidInput("no-such-clips", "There is no such state.", f"Use one of: {', '.join(STATES)}."))
+]
 
-    language: str | None = None
-    voice: str | None = None
-    emotion: str | None = None
-    state: str | None = None
-    reason: str | None = None
-    limit: int = 30
+
+class ClipQuery(PagedQuery):
+    """Which clips."""
+
+    language: Annotated[str | None, Field(description="Only in this language, e.g. hi.")] = None
+    voice: Annotated[str | None, Field(description="Only by this voice.")] = None
+    emotion: Annotated[str | None, Field(description="Only with this emotion.")] = None
+    state: Annotated[_State | None, Field(description="Only in this state.")] = None
+    reason: Annotated[str | None, Field(description="Only left out for this reason, e.g. no-text.")] = None
+
+
+class RatingsQuery(Query):
+    """Which scores."""
+
+    version: Annotated[str | None, Field(description="Only of this version.")] = None
+    voice: Annotated[str | None, Field(description="Only of this voice.")] = None
+    language: Annotated[str | None, Field(description="Only in this language, e.g. hi.")] = None
 
 
 def find(database: Database, query: ClipQuery) -> list[dict[str, Any]]:
-    """Clips, newest first. Raises InvalidInput for an unknown state or reason, naming the known ones."""
-    for name, value, known in (("state", query.state, STATES), ("reason", query.reason, tuple(REASONS))):
-        if value is not None and value not in known:
-            raise InvalidInput("no-such-clips", f"There is no {name} {value!r}.", f"Use one of: {', '.join(known)}.")
-    wanted = {"language": query.language, "voice": query.voice, "emotion": query.emotion, "state": query.state}
+    """Clips, newest first."""
+    wanted = {
+        "language": query.language, "voice": query.voice, "emotion": query.emotion, "state": query.state,
+        "reason_code": query.reason,
+    }  # fmt: skip
     statement = sa.select(voice_clips).filter_by(**{name: value for name, value in wanted.items() if value is not None})
-    if query.reason is not None:
-        statement = statement.where(voice_clips.c.reason_code == query.reason)
+    if query.before is not None:
+        statement = statement.where(voice_clips.c.id < query.before)
     return [as_dict(row) for row in database.rows(statement.order_by(voice_clips.c.id.desc()).limit(query.limit))]
 
 
-def accepted(
-    database: Database, *, languages: Sequence[str] = (), voices: Sequence[str] = (), batch: int = 500
-) -> Iterator[sa.Row[Any]]:
-    """Accepted clips by id, a few at a time, for `voice_lines.lines`; all where no language or voice is named."""
-    wanted = sa.select(voice_clips).where(voice_clips.c.state == "accepted")
-    for column, names in ((voice_clips.c.language, languages), (voice_clips.c.voice, voices)):
-        if names:
-            wanted = wanted.where(column.in_(names))
-    after = 0
-    while rows := database.rows(wanted.where(voice_clips.c.id > after).order_by(voice_clips.c.id).limit(batch)):
-        yield from rows
-        after = int(rows[-1].id)
+def kept_ratings(database: Database, query: RatingsQuery) -> dict[str, Any]:
+    """The latest report of the ratings' job, its versions and groups filtered, and its `made_at`; None without one."""
+    found = database.rows(sa.select(summaries).where(summaries.c.name == RATINGS))
+    if not found:
+        return {"summary": None, "made_at": None}
+    wanted = {"version": query.version, "voice": query.voice, "language": query.language}
+    body = dict(found[0].body)
+    for part in ("versions", "groups"):
+        body[part] = [
+            one for one in body[part] if all(value in (None, one.get(name, value)) for name, value in wanted.items())
+        ]
+    return {"summary": body, "made_at": text_of(found[0].made_at)}
 
 
 def show(database: Database, clip_id: int) -> dict[str, Any]:
@@ -63,7 +75,7 @@ def show(database: Database, clip_id: int) -> dict[str, Any]:
     found = database.rows(sa.select(voice_clips).where(voice_clips.c.id == clip_id))
     if not found:
         raise InvalidInput(
-            "no-such-clip", f"There is no voice clip {clip_id}.", "Run `python -m ml_backend voices list`."
+            "no-such-clip", f"There is no voice clip {clip_id}.", "Run `python -m ml_backend voices list`.", status=404
         )
     return as_dict(found[0])
 
@@ -81,7 +93,9 @@ def summary(database: Database) -> dict[str, Any]:
     """Counts by state, language and reason, sample rates, and the median error rate of re-transcription."""
     by = (voice_clips.c.state, voice_clips.c.language, voice_clips.c.reason_code, voice_clips.c.rate_hz)
     seconds = sa.func.coalesce(sa.func.sum(voice_clips.c.duration_s), 0.0)
-    rows = database.rows(sa.select(*by, sa.func.count().label("clips"), seconds.label("seconds")).group_by(*by))
+    figures = (sa.func.count().label("clips"), seconds.label("seconds"), sa.func.max(voice_clips.c.reason).label("why"))
+    rows = database.rows(sa.select(*by, *figures).group_by(*by))
+    sentences = {row.reason_code: row.why or "" for row in rows}
     states: Counter[str] = Counter(dict.fromkeys(STATES, 0))
     reasons: Counter[str] = Counter()
     rates: Counter[str] = Counter()
@@ -101,7 +115,7 @@ def summary(database: Database) -> dict[str, Any]:
         "languages": dict(sorted(languages.items())),
         "rates_hz": dict(sorted(rates.items())),
         "excluded": [
-            {"code": code, "clips": number, "reason": REASONS.get(code, "")} for code, number in reasons.most_common()
+            {"code": code, "clips": number, "reason": sentences[code]} for code, number in reasons.most_common()
         ],
         "retranscription": _retranscription(database),
     }
