@@ -84,7 +84,8 @@ def voice_rules(text: str) -> tuple[list[tuple[str, dict[str, str]]], list[str]]
 def is_sample(text: str) -> bool:
     """Whether a secret is a sample value from documents or defaults."""
     plain = re.sub(r"[\W_]+", "", text.lower())
-    words = bool(_SAMPLE_WORDS.fullmatch(plain)) and not plain.isdigit()
+    letters = plain.rstrip("0123456789")  # one or two before many digits are chance: a made value of hex digits
+    words = bool(_SAMPLE_WORDS.fullmatch(plain)) and len(letters) * 4 >= len(plain)
     return words or bool(_PLACEHOLDER.fullmatch(text)) or _counts(plain)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from ml_backend import db
 from ml_backend.api.app import create_app, load_plugin
+from ml_backend.api.webhooks import exotel_webhook
 from ml_backend.context import Context
 from ml_backend.db import Database
 from ml_backend.settings import Settings
@@ -28,8 +29,9 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def serve(tmp_path: Path, empty_database: Path) -> Iterator[Callable[..., Serving]]:
+def serve(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Serving]]:
     """Makes a deployment; settings may be changed, the plugin too."""
+    monkeypatch.setattr(exotel_webhook, "WAIT_S", 30.0)  # a test machine may stand still for more than a second
     opened: list[Database] = []
 
     def make(plugin: type[Any] | None = None, **changes: Any) -> Serving:
