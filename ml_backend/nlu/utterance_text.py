@@ -67,6 +67,8 @@ def code_point_offset(text: str, units: int) -> int:
 def _continues(text: str, at: int) -> bool:
     """Whether the code point at this place belongs to the character before it."""
     letter, before = text[at], text[at - 1]
+    if letter.isascii() and before != "\u200d":
+        return False  # nearly every end of a span
     if unicodedata.category(letter).startswith("M") or letter in _JOINERS or "\U0001f3fb" <= letter <= "\U0001f3ff":
         return True  # a sign, a joiner, a skin tone
     if before == "\u200d" or (before in _VIRAMAS and unicodedata.category(letter) == "Lo"):
