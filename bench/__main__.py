@@ -30,6 +30,7 @@ PARTS = (
     "counting",
     "redrafting",
     "intents",
+    "spoken_voice",
 )
 RESULTS = Path(__file__).parent / "results.json"
 

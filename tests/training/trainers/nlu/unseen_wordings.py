@@ -1,7 +1,7 @@
 """Rows that nobody looked at while a setting was chosen: what callers would say, each written once, by hand.
 
-They were written after the recipe of the improvement test was fixed, and scored once. Whoever changes the recipe must not
-choose by them: write new ones. `[value](entity)` marks an entity. Every line is a family of its own.
+They were written after the recipe of the improvement test was fixed, and scored once. Whoever changes the recipe must
+not choose by them: write new ones. `[value](entity)` marks an entity. Every line is a family of its own.
 """
 
 from __future__ import annotations
