@@ -47,7 +47,8 @@ _SECURITY: dict[str, list[dict[str, list[str]]]] = {
 }
 _ERRORS = {
     400: "The request is wrong.", 401: "The credentials are missing or wrong.",
-    403: "The token's role is not enough.", 404: "There is nothing of that name.", 413: "The body is too large.",
+    403: "The token's role is not enough.", 404: "There is nothing of that name.",
+    409: "This version answers only what was rendered before.", 413: "The body is too large.",
     415: "The body is not JSON in UTF-8, or is compressed.", 503: "Not possible just now; Retry-After says when.",
 }  # fmt: skip
 _PATHS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -78,7 +79,7 @@ class Described:
 
 def _live(answer: type[BaseModel] | None, sent: type[BaseModel] | None = None) -> Described:
     """A route of the phone system: errors in OpenAI's form, and an unknown model is 404."""
-    return Described("Live", answer, sent, (404, *_BODY), error=live_answers.OpenAiErrorAnswer)
+    return Described("Live", answer, sent, (404, 409, *_BODY), error=live_answers.OpenAiErrorAnswer)
 
 
 _BODY = (413, 415)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ml_backend import settings
 from ml_backend.commands import printing
 from ml_backend.errors import ConfigurationError, InvalidInput
 from ml_backend.models import kinds
@@ -15,7 +16,7 @@ from ml_backend.serving import chosen_model
 
 if TYPE_CHECKING:
     from ml_backend.tts.prompts import Saying
-    from ml_backend.tts.speaking import Speaker
+    from ml_backend.tts.voice_loading import Voice
 
 app = typer.Typer(add_completion=False)
 
@@ -36,12 +37,12 @@ def speak(
 
     Example: python -m ml_backend speak "आपका order भेज दिया है।" --language hi --out order.wav
     """
-    from ml_backend.tts import prompts
-    from ml_backend.tts.speaking import Speaker
+    from ml_backend.tts import prompts, voice_loading
 
     if out is None and not keep:
         raise InvalidInput("speech-nowhere", "The speech has no place to go.", "Give --out FILE, or --keep.")
-    speaker, began = Speaker.load(Path(chosen_model.location(kinds.TTS, model))), time.perf_counter()
+    speaker = voice_loading.load(settings.load(), Path(chosen_model.location(kinds.TTS, model)))
+    began = time.perf_counter()
     asked = prompts.saying(speaker, text, language, voice=voice, emotion=emotion, tempo=tempo)
     facts: dict[str, Any] = {"text": text, "language": language, "voice": asked.voice, "emotion": asked.emotion,
                              "model_version": asked.version}  # fmt: skip
@@ -57,7 +58,7 @@ def speak(
     printing.result(facts, sentence, as_json=as_json)
 
 
-def _written(speaker: Speaker, asked: Saying, out: Path) -> dict[str, Any]:
+def _written(speaker: Voice, asked: Saying, out: Path) -> dict[str, Any]:
     speech = speaker.speak(
         asked.text, language=asked.language, voice=asked.voice, emotion=asked.emotion, tempo=asked.tempo
     )
@@ -65,7 +66,7 @@ def _written(speaker: Speaker, asked: Saying, out: Path) -> dict[str, Any]:
     return {"path": path, "duration_s": round(speech.duration_s, 3), "rate_hz": speech.rate_hz, "text": speech.text}
 
 
-def _kept(speaker: Speaker, asked: Saying, out: Path | None) -> dict[str, Any]:
+def _kept(speaker: Voice, asked: Saying, out: Path | None) -> dict[str, Any]:
     import tempfile
 
     from ml_backend.commands.command_line import quiet_context

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ import sqlalchemy as sa
 
 from ml_backend import db, tables
 from ml_backend.context import Context
+from ml_backend.errors import PermanentError
 from ml_backend.settings import Settings
 from ml_backend.tables import voice_clips
-from ml_backend.tts.speaking import Speaker
+from ml_backend.tts.speaking import SpeechLine
+from ml_backend.tts.voice_loading import Voice
 
 ENGINE = "kaan"  # of clips that this project's own engine spoke
 WAV = "audio/wav"
@@ -69,7 +72,7 @@ def name_of(text: str, voice: str, language: str, *, emotion: str = "", tempo: f
 
 
 def saying(
-    speaker: Speaker, text: str, language: str, *, voice: str | None = None, emotion: str | None = None,
+    speaker: Voice, text: str, language: str, *, voice: str | None = None, emotion: str | None = None,
     tempo: float = 1.0,
 ) -> Saying:  # fmt: skip
     """With the names that the version would use: without a voice or an emotion, its first."""
@@ -77,23 +80,44 @@ def saying(
     return Saying(text, language, voice or needs.voices[0], emotion or needs.emotions[0], speaker.model_version, tempo)
 
 
-def spoken(context: Context, speaker: Speaker, asked: Saying) -> tuple[str, bool]:
-    """(key of the sound, whether it was spoken now). A text that the version has said is not spoken again.
+def spoken(context: Context, speaker: Voice, asked: Saying) -> tuple[str, bool]:
+    """(key of the sound, whether it was spoken now). A text that the version has said is not spoken again."""
+    found = next(spoken_each(context, speaker, [asked]))
+    if isinstance(found, PermanentError):
+        raise found
+    return found
 
-    Safe to interrupt and to repeat: the sound appears whole or not at all, and its row is written again.
+
+def spoken_each(
+    context: Context, speaker: Voice, asked: Sequence[Saying]
+) -> Iterator[tuple[str, bool] | PermanentError]:
+    """`spoken` for many, so that a voice that starts slowly starts once; an error in the place of what it cannot say.
+
+    Safe to interrupt and to repeat: each sound appears whole or not at all, and its row is written again.
     """
     places = PromptPlaces.of(context.settings)
-    key = asked.key(places)
-    new = context.store.stat(places.bucket, key) is None
-    if new:
-        speech = speaker.speak(
-            asked.text, language=asked.language, voice=asked.voice, emotion=asked.emotion, tempo=asked.tempo
-        )
-        context.store.ensure_bucket(places.bucket)
-        context.store.put_bytes(places.bucket, f"{key.removesuffix('.wav')}.txt", asked.text.encode())
-        context.store.put_bytes(places.bucket, key, speech.to_wav(), content_type=WAV)
-    note_clip(context, asked, key)
-    return key, new
+    keys = [one.key(places) for one in asked]
+    missing = {key for key in keys if context.store.stat(places.bucket, key) is None}
+    first = {key: one for key, one in zip(reversed(keys), reversed(asked), strict=True) if key in missing}
+    wanted = [first[key] for key in dict.fromkeys(keys) if key in missing]
+    made = speaker.speak_each([SpeechLine(one.text, one.language, one.voice, one.emotion, one.tempo) for one in wanted])
+    failed: dict[str, PermanentError] = {}
+    for key, one in zip(keys, asked, strict=True):
+        new = key in missing
+        if new:
+            missing.discard(key)
+            speech = next(made)
+            if isinstance(speech, PermanentError):
+                failed[key] = speech
+            else:
+                context.store.ensure_bucket(places.bucket)
+                context.store.put_bytes(places.bucket, f"{key.removesuffix('.wav')}.txt", one.text.encode())
+                context.store.put_bytes(places.bucket, key, speech.to_wav(), content_type=WAV)
+        if key in failed:
+            yield failed[key]
+            continue
+        note_clip(context, one, key)
+        yield key, new
 
 
 def offer(context: Context, asked: Saying, key: str) -> str:

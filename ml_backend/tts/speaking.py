@@ -63,6 +63,17 @@ class Speech:
 
 
 @dataclass(frozen=True)
+class SpeechLine:
+    """One text to say. Without a voice or an emotion: the first that the version has."""
+
+    text: str
+    language: str
+    voice: str | None = None
+    emotion: str | None = None
+    tempo: float = 1.0
+
+
+@dataclass(frozen=True)
 class _Asked:
     sentences: tuple[str, ...]
     normal: str
@@ -73,6 +84,8 @@ class _Asked:
 
 class Speaker:
     """A loaded version of a voice. Thread-safe; may be used after a fork."""
+
+    answers_live = True  # quick enough for somebody who is on the phone
 
     def __init__(self, text: InferenceSession, decoder: InferenceSession, needs: VoiceNeeds, version: str) -> None:
         self.needs = needs
@@ -103,6 +116,16 @@ class Speaker:
             np.concatenate(parts), self.needs.scale.rate_hz, asked.normal, asked.language, asked.voice, asked.emotion,
             self.model_version,
         )  # fmt: skip
+
+    def speak_each(self, lines: Sequence[SpeechLine]) -> Iterator[Speech | PermanentError]:
+        """One after the other. What cannot be said costs the others nothing: its error comes in its place."""
+        for line in lines:
+            try:
+                yield self.speak(
+                    line.text, language=line.language, voice=line.voice, emotion=line.emotion, tempo=line.tempo
+                )
+            except InvalidInput as error:
+                yield error
 
     def stream(
         self, text: str, *, language: str, voice: str | None = None, emotion: str | None = None, tempo: float = 1.0

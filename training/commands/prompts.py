@@ -13,7 +13,8 @@ from ml_backend.commands.command_line import quiet_context
 from ml_backend.context import Context
 from ml_backend.models import kinds
 from ml_backend.serving import chosen_model
-from ml_backend.tts.speaking import Speaker
+from ml_backend.tts import voice_loading
+from ml_backend.tts.voice_loading import Voice
 from training.voices import prompt_renders, prompt_switch
 from training.voices.prompt_renders import READY
 from training.voices.prompt_switch import PromptChange
@@ -118,8 +119,8 @@ def rollback(as_json: printing.AsJson = False) -> None:
     _say(done, f"The IVR speaks as before {done.version}", as_json=as_json)
 
 
-def _speaker(context: Context, version: str) -> Speaker:
-    return Speaker.load(Path(chosen_model.of_version(context, kinds.TTS, version)))
+def _speaker(context: Context, version: str) -> Voice:
+    return voice_loading.load(context.settings, Path(chosen_model.of_version(context, kinds.TTS, version)))
 
 
 def _say(done: PromptChange, sentence: str, *, as_json: bool) -> None:

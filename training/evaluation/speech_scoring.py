@@ -20,21 +20,20 @@ from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile
 from ml_backend.audio import decoding
 from ml_backend.context import Context
-from ml_backend.errors import InvalidInput, KaanError
+from ml_backend.errors import KaanError, PermanentError
 from ml_backend.models import kinds, registry
 from ml_backend.models.kinds import FigureTable, Line, Scored
 from ml_backend.models.registry import Version
 from ml_backend.serving import default_model
+from ml_backend.tts import voice_loading
 from ml_backend.tts.mel import Array
-from ml_backend.tts.speaking import Speaker
-from training.runs import parler_environment
+from ml_backend.tts.speaking import Speech, SpeechLine
 from training.scoring import speech_scores
 from training.scoring.speech_scores import Judged, ReferenceRecording, SpokenSentence
 
 READINGS = ("speech@1",)
 RATE_HZ = 16_000
 Report = Callable[[float, str], None]
-Said = Callable[[Line], Array | None]
 Recorded = Callable[[Context, Line], Array | None]
 
 
@@ -46,24 +45,24 @@ def scorer(recorded: Recorded) -> Callable[[Context, Version, list[Line], Report
         rows: list[SpokenSentence] = []
         refused, seconds, cpu_s = [], 0.0, 0.0
         transcribers: dict[str, Transcriber] = {}
-        with tempfile.TemporaryDirectory(prefix="kaan-speech-") as aside:
-            say = _sayer(context, version, folder, lines, Path(aside))
-            for number, line in enumerate(lines):
-                began = time.process_time()
-                samples = say(line)
-                cpu_s += time.process_time() - began
-                if samples is None:
-                    refused.append(line["id"])
-                    continue
-                seconds += len(samples) / RATE_HZ
-                reference = recorded(context, line)
-                texts = _transcribed(context, transcribers, line["language"], [samples, reference])
-                asked = Judged(line["id"], line["text"], line["language"], line["voice"] or "unknown", samples,
-                               texts[0], line["emotion"] or "neutral")  # fmt: skip
-                rows.append(
-                    speech_scores.scored(asked, None if reference is None else ReferenceRecording(reference, texts[1]))
-                )
-                report(number / len(lines), f"{number + 1:,} of {len(lines):,} sentences spoken")
+        said = _said(context, folder, lines)
+        for number, line in enumerate(lines):
+            began = time.process_time()
+            speech = next(said)
+            cpu_s += time.process_time() - began
+            if isinstance(speech, PermanentError):  # a language or letters that it does not have
+                refused.append(line["id"])
+                continue
+            samples = _at_16_khz(speech)
+            seconds += len(samples) / RATE_HZ
+            reference = recorded(context, line)
+            texts = _transcribed(context, transcribers, line["language"], [samples, reference])
+            asked = Judged(line["id"], line["text"], line["language"], line["voice"] or "unknown", samples,
+                           texts[0], line["emotion"] or "neutral")  # fmt: skip
+            rows.append(
+                speech_scores.scored(asked, None if reference is None else ReferenceRecording(reference, texts[1]))
+            )
+            report(number / len(lines), f"{number + 1:,} of {len(lines):,} sentences spoken")
         found = {
             **speech_scores.summary(rows), "not_spoken": len(refused),
             "speed": {"real_time_factor": round(cpu_s / seconds, 4) if seconds else None},
@@ -110,32 +109,32 @@ def _number(value: float | None, *, sign: bool = False) -> str:
     return "-" if value is None else f"{value:+.2f}" if sign else f"{value:.2f}"
 
 
-def _sayer(context: Context, version: Version, folder: Path, lines: Sequence[Line], aside: Path) -> Said:
-    """Says a line with the version; a voice that it does not have is said by its first. None: it cannot say that."""
-    if version.manifest.get("needs", {}).get("engine") == "parler_tts":
-        made = parler_environment.speak(
-            context.settings, folder,
-            [{"text": line["text"], "language": line["language"], "voice": line["voice"],
-              "emotion": line["emotion"] or "neutral", "out": str(aside / f"{n}.wav")} for n, line in enumerate(lines)],
-        )  # fmt: skip
-        places = {line["id"]: one["out"] for line, one in zip(lines, made, strict=True)}
-        return lambda line: _at_16_khz(Path(places[line["id"]]))
-    speaker = Speaker.load(folder)
-
-    def say(line: Line) -> Array | None:
-        voice = line["voice"] if line["voice"] in speaker.needs.voices else None
-        emotion = line["emotion"] if line["emotion"] in speaker.needs.emotions else None
-        try:
-            return speaker.speak(line["text"], language=line["language"], voice=voice, emotion=emotion).samples
-        except InvalidInput:  # a language or letters that it does not have
-            return None
-
-    return say
+def _said(context: Context, folder: Path, lines: Sequence[Line]) -> Iterator[Speech | PermanentError]:
+    """Each line by the version. A voice or an emotion that it does not have is said by its first."""
+    voice = voice_loading.load(context.settings, folder)
+    names = voice.needs
+    return voice.speak_each(
+        [
+            SpeechLine(
+                line["text"], line["language"], line["voice"] if line["voice"] in names.voices else None,
+                line["emotion"] if line["emotion"] in names.emotions else None,
+            )
+            for line in lines
+        ]
+    )  # fmt: skip
 
 
-def _at_16_khz(path: Path) -> Array:
-    decoded = path.with_suffix(".16k.wav")
-    decoding.decode(path, decoded)
+def _at_16_khz(speech: Speech) -> Array:
+    if speech.rate_hz == RATE_HZ:
+        return speech.samples
+    with tempfile.TemporaryDirectory(prefix="kaan-speech-") as folder:
+        spoken, decoded = Path(folder) / "spoken.wav", Path(folder) / "16k.wav"
+        spoken.write_bytes(speech.to_wav())
+        decoding.decode(spoken, decoded)
+        return _samples_of(decoded)
+
+
+def _samples_of(decoded: Path) -> Array:
     return np.asarray(decoding.read_wav(decoded)[0][0], dtype=np.float32)
 
 

@@ -8,11 +8,11 @@ from typing import Any
 from ml_backend import packages
 from ml_backend.models import manifest
 from ml_backend.models.kinds import TTS, Kind
+from ml_backend.tts import parler_environment
 from ml_backend.tts.speaking import Speaker
 from training.evaluation import speech_scoring
 from training.kinds import voice_run
 from training.promotion import voice_gate
-from training.runs import parler_environment
 from training.scoring import speech_scores
 from training.voices import voice_dataset
 

@@ -22,10 +22,11 @@ from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.models import kinds, manifest
 from ml_backend.settings import Settings
 from ml_backend.tables import datasets, recordings
+from ml_backend.tts import parler_environment
 from training.datasets import dataset
 from training.kinds import kind_bases
 from training.kinds.kind_bases import KindBase
-from training.runs import parler_environment, voice_rows
+from training.runs import voice_rows
 from training.runs.tts_arguments import TtsArguments
 from training.runs.voice_rows import VoiceRow
 from training.runs.workspace import Workspace

@@ -23,7 +23,7 @@ from ml_backend.errors import PermanentError
 from ml_backend.tables import voice_clips
 from ml_backend.tts import prompts
 from ml_backend.tts.prompts import PromptPlaces, Saying
-from ml_backend.tts.speaking import Speaker
+from ml_backend.tts.voice_loading import Voice
 from training.scoring import speech_measures
 from training.scoring.speech_measures import SpeechMeasures
 
@@ -123,7 +123,7 @@ def _language_and_name(key: str) -> tuple[str, str]:
     return (parts[-2] if len(parts) > 1 else "", parts[-1].rpartition(".")[0])
 
 
-def to_say(speaker: Speaker, prompt: IvrPrompt) -> Saying:
+def to_say(speaker: Voice, prompt: IvrPrompt) -> Saying:
     needs = speaker.needs
     return prompts.saying(
         speaker, prompt.text, prompt.language,
@@ -132,20 +132,21 @@ def to_say(speaker: Speaker, prompt: IvrPrompt) -> Saying:
     )  # fmt: skip
 
 
-def render(context: Context, speaker: Speaker, *, report: Report = lambda fraction, note: None) -> RenderReport:
+def render(context: Context, speaker: Voice, *, report: Report = lambda fraction, note: None) -> RenderReport:
     """Speak every prompt that this version has not spoken yet. What it cannot say costs the others nothing."""
     known, failed, new = listed(context).known, [], 0
-    for number, prompt in enumerate(known, 1):
-        try:
-            new += prompts.spoken(context, speaker, to_say(speaker, prompt))[1]
-        except PermanentError as error:
-            failed.append((prompt.key, error.code, f"{error.sentence} {error.next_step}".strip()))
+    made = prompts.spoken_each(context, speaker, [to_say(speaker, prompt) for prompt in known])
+    for number, (prompt, found) in enumerate(zip(known, made, strict=True), 1):
+        if isinstance(found, PermanentError):
+            failed.append((prompt.key, found.code, f"{found.sentence} {found.next_step}".strip()))
+        else:
+            new += found[1]
         report(number / len(known), f"prompt {number:,} of {len(known):,}")
     return RenderReport(new, len(known) - new - len(failed), tuple(failed))
 
 
 def compare(
-    context: Context, speaker: Speaker, *, report: Report = lambda fraction, note: None
+    context: Context, speaker: Voice, *, report: Report = lambda fraction, note: None
 ) -> list[PromptComparison]:
     """Each prompt beside its rendering by this version, by figures; whether it sounds better, people say."""
     known, found = listed(context).known, []

@@ -26,7 +26,7 @@ from ml_backend.storage.object_store import sha256_of
 from ml_backend.tables import checkpoints, voice_clips
 from ml_backend.tts import prompts
 from ml_backend.tts.prompts import PromptPlaces
-from ml_backend.tts.speaking import Speaker
+from ml_backend.tts.voice_loading import Voice
 from training.voices import prompt_renders
 from training.voices.prompt_renders import READY, PromptComparison
 
@@ -63,7 +63,7 @@ def current(context: Context) -> SwitchState | None:
 
 
 def switch(
-    context: Context, speaker: Speaker, *, force: bool = False, report: Report = lambda fraction, note: None
+    context: Context, speaker: Voice, *, force: bool = False, report: Report = lambda fraction, note: None
 ) -> PromptChange:
     """Give the IVR the renderings of this version. With `force`, prompts that are not ready keep their old sound."""
     version, now = speaker.model_version, current(context)
@@ -111,7 +111,7 @@ def _finish(context: Context, begun: SwitchState, report: Report) -> PromptChang
     return change
 
 
-def _planned(context: Context, speaker: Speaker, ready: Sequence[PromptComparison]) -> dict[str, Any]:
+def _planned(context: Context, speaker: Voice, ready: Sequence[PromptComparison]) -> dict[str, Any]:
     """Keeps every sound, old and new, that the plan names. Prompts that are by the version already are not in it."""
     places, own, entries = PromptPlaces.of(context.settings), context.settings.audio_bucket, []
     context.store.ensure_bucket(own)

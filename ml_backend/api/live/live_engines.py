@@ -71,9 +71,9 @@ def _parser(context: Context, version: Version) -> Any:
 
 
 def _speaker(context: Context, version: Version) -> Any:
-    from ml_backend.tts.speaking import Speaker
+    from ml_backend.tts import voice_loading
 
-    return Speaker.load(Path(registry.verified(context, version)))
+    return voice_loading.load(context.settings, Path(registry.verified(context, version)))
 
 
 LOADERS: Mapping[str, Loader] = {kinds.NLU: _parser, kinds.TTS: _speaker}

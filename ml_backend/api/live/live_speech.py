@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ml_backend.tts.prompts import Saying
-    from ml_backend.tts.speaking import Speaker
+    from ml_backend.tts.voice_loading import Voice
 
 _FIELDS = {
     "speech-voice-unknown": "voice", "speech-language-unknown": "language", "speech-emotion-unknown": "emotion",
@@ -33,7 +33,7 @@ _log = log.get("live")
 _trouble = log.Lasting()
 
 
-def sound(context: Context, speaker: Speaker, asked: SpeechBody) -> tuple[bytes, str]:
+def sound(context: Context, speaker: Voice, asked: SpeechBody) -> tuple[bytes, str]:
     """(bytes, content type). InvalidInput names the field that this version cannot do."""
     from ml_backend.audio import encoding
     from ml_backend.tts import prompts
@@ -53,11 +53,12 @@ def sound(context: Context, speaker: Speaker, asked: SpeechBody) -> tuple[bytes,
     return encoding.encoded(samples, rate_hz, asked.response_format), content_type
 
 
-def _kept(context: Context, speaker: Speaker, wanted: Saying) -> bytes:
+def _kept(context: Context, speaker: Voice, wanted: Saying) -> bytes:
     """The WAV file of the version, made now where the store does not have it."""
     from ml_backend.tts import prompts
 
     try:
+        _require_rendered(context, speaker, wanted)
         key, _ = prompts.spoken(context, speaker, wanted)
         found = _read(context, prompts.PromptPlaces.of(context.settings).bucket, key)
     except InvalidInput:
@@ -65,6 +66,8 @@ def _kept(context: Context, speaker: Speaker, wanted: Saying) -> bytes:
     except KaanError as error:
         if _trouble.is_news():
             _log.warning("speech_not_kept", reason=quantities.shortened(str(error), 200))
+        if not speaker.answers_live:
+            raise
     else:
         if _trouble.is_over():
             _log.info("speech_kept_again")
@@ -72,6 +75,20 @@ def _kept(context: Context, speaker: Speaker, wanted: Saying) -> bytes:
     return speaker.speak(
         wanted.text, language=wanted.language, voice=wanted.voice, emotion=wanted.emotion, tempo=wanted.tempo
     ).to_wav()
+
+
+def _require_rendered(context: Context, speaker: Voice, wanted: Saying) -> None:
+    """A voice in a process of its own takes seconds to start: it answers a call with what was rendered before."""
+    from ml_backend.tts import prompts
+
+    places = prompts.PromptPlaces.of(context.settings)
+    if speaker.answers_live or context.store.stat(places.bucket, wanted.key(places)) is not None:
+        return
+    raise InvalidInput(
+        "speech-not-rendered",
+        f"{speaker.model_version} is too slow to answer a call, and this sentence was not rendered before.",
+        "Render it first: `speak --keep` or `prompts render`. Or promote a voice that answers live.", status=409,
+    )  # fmt: skip
 
 
 def _read(context: Context, bucket: str, key: str) -> bytes:

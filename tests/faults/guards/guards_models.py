@@ -213,7 +213,7 @@ def _busy() -> None:
 def _half_an_environment() -> None:
     """An interpreter that is there is taken for a whole environment."""
     paths = module("pathlib")
-    _set("training.runs.parler_environment", "python", lambda chosen: paths.Path(chosen.tts_parler_python))
+    _set("ml_backend.tts.parler_environment", "python", lambda chosen: paths.Path(chosen.tts_parler_python))
 
 
 @guard("public-test-sentences-stay-out")

@@ -213,7 +213,7 @@ MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
         ),
         (
             (
-                "tests/training/runs/test_parler_environment.py::test_an_installation_that_was_killed_is_not_taken_for_an_environment",
+                "tests/ml_backend/tts/test_parler_environment.py::test_an_installation_that_was_killed_is_not_taken_for_an_environment",
             ),
             "half-an-environment-is-none",
         ),

@@ -62,7 +62,11 @@ def spoken(request: dict[str, Any]) -> list[dict[str, Any]]:
     lines = []
     for line, sentence in zip(request["lines"], sentences, strict=True):
         torch.manual_seed(int(request.get("seed", 1)))
-        samples = say(found, str(line["text"]), sentence, device=device)
+        try:
+            samples = say(found, str(line["text"]), sentence, device=device)
+        except PermanentError as error:  # a sentence that ends before it began costs the others nothing
+            lines.append({"out": line["out"], "failed": outcome.failure(error)})
+            continue
         write_wav(Path(line["out"]), samples, found.rate_hz)
         lines.append(
             {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import wave
 from collections.abc import Callable
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import av
@@ -15,8 +16,11 @@ import pytest
 
 from ml_backend import tables
 from ml_backend.api.live import live_speech
-from ml_backend.errors import RetryableError
+from ml_backend.api.live.live_bodies import SpeechBody
+from ml_backend.errors import InvalidInput, RetryableError
 from ml_backend.models import kinds, registry
+from ml_backend.tts import prompts
+from ml_backend.tts.parler_voice import ParlerNeeds, ParlerVoice
 from ml_backend.tts.prompts import PromptPlaces
 from tests.ml_backend.api.live.conftest import LIVE, PHONE, promote
 from tests.ml_backend.api.serving import BASIC, BEARER, OPERATOR, Serving
@@ -194,6 +198,26 @@ def test_the_store_keeps_the_sounds_of_two_versions_apart(
     phone.post("/v1/audio/speech", body, PHONE)
     phone.post("/v1/audio/speech", {**body, "model": other.version}, PHONE)
     assert {row.model_version for row in phone.rows(tables.voice_clips)} > {other.version}
+
+
+def test_a_voice_that_starts_slowly_answers_a_call_only_with_what_was_rendered_before(
+    phone: Serving, tmp_path: Path
+) -> None:
+    interpreter = tmp_path / "env" / "bin" / "python"
+    interpreter.parent.mkdir(parents=True)
+    interpreter.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    settings = phone.context.settings.model_copy(update={"tts_parler_python": str(interpreter)})
+    slow = ParlerVoice(settings, tmp_path, ParlerNeeds(("en",), ("asha",), ("neutral",)), "parler-1")
+    asked = SpeechBody(input="hello", response_format="wav")
+    with pytest.raises(InvalidInput) as refused:
+        live_speech.sound(phone.context, slow, asked)
+    assert (refused.value.code, refused.value.status) == ("speech-not-rendered", 409)
+    rendered = prompts.saying(slow, "hello", "en")
+    places = PromptPlaces.of(phone.context.settings)
+    phone.context.store.ensure_bucket(places.bucket)
+    phone.context.store.put_bytes(places.bucket, rendered.key(places), b"a sound")
+    assert live_speech.sound(phone.context, slow, asked) == (b"a sound", "audio/wav")
+    assert not (tmp_path / "started").exists()
 
 
 def test_samples_are_read_as_they_were_written() -> None:

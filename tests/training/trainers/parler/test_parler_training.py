@@ -5,13 +5,18 @@ import signal
 import subprocess
 import time
 import wave
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from ml_backend import db, tables
+from ml_backend.context import open_context
 from ml_backend.errors import ConfigurationError, InvalidInput, PermanentError
-from ml_backend.models import manifest
+from ml_backend.models import manifest, registry
+from ml_backend.serving import chosen_model
+from ml_backend.tts import parler_environment, prompts, voice_loading
 from tests.training.trainers.parler import environment
-from training.runs import parler_environment
 from training.runs.workspace import Workspace
 
 TRAINER = ("-m", "training.trainers.parler")
@@ -87,6 +92,35 @@ def test_a_version_speaks_in_its_voice_and_says_what_it_does_not_know(trained, s
     with pytest.raises(InvalidInput, match="no voice 'ravi'") as refused:
         parler_environment.speak(settings_of_parler, model, [{**lines[0], "voice": "ravi"}])
     assert (refused.value.code, refused.value.next_step) == ("speech-voice-unknown", "It knows: asha.")
+
+
+def test_a_promoted_version_renders_prompts_a_few_in_one_start_and_each_only_once(
+    trained, settings_of_parler, tmp_path, monkeypatch
+):
+    given = settings_of_parler.model_copy(update={"data_dir": tmp_path})
+    db.upgrade(given.database)
+    context = open_context(given)
+    made = registry.register(context, str(Workspace(trained).model))
+    registry.move_alias(context, made, expected_revision=0, who="asha", why="people prefer it")
+    starts = []
+    run = parler_environment._run
+    monkeypatch.setattr(parler_environment, "_run", lambda *given: starts.append(given) or run(*given))
+    voice = voice_loading.load(given, Path(chosen_model.of_version(context, "tts")))
+    texts = (("hello there", "en"), ("नमस्ते", "hi"), ("hello there", "en"), ("???", "en"), ("வணக்கம்", "ta"))
+    asked = [prompts.saying(voice, text, language) for text, language in texts]
+    found = list(prompts.spoken_each(context, voice, asked))
+    assert [one.code for one in found[3:]] == ["speech-text-empty", "speech-language-unknown"]
+    assert [new for _, new in found[:3]] == [True, True, False]
+    assert [new for _, new in list(prompts.spoken_each(context, voice, asked))[:3]] == [False] * 3
+    assert len(starts) == 1
+    clips = context.db.rows(sa.select(tables.voice_clips))
+    assert {(clip.text, clip.model_version) for clip in clips} == {
+        ("hello there", made.version), ("नमस्ते", made.version),
+    }  # fmt: skip
+    bucket = prompts.PromptPlaces.of(given).bucket
+    with wave.open(str(context.store.open_local(bucket, found[1][0]))) as file:
+        assert (file.getframerate(), file.getnframes() > 1000) == (16000, True)
+    context.db.dispose()
 
 
 def test_all_of_the_decoder_can_be_trained_and_a_run_that_is_asked_to_stop_keeps_its_step(tiny, tmp_path):

@@ -15,7 +15,6 @@ from typing import Any
 from ml_backend import quantities, settings
 from ml_backend.errors import ConfigurationError, InvalidInput, KaanError, PermanentError, RetryableError
 from ml_backend.settings import Settings
-from training.runs.workspace import read_json, write_json
 
 ROOT = Path(__file__).parents[2]
 TRAINER = "training.trainers.parler"
@@ -52,20 +51,23 @@ def check(chosen: Settings) -> dict[str, str]:
             "parler-environment", f"The environment for Parler-TTS does not start ({_last_line(done.stderr)}).", _NEXT
         ) from None
     if answer.get("state") != "done":
-        raise _error(answer)
+        raise error_of(answer)
     return dict(answer["versions"])
 
 
 def speak(
     chosen: Settings, folder: Path, lines: list[dict[str, Any]], *, seed: int = 1, timeout_s: float = 3600.0
 ) -> list[dict[str, Any]]:
-    """Speak every {"text", "language", "voice", "emotion", "out"} into its WAV file; the same with its duration."""
+    """Speak every {"text", "language", "voice", "emotion", "out"} into its WAV file, all in one start.
+
+    Each line comes back with its duration, or with `failed`, of which `error_of` makes an error.
+    """
     request = {"model": str(folder), "lines": lines, "device": "auto", "threads": 1, "seed": seed}
     with tempfile.TemporaryDirectory(prefix="kaan-parler-") as place:
         path = Path(place) / "request.json"
-        write_json(path, request)
+        path.write_text(json.dumps(request), encoding="utf-8")
         done = _run([str(python(chosen)), "-m", f"{TRAINER}.parler_speech", str(path)], chosen, timeout_s)
-        answer = read_json(path.with_suffix(".answer.json"))
+        answer = _answered(path.with_suffix(".answer.json"))
     if answer is None:
         raise RetryableError(
             "parler-speech-died",
@@ -73,8 +75,15 @@ def speak(
             "Try it again; with exit code -9, on a machine with more memory.",
         )
     if answer.get("state") != "done":
-        raise _error(answer)
+        raise error_of(answer)
     return list(answer["lines"])
+
+
+def _answered(path: Path) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
 
 
 def _run(command: list[str], chosen: Settings, timeout_s: float) -> subprocess.CompletedProcess[str]:
@@ -94,7 +103,8 @@ def _run(command: list[str], chosen: Settings, timeout_s: float) -> subprocess.C
         ) from error
 
 
-def _error(answer: dict[str, Any]) -> KaanError:
+def error_of(answer: dict[str, Any]) -> KaanError:
+    """What failed there, as an error here."""
     if str(answer["code"]).startswith(_OF_CALLER):
         return InvalidInput(answer["code"], answer["sentence"], answer["next"])
     return _BRANCHES[answer["branch"]](answer["code"], answer["sentence"], answer["next"])

@@ -7,7 +7,7 @@ import pytest
 
 from ml_backend.errors import ConfigurationError, InvalidInput, RetryableError
 from ml_backend.settings import Settings
-from training.runs import parler_environment
+from ml_backend.tts import parler_environment
 
 
 @pytest.fixture
