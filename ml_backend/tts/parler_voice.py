@@ -53,7 +53,7 @@ class ParlerVoice:
         described = manifest.read(folder)
         parler_environment.python(settings)
         needs = described.needs
-        names = (described.languages, needs.get("voices"), needs.get("emotions") or ["neutral"])
+        names: tuple[Any, ...] = (described.languages, needs.get("voices"), needs.get("emotions") or ["neutral"])
         if not all(isinstance(each, list | tuple) and each for each in names):
             raise PermanentError(
                 "speech-manifest", f"The manifest of {folder.name} does not name languages and voices.",
@@ -100,10 +100,10 @@ class ParlerVoice:
                 return error
             raise error
         with wave.open(answer["out"]) as file:
-            samples = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2").astype(np.float32) / 32767
+            samples = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2").astype(np.float32)
             rate_hz = file.getframerate()
         return Speech(
-            samples, rate_hz, line.text, line.language, str(line.voice), str(line.emotion), self.model_version
+            samples / np.float32(32767), rate_hz, line.text, line.language, str(line.voice), str(line.emotion), self.model_version
         )  # fmt: skip
 
     def _checked(self, line: SpeechLine) -> SpeechLine | InvalidInput:

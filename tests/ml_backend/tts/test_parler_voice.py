@@ -41,7 +41,7 @@ def environment(tmp_path: Path) -> Callable[[str], Settings]:
         path.parent.mkdir(parents=True)
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o700)
-        return Settings(_env_file=None, tts_parler_python=str(path))
+        return Settings(_env_file=None, tts_parler_python=str(path))  # type: ignore[call-arg]
 
     return made
 
@@ -68,7 +68,7 @@ def test_what_it_cannot_say_is_refused_before_the_environment_is_started(
 
 
 def test_a_missing_environment_is_named_before_anything_is_asked(tmp_path: Path) -> None:
-    nowhere = Settings(_env_file=None, tts_parler_python=str(tmp_path / "nowhere"))
+    nowhere = Settings(_env_file=None, tts_parler_python=str(tmp_path / "nowhere"))  # type: ignore[call-arg]
     with pytest.raises(ConfigurationError) as refused:
         voice_loading.load(nowhere, version(tmp_path / "asha"))
     assert refused.value.code == "parler-environment"
