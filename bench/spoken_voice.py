@@ -89,7 +89,7 @@ def _trained(folder: Path, rounds: int) -> dict[str, Any]:
 
 def _parler_start(starts: int) -> Iterator[dict[str, Any]]:
     """The interpreter of .venv-parler until all that its trainer needs is imported; no row where there is none."""
-    from training.runs import parler_environment
+    from ml_backend.tts import parler_environment
 
     try:
         python = parler_environment.python(settings.load())

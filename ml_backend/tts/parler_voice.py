@@ -103,7 +103,8 @@ class ParlerVoice:
             samples = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2").astype(np.float32)
             rate_hz = file.getframerate()
         return Speech(
-            samples / np.float32(32767), rate_hz, line.text, line.language, str(line.voice), str(line.emotion), self.model_version
+            samples / np.float32(32767), rate_hz, line.text, line.language, str(line.voice), str(line.emotion),
+            self.model_version,
         )  # fmt: skip
 
     def _checked(self, line: SpeechLine) -> SpeechLine | InvalidInput:
