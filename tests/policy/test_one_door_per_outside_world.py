@@ -44,6 +44,7 @@ DOORS = {
         "training/datasets/parquet.py",
         "training/datasets/public_speech.py",
         "training/utterances/utterance_renderings.py",
+        "training/voices/voice_renderings.py",
     ],
     "accelerate": ["training/trainers/*"],
     "peft": ["training/trainers/*"],

@@ -32,6 +32,7 @@ _WHY = {
     "public-no-text": "public speech without text",
     "public-no-language": "public speech without a stated language",
     "public-unusable": "public speech whose sound is missing or cannot be read",
+    "held-out-sentence": "public speech of a sentence that the test or the validation holds out",
     "public-rate": "public speech recorded at a lower rate than voices need",
     "erased": "erased at the person's request",
 }

@@ -17,6 +17,7 @@ from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
 from training.datasets import dataset_manifest, jsonlines, public_speech, splits
 from training.datasets.clip_audio import Clips
+from training.datasets.dataset_counts import OF_CALLS
 from training.datasets.filters import DatasetFilters
 
 PARQUET, TEXT, JSONL, NEMO = "parquet", "text", "jsonl", "nemo"
@@ -106,18 +107,28 @@ def with_public(
     context: Context, written: dataset_manifest.Written, filters: DatasetFilters, folder: Path
 ) -> dataset_manifest.Written:
     """Add public rows: `public_share` of the resulting training rows, or fewer if the sources have no more."""
-    ours = written.counts.split_rows(splits.TRAIN)
-    wanted = round(ours * filters.public_share / (1 - filters.public_share))
+    sources = [public_speech.SpeechSource.of(each) for each in filters.public_sources]
     context.store.ensure_bucket(context.settings.audio_bucket)
-    found = list(
-        public_speech.lines(context, [public_speech.SpeechSource.of(each) for each in filters.public_sources], wanted)
-    )
-    added = sorted((line for line, reason in found if not reason), key=dataset_manifest.order)
+    found = public_speech.lines(context, sources, public_rows(written, filters))
+    return mixed(written, list(found), folder, order=dataset_manifest.order)
+
+
+def public_rows(written: dataset_manifest.Written, filters: DatasetFilters) -> int:
+    """How many public rows make the share of the training rows that is asked for."""
+    return round(written.counts.split_rows(splits.TRAIN) * filters.public_share / (1 - filters.public_share))
+
+
+def mixed(
+    written: dataset_manifest.Written, found: list[tuple[dict[str, Any], str]], folder: Path, *,
+    order: Callable[[dict[str, Any]], tuple[Any, ...]], counted_by: tuple[str, ...] = OF_CALLS,
+) -> dataset_manifest.Written:  # fmt: skip
+    """The manifest with more rows, each with the reason why it is left out, or with none."""
+    added = sorted((line for line, reason in found if not reason), key=order)
     target = folder / "mixed"
     target.mkdir()
-    with dataset_manifest.Writer(target) as writer:
+    with dataset_manifest.Writer(target, counted_by=counted_by) as writer:
         before = ""
-        for line in heapq.merge(dataset_manifest.read(written.path), added, key=dataset_manifest.order):
+        for line in heapq.merge(dataset_manifest.read(written.path), added, key=order):
             if line["digest"] == before:
                 writer.exclude({"source": line["source"], "digest": before}, "duplicate")
                 continue

@@ -14,7 +14,7 @@ from training.evaluation import speech_scoring
 from training.kinds import voice_run
 from training.promotion import voice_gate
 from training.scoring import speech_scores
-from training.voices import voice_dataset
+from training.voices import voice_dataset, voice_renderings
 
 
 def _check(settings: Any, folder: Path) -> None:
@@ -31,9 +31,10 @@ KIND = Kind(
     why_none=voice_dataset.why_none,
     lines=voice_dataset.lines,
     order=voice_dataset.order,
-    forms=voice_dataset.FORMS,
-    render=voice_dataset.render,
-    counted_by=("language", "voice", "emotion", "engine", "source"),
+    forms=voice_renderings.FORMS,
+    render=voice_renderings.render,
+    with_public=voice_dataset.with_public,
+    counted_by=voice_dataset.COUNTED_BY,
     trainer="training.trainers.tts",
     options=voice_run.options,
     prepare=voice_run.prepare,

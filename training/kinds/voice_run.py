@@ -31,6 +31,7 @@ from training.runs.tts_arguments import TtsArguments
 from training.runs.voice_rows import VoiceRow
 from training.runs.workspace import Workspace
 from training.trainers.parler.parler_options import ParlerOptions
+from training.voices import public_voices
 
 WEIGHTS = Path(__file__).parents[1] / "demo_voice" / "weights"  # the bundled voice's, to go on from
 RATE_HZ = 16_000
@@ -127,7 +128,7 @@ def samples_of(context: Context, line: dict[str, Any]) -> npt.NDArray[np.float32
         .limit(1)
     )
     if not found:
-        return None
+        return _public_samples(context, line) if line["engine"] == public_voices.ENGINE else None
     key, bucket = found[0].derived_key, context.settings.audio_bucket
     path = context.store.open_local(bucket, key)
     if path is not None:
@@ -136,6 +137,18 @@ def samples_of(context: Context, line: dict[str, Any]) -> npt.NDArray[np.float32
         path = Path(folder) / "audio.wav"
         context.store.fetch(bucket, key, path)
         return np.asarray(decoding.read_wav(path)[0][0], dtype=np.float32)
+
+
+def _public_samples(context: Context, line: dict[str, Any]) -> npt.NDArray[np.float32] | None:
+    """A public recording, which no ingest has normalised; None where it was taken away meanwhile."""
+    with tempfile.TemporaryDirectory(prefix="kaan-voices-") as folder:
+        given, decoded = Path(folder) / "given", Path(folder) / "decoded.wav"
+        try:
+            context.store.fetch(line["bucket"], line["key"], given)
+            decoding.decode(given, decoded)
+        except PermanentError:
+            return None
+        return np.asarray(decoding.read_wav(decoded)[0][0], dtype=np.float32)
 
 
 def _is_parler(base: str) -> bool:

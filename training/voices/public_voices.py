@@ -25,6 +25,7 @@ from training.text.writing import strict
 from training.voices import voice_lines
 
 LEAST_S, MOST_S = 0.5, 20.0
+ENGINE = "public"
 _NEUTRAL = "neutral"
 _EMOTIONS = {
     "anger": "angry", "angry": "angry", "disgust": "disgusted", "fear": "fearful", "happy": "happy", "sad": "sad",
@@ -78,7 +79,7 @@ def _line(
     return {
         "id": digest[:32], "digest": digest, "audio_sha256": sha256,
         "bucket": context.settings.audio_bucket, "key": key, "text": text, "language": one.language, "voice": voice,
-        "emotion": _EMOTIONS.get(one.style.casefold(), _NEUTRAL), "engine": "public",
+        "emotion": _EMOTIONS.get(one.style.casefold(), _NEUTRAL), "engine": ENGINE,
         "duration_s": round(decoded.duration_s, 3), "rate_hz": decoded.rate_hz, "split": splits.TRAIN,
         "source": source.layout, "family": voice_lines.family(text, one.language),
     }, ""  # fmt: skip

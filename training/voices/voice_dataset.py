@@ -1,10 +1,8 @@
-"""Clips of voices -> the lines and forms of a dataset of kind tts, and how many are new."""
+"""Clips of voices and public voices -> the lines of a dataset of kind tts, and how many are new."""
 
 from __future__ import annotations
 
-import json
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,10 +17,11 @@ from ml_backend.views.training_progress import Mark
 from training.datasets import dataset_manifest, renderings, splits
 from training.datasets.dataset_rows import EXCLUDED, LINE, ManifestLine
 from training.datasets.filters import DatasetFilters
-from training.voices import voice_lines
+from training.datasets.public_speech import SpeechSource
+from training.voices import public_voices, voice_lines
 
-FORMS = {"jsonl": "JSON lines beside WAV files"}
-Report = Callable[[float, str], None]
+COUNTED_BY = ("language", "voice", "emotion", "engine", "source")
+HELD_OUT = "held-out-sentence"
 
 
 def lines(connection: Connection, filters: DatasetFilters) -> Iterator[ManifestLine]:
@@ -52,30 +51,20 @@ def order(line: dict[str, Any]) -> tuple[Any, ...]:
     return (line["digest"],)
 
 
-def render(
-    context: Context, form: str, path: Path, folder: str, *, rows: int, report: Report = lambda fraction, note: None
-) -> dict[str, Any]:
-    """JSON lines per split, with each recording, as it was delivered, beside them."""
-    renderings.check((form,), FORMS)
-    found = list(dataset_manifest.read(path))
-    files, bucket = [], context.settings.audio_bucket
-    with tempfile.TemporaryDirectory(prefix="kaan-render-") as aside:
-        for number, line in enumerate(found):
-            copy = Path(aside) / "clip.wav"
-            context.store.fetch(line["bucket"], line["key"], copy)
-            renderings.replace(context, f"{folder}/audio/{line['id']}.wav", copy)
-            report(0.1 + 0.8 * number / max(1, len(found)), f"{form}: {number + 1:,} of {len(found):,} clips")
-        for split in splits.SPLITS:
-            some = [{**line, "audio": f"../audio/{line['id']}.wav"} for line in found if line["split"] == split]
-            if not some:
-                continue
-            file = Path(aside) / f"{split}.jsonl"
-            file.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in some), encoding="utf-8")
-            key = f"{folder}/{form}/{file.name}"
-            size_bytes, sha256 = file.stat().st_size, renderings.replace(context, key, file)
-            files.append({"split": split, "key": key, "rows": len(some), "size_bytes": size_bytes, "sha256": sha256})
-    context.store.ensure_bucket(bucket)
-    return {"files": files}
+def with_public(
+    context: Context, written: dataset_manifest.Written, filters: DatasetFilters, folder: Path
+) -> dataset_manifest.Written:
+    """Add public voices to the training rows, as many as the share says. A sentence that is held out is never added:
+    another voice would say what the test asks."""
+    sources = [SpeechSource.of(each) for each in filters.public_sources]
+    context.store.ensure_bucket(context.settings.audio_bucket)
+    held_out = {line["family"] for line in dataset_manifest.read(written.path) if line["split"] != splits.TRAIN}
+    found = public_voices.lines(
+        context, sources, renderings.public_rows(written, filters), least_rate_hz=context.settings.tts_least_rate_hz
+    )
+    rows = [(line, reason or (HELD_OUT if line.get("family") in held_out else "")) for line, reason in found]
+    added = [({**line, "script": None} if not reason else line, reason) for line, reason in rows]
+    return renderings.mixed(written, added, folder, order=order, counted_by=COUNTED_BY)
 
 
 def new_samples(connection: Connection, mark: Mark) -> tuple[int, datetime | None]:
