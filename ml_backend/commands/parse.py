@@ -27,6 +27,7 @@ def parse(
     file: Annotated[Path | None, typer.Option(help="A file with one text per line; - reads standard input.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per text and line.")] = False,
     model: Annotated[str, typer.Option(help=chosen_model.MODEL_HELP)] = "",
+    language: Annotated[str, typer.Option(help="Ask the champion of this language, where it has its own.")] = "*",
 ) -> None:
     """Say the intent of texts, and the entities in them, with their offsets.
 
@@ -36,7 +37,7 @@ def parse(
 
     if not texts and file is None:
         raise InvalidInput("no-text", "There is no text to parse.", "Give one in quotes, or --file FILE.")
-    parser = loading.load(chosen_model.location(kinds.NLU, model))
+    parser = loading.load(chosen_model.location(kinds.NLU, model, language=language))
     for text in _texts(texts or [], file):
         found = parser.parse(text)
         if as_json:

@@ -41,7 +41,7 @@ def speak(
 
     if out is None and not keep:
         raise InvalidInput("speech-nowhere", "The speech has no place to go.", "Give --out FILE, or --keep.")
-    speaker = voice_loading.load(settings.load(), Path(chosen_model.location(kinds.TTS, model)))
+    speaker = voice_loading.load(settings.load(), Path(chosen_model.location(kinds.TTS, model, language=language)))
     began = time.perf_counter()
     asked = prompts.saying(speaker, text, language, voice=voice, emotion=emotion, tempo=tempo)
     facts: dict[str, Any] = {"text": text, "language": language, "voice": asked.voice, "emotion": asked.emotion,

@@ -89,8 +89,8 @@ def named(context: Context, version: str) -> Version | None:
     return None if row is None else _version(row)
 
 
-def find(context: Context, version: str, *, kind: str = "") -> Version:
-    """A version by name, or `champion`, or `newest`; PermanentError lists the known ones.
+def find(context: Context, version: str, *, kind: str = "", language: str = ANY_LANGUAGE) -> Version:
+    """A version by name, or `champion` (of a language), or `newest`; PermanentError lists the known ones.
 
     `nlu:champion` and `nlu:newest` are of that kind; without a kind, `champion` is that of asr, and `newest` of any.
     """
@@ -98,7 +98,7 @@ def find(context: Context, version: str, *, kind: str = "") -> Version:
     if prefix in kinds.KINDS and rest in (CHAMPION, NEWEST):
         kind, version = prefix, rest
     if version == CHAMPION:
-        return champion(context, kind or kinds.ASR)
+        return champion(context, kind or kinds.ASR, language)
     if version == NEWEST:
         newest = _versions().order_by(tables.model_versions.c.id.desc()).limit(1)
         with context.db.reading() as connection:
@@ -184,6 +184,14 @@ def move(
         .join(table, table.c.model_version_id == tables.model_versions.c.id)
         .where(*where)
     ).scalar()
+    serves = before
+    if before is None and language != ANY_LANGUAGE:  # the language was served by the champion of every language
+        every = _alias(version.kind, ANY_LANGUAGE, alias)
+        serves = connection.execute(
+            sa.select(tables.model_versions.c.version)
+            .join(table, table.c.model_version_id == tables.model_versions.c.id)
+            .where(*every)
+        ).scalar()
     if expected_revision == 0 and before is None:
         connection.execute(
             sa.insert(table).values(
@@ -204,7 +212,7 @@ def move(
             who=who, why=why, numbers=numbers,
         )
     )  # fmt: skip
-    if alias == CHAMPION and before not in (None, version.version):
+    if alias == CHAMPION and serves not in (None, version.version):
         draft_anew(connection)
     return expected_revision + 1
 

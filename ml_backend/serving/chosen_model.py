@@ -15,8 +15,8 @@ MODEL_HELP = "champion, a version from `models list`, a folder, or bundled; the 
 """The help of every command's `--model`."""
 
 
-def location(kind: str, model: str = "") -> Path | str:
-    """Without a name: the champion where this deployment has a database, else the bundled model."""
+def location(kind: str, model: str = "", *, language: str = registry.ANY_LANGUAGE) -> Path | str:
+    """Without a name: the champion of a language where this deployment has a database, else the bundled model."""
     if model == BUNDLED:
         return kinds.BUNDLED[kind]
     if model and Path(model).is_dir():
@@ -29,12 +29,12 @@ def location(kind: str, model: str = "") -> Path | str:
             "unknown-model-version", f"There is no model version {model[:80]!r}: no database is here yet.",
             "Name a folder, or `bundled`.",
         )  # fmt: skip
-    return of_version(open_context(chosen), kind, model)
+    return of_version(open_context(chosen), kind, model, language=language)
 
 
-def of_version(context: Context, kind: str, version: str = "") -> str:
-    """The verified files of a registered version of this kind; of the champion without one."""
+def of_version(context: Context, kind: str, version: str = "", *, language: str = registry.ANY_LANGUAGE) -> str:
+    """The verified files of a registered version of this kind; of the language's champion without one."""
     default_model.ensure(context, kind)
-    found = registry.find(context, version or registry.CHAMPION, kind=kind)
+    found = registry.find(context, version or registry.CHAMPION, kind=kind, language=language)
     kinds.require(found, kind)
     return registry.verified(context, found)

@@ -11,12 +11,12 @@ import typer
 from ml_backend.commands import printing
 from ml_backend.commands.command_line import quiet_context
 from ml_backend.context import Context
-from ml_backend.models import kinds
+from ml_backend.models import kinds, registry, routing
 from ml_backend.serving import chosen_model
 from ml_backend.tts import voice_loading
 from ml_backend.tts.voice_loading import Voice
 from training.voices import prompt_renders, prompt_switch
-from training.voices.prompt_renders import READY
+from training.voices.prompt_renders import READY, PromptScope
 from training.voices.prompt_switch import PromptChange
 
 NOT_READY = 3
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 
 VersionOption = Annotated[str, typer.Option("--version", help="A version of the voice; the champion by default.")]
+LanguageOption = Annotated[str, typer.Option(help="Only prompts in this language, by its champion, e.g. mr.")]
 
 
 @app.command("list")
@@ -50,14 +51,16 @@ def list_prompts(as_json: printing.AsJson = False) -> None:
 
 
 @app.command()
-def render(version: VersionOption = "", as_json: printing.AsJson = False) -> None:
+def render(version: VersionOption = "", language: LanguageOption = "", as_json: printing.AsJson = False) -> None:
     """Speak all prompts with a version, beside those that the IVR has. What is spoken already is not spoken again.
+
+    Without a version, a language that has a champion of its own is left to it: name the language.
 
     Example: python -m ml_backend prompts render
     """
     context = quiet_context()
-    speaker = _speaker(context, version)
-    done = prompt_renders.render(context, speaker, report=printing.progress)
+    speaker, scope = _speaker(context, version, language)
+    done = prompt_renders.render(context, speaker, scope=scope, report=printing.progress)
     failed = [{"key": key, "code": code, "sentence": sentence} for key, code, sentence in done.failed]
     if as_json:
         printing.say_json({"version": speaker.model_version, "new": done.new, "before": done.before, "failed": failed})
@@ -69,14 +72,14 @@ def render(version: VersionOption = "", as_json: printing.AsJson = False) -> Non
 
 
 @app.command()
-def compare(version: VersionOption = "", as_json: printing.AsJson = False) -> None:
+def compare(version: VersionOption = "", language: LanguageOption = "", as_json: printing.AsJson = False) -> None:
     """Compare each prompt with its rendering: missing, silent, clipped, or of another length. Exit code 3 if one is.
 
     Example: python -m ml_backend prompts compare
     """
     context = quiet_context()
-    speaker = _speaker(context, version)
-    found = prompt_renders.compare(context, speaker, report=printing.progress)
+    speaker, scope = _speaker(context, version, language)
+    found = prompt_renders.compare(context, speaker, scope=scope, report=printing.progress)
     counts = Counter(one.state for one in found)
     if as_json:
         rows = [
@@ -97,6 +100,7 @@ def compare(version: VersionOption = "", as_json: printing.AsJson = False) -> No
 @app.command()
 def switch(
     version: VersionOption = "",
+    language: LanguageOption = "",
     force: Annotated[bool, typer.Option("--force", help="Leave prompts that are not ready as they are.")] = False,
     as_json: printing.AsJson = False,
 ) -> None:
@@ -105,7 +109,8 @@ def switch(
     Example: python -m ml_backend prompts switch
     """
     context = quiet_context()
-    done = prompt_switch.switch(context, _speaker(context, version), force=force, report=printing.progress)
+    speaker, scope = _speaker(context, version, language)
+    done = prompt_switch.switch(context, speaker, scope=scope, force=force, report=printing.progress)
     _say(done, f"The IVR speaks with {done.version}", as_json=as_json)
 
 
@@ -119,8 +124,12 @@ def rollback(as_json: printing.AsJson = False) -> None:
     _say(done, f"The IVR speaks as before {done.version}", as_json=as_json)
 
 
-def _speaker(context: Context, version: str) -> Voice:
-    return voice_loading.load(context.settings, Path(chosen_model.of_version(context, kinds.TTS, version)))
+def _speaker(context: Context, version: str, language: str) -> tuple[Voice, PromptScope]:
+    """(the voice, the prompts that are its own to speak)"""
+    spoken = language or registry.ANY_LANGUAGE
+    place = chosen_model.of_version(context, kinds.TTS, version, language=spoken)
+    scope = PromptScope(language or None, frozenset() if version else routing.Routes(context, kinds.TTS).languages)
+    return voice_loading.load(context.settings, Path(place)), scope
 
 
 def _say(done: PromptChange, sentence: str, *, as_json: bool) -> None:

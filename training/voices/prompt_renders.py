@@ -79,7 +79,22 @@ class PromptComparison:
         return self.new_s / self.old_s if self.new_s and self.old_s else None
 
 
-def listed(context: Context) -> PromptList:
+@dataclass(frozen=True)
+class PromptScope:
+    """Which prompts a version may speak: those of one language, or all but those whose language has a champion of its
+    own."""
+
+    only: str | None = None
+    but: frozenset[str] = frozenset()
+
+    def has(self, prompt: IvrPrompt) -> bool:
+        return prompt.language == self.only if self.only else prompt.language not in self.but
+
+
+EVERY = PromptScope()
+
+
+def listed(context: Context, scope: PromptScope = EVERY) -> PromptList:
     """What the IVR reads now, in the order of the keys."""
     places = PromptPlaces.of(context.settings)
     keys = [info.key for info in context.store.list(places.bucket, prefix=places.live) if info.key.endswith(".wav")]
@@ -98,7 +113,7 @@ def listed(context: Context) -> PromptList:
                 row.model_version if row is not None else None,
             )
         )  # fmt: skip
-    return PromptList(tuple(known), tuple(textless))
+    return PromptList(tuple(one for one in known if scope.has(one)), tuple(textless))
 
 
 def _rows(context: Context, places: PromptPlaces) -> tuple[dict[str, Any], dict[tuple[str, str], Any]]:
@@ -132,9 +147,11 @@ def to_say(speaker: Voice, prompt: IvrPrompt) -> Saying:
     )  # fmt: skip
 
 
-def render(context: Context, speaker: Voice, *, report: Report = lambda fraction, note: None) -> RenderReport:
+def render(
+    context: Context, speaker: Voice, *, scope: PromptScope = EVERY, report: Report = lambda fraction, note: None
+) -> RenderReport:
     """Speak every prompt that this version has not spoken yet. What it cannot say costs the others nothing."""
-    known, failed, new = listed(context).known, [], 0
+    known, failed, new = listed(context, scope).known, [], 0
     made = prompts.spoken_each(context, speaker, [to_say(speaker, prompt) for prompt in known])
     for number, (prompt, found) in enumerate(zip(known, made, strict=True), 1):
         if isinstance(found, PermanentError):
@@ -146,10 +163,10 @@ def render(context: Context, speaker: Voice, *, report: Report = lambda fraction
 
 
 def compare(
-    context: Context, speaker: Voice, *, report: Report = lambda fraction, note: None
+    context: Context, speaker: Voice, *, scope: PromptScope = EVERY, report: Report = lambda fraction, note: None
 ) -> list[PromptComparison]:
     """Each prompt beside its rendering by this version, by figures; whether it sounds better, people say."""
-    known, found = listed(context).known, []
+    known, found = listed(context, scope).known, []
     for number, prompt in enumerate(known, 1):
         found.append(_compared(context, prompt, to_say(speaker, prompt)))
         report(number / len(known), f"prompt {number:,} of {len(known):,}")

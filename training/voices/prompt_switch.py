@@ -28,7 +28,7 @@ from ml_backend.tts import prompts
 from ml_backend.tts.prompts import PromptPlaces
 from ml_backend.tts.voice_loading import Voice
 from training.voices import prompt_renders
-from training.voices.prompt_renders import READY, PromptComparison
+from training.voices.prompt_renders import EVERY, READY, PromptComparison, PromptScope
 
 POSITION = "prompts"
 SWITCHING, SWITCHED, ROLLING_BACK, ROLLED_BACK = "switching", "switched", "rolling-back", "rolled-back"
@@ -63,15 +63,16 @@ def current(context: Context) -> SwitchState | None:
 
 
 def switch(
-    context: Context, speaker: Voice, *, force: bool = False, report: Report = lambda fraction, note: None
-) -> PromptChange:
+    context: Context, speaker: Voice, *, scope: PromptScope = EVERY, force: bool = False,
+    report: Report = lambda fraction, note: None,
+) -> PromptChange:  # fmt: skip
     """Give the IVR the renderings of this version. With `force`, prompts that are not ready keep their old sound."""
     version, now = speaker.model_version, current(context)
     if now is not None and now.state in (SWITCHING, ROLLING_BACK):
         if now.state == ROLLING_BACK or now.to != version:
             _refuse_unfinished(now)
         return _finish(context, now, report)
-    found = prompt_renders.compare(context, speaker)
+    found = prompt_renders.compare(context, speaker, scope=scope)
     ready = [one for one in found if one.state == READY]
     if not ready or (len(ready) < len(found) and not force):
         _refuse_unready(found, version)
