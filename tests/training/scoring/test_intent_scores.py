@@ -104,6 +104,17 @@ def test_the_threshold_separates_what_is_in_scope_and_needs_rows_of_both():
     assert intent_scores.chosen_threshold([*inside, *outside[:9]]) == 0.5
 
 
+def test_a_threshold_that_few_families_make_best_by_luck_is_not_taken():
+    """Two wordings out of scope say little; forty of them say where to draw the line."""
+    none = intent_scores.NONE_OF_THESE
+    inside = [row("a", "a", confidence=c, family=f"in-{n}") for n, c in enumerate(np.linspace(0.3, 0.9, 60))]
+    outside = [row(none, "a", confidence=c) for c in (0.2, 0.65) * 20]
+    few = [{**each, "family": f"out-{n % 2}"} for n, each in enumerate(outside)]
+    lucky = [{**each, "family": f"out-{n}"} for n, each in enumerate(outside)]
+    sure = intent_scores.chosen_threshold([*inside, *lucky])
+    assert intent_scores.chosen_threshold([*inside, *few]) < sure
+
+
 def test_everything_can_be_said_of_no_rows():
     found = intent_scores.scores([])
     assert (found["rows"], found["macro_f1"], found["out_of_scope"]["auroc"]) == (0, None, None)

@@ -78,7 +78,9 @@ def test_a_new_domain_is_learnt_on_wordings_that_nobody_saw_and_the_old_one_is_k
     )
     result = intent_training.train(workspace)
     before, after = loading.load(), loading.load(workspace.model)
-    new, old = unseen_wordings.utterances("clinic"), unseen_wordings.utterances("shop")
+    new, old = (
+        unseen_wordings.utterances(each) for each in (unseen_wordings.UNSEEN_CLINIC, unseen_wordings.UNSEEN_SHOP)
+    )
     learnt = intent_scores.difference(rows_of(before, new), rows_of(after, new))
     kept = intent_scores.difference(rows_of(before, old), rows_of(after, old))
     known = [row for row in shop if row.split == intent_corpus.TEST and row.source == "human"]

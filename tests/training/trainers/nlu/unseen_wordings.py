@@ -1,7 +1,8 @@
-"""Rows that nobody looked at while a setting was chosen: what callers would say, each written once, by hand.
+"""What callers would say, each line written once, by hand, and never a row that trained: a second author of the corpus.
 
-They were written after the recipe of the improvement test was fixed, and scored once. Whoever changes the recipe must
-not choose by them: write new ones. `[value](entity)` marks an entity. Every line is a family of its own.
+CLINIC and SHOP were looked at: the way in which a threshold is chosen was changed after them. UNSEEN_CLINIC and
+UNSEEN_SHOP were written after that and scored once. Whoever changes the recipe may choose by the first and not by the
+second, or must write new ones. `[value](entity)` marks an entity. Every line is a family of its own.
 """
 
 from __future__ import annotations
@@ -181,21 +182,165 @@ hi-Latn: tum insaan ho ya robot
 mr: तुमच्या गावाला पाऊस झाला का
 """
 
+UNSEEN_CLINIC = """
+book_appointment
+en: is it possible to see doctor [Joshi](doctor) before the weekend
+en: hi i need somebody to look at my knee when can i come
+en: give me the earliest turn you have [tomorrow](day)
+en: could you keep a place for my wife with doctor [Rao](doctor)
+hi: डॉक्टर [शर्मा](doctor) आज बैठे हैं तो मेरा भी नंबर लगा दीजिए
+hi: दादी की आँखें दिखानी हैं कब ले आऊँ
+hi: [सोमवार](day) की सुबह कोई जगह खाली हो तो बता दीजिए
+hi-Latn: mujhe skin wale doctor ko dikhana tha kab aa jaun
+hi-Latn: [tuesday](day) shaam ka appointment de sakte ho kya doctor [Patil](doctor) ka
+hi-Latn: papa ke liye doctor [Kulkarni](doctor) ka number chahiye tha
+hi-Latn: check up karwana hai kis din aana theek rahega
+move_appointment
+en: my meeting got extended so i will have to come on [friday](day) instead
+en: please swap my morning appointment for an evening one
+en: doctor [Patil](doctor) was seeing me [tomorrow](day) but i am travelling can we pick a new date
+en: i know i booked for today but could we do it [next week](day)
+hi: बारिश की वजह से आज नहीं निकल पा रहा अपॉइंटमेंट [कल](day) कर दीजिए
+hi: जो तारीख दी थी उस दिन शादी है कोई दूसरी तारीख दे दीजिए
+hi: डॉक्टर [राव](doctor) के साथ मेरा समय थोड़ा पीछे खिसका दीजिए
+hi-Latn: mera appointment do din aage kar sakte hain kya
+hi-Latn: [monday](day) wala cancel nahi karna bas [tuesday](day) kar do
+hi-Latn: subah ki jagah dopahar ka time de do mujhe
+hi-Latn: doctor [Joshi](doctor) ke saath jo time fix hua tha wo badalna hai
+lab_report
+en: has anything come back from my [urine](test) test
+en: the lab said two days and it has been four where is my report
+en: can my son pick up my [x-ray](test) film and report
+en: please tell me if my [covid](test) came out negative
+hi: [थायरॉइड](test) का टेस्ट करवाया था उसका क्या हुआ
+hi: मेरी सारी जाँच की रिपोर्ट ईमेल कर सकते हैं क्या
+hi: [कोलेस्ट्रॉल](test) कितना निकला रिपोर्ट में देखकर बताइए
+hi-Latn: kal jo khoon diya tha uski report bani kya
+hi-Latn: [urine](test) ki jaanch ka result kab milega
+hi-Latn: report mobile par mangwa sakte hain kya
+hi-Latn: meri [thyroid](test) ki report kisi aur ko mat dena main khud aaunga kab ready hogi
+medicine_refill
+en: i have just one day of [insulin](medicine) left with me
+en: same tablets as last time please i need them for the next month
+en: the strip of [paracetamol](medicine) is empty can you pack another one
+en: could you arrange a repeat of my pressure medicines
+hi: [पैरासिटामोल](medicine) घर में बिल्कुल नहीं बची एक पत्ता दे दीजिए
+hi: शुगर की गोलियाँ फिर से लेनी हैं वही वाली
+hi: पिछली पर्ची की दवाइयाँ एक बार और दे दीजिए
+hi-Latn: [metformin](medicine) khatam ho rahi hai do mahine ki de dena
+hi-Latn: dadi ki dawaiyan dobara bhejni hain wahi purani
+hi-Latn: [aspirin](medicine) aur chahiye ghar par bilkul nahi hai
+hi-Latn: doctor ne kaha tha [insulin](medicine) chalu rakhna to ek aur de do
+opening_hours
+en: is it too late to walk in now
+en: which days are you shut
+en: will i find you open at seven in the morning
+en: till when are you there on [friday](day)
+hi: आप लोग सुबह कब से शुरू करते हैं
+hi: [शुक्रवार](day) को शाम सात बजे खुला मिलेगा
+hi: होली वाले दिन क्लिनिक बंद रहेगा क्या
+hi-Latn: abhi aa jaun to khula milega
+hi-Latn: hafte mein kaun se din band rehta hai
+hi-Latn: lunch ke time bhi khula rehta hai clinic
+hi-Latn: [tuesday](day) ko kab tak milenge aap log
+consultation_fee
+en: before i come tell me what doctor [Patil](doctor) takes for one sitting
+en: is the [sugar](test) test expensive
+en: how much money should i carry for the visit
+en: are the rates different for a follow up
+hi: डॉक्टर [कुलकर्णी](doctor) एक बार के कितने लेते हैं
+hi: [एक्स-रे](test) करवाने का क्या रेट है
+hi: बच्चों की फीस कम होती है क्या
+hi-Latn: doctor sahab ko dikhane ka kya charge hai
+hi-Latn: [urine](test) test kitne mein ho jata hai
+hi-Latn: kitne paise leke aaun checkup ke liye
+hi-Latn: online milne ki fees alag hai kya
+"""
 
-def utterances(domain: str) -> list[LabelledUtterance]:
-    """domain: clinic, shop."""
+UNSEEN_SHOP = """
+order_status
+en: has my [phone](item) left the warehouse or not
+hi: दस दिन से बैठा हूँ [चादर](item) का कुछ पता नहीं
+hi-Latn: [KA3310](order) pahunchne wala hai ya nahi
+mr: मागवलेला [फोन](item) कुठवर पोहोचला
+cancel_order
+en: please stop the [bed sheet](item) from being sent i got one as a gift
+hi: ऑर्डर [4471](order) मत भेजना मुझे नहीं लेना
+hi-Latn: kal jo mangwaya tha wo rehne do order band kar do
+mr: काल केलेली ऑर्डर मला नको थांबवा
+refund_status
+en: it has been three weeks and my [1200 rupees](amount) are still with you
+hi: आपने कहा था पाँच दिन में पैसे लौट आएँगे अब तक नहीं आए
+hi-Latn: mera paisa account mein wapas aaya ki nahi check karo
+mr: तुम्ही पैसे परत करणार होतात ते कधी देणार
+return_item
+en: the zip on these [shoes](item) is torn come and pick them up
+hi: [मिक्सर](item) आवाज़ कर रहा है इसे लौटाना चाहता हूँ
+hi-Latn: size galat aa gaya [blue shirt](item) ka badal ke wapas lo
+mr: [साड़ी](item) चा रंग वेगळा आला ती परत पाठवायची आहे
+change_address
+en: send it to my office in [Pune](city) and not to my home
+hi: मकान नंबर गलत चला गया था उसे ठीक कर दीजिए
+hi-Latn: ab saman [Jaipur](city) wale ghar par bhejna
+mr: घराचा नंबर चुकला आहे पत्ता दुरुस्त करा
+payment_failed
+en: the page froze while i was paying and now [799 rupees](amount) are gone
+hi: दो बार [1200 रुपये](amount) कट गए एक बार ही कटने चाहिए थे
+hi-Latn: card lagaya to error aa raha hai baar baar
+mr: पैसे भरताना एरर येतो आहे
+price_question
+en: what would two of the [chair](item) come to
+hi: [केतली](item) सबसे सस्ती कितने की मिलेगी
+hi-Latn: [watch](item) ka daam kuch kam hoga kya
+mr: ह्या [घड्याळ](item) चा भाव काय
+stock_question
+en: did the [red kurta](item) come back or is it sold out
+hi: आपकी दुकान में [लाल कुर्ता](item) मिल जाएगा
+hi-Latn: [mixer](item) rakhte ho kya aap log
+mr: [चादर](item) मिळते का तुमच्या दुकानात
+delivery_time
+en: would it get here before [next week](day)
+hi: [सोमवार](day) को मैं घर पर नहीं हूँ मंगल को ला सकते हैं क्या
+hi-Latn: aaj order karun to kitne din lagenge
+mr: आज मागवलं तर किती दिवसांत येईल
+talk_to_agent
+en: put a real human being on the line
+hi: किसी बड़े अफसर से बात करवा दीजिए
+hi-Latn: kisi insaan ko phone do yaar
+mr: माणूस द्या फोनवर मशीन नको
+confirm_yes
+en: okay fine do that
+hi: ठीक है भेज दीजिए
+hi-Latn: haan bhai kar do
+mr: हो चालेल तसंच करा
+deny_no
+en: no no i did not ask for that
+hi: नहीं चाहिए रहने दीजिए
+hi-Latn: mana kar diya na nahi karna
+mr: अजिबात नको
+none_of_these
+en: can you recommend a good film
+hi: मेरी बिल्ली खो गई है
+hi-Latn: petrol ka bhav kya chal raha hai aaj
+mr: तुमचे लग्न झाले आहे का
+"""
+
+
+def utterances(lines: str) -> list[LabelledUtterance]:
+    """Of one of the texts above."""
     found: list[LabelledUtterance] = []
     intent = ""
-    for line in {"clinic": CLINIC, "shop": SHOP}[domain].strip().splitlines():
+    for line in lines.strip().splitlines():
         way, separator, marked = line.partition(": ")
         if not separator:
             intent = line
             continue
         text, entities = plain(marked)
+        name = f"{intent}-{len(found)}"
         found.append(
             LabelledUtterance(
-                f"unseen-{domain}-{len(found)}", text, intent, way.partition("-")[0],
-                "Latn" if way in ("en", "hi-Latn") else "Deva", f"unseen-{domain}-{len(found)}", TEST, "human",
+                name, text, intent, way.partition("-")[0],
+                "Latn" if way in ("en", "hi-Latn") else "Deva", name, TEST, "human",
                 tuple(entities),
             )
         )  # fmt: skip
