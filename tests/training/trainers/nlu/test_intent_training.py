@@ -69,6 +69,8 @@ def macro_f1(parser, utterances):
 
 
 def test_a_new_domain_is_learnt_on_wordings_that_nobody_saw_and_the_old_one_is_kept(tmp_path, capsys):
+    """The new intents by rows that nobody looked at while the recipe was made; the old ones by all that people said of
+    them, 303 rows, because the 52 unseen ones alone cannot tell a loss of 0.03 from luck."""
     shop = intent_corpus.utterances("shop", seed=encoder_maker.SEED)
     options = NluArguments(
         name="clinic", seed=SEED, steps=260, validate_every=65, patience=0, replay_share=0.65, learning_rate=4e-4,
@@ -78,19 +80,20 @@ def test_a_new_domain_is_learnt_on_wordings_that_nobody_saw_and_the_old_one_is_k
     )
     result = intent_training.train(workspace)
     before, after = loading.load(), loading.load(workspace.model)
-    new, old = (
-        unseen_wordings.utterances(each) for each in (unseen_wordings.UNSEEN_CLINIC, unseen_wordings.UNSEEN_SHOP)
-    )
+    new = unseen_wordings.utterances(unseen_wordings.UNSEEN_CLINIC)
+    old = [
+        unseen_wordings.utterances(unseen_wordings.UNSEEN_SHOP),
+        unseen_wordings.utterances(unseen_wordings.SHOP),
+        [row for row in shop if row.split == intent_corpus.TEST and row.source == "human"],
+    ]
+    old.append([row for rows in old for row in rows])
     learnt = intent_scores.difference(rows_of(before, new), rows_of(after, new))
-    kept = intent_scores.difference(rows_of(before, old), rows_of(after, old))
-    known = [row for row in shop if row.split == intent_corpus.TEST and row.source == "human"]
-    kept_known = intent_scores.difference(rows_of(before, known), rows_of(after, known))
+    kept = intent_scores.difference(rows_of(before, old[-1]), rows_of(after, old[-1]))
     with capsys.disabled():
-        print(
-            f"\n{len(new)} new rows: macro-F1 {macro_f1(before, new)} to {macro_f1(after, new)}, {learnt}; "
-            f"{len(old)} of old intents: {macro_f1(before, old)} to {macro_f1(after, old)}, {kept}; "
-            f"{len(known)} of the corpus: {kept_known}; parity {result['parity']['difference']}"
-        )
+        print(f"\n{len(new)} rows of new intents: macro-F1 {macro_f1(before, new)} to {macro_f1(after, new)}, {learnt}")
+        for rows in old:
+            apart = intent_scores.difference(rows_of(before, rows), rows_of(after, rows))
+            print(f"{len(rows)} of old intents: {macro_f1(before, rows)} to {macro_f1(after, rows)}, {apart}")
     assert learnt.value >= 0.10
     assert learnt.low > 0
     assert kept.value >= -0.03
