@@ -1,8 +1,8 @@
 """What callers would say, each line written once, by hand, and never a row that trained: a second author of the corpus.
 
 CLINIC and SHOP were looked at: the way in which a threshold is chosen was changed after them. UNSEEN_CLINIC and
-UNSEEN_SHOP were written after that and scored once. Whoever changes the recipe may choose by the first and not by the
-second, or must write new ones. `[value](entity)` marks an entity. Every line is a family of its own.
+UNSEEN_SHOP were written after that. Whoever changes the recipe may choose by the first and not by the second, or must
+write new ones. `[value](entity)` marks an entity. Every line is a family of its own.
 """
 
 from __future__ import annotations
