@@ -205,6 +205,7 @@ class AnnotationShape(Answered):
     created_at: datetime
     updated_at: datetime
     text: str | None
+    choices: dict[str, list[str]] = Field(description="Every choice made, by its control; over a text, its intent.")
     language: str | None
     script: str | None
     quality: str | None

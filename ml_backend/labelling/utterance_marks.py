@@ -20,7 +20,8 @@ TEXT, ENTITIES, INTENT, LANGUAGE = "text", "entities", "intent", "language"  # n
 VERDICT, OUT_OF_SCOPE, COMMENTS = "verdict", "out_of_scope", "comments"
 UNUSABLE = "unusable"  # the verdict on an utterance that nobody should learn from
 CORRECTION = "correction"  # the source of an utterance that annotations made; people are asked about the others
-CALL = "call"  # the source of one that was said in a call, or is imported as such
+HUMAN = "human"  # the source of one that a person wrote
+WAITING = "waiting"  # the state of one that teaches nothing until a person has said what it means
 NONE_OF_THESE = "none_of_these"  # the intent of what no model of these intents should answer, and its choice
 
 
@@ -90,6 +91,23 @@ def to_utterance(result: Any, text: str) -> MarkedUtterance:
         intent=chosen.get(INTENT), entities=tuple(kept), language=chosen.get(LANGUAGE), verdict=chosen.get(VERDICT),
         out_of_scope=OUT_OF_SCOPE in chosen, comments=comments, problems=tuple(problems),
     )  # fmt: skip
+
+
+def said_of(marked: MarkedUtterance) -> frozenset[tuple[Any, ...]]:
+    """What an answer says, as a set that can be compared: its intent, its language and each entity with its place.
+
+    Of the verdicts only that it is unusable: a draft has none, and whether it was right is what is compared.
+    """
+    intent = NONE_OF_THESE if marked.out_of_scope else marked.intent
+    unusable = UNUSABLE if marked.verdict == UNUSABLE else None
+    named = ((INTENT, intent), (LANGUAGE, marked.language), (VERDICT, unusable))
+    spans = ((ENTITIES, each["start"], each["end"], each["entity"]) for each in marked.entities)
+    return frozenset([*(each for each in named if each[1]), *spans])
+
+
+def same_answer(result: Any, other: Any, text: str) -> bool:
+    """Whether two results say the same of a text."""
+    return said_of(to_utterance(result, text)) == said_of(to_utterance(other, text))
 
 
 def span(text: str, start: Any, end: Any, stated: Any = None) -> tuple[int, int] | None:

@@ -115,6 +115,7 @@ def to_dict(row: Any) -> dict[str, Any]:
         "created_at": text_of(row.ls_created_at or row.created_at),
         "updated_at": text_of(row.ls_updated_at),
         "text": row.text,
+        "choices": dict(row.choices or {}),
         "language": row.language,
         "script": row.script,
         "quality": row.quality,

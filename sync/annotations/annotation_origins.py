@@ -18,10 +18,12 @@ from sqlalchemy.engine import Connection
 from ml_backend.asr.transcript import Segment, Transcript
 from ml_backend.labelling import labelconfig, rendering
 from ml_backend.labelling.rendering import Reference
+from ml_backend.labelling.utterance_marks import same_answer
 from ml_backend.tables import predictions, recordings, transcriptions
 from sync.drafts import recording_pieces
 
 UNTOUCHED, EDITED, MANUAL = "untouched", "edited", "manual"
+MARKS = "marks"  # in the snapshot of a draft over a text: its result
 _MADE_BY = frozenset({"prediction", "prediction-changed"})
 
 
@@ -77,12 +79,24 @@ def needs_list(connection: Connection, task: sa.Row[Any] | None, annotation: Map
     return connection.execute(sa.select(predictions.c.id).where(mine)).first() is None
 
 
-def edited(reference: Reference, origin: AnnotationOrigin | None) -> str:
-    """Untouched, edited or manual. The same words at the same places are untouched, whatever choices were made."""
+def edited(
+    reference: Reference, origin: AnnotationOrigin | None, result: Any = None, task: sa.Row[Any] | None = None
+) -> str:
+    """Untouched, edited or manual. The same words at the same places are untouched, whatever choices were made.
+
+    Over a text the choices are the answer: there the same intent, language and entities are untouched.
+    """
     if origin is None:
         return MANUAL
+    if MARKS in origin.draft:
+        return UNTOUCHED if same_answer(result, origin.draft[MARKS], shown_text(task)) else EDITED
     same = reference.text == origin.shown.text and _places(reference) == _places(origin.shown)
     return UNTOUCHED if same else EDITED
+
+
+def shown_text(task: sa.Row[Any] | None) -> str:
+    """The text of a task over a text."""
+    return str(task.data_value or "") if task is not None else ""
 
 
 def _places(reference: Reference) -> list[tuple[float, float, int, str]]:
@@ -112,6 +126,7 @@ def _ours(connection: Connection, project: sa.Row[Any], task: sa.Row[Any], row: 
         return None
     shown = rendering.to_reference(result, labelconfig.parse(project.label_config))
     draft: dict[str, Any] = {"text": shown.text, "label": row.draft_label, "confidence": row.score}
+    draft |= {MARKS: result} if labelconfig.parse(project.label_config).parses else {}
     transcript = _transcript(connection, task, row)
     if transcript is not None:
         draft |= {
@@ -156,4 +171,5 @@ def _foreign(project: sa.Row[Any], there: Mapping[str, Any]) -> AnnotationOrigin
     version = str(there.get("model_version") or "")[:120] or None
     score = there.get("score")
     draft = {"text": shown.text, "label": version, "confidence": score if isinstance(score, int | float) else None}
+    draft |= {MARKS: there.get("result")} if labelconfig.parse(project.label_config).parses else {}
     return AnnotationOrigin(None, version, draft, shown)

@@ -20,6 +20,7 @@ from ml_backend.context import Context
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.labelling import labelconfig, rendering
 from ml_backend.labelling.reference import Reference, Region
+from ml_backend.labelling.utterance_marks import same_answer
 from ml_backend.labelling.validation import is_number
 from ml_backend.tables import annotations as rows
 from ml_backend.tables import tasks
@@ -265,15 +266,19 @@ def _about_task(
     about: dict[str, Any] = {"task_id": task.id if task is not None else None, "ls_task_id": ls_task_id}
     if task is None:
         return {**about, "edited": None}
+    result = found.annotation.get("result")
     origin = annotation_origins.origin_of(connection, project, task, found.annotation, found.predictions)
     if origin is None and earlier is not None and earlier.draft is not None:
         same = reference.text == earlier.draft.get("text") and earlier.edited == annotation_origins.UNTOUCHED
+        if annotation_origins.MARKS in earlier.draft:
+            drafted = earlier.draft[annotation_origins.MARKS]
+            same = same_answer(result, drafted, annotation_origins.shown_text(task))
         kept = {name: getattr(earlier, name) for name in ("prediction_id", "model_version", "draft")}
         return {**about, **kept, "edited": annotation_origins.UNTOUCHED if same else annotation_origins.EDITED}
     values: dict[str, Any] = {"prediction_id": None, "model_version": None, "draft": sa.null()}
     if origin is not None:
         values = {"prediction_id": origin.prediction_id, "model_version": origin.model_version, "draft": origin.draft}
-    return {**about, **values, "edited": annotation_origins.edited(reference, origin)}
+    return {**about, **values, "edited": annotation_origins.edited(reference, origin, result, task)}
 
 
 def _corrections(

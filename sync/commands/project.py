@@ -178,6 +178,8 @@ def rules(
 def update(project_id: ProjectId, as_json: printing.AsJson = False) -> None:
     """Bring a project's labelling config and instructions up to LANGUAGES, as `doctor` asks for. Safe to repeat.
 
+    A project of the `nlu` config also gets the intents and entities of utterances that came in since it was made.
+
     Example: python -m ml_backend project update 2
     """
     context = _open()

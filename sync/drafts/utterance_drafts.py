@@ -54,13 +54,19 @@ class UtteranceDrafts:
         """The version that drafts texts of a language."""
         return self._serving(language).version
 
-    def rows(self, project: sa.Row[Any], asked: Any, labels: Sequence[str]) -> list[dict[str, Any]]:
-        """The prediction's rows of an utterance's task, without `task_id`: one for each label."""
+    def rows(
+        self, project: sa.Row[Any], asked: Any, labels: Sequence[str], *, blind: bool = False
+    ) -> list[dict[str, Any]]:
+        """The prediction's rows of an utterance's task, without `task_id`: one for each label.
+
+        Those of a blind task are empty: whoever answers it must not see what a model says.
+        """
         serving = self._serving(asked.language)
         parser = self._parser(serving)
         found = parser.parse(asked.text)
         marked = _marked(found, labelconfig.parse(project.label_config), asked.language, parser.needs.fallback)
-        result = to_result(asked.text, marked, score=round(found.confidence, 4))
+        result = [] if blind else to_result(asked.text, marked, score=round(found.confidence, 4))
+        why = {"reason_code": "blind", "reason": "This task is annotated without a draft."} if blind else {}
         drafted = []
         for label in labels:
             body: Any = {"model_version": label, "score": round(found.confidence, 4), "result": result}
@@ -69,7 +75,7 @@ class UtteranceDrafts:
                 "project_id": project.id, "draft_label": label, "model_version": serving.version,
                 "config_sha256": project.config_sha256 or "", "score": body["score"] if result else None,
                 "body": json.dumps(body, ensure_ascii=False, separators=(",", ":")) if result else NOTHING,
-                "delivered_by": None if result else "nobody", **shown,
+                "delivered_by": None if result else "nobody", **shown, **why,
             })  # fmt: skip
         return drafted
 
@@ -86,7 +92,11 @@ class UtteranceDrafts:
     def draft_page(self, project: sa.Row[Any], page: Sequence[sa.Row[Any]], label: str) -> None:
         """Store the drafts of these tasks under the project's next label, unless it changed meanwhile."""
         asked = self._asked(page)
-        drafted = {each.id: self.rows(project, asked[each.id], (label,)) for each in page if each.id in asked}
+        drafted = {
+            each.id: self.rows(project, asked[each.id], (label,), blind=bool(each.blind))
+            for each in page
+            if each.id in asked
+        }
         with self._context.db.transaction() as connection:
             now = sa.select(projects.c.next_draft_label).where(projects.c.id == project.id).with_for_update()
             if connection.execute(now).scalar() != label:

@@ -1,14 +1,14 @@
 """The languages that a project's labelling config offers, against those that LANGUAGES asks for.
 
 A project keeps the config it was made with. When LANGUAGES changes, `doctor` names the projects that are left behind,
-and `project update` brings them up to date. Only ready-made configs are touched; a language with annotations
-stays.
+and `project update` brings them up to date. Only ready-made configs are touched; a language with annotations stays. So
+it is with the intents and entities of `nlu` when utterances with others come in: each stays in its order, on its key.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,17 +18,23 @@ from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.labelling import labelconfig
+from ml_backend.labelling.utterance_marks import ENTITIES, INTENT
 from ml_backend.settings import Settings
 from ml_backend.tables import annotations as written
 from ml_backend.tables import projects
 from sync.label_studio.label_studio_client import client_of
 from sync.projects.attachment import SCRIPT_POLICY
+from sync.tasks.utterance_tasks import labels_of
 
 
 def left_behind(context: Context, project: sa.Row[Any], config: str) -> str | None:
     """One sentence where a project's config offers other languages than LANGUAGES asks for; None where all is well."""
     wanted = _config(context, project, config)
-    if wanted is None or _names(config) == _names(wanted):
+    if wanted is None:
+        return None
+    if lacking := _lacking(config, wanted):
+        return f"The labelling config lacks {', '.join(lacking[:10])}, which utterances have."
+    if _names(config) == _names(wanted):
         return None
     return f"The labelling config offers {_names(config)}; LANGUAGES asks for {_names(wanted)}."
 
@@ -55,6 +61,9 @@ def update(context: Context, project: sa.Row[Any]) -> list[str]:
     if _names(config) != _names(wanted):
         changes["label_config"] = wanted
         said.append(f"The labelling config offers {_names(wanted)} now; open tasks are drafted anew.")
+    if lacking := _lacking(config, wanted):
+        changes["label_config"] = wanted
+        said.append(f"The labelling config offers {', '.join(lacking[:30])} too; open tasks are drafted anew.")
     page = str(there.get("expert_instruction") or "")
     if changes and _words(page) == _words(labelconfig.instructions(config)):
         changes["expert_instruction"] = labelconfig.instructions(wanted)
@@ -75,9 +84,28 @@ def update(context: Context, project: sa.Row[Any]) -> list[str]:
 def _config(context: Context, project: sa.Row[Any], config: str) -> str | None:
     """What a ready-made config would be by now; None for a config of other people, and for one without languages."""
     name = labelconfig.ready_made(config)
-    if name is None or name not in labelconfig.TRANSCRIBING:
-        return None
-    return labelconfig.read(name, (*labelconfig.offered_by(context.settings), *_used(context, project)))
+    spoken = (*labelconfig.offered_by(context.settings), *_used(context, project))
+    if name == "nlu":
+        known = labels_of(context) or {}
+        here = _labels(config)
+        more = {each: [one for one in known.get(each, ()) if one not in here[each]] for each in here}
+        return labelconfig.read(name, spoken, labels={each: [*here[each], *more[each]] for each in here})
+    return labelconfig.read(name, spoken) if name in labelconfig.TRANSCRIBING else None
+
+
+def _labels(config: str) -> dict[str, Sequence[str]]:
+    """The intents and entities that a config offers, in its order; empty for one that asks for none."""
+    controls = labelconfig.parse(config)
+    intents, entities = controls.other_choices.get(INTENT), controls.other_labels.get(ENTITIES)
+    return {"intents": intents.options if intents else (), "entities": entities.options if entities else ()}
+
+
+def _lacking(config: str, wanted: str) -> list[str]:
+    """The intents and entities that only the second config has."""
+    if not labelconfig.parse(wanted).parses:
+        return []
+    here = _labels(config)
+    return [one for each, options in _labels(wanted).items() for one in options if one not in here[each]]
 
 
 def _used(context: Context, project: sa.Row[Any]) -> list[str]:

@@ -31,6 +31,7 @@ from sync.label_studio.label_studio_client import LabelStudioClient, client_of
 from sync.recordings.sources import add_recording, source_of
 from sync.tasks.prediction_push import withdraw
 from sync.tasks.task_creation import KEY, external_key, refused_line
+from sync.tasks.utterance_tasks import adopt
 
 CHUNK = 100  # tasks compared at once
 _STAYS_GONE = ("erased", "task-duplicate", "cut-into-pieces")
@@ -108,6 +109,7 @@ def _take(
 ) -> tuple[int, int]:
     """One piece of the list; gives how many tasks are new or changed, and how many annotations were corrected."""
     changed, rows_of = 0, dict[int, sa.Row[Any]]()
+    texts = labelconfig.parse(project.label_config).parses
     for row in _with_other_audio(context, project, found):
         withdraw(context, client, row)
     for begin in range(0, len(found), TOGETHER):
@@ -115,6 +117,8 @@ def _take(
             for task in found[begin : begin + TOGETHER]:
                 row, new = _row(connection, context, project, task, storages)
                 changed += new
+                if texts:
+                    adopt(connection, row)
                 if row.ls_task_id is None:  # our own import is in progress: create_tasks opens it
                     continue
                 rows_of[int(task["id"])] = row

@@ -17,20 +17,28 @@ SIGNS = {
 }
 LEAKS = {
     "audio": "the same audio", "call": "the same call", "caller": "the same caller", "speaker": "the same speaker",
-    "twin": "a call converted again",
+    "twin": "a call converted again", "family": "rewordings of one sentence", "wording": "the same wording",
 }  # fmt: skip
 
 
 def show(body: dict[str, Any]) -> None:
-    total = body["annotations"]
+    total, texts = body["annotations"], body["utterances"]["annotations"]["all"]
     line = f"{quantities.counted(total['all'], 'annotation')} of {quantities.counted(total['tasks'], 'task')}"
     line += f" by {quantities.counted(total['people'], 'person', 'people')}"
-    printing.say(
-        f"{line}, {quantities.duration(total['audio_s'])} of audio; {total['drafted']:,} from a draft, "
-        f"{total['blind']:,} blind, {total['before_attach']:,} from before"
-    )
-    if not total["all"]:
-        return
+    if total["all"] or not texts:
+        printing.say(
+            f"{line}, {quantities.duration(total['audio_s'])} of audio; {total['drafted']:,} from a draft, "
+            f"{total['blind']:,} blind, {total['before_attach']:,} from before"
+        )
+    if total["all"]:
+        _calls(body)
+    if texts:
+        _utterances(body["utterances"])
+    if total["all"] or texts:
+        _section("On two sides of a split", _leaks(body["leaks"]))
+
+
+def _calls(body: dict[str, Any]) -> None:
     _section("Agreement between people", _agreement(body))
     _section("Time", _time(body["review_time"]))
     _section("Rejected and skipped", _rejection(body["rejection"]))
@@ -42,7 +50,39 @@ def show(body: dict[str, Any]) -> None:
     _section("Gold tasks", [said] if gold["answers"] else ["none answered"])
     _section("Accepted unread", _stamping(body["stamping"]))
     _section("Calls that are there twice", _duplicates(body["duplicates"]))
-    _section("On two sides of a split", _leaks(body["leaks"]))
+
+
+def _utterances(body: dict[str, Any]) -> None:
+    """What people say that texts mean."""
+    total, gold = body["annotations"], body["gold"]
+    line = f"{quantities.counted(total['all'], 'annotation')} of {quantities.counted(total['tasks'], 'text')}"
+    line += f" by {quantities.counted(total['people'], 'person', 'people')}"
+    _section("What texts mean", [f"{line}; {total['drafted']:,} from a draft, {total['blind']:,} blind"])
+    lines = []
+    for name, said in (("all", "all"), ("blind", "without a draft"), ("drafted", "from a draft")):
+        part = body["agreement"][name]
+        if part["utterances"]:
+            alpha = part["intents"]
+            value = f"Krippendorff's alpha {alpha['value']:.2f}" if alpha["value"] is not None else alpha["note"]
+            lines.append(f"intents, {said}: {value} ({alpha['tasks']} texts, {alpha['answers']} answers)")
+            lines.append(f"entities, {said}: F1 {percent(part['spans'])}")
+    for one in body["agreement"]["all"]["confused"][:3]:
+        lines.append(f"{' and '.join(one['intents'])}: {quantities.counted(one['times'], 'time')} on one text")
+    _section("Agreement on texts", lines or ["no text was annotated by two people"])
+    _drafts(body["drafts"], "marks changed")
+    said = f"{gold['answers']} answers on {gold['tasks']} tasks: right {percent(gold['right'])}"
+    _section("Gold tasks over texts", [said] if gold["answers"] else ["none answered"])
+    rows = [
+        (
+            str(one["annotator"] or "unknown"), f"{one['annotations']:,}", f"{one['drafted']:,}", f"{one['blind']:,}",
+            short(one["accepted_unchanged"]), short(one["gold"]["right"]), f"{one['unusable']:,}",
+            Text(str(one["stamped"]), style="red") if one["signs"] else str(one["stamped"]),
+        )
+        for one in body["people"]
+    ]  # fmt: skip
+    titles = ("person", "done", "drafted", "blind", "unchanged", "gold right", "unusable", "stamped")
+    printing.table(titles, rows, right=titles[1:], indent=2)
+    _section("Drafts of texts accepted unread", _stamping(body["stamping"]))
 
 
 def percent(figure: dict[str, Any]) -> str:
@@ -98,7 +138,7 @@ def _rejection(body: dict[str, Any]) -> list[str]:
     ]
 
 
-def _drafts(versions: list[dict[str, Any]]) -> None:
+def _drafts(versions: list[dict[str, Any]], changed: str = "words changed") -> None:
     _section("Drafts, by the model that made them", [] if versions else ["none were judged so far"])
     rows = []
     for one in versions:
@@ -106,7 +146,7 @@ def _drafts(versions: list[dict[str, Any]]) -> None:
         shares = (percent(one["edit_rate"]), rest, percent(one["accepted_unchanged"]))
         rows.append((one["model_version"], f"{one['annotations']:,}", *shares))
     if rows:
-        titles = ("model version", "annotations", "words changed", "without suspects", "accepted as they were")
+        titles = ("model version", "annotations", changed, "without suspects", "accepted as they were")
         printing.table(titles, rows, right=("annotations",), indent=2)
 
 

@@ -12,6 +12,7 @@ from ml_backend.commands import printing
 from ml_backend.commands.command_line import quiet_context
 from ml_backend.context import Context
 from ml_backend.labelling import project_rows
+from ml_backend.labelling.utterance_marks import INTENT, OUT_OF_SCOPE
 from ml_backend.views import annotation_views
 from ml_backend.views.queries import MOST_DAYS
 from training.commands import annotation_summary, gold
@@ -101,7 +102,8 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
     more = (one["language"] or "", took, one["quality"] or "")
     when = (one["created_at"] or "").replace("T", " ").removesuffix("Z")
     start = (str(one["id"]), str(one["ls_task_id"] or "-"), str(one["annotator"] or "-"), when)
-    return (*start, *more, _draft(one), one["text"] or "")
+    meant = [option for control in (OUT_OF_SCOPE, INTENT) for option in one["choices"].get(control, ())]  # of a text
+    return (*start, *more, _draft(one), one["text"] or ", ".join(meant[:1]))
 
 
 def _draft(one: dict[str, Any]) -> str:
@@ -113,7 +115,8 @@ def _draft(one: dict[str, Any]) -> str:
     counts = one["measures"] or {}
     if one["blind"] or counts.get("word_edits") is None:
         return "blind" if one["blind"] else one["edited"] or "none"
-    return "unchanged" if counts.get("unchanged") else f"{counts['word_edits']} of {counts.get('words', 0)} words"
+    things = "marks" if counts.get("normaliser") == "marks" else "words"
+    return "unchanged" if counts.get("unchanged") else f"{counts['word_edits']} of {counts.get('words', 0)} {things}"
 
 
 def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:

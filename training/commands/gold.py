@@ -9,7 +9,8 @@ import typer
 from ml_backend.commands import printing
 from ml_backend.commands.command_line import quiet_context
 from ml_backend.errors import InvalidInput
-from training.quality import gold_tasks, reviews
+from training.quality import gold_tasks, intent_reviews, reviews
+from training.quality.reviews import Scope
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Tasks whose answer is known.")
 
@@ -20,22 +21,25 @@ Project = Annotated[int | None, typer.Option(min=1, help="Its project, by its nu
 @app.command()
 def add(
     task: Task,
-    text: Annotated[str | None, typer.Option(help="The known answer.")] = None,
-    annotation: Annotated[int | None, typer.Option(min=1, help="Take the text of this annotation of the task.")] = None,
+    text: Annotated[str | None, typer.Option(help="The known answer: what is said in the call.")] = None,
+    intent: Annotated[str | None, typer.Option(help="The known answer: what a text means; it has no entities.")] = None,
+    annotation: Annotated[int | None, typer.Option(min=1, help="Take the answer of this annotation.")] = None,
     project: Project = None,
     people: Annotated[int | None, typer.Option(min=1, max=100, help="So many people shall answer it.")] = None,
 ) -> None:
     """Make a task a gold task. Whoever annotates it is measured against the answer; no model learns from it.
 
     Example: python -m ml_backend annotations gold add 34 --text "haan ji" --people 5
+
+    Example: python -m ml_backend annotations gold add 34 --intent refund --people 5
     """
-    if (text is None) == (annotation is None):
-        raise InvalidInput("one-answer", "Give the answer in one way.", "Give either --text or --annotation.")
+    if sum(each is not None for each in (text, intent, annotation)) != 1:
+        raise InvalidInput("one-answer", "Give the answer in one way.", "Give --text, --intent or --annotation.")
     with quiet_context().db.transaction() as connection:
         task_id = gold_tasks.task_of(connection, task, project)
-        known = text if text is not None else gold_tasks.text_of(connection, annotation or 0, task_id)
+        known = gold_tasks.known_answer(connection, task_id, text=text, intent=intent, ls_annotation_id=annotation)
         row = gold_tasks.plant(connection, task_id, known, people=people)
-    typer.echo(f"Task {task} is a gold task, to be answered by {row.overlap}: {row.gold_text}")
+    typer.echo(f"Task {task} is a gold task, to be answered by {row.overlap}: {gold_tasks.shown(row.gold_text)}")
 
 
 @app.command()
@@ -56,7 +60,8 @@ def list_gold(as_json: printing.AsJson = False) -> None:
     Example: python -m ml_backend annotations gold list
     """
     with quiet_context().db.reading() as connection:
-        found = gold_tasks.tasks_of(connection, reviews.reviews(connection))
+        of_texts = intent_reviews.read(connection, Scope())
+        found = gold_tasks.tasks_of(connection, reviews.reviews(connection), of_texts)
     if as_json:
         printing.say_json({"gold": found})
         return

@@ -6,13 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from ml_backend import packages
-from ml_backend.models.kinds import NLU, Kind
+from ml_backend.context import Context
+from ml_backend.models.kinds import NLU, Kind, Report
 from ml_backend.nlu import loading
 from training.evaluation import intent_scoring
 from training.kinds import intent_run
 from training.promotion import intent_gate
+from training.quality import summary
 from training.runs.nlu_arguments import NluArguments
-from training.utterances import utterance_lines, utterance_renderings
+from training.utterances import paraphrase_families, utterance_lines, utterance_renderings
+
+
+def _ready(context: Context, report: Report) -> None:
+    report(0.0, "looking for rewordings and unread drafts")
+    paraphrase_families.renew(context)
+    summary.renew_verdicts(context)
 
 
 def _check(settings: Any, folder: Path) -> None:
@@ -34,6 +42,7 @@ KIND = Kind(
     prepare=intent_run.prepare,
     require_worth=intent_run.require_worth,
     settings_prefix="nlu_training_",
+    ready=_ready,
     threshold=lambda settings: int(settings.nlu_training_threshold),
     score=intent_scoring.score,
     read_rows=intent_scoring.read_rows,

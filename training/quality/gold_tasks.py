@@ -7,6 +7,7 @@ mistakes also tests whether they read it. Planted tasks are not used for trainin
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -17,8 +18,12 @@ from sqlalchemy.engine import Connection
 from ml_backend import db, tables
 from ml_backend.errors import InvalidInput
 from ml_backend.jobs import enqueueing, job_kinds
+from ml_backend.labelling import labelconfig
+from ml_backend.labelling.utterance_marks import INTENT, NONE_OF_THESE, to_utterance
 from ml_backend.tables import projects, tasks
+from training.quality import intent_reviews
 from training.quality.figures import LEAST_WORDS, rate, share
+from training.quality.intent_reviews import IntentReview
 from training.quality.reviews import Review
 from training.scoring.error_counts import ErrorCounts, count
 from training.text import readings
@@ -50,11 +55,16 @@ def measure(reviews: Sequence[Review], *, least_words: int = LEAST_WORDS) -> dic
     }
 
 
-def tasks_of(connection: Connection, reviews: Sequence[Review], *, limit: int = 200) -> list[dict[str, Any]]:
-    """Planted gold tasks, newest first, with their answers."""
-    answered: dict[int | None, list[Review]] = defaultdict(list)
+def tasks_of(
+    connection: Connection, reviews: Sequence[Review], intents: Sequence[IntentReview] = (), *, limit: int = 200
+) -> list[dict[str, Any]]:
+    """Planted gold tasks, newest first, with their answers: those over calls, and with `intents` those over texts."""
+    right: dict[int | None, list[bool]] = defaultdict(list)
     for review in answers(reviews):
-        answered[review.task_id].append(review)
+        right[review.task_id].append(_right(errors(review)))
+    for each in intents:
+        if each.known is not None and each.review.answered and not each.review.ground_truth:
+            right[each.review.task_id].append(each.right)
     found = (
         sa.select(tasks.c.id, tasks.c.ls_task_id, tasks.c.gold_text, tasks.c.overlap, tasks.c.state, projects.c.title)
         .join(projects, projects.c.id == tasks.c.project_id)
@@ -63,9 +73,8 @@ def tasks_of(connection: Connection, reviews: Sequence[Review], *, limit: int = 
         .limit(limit)
     )
     return [
-        {"id": row.id, "ls_task_id": row.ls_task_id, "project": row.title, "text": row.gold_text, "state": row.state}
-        | {"people": row.overlap, "answers": len(answered[row.id])}
-        | {"right": sum(_right(errors(each)) for each in answered[row.id])}
+        {"id": row.id, "ls_task_id": row.ls_task_id, "project": row.title, "text": shown(row.gold_text)}
+        | {"state": row.state, "people": row.overlap, "answers": len(right[row.id]), "right": sum(right[row.id])}
         for row in connection.execute(found)
     ]
 
@@ -85,6 +94,48 @@ def plant(connection: Connection, task_id: int, text: str, *, people: int | None
     return connection.execute(sa.select(tasks).where(tasks.c.id == task_id)).one()
 
 
+def shown(stored: str) -> str:
+    """A known answer as people read it."""
+    known = intent_reviews.of_gold(stored)
+    if known is None:
+        return stored
+    return ", ".join([str(known.intent), *(f"{each['entity']}: {each['value']}" for each in known.entities)])
+
+
+def known_answer(
+    connection: Connection,
+    task_id: int,
+    *,
+    text: str | None = None,
+    intent: str | None = None,
+    ls_annotation_id: int | None = None,
+) -> str:
+    """The answer to plant, given in one of three ways: a text for a call, an intent for a text, or an annotation."""
+    row = connection.execute(
+        sa.select(tasks.c.data_value, projects.c.label_config)
+        .join(projects, projects.c.id == tasks.c.project_id)
+        .where(tasks.c.id == task_id)
+    ).one()
+    controls = labelconfig.parse(row.label_config)
+    if not controls.parses:
+        if intent is not None:
+            raise InvalidInput("gold-kind", "The task is over a call, which has no intent.", "Give --text.")
+        return text if text is not None else text_of(connection, ls_annotation_id or 0, task_id)
+    if text is not None:
+        raise InvalidInput("gold-kind", "The task asks what a text means.", "Give --intent, or --annotation.")
+    if intent is None:
+        marked = to_utterance(_result_of(connection, ls_annotation_id or 0, task_id), row.data_value or "")
+        return json.dumps(
+            {"intent": intent_reviews.intent_of(marked), "entities": list(marked.entities)}, ensure_ascii=False
+        )
+    offered = [*controls.other_choices[INTENT].options, NONE_OF_THESE]
+    if intent not in offered:
+        raise InvalidInput(
+            "no-such-intent", f"The project has no intent {intent[:60]!r}.", f"It has: {', '.join(offered[:30])}."
+        )
+    return json.dumps({"intent": intent, "entities": []})
+
+
 def remove(connection: Connection, task_id: int) -> None:
     """Make it an ordinary task again; its answers stay."""
     db.update(connection, tasks, task_id, gold_text=None)
@@ -92,17 +143,25 @@ def remove(connection: Connection, task_id: int) -> None:
 
 
 def text_of(connection: Connection, ls_annotation_id: int, task_id: int) -> str:
+    return str(_of_annotation(connection, tables.annotations.c.text, ls_annotation_id, task_id))
+
+
+def _result_of(connection: Connection, ls_annotation_id: int, task_id: int) -> Any:
+    return _of_annotation(connection, tables.annotations.c.result, ls_annotation_id, task_id)
+
+
+def _of_annotation(connection: Connection, column: sa.Column[Any], ls_annotation_id: int, task_id: int) -> Any:
     each = tables.annotations.c
     mine = sa.and_(each.ls_annotation_id == ls_annotation_id, each.task_id == task_id, tables.newest_version())
-    found = connection.execute(sa.select(each.text).where(mine)).scalar()
+    found = connection.execute(sa.select(column).where(mine)).scalar()
     if not found:
         raise InvalidInput(
             "no-such-annotation",
-            f"Annotation {ls_annotation_id} is none of this task, or has no text.",
+            f"Annotation {ls_annotation_id} is none of this task, or is empty.",
             "List them with `python -m ml_backend annotations list`.",
             status=404,
         )
-    return str(found)
+    return found
 
 
 def task_of(connection: Connection, ls_task_id: int, ls_project_id: int | None = None) -> int:

@@ -23,7 +23,7 @@ from training.quality.duplicates import FamiliarPhrases, RecordingFingerprint
 Line = Mapping[str, Any]
 
 _ALONE = np.zeros(1, dtype=np.intp)
-KINDS = ("audio", "call", "caller", "speaker", "twin")
+KINDS = ("audio", "call", "caller", "speaker", "twin", "family", "wording")
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,23 @@ def find(read: Callable[[], Iterable[Line]], known: Mapping[str, AudioOrigin]) -
         if len(where) > 1
     ]
     return sorted([*found, *_twins(said)], key=lambda leak: (KINDS.index(leak.kind), leak.recordings))
+
+
+def of_utterances(lines: Iterable[Line]) -> list[Leak]:
+    """Leaks of a dataset of utterances: a caller, rewordings of one sentence, or the very wording on two sides.
+
+    Rows that are tested on although their wording was trained on, and say so, are none.
+    """
+    sides: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for line in lines:
+        if line.get("wording") == "seen":
+            continue
+        wording = " ".join(_text(line).casefold().split())
+        for kind, name in (("caller", line.get("caller")), ("family", line.get("family")), ("wording", wording)):
+            if name:
+                sides[kind, str(name)].add(str(line["split"]))
+    found = [Leak(kind, tuple(sorted(where)), ()) for (kind, _), where in sides.items() if len(where) > 1]
+    return sorted(found, key=lambda leak: KINDS.index(leak.kind))
 
 
 def to_dict(leaks: list[Leak], lines: int) -> dict[str, Any]:

@@ -17,15 +17,17 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend import tables
+from ml_backend.labelling import labelconfig
 from ml_backend.tables import agreements, predictions, recordings, tasks
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Annotations of one project or all, made since a time."""
+    """Annotations of one project or all, made since a time; of calls and voices, or of what texts mean."""
 
     project_id: int | None = None
     since: datetime | None = None
+    of_texts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Review:
     word_edits: int | None = None
     chars: int = 0
     char_edits: int | None = None
+    of_text: bool = False  # over a text, which is read at a glance: no time of it is too short
     gold: str | None = None  # the known answer of its task
     text: str | None = None
 
@@ -113,11 +116,20 @@ def reviews(connection: Connection, scope: Scope | None = None) -> list[Review]:
         .where(tables.newest_version())
         .order_by(each.id)
     )  # fmt: skip
+    texts = text_projects(connection)
+    statement = statement.where(each.project_id.in_(texts) if scope.of_texts else each.project_id.not_in(texts))
     if scope.project_id is not None:
         statement = statement.where(each.project_id == scope.project_id)
     if scope.since is not None:
         statement = statement.where(sa.func.coalesce(each.ls_created_at, each.created_at) >= scope.since)
-    return [_review(row) for row in connection.execute(statement)]
+    return [_review(row, of_text=scope.of_texts) for row in connection.execute(statement)]
+
+
+def text_projects(connection: Connection) -> list[int]:
+    """Projects in which people say what a text means."""
+    row = tables.projects.c
+    likely = sa.select(row.id, row.label_config).where(row.label_config.contains('name="intent"')).order_by(row.id)
+    return [int(one.id) for one in connection.execute(likely) if labelconfig.parse(one.label_config).parses]
 
 
 def pairs(connection: Connection, found: Sequence[Review]) -> list[AgreementPair]:
@@ -164,7 +176,7 @@ def _known_answers() -> sa.Subquery:
     return sa.select(ranked.c.task_id, ranked.c.text).where(ranked.c.place == 1).subquery()
 
 
-def _review(row: Any) -> Review:
+def _review(row: Any, *, of_text: bool) -> Review:
     measures = row.measures if isinstance(row.measures, Mapping) else {}
     word_edits = number(measures.get("word_edits"))
     return Review(
@@ -191,6 +203,7 @@ def _review(row: Any) -> Review:
         word_edits=word_edits,
         chars=number(measures.get("chars")) or 0,
         char_edits=number(measures.get("char_edits")),
+        of_text=of_text,
         gold=row.gold,
         text=row.text,
     )

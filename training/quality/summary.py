@@ -21,6 +21,7 @@ from sqlalchemy.engine import Connection
 from ml_backend import db, tables
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import KaanError
+from ml_backend.models import kinds
 from ml_backend.tables import datasets, summaries
 from training.quality import (
     agreement,
@@ -28,6 +29,7 @@ from training.quality import (
     duplicates,
     exclusions,
     gold_tasks,
+    intent_reviews,
     leakage,
     review_time,
     stamping,
@@ -58,7 +60,8 @@ def renew_verdicts(context: Context) -> None:
 
 def _stamped(connection: Connection) -> Mapping[int, str]:
     reviews = review_rows.reviews(connection, Scope())
-    return stamping.find(reviews, review_rows.pairs(connection, reviews)).annotations
+    of_calls = stamping.find(reviews, review_rows.pairs(connection, reviews)).annotations
+    return {**of_calls, **intent_reviews.report(connection, Scope())[1]}
 
 
 def _left_out(stamped: Mapping[int, str], surplus: Iterable[int]) -> dict[str, Any]:
@@ -73,6 +76,7 @@ def make(context: Context, scope: Scope | None = None) -> tuple[dict[str, Any], 
         pairs = review_rows.pairs(connection, reviews)
         twins = duplicates.find(duplicates.fingerprints(connection, scope.project_id))
         checked = _datasets(connection, context)
+        of_texts, copied = intent_reviews.report(connection, scope)
     found = stamping.find(reviews, pairs)
     body = {
         "made_at": tables.now().isoformat(timespec="seconds"),
@@ -92,8 +96,9 @@ def make(context: Context, scope: Scope | None = None) -> tuple[dict[str, Any], 
         "stamping": found.to_dict(reviews),
         "duplicates": twins.to_dict(),
         "leaks": checked,
+        "utterances": of_texts,
     }
-    return body, _left_out(found.annotations, twins.surplus())
+    return body, _left_out({**found.annotations, **copied}, twins.surplus())
 
 
 def totals(reviews: list[Review]) -> dict[str, Any]:
@@ -131,16 +136,18 @@ def _datasets(connection: Connection, context: Context) -> list[dict[str, Any]]:
             except KaanError as error:
                 results.append({**names, "note": f"its manifest cannot be read: {error.sentence}"})
                 continue
-            read = partial(_lines, path)
-            results.append({**names, **leakage.to_dict(leakage.find(read, known), sum(1 for _ in read()))})
+            read = partial(_lines, path, of="text" if row.kind == kinds.NLU else "audio_sha256")
+            leaks = leakage.of_utterances(read()) if row.kind == kinds.NLU else leakage.find(read, known)
+            results.append({**names, **leakage.to_dict(leaks, sum(1 for _ in read()))})
     return results
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def _lines(path: Path, *, of: str) -> Iterator[dict[str, Any]]:
+    """The lines that have such a field and a split."""
     with path.open(encoding="utf-8") as file:
         for text in file:
             line = json.loads(text)
-            if isinstance(line, dict) and "audio_sha256" in line and "split" in line:
+            if isinstance(line, dict) and of in line and "split" in line:
                 yield line
 
 

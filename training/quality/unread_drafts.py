@@ -83,17 +83,17 @@ def unheard(review: Review) -> bool:
 
 
 def _accepted_within(review: Review, share: float) -> bool:
-    if not review.unchanged or not _telling(review) or review.lead_time_s is None:
+    if not review.unchanged or review.of_text or not _telling(review) or review.lead_time_s is None:
         return False
     return review.lead_time_s < share * (review.audio_s or 0.0)
 
 
 def _telling(review: Review) -> bool:
-    return review.words >= MIN_WORDS and (review.audio_s or 0.0) >= MIN_AUDIO_S
+    return review.of_text or (review.words >= MIN_WORDS and (review.audio_s or 0.0) >= MIN_AUDIO_S)
 
 
 def _timed(review: Review) -> bool:
-    return _telling(review) and review.lead_time_s is not None and not left_open(review)
+    return not review.of_text and _telling(review) and review.lead_time_s is not None and not left_open(review)
 
 
 class Team:

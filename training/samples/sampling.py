@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,7 +23,7 @@ from ml_backend.labelling.decoding_profile import decoding_of
 from ml_backend.settings import Settings
 from ml_backend.tables import agreements, calls, projects, recordings, samples, tasks, transcriptions
 from ml_backend.tables import annotations as annotation_rows
-from training.samples import annotation_spans, draft_changes, language_policy, utterance_corrections
+from training.samples import annotation_spans, draft_changes, language_policy, mark_changes, utterance_corrections
 from training.samples.reference_choice import AnnotationVersion, Chosen, choose
 from training.samples.sample_pieces import REASONS, Audio, DraftWord, SamplePiece
 
@@ -36,10 +36,14 @@ def sample_task(context: JobContext, task_id: int) -> None:
             return
         project = connection.execute(sa.select(projects).where(projects.c.id == task.project_id)).one()
         found = alive(connection, task_id)
-        if utterance_corrections.corrected(connection, task, found):
+        corrected = utterance_corrections.corrected(connection, task, found)
+        if corrected or labelconfig.parse(project.label_config).parses:
+            text = str(task.data_value or "")
+            _measure(connection, {row.id: mark_changes.of(row, text) for row in found}, found)
+            _agree(connection, task_id, mark_changes.agreements(found, text))
             return
-        _measure(connection, found)
-        _agree(connection, task_id, found)
+        _measure(connection, {row.id: draft_changes.of(row) for row in found}, found)
+        _agree(connection, task_id, draft_changes.agreements(found))
         _store(connection, task, _Maker(connection, context.settings, project, task).rows(found))
 
 
@@ -76,7 +80,7 @@ class _Maker:
 
     def rows(self, found: Sequence[Any]) -> list[dict[str, Any]]:
         """A `samples` row for every piece of every chosen reference, without its number."""
-        if not found or self._config.rates or self._config.parses:
+        if not found or self._config.rates:
             return []
         by_id = {row.ls_annotation_id: row for row in found}
         asking = [] if self._task.blind else [row for row in found if self._asks_again(row)]
@@ -197,19 +201,18 @@ def _one_per_person(found: Sequence[Any]) -> list[Any]:
     return sorted(latest.values(), key=lambda row: row.ls_annotation_id)
 
 
-def _measure(connection: Connection, found: Sequence[Any]) -> None:
+def _measure(connection: Connection, measures: Mapping[int, dict[str, Any]], found: Sequence[Any]) -> None:
     for row in found:
-        measured = draft_changes.of(row)
-        if measured != row.measures:
+        if measures[row.id] != row.measures:
             changed = sa.update(annotation_rows).where(annotation_rows.c.id == row.id)
-            connection.execute(changed.values(measures=measured))
+            connection.execute(changed.values(measures=measures[row.id]))
 
 
-def _agree(connection: Connection, task_id: int, found: Sequence[Any]) -> None:
+def _agree(connection: Connection, task_id: int, found: Iterable[tuple[int, int, dict[str, Any]]]) -> None:
     connection.execute(sa.delete(agreements).where(agreements.c.task_id == task_id))
     rows = [
         {"task_id": task_id, "first_id": first, "second_id": second, "counts": counts}
-        for first, second, counts in draft_changes.agreements(found)
+        for first, second, counts in found
     ]
     if rows:
         connection.execute(sa.insert(agreements), rows)

@@ -16,7 +16,6 @@ from sqlalchemy.engine import Connection
 
 from ml_backend import db, tables
 from ml_backend.labelling.utterance_marks import (
-    CALL,
     CORRECTION,
     NONE_OF_THESE,
     UNUSABLE,
@@ -27,12 +26,13 @@ from ml_backend.labelling.utterance_marks import (
 from ml_backend.languages import code_of
 from ml_backend.tables import utterances
 from training.samples.language_policy import script
+from training.text.language_of_text import language_of
 
 ORIGIN = "label-studio"
 _DONE = {
     "corrected": "A person said what it means: the correction is a row of its own.",
     "unusable": "A person called it unusable.",
-}  # why an utterance of a call waits no more
+}  # why an utterance waits no more
 
 
 def corrected(connection: Connection, task: Any, found: Sequence[Any]) -> bool:
@@ -42,16 +42,15 @@ def corrected(connection: Connection, task: Any, found: Sequence[Any]) -> bool:
     if asked is None:
         return False
     text = _shown(task, asked.text)
-    answer = _answer(found, text)
+    answer = _answer(found, text) if task.gold_text is None else None
     here = sa.and_(utterances.c.origin == ORIGIN, utterances.c.external_id == task.external_key)
     before = connection.execute(sa.select(utterances).where(here)).first()
-    if asked.source == CALL:
-        _close(connection, asked, "corrected" if answer else "unusable" if _unusable(found, text) else None)
+    _close(connection, asked, "corrected" if answer else "unusable" if _unusable(found, text) else None)
     if answer is None:
         connection.execute(sa.delete(utterances).where(here))
         return True
     row, marked, intent = answer
-    language = code_of(marked.language) if marked.language else asked.language
+    language = code_of(marked.language) if marked.language else asked.language or language_of(text)
     values = {
         "source": CORRECTION, "text": text, "intent": intent, "entities": list(marked.entities),
         "language": language, "script": script(text), "family": asked.family, "checked": True,
@@ -68,7 +67,7 @@ def corrected(connection: Connection, task: Any, found: Sequence[Any]) -> bool:
 
 
 def _close(connection: Connection, asked: Any, code: str | None) -> None:
-    """Say why an utterance of a call, which its draft makes nothing to learn from, waits no more; or that it does."""
+    """Say why an utterance that only waits for people waits no more; or that it does."""
     values = {"state": "excluded" if code else "waiting", "reason_code": code, "reason": _DONE[code] if code else None}
     if asked.reason_code != code and (asked.state == "waiting" or asked.reason_code in _DONE):
         db.update(connection, utterances, asked.id, **values)

@@ -23,12 +23,12 @@ from ml_backend.asr.transcript import NO_TEXT
 from ml_backend.calls import sample_use
 from ml_backend.context import Context, JobContext
 from ml_backend.labelling import agent_channel, labelconfig
-from ml_backend.labelling.utterance_marks import digest
+from ml_backend.labelling.utterance_marks import WAITING, digest
 from ml_backend.models import kinds, registry
 from ml_backend.models.registry import ANY_LANGUAGE
 from ml_backend.serving import default_model
+from ml_backend.tables import annotations as annotation_rows
 from ml_backend.tables import (
-    annotations,
     calls,
     checkpoints,
     company_numbers,
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
 
 ORIGIN = "calls"
 POSITION = "utterances-of-calls"
-WAITING = "waiting"
 READ_MOST = 500  # transcriptions, and annotations, read at once
 MOST_CANDIDATES = 20_000  # of one run: a large encoder parses ten a second
 PAGE = 25  # recordings read at once
@@ -153,7 +152,7 @@ def _waiting(context: Context) -> int:
     """Utterances of calls that no task asks about yet."""
     row = utterances.c
     mine = sa.and_(row.state == WAITING, row.source == CALL, row.task_id.is_(None))
-    return context.db.scalars(sa.select(sa.func.count()).where(mine))[0]
+    return int(context.db.scalars(sa.select(sa.func.count()).where(mine))[0])
 
 
 def _position(context: Context) -> dict[str, int]:
@@ -168,14 +167,14 @@ def _changed(context: Context, start: Mapping[str, int]) -> tuple[list[int], dic
     """
     old = tables.now() - SETTLED
     heard = sa.select(transcriptions.c.id, transcriptions.c.recording_id, transcriptions.c.created_at)
-    written = sa.select(annotations.c.id, tasks.c.recording_id, annotations.c.created_at).outerjoin(
-        tasks, tasks.c.id == annotations.c.task_id
+    written = sa.select(annotation_rows.c.id, tasks.c.recording_id, annotation_rows.c.created_at).outerjoin(
+        tasks, tasks.c.id == annotation_rows.c.task_id
     )
     ids: set[int] = set()
     position: dict[str, int] = {}
     more = False
     for name, statement, key in (
-        ("transcription", heard, transcriptions.c.id), ("annotation", written, annotations.c.id),
+        ("transcription", heard, transcriptions.c.id), ("annotation", written, annotation_rows.c.id),
     ):  # fmt: skip
         position[name] = after = int(start.get(name, 0))
         rows = context.db.rows(statement.where(key > after).order_by(key).limit(READ_MOST))
@@ -237,8 +236,8 @@ def _recordings(which: sa.ColumnElement[bool]) -> sa.Select[Any]:
 def _samples(ids: Sequence[int]) -> sa.Select[Any]:
     """The accepted references of these recordings, with the regions of the annotation that each is from."""
     return (
-        sa.select(samples, annotations.c.segments, tasks.c.start_s.label("task_s"), projects.c.label_config)
-        .join(annotations, annotations.c.id == samples.c.annotation_id)
+        sa.select(samples, annotation_rows.c.segments, tasks.c.start_s.label("task_s"), projects.c.label_config)
+        .join(annotation_rows, annotation_rows.c.id == samples.c.annotation_id)
         .join(tasks, tasks.c.id == samples.c.task_id)
         .join(projects, projects.c.id == samples.c.project_id)
         .where(samples.c.recording_id.in_(ids), samples.c.state == "accepted")
@@ -361,15 +360,15 @@ def _store(context: Context, found: Sequence[_Said], done: CallReport) -> None:
     for begin in range(0, len(chosen), TOGETHER):
         some = chosen[begin : begin + TOGETHER]
         with context.db.transaction() as connection:
-            ids = [said[one.name].recording.id for one in some]
+            ids = [said[each.name].recording.id for each in some]
             locked = _recordings(recordings.c.id.in_(ids)).with_for_update(of=recordings)
             allowed = {row.id for row in connection.execute(locked) if not _objection(row)}  # still
-            for one in some:
-                if said[one.name].recording.id in allowed:
-                    row = _row(one, said[one.name], *parses[one.name])
+            for each in some:
+                if said[each.name].recording.id in allowed:
+                    row = _row(each, said[each.name], *parses[each.name])
                     _, new = db.insert_once(connection, utterances, row, key=("origin", "external_id"))
                     done.added += new
-                    done.intents[one.intent] += new
+                    done.intents[each.intent] += new
 
 
 def _known(context: Context) -> tuple[set[str], KnownUtterances]:

@@ -29,6 +29,7 @@ from ml_backend.tables import calls, projects, recordings, tasks, utterances
 from training.datasets import splits
 from training.datasets.dataset_rows import DUPLICATE, EXCLUDED, LINE, ManifestLine
 from training.datasets.filters import DatasetFilters
+from training.quality import exclusions
 from training.utterances.paraphrase_families import pattern
 from training.utterances.utterance_checks import CORRECTION
 
@@ -68,8 +69,9 @@ def lines(connection: Connection, filters: DatasetFilters) -> Iterator[ManifestL
     labels: defaultdict[str, set[str]] = defaultdict(set)
     checked_labels: defaultdict[str, set[str]] = defaultdict(set)
     corrected_labels: defaultdict[str, set[str]] = defaultdict(set)  # in Label Studio: they overrule the source
+    judged = exclusions.read(connection)  # drafts that were accepted unread are no reference
     for row in connection.execute(_statement(), execution_options=_STREAM):
-        reasons[row.id] = _objection(row, filters)
+        reasons[row.id] = _objection(row, filters) or judged.objection(row.annotation_id or 0, None)
         if not reasons[row.id]:
             said = " ".join(row.text.casefold().split())
             labels[said].add(row.intent)
@@ -265,7 +267,7 @@ def _statement() -> sa.Select[Any]:
     return (
         sa.select(
             row.id, row.digest, row.source, row.text, row.intent, row.entities, row.language, row.script, row.family,
-            row.caller, row.checked, row.model_version, row.state, row.reason_code, row.created_at,
+            row.caller, row.checked, row.model_version, row.annotation_id, row.state, row.reason_code, row.created_at,
             calls.c.id.label("call_id"), calls.c.consent_purpose, calls.c.started_at, tasks.c.ls_task_id,
             projects.c.ls_project_id, written.c.ls_annotation_id,
         )

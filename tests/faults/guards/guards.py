@@ -21,6 +21,7 @@ OTHERS = (
     "guards_models",
     "guards_settings",
     "guards_sync",
+    "guards_utterances",
     "guards_voices",
 )
 

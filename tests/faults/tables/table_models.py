@@ -7,6 +7,7 @@ RUNS, PROMOTION = "tests/training/runs/test_execution.py::", "tests/training/pro
 VOICES, OPINIONS = "tests/training/voices/test_", "tests/training/scoring/test_opinion_scores.py::"
 PARSERS = "tests/training/trainers/nlu/test_intent_training.py::"
 UTTERANCES = "tests/training/utterances/test_"
+TEXTS, ORIGINS = "tests/sync/tasks/test_utterance_wishes.py::", "tests/sync/annotations/test_text_origins.py::"
 TRAINER = "tests/training/trainers/asr/test_"
 
 MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
@@ -171,6 +172,56 @@ MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
         (
             ("tests/sync/privacy/test_erasure.py::test_what_the_person_said_teaches_no_model_of_intents",),
             "erasure-reaches-utterances",
+        ),
+        (
+            (f"{TEXTS}test_what_the_people_of_a_call_did_not_agree_to_is_asked_of_nobody",),
+            "people-are-asked-within-consent",
+        ),
+        (
+            (f"{TEXTS}test_a_share_is_asked_without_a_draft_and_a_share_of_two_people",),
+            "a-blind-text-shows-no-draft",
+        ),
+        (
+            (f"{TEXTS}test_a_task_that_a_person_imported_becomes_one_utterance_and_gets_a_draft",),
+            "imported-texts-are-asked-once",
+        ),
+        (
+            (f"{ORIGINS}test_it_says_which_version_drafted_it_and_that_nothing_was_changed",),
+            "an-answer-names-its-draft",
+        ),
+        (
+            (f"{ORIGINS}test_another_intent_is_an_edit_although_no_word_of_it_is_written",),
+            "another-intent-is-an-edit",
+        ),
+        (
+            (f"{UTTERANCES}call_utterances.py::test_only_calls_whose_purpose_allows_training_are_read",),
+            "calls-are-read-within-consent",
+        ),
+        (
+            (f"{UTTERANCES}call_utterances.py::test_consent_that_is_withdrawn_while_a_run_parses_is_obeyed",),
+            "consent-is-asked-again-when-storing",
+        ),
+        (
+            (
+                f"{UTTERANCES}call_utterances.py::test_what_the_customer_said_waits_with_the_parse_of_the_serving_version",
+            ),
+            "only-the-customer-is-read",
+        ),
+        (
+            (f"{UTTERANCES}call_utterances.py::test_wordings_that_are_there_already_are_not_asked_again",),
+            "a-wording-is-asked-once",
+        ),
+        (
+            ("tests/training/quality/test_intent_reviews.py::test_drafts_made_annotations_in_bulk_are_no_reference",),
+            "a-parser-does-not-learn-from-itself",
+        ),
+        (
+            ("tests/training/quality/test_intent_reviews.py::test_gold_measures_people_and_teaches_nothing",),
+            "gold-texts-teach-nothing",
+        ),
+        (
+            ("tests/ml_backend/labelling/test_utterance_marks.py::test_a_span_is_found_whoever_counted",),
+            "offsets-are-counted-as-their-maker-does",
         ),
         ((f"{OPINIONS}test_the_lower_bound_decides_and_few_raters_never_do",), "few-raters-decide-nothing"),
         (

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from ml_backend import tables
 from ml_backend.context import Context
@@ -53,6 +54,27 @@ def test_doctor_names_a_project_that_is_left_behind_and_the_command_that_helps(w
     [told] = [one for one in found if "LANGUAGES" in one.sentence]
     assert told.sentence == "The labelling config offers Hindi, English, Marathi; LANGUAGES asks for English, Tamil."
     assert told.next_step == f"Run `python -m ml_backend project update {world.project().ls_project_id}`."
+
+
+def test_a_project_of_texts_gets_the_labels_that_came_in_and_keeps_its_own_on_their_keys(world: Drafted) -> None:
+    config = labelconfig.read("nlu", labels={"intents": ["track", "refund"], "entities": ["order"]})
+    there(world)["label_config"] = config
+    assert behind(world) is None
+    span = {"entity": "brand", "start": 0, "end": 3, "value": "abc"}
+    with world.context.db.transaction() as connection:
+        for number, (intent, spans) in enumerate((("warranty", [span]), ("refund", []), ("none_of_these", []))):
+            connection.execute(sa.insert(tables.utterances).values(
+                origin="t", external_id=str(number), source="human", text="abc d", intent=intent, entities=spans,
+                digest="d", state="accepted",
+            ))  # fmt: skip
+    assert behind(world) == "The labelling config lacks warranty, brand, which utterances have."
+    (said,) = offered_languages.update(world.context, world.project())[:1]
+    assert said == "The labelling config offers warranty, brand too; open tasks are drafted anew."
+    controls = labelconfig.parse(there(world)["label_config"])
+    assert controls.other_choices["intent"].options == ("track", "refund", "warranty")
+    assert controls.other_labels["entities"].options == ("order", "brand")
+    assert behind(world) is None
+    assert offered_languages.update(world.context, world.project()) == []
 
 
 def test_an_update_offers_the_languages_in_config_and_instructions_and_nothing_is_left_to_do(world: Drafted) -> None:

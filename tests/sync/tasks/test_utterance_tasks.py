@@ -105,3 +105,44 @@ def test_an_utterance_is_drafted_corrected_in_label_studio_and_comes_back_checke
     shown = {task["data"]["text"]: {p["model_version"] for p in task["predictions"]} for task in service.there(project)}
     assert shown == {TEXT: {"draft-1"}, LATIN: {"draft-1", "draft-2"}, "said in call 5": {"draft-1", "draft-2"}}
     assert service.context.db.row(tables.projects, project.id).draft_label == "draft-2"
+
+
+def test_texts_that_a_person_imported_are_drafted_and_their_answers_become_checked_utterances(service: Service) -> None:
+    project = service.project("nlu")
+    rows = [{"text": TEXT}, {"text": LATIN}, {"text": "  "}]
+    service.client.call("POST", f"/api/projects/{project.ls_project_id}/import", json=rows)
+
+    def find() -> None:
+        with service.context.db.transaction() as connection:
+            enqueueing.enqueue(connection, job_kinds.FIND_TASKS, key=str(project.id), project_id=project.id)
+        service.run_jobs()
+
+    for _ in range(2):
+        find()
+    waiting = {row.text: row for row in service.rows(tables.utterances)}
+    assert waiting.keys() == {TEXT, LATIN}, "an empty text asks nothing"
+    assert {(row.source, row.state, row.checked) for row in waiting.values()} == {("human", "waiting", False)}
+    there = {task["data"]["text"]: task for task in service.there(project)}
+    [drafted] = there[LATIN]["predictions"]
+    assert drafted["model_version"] == project.draft_label
+
+    place = f"/api/tasks/{there[LATIN]['id']}/annotations/"
+    kept = {"result": drafted["result"], "parent_prediction": drafted["id"], "lead_time": 4}
+    service.client.call("POST", place, json=kept)
+    [other] = there[TEXT]["predictions"]
+    changed = [{**item, "value": {"choices": ["refund"]}} if item["from_name"] == "intent" else item
+               for item in other["result"]]  # fmt: skip
+    place = f"/api/tasks/{there[TEXT]['id']}/annotations/"
+    service.client.call("POST", place, json={"result": changed, "parent_prediction": other["id"], "lead_time": 9})
+    find()
+
+    serving = registry.champion(service.context, "nlu").version
+    corrected = {row.text: row for row in service.rows(tables.utterances, source="correction")}
+    assert corrected.keys() == {TEXT, LATIN}
+    assert corrected[TEXT].intent == "refund"
+    assert {row.model_version for row in corrected.values()} == {serving}, "it says which version drafted it"
+    assert {row.checked for row in corrected.values()} == {True}
+    said = {row.ls_task_id: (row.edited, row.measures["unchanged"]) for row in service.rows(tables.annotations)}
+    assert said == {there[LATIN]["id"]: ("untouched", True), there[TEXT]["id"]: ("edited", False)}
+    reasons = {row.text: row.reason_code for row in service.rows(tables.utterances, source="human")}
+    assert reasons == {TEXT: "corrected", LATIN: "corrected"}
