@@ -168,6 +168,9 @@ class Settings(BaseSettings):
         "voice-audio/ivr/",
         description="Where the IVR reads its prompts (bucket/prefix): {language}/{hash}.wav below it.",
     )
+    tts_prompts_kept_days: int = Field(
+        365, ge=1, description="Days for which old prompts of earlier switches are kept; the last can always be undone."
+    )
     tts_raters: int = Field(
         6, ge=1, le=100, description="People who rate each clip; MOS of fewer than 6 is provisional."
     )

@@ -78,6 +78,7 @@ CHECK_VOICES = JobKind(
 SUMMARISE_RATINGS = JobKind(
     "summarise-ratings", "training.voices.rating_rows.summarise_ratings", "sync", 1800, priority=BULK
 )
+EXPIRE_PROMPTS = JobKind("expire-prompts", "training.voices.prompt_switch.expire_prompts", "sync", 1800, priority=BULK)
 SAMPLE_TASK = JobKind("sample-task", "training.samples.sampling.sample_task", "sync", 300, priority=BULK)
 SAMPLE_PROJECT = JobKind("sample-project", "training.samples.sampling.sample_project", "sync", 900, priority=BULK)
 CLOSE_INSTRUCTIONS = JobKind(

@@ -189,6 +189,12 @@ def attached_rating_projects(connection: Connection) -> list[Arguments]:
     return [{"project_id": row.id} for row in rows if isinstance(row.routing, dict) and row.routing.get("synthetic")]
 
 
+def switched_prompts(connection: Connection) -> list[Arguments]:
+    """One job once prompts were switched."""
+    row = tables.checkpoints
+    return [{}] if connection.execute(sa.select(row.c.name).where(row.c.name == "prompts")).first() else []
+
+
 def rated_voices(connection: Connection) -> list[Arguments]:
     """One job while there is an attached project for synthetic voice."""
     return [{}] if attached_rating_projects(connection) else []
@@ -295,6 +301,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule(job_kinds.FEED_RATINGS, 300, attached_rating_projects),
     Schedule(job_kinds.COLLECT_UTTERANCES, 24 * 3600, calls_for_people_of_texts),
     Schedule(job_kinds.SUMMARISE_RATINGS, 1800, rated_voices),
+    Schedule(job_kinds.EXPIRE_PROMPTS, 24 * 3600, switched_prompts),
     Schedule(job_kinds.FEED_UTTERANCES, 300, attached_projects_of_texts),
     Schedule(job_kinds.COLLECT_VOICES, 300, voices_changed),
     Schedule(job_kinds.COLLECT_VOICES, 24 * 3600, every_voice),

@@ -37,9 +37,10 @@ def judge(
 ) -> KindVerdict:  # fmt: skip
     """Figures first; then what people said."""
     wanted = [one for one in now.utterances if language in (ANY_LANGUAGE, one.language)]
+    old = [one for one in before.utterances if language in (ANY_LANGUAGE, one.language)]
     old_voices, voices = (set(one.manifest.get("needs", {}).get("voices", ())) for one in (champion, candidate))
     learnt = [one for one in wanted if one.voice in voices]
-    found = speech_gate.judge(learnt, before.utterances, new_voice=not {one.voice for one in learnt} <= old_voices)
+    found = speech_gate.judge(learnt, old, new_voice=not {one.voice for one in learnt} <= old_voices)
     parity = context.db.row(model_versions, candidate.id).parity
     try:
         compared = rating_rows.comparison(
@@ -49,7 +50,7 @@ def judge(
     except InvalidInput:  # no clip of one of them was ever rated
         people = PeopleVerdict(people_verdict.UNRATED, "Nobody has compared the two versions.")
     return decide(
-        found, people, before=before.utterances, now=learnt, parity=parity,
+        found, people, before=old, now=learnt, parity=parity,
         figures_are_enough=context.settings.tts_promote_unrated,
     )  # fmt: skip
 

@@ -14,13 +14,14 @@ import tempfile
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from ml_backend import db, tables
-from ml_backend.context import Context
+from ml_backend.context import Context, JobContext
 from ml_backend.errors import PermanentError, RetryableError
 from ml_backend.storage.object_store import sha256_of
 from ml_backend.tables import checkpoints, voice_clips
@@ -55,6 +56,24 @@ class PromptChange:
     changed: int
     already: int
     left: tuple[str, ...]
+
+
+def expire_prompts(context: JobContext) -> None:
+    """The job: forget sounds and plans of switches that are TTS_PROMPTS_KEPT_DAYS old, never what the last switch needs
+    to be finished or undone. Safe to repeat: plans go first, and a sound goes only when no plan names it."""
+    own, now = context.settings.audio_bucket, current(context)
+    before = tables.now() - timedelta(days=context.settings.tts_prompts_kept_days)
+    if now is not None and now.state in (SWITCHING, ROLLING_BACK):
+        return  # the next run will do
+    needed: set[str] = set()
+    for found in list(context.store.list(own, prefix=f"{PLANS}/")):
+        if found.modified_at >= before or (now is not None and found.key == now.plan):
+            needed |= {entry[side] for entry in _read(context, found.key)["prompts"] for side in ("old", "new")}
+        else:
+            context.store.delete(own, found.key)
+    for found in list(context.store.list(own, prefix=f"{KEPT}/")):
+        if found.modified_at < before and found.key.removeprefix(f"{KEPT}/").removesuffix(".wav") not in needed:
+            context.store.delete(own, found.key)
 
 
 def current(context: Context) -> SwitchState | None:
@@ -98,7 +117,7 @@ def rollback(context: Context, *, report: Report = lambda fraction, note: None) 
         _move(context, now, going)
     plan = _read(context, now.plan)
     change = _apply(context, plan, "new", "old", report)
-    if now.before is None:
+    if now.before is None or context.store.stat(context.settings.audio_bucket, now.before) is None:
         _move(context, going, SwitchState(ROLLED_BACK, now.plan, now.to))
     else:
         earlier = _read(context, now.before)
@@ -124,7 +143,8 @@ def _planned(context: Context, speaker: Voice, ready: Sequence[PromptComparison]
             sound, shas = Path(folder) / "prompt.wav", {}
             for name, key in (("old", one.prompt.key), ("new", one.rendering)):
                 shas[name] = context.store.fetch(places.bucket, key, sound)
-                context.store.put_file(own, f"{KEPT}/{shas[name]}.wav", sound, content_type=prompts.WAV)
+                # written again where it is there: retention counts from now
+                context.store.replace_file(own, f"{KEPT}/{shas[name]}.wav", sound, content_type=prompts.WAV)
             if shas["old"] == shas["new"]:
                 continue
             asked = prompt_renders.to_say(speaker, one.prompt)

@@ -58,13 +58,18 @@ def with_public(
     another voice would say what the test asks."""
     sources = [SpeechSource.of(each) for each in filters.public_sources]
     context.store.ensure_bucket(context.settings.audio_bucket)
-    held_out = {line["family"] for line in dataset_manifest.read(written.path) if line["split"] != splits.TRAIN}
+    held_out = _held_out(written)
     found = public_voices.lines(
         context, sources, renderings.public_rows(written, filters), least_rate_hz=context.settings.tts_least_rate_hz
     )
     rows = [(line, reason or (HELD_OUT if line.get("family") in held_out else "")) for line, reason in found]
     added = [({**line, "script": None} if not reason else line, reason) for line, reason in rows]
     return renderings.mixed(written, added, folder, order=order, counted_by=COUNTED_BY)
+
+
+def _held_out(written: dataset_manifest.Written) -> set[str]:
+    """The sentences of the validation and the test."""
+    return {line["family"] for line in dataset_manifest.read(written.path) if line["split"] != splits.TRAIN}
 
 
 def new_samples(connection: Connection, mark: Mark) -> tuple[int, datetime | None]:

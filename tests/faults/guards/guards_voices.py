@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.faults.guards.guards import guard, module
 
 
@@ -53,3 +55,96 @@ def _unready() -> None:
 @guard("an-interrupted-switch-is-ended-first")
 def _unfinished() -> None:
     module("training.voices.prompt_switch")._refuse_unfinished = lambda now: None
+
+
+@guard("the-last-switch-can-be-undone")
+def _last_switch() -> None:
+    """What is old goes, whoever needs it."""
+    switches = module("training.voices.prompt_switch")
+    real, current = switches.expire_prompts, switches.current
+
+    def expire(context: Any) -> None:
+        switches.current = lambda given: None
+        try:
+            real(context)
+        finally:
+            switches.current = current
+
+    switches.expire_prompts = expire
+
+
+@guard("a-voice-does-not-learn-from-itself")
+def _own_voice() -> None:
+    module("training.voices.voice_dataset").ENGINE = "nobody"
+
+
+@guard("public-voices-leave-test-sentences-alone")
+def _public() -> None:
+    module("training.voices.voice_dataset")._held_out = lambda written: set()
+
+
+@guard("only-people-promote-a-voice")
+def _people() -> None:
+    """Figures are always enough."""
+    gate = module("training.promotion.voice_gate")
+    real = gate.decide
+
+    def decide(*given: Any, figures_are_enough: bool = False, **more: Any) -> Any:
+        return real(*given, figures_are_enough=True, **more)
+
+    gate.decide = decide
+
+
+@guard("figures-refuse-a-voice-that-people-like")
+def _figures() -> None:
+    module("training.evaluation.speech_gate")._understood = lambda now, figures, rules: []
+
+
+@guard("a-slow-voice-answers-no-call")
+def _slow() -> None:
+    module("ml_backend.api.live.live_speech")._require_rendered = lambda context, speaker, wanted: None
+
+
+@guard("the-phone-systems-token-opens-v1-only")
+def _phone_token() -> None:
+    """Every token may do everything."""
+    auth = module("ml_backend.api.auth")
+    auth.LIVE = "nobody"
+
+    def bearer(self: Any, role: str) -> Any:
+        def check(request: Any) -> str:
+            token = self._token(request)
+            if token is None or not role:
+                raise auth.refused("Bearer")
+            return str(token.name)
+
+        return check
+
+    auth.Gate.bearer = bearer
+
+
+@guard("a-live-version-that-does-not-load-changes-nothing")
+def _live_version() -> None:
+    """The alias decides, whether its version loads or not."""
+    engines = module("ml_backend.api.live.live_engines")
+    real = engines.LiveEngines._taken_or_loaded
+
+    def taken(self: Any, kind: str, version: Any, before: Any) -> Any:
+        try:
+            return real(self, kind, version, before)
+        except (engines.KaanError, RuntimeError, OSError):
+            return None
+
+    engines.LiveEngines._taken_or_loaded = taken
+
+
+@guard("a-call-is-answered-by-its-arm")
+def _arm() -> None:
+    """A request for the same call may meet either version."""
+    engines = module("ml_backend.api.live.live_engines")
+    real = engines.LiveEngines.answering
+
+    def answering(self: Any, kind: str, *, model: str = "", call: Any = None, language: Any = None) -> Any:
+        return real(self, kind, model=model, call=f"{call}-again" if call else None, language=language)
+
+    engines.LiveEngines.answering = answering

@@ -8,6 +8,7 @@ VOICES, OPINIONS = "tests/training/voices/test_", "tests/training/scoring/test_o
 PARSERS = "tests/training/trainers/nlu/test_intent_training.py::"
 UTTERANCES = "tests/training/utterances/test_"
 TEXTS, ORIGINS = "tests/sync/tasks/test_utterance_wishes.py::", "tests/sync/annotations/test_text_origins.py::"
+LIVE = "tests/ml_backend/api/live/test_live_"
 TRAINER = "tests/training/trainers/asr/test_"
 
 MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
@@ -261,6 +262,45 @@ MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
                 "test_people_choose_between_two_versions_of_a_sentence_with_sides_by_chance",
             ),
             "the-order-of-ratings-is-blind",
+        ),
+        (
+            (f"{VOICES}prompts.py::test_old_sounds_go_after_a_year_but_the_last_switch_can_always_be_undone",),
+            "the-last-switch-can-be-undone",
+        ),
+        (
+            (f"{VOICES}prompts.py::test_renderings_are_rated_by_version_and_never_learnt_from",),
+            "a-voice-does-not-learn-from-itself",
+        ),
+        (
+            (
+                f"{VOICES}voice_dataset.py::"
+                "test_a_public_sentence_that_the_test_holds_out_is_not_learnt_from_another_voice",
+            ),
+            "public-voices-leave-test-sentences-alone",
+        ),
+        (
+            ("tests/training/kinds/test_tts_kind.py::test_figures_may_refuse_a_voice_and_only_people_promote_one",),
+            "only-people-promote-a-voice",
+        ),
+        (
+            ("tests/training/evaluation/test_speech_gate.py::test_shuffled_words_are_refused",),
+            "figures-refuse-a-voice-that-people-like",
+        ),
+        (
+            (f"{LIVE}routes.py::test_a_voice_that_starts_slowly_answers_a_call_only_with_what_was_rendered_before",),
+            "a-slow-voice-answers-no-call",
+        ),
+        (
+            (f"{LIVE}routes.py::test_a_token_of_role_live_opens_v1_and_nothing_else",),
+            "the-phone-systems-token-opens-v1-only",
+        ),
+        (
+            (f"{LIVE}engines.py::test_a_challenger_that_does_not_load_ends_its_experiment_and_the_champion_answers",),
+            "a-live-version-that-does-not-load-changes-nothing",
+        ),
+        (
+            (f"{LIVE}engines.py::test_a_call_is_answered_by_the_arm_that_its_drafts_have",),
+            "a-call-is-answered-by-its-arm",
         ),
         (
             (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import time
 import wave
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 from ml_backend.commands import command_line
+from ml_backend.context import JobContext
 from ml_backend.errors import KaanError, PermanentError
 from ml_backend.models import kinds
 from ml_backend.tts import prompts
@@ -162,6 +165,61 @@ def test_an_unfinished_switch_is_not_begun_anew_for_another_version(
     with pytest.raises(KaanError) as refused:
         prompt_switch.switch(ivr.context, other)
     assert refused.value.code == "prompts-unfinished"
+
+
+def aged(voices: Voices, days: int) -> None:
+    """Everything that is kept of switches was written so many days ago."""
+    root = voices.context.store.root / voices.context.settings.audio_bucket / "prompts"  # type: ignore[attr-defined]
+    then = time.time() - days * 86_400
+    for path in root.rglob("*.*"):
+        os.utime(path, (then, then))
+
+
+def expire(voices: Voices) -> set[str]:
+    """Runs the job; what is kept afterwards."""
+    context = voices.context
+    prompt_switch.expire_prompts(JobContext(context.settings, context.db, context.store))
+    return {found.key for found in context.store.list(context.settings.audio_bucket, prefix="prompts/")}
+
+
+def test_old_sounds_go_after_a_year_but_the_last_switch_can_always_be_undone(ivr: Voices, speaker: Speaker) -> None:
+    first = sounds_of(ivr)
+    other = Speaker(speaker._text, speaker._decoder, speaker.needs, "another-version")
+    prompt_renders.render(ivr.context, speaker)
+    prompt_switch.switch(ivr.context, speaker)
+    ivr.find()
+    second = sounds_of(ivr)
+    known = prompt_renders.listed(ivr.context).known
+    for asked in [prompt_renders.to_say(other, one) for one in known]:
+        speech = speaker.speak(asked.text, language=asked.language, tempo=1.3)
+        ivr.put(f"voice-audio/{asked.key(prompts.PromptPlaces.of(ivr.context.settings))}", speech.to_wav())
+    prompt_switch.switch(ivr.context, other)
+    everything = expire(ivr)
+    assert len(everything) == 8, "two plans, and three sounds of each prompt"
+    aged(ivr, 366)
+    kept = expire(ivr)
+    assert kept < everything
+    assert len(kept) == 5, "the last plan with its four sounds"
+    assert prompt_switch.rollback(ivr.context).changed == 2
+    assert sounds_of(ivr) == second != first
+    with pytest.raises(PermanentError, match="no switch of prompts"):
+        prompt_switch.rollback(ivr.context)
+
+
+def test_nothing_expires_while_a_switch_is_unfinished(
+    ivr: Voices, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sounds_of(ivr)
+    prompt_renders.render(ivr.context, speaker)
+    with monkeypatch.context() as patch:
+        patch.setattr(prompt_switch, "_apply", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            prompt_switch.switch(ivr.context, speaker)
+    aged(ivr, 400)
+    expire(ivr)
+    prompt_switch.switch(ivr.context, speaker)
+    prompt_switch.rollback(ivr.context)
+    assert sounds_of(ivr) == before
 
 
 def test_a_prompt_that_somebody_changed_meanwhile_is_left_and_named(ivr: Voices, speaker: Speaker) -> None:

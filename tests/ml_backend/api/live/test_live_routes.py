@@ -206,6 +206,7 @@ def test_a_voice_that_starts_slowly_answers_a_call_only_with_what_was_rendered_b
     interpreter = tmp_path / "env" / "bin" / "python"
     interpreter.parent.mkdir(parents=True)
     interpreter.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    interpreter.chmod(0o700)
     settings = phone.context.settings.model_copy(update={"tts_parler_python": str(interpreter)})
     slow = ParlerVoice(settings, tmp_path, ParlerNeeds(("en",), ("asha",), ("neutral",)), "parler-1")
     asked = SpeechBody(input="hello", response_format="wav")
