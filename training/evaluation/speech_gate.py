@@ -87,8 +87,10 @@ def _understood(now: Sequence[SpokenSentence], figures: dict[str, Any], rules: S
             GateObjection("too-few-sentences", f"{len(now)} sentences were judged; {rules.least_sentences} are needed.")
         )
     cer = figures["cer"]
-    if cer is None or cer[2] > rules.most_cer:
-        wrong = f"{_percent(cer[0])} of the characters, perhaps {_percent(cer[2])}," if cer else "The characters"
+    if cer is None or _at_worst(cer) > rules.most_cer:
+        wrong = (
+            f"{_percent(cer[0])} of the characters, perhaps {_percent(_at_worst(cer))}," if cer else "The characters"
+        )
         found.append(
             GateObjection(
                 "not-understood", f"{wrong} are recognised wrongly (surely at most {_percent(rules.most_cer)})."
@@ -106,6 +108,11 @@ def _understood(now: Sequence[SpokenSentence], figures: dict[str, Any], rules: S
                 GateObjection(name.replace("_", "-"), f"{_percent(share)} {sentence} (at most {_percent(most)}).")
             )
     return found
+
+
+def _at_worst(interval: Sequence[float]) -> float:
+    """The upper end of [value, low, high]."""
+    return interval[2]
 
 
 def _sounds(figures: dict[str, Any], rules: SpeechRules) -> list[GateObjection]:

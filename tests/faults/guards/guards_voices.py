@@ -1,4 +1,4 @@
-"""Taking away the guards of voices: of clips that teach a voice, and of people who rate it."""
+"""Taking away the guards of voices and parsers: of clips that teach, people who rate, and figures that decide."""
 
 from __future__ import annotations
 
@@ -148,3 +148,15 @@ def _arm() -> None:
         return real(self, kind, model=model, call=f"{call}-again" if call else None, language=language)
 
     engines.LiveEngines.answering = answering
+
+
+@guard("sixty-sentences-must-promise-the-bound")
+def _point() -> None:
+    """The rate itself decides, however few sentences it comes from."""
+    module("training.evaluation.speech_gate")._at_worst = lambda interval: interval[0]
+
+
+@guard("few-wordings-choose-no-threshold")
+def _by_rows() -> None:
+    """Each row is a wording of its own."""
+    module("training.scoring.intent_scores").family_of = lambda row: str(row["id"])

@@ -304,6 +304,20 @@ MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
         ),
         (
             (
+                "tests/training/evaluation/test_speech_gate.py::"
+                "test_a_voice_of_which_one_sentence_in_ten_is_lost_is_refused_though_its_mean_keeps_the_bound",
+            ),
+            "sixty-sentences-must-promise-the-bound",
+        ),
+        (
+            (
+                "tests/training/scoring/test_intent_scores.py::"
+                "test_a_threshold_is_not_chosen_by_many_rows_of_few_wordings",
+            ),
+            "few-wordings-choose-no-threshold",
+        ),
+        (
+            (
                 "tests/ml_backend/tts/test_parler_environment.py::test_an_installation_that_was_killed_is_not_taken_for_an_environment",
             ),
             "half-an-environment-is-none",

@@ -49,6 +49,16 @@ def test_the_goal_is_reported_and_only_the_bound_refuses():
     assert found.goal_met is False
 
 
+def test_a_voice_of_which_one_sentence_in_ten_is_lost_is_refused_though_its_mean_keeps_the_bound():
+    """10 % of the characters, perhaps 18: sixty sentences cannot promise 15, twelve hundred can."""
+    rows = voice()
+    spoilt = [replace(one, edits=one.characters if n % 10 == 0 else 0) for n, one in enumerate(rows)]
+    assert speech_gate.judge(spoilt).figures["cer"][0] < 0.15
+    assert objections(spoilt) == {"not-understood"}
+    many = [replace(one, id=f"t-{n}") for n, one in enumerate(20 * spoilt)]
+    assert objections(many) == set()
+
+
 def test_shuffled_words_are_refused():
     shuffled = " ".join(np.random.default_rng(2).permutation(WORDS))
     row = said(shuffled, " ".join(WORDS))
