@@ -239,6 +239,17 @@ class Settings(BaseSettings):
     # --- serving
     host: str = Field("", description="Address to listen on; empty means loopback until credentials are set.")
     port: int = Field(9090, ge=1, le=65535, description="Port of the web process.")
+    live_port: int = Field(9091, ge=1, le=65_535, description="Port of `serve`, which answers /v1 to the phone system.")
+    live_batch_wait_ms: float = Field(
+        50.0,
+        ge=0,
+        le=1000,
+        description="How long a live request may wait for others that are coming, to share a batch.",
+    )
+    live_most_waiting: int = Field(
+        32, ge=1, le=1000, description="Live requests in one process at a time; beyond it the answer is 429."
+    )
+    live_max_audio_s: float = Field(600.0, gt=0, le=4 * 3600, description="Longest audio of a live request.")
     web_threads: int = Field(8, ge=2, le=256, description="Threads of the web process.")
     predict_wait_s: float = Field(
         3.0, ge=0, le=60, description="How long a single-task /predict may wait for a transcript."

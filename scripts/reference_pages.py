@@ -195,7 +195,9 @@ def operations() -> str:
             lines = [f"### {method.upper()} `{path}`\n\n{plain(each['summary'])}\n"]
             lines.append(table(("parameter", "in", "type", "meaning"), rows))
             if body := each.get("requestBody"):
-                lines.append(f"It is sent {_shape(body['content']['application/json']['schema'])} as JSON.\n")
+                ((kind, sent),) = body["content"].items()
+                form = "JSON" if kind == "application/json" else f"{code(kind)}, with the audio as `file`"
+                lines.append(f"It is sent {_shape(sent['schema'])} as {form}.\n")
             answers = []
             for status, one in sorted(each["responses"].items()):
                 content = one["content"]

@@ -87,6 +87,18 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
     return app
 
 
+def create_live_app(settings: Settings, *, context: Context) -> Flask:
+    """The WSGI app of `serve`: /v1 with transcriptions, and what operators ask. No webhooks, no Label Studio."""
+    gate, operations = Gate(settings), Operations(context)
+    app = Flask("ml_backend.live", static_folder=None)
+    requests.install(app, int(settings.max_body_mb * 1_000_000))
+    count_requests(app, context)
+    requests.add_route(app, "/health", operations.alive, who=gate.anyone)
+    requests.add_route(app, "/metrics", operations.metrics, who=gate.operator)
+    live_routes.install(app, context, gate, most_waiting=settings.live_most_waiting)
+    return app
+
+
 def load_plugin(path: str) -> type[Any]:
     """The class at `module:Class`, or a ConfigurationError that says what is wrong with the setting."""
     module, _, name = path.partition(":")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -20,6 +20,8 @@ from ml_backend.api.auth import SECRET_HEADER
 from ml_backend.api.call_routes import SatisfactionBody
 from ml_backend.api.live import live_answers
 from ml_backend.api.live.live_bodies import ParseBody, SpeechBody
+from ml_backend.api.live.transcript_forms import CONTENT_TYPES, EVENTS
+from ml_backend.api.live.transcription_form import TranscriptionBody
 from ml_backend.audio.encoding import FORMATS
 
 INTRODUCTION = (
@@ -49,7 +51,8 @@ _ERRORS = {
     400: "The request is wrong.", 401: "The credentials are missing or wrong.",
     403: "The token's role is not enough.", 404: "There is nothing of that name.",
     409: "This version answers only what was rendered before.", 413: "The body is too large.",
-    415: "The body is not JSON in UTF-8, or is compressed.", 503: "Not possible just now; Retry-After says when.",
+    415: "The body is of another type, or is compressed.", 429: "Too many at once; Retry-After says when.",
+    503: "Not possible just now; Retry-After says when.",
 }  # fmt: skip
 _PATHS: dict[str, tuple[str, dict[str, Any]]] = {
     "what": ("A call's id, recording:12, task:34, object:bucket/key, or number: and a phone number.", {}),
@@ -124,6 +127,7 @@ ROUTES: dict[str, Described] = {
     "/v1/models/<model>": _live(live_answers.ServedModel),
     "/v1/nlu/parse": _live(live_answers.ParseAnswer, ParseBody),
     "/v1/audio/speech": _live(None, SpeechBody),
+    "/v1/audio/transcriptions": replace(_live(None), statuses=(404, *_BODY, 429)),
 }
 
 
@@ -153,7 +157,28 @@ def document(app: Flask) -> dict[str, Any]:
     sounds = {form.content_type: {"schema": {"type": "string", "format": "binary"}} for form in FORMATS.values()}
     said = {"description": "The sound, in the form that was asked for.", "content": sounds}
     found["paths"]["/v1/audio/speech"]["post"]["responses"]["200"] = said
+    found["paths"]["/v1/audio/transcriptions"]["post"] |= _transcription(found)
     return found
+
+
+def _transcription(found: dict[str, Any]) -> dict[str, Any]:
+    """The form and the answers of the transcription route."""
+    schemas = found["components"]["schemas"]
+    for model in (TranscriptionBody, live_answers.TranscriptionAnswer):
+        schemas[model.__name__] = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    fields = schemas["TranscriptionBody"]
+    file = {"type": "string", "format": "binary", "description": "Audio of any usual format."}
+    fields |= {"properties": {"file": file, **fields["properties"]}, "required": ["file"]}
+    form = {"$ref": "#/components/schemas/TranscriptionBody"}
+    text = {"schema": {"type": "string"}}
+    types = {kind.partition(";")[0]: text for kind in (*CONTENT_TYPES.values(), EVENTS)}
+    types["application/json"] = {"schema": {"$ref": "#/components/schemas/TranscriptionAnswer"}}
+    said = {"description": "The text, in the form that was asked for.", "content": types}
+    responses = found["paths"]["/v1/audio/transcriptions"]["post"]["responses"]
+    return {
+        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
+        "responses": {**responses, "200": said},
+    }
 
 
 def _described(spec: SpecTree, rule: str, method: str, guarded: Any, arguments: set[str]) -> Any:

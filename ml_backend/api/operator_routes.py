@@ -61,6 +61,10 @@ class Operations:
     def __init__(self, context: Context) -> None:
         self._context = context
 
+    def alive(self) -> Response:
+        """200 while this process answers."""
+        return answer({"status": "UP"})
+
     def ready(self) -> Response:
         """200 when calls become transcripts, else 503 with every reason. No names, no versions."""
         reasons = self.reasons()

@@ -57,11 +57,11 @@ class Worker(BufferingWorker):
 
     def _beat(self) -> None:
         database, started_at = self.app.context.db, tables.now()
-        name = f"web-{socket.gethostname()}-{os.getpid()}"
+        name = f"{self.app.name}-{socket.gethostname()}-{os.getpid()}"
         try:
             while True:
                 with contextlib.suppress(KaanError):  # a busy database: the next heartbeat will do
-                    processes.seen(database, name, "web", started_at=started_at)
+                    processes.seen(database, name, self.app.name, started_at=started_at)
                 if self._ended.wait(BEAT_S):
                     break
             with contextlib.suppress(KaanError):
@@ -82,36 +82,74 @@ class Worker(BufferingWorker):
 
 
 class Server(BaseApplication):  # type: ignore[misc]
-    """gunicorn with our options instead of its command line and files."""
+    """gunicorn with our options instead of its command line and files: the app of `web`."""
 
+    name = "web"  # in `status` and in the process list
     context: Context  # of the worker process, after its fork
 
     def __init__(self, settings: Settings, *, workers: int = 1) -> None:
         self._settings, self._workers = settings, workers
         super().__init__()
 
+    @property
+    def _port(self) -> int:
+        return self._settings.port
+
+    @property
+    def _threads(self) -> int:
+        return self._settings.web_threads
+
     def load_config(self) -> None:
         for name, value in options(self._settings, self._workers).items():
+            self.cfg.set(name, value)
+        own = {"bind": _address(self._settings.bind, self._port), "threads": self._threads}
+        for name, value in {**own, "proc_name": f"kaan-{self.name}"}.items():
             self.cfg.set(name, value)
 
     def load(self) -> Any:
         from ml_backend import log
-        from ml_backend.api.app import create_app, load_plugin
 
-        log.configure(self._settings, "web")
+        log.configure(self._settings, self.name)
         self.context = open_context(self._settings)
-        app = create_app(self._settings, load_plugin(self._settings.plugin), context=self.context)
-        _log.info("web started, listening on %s", self.cfg.bind[0])
+        app = self._app()
+        _log.info("%s started, listening on %s", self.name, self.cfg.bind[0])
         gc.freeze()  # loaded modules stay: exclude them from collection
         gc.enable()
         return app
 
+    def _app(self) -> Any:
+        from ml_backend.api.app import create_app, load_plugin
+
+        return create_app(self._settings, load_plugin(self._settings.plugin), context=self.context)
+
+
+class LiveServer(Server):
+    """The app of `serve`. A thread more than may wait, so that /health answers while all are busy."""
+
+    name = "live"
+
+    @property
+    def _port(self) -> int:
+        return self._settings.live_port
+
+    @property
+    def _threads(self) -> int:
+        return self._settings.live_most_waiting + 2
+
+    def _app(self) -> Any:
+        from ml_backend.api.app import create_live_app
+
+        return create_live_app(self._settings, context=self.context)
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
 
 def options(settings: Settings, workers: int = 1) -> dict[str, Any]:
     """gunicorn's settings."""
-    host = f"[{settings.bind}]" if ":" in settings.bind else settings.bind
     return {
-        "bind": f"{host}:{settings.port}",
+        "bind": _address(settings.bind, settings.port),
         "worker_class": Worker,
         "workers": workers,
         "threads": settings.web_threads,

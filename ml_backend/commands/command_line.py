@@ -40,6 +40,7 @@ COMMANDS: dict[str, Entry] = {
     "learn": Entry("ml_backend.commands.learn.command:app", "Watch the whole loop: new calls, a better model."),
     "init": Entry("ml_backend.commands.init:app", "Write .env with generated secrets."),
     "web": Entry("ml_backend.commands.web:app", "Serve the Label Studio protocol, webhooks and /api."),
+    "serve": Entry("ml_backend.commands.serve:app", "Answer the phone system: /v1 with the models in memory."),
     "worker": Entry("ml_backend.commands.worker:app", "Run the jobs of one queue: sync, transcribe or training."),
     "relay": Entry("ml_backend.commands.relay:app", "Hand due jobs to the workers."),
     "status": Entry("sync.commands.status:app", "One screen: processes, waiting work, trouble."),

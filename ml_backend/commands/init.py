@@ -38,7 +38,7 @@ MADE: dict[str, Callable[[], str]] = {
     "LABEL_STUDIO_WEBHOOK_SECRET": _hex,
     "BASIC_AUTH_USER": lambda: "label-studio",
     "BASIC_AUTH_PASS": _hex,
-    "API_TOKENS": lambda: f"operator:admin:{_hex()},prometheus:read:{_hex()}",
+    "API_TOKENS": lambda: f"operator:admin:{_hex()},prometheus:read:{_hex()},phone:live:{_hex()}",
     "EXOTEL_WEBHOOK_SECRET": _hex,
 }
 # Secrets that share one file (docker-compose.secrets.yml), and the setting that holds its path.

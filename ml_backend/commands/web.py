@@ -63,16 +63,17 @@ def check_exposure(settings: Settings) -> list[str]:
     return []
 
 
-def check_port(settings: Settings) -> None:
+def check_port(settings: Settings, *, port: int | None = None, setting: str = "PORT") -> None:
     """Raise an error for a busy port; gunicorn would retry."""
+    port = port or settings.port
     family = socket.AF_INET6 if ":" in settings.bind else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((settings.bind, settings.port))
+            probe.bind((settings.bind, port))
         except OSError as error:
             raise ConfigurationError(
                 "port-busy",
-                f"Cannot listen on {settings.bind}:{settings.port} ({error.strerror}).",
-                "Stop what listens there, or set PORT to another number.",
+                f"Cannot listen on {settings.bind}:{port} ({error.strerror}).",
+                f"Stop what listens there, or set {setting} to another number.",
             ) from error

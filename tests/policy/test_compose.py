@@ -94,7 +94,7 @@ def given():
 
 
 def test_the_services_the_design_asks_for_are_there():
-    assert set(OURS) == {"web", "relay", "sync-worker", "transcribe-worker", "training-worker", "upgrade"}
+    assert set(OURS) == {"web", "live", "relay", "sync-worker", "transcribe-worker", "training-worker", "upgrade"}
     assert set(SERVICES) - set(OURS) == {"postgres", "redis", "s3", "label-studio"}
     assert SERVICES["training-worker"]["profiles"] == ["training"]
 
@@ -268,8 +268,8 @@ def test_the_gpu_file_changes_the_two_workers_that_compute_and_names_arguments_o
 
 def test_the_proxy_reaches_both_servers_and_logs_no_address():
     text = (ROOT / "deploy/Caddyfile").read_text(encoding="utf-8")
-    ports = {f"{name}:{port}" for name, port in (("web", 9090), ("label-studio", 8080))}
-    assert set(re.findall(r"reverse_proxy (\S+)", text)) == ports
+    ports = {f"{name}:{port}" for name, port in (("web", 9090), ("live", 9091), ("label-studio", 8080))}
+    assert set(re.findall(r"reverse_proxy (?:/\S+ )?(\S+)", text)) == ports
     assert "exclude http.log.error" in text
     assert not re.search(r"^\s+log( \{)?$", text, re.MULTILINE)
     wanted = set(EVERY["docker-compose.proxy.yml", "proxy"]["environment"])

@@ -66,3 +66,15 @@ class ParseAnswer(Answered):
     truncated: bool = Field(description="Whether the text was longer than the version reads.")
     in_scope: float = Field(description="The probability of the most likely intent that is in scope.")
     ranking: list[Any] = Field(description="The most likely intents with their probabilities.")
+
+
+class TranscriptionAnswer(Answered):
+    """`json`, and with `verbose_json` the fields that OpenAI has beside; `channel` and `confidence` are ours."""
+
+    text: str
+    usage: dict[str, Any] = Field(description="type duration, and the seconds of audio.")
+    task: str | None = Field(default=None, description="transcribe")
+    language: str | None = Field(default=None, description="The language's English name in lower case.")
+    duration: float | None = Field(default=None, description="Seconds.")
+    words: list[Any] | None = Field(default=None, description="word, start and end in seconds.")
+    segments: list[Any] | None = Field(default=None, description="Stretches of speech with their times and text.")

@@ -76,7 +76,18 @@ def _speaker(context: Context, version: Version) -> Any:
     return voice_loading.load(context.settings, Path(registry.verified(context, version)))
 
 
-LOADERS: Mapping[str, Loader] = {kinds.NLU: _parser, kinds.TTS: _speaker}
+def _recogniser(context: Context, version: Version) -> Any:
+    from ml_backend.api.live.live_batches import LiveBatches
+    from ml_backend.asr.engine import Transcriber
+
+    settings = context.settings
+    location = registry.verified(context, version)
+    loaded = Transcriber.load(location, settings=settings, model_version=version.version)
+    loaded.self_check()
+    return LiveBatches(loaded, most=settings.asr_batch_size, wait_s=settings.live_batch_wait_ms / 1000)
+
+
+LOADERS: Mapping[str, Loader] = {kinds.ASR: _recogniser, kinds.NLU: _parser, kinds.TTS: _speaker}
 
 
 class LiveEngines:

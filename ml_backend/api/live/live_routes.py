@@ -12,12 +12,15 @@ from flask import Blueprint, Flask, Response, request
 from ml_backend import tables
 from ml_backend.api import requests
 from ml_backend.api.auth import Gate
-from ml_backend.api.live import live_engines, openai_form
+from ml_backend.api.live import live_engines, openai_form, transcript_forms, transcription_form
+from ml_backend.api.live.live_batches import Admission
 from ml_backend.api.live.live_bodies import LiveBody, ParseBody, SpeechBody, checked
 from ml_backend.api.live.live_engines import LiveEngine, LiveEngines
 from ml_backend.api.live.live_speech import sound
+from ml_backend.api.live.live_transcription import transcribed
 from ml_backend.api.requests import answer
 from ml_backend.context import Context
+from ml_backend.errors import InvalidInput
 from ml_backend.models import kinds, registry
 
 PREFIX = "/v1/"
@@ -25,15 +28,20 @@ MOST_LISTED = 500
 """Versions that the list of models holds: the latest."""
 
 
-def install(app: Flask, context: Context, gate: Gate) -> None:
-    """Add the routes to an app that `requests.install` prepared."""
-    live = Live(context, live_engines.of(context))
+def install(app: Flask, context: Context, gate: Gate, *, most_waiting: int = 0) -> None:
+    """Add the routes to an app that `requests.install` prepared.
+
+    `most_waiting`: requests for transcriptions at a time; 0: this process does none, so that they never keep callbacks
+    waiting.
+    """
+    live = Live(context, live_engines.of(context), most_waiting=most_waiting)
     blueprint = Blueprint("live", __name__)
     for rule, view, methods in (
         ("/v1/models", live.models, ("GET",)),
         ("/v1/models/<model>", live.model, ("GET",)),
         ("/v1/nlu/parse", live.parse, ("POST",)),
         ("/v1/audio/speech", live.speech, ("POST",)),
+        ("/v1/audio/transcriptions", live.transcription, ("POST",)),
     ):
         requests.add_route(blueprint, rule, view, who=gate.live, methods=methods)
     app.register_blueprint(blueprint)
@@ -43,8 +51,9 @@ def install(app: Flask, context: Context, gate: Gate) -> None:
 class Live:
     """The models of this deployment, for callers that speak OpenAI's interface."""
 
-    def __init__(self, context: Context, engines: LiveEngines) -> None:
-        self._context, self._engines = context, engines
+    def __init__(self, context: Context, engines: LiveEngines, *, most_waiting: int) -> None:
+        self._context, self._engines, self._most_waiting = context, engines, most_waiting
+        self._admission = Admission(most_waiting)
 
     def models(self) -> Response:
         """Every name that a request may give as `model`: champion, the other aliases, and versions."""
@@ -72,6 +81,25 @@ class Live:
         chosen = self._answering(kinds.TTS, asked)
         data, content_type = sound(self._context, chosen.engine, asked)
         return self._with_version(Response(data, mimetype=content_type), chosen)
+
+    def transcription(self) -> Response:
+        """A form with a `file` of audio -> its text: json, text, verbose_json, srt or vtt, or events with `stream`."""
+        if not self._most_waiting:
+            raise InvalidInput(
+                "not-served-here", "This process does not transcribe.",
+                "Send it to the process of `python -m ml_backend serve`, at LIVE_PORT.", status=404,
+            )  # fmt: skip
+        with self._admission.admitted():
+            asked, audio, name = transcription_form.read()
+            chosen = self._answering(kinds.ASR, asked)
+            found = transcribed(chosen.engine, audio, name, asked, self._context.settings)
+        if asked.stream:
+            response = Response(transcript_forms.events(found), content_type=transcript_forms.EVENTS)
+        else:
+            form = asked.response_format
+            body = transcript_forms.written(found, form, granularities=list(asked.timestamp_granularities))
+            response = Response(body, content_type=transcript_forms.CONTENT_TYPES[form])
+        return self._with_version(response, chosen)
 
     def _answering(self, kind: str, asked: LiveBody) -> LiveEngine:
         call = asked.call or request.headers.get(openai_form.CALL_HEADER, "")[:200]

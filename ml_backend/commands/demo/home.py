@@ -30,6 +30,7 @@ _SECRETS = {
     "webhook_secret": 24,
     "basic_auth_pass": 24,
     "api_token": 24,
+    "live_token": 24,
     "pseudonym_key": 24,
 }  # name -> random bytes
 
@@ -40,6 +41,7 @@ class DemoFolder:
 
     path: Path
     port: int = 0
+    live_port: int = 0
     label_studio_port: int = 0
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     _lock: IO[str] | None = field(default=None, repr=False)
@@ -51,6 +53,10 @@ class DemoFolder:
     @property
     def url(self) -> str:
         return f"http://{ports.LOOPBACK}:{self.port}"
+
+    @property
+    def live_url(self) -> str:
+        return f"http://{ports.LOOPBACK}:{self.live_port}/v1"
 
     @property
     def objects(self) -> Path:
@@ -92,10 +98,11 @@ class DemoFolder:
             "PUBLIC_URL": self.url,
             "BASIC_AUTH_USER": "label-studio",
             "BASIC_AUTH_PASS": self.secrets["basic_auth_pass"],
-            "API_TOKENS": f"demo:admin:{self.secrets['api_token']}",
+            "API_TOKENS": f"demo:admin:{self.secrets['api_token']},phone:live:{self.secrets['live_token']}",
             "PSEUDONYM_KEY": self.secrets["pseudonym_key"],
             "HOST": ports.LOOPBACK,
             "PORT": str(self.port),
+            "LIVE_PORT": str(self.live_port),
         }
 
     def release(self) -> None:
@@ -120,10 +127,9 @@ def take(path: Path, *, port: int | None, label_studio_port: int | None) -> Demo
     before = _read(home.path / "demo.json")
     home.port = _port(port, before.get("port"), 9090)
     home.label_studio_port = _port(label_studio_port, before.get("label_studio_port"), 8080)
-    write_private(
-        home.path / "demo.json",
-        json.dumps({"made_by": "kaan demo", "port": home.port, "label_studio_port": home.label_studio_port}),
-    )
+    home.live_port = _live_port(port, before.get("live_port"))
+    kept = {"port": home.port, "label_studio_port": home.label_studio_port, "live_port": home.live_port}
+    write_private(home.path / "demo.json", json.dumps({"made_by": "kaan demo", **kept}))
     home.secrets = _read(home.path / "secrets.json")
     if missing := {name: size for name, size in _SECRETS.items() if name not in home.secrets}:
         home.secrets.update({name: secrets.token_urlsafe(size) for name, size in missing.items()})
@@ -146,6 +152,12 @@ def _port(asked: int | None, before: int | None, default: int) -> int:
     if asked == 0:
         return before if before and ports.is_free(before) else ports.free()
     return asked or before or default
+
+
+def _live_port(asked: int | None, before: int | None) -> int:
+    """The one of the last start, else the usual one, else a free one: nobody is asked for it."""
+    wanted = (before, None if asked == 0 else 9091)
+    return next((port for port in wanted if port and ports.is_free(port)), None) or ports.free()
 
 
 def _lock(path: Path) -> IO[str]:

@@ -223,6 +223,7 @@ def programs(home: DemoFolder, environment: dict[str, str]) -> list[Program]:
         Program("relay", command("relay"), environment),
         Program("worker-sync", command("worker", "sync"), environment),
         Program("worker-transcribe", command("worker", "transcribe"), environment),
+        Program("live", command("serve"), environment),
         Program("web", command("web"), environment, ready=serves),
     ]
 

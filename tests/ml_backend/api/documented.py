@@ -11,22 +11,21 @@ from flask import Flask, Response, request
 
 from ml_backend.api import openapi
 
-_kept: dict[str, Any] = {}
+_kept: dict[str, dict[str, Any]] = {}
 
 
 def document(app: Flask) -> dict[str, Any]:
-    """The document; the same for every app, so made once."""
-    if not _kept:
-        _kept.update(openapi.document(app))
-    return _kept
+    """The document; made once for each of the two apps."""
+    if app.name not in _kept:
+        _kept[app.name] = openapi.document(app)
+    return _kept[app.name]
 
 
 @cache
-def _validator(path: str, method: str, status: str) -> Any:
-    content = _kept["paths"][path][method]["responses"][status]["content"]
-    (schema,) = (each["schema"] for each in content.values())
+def _validator(name: str, path: str, method: str, status: str) -> Any:
+    schema = _kept[name]["paths"][path][method]["responses"][status]["content"]["application/json"]["schema"]
     return jsonschema_rs.Draft202012Validator(
-        {**schema, "components": _kept["components"]}, validate_formats=True, ignore_unknown_formats=False
+        {**schema, "components": _kept[name]["components"]}, validate_formats=True, ignore_unknown_formats=False
     )
 
 
@@ -45,7 +44,7 @@ def check(app: Flask) -> Flask:
         if response.is_json:
             wrong = [
                 f"{each.instance_path}: {each.message}"
-                for each in _validator(path, method, status).iter_errors(response.get_json())
+                for each in _validator(app.name, path, method, status).iter_errors(response.get_json())
             ]
             assert not wrong, f"{request.method} {path} {status}: {wrong}"
         return response

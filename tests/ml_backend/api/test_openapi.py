@@ -31,6 +31,7 @@ PROMISED = CHECKS.get_by_names(
     ["not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance"]
 )
 SENT = {"/v1/audio/speech": {"input": "hello", "language": "en"}}  # no voice says what is made at random
+ELSEWHERE = {"POST /v1/audio/transcriptions"}  # the process of `serve` answers these
 EXAMPLES = 8  # for each operation, way of asking and database: the whole takes seconds
 
 
@@ -162,6 +163,6 @@ def test_whatever_is_asked_by_the_document_is_answered_as_it_says(filled: Servin
         except (Exception, BaseExceptionGroup) as error:
             wrong[operation.label] = str(error)[:1500]
         else:
-            unanswered += [operation.label] if min(statuses) >= 300 else []
+            unanswered += [operation.label] if min(statuses) >= 300 and operation.label not in ELSEWHERE else []
     assert not wrong, "\n".join(f"{label}: {text}" for label, text in wrong.items())
     assert mode is GenerationMode.NEGATIVE or not unanswered, "no real answer was seen"

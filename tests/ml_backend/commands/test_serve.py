@@ -1,0 +1,87 @@
+"""`serve`: the real command, asked by the real `openai` client over a real connection."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import openai
+import psutil
+import pytest
+
+from ml_backend import db
+from ml_backend.asr import engine
+from ml_backend.commands import serve
+from ml_backend.errors import ConfigurationError
+from tests.ml_backend.commands.test_web import ROOT, ask, free_port, some_settings
+from tests.patience import until
+
+LIVE = "l" * 24
+
+
+@contextmanager
+def running(folder: Path, *arguments: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """The command on a free port; gives the port and the process."""
+    db.upgrade(f"sqlite:///{folder}/kaan.db")
+    port = free_port()
+    given = {"DATA_DIR": str(folder), "LIVE_PORT": str(port), "API_TOKENS": f"phone:live:{LIVE}"}
+    with (folder / "serve.log").open("wb") as sink:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ml_backend", "serve", *arguments], cwd=folder, stderr=sink,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **given},
+        )  # fmt: skip
+    try:
+
+        def answers() -> bool:
+            assert process.poll() is None, (folder / "serve.log").read_text()
+            return ask(port, "GET", "/health", attempt=True)[0] == 200
+
+        until(answers, "it answers", within_s=60)
+        yield port, process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+
+
+def client(port: int, *, retries: int = 0) -> openai.OpenAI:
+    return openai.OpenAI(api_key=LIVE, base_url=f"http://127.0.0.1:{port}/v1", max_retries=retries, timeout=120)
+
+
+def test_a_process_that_is_killed_loses_no_answer_of_a_client_that_comes_again(tmp_path: Path) -> None:
+    with running(tmp_path, "--workers", "2") as (port, process):
+        assert client(port).models.list().data == []  # nothing was asked for yet, so nothing is loaded
+        first = client(port, retries=5).audio.transcriptions.create(file=engine.CHECK, model="champion", language="en")
+        assert first.text.strip()
+        texts: list[str] = []
+        begun = threading.Event()
+
+        def call() -> None:
+            for _ in range(4):
+                mine = client(port, retries=8).audio.transcriptions
+                texts.append(mine.create(file=engine.CHECK, model="champion", language="en").text)
+                begun.set()
+
+        threads = [threading.Thread(target=call) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        assert begun.wait(120)
+        psutil.Process(process.pid).children()[0].kill()
+        for thread in threads:
+            thread.join(180)
+        assert texts == [first.text] * 16
+        assert {model.id for model in client(port, retries=5).models.list().data} > {"champion"}
+        assert ask(port, "POST", "/webhook", "{}")[0] == 404  # nothing but the phone's routes
+
+
+def test_it_does_not_start_where_no_token_may_ask(tmp_path: Path) -> None:
+    for tokens in ("", f"ops:read:{LIVE}"):
+        with pytest.raises(ConfigurationError, match="phone:live:TOKEN") as refused:
+            serve.require_a_caller(some_settings(tmp_path, api_tokens=tokens))
+        assert refused.value.code == "nobody-may-ask"
+    serve.require_a_caller(some_settings(tmp_path, api_tokens=f"shop:operate:{LIVE}"))
