@@ -38,7 +38,7 @@ class VoiceName(Checked):
 
 
 class SpeechBody(LiveBody):
-    """A text to say, in OpenAI's form; `language` and `emotion` are ours."""
+    """A text to say, in OpenAI's form; `language`, `emotion` and `keep` are ours."""
 
     input: Annotated[str, Field(max_length=10_000, description="a text of at most 10,000 characters")]
     voice: Annotated[str | VoiceName | None, Field(description="the name of a voice of the version")] = None
@@ -48,6 +48,7 @@ class SpeechBody(LiveBody):
     speed: Annotated[float, Field(ge=0.25, le=4, description="a number; 1 is the voice's own speed")] = 1.0
     stream_format: Annotated[Literal["audio"], Field(description="audio: events (sse) are not sent")] = "audio"
     emotion: Annotated[_Name | None, Field(description="the name of an emotion of the version")] = None
+    keep: Annotated[bool, Field(description="true or false: whether the sound is kept for the next request")] = True
 
     @property
     def voice_name(self) -> str | None:

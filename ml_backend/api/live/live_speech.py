@@ -43,7 +43,7 @@ def sound(context: Context, speaker: Voice, asked: SpeechBody) -> tuple[bytes, s
         speaker, asked.input, language, voice=asked.voice_name, emotion=asked.emotion, tempo=asked.speed
     )
     try:
-        wav = _kept(context, speaker, wanted)
+        wav = (_kept if asked.keep else _unkept)(context, speaker, wanted)
     except InvalidInput as error:
         raise openai_form.about(_FIELDS.get(error.code), error) from None
     content_type = encoding.FORMATS[asked.response_format].content_type
@@ -72,6 +72,13 @@ def _kept(context: Context, speaker: Voice, wanted: Saying) -> bytes:
         if _trouble.is_over():
             _log.info("speech_kept_again")
         return found
+    return _unkept(context, speaker, wanted)
+
+
+def _unkept(context: Context, speaker: Voice, wanted: Saying) -> bytes:
+    """The WAV file, spoken now; nothing of it stays."""
+    if not speaker.answers_live:
+        return _kept(context, speaker, wanted)  # only what was rendered before, so nothing new stays either
     return speaker.speak(
         wanted.text, language=wanted.language, voice=wanted.voice, emotion=wanted.emotion, tempo=wanted.tempo
     ).to_wav()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import wave
 from collections.abc import Callable
 from io import BytesIO
@@ -17,7 +18,7 @@ import pytest
 from ml_backend import tables
 from ml_backend.api.live import live_speech
 from ml_backend.api.live.live_bodies import SpeechBody
-from ml_backend.errors import InvalidInput, RetryableError
+from ml_backend.errors import InvalidInput, KaanError, RetryableError
 from ml_backend.models import kinds, registry
 from ml_backend.tts import prompts
 from ml_backend.tts.parler_voice import ParlerNeeds, ParlerVoice
@@ -72,6 +73,17 @@ def test_a_sentence_that_was_said_is_read_from_the_store_and_is_one_clip(phone: 
     assert phone.post("/v1/audio/speech", body, PHONE).data == other
     assert len(phone.rows(tables.voice_clips)) == 1
     assert phone.post("/v1/audio/speech", {**body, "speed": 1.3}, PHONE).data != first.data
+
+
+def test_a_sentence_that_names_a_person_need_not_stay(phone: Serving) -> None:
+    body = {"input": "hello asha", "response_format": "wav", "language": "en", "keep": False}
+    said = phone.post("/v1/audio/speech", body, PHONE)
+    with wave.open(BytesIO(said.data)) as sound:
+        assert sound.getnframes() > 8000
+    assert phone.rows(tables.voice_clips) == []
+    places = PromptPlaces.of(phone.context.settings)
+    with contextlib.suppress(KaanError):  # there is no such bucket
+        assert list(phone.context.store.list(places.bucket, prefix=places.versions)) == []
 
 
 def test_a_store_that_does_not_answer_costs_the_caller_nothing(phone: Serving, monkeypatch: Any) -> None:
@@ -136,6 +148,7 @@ def test_a_version_and_an_alias_answer_by_name_and_another_kind_is_refused(
         ("/v1/audio/speech", {"input": "hello", "response_format": "midi"}, "bad-field", "response_format"),
         ("/v1/audio/speech", {"input": "hello", "speed": "fast"}, "bad-field", "speed"),
         ("/v1/audio/speech", {"input": "hello", "speed": True}, "bad-field", "speed"),
+        ("/v1/audio/speech", {"input": "hello", "keep": "no"}, "bad-field", "keep"),
         ("/v1/audio/speech", {"input": "hello", "speed": 0.3}, "speech-tempo", "speed"),
         ("/v1/audio/speech", {"input": "hello", "stream_format": "sse"}, "bad-field", "stream_format"),
         ("/v1/audio/speech", {"input": "hello", "voice": "alloy"}, "speech-voice-unknown", "voice"),
