@@ -31,6 +31,7 @@ PARTS = (
     "redrafting",
     "intents",
     "spoken_voice",
+    "large_encoder",
 )
 RESULTS = Path(__file__).parent / "results.json"
 

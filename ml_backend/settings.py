@@ -181,6 +181,11 @@ class Settings(BaseSettings):
     tts_promote_unrated: bool = Field(
         False, description="Whether figures alone may promote a voice that nobody has rated; else only people can."
     )
+    tts_second_recogniser: str = Field(
+        "",
+        description="A version of speech recognition, or a folder of a CTranslate2 Whisper, that also transcribes spoken "
+        "sentences that mix two languages; the transcript with fewer errors counts. Empty: the champion alone.",
+    )
 
     # --- intents
     nlu_database_url: str = Field(

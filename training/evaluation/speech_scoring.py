@@ -1,7 +1,7 @@
 """Lines of a test set -> the scores of a voice: each sentence is spoken, transcribed, and compared with its recording.
 
-The recogniser is the champion of speech recognition, with the language given. What it makes of the recordings is scored
-too: a voice is compared with what can be recognised at all.
+The recogniser is the champion of speech recognition, with the language given (`speech_recognisers`). What it makes of
+the recordings is scored too: a voice is compared with what can be recognised at all.
 """
 
 from __future__ import annotations
@@ -14,13 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend import languages
-from ml_backend.asr.engine import Transcriber
-from ml_backend.asr.request import Request
-from ml_backend.asr.transcript import DecodingProfile
 from ml_backend.audio import decoding
 from ml_backend.context import Context
-from ml_backend.errors import KaanError, PermanentError
+from ml_backend.errors import PermanentError
 from ml_backend.models import kinds, registry
 from ml_backend.models.kinds import FigureTable, Line, Scored
 from ml_backend.models.registry import Version
@@ -28,6 +24,8 @@ from ml_backend.serving import default_model
 from ml_backend.tts import voice_loading
 from ml_backend.tts.mel import Array
 from ml_backend.tts.speaking import Speech, SpeechLine
+from training.evaluation import speech_recognisers
+from training.evaluation.speech_recognisers import SpeechRecognisers
 from training.scoring import speech_scores
 from training.scoring.speech_scores import Judged, ReferenceRecording, SpokenSentence
 
@@ -44,7 +42,7 @@ def scorer(recorded: Recorded) -> Callable[[Context, Version, list[Line], Report
         folder = Path(registry.verified(context, version))
         rows: list[SpokenSentence] = []
         refused, seconds, cpu_s = [], 0.0, 0.0
-        transcribers: dict[str, Transcriber] = {}
+        recognisers = SpeechRecognisers(context, [line["language"] for line in lines])
         said = _said(context, folder, lines)
         for number, line in enumerate(lines):
             began = time.process_time()
@@ -55,18 +53,12 @@ def scorer(recorded: Recorded) -> Callable[[Context, Version, list[Line], Report
                 continue
             samples = _at_16_khz(speech)
             seconds += len(samples) / RATE_HZ
-            reference = recorded(context, line)
-            texts = _transcribed(context, transcribers, line["language"], [samples, reference])
-            asked = Judged(line["id"], line["text"], line["language"], line["voice"] or "unknown", samples,
-                           texts[0], line["emotion"] or "neutral")  # fmt: skip
-            rows.append(
-                speech_scores.scored(asked, None if reference is None else ReferenceRecording(reference, texts[1]))
-            )
+            rows.append(judged(recognisers, line, samples, recorded(context, line)))
             report(number / len(lines), f"{number + 1:,} of {len(lines):,} sentences spoken")
         found = {
             **speech_scores.summary(rows), "not_spoken": len(refused),
             "speed": {"real_time_factor": round(cpu_s / seconds, 4) if seconds else None},
-            "recognisers": sorted(transcribers),
+            "recognisers": recognisers.names,
         }  # fmt: skip
         return Scored(found, rows)
 
@@ -76,7 +68,22 @@ def scorer(recorded: Recorded) -> Callable[[Context, Version, list[Line], Report
 def conditions(context: Context) -> dict[str, Any]:
     """Scores are comparable where the same recogniser judged them."""
     default_model.ensure(context)
-    return {"recogniser": registry.champion(context, kinds.ASR).version}
+    second = speech_recognisers.second_of(context)
+    return {"recogniser": registry.champion(context, kinds.ASR).version, **({"second": second} if second else {})}
+
+
+def judged(
+    recognisers: SpeechRecognisers, line: Line, samples: Array, recording: Array | None
+) -> SpokenSentence:  # fmt: skip
+    """One line as it was spoken, beside its recording."""
+    spoken, own = recognisers.recognise(line["text"], line["language"], [samples, recording])
+    return speech_scores.scored(
+        Judged(
+            line["id"], line["text"], line["language"], line["voice"] or "unknown", samples, spoken.text,
+            line["emotion"] or "neutral", spoken.language, spoken.second,
+        ),
+        None if recording is None else ReferenceRecording(recording, own.text, own.language, own.second),
+    )  # fmt: skip
 
 
 def figures(scores: dict[str, Any]) -> Iterator[str | FigureTable]:
@@ -89,7 +96,21 @@ def figures(scores: dict[str, Any]) -> Iterator[str | FigureTable]:
         ("slice", "characters wrong", "above the recordings", "distance", "semitones", "length", "sentences"),
         tuple(rows),
     )
+    if sentence := second_sentence(scores):
+        yield sentence
     yield f"{scores['speed']['real_time_factor']} s of CPU per second of speech"
+
+
+def second_sentence(scores: dict[str, Any]) -> str:
+    """What the second recogniser was asked, with the names of both; empty where it was not."""
+    second = scores.get("second") or {"sentences": 0}
+    if not second["sentences"]:
+        return ""
+    names = " and ".join(scores.get("recognisers", ()))
+    return (
+        f"{second['sentences']:,} sentences mix two languages: {names} transcribed them, and the transcript with fewer "
+        f"errors counts (the second's in {second['lower']:,}; both write the same in {second['same']:,})"
+    )
 
 
 def headline(scores: dict[str, Any]) -> str:
@@ -136,18 +157,3 @@ def _at_16_khz(speech: Speech) -> Array:
 
 def _samples_of(decoded: Path) -> Array:
     return np.asarray(decoding.read_wav(decoded)[0][0], dtype=np.float32)
-
-
-def _transcribed(
-    context: Context, loaded: dict[str, Transcriber], language: str, waves: Sequence[Array | None]
-) -> list[str]:
-    """The text of each wave; empty where there is none, or the recogniser answers with an error."""
-    spoken_as = languages.transcribed_as(language)
-    version = registry.champion(context, kinds.ASR, language=spoken_as)
-    if version.version not in loaded:
-        place = registry.verified(context, version)
-        loaded[version.version] = Transcriber.load(place, settings=context.settings, model_version=version.version)
-    profile = DecodingProfile(language=spoken_as)
-    asked = [Request(np.asarray(wave, dtype=np.float32)[None], profile) for wave in waves if wave is not None]
-    texts = iter(["" if isinstance(one, KaanError) else one.text for one in loaded[version.version].transcribe(asked)])
-    return ["" if wave is None else next(texts) for wave in waves]

@@ -15,7 +15,7 @@ from ml_backend.errors import InvalidInput
 from ml_backend.models.kinds import KindVerdict
 from ml_backend.models.registry import ANY_LANGUAGE, Version
 from ml_backend.tables import model_versions
-from training.evaluation import report_plot, speech_gate
+from training.evaluation import report_plot, speech_gate, speech_scoring
 from training.evaluation.evaluation import Evaluation
 from training.evaluation.speech_gate import SpeechJudgement
 from training.scoring import speech_scores
@@ -51,13 +51,13 @@ def judge(
         people = PeopleVerdict(people_verdict.UNRATED, "Nobody has compared the two versions.")
     return decide(
         found, people, before=old, now=learnt, parity=parity,
-        figures_are_enough=context.settings.tts_promote_unrated,
+        figures_are_enough=context.settings.tts_promote_unrated, recognisers=now.scores.get("recognisers", ()),
     )  # fmt: skip
 
 
 def decide(
     figures: SpeechJudgement, people: PeopleVerdict, *, before: Sentences, now: Sentences,
-    parity: dict[str, Any] | None = None, figures_are_enough: bool = False,
+    parity: dict[str, Any] | None = None, figures_are_enough: bool = False, recognisers: Sequence[str] = (),
 ) -> KindVerdict:  # fmt: skip
     """Pure."""
     objections = [{"code": one.code, "sentence": one.sentence} for one in figures.objections]
@@ -88,7 +88,7 @@ def decide(
     ]  # fmt: skip
     verdict = {
         "outcome": outcome, "passed": outcome == "better", "overall": whole, "slices": slices,
-        "objections": objections, "figures": figures.to_json(), "people": people.word,
+        "objections": objections, "figures": figures.to_json(), "people": people.word, "recognisers": list(recognisers),
     }  # fmt: skip
     numbers = {"before": whole["before"], "now": whole["now"], "sentences": len(now), "people": people.word}
     return KindVerdict(outcome, tuple(words), numbers, {"verdict": verdict})
@@ -124,6 +124,8 @@ def page(body: dict[str, Any]) -> str:
     ):  # fmt: skip
         if figures.get(name) is not None:
             parts.append(f"* {title}: {figures[name]:.2f}")
+    if sentence := speech_scoring.second_sentence({**figures, "recognisers": found.get("recognisers", ())}):
+        parts.append(f"* {sentence}")
     parts += ["", f"Test set {body['dataset']}; people: {found['people']}.", ""]
     return "\n".join(parts)
 

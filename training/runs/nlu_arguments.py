@@ -56,6 +56,9 @@ class NluArguments:
 
     # the result
     threshold: float = 0.0  # the least confidence of an answer; 0: chosen on the validation rows
+    most_refused: float = (
+        0.15  # share of right answers that a chosen threshold may refuse; more of them, fewer accepted
+    )
     form: str = "int8"
     parity_bound: float = 0.01  # share of labels in which the served form may differ from the trained one
 
@@ -74,7 +77,7 @@ class NluArguments:
 _RULES = OptionRules(
     "`python -m ml_backend train --help` lists the usual ones, training/runs/nlu_arguments.py all.",
     choices={"frozen": FROZEN, "class_weights": CLASS_WEIGHTS, "form": FORMS, "device": ("auto", "cpu", "cuda")},
-    shares=("warm_up_share", "replay_share", "threshold", "parity_bound"),
+    shares=("warm_up_share", "replay_share", "threshold", "most_refused", "parity_bound"),
     ranges={
         "epochs": (0.01, 1000), "steps": (0, 10_000_000), "batch_rows": (1, 4096), "learning_rate": (0, 0.1),
         "weight_decay": (0, 1), "threads": (0, 1024), "max_tokens": (8, 512), "entity_weight": (0, 10),

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ml_backend import languages
 from ml_backend.tts.mel import Array
 from training.scoring import bootstrap, error_counts, speech_measures
 from training.scoring.bootstrap import Interval
@@ -32,7 +33,8 @@ class SpokenSentence:
     """One sentence as a version said it, beside its reference recording. Edits are of characters.
 
     `distance` to the reference is None without a recording of it; `wrong_script` and `wrong_language` are those of the
-    transcript; `left_out` and `repeated` are words.
+    transcript; `left_out` and `repeated` are words. Where a second recogniser was asked, `edits` are the fewer of
+    `first_edits` and `second_edits`.
     """
 
     id: str
@@ -54,6 +56,9 @@ class SpokenSentence:
     distance: float | None
     semitones: float | None
     duration_ratio: float | None
+    first_edits: int | None = None
+    second_edits: int | None = None
+    second_transcript: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -76,24 +81,32 @@ class Judged:
     transcript: str
     emotion: str = "neutral"
     detected_language: str | None = None
+    second_transcript: str | None = None
 
 
 @dataclass(frozen=True)
 class ReferenceRecording:
     samples: Array
     transcript: str
+    detected_language: str | None = None
+    second_transcript: str | None = None
 
 
 def scored(asked: Judged, reference: ReferenceRecording | None) -> SpokenSentence:
-    counts = error_counts.count(asked.text, asked.transcript, normaliser=READING, language=asked.language)
+    """Character edits are those of the transcript with fewer, where there are two. A language is wrong where the
+    recogniser finds another in the voice, and the right one in the recording: not every short sentence has one."""
+    counts = _counts(asked, asked.transcript)
+    second_edits = None if asked.second_transcript is None else _counts(asked, asked.second_transcript).char_edits
     measures = speech_measures.measured(asked.samples)
     alike: dict[str, Any] = {"reference_edits": None, "reference": None, "distance": None, "semitones": None}
     ratio = None
     if reference is not None:
-        own = error_counts.count(asked.text, reference.transcript, normaliser=READING, language=asked.language)
+        own_edits = _counts(asked, reference.transcript).char_edits
+        if reference.second_transcript is not None:
+            own_edits = min(own_edits, _counts(asked, reference.second_transcript).char_edits)
         found = speech_measures.measured(reference.samples)
         alike = {
-            "reference_edits": own.char_edits,
+            "reference_edits": own_edits,
             "reference": found,
             "distance": round(
                 speech_measures.distance(
@@ -107,16 +120,24 @@ def scored(asked: Judged, reference: ReferenceRecording | None) -> SpokenSentenc
     said, wanted = _words(asked.transcript), _words(asked.text)
     return SpokenSentence(
         asked.id, asked.text, asked.language, asked.voice, asked.emotion, asked.transcript, counts.chars,
-        counts.char_edits, words=counts.words, left_out=counts.word_edits.deletions, repeated=repeats(wanted, said),
-        wrong_script=_wrong_script(asked.text, asked.transcript),
-        wrong_language=bool(asked.detected_language) and asked.detected_language != asked.language,
-        measures=measures, duration_ratio=ratio, **alike,
+        edits=counts.char_edits if second_edits is None else min(counts.char_edits, second_edits), words=counts.words,
+        left_out=counts.word_edits.deletions, repeated=repeats(wanted, said),
+        wrong_script=_wrong_script(asked.text, asked.transcript), wrong_language=_wrong_language(asked, reference),
+        measures=measures, duration_ratio=ratio, **alike, second_edits=second_edits,
+        first_edits=None if second_edits is None else counts.char_edits, second_transcript=asked.second_transcript,
     )  # fmt: skip
 
 
 def repeats(wanted: Sequence[str], said: Sequence[str]) -> int:
     """Words said twice in a row more often than the text has them so."""
     return max(0, _doubled(said) - _doubled(wanted))
+
+
+def mixes_languages(text: str, language: str) -> bool:
+    """Whether a text has letters of another script than its language's own: English words in Hindi, or Hindi in Roman
+    letters."""
+    known = languages.LANGUAGES.get(languages.transcribed_as(language))
+    return known is not None and bool(languages.scripts_in(text) - {known.script.code})
 
 
 def character_errors(sentences: Sequence[SpokenSentence]) -> Interval | None:
@@ -177,6 +198,7 @@ def _figures(sentences: Sequence[SpokenSentence]) -> dict[str, Any]:
         "repeated": _share(sum(one.repeated for one in sentences), words),
         "wrong_script": _share(sum(one.wrong_script for one in sentences), len(sentences)),
         "wrong_language": _share(sum(one.wrong_language for one in sentences), len(sentences)),
+        "second": _second(sentences),
         "distance": _mean(sentences, lambda one: one.distance),
         "semitones": _median(sentences, lambda one: one.semitones),
         "duration_ratio": duration_ratio(sentences),
@@ -186,6 +208,16 @@ def _figures(sentences: Sequence[SpokenSentence]) -> dict[str, Any]:
         "reference_flatness": _median(sentences, lambda one: one.reference.flatness if one.reference else None),
         "silent_share": _mean(sentences, lambda one: one.measures.silent_share),
         "clipped_share": _mean(sentences, lambda one: one.measures.clipped_share),
+    }
+
+
+def _second(sentences: Sequence[SpokenSentence]) -> dict[str, int]:
+    """How often a second recogniser was asked, had fewer errors, and wrote the same."""
+    asked = [one for one in sentences if one.second_edits is not None and one.first_edits is not None]
+    return {
+        "sentences": len(asked),
+        "lower": sum((one.second_edits or 0) < (one.first_edits or 0) for one in asked),
+        "same": sum(_words(one.transcript) == _words(one.second_transcript or "") for one in asked),
     }
 
 
@@ -236,6 +268,16 @@ def _words(text: str) -> list[str]:
 
 def _doubled(words: Sequence[str]) -> int:
     return sum(one == other for one, other in itertools.pairwise(words))
+
+
+def _counts(asked: Judged, transcript: str) -> error_counts.ErrorCounts:
+    return error_counts.count(asked.text, transcript, normaliser=READING, language=asked.language)
+
+
+def _wrong_language(asked: Judged, reference: ReferenceRecording | None) -> bool:
+    wanted = languages.transcribed_as(asked.language)
+    own = reference.detected_language if reference is not None else None
+    return asked.detected_language not in (None, wanted) and own in (None, wanted)
 
 
 def _wrong_script(text: str, transcript: str) -> bool:

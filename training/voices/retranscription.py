@@ -2,8 +2,9 @@
 
 The champion for the clip's language transcribes; numbers are compared in digits. The rate is a figure for people and
 for comparisons of clips under one recogniser. It excludes a clip only where this recogniser understands most clips of
-the language (`clip_checks.judge_is_able`). A job takes a few minutes of audio and leaves the rest to its successor, so
-that live calls are not kept waiting.
+the language (`clip_checks.judge_is_able`). Where a text mixes two languages, TTS_SECOND_RECOGNISER transcribes it too,
+and the lower rate counts (`evaluation.speech_recognisers`). A job takes a few minutes of audio and leaves the rest to
+its successor, so that live calls are not kept waiting.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from ml_backend import db, languages
+from ml_backend.asr.engine import Transcriber
 from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile
 from ml_backend.audio import decoding
@@ -28,6 +30,8 @@ from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.models import registry
 from ml_backend.serving import loaded_models
 from ml_backend.tables import recordings, voice_clips
+from training.evaluation import speech_recognisers
+from training.scoring import speech_scores
 from training.scoring.error_counts import count
 from training.text import readings
 from training.voices import clip_checks
@@ -42,19 +46,39 @@ def check_voices(context: JobContext) -> None:
     done = 0
     for language in _languages(context):
         version = registry.champion(context, language=languages.transcribed_as(language))
-        rows = _waiting(context, language, version.version)
+        judges = " and ".join(filter(None, (version.version, speech_recognisers.second_of(context))))
+        rows = _waiting(context, language, judges)
         if not rows:
             continue
         with loaded_models.using(context, version) as transcriber:
             profile = DecodingProfile(language=languages.transcribed_as(language))
             found = {row.id: _cer(context, transcriber, profile, row) for row in rows}
-        _store(context, rows, found, version.version)
-        _judge(context, language, version.version)
+        found = _with_second(context, profile, rows, found)
+        _store(context, rows, found, judges)
+        _judge(context, language, judges)
         done += len(rows)
     if done:
         with context.db.transaction() as connection:
             enqueueing.enqueue(connection, job_kinds.CHECK_VOICES, key="all", priority=job_kinds.BULK)
     context.report(1.0, f"{done} clips transcribed")
+
+
+def _with_second(
+    context: Context, profile: DecodingProfile, rows: Sequence[sa.Row[Any]], found: dict[int, float | None]
+) -> dict[int, float | None]:
+    """The lower rate of two recognisers for the texts that mix two languages."""
+    mixed = [row for row in rows if speech_scores.mixes_languages(row.text, profile.language or "")]
+    name = speech_recognisers.second_of(context)
+    if not mixed or not name:
+        return found
+    second = Transcriber.load(
+        speech_recognisers.second_place(context), settings=context.settings, model_version=name
+    )  # fmt: skip
+    better = dict(found)
+    for row in mixed:
+        rates = [one for one in (found[row.id], _cer(context, second, profile, row)) if one is not None]
+        better[row.id] = min(rates, default=None)
+    return better
 
 
 def _languages(context: Context) -> list[str]:

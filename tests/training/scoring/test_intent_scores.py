@@ -96,25 +96,22 @@ def test_the_temperature_makes_confidence_as_good_as_accuracy():
     assert intent_scores.fitted_temperature(np.zeros((0, 4), np.float32), np.zeros(0, np.int64)) == 1.0
 
 
-def test_the_threshold_separates_what_is_in_scope_and_needs_rows_of_both():
+def test_the_threshold_refuses_a_stated_share_of_right_answers_whatever_the_others_are():
     none = intent_scores.NONE_OF_THESE
-    inside = [row("a", "a", confidence=c) for c in np.linspace(0.6, 1, 20)]
-    outside = [row(none, "a", confidence=c) for c in np.linspace(0.2, 0.55, 20)]
-    assert 0.5 < intent_scores.chosen_threshold([*inside, *outside]) <= 0.6
-    assert intent_scores.chosen_threshold([*inside, *outside[:9]]) == 0.5
+    right = [row("a", "a", confidence=c) for c in np.linspace(0.01, 1, 100)]
+    others = [row(none, "a", confidence=0.9), row("a", "b", confidence=0.1), row(none, none, confidence=0.99)]
+    for share, expected in ((0.15, 0.15), (0.3, 0.30)):
+        found = intent_scores.chosen_threshold([*right, *others], most_refused=share)
+        assert found == pytest.approx(expected, abs=0.011)
+        assert np.mean([one["prediction"]["confidence"] < found for one in right]) <= share
+    assert intent_scores.chosen_threshold([*right[:9], *others * 9]) == 0.5
 
 
 def test_a_threshold_is_not_chosen_by_many_rows_of_few_wordings():
-    none = intent_scores.NONE_OF_THESE
-    inside = [row("a", "a", confidence=c, family=f"in-{n}") for n, c in enumerate(np.linspace(0.8, 1, 20))]
-    outside = [row(none, "a", confidence=c) for c in np.linspace(0.5, 0.7, 40)]
-    assert (
-        intent_scores.chosen_threshold([*inside, *({**one, "family": f"{n % 3}"} for n, one in enumerate(outside))])
-        == 0.5
-    )
-    assert (
-        intent_scores.chosen_threshold([*inside, *({**one, "family": f"{n}"} for n, one in enumerate(outside))]) > 0.6
-    )
+    right = [row("a", "a", confidence=c) for c in np.linspace(0.8, 1, 40)]
+    of_few, of_many = ([{**one, "family": f"{n % few}"} for n, one in enumerate(right)] for few in (3, 20))
+    assert intent_scores.chosen_threshold(of_few) == 0.5
+    assert intent_scores.chosen_threshold(of_many) > 0.8
 
 
 def test_everything_can_be_said_of_no_rows():

@@ -82,3 +82,32 @@ def test_a_sentence_without_a_recording_has_no_comparison():
     assert (alone.distance, alone.semitones, alone.reference_edits) == (None, None, None)
     assert speech_scores.against_reference([alone]) is None
     assert speech_scores.distance_change([alone], [alone]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "mixed"),
+    [
+        ("मेरा ऑर्डर कब आएगा", "hi", False), ("मेरा order कब आएगा", "hi", True), ("mera order kab aayega", "hi", True),
+        ("where is my order", "en", False), ("where is my ऑर्डर", "en", True), ("12 ₹", "hi", False),
+        ("मेरा order", "hi-en", True), ("என் ஆர்டர்", "ta", False), ("anything", "xx", False),
+    ],
+)  # fmt: skip
+def test_a_text_mixes_languages_where_it_has_letters_of_another_script(text, language, mixed):
+    assert speech_scores.mixes_languages(text, language) is mixed
+
+
+def test_of_two_transcripts_the_one_with_fewer_errors_counts_for_voice_and_recording_alike():
+    text = "मेरा order कब आएगा"
+    asked = Judged("s", text, "hi", "asha", wave(), "मेरा ऑर्डर कब आएगा", second_transcript=text)
+    one = speech_scores.scored(asked, ReferenceRecording(wave(), text, second_transcript=""))
+    assert (one.edits, one.second_edits, one.reference_edits) == (0, 0, 0)
+    assert one.first_edits > 0
+    assert speech_scores.summary([one])["second"] == {"sentences": 1, "lower": 1, "same": 0}
+    [kept] = speech_scores.read_lines(speech_scores.write_lines([one]))
+    assert kept == one
+
+
+def test_a_language_is_wrong_only_where_the_recording_has_the_right_one():
+    asked = Judged("s", TEXT, "en", "asha", wave(), TEXT, detected_language="hi")
+    own = [speech_scores.scored(asked, ReferenceRecording(wave(), TEXT, language)) for language in ("en", "hi", None)]
+    assert [one.wrong_language for one in own] == [True, False, True]

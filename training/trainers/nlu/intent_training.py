@@ -239,7 +239,8 @@ def _keep(workspace: Workspace, training: ParserTraining, stopped: str) -> None:
     rows = intent_rows(_parser(loaded), training.validation)
     scope = loaded.needs.fallback
     if not arguments.threshold:
-        loaded.needs = replace(loaded.needs, threshold=intent_scores.chosen_threshold(rows, out_of_scope=scope))
+        chosen = intent_scores.chosen_threshold(rows, out_of_scope=scope, most_refused=arguments.most_refused)
+        loaded.needs = replace(loaded.needs, threshold=chosen)
     after = scored(_parser(loaded), training.validation) if training.validation else None
     before = _stored_before(workspace)
     if after and before and before["macro_f1"] > after["macro_f1"]:

@@ -7,7 +7,7 @@ import pickle
 import pytest
 import torch
 import transformers
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from ml_backend.errors import ConfigurationError
@@ -16,7 +16,10 @@ from training.demo_intents import encoder_maker, intent_corpus
 from training.runs.nlu_arguments import NluArguments
 from training.trainers.nlu import intent_network, intent_training, published_encoder
 
-TEXTS = [row.text for row in intent_corpus.utterances("clinic", seed=4)]
+LETTERS = [chr(code) for code in (*range(0x21, 0x7F), *range(0x900, 0x980))]
+WORDS = sorted(
+    {word for row in intent_corpus.utterances("clinic", seed=4) for word in row.text.split() if len(word) > 1}
+)
 ROWS = [
     {"id": f"{number}", "text": text, "intent": intent, "split": split,
      "entities": [{"entity": "city", "start": text.index(city), "end": text.index(city) + len(city)}]}
@@ -39,43 +42,40 @@ def one_thread():
 
 def word_pieces(*, lower):
     """BERT's own normaliser: an uncased one strips accents, and with them the vowel signs of Devanagari."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece())
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lower)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer.train_from_iterator(TEXTS, trainers.WordPieceTrainer(vocab_size=400, special_tokens=special))
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{letter}" for letter in LETTERS), *WORDS]
+    tokenizer.model = models.WordPiece({piece: n for n, piece in enumerate(pieces)}, unk_token="[UNK]")
     return framed(tokenizer, "[CLS]", "[SEP]")
 
 
 def sentence_pieces(special=("<s>", "<pad>", "</s>", "<unk>", "<mask>"), *, lower=False):
     """SentencePiece as XLM-R (in lower case: ALBERT) has it in tokenizer.json: a space belongs to the word behind."""
-    tokenizer = Tokenizer(models.Unigram())
+    words = [*LETTERS, "▁", *(f"▁{word}" for word in WORDS)]
+    scored = [(piece, -1.0 if piece in special else -2.0) for piece in (*special, *words)]
+    tokenizer = Tokenizer(models.Unigram(scored, unk_id=next(n for n, each in enumerate(special) if "unk" in each)))
     if lower:
         tokenizer.normalizer = normalizers.Sequence(
             [normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()]
         )
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
-    unknown = next(each for each in special if "unk" in each)
-    tokenizer.train_from_iterator(
-        TEXTS, trainers.UnigramTrainer(vocab_size=400, special_tokens=list(special), unk_token=unknown)
-    )
     return framed(tokenizer, "[CLS]", "[SEP]") if "[CLS]" in special else framed(tokenizer, "<s>", "</s>")
 
 
 def byte_pieces():
-    tokenizer = Tokenizer(models.BPE())
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokenizer = Tokenizer(models.BPE({piece: n for n, piece in enumerate(pieces)}, [], unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    tokenizer.train_from_iterator(
-        TEXTS, trainers.BpeTrainer(vocab_size=500, special_tokens=special, initial_alphabet=alphabet)
-    )
     return framed(tokenizer, "<s>", "</s>")
 
 
 def framed(tokenizer, first, last):
+    tokenizer.add_special_tokens(
+        [each for each in tokenizer.get_vocab() if each[0] + each[-1] in ("[]", "<>") and each[1:-1]]
+    )
     pairs = [(name, tokenizer.token_to_id(name)) for name in (first, last)]
     tokenizer.post_processor = processors.TemplateProcessing(single=f"{first} $A {last}", special_tokens=pairs)
     tokenizer.enable_padding(length=24)  # as some are published; a parser reads one text at a time
@@ -220,11 +220,13 @@ def test_an_encoder_with_missing_weights_or_another_tokenizer_is_refused(tmp_pat
     other = written(tmp_path / "other", transformers.DistilBertConfig(dim=32, n_layers=1, n_heads=2, hidden_dim=48),
                     word_pieces(lower=True))  # fmt: skip
     base = bert(tmp_path / "base")
+    crowded = sentence_pieces()
     whole = (base / "model.safetensors").read_bytes()
     (base / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes())
     refused(base, "weights are missing")
     (base / "model.safetensors").write_bytes(whole)
-    byte_pieces().save(str(base / "tokenizer.json"))
+    crowded.model = models.Unigram([(f"{n}", -1.0) for n in range(9_000)], unk_id=0)
+    crowded.save(str(base / "tokenizer.json"))
     refused(base, "embeddings")
 
 
