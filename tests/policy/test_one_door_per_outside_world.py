@@ -17,7 +17,7 @@ DOORS = {
     "faster_whisper": ["ml_backend/asr/*", "training/trainers/*"],
     "ctranslate2": ["ml_backend/asr/*", "training/trainers/*"],
     "av": ["ml_backend/audio/*.py"],
-    "soundfile": ["training/demo_model/*", "training/trainers/*"],
+    "soundfile": ["training/demo_model/*", "training/demo_voice/*", "training/trainers/*"],
     "httpx": [
         "sync/outbound/http.py",
         "sync/label_studio/label_studio_client.py",

@@ -1,4 +1,4 @@
-"""`make learn` as a newcomer meets it: killed, stopped, repeated, and what it says at the end is true."""
+"""`make learn` as a newcomer meets it: killed, stopped, repeated, and what it says at the end of each kind is true."""
 
 from __future__ import annotations
 
@@ -99,36 +99,53 @@ def test_the_loop_is_killed_stopped_and_repeated_and_ends_with_a_better_model(tm
     assert "continues from here" in stopped.text
     until(lambda: demo_is_gone(folder), "the trainer and the demo have ended", within_s=60)
 
-    with learning(folder, tmp_path / "3.out", "--stay") as whole:
-        whole.until("The demo keeps running")
-        assert "train resume" in whole.text
-        said = whole.text
-        with capsys.disabled():
-            print("\n" + said[said.index("sentences of unannotated calls") - 10 :])
-        assert "Better: it may be promoted." in said
-        for word in ("said", "before", "after"):
-            assert len(re.findall(rf"^{word} +\S", said, re.MULTILINE)) == 3
-        before, words, after = map(int, re.findall(r"(\d+) of (\d+) words were wrong before, (\d+)", said)[0])
-        assert after < before < words
-        assert "</svg>" in Path(re.findall(r"^plot +(\S+)", said, re.MULTILINE)[0]).read_text()
-        look_at(folder, said)
+    with learning(folder, tmp_path / "3.out") as cut:
+        cut.until("train nlu --dataset")
+        cut.process.send_signal(signal.SIGINT)
+        assert cut.ended() == 130, cut.text[-2000:]
+    assert "train resume" in cut.text
 
-        with learning(folder, tmp_path / "4.out") as again:
+    with learning(folder, tmp_path / "4.out", "--stay") as whole:
+        whole.until("The demo keeps running")
+        said = whole.text
+        ended = said[said.index("1. Recognition.") :]
+        with capsys.disabled():
+            print("\n" + ended)
+        for word in ("said", "before", "after"):
+            assert len(re.findall(rf"^{word} +\S", ended, re.MULTILINE)) == 6
+        for what in ("words", "intents"):
+            before, of, after = map(int, re.findall(rf"(\d+) of (\d+) {what} were wrong before, (\d+)", ended)[0])
+            assert after < before <= of
+        assert "Better: it may be promoted." in ended
+        assert "The candidate recognises more intents" in ended
+        assert "6 people count; 1 rated the worse copies as high as the recordings" in ended
+        plots = re.findall(r"^plot +(\S+)", ended, re.MULTILINE)
+        assert len(plots) == 2
+        assert all("</svg>" in Path(plot).read_text() for plot in plots)
+        look_at(folder, ended)
+
+        with learning(folder, tmp_path / "5.out") as again:
             assert again.ended() == 0, again.text[-2000:]
         assert "a demo runs in" in again.text
-        assert again.text.count("Already there") >= 6
-        changes = r"\$ .*-m ml_backend (?:--env-file \S+ )?(?:train|export|promote|project (?:create|add))\b"
+        assert again.text.count("Already there") >= 14
+        writes = "train|export|promote|project (?:create|add)|nlu import|voices import|speak|sync|ratings anchors"
+        changes = rf"\$ .*-m ml_backend (?:--env-file \S+ )?(?:{writes})\b"
         assert not re.findall(changes, again.text)
         assert whole.process.poll() is None
     assert demo_is_gone(folder)
 
 
 def look_at(folder, said):
-    """The address at the end is a task that nobody annotated, whose draft is the new model's."""
+    """The addresses at the end: a call and an utterance that nobody annotated, whose drafts are the new models', and
+    clips that are rated."""
     settings = running.dotenv_values(folder / "demo.env")
     api = running.LabelStudio(settings["LABEL_STUDIO_URL"], settings["LABEL_STUDIO_API_KEY"])
-    project, task = map(int, re.findall(r"/projects/(\d+)/data\?task=(\d+)", said)[0])
-    found = next(one for one in api.tasks(project) if one["id"] == task)
-    shown = api.call("GET", f"/api/projects/{project}")["model_version"]
-    assert not found["annotations"]
-    assert [one["model_version"] for one in found["predictions"]][-1] == shown == "draft-2"
+    *drafted, rated = [tuple(map(int, each)) for each in re.findall(r"/projects/(\d+)/data\?task=(\d+)", said)]
+    assert len(drafted) == 2
+    for project, task in drafted:
+        found = next(one for one in api.tasks(project) if one["id"] == task)
+        shown = api.call("GET", f"/api/projects/{project}")["model_version"]
+        assert not found["annotations"]
+        assert [one["model_version"] for one in found["predictions"]][-1] == shown != "draft-1"
+    clips = api.tasks(rated[0])
+    assert {len(one["annotations"]) for one in clips} == {7}

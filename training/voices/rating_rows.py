@@ -135,6 +135,11 @@ def summarise_ratings(context: JobContext) -> None:
         db.upsert(connection, tables.summaries, row, key=("name",))
 
 
+def of_project(database: Database, project_id: int) -> dict[str, Any]:
+    """The summary of one project, by its row, for the usual target."""
+    return summary(database, RatingQuery(project_id=project_id))
+
+
 def comparison(database: Database, query: RatingQuery, *, old: str, new: str) -> dict[str, Any]:
     """New minus old per axis over the sentences that both have, and the preference where people chose between them.
 

@@ -100,6 +100,7 @@ class DemoFolder:
             "BASIC_AUTH_PASS": self.secrets["basic_auth_pass"],
             "API_TOKENS": f"demo:admin:{self.secrets['api_token']},phone:live:{self.secrets['live_token']}",
             "PSEUDONYM_KEY": self.secrets["pseudonym_key"],
+            "NLU_TRAINING_THRESHOLD": "1000000",  # no worker of a demo trains: a run by itself would wait for ever
             "HOST": ports.LOOPBACK,
             "PORT": str(self.port),
             "LIVE_PORT": str(self.live_port),
