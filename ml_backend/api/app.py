@@ -12,6 +12,7 @@ from ml_backend.api.annotation_routes import Annotations
 from ml_backend.api.auth import Gate
 from ml_backend.api.call_routes import BalanceQuery, Calls
 from ml_backend.api.live import live_routes
+from ml_backend.api.live.call_route import CallRoute, RouteQuery
 from ml_backend.api.operator_routes import JobQuery, Jobs, Operations, count_requests
 from ml_backend.api.protocol import Protocol
 from ml_backend.api.training_routes import DatasetQuery, Datasets, Experiments, Models, Training
@@ -73,6 +74,7 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
         ("/api/annotations/<annotation_id>", annotations.show, Query),
         ("/api/experiments", experiments.list, Query),
         ("/api/experiments/<name>", experiments.show, Query),
+        ("/api/route", CallRoute(context).choose, RouteQuery),
         ("/api/voices", voices.list, voice_views.ClipQuery),
         ("/api/voices/coverage", voices.coverage, Query),
         ("/api/voices/<clip_id>", voices.show, Query),

@@ -119,6 +119,7 @@ ROUTES: dict[str, Described] = {
     "/api/annotations": Described("Annotations", answers.AnnotationPage),
     "/api/annotations/summary": Described("Annotations", answers.AnnotationSummary),
     "/api/annotations/<annotation_id>": Described("Annotations", answers.AnnotationDetail),
+    "/api/route": Described("Training", training_answers.RouteAnswer),
     "/api/voices": Described("Voices", training_answers.ClipPage),
     "/api/voices/coverage": Described("Voices", training_answers.VoiceCoverage),
     "/api/voices/<clip_id>": Described("Voices", training_answers.ClipShape),
@@ -157,6 +158,8 @@ def document(app: Flask) -> dict[str, Any]:
     sounds = {form.content_type: {"schema": {"type": "string", "format": "binary"}} for form in FORMATS.values()}
     said = {"description": "The sound, in the form that was asked for.", "content": sounds}
     found["paths"]["/v1/audio/speech"]["post"]["responses"]["200"] = said
+    same = {"description": "The answer that the ETag names is still right.", "content": {}}
+    found["paths"]["/api/route"]["get"]["responses"]["304"] = same
     found["paths"]["/v1/audio/transcriptions"]["post"] |= _transcription(found)
     return found
 

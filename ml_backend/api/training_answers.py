@@ -174,6 +174,19 @@ class ExperimentList(Answered):
     experiments: list[ExperimentShape]
 
 
+class RouteAnswer(Answered):
+    """The version that answers a call."""
+
+    kind: str
+    call: str | None
+    version: str
+    location: str = Field(description="Where its files lie, as in the list of versions.")
+    experiment_id: int | None
+    arm: str | None = Field(description="champion or challenger, in an experiment.")
+    shadow: str | None = Field(description="A version that is to answer too, unseen.")
+    revision: str = Field(description="Changes with every promotion and experiment.")
+
+
 class ClipShape(Answered):
     """One recording of a known text."""
 
