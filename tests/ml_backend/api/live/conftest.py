@@ -36,8 +36,8 @@ def renamed(phone: Serving, tmp_path: Path) -> Callable[..., registry.Version]:
         shutil.copytree(kinds.BUNDLED[kind], folder)
         before = json.loads((folder / manifest.FILE).read_text())
         manifest.write(
-            folder, name=name, languages=tuple(before["languages"]), window=None, trained_on=before["trained_on"],
-            kind=kind, needs={**before["needs"], **needs},
+            folder, name=name, languages=tuple(before["languages"]), window=manifest.read(folder).window,
+            trained_on=before["trained_on"], kind=kind, needs={**before.get("needs", {}), **needs} or None,
         )  # fmt: skip
         key = f"{model_files.FOLDER}/{name}"
         return registry.register(phone.context, model_files.publish(phone.context, folder, key))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,9 @@ from ml_backend.api.app import create_live_app
 from ml_backend.api.live import live_engines
 from ml_backend.asr import engine
 from ml_backend.errors import PermanentError
+from ml_backend.models import registry
 from tests.ml_backend.api import documented
-from tests.ml_backend.api.live.conftest import LIVE, PHONE
+from tests.ml_backend.api.live.conftest import LIVE, PHONE, promote
 from tests.ml_backend.api.serving import BEARER, Serving
 from tests.patience import until
 
@@ -201,3 +204,51 @@ def test_a_model_that_fails_on_a_batch_fails_each_of_its_requests_and_no_later_o
         patch.setattr(slow, "transcribe", lambda requests: [PermanentError("engine-input", "Bad.", "Check it.")])
         refused(post(line, SPEECH.read_bytes(), language="en"), 400, "engine-input", "file")
     assert post(line, SPEECH.read_bytes(), language="en").status_code == 200
+
+
+def test_a_promotion_under_load_loses_no_request_and_every_answer_is_of_one_version(
+    line: Serving, renamed: Callable[..., registry.Version]
+) -> None:
+    engines = live_engines.of(line.context)
+    before = engines.answering("asr").version
+    freed = weakref.ref(engines.answering("asr").engine)
+    ended, answers = threading.Event(), list[tuple[int, str]]()
+    sound = SPEECH.read_bytes()
+
+    def call() -> None:
+        while not ended.is_set():
+            answer = post(line, sound, language="en")
+            answers.append((answer.status_code, answer.headers["x-kaan-model-version"]))
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        until(lambda: len(answers) >= 8, "the old one answers")
+        after = renamed("asr", "better")
+        promote(line, after)
+        until(lambda: sum(version == after.version for _, version in answers) >= 8, "the new one answers")
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join(60)
+    assert {status for status, _ in answers} == {200}
+    assert {version for _, version in answers} == {before.version, after.version}
+    gc.collect()
+    assert freed() is None, "the old model left memory with its last request"
+
+
+def test_a_version_that_does_not_load_leaves_the_old_one_answering(
+    line: Serving, renamed: Callable[..., registry.Version], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = post(line, SPEECH.read_bytes(), language="en").headers["x-kaan-model-version"]
+    tried = threading.Event()
+
+    def fail(*args: Any, **more: Any) -> Any:
+        tried.set()
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(engine.Transcriber, "load", fail)
+    promote(line, renamed("asr", "broken"))
+    assert tried.wait(30)
+    assert post(line, SPEECH.read_bytes(), language="en").headers["x-kaan-model-version"] == before
