@@ -39,13 +39,16 @@ OPTIONS = NluArguments(
 
 def make(
     *, served: Path = BUNDLED_PARSER, weights: Path = WEIGHTS_FOLDER, options: NluArguments = OPTIONS,
-    report: Callable[[str], None] = print,
+    tokenizer: Tokenizer | None = None, report: Callable[[str], None] = print,
 ) -> dict[str, Any]:  # fmt: skip
-    """The trainer's result. The same on every run of one release of torch and one kind of processor."""
+    """The trainer's result. With the same tokenizer it is the same on every run, to within rounding.
+
+    A new tokenizer is another each time: the trainer of WordPiece breaks ties at random.
+    """
     rows = intent_corpus.utterances("shop", seed=SEED)
     with tempfile.TemporaryDirectory(prefix="kaan-intents-") as folder:
         base = Path(folder) / "encoder"
-        write_encoder(base, [row.text for row in rows if row.split == intent_corpus.TRAIN])
+        write_encoder(base, [row.text for row in rows if row.split == intent_corpus.TRAIN], tokenizer=tokenizer)
         workspace = workspace_of(Path(folder) / "run", rows, base=base, options=options)
         result = intent_training.train(workspace, report)
         for made, place in ((workspace.weights, weights), (workspace.model, served)):
@@ -72,10 +75,12 @@ def workspace_of(
     return workspace
 
 
-def write_encoder(folder: Path, texts: Sequence[str], *, width: int = 96, layers: int = 2) -> None:
-    """An untrained BERT as `from_pretrained` reads it, with a tokenizer of these texts."""
+def write_encoder(
+    folder: Path, texts: Sequence[str], *, width: int = 96, layers: int = 2, tokenizer: Tokenizer | None = None
+) -> None:
+    """An untrained BERT as `from_pretrained` reads it, with a tokenizer of these texts unless one is given."""
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = build_tokenizer(texts)
+    tokenizer = tokenizer or build_tokenizer(texts)
     tokenizer.save(str(folder / TOKENIZER_FILE))
     torch.manual_seed(SEED)
     config = BertConfig(
