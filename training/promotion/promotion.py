@@ -61,6 +61,11 @@ def promote(
     candidate = registry.find(context, candidate.version)  # again: it may be rolled back by now
     if champion.id == candidate.id and revision:
         raise InvalidInput("same-version", f"{candidate.version} is the champion already.", "Name another version.")
+    if language != ANY_LANGUAGE and candidate.languages and language not in candidate.languages:
+        raise InvalidInput(
+            "unknown-language", f"{candidate.version} knows no language {language[:12]!r}.",
+            f"Name one that it knows ({', '.join(sorted(candidate.languages))}), or another version.",
+        )  # fmt: skip
     registry.verified(context, candidate)
     if candidate.rolled_back and not force:
         return Promotion(None, False, f"{candidate.version} was rolled back; it was found wanting in use.")

@@ -276,6 +276,15 @@ def test_of_two_first_champions_of_a_language_one_is_told(gate):
     assert registry.champion(gate.context, language="mr").version == gate.champion.version
 
 
+def test_a_version_never_serves_a_language_that_it_does_not_know_not_even_by_force(gate):
+    good = gate.candidate("good", Ear(0.05))
+    assert "ta" not in good.languages
+    with pytest.raises(InvalidInput, match="knows no language 'ta'") as refused:
+        gate.promote(good, language="ta", force=True, why="no reason is good enough")
+    assert refused.value.code == "unknown-language"
+    assert registry.aliased(gate.context, "asr", language="ta") is None
+
+
 def test_force_needs_a_reason_and_is_told_in_the_history(gate):
     equal = gate.candidate("equal", Ear())
     with pytest.raises(InvalidInput, match="needs a reason"):
