@@ -142,8 +142,6 @@ def collect(
     with context.db.transaction() as connection:
         values = {"name": POSITION, "position": position, "state": "done", "updated_at": tables.now()}
         db.upsert(connection, checkpoints, values, key=("name",))
-    if done.added:
-        paraphrase_families.renew(context)
     done.waiting += done.added - done.replaced
     return done
 
@@ -440,5 +438,6 @@ def _row(one: UtteranceCandidate, said: _Said, parse: Parse, version: str) -> di
         "entities": entities, "language": one.language, "script": language_policy.script(one.text), "checked": False,
         "call_id": said.recording.call_id, "recording_id": said.recording.id, "caller": one.caller,
         "model_version": version, "confidence": round(parse.confidence, 4),
+        "family": one.group,  # until an export looks at all of them together
         "digest": digest(one.text, one.intent, entities, one.language), "state": WAITING,
     }  # fmt: skip
