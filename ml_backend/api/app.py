@@ -85,7 +85,7 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
     )
     for rule, view, query in reads:
         requests.add_route(app, rule, view, who=gate.bearer("read"), query=query)
-    live_routes.install(app, context, gate)
+    live_routes.install(app, context, gate, most_waiting=max(1, settings.web_threads // 2), transcribes=False)
     return app
 
 
@@ -97,7 +97,7 @@ def create_live_app(settings: Settings, *, context: Context) -> Flask:
     count_requests(app, context)
     requests.add_route(app, "/health", operations.alive, who=gate.anyone)
     requests.add_route(app, "/metrics", operations.metrics, who=gate.operator)
-    live_routes.install(app, context, gate, most_waiting=settings.live_most_waiting)
+    live_routes.install(app, context, gate, most_waiting=settings.live_most_waiting, transcribes=True)
     return app
 
 

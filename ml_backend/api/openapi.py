@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -82,7 +82,7 @@ class Described:
 
 def _live(answer: type[BaseModel] | None, sent: type[BaseModel] | None = None) -> Described:
     """A route of the phone system: errors in OpenAI's form, and an unknown model is 404."""
-    return Described("Live", answer, sent, (404, 409, *_BODY), error=live_answers.OpenAiErrorAnswer)
+    return Described("Live", answer, sent, (404, 409, *_BODY, 429), error=live_answers.OpenAiErrorAnswer)
 
 
 _BODY = (413, 415)
@@ -128,7 +128,7 @@ ROUTES: dict[str, Described] = {
     "/v1/models/<model>": _live(live_answers.ServedModel),
     "/v1/nlu/parse": _live(live_answers.ParseAnswer, ParseBody),
     "/v1/audio/speech": _live(None, SpeechBody),
-    "/v1/audio/transcriptions": replace(_live(None), statuses=(404, *_BODY, 429)),
+    "/v1/audio/transcriptions": _live(None),
 }
 
 

@@ -124,7 +124,7 @@ class Server(BaseApplication):  # type: ignore[misc]
 
 
 class LiveServer(Server):
-    """The app of `serve`. A thread more than may wait, so that /health answers while all are busy."""
+    """The app of `serve`. More threads than may wait, so that who is one too many is told at once."""
 
     name = "live"
 

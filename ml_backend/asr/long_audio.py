@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.asr.engine import Transcriber
 from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile, Segment, Transcript, Word
 from ml_backend.asr.windows import Probabilities, VoiceTracker
@@ -24,10 +24,17 @@ from ml_backend.errors import KaanError
 AT_ONCE_S = 300.0  # longer audio is transcribed in spans
 
 
+class Transcribes(Protocol):
+    """A Transcriber, or what stands before one."""
+
+    def transcribe(self, requests: Sequence[Request]) -> list[Transcript | KaanError]:
+        """One answer per request, in order."""
+
+
 class SpanTranscriber:
     """Transcribes the spans of one recording in order; keeps the voice-activity state and the language."""
 
-    def __init__(self, transcriber: Transcriber, wav: Path, profile: DecodingProfile, *, key: str = "") -> None:
+    def __init__(self, transcriber: Transcribes, wav: Path, profile: DecodingProfile, *, key: str = "") -> None:
         self.transcripts: list[tuple[float, Transcript]] = []
         self._transcriber, self._wav, self._profile, self._key = transcriber, wav, profile, key
         self._voices: list[VoiceTracker] = []
@@ -58,7 +65,7 @@ class SpanTranscriber:
 
 
 def transcribe_long(
-    transcriber: Transcriber, wav: Path, profile: DecodingProfile, *, spans: Sequence[tuple[float, float]]
+    transcriber: Transcribes, wav: Path, profile: DecodingProfile, *, spans: Sequence[tuple[float, float]]
 ) -> Transcript | KaanError:
     """Transcribe a WAV as `decoding.decode` writes it. `spans`, in seconds, cover its whole length without gaps."""
     span_transcriber = SpanTranscriber(transcriber, wav, profile)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -77,8 +77,18 @@ class LiveBatches:
                 self._coming -= 1
                 self._changed.notify_all()
 
-    def transcribe(self, request: Request) -> Transcript:
-        """The transcript, or the error of this request alone."""
+    def transcribe(self, requests: Sequence[Request]) -> list[Transcript | KaanError]:
+        """One answer per request, each in a turn of its own: the spans of long audio let others in between."""
+        return [self._answered(request) for request in requests]
+
+    def transcript(self, request: Request) -> Transcript:
+        """The transcript; raises the error of this request alone."""
+        answer = self._answered(request)
+        if isinstance(answer, Transcript):
+            return answer
+        raise answer
+
+    def _answered(self, request: Request) -> Transcript | KaanError:
         mine = _WaitingAudio(request, time.monotonic())
         with self._changed:
             self._waiting.append(mine)
@@ -87,10 +97,8 @@ class LiveBatches:
             with self._turn:
                 if not mine.ended.is_set():
                     self._run(self._taken())
-        if isinstance(mine.answer, Transcript):
-            return mine.answer
         assert mine.answer is not None  # noqa: S101 - `ended` is set with the answer
-        raise mine.answer
+        return mine.answer
 
     def _taken(self) -> list[_WaitingAudio]:
         """The oldest requests that fit one batch, when it is full, nobody else comes, or the budget is over."""

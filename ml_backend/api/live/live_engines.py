@@ -23,13 +23,13 @@ from typing import Any
 from ml_backend import log, quantities
 from ml_backend.api.live import openai_form
 from ml_backend.context import Context
-from ml_backend.errors import InvalidInput, KaanError, PermanentError
+from ml_backend.errors import ConfigurationError, InvalidInput, KaanError, PermanentError
 from ml_backend.models import kinds, registry, routing
 from ml_backend.models.registry import ANY_LANGUAGE, Version
 from ml_backend.serving import alias_follower, default_model
 
 FAILED_S = 60.0  # time before a snapshot with a version that failed to load is tried again
-SPARE = 4  # versions that were asked for by name and stay loaded, of every kind
+SPARE = 1  # versions that were asked for by name and stay loaded, of every kind
 
 _log = log.get("live")
 Loader = Callable[[Context, Version], Any]
@@ -165,7 +165,11 @@ class LiveEngines:
         for version in routes.challengers():
             try:
                 engines[version.version] = self._taken_or_loaded(kind, version, before)
-            except (KaanError, RuntimeError, OSError) as error:
+            except (
+                PermanentError,
+                ConfigurationError,
+                RuntimeError,
+            ) as error:  # not what may pass: a store that is away
                 routing.withdraw(self._context, version, reason=f"It does not load: {error}")
                 _log.error("challenger_not_loaded", model_version=version.version)
                 return self._loaded(kind, routing.Routes(self._context, kind), before)  # without its experiment

@@ -28,13 +28,13 @@ MOST_LISTED = 500
 """Versions that the list of models holds: the latest."""
 
 
-def install(app: Flask, context: Context, gate: Gate, *, most_waiting: int = 0) -> None:
+def install(app: Flask, context: Context, gate: Gate, *, most_waiting: int, transcribes: bool) -> None:
     """Add the routes to an app that `requests.install` prepared.
 
-    `most_waiting`: requests for transcriptions at a time; 0: this process does none, so that they never keep callbacks
-    waiting.
+    `most_waiting` requests are answered at a time. The process of the webhooks does not transcribe, so that callbacks
+    never wait for it.
     """
-    live = Live(context, live_engines.of(context), most_waiting=most_waiting)
+    live = Live(context, live_engines.of(context), most_waiting=most_waiting, transcribes=transcribes)
     blueprint = Blueprint("live", __name__)
     for rule, view, methods in (
         ("/v1/models", live.models, ("GET",)),
@@ -51,8 +51,8 @@ def install(app: Flask, context: Context, gate: Gate, *, most_waiting: int = 0) 
 class Live:
     """The models of this deployment, for callers that speak OpenAI's interface."""
 
-    def __init__(self, context: Context, engines: LiveEngines, *, most_waiting: int) -> None:
-        self._context, self._engines, self._most_waiting = context, engines, most_waiting
+    def __init__(self, context: Context, engines: LiveEngines, *, most_waiting: int, transcribes: bool) -> None:
+        self._context, self._engines, self._transcribes = context, engines, transcribes
         self._admission = Admission(most_waiting)
 
     def models(self) -> Response:
@@ -69,8 +69,9 @@ class Live:
     def parse(self) -> Response:
         """`{"text": ...}` -> intent, confidence and entities; offsets are code points."""
         asked = checked(ParseBody, requests.json_object())
-        chosen = self._answering(kinds.NLU, asked)
-        found = chosen.engine.parse(asked.text).to_json()
+        with self._admission.admitted():
+            chosen = self._answering(kinds.NLU, asked)
+            found = chosen.engine.parse(asked.text).to_json()
         del found["model_version"]
         told = {"text": asked.text, **found, "language": asked.language, "version": chosen.version.version}
         return self._with_version(answer(told), chosen)
@@ -78,13 +79,14 @@ class Live:
     def speech(self) -> Response:
         """A text -> its sound, in OpenAI's form. A sentence that the version has said is not spoken again."""
         asked = checked(SpeechBody, requests.json_object())
-        chosen = self._answering(kinds.TTS, asked)
-        data, content_type = sound(self._context, chosen.engine, asked)
+        with self._admission.admitted():
+            chosen = self._answering(kinds.TTS, asked)
+            data, content_type = sound(self._context, chosen.engine, asked)
         return self._with_version(Response(data, mimetype=content_type), chosen)
 
     def transcription(self) -> Response:
         """A form with a `file` of audio -> its text: json, text, verbose_json, srt or vtt, or events with `stream`."""
-        if not self._most_waiting:
+        if not self._transcribes:
             raise InvalidInput(
                 "not-served-here", "This process does not transcribe.",
                 "Send it to the process of `python -m ml_backend serve`, at LIVE_PORT.", status=404,

@@ -6,12 +6,13 @@ transcribed span by span. What is wrong with the audio is the caller's error, in
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from ml_backend.api.live import openai_form
@@ -27,29 +28,33 @@ if TYPE_CHECKING:
     from ml_backend.audio.decoding import DecodedAudio
 
 _PIECE_BYTES = 1 << 20
+_ENDING = re.compile(r"\.[A-Za-z0-9]{1,9}\Z")
+MOST_CHANNELS = 2
+AT_ONCE_S = 30.0
+"""Longer audio is transcribed in parts of this length, between which others have their turn."""
 
 
 def transcribed(
     batches: LiveBatches, audio: IO[bytes], name: str, asked: TranscriptionBody, settings: Settings
 ) -> Transcript:
     """The transcript of one file. InvalidInput names the field that is wrong."""
-    from ml_backend.asr import long_audio
     from ml_backend.audio import decoding
 
     profile = _profile(asked, settings)
     with tempfile.TemporaryDirectory(prefix="kaan-live-") as folder:
         wav = Path(folder) / "audio.wav"
         with batches.coming(), _as_callers():
-            source = Path(folder) / f"sent{PurePath(name).suffix[:10]}"
+            ending = _ENDING.search(name)  # a hint for the decoder, no more
+            source = Path(folder) / f"sent{ending[0] if ending else ''}"
             with source.open("wb") as out:
                 shutil.copyfileobj(audio, out, _PIECE_BYTES)
-            limits = decoding.Limits(max_duration_s=settings.live_max_audio_s)
+            limits = decoding.Limits(max_duration_s=settings.live_max_audio_s, max_channels=MOST_CHANNELS)
             decoded = decoding.decode(source, wav, limits=limits)
-            if decoded.duration_s <= long_audio.AT_ONCE_S:
+            if decoded.duration_s <= AT_ONCE_S:
                 samples, _ = decoding.read_wav(wav)
         with _as_callers():
-            if decoded.duration_s <= long_audio.AT_ONCE_S:
-                return batches.transcribe(Request(samples, profile))
+            if decoded.duration_s <= AT_ONCE_S:
+                return batches.transcript(Request(samples, profile))
             return _long(batches, wav, profile, decoded)
 
 
@@ -58,8 +63,8 @@ def _long(batches: LiveBatches, wav: Path, profile: DecodingProfile, decoded: De
     from ml_backend.audio import quality, spans
 
     found = quality.measure_wav(wav, source_rate_hz=decoded.rate_hz)
-    parts = spans.spans(found.speech, found.powers, duration_s=decoded.duration_s, most_s=long_audio.AT_ONCE_S)
-    answer = long_audio.transcribe_long(batches.transcriber, wav, profile, spans=parts)
+    parts = spans.spans(found.speech, found.powers, duration_s=decoded.duration_s, most_s=AT_ONCE_S)
+    answer = long_audio.transcribe_long(batches, wav, profile, spans=parts)
     if isinstance(answer, KaanError):
         raise answer
     return answer

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import IO, Annotated, Any, Literal
 
 from flask import request
+from gunicorn.http.errors import ParseException
 from pydantic import Field
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from ml_backend.api import requests
 from ml_backend.api.live import openai_form
 from ml_backend.api.live.live_bodies import LiveBody, checked
 from ml_backend.errors import InvalidInput
@@ -51,6 +53,8 @@ def read() -> tuple[TranscriptionBody, IO[bytes], str]:
     request.max_form_parts, request.max_form_memory_size = MOST_PARTS, MOST_FIELD_BYTES
     try:
         sent, files = request.form, request.files
+    except (ParseException, OSError):
+        raise requests.unreadable() from None
     except RequestEntityTooLarge:
         if request.content_length is not None and request.content_length > (request.max_content_length or 0):
             raise

@@ -128,7 +128,7 @@ def take(path: Path, *, port: int | None, label_studio_port: int | None) -> Demo
     before = _read(home.path / "demo.json")
     home.port = _port(port, before.get("port"), 9090)
     home.label_studio_port = _port(label_studio_port, before.get("label_studio_port"), 8080)
-    home.live_port = _live_port(port, before.get("live_port"))
+    home.live_port = _live_port(port, before.get("live_port"), taken=(home.port, home.label_studio_port))
     kept = {"port": home.port, "label_studio_port": home.label_studio_port, "live_port": home.live_port}
     write_private(home.path / "demo.json", json.dumps({"made_by": "kaan demo", **kept}))
     home.secrets = _read(home.path / "secrets.json")
@@ -155,10 +155,10 @@ def _port(asked: int | None, before: int | None, default: int) -> int:
     return asked or before or default
 
 
-def _live_port(asked: int | None, before: int | None) -> int:
+def _live_port(asked: int | None, before: int | None, *, taken: tuple[int, ...]) -> int:
     """The one of the last start, else the usual one, else a free one: nobody is asked for it."""
     wanted = (before, None if asked == 0 else 9091)
-    return next((port for port in wanted if port and ports.is_free(port)), None) or ports.free()
+    return next((port for port in wanted if port and port not in taken and ports.is_free(port)), None) or ports.free()
 
 
 def _lock(path: Path) -> IO[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import re
 import threading
+import wave
 import weakref
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -12,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import numpy as np
 import openai
 import pytest
+from gunicorn.http.errors import InvalidChunkSize
 
 from ml_backend.api.app import create_live_app
-from ml_backend.api.live import live_engines
+from ml_backend.api.live import live_engines, live_transcription
 from ml_backend.asr import engine
+from ml_backend.audio import decoding
 from ml_backend.errors import PermanentError
 from ml_backend.models import registry
 from tests.ml_backend.api import documented
@@ -117,9 +121,62 @@ def test_json_and_a_form_that_is_none_are_refused(line: Serving) -> None:
     refused(broken, 400, "file-missing", "file")
 
 
-def test_silence_is_an_empty_text_and_no_error(line: Serving, tmp_path: Path) -> None:
-    import wave
+def test_a_name_of_a_file_that_no_disk_takes_is_only_a_hint(line: Serving) -> None:
+    for name in ("a.\0w", "../../etc/passwd", "x." + "w" * 300, "कॉल.wav", ""):
+        data = {"file": (BytesIO(SPEECH.read_bytes()), name or "f"), "language": "en"}
+        ask = line.app.test_client().post
+        sent = ask("/v1/audio/transcriptions", data=data, headers=PHONE, content_type="multipart/form-data")
+        assert sent.status_code == 200, (name, sent.text)
 
+
+class Broken:
+    """gunicorn's body of a request whose chunks are none."""
+
+    def read(self, *size: Any) -> bytes:
+        raise InvalidChunkSize(b"zz")
+
+    readline = read
+
+
+def test_a_body_that_is_badly_chunked_is_the_senders_error(line: Serving) -> None:
+    sent = line.app.test_client().post(
+        "/v1/audio/transcriptions", headers=PHONE, content_type="multipart/form-data; boundary=b",
+        environ_overrides={"wsgi.input": Broken(), "wsgi.input_terminated": True, "CONTENT_LENGTH": "100"},
+    )  # fmt: skip
+    refused(sent, 400, "unreadable-body", None)
+
+
+def test_long_audio_goes_in_parts_between_which_others_have_their_turn(
+    line: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = live_engines.of(line.context).answering("asr").engine
+    lengths: list[float] = []
+
+    class Noting:
+        def transcribe(self, requests: Any) -> Any:
+            lengths.extend(request.samples.shape[-1] / 16_000 for request in requests)
+            return transcriber.transcribe(requests)
+
+    transcriber = batches.transcriber
+    monkeypatch.setattr(batches, "transcriber", Noting())
+    monkeypatch.setattr(live_transcription, "AT_ONCE_S", 4.0)
+    samples, _ = decoding.read_wav(SPEECH)
+    pause = np.zeros(8000, np.float32)
+    whole = np.concatenate([samples[0], pause] * 4)
+    with BytesIO() as file:
+        with wave.open(file, "wb") as out:
+            out.setnchannels(1)
+            out.setsampwidth(2)
+            out.setframerate(16_000)
+            out.writeframes((whole * 32767).astype("<i2").tobytes())
+        said = post(line, file.getvalue(), language="en", response_format="verbose_json").get_json()
+    assert len(lengths) > 1
+    assert max(lengths) <= 4.0
+    assert said["segments"][-1]["end"] > 4.0
+    assert said["text"].count("clock") >= 3
+
+
+def test_silence_is_an_empty_text_and_no_error(line: Serving, tmp_path: Path) -> None:
     path = tmp_path / "silence.wav"
     with wave.open(str(path), "wb") as out:
         out.setnchannels(1)
