@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 from ml_backend import tables
 from ml_backend.api.live import live_engines
 from ml_backend.api.live.live_engines import LiveEngines
+from ml_backend.errors import RetryableError
 from ml_backend.models import registry, routing
 from tests.ml_backend.api.live.conftest import promote
 from tests.ml_backend.api.serving import Serving
@@ -105,6 +107,34 @@ def test_a_challenger_that_does_not_load_ends_its_experiment_and_the_champion_an
 
     until(lambda: state() == "withdrawn", "the experiment ends")
     assert {name(engines, call=f"call-{n}") for n in range(20)} == {usual}
+
+
+def test_a_challenger_that_cannot_be_fetched_just_now_keeps_its_experiment(
+    phone: Serving, renamed: Renamed, engines: LiveEngines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, other = name(engines), renamed("nlu", "other")
+    tried = threading.Event()
+    load = engines._loaders["nlu"]
+
+    def away(context: Any, version: registry.Version) -> Any:
+        if version.version == other.version and not tried.is_set():
+            tried.set()
+            raise RetryableError("store-unreachable", "The object store does not answer.", "It is tried again.")
+        return load(context, version)
+
+    monkeypatch.setattr(live_engines, "FAILED_S", 0.05)
+    monkeypatch.setattr(engines, "_loaders", {**engines._loaders, "nlu": away})
+    experiment(phone, usual, other)
+    assert tried.wait(30)
+    until(lambda: name(engines, call=of_the_challenger(phone)) == other.version, "it is tried again")
+    assert phone.context.db.scalars(sa.select(tables.experiments.c.state)) == ["running"]
+
+
+def of_the_challenger(phone: Serving) -> str:
+    """A call that the experiment gives to the challenger."""
+    routes = routing.Routes(phone.context, "nlu")
+    calls = (f"call-{number}" for number in range(100))
+    return next(call for call in calls if routes.choose(call).arm == routing.CHALLENGER)
 
 
 def test_versions_asked_for_by_name_do_not_fill_the_memory(
