@@ -28,7 +28,7 @@ from ml_backend.labelling.utterance_marks import (
 from ml_backend.models import kinds, registry
 from ml_backend.models.registry import ANY_LANGUAGE, CHAMPION, Version
 from ml_backend.serving import default_model
-from ml_backend.tables import predictions, projects, utterances
+from ml_backend.tables import predictions, projects, tasks, utterances
 from sync.drafts.drafts import NOTHING
 
 if TYPE_CHECKING:
@@ -101,8 +101,10 @@ class UtteranceDrafts:
             now = sa.select(projects.c.next_draft_label).where(projects.c.id == project.id).with_for_update()
             if connection.execute(now).scalar() != label:
                 return
+            there = sa.select(tasks.c.id).where(tasks.c.id.in_(drafted), tasks.c.reason_code == "erased")
+            erased = set(connection.execute(there).scalars())  # while they were parsed
             for task_id, rows in drafted.items():
-                for values in rows:
+                for values in rows if task_id not in erased else ():
                     key = ("task_id", "draft_label")
                     db.insert_once(connection, predictions, {"task_id": task_id, **values}, key=key)
 

@@ -125,12 +125,18 @@ def _close_doors(context: Context, subject: Subject, who: str) -> tuple[int, Sub
                 if recording.sha256:
                     tombstones.mark_erased(connection, "audio", tombstones.audio_identity(recording.sha256), key=key)
                 _put_down(connection, recording.id)
+                _forget_unasked(connection, tables.utterances.c.recording_id == recording.id)
     for calls in _few(found.calls):
         with context.db.transaction() as connection:
             for call in calls:
                 ledger.move(connection, call.id, "erased", reason_code="erased", reason=WHY)
-                theirs = tables.utterances.c.call_id == call.id
-                _forget_utterances(connection, sa.and_(theirs, tables.utterances.c.task_id.is_(None)))
+                _forget_unasked(connection, tables.utterances.c.call_id == call.id)
+    with context.db.reading() as connection:  # a task may have been made of an utterance before its door was closed
+        found = SubjectRows(found.calls, found.recordings, find(connection, subject).tasks)
+    for some_tasks in _few(found.tasks):
+        with context.db.transaction() as connection:
+            for task in some_tasks:
+                _unwant(connection, task)
     return erasure_id, found
 
 
@@ -249,6 +255,18 @@ def _empty_rows(context: Context, found: SubjectRows, key: bytes) -> None:
         with context.db.transaction() as connection:
             said = sa.update(job_rows).where(job_rows.c.unique_key.in_(names), job_rows.c.error.is_not(None))
             connection.execute(said.values(error=WHY))
+
+
+def _forget_unasked(connection: Connection, theirs: sa.ColumnElement[bool]) -> None:
+    """Delete utterances that have no task, so that none is made of them."""
+    _forget_utterances(connection, sa.and_(theirs, tables.utterances.c.task_id.is_(None)))
+
+
+def _unwant(connection: Connection, task: Any) -> None:
+    """Have a task that is not in Label Studio yet not made. An import that is under way deletes it again."""
+    mine = sa.and_(tasks.c.id == task.id, tasks.c.state.in_(("wanted", "waiting")))
+    gone = {"state": "deleted", "reason_code": "erased", "reason": WHY}
+    connection.execute(sa.update(tasks).where(mine).values(**gone))
 
 
 def _forget_utterances(connection: Connection, theirs: sa.ColumnElement[bool]) -> None:

@@ -121,13 +121,34 @@ def create_tasks(context: JobContext, project_id: int) -> None:
         for row, ls_task_id in found:
             if row.overlap > 1:  # the open edition sets it only in this way; later imports do not change it
                 _share(client, ls_task_id, row.overlap)
+        erased: list[int] = []
         for begin in range(0, len(found), TOGETHER):
             with context.db.transaction() as connection:
                 for row, ls_task_id in found[begin : begin + TOGETHER]:
-                    _opened(connection, context, project, row, ls_task_id, fresh=keys[row.id] in made)
+                    if _is_erased(connection, row.id):
+                        erased.append(ls_task_id)
+                    else:
+                        _opened(connection, context, project, row, ls_task_id, fresh=keys[row.id] in made)
                 drafts.bump(connection, project.id)
+        for ls_task_id in erased:
+            _take_back(client, ls_task_id)
     with context.db.transaction() as connection:
         enqueueing.enqueue(connection, job_kinds.PUSH_PREDICTIONS, key=str(project.id), project_id=project.id)
+
+
+def _is_erased(connection: Connection, task_id: int) -> bool:
+    """Whether what a task shows was erased while it was imported; locks its row."""
+    mine = sa.select(tasks.c.reason_code).where(tasks.c.id == task_id).with_for_update()
+    return connection.execute(mine).scalar() == "erased"
+
+
+def _take_back(client: LabelStudioClient, ls_task_id: int) -> None:
+    """Delete a task of an erased person. The erasure may have been quicker."""
+    try:
+        client.delete_task(ls_task_id)
+    except PermanentError as error:
+        if error.code != "http-missing":
+            raise
 
 
 def _share(client: LabelStudioClient, ls_task_id: int, overlap: int) -> None:

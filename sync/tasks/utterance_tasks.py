@@ -54,8 +54,10 @@ def feed_utterances(context: JobContext, project_id: int) -> None:
         wished = [(row, _wish(policy, row)) for row in found]
         drafted = [(row, wish, drafter.rows(project, row, labels, blind=wish["blind"])) for row, wish in wished]
         with context.db.transaction() as connection:  # parsed before it began
+            still = _still_unchecked(connection, found)
             for row, wish, made in drafted:
-                _want(connection, project, row, wish, made)
+                if row.id in still:
+                    _want(connection, project, row, wish, made)
             drafts.bump(connection, project_id)
             enqueueing.enqueue(connection, job_kinds.CREATE_TASKS, key=str(project_id), project_id=project_id)
 
@@ -128,20 +130,32 @@ def config_of(context: Context, settings: Settings, name: str) -> str:
 
 def _unchecked(connection: Connection, limit: int) -> Sequence[sa.Row[Any]]:
     """Within consent: what a call's people did not agree to is shown to no annotator."""
-    mine = sa.and_(
-        utterances.c.task_id.is_(None), utterances.c.checked.is_(False), utterances.c.source != CORRECTION,
-        utterances.c.state.in_(_ASKED),
-        sa.func.coalesce(calls.c.consent_purpose, "").not_in(NO_TRAINING),
-    )  # fmt: skip
     first = sa.case((utterances.c.state == "waiting", 0), else_=1)
     unsure = sa.func.coalesce(utterances.c.confidence, 1.0)
-    return connection.execute(
+    return connection.execute(_to_be_asked().order_by(first, unsure, utterances.c.id).limit(limit)).all()
+
+
+def _to_be_asked() -> sa.Select[Any]:
+    return (
         sa.select(utterances)
         .outerjoin(calls, calls.c.id == utterances.c.call_id)
-        .where(mine)
-        .order_by(first, unsure, utterances.c.id)
-        .limit(limit)
-    ).all()
+        .where(
+            utterances.c.task_id.is_(None), utterances.c.checked.is_(False), utterances.c.source != CORRECTION,
+            utterances.c.state.in_(_ASKED),
+            sa.func.coalesce(calls.c.consent_purpose, "").not_in(NO_TRAINING),
+        )
+    )  # fmt: skip
+
+
+def _still_unchecked(connection: Connection, found: Sequence[sa.Row[Any]]) -> set[int]:
+    """The ids of those that may still be asked about as they were read, locked.
+
+    While they were parsed a person may have been erased, a consent withdrawn, or a text replaced.
+    """
+    texts = {row.id: row.text for row in found}
+    mine = _to_be_asked().where(utterances.c.id.in_(texts)).order_by(utterances.c.id)
+    rows = connection.execute(mine.with_for_update(of=utterances)).all()
+    return {row.id for row in rows if row.text == texts[row.id]}
 
 
 def _wish(policy: Policy, row: sa.Row[Any]) -> dict[str, Any]:

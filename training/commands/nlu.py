@@ -94,10 +94,11 @@ def from_calls(
     if as_json:
         printing.say_json(done.to_dict())
         return
-    if not done.room:
+    if done.enough_wait:
         printing.say(
-            f"{done.waiting:,} utterances of calls wait for people already: nothing was read. Have them annotated, "
-            "e.g. `python -m ml_backend project create --config nlu`, or raise NLU_CALL_UTTERANCES."
+            f"{done.waiting:,} utterances of calls wait for people already: nothing is read until a quarter of "
+            "NLU_CALL_UTTERANCES is free. Have them annotated (`python -m ml_backend project create --config nlu` "
+            "makes a project for it), or raise NLU_CALL_UTTERANCES."
         )
         return
     printing.say(

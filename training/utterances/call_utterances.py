@@ -1,19 +1,18 @@
 """What customers said in calls -> utterances that wait for a person, with the serving parser's answer as a draft.
 
-The text is the corrected one where a person corrected the call, else the served draft. Only the customer's channel is
-read: of a recording in which nobody knows who speaks, nothing. Consent and erasure follow the call, and both are asked
-again in the transaction that stores.
+The text is the corrected one where a person corrected the call, else the served draft; where a person annotated and
+no reference came of it, there is none. Only the customer's channel is read: of a recording in which nobody knows who
+speaks, nothing. Consent and erasure follow the call, and both are asked again in the transaction that stores.
 
-A run reads what was transcribed or corrected since the last one, and nothing while enough utterances wait for people
-(NLU_CALL_UTTERANCES). Of what it reads it keeps the most useful (`utterance_choice`); the rest is not stored again.
+A run reads what was transcribed or corrected since the last one (`call_positions`), and nothing until a quarter of
+NLU_CALL_UTTERANCES is free: it keeps the most useful of what it reads (`utterance_choice`) and passes over the rest.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -42,7 +41,7 @@ from ml_backend.tables import (
 from training.datasets import splits
 from training.samples import language_policy
 from training.text.language_of_text import language_of
-from training.utterances import paraphrase_families, utterance_checks
+from training.utterances import call_positions, paraphrase_families, utterance_checks
 from training.utterances.paraphrase_families import FamilyMember
 from training.utterances.utterance_checks import CALL, LeftOut
 from training.utterances.utterance_choice import KnownUtterances, UtteranceCandidate, choose
@@ -52,17 +51,17 @@ if TYPE_CHECKING:
 
 ORIGIN = "calls"
 POSITION = "utterances-of-calls"
-READ_MOST = 500  # transcriptions, and annotations, read at once
-MOST_CANDIDATES = 20_000  # of one run: a large encoder parses ten a second
+MOST_CANDIDATES = 10_000  # of one run: a large encoder parses ten a second, and a job has an hour
 PAGE = 25  # recordings read at once
 TOGETHER = 20  # rows in one transaction
 LEAST_SURE = 0.35  # of a draft's segment: what recognition hardly understood wastes a person's time
-SETTLED = timedelta(minutes=1)  # younger rows are read again: an older transaction may commit beside them
+FREE_SHARE = 0.25  # of the places: with few free, a run would pass over nearly all that it reads
 
 LEFT_OUT = {
     "not-ready": "The recording was refused, erased, or is a synthetic voice.",
     "consent": "What the people in the call agreed to does not cover training.",
     "speaker-unknown": "Nobody knows which channel is the agent's. See `calls numbers set`.",
+    "no-reference": "A person annotated it and no reference came of that yet. It is read when one does.",
     "gold": "Its task has a known answer: it measures people.",
     "unclear": "The draft is doubtful there, or a person marked a part as not understood.",
     "known": "The same wording is there already.",
@@ -72,7 +71,10 @@ LEFT_OUT = {
 
 @dataclass
 class CallReport:
-    """What came of the calls. `left_out` counts recordings and segments by the codes of LEFT_OUT."""
+    """What came of the calls. `left_out` counts recordings and segments by the codes of LEFT_OUT.
+
+    `enough_wait`: nothing was read, since too many wait for people.
+    """
 
     recordings: int = 0
     candidates: int = 0
@@ -80,6 +82,7 @@ class CallReport:
     replaced: int = 0
     waiting: int = 0
     room: int = 0
+    enough_wait: bool = False
     more: bool = False
     left_out: Counter[str] = field(default_factory=Counter)
     intents: Counter[str] = field(default_factory=Counter)
@@ -87,9 +90,21 @@ class CallReport:
     def to_dict(self) -> dict[str, Any]:
         return {
             "recordings": self.recordings, "candidates": self.candidates, "added": self.added,
-            "replaced": self.replaced, "waiting": self.waiting, "room": self.room, "more_to_read": self.more,
+            "replaced": self.replaced, "waiting": self.waiting, "room": self.room, "enough_wait": self.enough_wait,
+            "more_to_read": self.more,
             "left_out": dict(self.left_out.most_common()), "intents": dict(self.intents.most_common()),
         }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Span:
+    """A task's part of its recording."""
+
+    start_s: float
+    end_s: float | None
+
+    def holds(self, at_s: float) -> bool:
+        return self.start_s <= at_s and (self.end_s is None or at_s < self.end_s)
 
 
 @dataclass(frozen=True)
@@ -108,35 +123,47 @@ class _Said:
     def name(self) -> str:
         return f"{self.recording.id}:{self.channel}:{round(self.start_s * 1000)}"
 
+    @staticmethod
+    def start_of(name: str) -> float:
+        return int(name.rpartition(":")[2]) / 1000
+
 
 def collect_utterances(context: JobContext) -> None:
     """The job: one run. Safe to repeat."""
     done = collect(context)
-    context.report(1.0, f"{done.added} utterances of {done.recordings} recordings wait for a person")
+    taken = f"{done.added} utterances of {done.recordings} recordings wait for a person"
+    context.report(1.0, f"{done.waiting} wait for a person already: nothing was read" if done.enough_wait else taken)
 
 
 def collect(
     context: Context, *, everything: bool = False, report: Callable[[int, int], None] = lambda read, found: None
 ) -> CallReport:
     """Read what is new, or with `everything` begin with the first call again; store the most useful utterances."""
+    most = context.settings.nlu_call_utterances
     done = CallReport(waiting=_waiting(context))
-    done.room = max(0, context.settings.nlu_call_utterances - done.waiting)
-    if not done.room:
-        done.more = True
+    done.room = max(0, most - done.waiting)
+    if not done.room or (done.room < FREE_SHARE * most and not everything):
+        done.enough_wait = done.more = True
         return done
     position = {} if everything else _position(context)
     found: list[_Said] = []
-    seen: set[int] = set()
+    corrected: dict[int, list[_Span]] = {}
+    read: set[int] = set()
     done.more = True
     while done.more and len(found) < MOST_CANDIDATES:
-        ids, position, done.more = _changed(context, position)
-        new = [each for each in ids if each not in seen]
-        seen.update(new)
+        page = call_positions.page_after(context, position)
+        new = [each for each in page.recordings() if each not in read]
         for begin in range(0, len(new), PAGE):
-            found += _read(context, new[begin : begin + PAGE], done)
-        done.recordings = len(seen)
-        report(len(seen), len(found))
-    _replace(context, found, done)
+            if len(found) >= MOST_CANDIDATES:
+                break
+            some = new[begin : begin + PAGE]
+            found += _read(context, some, corrected, done)
+            read.update(some)
+        position, goes_on = page.behind(read)
+        done.more = goes_on or not read.issuperset(new)
+        done.recordings = len(read)
+        report(len(read), len(found))
+    _replace(context, found, corrected, done)
     if found:
         _store(context, found, done)
     with context.db.transaction() as connection:
@@ -153,71 +180,64 @@ def _waiting(context: Context) -> int:
     return int(context.db.scalars(sa.select(sa.func.count()).where(mine))[0])
 
 
-def _position(context: Context) -> dict[str, int]:
+def _position(context: Context) -> dict[str, Any]:
     found = context.db.scalars(sa.select(checkpoints.c.position).where(checkpoints.c.name == POSITION))
     return dict(found[0]) if found else {}
 
 
-def _changed(context: Context, start: Mapping[str, int]) -> tuple[list[int], dict[str, int], bool]:
-    """(recordings transcribed or corrected since, the position behind them, whether there are more).
-
-    The position stops before rows younger than SETTLED: those are read again.
-    """
-    old = tables.now() - SETTLED
-    heard = sa.select(transcriptions.c.id, transcriptions.c.recording_id, transcriptions.c.created_at)
-    written = sa.select(annotation_rows.c.id, tasks.c.recording_id, annotation_rows.c.created_at).outerjoin(
-        tasks, tasks.c.id == annotation_rows.c.task_id
-    )
-    ids: set[int] = set()
-    position: dict[str, int] = {}
-    more = False
-    for name, statement, key in (
-        ("transcription", heard, transcriptions.c.id), ("annotation", written, annotation_rows.c.id),
-    ):  # fmt: skip
-        position[name] = after = int(start.get(name, 0))
-        rows = context.db.rows(statement.where(key > after).order_by(key).limit(READ_MOST))
-        ids |= {int(row.recording_id) for row in rows if row.recording_id is not None}
-        for row in rows:
-            if row.created_at > old:
-                break
-            position[name] = int(row.id)
-        more = more or (len(rows) == READ_MOST and position[name] == rows[-1].id)
-    return sorted(ids), position, more
-
-
-def _read(context: Context, ids: Sequence[int], done: CallReport) -> Iterator[_Said]:
-    """What customers said in these recordings, corrected where a person did."""
+def _read(context: Context, ids: Sequence[int], corrected: dict[int, list[_Span]], done: CallReport) -> Iterator[_Said]:
+    """What customers said in these recordings. Fills `corrected`: recording -> where a person's text counts."""
     with context.db.reading() as connection:
         rows = connection.execute(_recordings(recordings.c.id.in_(ids))).all()
         numbers = frozenset(connection.execute(sa.select(company_numbers.c.pseudonym)).scalars())
         gold = set(connection.execute(
             sa.select(tasks.c.recording_id).where(tasks.c.recording_id.in_(ids), tasks.c.gold_text.is_not(None))
         ).scalars())  # fmt: skip
-        corrected: dict[int, list[Any]] = {}
-        for sample in connection.execute(_samples(ids)):
-            corrected.setdefault(sample.recording_id, []).append(sample)
-        drafted = {
-            row.recording_id: row
-            for row in connection.execute(
-                sa.select(transcriptions.c.recording_id, transcriptions.c.transcript, transcriptions.c.language)
-                .where(transcriptions.c.recording_id.in_(ids))
-                .order_by(transcriptions.c.id)
-            )
-        }
+        references = _by_recording(connection.execute(_samples(ids)))
+        annotated = _by_recording(connection.execute(_annotated(ids)))
+        drafts = _by_recording(connection.execute(
+            sa.select(transcriptions).where(transcriptions.c.recording_id.in_(ids)).order_by(transcriptions.c.id)
+        ))  # fmt: skip
         agents = {row.id: agent_channel.agent_channel(connection, row) for row in rows}
     for row in rows:
         if code := _objection(row) or ("gold" if row.id in gold else ""):
             done.left_out[code] += 1
             continue
-        caller = _caller(row, numbers)
-        if row.id in corrected:
-            said = _corrected(row, caller, corrected[row.id], agents[row.id])
-        else:
-            said = _drafted(row, caller, drafted.get(row.id), agents[row.id], done)
-        if said is None:
+        caller, agent = _caller(row, numbers), agents[row.id]
+        spans = {task.id: _Span(task.start_s, task.end_s) for task in annotated.get(row.id, ())}
+        mine = [sample for sample in references.get(row.id, ()) if sample.task_id in spans]
+        written = _corrected(row, caller, mine, agent)
+        heard = _drafted(row, caller, _served(row, drafts.get(row.id, ())), agent, list(spans.values()), done)
+        settled = {sample.task_id for sample in mine}
+        if not settled.issuperset(spans):
+            done.left_out["no-reference"] += 1
+        if written is None or (heard is None and not spans):
             done.left_out["speaker-unknown"] += 1
-        else:
-            yield from said
+        if settled and written is not None:
+            corrected[row.id] = [spans[task_id] for task_id in settled]
+        yield from (*(written or ()), *(heard or ()))
+
+
+def _by_recording(rows: Iterable[Any]) -> dict[int, list[Any]]:
+    found: dict[int, list[Any]] = {}
+    for row in rows:
+        found.setdefault(row.recording_id, []).append(row)
+    return found
+
+
+def _annotated(ids: Sequence[int]) -> sa.Select[Any]:
+    """The tasks over these recordings that a person answered, whatever became of the answer."""
+    alive = sa.exists().where(annotation_rows.c.task_id == tasks.c.id, tables.newest_version())
+    return sa.select(tasks).where(tasks.c.recording_id.in_(ids), alive)
+
+
+def _served(row: Any, found: Sequence[Any]) -> Any:
+    """The newest transcription by the version whose text people see, not by one that is only compared with it."""
+    route = row.route or {}
+    served, shadow = route.get("version"), route.get("shadow")
+    return max(
+        found, key=lambda each: (each.model_version == served, each.model_version != shadow, each.id), default=None
+    )
 
 
 def _recordings(which: sa.ColumnElement[bool]) -> sa.Select[Any]:
@@ -288,7 +308,10 @@ def _labelled(sample: Any) -> str | None:
     return None
 
 
-def _drafted(row: Any, caller: str, draft: Any, agent: int | None, done: CallReport) -> list[_Said] | None:
+def _drafted(
+    row: Any, caller: str, draft: Any, agent: int | None, annotated: Sequence[_Span], done: CallReport
+) -> list[_Said] | None:
+    """Without the parts that a person answered."""
     if draft is None:
         return []
     if (row.channels or 1) < 2 or agent is None:
@@ -298,6 +321,8 @@ def _drafted(row: Any, caller: str, draft: Any, agent: int | None, done: CallRep
         channel = int(segment.get("channel") or 0)
         if agent_channel.role(channel, agent) != agent_channel.CUSTOMER or NO_TEXT in (segment.get("flags") or ()):
             continue
+        if any(span.holds(float(segment["start_s"])) for span in annotated):
+            continue
         if segment.get("flags") or float(segment.get("confidence") or 0.0) < LEAST_SURE:
             done.left_out["unclear"] += 1
             continue
@@ -305,13 +330,15 @@ def _drafted(row: Any, caller: str, draft: Any, agent: int | None, done: CallRep
     return said
 
 
-def _replace(context: Context, found: Sequence[_Said], done: CallReport) -> None:
-    """Drop drafted texts that nobody was asked about yet and that a person has corrected in the meantime."""
+def _replace(
+    context: Context, found: Sequence[_Said], corrected: Mapping[int, Sequence[_Span]], done: CallReport
+) -> None:
+    """Drop texts that nobody was asked about yet, where a person's text counts now and is another."""
     texts: dict[int, set[str]] = {}
     for one in found:
         if one.corrected:
             texts.setdefault(one.recording.id, set()).add(_plain(one.text) or "")
-    ids = sorted(texts)
+    ids = sorted(corrected)
     row = utterances.c
     for begin in range(0, len(ids), TOGETHER):
         mine = sa.and_(
@@ -319,10 +346,14 @@ def _replace(context: Context, found: Sequence[_Said], done: CallReport) -> None
             row.task_id.is_(None),
         )  # fmt: skip
         with context.db.transaction() as connection:
-            there = connection.execute(sa.select(row.id, row.recording_id, row.text).where(mine)).all()
-            gone = [each.id for each in there if each.text not in texts[each.recording_id]]
-            connection.execute(sa.delete(utterances).where(row.id.in_(gone), row.task_id.is_(None)))
-            done.replaced += len(gone)
+            there = connection.execute(sa.select(row.id, row.recording_id, row.external_id, row.text).where(mine)).all()
+            gone = [
+                each.id for each in there
+                if each.text not in texts.get(each.recording_id, ())
+                and any(span.holds(_Said.start_of(each.external_id)) for span in corrected[each.recording_id])
+            ]  # fmt: skip
+            dropped = connection.execute(sa.delete(utterances).where(row.id.in_(gone), row.task_id.is_(None)))
+            done.replaced += dropped.rowcount
 
 
 def _store(context: Context, found: Sequence[_Said], done: CallReport) -> None:

@@ -31,6 +31,40 @@ def _asked_once() -> None:
     calls._known = known
 
 
+@guard("what-was-parsed-is-looked-at-again")
+def _parsed_and_asked() -> None:
+    """What might be asked about before it was parsed is asked about."""
+    _set("sync.tasks.utterance_tasks", "_still_unchecked", lambda connection, found: {row.id for row in found})
+
+
+@guard("unasked-words-go-first")
+def _words_stay() -> None:
+    """While an erasure goes on, tasks can be made of the person's words."""
+    _set("sync.privacy.erasure", "_forget_unasked", lambda connection, theirs: None)
+
+
+@guard("an-erased-task-is-taken-back")
+def _imported_anyway() -> None:
+    """An import that began before an erasure ends as if there were none."""
+    _set("sync.tasks.task_creation", "_is_erased", lambda connection, task_id: False)
+
+
+@guard("an-answered-part-is-no-draft")
+def _drafts_of_answered() -> None:
+    module("training.utterances.call_utterances")._Span.holds = lambda self, at_s: False
+
+
+@guard("the-text-on-trial-is-not-read")
+def _the_newest_text() -> None:
+    _set("training.utterances.call_utterances", "_served", lambda row, found: found[-1] if found else None)
+
+
+@guard("few-places-are-not-filled")
+def _for_one_place() -> None:
+    """A run passes over everything for the sake of one place."""
+    _set("training.utterances.call_utterances", "FREE_SHARE", 0.0)
+
+
 @guard("only-the-customer-is-read")
 def _whoever_speaks() -> None:
     roles = module("ml_backend.labelling.agent_channel")

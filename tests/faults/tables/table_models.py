@@ -8,6 +8,7 @@ VOICES, OPINIONS = "tests/training/voices/test_", "tests/training/scoring/test_o
 PARSERS = "tests/training/trainers/nlu/test_intent_training.py::"
 UTTERANCES = "tests/training/utterances/test_"
 TEXTS, ORIGINS = "tests/sync/tasks/test_utterance_wishes.py::", "tests/sync/annotations/test_text_origins.py::"
+ERASURE = "tests/sync/privacy/test_erasure.py::"
 LIVE = "tests/ml_backend/api/live/test_live_"
 TRAINER = "tests/training/trainers/asr/test_"
 
@@ -201,6 +202,44 @@ MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
         (
             (f"{UTTERANCES}call_utterances.py::test_consent_that_is_withdrawn_while_a_run_parses_is_obeyed",),
             "consent-is-asked-again-when-storing",
+        ),
+        (
+            (
+                f"{TEXTS}test_what_is_erased_while_it_is_parsed_gets_no_task",
+                f"{TEXTS}test_consent_that_is_withdrawn_while_a_text_is_parsed_is_obeyed",
+                f"{TEXTS}test_a_text_that_changes_while_it_is_parsed_is_parsed_again",
+            ),
+            "what-was-parsed-is-looked-at-again",
+        ),
+        (
+            (f"{ERASURE}test_no_task_can_be_made_of_the_person_s_words_once_an_erasure_has_begun",),
+            "unasked-words-go-first",
+        ),
+        (
+            (
+                "tests/sync/tasks/test_utterance_tasks.py::"
+                "test_a_person_who_is_erased_while_the_task_is_imported_is_not_in_label_studio",
+            ),
+            "an-erased-task-is-taken-back",
+        ),
+        (
+            (
+                f"{UTTERANCES}call_utterances.py::"
+                "test_no_draft_is_taken_of_what_a_person_answered_before_a_reference_came_of_it",
+                f"{UTTERANCES}call_utterances.py::test_a_corrected_piece_leaves_the_drafts_of_the_other_pieces",
+            ),
+            "an-answered-part-is-no-draft",
+        ),
+        (
+            (
+                f"{UTTERANCES}call_utterances.py::"
+                "test_the_text_is_the_one_that_people_see_and_not_that_of_a_version_on_trial",
+            ),
+            "the-text-on-trial-is-not-read",
+        ),
+        (
+            (f"{UTTERANCES}call_utterances.py::test_nothing_is_passed_over_while_few_places_are_free",),
+            "few-places-are-not-filled",
         ),
         (
             (

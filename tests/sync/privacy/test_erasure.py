@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -72,6 +73,7 @@ def test_what_the_person_said_teaches_no_model_of_intents(people: People) -> Non
 def test_what_was_taken_from_the_person_s_calls_goes_with_them_and_is_not_taken_again(people: People) -> None:
     with people.context.db.transaction() as connection:
         connection.execute(sa.update(tables.recordings).values(channels=2, agent_channel=0))
+        connection.execute(sa.update(tables.annotations).values(deleted_at=tables.now()))
         for row in connection.execute(sa.select(tables.transcriptions)).all():
             segment = {"start_s": 0.0, "end_s": 2.0, "channel": 1, "text": row.text, "confidence": 0.9, "flags": []}
             db.update(connection, tables.transcriptions, row.id, transcript={"segments": [segment]})
@@ -103,6 +105,52 @@ def test_a_task_over_what_the_person_said_goes_with_its_text(people: People, col
     erase(people, caller=ANNA)
     assert "said by anna1" not in people.everything()
     assert people.rows(tables.tasks, id=task_id)[0].state == "deleted"
+
+
+@pytest.mark.parametrize("column", ["call_id", "recording_id"])
+def test_no_task_can_be_made_of_the_person_s_words_once_an_erasure_has_begun(
+    people: People, column: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said_by_anna(people, column)
+    left: list[Any] = []
+    monkeypatch.setattr(privacy, "_wait_for_jobs", lambda *given: left.append(people.rows(tables.utterances)))
+    erase(people, caller=ANNA)
+    assert left == [[]]
+
+
+def test_a_task_that_was_made_while_an_erasure_began_goes_too(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    said_by_anna(people, "recording_id")
+    real, made = privacy.find, list[int]()
+
+    def find(connection: Any, subject: Any) -> Any:
+        found = real(connection, subject)
+        if not made:
+            project = people.project(connection)
+            task = {"project_id": project.id, "external_key": "k", "origin": "ours", "data_value": "said by anna1"}
+            new = sa.insert(tables.tasks).values(**task).returning(tables.tasks.c.id)
+            made.append(connection.execute(new).scalar_one())
+            connection.execute(sa.update(tables.utterances).values(task_id=made[0]))
+        return found
+
+    monkeypatch.setattr(privacy, "find", find)
+    states: list[str] = []
+    monkeypatch.setattr(
+        privacy, "_wait_for_jobs", lambda *given: states.append(people.rows(tables.tasks, id=made[0])[0].state)
+    )
+    erase(people, caller=ANNA)
+    assert states == ["deleted"], "a job that imports tasks would take it into Label Studio"
+    assert "said by anna1" not in people.everything()
+
+
+def said_by_anna(people: People, column: str) -> None:
+    """An utterance that nobody was asked about yet, known by its call or by its recording."""
+    [call] = [row for row in people.rows(tables.calls) if row.call_sid == "anna1"]
+    [heard] = [row for row in people.rows(tables.recordings) if row.call_id == call.id]
+    with people.context.db.transaction() as connection:
+        connection.execute(sa.insert(tables.utterances).values(
+            origin="calls", external_id="1", source="call", text="said by anna1", digest="d", state="waiting",
+            **{column: {"call_id": call.id, "recording_id": heard.id}[column]},
+        ))  # fmt: skip
 
 
 def test_a_message_nobody_could_read_is_emptied_when_it_holds_the_number(people: People) -> None:

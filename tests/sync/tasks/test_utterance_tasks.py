@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from ml_backend import tables
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.labelling.utterance_marks import digest
 from ml_backend.models import registry
+from sync.label_studio.label_studio_client import LabelStudioClient
+from sync.privacy import erasure
+from sync.privacy.subjects import subject_of
 from tests.sync.conftest import Service
 
 TEXT = "😀 ऑर्डर 77 कहाँ है"
@@ -146,3 +150,23 @@ def test_texts_that_a_person_imported_are_drafted_and_their_answers_become_check
     assert said == {there[LATIN]["id"]: ("untouched", True), there[TEXT]["id"]: ("edited", False)}
     reasons = {row.text: row.reason_code for row in service.rows(tables.utterances, source="human")}
     assert reasons == {TEXT: "corrected", LATIN: "corrected"}
+
+
+def test_a_person_who_is_erased_while_the_task_is_imported_is_not_in_label_studio(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(service, 1, LATIN, call_id=call(service, 1, "training"))
+    put(service, 2, "somebody else's")
+    project = service.project("nlu")
+    real = LabelStudioClient.import_tasks
+
+    def erased_meanwhile(client: LabelStudioClient, *given: Any) -> Any:
+        subject = subject_of(service.context.settings, call="sid-1")
+        erasure.erase(service.context, subject, who="tester", busy_s=0)  # finds nothing there to delete yet
+        return real(client, *given)
+
+    monkeypatch.setattr(LabelStudioClient, "import_tasks", erased_meanwhile)
+    feed(service, project)
+    assert [task["data"]["text"] for task in service.there(project)] == ["somebody else's"]
+    [gone] = service.rows(tables.tasks, reason_code="erased")
+    assert (gone.state, gone.data_value) == ("deleted", None)

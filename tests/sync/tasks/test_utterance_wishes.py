@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from ml_backend import tables
 from ml_backend.labelling.utterance_marks import digest
@@ -92,3 +93,41 @@ def test_what_is_no_text_of_a_person_s_import_becomes_no_utterance(
 ) -> None:
     texts.adopt(texts.task(text, **more))
     assert texts.rows(tables.utterances) == []
+
+
+def test_what_is_erased_while_it_is_parsed_gets_no_task(texts: Texts, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts.utterance(1)
+    meanwhile(texts, monkeypatch, sa.delete(tables.utterances))
+    utterance_tasks.feed_utterances(texts.context, texts.project_id)
+    assert texts.rows(tables.tasks) == texts.rows(tables.predictions) == []
+
+
+def test_consent_that_is_withdrawn_while_a_text_is_parsed_is_obeyed(
+    texts: Texts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call_id = texts.insert(tables.calls, provider="exotel", call_sid="s", consent_purpose="training")
+    texts.utterance(1, call_id=call_id)
+    texts.utterance(2)
+    meanwhile(texts, monkeypatch, sa.update(tables.calls).values(consent_purpose="service"))
+    utterance_tasks.feed_utterances(texts.context, texts.project_id)
+    assert [task.data_value for task in texts.rows(tables.tasks)] == ["where is my order 2"]
+
+
+def test_a_text_that_changes_while_it_is_parsed_is_parsed_again(texts: Texts, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts.utterance(1)
+    meanwhile(texts, monkeypatch, sa.update(tables.utterances).values(text="pay now", digest="another"))
+    utterance_tasks.feed_utterances(texts.context, texts.project_id)
+    assert [task.data_value for task in texts.rows(tables.tasks)] == ["pay now"]
+
+
+def meanwhile(texts: Texts, monkeypatch: pytest.MonkeyPatch, statement: Any) -> None:
+    """Another process runs this while the first text is parsed."""
+    real, waiting = UtteranceDrafts.rows, [statement]
+
+    def rows(self: UtteranceDrafts, *given: Any, **more: Any) -> Any:
+        while waiting:
+            with texts.context.db.transaction() as connection:
+                connection.execute(waiting.pop())
+        return real(self, *given, **more)
+
+    monkeypatch.setattr(UtteranceDrafts, "rows", rows)

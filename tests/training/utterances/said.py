@@ -27,7 +27,7 @@ class Calls:
     def __init__(self, folder: Path, *, database_url: str = "", **chosen: Any) -> None:
         opened = open_in(folder, database_url=database_url, **chosen)
         self.context = JobContext(opened.settings, opened.db, opened.store)
-        self.number = 0
+        self.number = self.samplings = 0
         self.at = tables.now() - timedelta(hours=1)
         self.insert(tables.company_numbers, pseudonym=COMPANY, agent_channel=AGENT)
         self.project_id = self.insert(
@@ -75,8 +75,17 @@ class Calls:
             transcript=made.to_json(), confidence=confidence, duration_s=60.0, created_at=self.at,
         )  # fmt: skip
 
-    def correct(self, recording_id: int, turns: Turns, *, labels: bool = False, **task: Any) -> None:
-        """A person wrote this; the samples are made as the job makes them."""
+    def correct(
+        self,
+        recording_id: int,
+        turns: Turns,
+        *,
+        labels: bool = False,
+        sampled: bool = True,
+        written: Any = None,
+        **task: Any,
+    ) -> int:
+        """A person wrote this; the samples are made as the job makes them. `written`: more of the annotation."""
         self.number += 1
         names = {AGENT: ["Agent"], CUSTOMER: ["Customer"]} if labels else {}
         channels = self.context.db.row(tables.recordings, recording_id).channels
@@ -87,11 +96,23 @@ class Calls:
         ]  # fmt: skip
         task_id = self.insert(
             tables.tasks, project_id=self.project_id, recording_id=recording_id, origin="ours", state="annotated",
-            external_key=f"task-{self.number}", ls_task_id=self.number, end_s=60.0, **task,
+            external_key=f"task-{self.number}", ls_task_id=self.number, **{"end_s": 60.0, **task},
         )  # fmt: skip
-        self.insert(
-            tables.annotations, project_id=self.project_id, task_id=task_id, ls_annotation_id=self.number,
-            ls_updated_at=tables.now(), annotator=7, result=[], language="en", segments=regions, reject=[], choices={},
-            text=" ".join(text for _, text in turns), edited="manual", created_at=self.at,
-        )  # fmt: skip
+        annotation = {
+            "project_id": self.project_id, "task_id": task_id, "ls_annotation_id": self.number,
+            "ls_updated_at": tables.now(), "annotator": 7, "result": [], "language": "en", "segments": regions,
+            "reject": [], "choices": {}, "text": " ".join(text for _, text in turns), "edited": "manual",
+            "created_at": self.at,
+        }  # fmt: skip
+        self.insert(tables.annotations, **annotation | (written or {}))
+        if sampled:
+            self.sample(task_id)
+        return task_id
+
+    def sample(self, task_id: int) -> None:
+        """What the job does, some seconds after it did so for another task."""
+        self.samplings += 1
         sample_task(self.context, task_id)
+        mine = sa.update(tables.samples).where(tables.samples.c.task_id == task_id)
+        with self.context.db.transaction() as connection:
+            connection.execute(mine.values(created_at=self.at + timedelta(seconds=self.samplings)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -204,3 +205,99 @@ def test_the_number_of_the_company_is_no_caller(calls: Calls) -> None:
     callers = {row.text: row.caller for row in calls.rows()}
     assert callers[ORDER] == callers[REFUND] != callers[HINDI]
     assert COMPANY not in callers.values()
+
+
+@pytest.mark.parametrize("written", [{"reject": ["no_speech"]}, {"skipped": True}, {}])
+def test_no_draft_is_taken_of_what_a_person_answered_before_a_reference_came_of_it(
+    calls: Calls, written: dict[str, object]
+) -> None:
+    recording_id = calls.call([(CUSTOMER, "where is my odour")])
+    task_id = calls.correct(recording_id, [(CUSTOMER, ORDER)], written=written, sampled=bool(written))
+    done = call_utterances.collect(calls.context)
+    assert (done.recordings, done.added, dict(done.left_out)) == (1, 0, {"no-reference": 1})
+    calls.insert(
+        tables.annotations, project_id=calls.project_id, task_id=task_id, ls_annotation_id=900, annotator=8, result=[],
+        ls_updated_at=tables.now(), language="en", reject=[], choices={}, text=ORDER, edited="manual",
+        segments=[{"start_s": 0.0, "end_s": 2.5, "channel": CUSTOMER, "text": ORDER, "labels": []}],
+        created_at=calls.at - timedelta(hours=1),
+    )  # fmt: skip
+    with calls.context.db.transaction() as connection:
+        theirs = sa.update(tables.annotations).where(tables.annotations.c.ls_annotation_id != 900)
+        connection.execute(theirs.values(deleted_at=tables.now()))
+    calls.sample(task_id)
+    assert call_utterances.collect(calls.context).added == 1, "it is read when its sample comes, however late"
+    assert texts(calls) == [ORDER]
+
+
+def test_a_sample_that_is_made_anew_is_read_anew(calls: Calls) -> None:
+    recording_id = calls.call([(CUSTOMER, "where is my odour")])
+    task_id = calls.correct(recording_id, [(CUSTOMER, "where is my older")])
+    call_utterances.collect(calls.context)
+    with calls.context.db.transaction() as connection:
+        region = {"start_s": 0.0, "end_s": 2.5, "channel": CUSTOMER, "text": ORDER, "labels": []}
+        connection.execute(sa.update(tables.annotations).values(segments=[region], text=ORDER))
+    calls.sample(task_id)
+    call_utterances.collect(calls.context)
+    assert texts(calls) == [ORDER]
+
+
+def test_a_corrected_piece_leaves_the_drafts_of_the_other_pieces(calls: Calls) -> None:
+    recording_id = calls.call([(CUSTOMER, "where is my odour"), (AGENT, "one moment"), (CUSTOMER, REFUND)])
+    calls.call([(CUSTOMER, HINDI)])
+    call_utterances.collect(calls.context)
+    calls.correct(recording_id, [(CUSTOMER, ORDER)], end_s=3.0)
+    done = call_utterances.collect(calls.context)
+    assert (done.added, done.replaced) == (1, 1)
+    assert texts(calls) == sorted([ORDER, REFUND, HINDI])
+
+
+def test_the_drafts_of_other_pieces_are_read_beside_a_corrected_one(calls: Calls) -> None:
+    recording_id = calls.call([(CUSTOMER, "where is my odour"), (AGENT, "one moment"), (CUSTOMER, REFUND)])
+    calls.correct(recording_id, [(CUSTOMER, ORDER)], end_s=3.0)
+    call_utterances.collect(calls.context)
+    assert texts(calls) == sorted([ORDER, REFUND])
+
+
+@pytest.mark.parametrize("route", [
+    {"version": "v1", "shadow": "v2"}, {"version": "v1", "shadow": None}, {"version": "v0", "shadow": "v2"},
+])  # fmt: skip
+def test_the_text_is_the_one_that_people_see_and_not_that_of_a_version_on_trial(
+    calls: Calls, route: dict[str, object]
+) -> None:
+    recording_id = calls.call([(CUSTOMER, ORDER)], route=route)
+    calls.transcribe(recording_id, [(CUSTOMER, "wear is my odour")], version="v2")
+    call_utterances.collect(calls.context)
+    assert texts(calls) == [ORDER]
+
+
+def test_a_run_that_read_enough_stops_and_the_next_one_goes_on_there(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call_utterances, "MOST_CANDIDATES", 2)
+    monkeypatch.setattr(call_utterances, "PAGE", 1)
+    said = ["refund it", "stop my parcel", "change the address", "i need an invoice", "pay now", "speak to a person"]
+    recorded = [calls.call([(CUSTOMER, text)]) for text in said]
+    for recording_id in reversed(recorded[:2]):
+        calls.correct(recording_id, [(CUSTOMER, f"please {said[recording_id - 1]}")])
+    first = call_utterances.collect(calls.context)
+    assert (first.recordings, first.added, first.more) == (2, 2, True)
+    runs = [call_utterances.collect(calls.context) for _ in range(4)]
+    assert all(run.recordings <= 2 for run in runs)
+    assert not runs[-1].more
+    assert texts(calls) == sorted([*(f"please {text}" for text in said[:2]), *said[2:]])
+
+
+def test_nothing_is_passed_over_while_few_places_are_free(tmp_path: Path) -> None:
+    calls = Calls(tmp_path, nlu_call_utterances=8)
+    calls.call([(CUSTOMER, ORDER)])
+    waiting = {"origin": "calls", "source": "call", "state": "waiting", "digest": "d"}
+    for number in range(7):
+        calls.insert(tables.utterances, external_id=f"9:1:{number}", text=f"word {number}", **waiting)
+    done = call_utterances.collect(calls.context)
+    assert (done.enough_wait, done.room, done.recordings, done.more) == (True, 1, 0, True)
+    assert call_utterances.collect(calls.context, everything=True).added == 1, "a person asked for it"
+    with calls.context.db.transaction() as connection:
+        connection.execute(sa.delete(tables.utterances).where(tables.utterances.c.external_id != "9:1:0"))
+        connection.execute(sa.delete(tables.checkpoints))
+    done = call_utterances.collect(calls.context)
+    assert (done.enough_wait, done.recordings, done.added) == (False, 1, 1)
