@@ -118,8 +118,14 @@ def test_the_job_draws_again_only_where_an_answer_or_a_clip_changed(
     raters: Raters, voices: Voices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = JobContext(voices.context.settings, voices.context.db, voices.context.store)
-    draws, real = [], rating_rows._summed
-    monkeypatch.setattr(rating_rows, "_summed", lambda *given: (draws.append(1), real(*given))[1])
+    draws: list[float] = []
+    real = rating_rows._summed
+
+    def summed(found: rating_rows.Answers, target: float) -> dict[str, Any]:
+        draws.append(target)
+        return real(found, target)
+
+    monkeypatch.setattr(rating_rows, "_summed", summed)
 
     def drawn() -> int:
         draws.clear()
