@@ -34,7 +34,8 @@ FORMATS = {
 
 
 def encoded(samples: npt.NDArray[np.float32], rate_hz: int, form: str) -> bytes:
-    """Mono samples, -1..1, in one of FORMATS. Raw PCM is 16-bit little-endian at 24 kHz; the others keep the rate."""
+    """Mono samples, -1..1, in one of FORMATS. Raw PCM is 16-bit little-endian at 24 kHz; the others keep the rate, or
+    have the next one that their codec takes."""
     import av
 
     chosen = FORMATS[form]
@@ -44,13 +45,21 @@ def encoded(samples: npt.NDArray[np.float32], rate_hz: int, form: str) -> bytes:
     frame.sample_rate = rate_hz
     if not chosen.codec:
         return b"".join(piece.to_ndarray().tobytes() for piece in _resampled(frame, chosen, PCM_RATE_HZ))
-    out = BytesIO()
+    out, rate_hz = BytesIO(), _taken(chosen.codec, rate_hz)
     with av.open(out, "w", format=chosen.container) as file:
         stream: Any = file.add_stream(chosen.codec, rate=rate_hz, layout="mono")
         for piece in _resampled(frame, chosen, rate_hz, frame_size=stream.codec_context.frame_size):
             file.mux(stream.encode(piece))
         file.mux(stream.encode(None))
     return out.getvalue()
+
+
+def _taken(codec: str, rate_hz: int) -> int:
+    """The rate itself where the codec takes it, else the next higher one that it takes; Opus knows five."""
+    import av
+
+    rates = av.codec.Codec(codec, "w").audio_rates or [rate_hz]
+    return min((rate for rate in rates if rate >= rate_hz), default=max(rates))
 
 
 def _resampled(frame: Any, chosen: AudioFormat, rate_hz: int, *, frame_size: int = 0) -> Iterator[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from datetime import datetime
 from itertools import product
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from ml_backend.views.queries import PagedQuery, Query, one_of
 
 STATES = ("found", "accepted", "excluded")
 RATINGS = "ratings"  # the summary of the ratings' job
+BASIS = "basis"  # in it, the digest of the answers that it is made of
 UNKNOWN = "unknown"
 FEW_S = 60.0  # of speech: less than a voice can be tuned with
 
@@ -62,12 +64,18 @@ def kept_ratings(database: Database, query: RatingsQuery) -> dict[str, Any]:
     if not found:
         return {"summary": None, "made_at": None}
     wanted = {"version": query.version, "voice": query.voice, "language": query.language}
-    body = dict(found[0].body)
+    body = {name: value for name, value in found[0].body.items() if name != BASIS}
     for part in ("versions", "groups"):
         body[part] = [
             one for one in body[part] if all(value in (None, one.get(name, value)) for name, value in wanted.items())
         ]
     return {"summary": body, "made_at": text_of(found[0].made_at)}
+
+
+def ratings_are_of(database: Database, basis: str, *, since: datetime) -> bool:
+    """Whether the latest report is made of these answers, and not earlier."""
+    found = database.rows(sa.select(summaries).where(summaries.c.name == RATINGS, summaries.c.made_at >= since))
+    return bool(found) and found[0].body.get(BASIS) == basis
 
 
 def show(database: Database, clip_id: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from training.voices.prompt_renders import EVERY, READY, PromptComparison, Promp
 POSITION = "prompts"
 SWITCHING, SWITCHED, ROLLING_BACK, ROLLED_BACK = "switching", "switched", "rolling-back", "rolled-back"
 KEPT, PLANS = "prompts/kept", "prompts/plans"
+SIDES = ("old", "new")
 WHO = ("voice", "emotion", "engine", "model_version")
 Report = Callable[[float, str], None]
 
@@ -59,21 +60,54 @@ class PromptChange:
 
 
 def expire_prompts(context: JobContext) -> None:
-    """The job: forget sounds and plans of switches that are TTS_PROMPTS_KEPT_DAYS old, never what the last switch needs
-    to be finished or undone. Safe to repeat: plans go first, and a sound goes only when no plan names it."""
+    """The job: forget sounds and plans of switches that are TTS_PROMPTS_KEPT_DAYS old, never what the last switch of a
+    language needs to be finished or undone. Safe to repeat: plans go first, and a sound goes only when no plan names
+    it. It ends when a switch or a rollback begins; the next run will do."""
     own, now = context.settings.audio_bucket, current(context)
     before = tables.now() - timedelta(days=context.settings.tts_prompts_kept_days)
     if now is not None and now.state in (SWITCHING, ROLLING_BACK):
-        return  # the next run will do
-    needed: set[str] = set()
+        return
+    lasting, needed = _lasting(context, now), set()
     for found in list(context.store.list(own, prefix=f"{PLANS}/")):
-        if found.modified_at >= before or (now is not None and found.key == now.plan):
-            needed |= {entry[side] for entry in _read(context, found.key)["prompts"] for side in ("old", "new")}
-        else:
-            context.store.delete(own, found.key)
+        if found.modified_at >= before or found.key in lasting:
+            needed |= {entry[side] for entry in _read(context, found.key)["prompts"] for side in SIDES}
+        elif not _forget(context, found.key, before, seen=now):
+            return
     for found in list(context.store.list(own, prefix=f"{KEPT}/")):
-        if found.modified_at < before and found.key.removeprefix(f"{KEPT}/").removesuffix(".wav") not in needed:
-            context.store.delete(own, found.key)
+        if found.modified_at >= before or found.key.removeprefix(f"{KEPT}/").removesuffix(".wav") in needed:
+            continue
+        if not _forget(context, found.key, before, seen=now):
+            return
+
+
+def _lasting(context: Context, now: SwitchState | None) -> set[str]:
+    """The plans back to the last switch of each language: they are undone one after the other."""
+    chain: list[str] = []
+    lasting: set[str] = set()
+    languages: set[str] = set()
+    key = now.plan if now is not None else None
+    while key is not None and context.store.stat(context.settings.audio_bucket, key) is not None:
+        plan = _read(context, key)
+        chain.append(key)
+        folders = {entry["key"].rpartition("/")[0] for entry in plan["prompts"]}  # one for each language
+        if folders - languages:
+            lasting = set(chain)
+            languages |= folders
+        key = plan["before"]
+    return lasting
+
+
+def _forget(context: Context, key: str, before: datetime, *, seen: SwitchState | None) -> bool:
+    """Delete what is still old, unless the state is no longer the one that was seen: then nothing, and False.
+
+    A switch writes what it keeps again while it plans, before it says so in its state. So the age is read now.
+    """
+    if current(context) != seen:
+        return False
+    there = context.store.stat(context.settings.audio_bucket, key)
+    if there is not None and there.modified_at < before:
+        context.store.delete(context.settings.audio_bucket, key)
+    return True
 
 
 def current(context: Context) -> SwitchState | None:
@@ -126,7 +160,9 @@ def rollback(context: Context, *, report: Report = lambda fraction, note: None) 
 
 
 def _finish(context: Context, begun: SwitchState, report: Report) -> PromptChange:
-    change = _apply(context, _read(context, begun.plan), "old", "new", report)
+    plan = _read(context, begun.plan)
+    _keep_missing(context, plan)
+    change = _apply(context, plan, "old", "new", report)
     _move(context, begun, SwitchState(SWITCHED, begun.plan, begun.to, begun.before))
     return change
 
@@ -155,10 +191,24 @@ def _planned(context: Context, speaker: Voice, ready: Sequence[PromptComparison]
                 "model_version": asked.version,
             }
             old = {name: getattr(clips.get(one.prompt.key), name, None) for name in WHO}
-            entries.append({"key": one.prompt.key, **shas, "old_who": old, "new_who": who})
+            entries.append({"key": one.prompt.key, "rendering": one.rendering, **shas, "old_who": old, "new_who": who})
     now = current(context)
     before = now.plan if now is not None and now.state == SWITCHED else None
     return {"to": speaker.model_version, "before": before, "bucket": places.bucket, "prompts": entries}
+
+
+def _keep_missing(context: Context, plan: dict[str, Any]) -> None:
+    """Keep again what the expiry took while the switch was planned; no prompt is replaced before that."""
+    own = context.settings.audio_bucket
+    with tempfile.TemporaryDirectory(prefix="kaan-prompts-") as folder:
+        sound = Path(folder) / "prompt.wav"
+        for entry in plan["prompts"]:
+            for side, source in (("old", entry["key"]), ("new", entry.get("rendering"))):
+                kept = f"{KEPT}/{entry[side]}.wav"
+                if source is None or context.store.stat(own, kept) is not None:
+                    continue
+                if _sha256(context, plan["bucket"], source, sound) == entry[side]:
+                    context.store.replace_file(own, kept, sound, content_type=prompts.WAV)
 
 
 def _apply(context: Context, plan: dict[str, Any], source: str, target: str, report: Report) -> PromptChange:

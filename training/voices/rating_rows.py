@@ -8,10 +8,11 @@ nothing in the task tells it to the person who rates.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -28,6 +29,7 @@ from training.scoring import opinion_scores
 from training.scoring.opinion_scores import AXES, HIGHEST, LOWEST, LeftOutRater, Opinion, Preference, Rating
 
 TARGET = 4.0
+STAYS = timedelta(days=1)
 BAD = {
     "bad-score": f"A score is no whole number from {LOWEST} to {HIGHEST}.",
     "no-score": "An answer lacks one of the three scores; the others count.",
@@ -92,7 +94,10 @@ def version_of(clip: Any) -> str:
 
 def summary(database: Database, query: RatingQuery, *, target: float = TARGET) -> dict[str, Any]:
     """Scores per axis of each version, voice and language; anchors; raters that are left out; bad answers."""
-    found = answers(database, query)
+    return _summed(answers(database, query), target)
+
+
+def _summed(found: Answers, target: float) -> dict[str, Any]:
     kept, left_out = opinion_scores.screened(found.ratings)
     by_axis = {axis: [one for one in kept if one.axis == axis] for axis in AXES}
     plain = [one for one in kept if one.role != opinion_scores.DEGRADED]
@@ -128,8 +133,15 @@ def summary(database: Database, query: RatingQuery, *, target: float = TARGET) -
 
 
 def summarise_ratings(context: JobContext) -> None:
-    """The job: store the summary for `/api`, which has no time to draw raters and sentences again. Safe to repeat."""
-    body = summary(context.db, RatingQuery())
+    """The job: store the summary for `/api`, which has no time to draw raters and sentences again. Safe to repeat.
+
+    It draws only where an answer, or what is known of a clip, changed since; and once a day, for a later release.
+    """
+    found = answers(context.db, RatingQuery())
+    basis = hashlib.sha256(repr((found.ratings, found.bad)).encode()).hexdigest()
+    if voice_views.ratings_are_of(context.db, basis, since=tables.now() - STAYS):
+        return
+    body = {**_summed(found, TARGET), voice_views.BASIS: basis}
     with context.db.transaction() as connection:
         row = {"name": voice_views.RATINGS, "body": body, "made_at": tables.now()}
         db.upsert(connection, tables.summaries, row, key=("name",))

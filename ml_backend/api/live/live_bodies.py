@@ -11,7 +11,10 @@ from ml_backend.api.live import openai_form
 from ml_backend.errors import InvalidInput
 from ml_backend.strict_models import Checked
 
-_Name = Annotated[str, Field(max_length=200)]
+STORABLE = r"^[^\x00]*$"
+"""No NUL: PostgreSQL keeps none. Half a character is refused by the type."""
+_Name = Annotated[str, Field(max_length=200, pattern=STORABLE)]
+_TEXT = "a text of at most 10,000 characters, without the character NUL"
 Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
 
 
@@ -22,33 +25,33 @@ class LiveBody(Checked):
 
     model: Annotated[_Name, Field(description="champion, another alias or a version: a text")] = ""
     language: Annotated[Language | None, Field(description="a language code such as hi")] = None
-    call: Annotated[str | None, Field(max_length=200, description="the id of the call: a text")] = None
+    call: Annotated[_Name | None, Field(description="the id of the call: a text")] = None
 
 
 class ParseBody(LiveBody):
     """A text whose intent is wanted."""
 
-    text: Annotated[str, Field(max_length=10_000, description="a text of at most 10,000 characters")]
+    text: Annotated[str, Field(max_length=10_000, pattern=STORABLE, description=_TEXT)]
 
 
 class VoiceName(Checked):
     """A voice as OpenAI's clients may also name it."""
 
-    id: str
+    id: _Name
 
 
 class SpeechBody(LiveBody):
     """A text to say, in OpenAI's form; `language`, `emotion` and `keep` are ours."""
 
-    input: Annotated[str, Field(max_length=10_000, description="a text of at most 10,000 characters")]
-    voice: Annotated[str | VoiceName | None, Field(description="the name of a voice of the version")] = None
+    input: Annotated[str, Field(max_length=10_000, pattern=STORABLE, description=_TEXT)]
+    voice: Annotated[_Name | VoiceName | None, Field(description="the name of a voice of the version")] = None
     response_format: Annotated[
         Literal["mp3", "opus", "aac", "flac", "wav", "pcm"], Field(description="mp3, opus, aac, flac, wav or pcm")
     ] = "mp3"
     speed: Annotated[float, Field(ge=0.25, le=4, description="a number; 1 is the voice's own speed")] = 1.0
     stream_format: Annotated[Literal["audio"], Field(description="audio: events (sse) are not sent")] = "audio"
     emotion: Annotated[_Name | None, Field(description="the name of an emotion of the version")] = None
-    keep: Annotated[bool, Field(description="true or false: whether the sound is kept for the next request")] = True
+    keep: Annotated[bool, Field(description="true or false: whether the text and its sound are kept")] = False
 
     @property
     def voice_name(self) -> str | None:

@@ -77,7 +77,7 @@ class Live:
         return self._with_version(answer(told), chosen)
 
     def speech(self) -> Response:
-        """A text -> its sound, in OpenAI's form. A sentence that the version has said is not spoken again."""
+        """A text -> its sound, in OpenAI's form. With `keep` it stays; what was kept is not spoken again."""
         asked = checked(SpeechBody, requests.json_object())
         with self._admission.admitted():
             chosen = self._answering(kinds.TTS, asked)

@@ -1,6 +1,8 @@
 """A request for speech -> the bytes of a sound: from the object store where the version has said it, else spoken now.
 
-The store is a cache here: while it does not answer, a sentence is spoken again rather than refused.
+What is spoken now stays only where the request says `keep`: a sentence to a caller may name a person, and who sends
+OpenAI's form does not know the field. The store is a cache here: while it does not answer, a sentence is spoken again
+rather than refused.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ def sound(context: Context, speaker: Voice, asked: SpeechBody) -> tuple[bytes, s
         speaker, asked.input, language, voice=asked.voice_name, emotion=asked.emotion, tempo=asked.speed
     )
     try:
-        wav = (_kept if asked.keep else _unkept)(context, speaker, wanted)
+        wav = _stored(context, speaker, wanted, keep=asked.keep)
+        if wav is None:
+            wav = _spoken(speaker, wanted)
     except InvalidInput as error:
         raise openai_form.about(_FIELDS.get(error.code), error) from None
     content_type = encoding.FORMATS[asked.response_format].content_type
@@ -53,14 +57,19 @@ def sound(context: Context, speaker: Voice, asked: SpeechBody) -> tuple[bytes, s
     return encoding.encoded(samples, rate_hz, asked.response_format), content_type
 
 
-def _kept(context: Context, speaker: Voice, wanted: Saying) -> bytes:
-    """The WAV file of the version, made now where the store does not have it."""
+def _stored(context: Context, speaker: Voice, wanted: Saying, *, keep: bool) -> bytes | None:
+    """The WAV file that the store has; with `keep`, made now where it has none. None where it is to be spoken."""
     from ml_backend.tts import prompts
 
+    places = prompts.PromptPlaces.of(context.settings)
     try:
         _require_rendered(context, speaker, wanted)
-        key, _ = prompts.spoken(context, speaker, wanted)
-        found = _read(context, prompts.PromptPlaces.of(context.settings).bucket, key)
+        found = None
+        if keep:
+            key, _ = prompts.spoken(context, speaker, wanted)
+            found = _read(context, places.bucket, key)
+        elif context.store.stat(places.bucket, wanted.key(places)) is not None:
+            found = _read(context, places.bucket, wanted.key(places))
     except InvalidInput:
         raise
     except KaanError as error:
@@ -68,17 +77,14 @@ def _kept(context: Context, speaker: Voice, wanted: Saying) -> bytes:
             _log.warning("speech_not_kept", reason=quantities.shortened(str(error), 200))
         if not speaker.answers_live:
             raise
-    else:
-        if _trouble.is_over():
-            _log.info("speech_kept_again")
-        return found
-    return _unkept(context, speaker, wanted)
+        return None
+    if _trouble.is_over():
+        _log.info("speech_kept_again")
+    return found
 
 
-def _unkept(context: Context, speaker: Voice, wanted: Saying) -> bytes:
+def _spoken(speaker: Voice, wanted: Saying) -> bytes:
     """The WAV file, spoken now; nothing of it stays."""
-    if not speaker.answers_live:
-        return _kept(context, speaker, wanted)  # only what was rendered before, so nothing new stays either
     return speaker.speak(
         wanted.text, language=wanted.language, voice=wanted.voice, emotion=wanted.emotion, tempo=wanted.tempo
     ).to_wav()

@@ -105,6 +105,25 @@ def _slow() -> None:
     module("ml_backend.api.live.live_speech")._require_rendered = lambda context, speaker, wanted: None
 
 
+@guard("what-is-said-to-a-caller-does-not-stay")
+def _said() -> None:
+    """Every sentence is kept."""
+    speech = module("ml_backend.api.live.live_speech")
+    real = speech._stored
+    speech._stored = lambda context, speaker, wanted, *, keep: real(context, speaker, wanted, keep=True)
+
+
+@guard("a-sound-kept-again-does-not-expire")
+def _kept_again() -> None:
+    """What was old when it was listed goes."""
+
+    def forget(context: Any, key: str, before: Any, *, seen: Any) -> bool:
+        context.store.delete(context.settings.audio_bucket, key)
+        return True
+
+    module("training.voices.prompt_switch")._forget = forget
+
+
 @guard("the-phone-systems-token-opens-v1-only")
 def _phone_token() -> None:
     """Every token may do everything."""

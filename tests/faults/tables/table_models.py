@@ -330,6 +330,14 @@ MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
             "a-slow-voice-answers-no-call",
         ),
         (
+            (f"{LIVE}routes.py::test_what_an_openai_client_says_to_a_caller_does_not_stay",),
+            "what-is-said-to-a-caller-does-not-stay",
+        ),
+        (
+            (f"{VOICES}prompts.py::test_a_switch_that_begins_while_old_sounds_expire_keeps_what_it_needs",),
+            "a-sound-kept-again-does-not-expire",
+        ),
+        (
             (f"{LIVE}routes.py::test_a_token_of_role_live_opens_v1_and_nothing_else",),
             "the-phone-systems-token-opens-v1-only",
         ),

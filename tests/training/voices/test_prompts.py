@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import io
 import os
 import time
@@ -19,6 +21,7 @@ from ml_backend.tts import prompts
 from ml_backend.tts.speaking import Speaker
 from tests.training.voices.conftest import Voices
 from training.voices import prompt_renders, prompt_switch, voice_dataset
+from training.voices.prompt_renders import PromptScope
 
 LIVE, OTHER = "voice-audio/ivr/en/4f2a.wav", "voice-audio/ivr/hi/90bc.wav"
 
@@ -204,6 +207,85 @@ def test_old_sounds_go_after_a_year_but_the_last_switch_can_always_be_undone(ivr
     assert sounds_of(ivr) == second != first
     with pytest.raises(PermanentError, match="no switch of prompts"):
         prompt_switch.rollback(ivr.context)
+
+
+def by_another(ivr: Voices, speaker: Speaker, name: str, tempo: float, *, language: str | None = None) -> Speaker:
+    """A version of another name whose prompts are rendered."""
+    other = Speaker(speaker._text, speaker._decoder, speaker.needs, name)
+    for one in prompt_renders.listed(ivr.context, PromptScope(language)).known:
+        asked = prompt_renders.to_say(other, one)
+        speech = speaker.speak(asked.text, language=asked.language, tempo=tempo)
+        ivr.put(f"voice-audio/{asked.key(prompts.PromptPlaces.of(ivr.context.settings))}", speech.to_wav())
+    return other
+
+
+@pytest.mark.parametrize("as_far_as", ["planned", "switched"])
+def test_a_switch_that_begins_while_old_sounds_expire_keeps_what_it_needs(
+    ivr: Voices, speaker: Speaker, monkeypatch: pytest.MonkeyPatch, as_far_as: str
+) -> None:
+    """The first sounds are needed no more, until a person gives them to the IVR again and the next switch begins."""
+    first = sounds_of(ivr)
+    prompt_switch.switch(ivr.context, by_another(ivr, speaker, "one", 1.1))
+    second = by_another(ivr, speaker, "two", 1.2)
+    prompt_switch.switch(ivr.context, second)
+    for place, sound in first.items():
+        ivr.put(place, sound)
+    aged(ivr, 400)
+    third, store, real = by_another(ivr, speaker, "three", 1.3), type(ivr.context.store), type(ivr.context.store).list
+
+    def listing(self: Any, bucket: str, **options: Any) -> Any:
+        found = list(real(self, bucket, **options))
+        if options.get("prefix") == f"{prompt_switch.KEPT}/":
+            with monkeypatch.context() as within:
+                within.setattr(store, "list", real)
+                if as_far_as == "planned":
+                    within.setattr(prompt_switch, "_move", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt()))
+                with contextlib.suppress(KeyboardInterrupt):
+                    prompt_switch.switch(ivr.context, third)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "list", listing)
+        prompt_switch.expire_prompts(JobContext(ivr.context.settings, ivr.context.db, ivr.context.store))
+    kept = {found.key for found in ivr.context.store.list(ivr.context.settings.audio_bucket, prefix="prompts/kept/")}
+    digests = [hashlib.sha256(sound).hexdigest() for sound in first.values()]
+    assert {f"prompts/kept/{digest}.wav" for digest in digests} <= kept
+    if as_far_as == "switched":
+        prompt_switch.rollback(ivr.context)
+        assert sounds_of(ivr) == first
+
+
+def test_a_switch_keeps_again_what_went_while_it_was_planned(
+    ivr: Voices, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, real = sounds_of(ivr), prompt_switch._move
+    root = ivr.context.store.root / ivr.context.settings.audio_bucket  # type: ignore[attr-defined]
+
+    def moved(context: Any, seen: Any, then: Any) -> None:
+        if then.state == prompt_switch.SWITCHING:
+            for path in (root / prompt_switch.KEPT).iterdir():
+                path.unlink()
+        real(context, seen, then)
+
+    monkeypatch.setattr(prompt_switch, "_move", moved)
+    assert prompt_switch.switch(ivr.context, by_another(ivr, speaker, "one", 1.1)).changed == 2
+    assert sounds_of(ivr) != before
+    assert prompt_switch.rollback(ivr.context).changed == 2
+    assert sounds_of(ivr) == before
+
+
+def test_a_language_that_was_switched_alone_leaves_the_way_back_of_the_others(ivr: Voices, speaker: Speaker) -> None:
+    before = sounds_of(ivr)
+    prompt_switch.switch(ivr.context, by_another(ivr, speaker, "one", 1.1))
+    for name, tempo in (("two", 1.2), ("three", 1.3)):
+        other = by_another(ivr, speaker, name, tempo, language="hi")
+        assert prompt_switch.switch(ivr.context, other, scope=PromptScope("hi")).changed == 1
+    everything = expire(ivr)
+    aged(ivr, 400)
+    assert expire(ivr) == everything
+    for _ in range(3):
+        prompt_switch.rollback(ivr.context)
+    assert sounds_of(ivr) == before
 
 
 def test_nothing_expires_while_a_switch_is_unfinished(

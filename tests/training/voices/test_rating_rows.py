@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from ml_backend import tables
 from ml_backend.commands import command_line
+from ml_backend.context import JobContext
 from ml_backend.labelling import labelconfig
 from tests.training.voices.conftest import Voices
 from training.voices import rating_rows
@@ -111,6 +112,43 @@ def test_withdrawn_skipped_and_replaced_answers_do_not_count(raters: Raters) -> 
     raters.answer(task, 4, {**GOOD, "naturalness": ["5"]}, ls_annotation_id=77)  # a new version of it
     one = raters.summary()["versions"][0]["axes"]["naturalness"]
     assert (one["votes"], one["mean"]) == (2, 5.0)
+
+
+def test_the_job_draws_again_only_where_an_answer_or_a_clip_changed(
+    raters: Raters, voices: Voices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = JobContext(voices.context.settings, voices.context.db, voices.context.store)
+    draws: list[float] = []
+    real = rating_rows._summed
+
+    def summed(found: rating_rows.Answers, target: float) -> dict[str, Any]:
+        draws.append(target)
+        return real(found, target)
+
+    monkeypatch.setattr(rating_rows, "_summed", summed)
+
+    def drawn() -> int:
+        draws.clear()
+        rating_rows.summarise_ratings(context)
+        return len(draws)
+
+    def change(statement: sa.Update) -> None:
+        with raters.database.transaction() as connection:
+            connection.execute(statement)
+
+    task = raters.clip(1)
+    raters.answer(task, 1)
+    assert (drawn(), drawn()) == (1, 0)
+    raters.answer(task, 2)
+    assert (drawn(), drawn()) == (1, 0)
+    change(sa.update(tables.annotations).where(tables.annotations.c.annotator == 2).values(deleted_at=BEGAN))
+    assert (drawn(), drawn()) == (1, 0), "withdrawn"
+    change(sa.update(tables.voice_clips).values(role="degraded"))
+    assert (drawn(), drawn()) == (1, 0), "another role"
+    raters.answer(raters.clip(2, known=False), 1)
+    assert (drawn(), drawn()) == (1, 0), "a bad answer is told too"
+    change(sa.update(tables.summaries).values(made_at=tables.now() - timedelta(hours=25)))
+    assert drawn() == 1, "the day is over"
 
 
 def test_one_rater_alone_is_provisional_and_meets_no_target(raters: Raters) -> None:

@@ -60,8 +60,10 @@ def test_the_openai_client_gets_speech_in_every_form_that_it_knows(phone: Servin
     assert 1 < len(np.frombuffer(raw.content, "<i2")) / 24_000 < 4
 
 
-def test_a_sentence_that_was_said_is_read_from_the_store_and_is_one_clip(phone: Serving) -> None:
-    body = {"model": "champion", "voice": "kaan", "input": SAID, "response_format": "wav", "language": "en"}
+@pytest.mark.parametrize("keep", [{}, {"keep": False}, {"keep": True}])
+def test_a_sentence_that_was_kept_is_read_from_the_store_and_is_one_clip(phone: Serving, keep: dict[str, bool]) -> None:
+    asked = {"model": "champion", "voice": "kaan", "input": SAID, "response_format": "wav", "language": "en"}
+    body = {**asked, "keep": True}
     first = phone.post("/v1/audio/speech", body, PHONE)
     (clip,) = phone.rows(tables.voice_clips)
     assert (clip.text, clip.voice, clip.language) == (SAID, "kaan", "en")
@@ -70,29 +72,32 @@ def test_a_sentence_that_was_said_is_read_from_the_store_and_is_one_clip(phone: 
     bucket = PromptPlaces.of(phone.context.settings).bucket
     phone.context.store.delete(bucket, clip.key)
     phone.context.store.put_bytes(bucket, clip.key, other)
-    assert phone.post("/v1/audio/speech", body, PHONE).data == other
+    assert phone.post("/v1/audio/speech", {**asked, **keep}, PHONE).data == other
     assert len(phone.rows(tables.voice_clips)) == 1
     assert phone.post("/v1/audio/speech", {**body, "speed": 1.3}, PHONE).data != first.data
 
 
-def test_a_sentence_that_names_a_person_need_not_stay(phone: Serving) -> None:
-    body = {"input": "hello asha", "response_format": "wav", "language": "en", "keep": False}
-    said = phone.post("/v1/audio/speech", body, PHONE)
-    with wave.open(BytesIO(said.data)) as sound:
-        assert sound.getnframes() > 8000
+def test_what_an_openai_client_says_to_a_caller_does_not_stay(phone: Serving) -> None:
+    for _ in range(2):
+        said = client(phone).audio.speech.create(
+            model="champion", voice="kaan", input="hello asha", response_format="wav", extra_body={"language": "en"}
+        )
+        with wave.open(BytesIO(said.content)) as sound:
+            assert sound.getnframes() > 8000
     assert phone.rows(tables.voice_clips) == []
     places = PromptPlaces.of(phone.context.settings)
     with contextlib.suppress(KaanError):  # there is no such bucket
         assert list(phone.context.store.list(places.bucket, prefix=places.versions)) == []
 
 
-def test_a_store_that_does_not_answer_costs_the_caller_nothing(phone: Serving, monkeypatch: Any) -> None:
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_store_that_does_not_answer_costs_the_caller_nothing(phone: Serving, monkeypatch: Any, keep: bool) -> None:
     def away(*_: Any, **__: Any) -> None:
         raise RetryableError("store-unavailable", "The object store does not answer.", "Wait.")
 
-    body = {"input": SAID, "response_format": "wav", "language": "en"}
+    body = {"input": SAID, "response_format": "wav", "language": "en", "keep": keep}
     assert phone.post("/v1/audio/speech", body, PHONE).status_code == 200  # the version is loaded
-    monkeypatch.setattr("ml_backend.tts.prompts.spoken", away)
+    monkeypatch.setattr(type(phone.context.store), "stat", away)
     said = phone.post("/v1/audio/speech", body, PHONE)
     with wave.open(BytesIO(said.data)) as sound:
         assert sound.getnframes() > 16_000
@@ -144,6 +149,14 @@ def test_a_version_and_an_alias_answer_by_name_and_another_kind_is_refused(
         ("/v1/nlu/parse", {"text": "x" * 10_001}, "bad-field", "text"),
         ("/v1/nlu/parse", {"text": "x", "language": "Hindi!"}, "bad-field", "language"),
         ("/v1/nlu/parse", {"text": "x", "call": ["a"]}, "bad-field", "call"),
+        ("/v1/nlu/parse", {"text": "a\x00b"}, "bad-field", "text"),
+        ("/v1/nlu/parse", {"text": "x", "call": "a\x00b"}, "bad-field", "call"),
+        ("/v1/nlu/parse", {"text": "x", "model": "a\x00b"}, "bad-field", "model"),
+        ("/v1/audio/speech", {"input": "a\x00b", "keep": True}, "bad-field", "input"),
+        ("/v1/audio/speech", {"input": "hello\x00", "response_format": "wav"}, "bad-field", "input"),
+        ("/v1/audio/speech", {"input": "hello", "voice": "a\x00b"}, "bad-field", "voice"),
+        ("/v1/audio/speech", {"input": "hello", "voice": {"id": "a\x00b"}}, "bad-field", "voice"),
+        ("/v1/audio/speech", {"input": "hello", "emotion": "a\x00b"}, "bad-field", "emotion"),
         ("/v1/audio/speech", {"voice": "kaan"}, "bad-field", "input"),
         ("/v1/audio/speech", {"input": "hello", "response_format": "midi"}, "bad-field", "response_format"),
         ("/v1/audio/speech", {"input": "hello", "speed": "fast"}, "bad-field", "speed"),
@@ -164,6 +177,15 @@ def test_a_wrong_field_is_named_with_what_to_do(
 ) -> None:
     error = refused(phone, path, body)
     assert (error["code"], error["param"], error["type"]) == (code, param, "invalid_request_error")
+
+
+def test_a_text_that_no_database_keeps_is_refused_with_the_reason(phone: Serving) -> None:
+    error = refused(phone, "/v1/audio/speech", {"input": "hello\x00asha"})
+    assert "input must be a text of at most 10,000 characters, without the character NUL" in error["message"]
+    half = b'{"input": "hello \\ud800"}'
+    send = phone.app.test_client()
+    answer = send.post("/v1/audio/speech", data=half, content_type="application/json", headers=PHONE)
+    assert answer.status_code == 400
 
 
 def test_every_mistake_is_named_at_once(phone: Serving) -> None:
@@ -207,7 +229,7 @@ def test_the_store_keeps_the_sounds_of_two_versions_apart(
     phone: Serving, renamed: Callable[..., registry.Version]
 ) -> None:
     other = renamed(kinds.TTS, "other-voice")
-    body = {"input": SAID, "language": "en", "response_format": "wav"}
+    body = {"input": SAID, "language": "en", "response_format": "wav", "keep": True}
     phone.post("/v1/audio/speech", body, PHONE)
     phone.post("/v1/audio/speech", {**body, "model": other.version}, PHONE)
     assert {row.model_version for row in phone.rows(tables.voice_clips)} > {other.version}
