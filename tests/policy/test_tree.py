@@ -20,6 +20,7 @@ LONG = {
 }
 LEAST_LINES = 40
 SHORT = {
+    "ml_backend/api/live/live_admission.py": "the web process loads it, and no numpy with it",
     "_wsgi.py": "the name that gunicorn is given",
     "ml_backend/api/annotation_routes.py": "the routes of one resource",
     "ml_backend/api/voice_routes.py": "the routes of one resource",

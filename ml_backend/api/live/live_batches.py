@@ -1,8 +1,8 @@
-"""Live requests of many threads -> batches on one model, within a latency budget, and never more than may wait.
+"""Live requests of many threads -> batches on one model, within a latency budget.
 
 Who comes while the model is free is transcribed at once. Who comes while it works waits, and all that wait then go in
 one batch. A batch waits for others only while they are known to come (their audio is being decoded), and at most the
-budget after its first request. Beyond `most` requests the caller gets 429 and a time to come again, so no queue grows.
+budget after its first request.
 """
 
 from __future__ import annotations
@@ -20,29 +20,6 @@ from ml_backend.asr.transcript import Transcript
 from ml_backend.errors import KaanError, RetryableError
 
 _log = log.get("live")
-
-
-class Admission:
-    """At most `most` requests at a time in this process."""
-
-    def __init__(self, most: int) -> None:
-        self._most, self._inside, self._lock = most, 0, threading.Lock()
-
-    @contextmanager
-    def admitted(self) -> Iterator[None]:
-        """For the time of one request; 429 when too many are here."""
-        with self._lock:
-            if self._inside >= self._most:
-                raise RetryableError(
-                    "live-busy", f"{self._most} requests are being answered or wait.",
-                    "Send it again after the seconds of Retry-After.", status=429, after_s=1.0,
-                )  # fmt: skip
-            self._inside += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._inside -= 1
 
 
 @dataclass(eq=False)

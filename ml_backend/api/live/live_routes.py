@@ -13,11 +13,10 @@ from ml_backend import tables
 from ml_backend.api import requests
 from ml_backend.api.auth import Gate
 from ml_backend.api.live import live_engines, openai_form, transcript_forms, transcription_form
-from ml_backend.api.live.live_batches import Admission
+from ml_backend.api.live.live_admission import Admission
 from ml_backend.api.live.live_bodies import LiveBody, ParseBody, SpeechBody, checked
 from ml_backend.api.live.live_engines import LiveEngine, LiveEngines
 from ml_backend.api.live.live_speech import sound
-from ml_backend.api.live.live_transcription import transcribed
 from ml_backend.api.requests import answer
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
@@ -91,6 +90,8 @@ class Live:
                 "not-served-here", "This process does not transcribe.",
                 "Send it to the process of `python -m ml_backend serve`, at LIVE_PORT.", status=404,
             )  # fmt: skip
+        from ml_backend.api.live.live_transcription import transcribed  # numpy: only where audio is read
+
         with self._admission.admitted():
             asked, audio, name = transcription_form.read()
             chosen = self._answering(kinds.ASR, asked)
