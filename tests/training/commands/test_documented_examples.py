@@ -22,7 +22,7 @@ from tests.training.datasets import speech
 
 ROOT = Path(__file__).parents[3]
 PROGRAM = "python -m ml_backend "
-SERVE = ("demo", "web", "relay", "worker")  # they run until they are stopped
+SERVE = ("demo", "web", "serve", "relay", "worker")  # they run until they are stopped
 ELSEWHERE = ("jiwer", "peft", "sympy")  # neither set, or only asked for by what is in it
 TRAIN = [["train", each] for each in ("asr", "nlu", "tts", "resume")]
 NEEDS_A_RUN = ("train show 1", "train cancel 1", "train resume 1", "models register --run 1")

@@ -27,7 +27,7 @@ COMMANDS = (
     "jobs list --name", "jobs show", "jobs retry", "jobs cancel", "project rules", "project list", "project add 2",
     "project rules 2 --selection",
 )  # fmt: skip
-RUN_ON = ("demo", "learn", "web", "worker", "relay")
+RUN_ON = ("demo", "learn", "web", "serve", "worker", "relay")
 NUMBERS = (int, float, int | None, float | None)
 DAYS = (
     "calls summary --last",
