@@ -28,7 +28,7 @@ parler:                   ## .venv-parler: parler-tts with its own transformers,
 demo: environment-demo    ## everything on this machine with bundled calls; ARGS="--port 9191" passes options
 	@exec env PYTHONPATH=$(CURDIR) .venv/bin/python -m ml_backend demo $(ARGS)
 
-learn:                    ## the whole loop for calls, intents and a voice, step by step, on top of the demo (10 to 20 minutes)
+learn:                    ## the whole loop for calls, intents and a voice, step by step, on top of the demo (5 to 20 minutes)
 	@PYTHON=$(PYTHON) sh scripts/environment.sh training label-studio
 	@exec env PYTHONPATH=$(CURDIR) .venv/bin/python -m ml_backend learn $(ARGS)
 

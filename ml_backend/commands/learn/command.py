@@ -50,7 +50,7 @@ def learn(
 ) -> None:
     """Run the whole loop on this machine, for each kind of model: calls, utterances, and a voice that people rate.
 
-    Takes 10 to 20 minutes. Every step shows its command. Stop it at any time; the same command continues.
+    Takes 5 to 20 minutes. Every step shows its command. Stop it at any time; the same command continues.
 
     Example: python -m ml_backend learn
     """
