@@ -1,7 +1,7 @@
 """Parsing and its trainer: against the tokenizer and ONNX Runtime alone, and against a plain Hugging Face Trainer.
 
 The floor of a parse is the loop that one would write with the two libraries: encode the text, run the same network with
-the session's defaults on one thread, take the largest intent and the largest tag of each token. No probabilities, no
+ONNX Runtime's defaults on one thread, take the largest intent and the largest tag of each token. No probabilities, no
 ranking, no offsets of entities, no care of strange texts. The floor of training is transformers' Trainer with its
 defaults on the same encoder, rows, batch size and losses, one thread each.
 

@@ -26,6 +26,7 @@ class KaanError(Exception):
         self.sentence = sentence
         self.next_step = next_step
         self.status = status
+        self.field: str | None = None  # of the request, where one is wrong
 
     def __str__(self) -> str:
         return f"{self.sentence} {self.next_step}".strip() + f" [{self.code}]"

@@ -188,7 +188,7 @@ def _kaan_error(error: KaanError) -> Response:
     else:
         _refused(error.status, error.code)
     response = _error(
-        error.status, error.code, error.sentence, error.next_step, field=getattr(error, "field", None)
+        error.status, error.code, error.sentence, error.next_step, field=error.field
     )  # fmt: skip
     if scheme := getattr(error, "scheme", None):
         response.headers["WWW-Authenticate"] = f'{scheme} realm="Kaan"'

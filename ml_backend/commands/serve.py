@@ -6,7 +6,6 @@ import typer
 
 from ml_backend import settings as settings_module
 from ml_backend.commands import web
-from ml_backend.db import Database
 from ml_backend.errors import ConfigurationError
 from ml_backend.settings import Settings
 
@@ -23,11 +22,7 @@ def serve(
     """
     settings = settings_module.load()
     require_a_caller(settings)
-    database = Database(settings.database)
-    try:
-        database.check_schema()
-    finally:
-        database.dispose()
+    web.check_schema(settings)
     web.check_port(settings, port=settings.live_port, setting="LIVE_PORT")
     from ml_backend.api import server
 

@@ -36,14 +36,19 @@ def serve(settings: Settings, *, workers: int = 1) -> None:
 
     for sentence in check_exposure(settings):
         typer.echo(sentence, err=True)
+    check_schema(settings)
+    load_plugin(settings.plugin)
+    check_port(settings)
+    server.Server(settings, workers=workers).run()
+
+
+def check_schema(settings: Settings) -> None:
+    """ConfigurationError for a database that is not of this release."""
     database = Database(settings.database)
     try:
         database.check_schema()
     finally:
         database.dispose()
-    load_plugin(settings.plugin)
-    check_port(settings)
-    server.Server(settings, workers=workers).run()
 
 
 def check_exposure(settings: Settings) -> list[str]:

@@ -179,19 +179,13 @@ def move(
     """`move_alias` in the caller's transaction."""
     table = tables.aliases
     where = _alias(version.kind, language, alias)
-    before = connection.execute(
-        sa.select(tables.model_versions.c.version)
-        .join(table, table.c.model_version_id == tables.model_versions.c.id)
-        .where(*where)
-    ).scalar()
+    joined = sa.select(tables.model_versions.c.version).join(
+        table, table.c.model_version_id == tables.model_versions.c.id
+    )
+    before = connection.execute(joined.where(*where)).scalar()
     serves = before
     if before is None and language != ANY_LANGUAGE:  # the language was served by the champion of every language
-        every = _alias(version.kind, ANY_LANGUAGE, alias)
-        serves = connection.execute(
-            sa.select(tables.model_versions.c.version)
-            .join(table, table.c.model_version_id == tables.model_versions.c.id)
-            .where(*every)
-        ).scalar()
+        serves = connection.execute(joined.where(*_alias(version.kind, ANY_LANGUAGE, alias))).scalar()
     if expected_revision == 0 and before is None:
         connection.execute(
             sa.insert(table).values(

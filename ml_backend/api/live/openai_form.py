@@ -26,7 +26,7 @@ def error(status: int, ours: dict[str, str], field: str | None) -> dict[str, Any
 
 def about(field: str | None, error: InvalidInput) -> InvalidInput:
     """The error with the field that it is about."""
-    error.field = field  # type: ignore[attr-defined]
+    error.field = field
     return error
 
 
