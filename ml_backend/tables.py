@@ -1,4 +1,4 @@
-"""The data model: one table per noun of the ten steps (design §3).
+"""The data model: one table per noun of the ten steps (design §4).
 
 Rows are the record of everything; queues and caches can be emptied. Times are UTC (`UtcTime`), durations are
 seconds, states are short words listed beside each table.
@@ -144,6 +144,7 @@ company_numbers = Table(
     Column("agent_channel", sa.Integer),
     Column("language", String(10)),  # of the calls through it, where set
     Column("consent_purpose", String(60)),
+    Column("keeps_live_audio", sa.Boolean),  # null and false: what live requests send is not kept
 )
 
 # Step 1-2. One audio recording, unique by its source.
@@ -677,6 +678,66 @@ experiments = Table(
     Column("outcome", sa.JSON),
     Column("ended_at", UtcTime),
     *_reason(),
+)
+
+# How a call went. kind asr, nlu, tts: what `serve` answered for it, by which version; kind call: what the phone system
+# reported. A call that is not known yet has its rows already; they join by `call_sid`.
+outcomes = Table(
+    "outcomes",
+    metadata,
+    _id(),
+    _created(),
+    Column("updated_at", UtcTime, nullable=False, default=now),
+    Column("call_sid", String(200), nullable=False),
+    Column("kind", String(10), nullable=False),
+    Column("model_version", String(120)),  # that answered last; with `experiment_id` and `arm` where one chose it
+    Column("experiment_id", Id, ForeignKey("experiments.id")),
+    Column("arm", String(20)),
+    Column("shadow", sa.JSON),  # of an experiment in shadow: its version, requests, latency_s, compared, differing
+    Column("requests", sa.Integer, nullable=False, default=0),
+    Column("failed", sa.Integer, nullable=False, default=0),
+    Column("latency_s", sa.Float),  # the mean over `requests`; of kind call: as reported, over its components
+    Column("success", sa.Boolean),
+    Column("satisfaction", sa.Float),  # 0..1
+    Column("automated", sa.Boolean),  # no person took over
+    Column("intent", String(120)),
+    Column("latencies", sa.JSON),  # reported seconds by component
+    Column("tags", sa.JSON),
+    Column("reported_at", UtcTime),  # when the reporter says it happened; a later one replaces an earlier one
+    Column("source", String(40)),  # api, csv, satisfaction
+    UniqueConstraint("call_sid", "kind"),
+    Index(None, "experiment_id", "kind"),
+    Index(None, "updated_at"),
+)
+
+# What one process of `serve` answered in one minute; a row without a route says that the process was there.
+live_minutes = Table(
+    "live_minutes",
+    metadata,
+    _id(),
+    Column("minute", UtcTime, nullable=False),
+    Column("process", String(120), nullable=False),
+    Column("route", String(40), nullable=False, default=""),
+    Column("kind", String(10), nullable=False, default=""),
+    Column("model_version", String(120), nullable=False, default=""),
+    Column("requests", sa.Integer, nullable=False, default=0),
+    Column("failed", sa.Integer, nullable=False, default=0),  # 5xx, and 429: nobody got an answer
+    Column("seconds", sa.JSON),  # counts by bucket of the time to answer
+    Column("waits", sa.JSON),  # of the time before the model began
+    Column("computes", sa.JSON),
+    Column("first_partials", sa.JSON),  # of sessions: from speech to its first text
+    UniqueConstraint("minute", "process", "route", "kind", "model_version"),
+)
+
+# The minutes of one day, kept when `live_minutes` are gone.
+uptime_days = Table(
+    "uptime_days",
+    metadata,
+    Column("day", sa.Date, primary_key=True),
+    Column("minutes", sa.Integer, nullable=False),
+    Column("good_minutes", sa.Integer, nullable=False),
+    Column("requests", sa.Integer, nullable=False, default=0),
+    Column("failed", sa.Integer, nullable=False, default=0),
 )
 
 # Leases on devices (a GPU, or the CPU for training); live transcription has priority.
