@@ -696,7 +696,7 @@ outcomes = Table(
     Column("shadow", sa.JSON),  # of an experiment in shadow: its version, requests, latency_s, compared, differing
     Column("requests", sa.Integer, nullable=False, default=0),
     Column("failed", sa.Integer, nullable=False, default=0),
-    Column("latency_s", sa.Float),  # the mean over `requests`; of kind call: as reported, over its components
+    Column("latency_s", sa.Float),  # the mean over requests that did not fail; of kind call: as reported, over its parts
     Column("success", sa.Boolean),
     Column("satisfaction", sa.Float),  # 0..1
     Column("automated", sa.Boolean),  # no person took over
@@ -721,12 +721,24 @@ live_minutes = Table(
     Column("kind", String(10), nullable=False, default=""),
     Column("model_version", String(120), nullable=False, default=""),
     Column("requests", sa.Integer, nullable=False, default=0),
-    Column("failed", sa.Integer, nullable=False, default=0),  # 5xx, and 429: nobody got an answer
-    Column("seconds", sa.JSON),  # counts by bucket of the time to answer
+    Column("failed", sa.Integer, nullable=False, default=0),  # 5xx and `live-busy`: nobody got an answer
+    Column("seconds", sa.JSON),  # counts by bucket of the time to answer (ml_backend/latency_buckets.py)
     Column("waits", sa.JSON),  # of the time before the model began
     Column("computes", sa.JSON),
     Column("first_partials", sa.JSON),  # of sessions: from speech to its first text
     UniqueConstraint("minute", "process", "route", "kind", "model_version"),
+)
+
+# What all processes answered so far, for /metrics: counters that only grow. `body`: counts by status and by reason of
+# refusal, and buckets of the four times of `live_minutes`. A version that answered nothing for a day has no row.
+live_totals = Table(
+    "live_totals",
+    metadata,
+    Column("route", String(40), primary_key=True),
+    Column("kind", String(10), primary_key=True),
+    Column("model_version", String(120), primary_key=True),
+    Column("body", sa.JSON, nullable=False),
+    Column("updated_at", UtcTime, nullable=False, default=now),
 )
 
 # The minutes of one day, kept when `live_minutes` are gone.

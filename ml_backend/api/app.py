@@ -11,7 +11,7 @@ from ml_backend.api import requests
 from ml_backend.api.annotation_routes import Annotations
 from ml_backend.api.auth import Gate
 from ml_backend.api.call_routes import BalanceQuery, Calls
-from ml_backend.api.live import live_routes
+from ml_backend.api.live import live_routes, live_tally
 from ml_backend.api.live.call_route import CallRoute, RouteQuery
 from ml_backend.api.operator_routes import JobQuery, Jobs, Operations, count_requests
 from ml_backend.api.protocol import Protocol
@@ -98,6 +98,7 @@ def create_live_app(settings: Settings, *, context: Context) -> Flask:
     requests.add_route(app, "/health", operations.alive, who=gate.anyone)
     requests.add_route(app, "/metrics", operations.metrics, who=gate.operator)
     live_routes.install(app, context, gate, most_waiting=settings.live_most_waiting, transcribes=True)
+    live_tally.of(context).serves()
     return app
 
 

@@ -183,6 +183,7 @@ def _error(status: int, code: str, sentence: str, next_step: str, *, field: str 
 
 
 def _kaan_error(error: KaanError) -> Response:
+    g.error_code = error.code
     if error.status >= 500:
         _log.error("request %s failed: %s", request_id(), error)
     else:

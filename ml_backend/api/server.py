@@ -21,6 +21,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.http import errors
 
 from ml_backend import tables
+from ml_backend.api.live import live_tally
 from ml_backend.api.waiting_connections import MAX_LINE, BufferingWorker, refusal
 from ml_backend.context import Context, open_context
 from ml_backend.errors import KaanError
@@ -52,6 +53,7 @@ class Worker(BufferingWorker):
         try:
             super().run()
         finally:
+            live_tally.written(self.app.context)
             self._ended.set()
             beat.join(BEAT_S)
 

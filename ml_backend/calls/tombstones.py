@@ -9,12 +9,13 @@ kind and identity of a tombstone or hold:
 A name that contains a telephone number is stored as a keyed hash (`phone_numbers.hidden`), so that erased data is
 recognised without storing the number.
 
-Entry points: ml_backend/calls/ledger (callbacks, listing, look-ups), sync/exotel/downloads, sync/ingest (scan,
-upload, retry) and sync/objects/rows.
+Entry points: ml_backend/calls/ledger (callbacks, listing, look-ups), ml_backend/api/live/live_tally,
+sync/exotel/downloads, sync/ingest (scan, upload, retry) and sync/objects/rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -46,6 +47,13 @@ def why_erased(connection: Connection, *identities: str | None, key: bytes) -> s
     named = [name for identity in identities if identity for name in {identity, phone_numbers.hidden(identity, key)}]
     found = connection.execute(sa.select(tombstones.c.why).where(tombstones.c.identity.in_(named))).scalars().all()
     return ERASED if ERASED in found else next(iter(found), None)
+
+
+def among(connection: Connection, identities: Collection[str], *, key: bytes) -> set[str]:
+    """Those of many that were erased or have expired."""
+    names = {name: identity for identity in identities for name in (identity, phone_numbers.hidden(identity, key))}
+    found = sa.select(tombstones.c.identity).where(tombstones.c.identity.in_(names))
+    return {names[name] for name in connection.execute(found).scalars()}
 
 
 def audio_identity(sha256: str) -> str:

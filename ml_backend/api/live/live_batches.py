@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ml_backend import log
+from ml_backend.api.live import live_counting
 from ml_backend.asr.engine import Transcriber
 from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import Transcript
@@ -28,6 +29,8 @@ class _WaitingAudio:
 
     request: Request
     came: float
+    began: float = 0.0  # the batch that it is in
+    took_s: float = 0.0
     ended: threading.Event = field(default_factory=threading.Event)
     answer: Transcript | KaanError | None = None
 
@@ -74,6 +77,7 @@ class LiveBatches:
             with self._turn:
                 if not mine.ended.is_set():
                     self._run(self._taken())
+        live_counting.note_work(wait_s=mine.began - mine.came, compute_s=mine.took_s)
         assert mine.answer is not None  # noqa: S101 - `ended` is set with the answer
         return mine.answer
 
@@ -89,6 +93,7 @@ class LiveBatches:
 
     def _run(self, batch: list[_WaitingAudio]) -> None:
         answers: list[Transcript | KaanError]
+        began = time.monotonic()
         try:
             answers = self.transcriber.transcribe([each.request for each in batch])
         except KaanError as error:
@@ -99,5 +104,6 @@ class LiveBatches:
             _log.error("live_batch_failed", exc_info=error)
             answers = [failed] * len(batch)
         for each, answer in zip(batch, answers, strict=True):
+            each.began, each.took_s = began, time.monotonic() - began
             each.answer = answer
             each.ended.set()

@@ -7,14 +7,21 @@ drafts, experiments included. Every answer names its version in x-kaan-model-ver
 from __future__ import annotations
 
 import sqlalchemy as sa
-from flask import Blueprint, Flask, Response, request
+from flask import Blueprint, Flask, Response
 
 from ml_backend import tables
 from ml_backend.api import requests
 from ml_backend.api.auth import Gate
-from ml_backend.api.live import live_engines, openai_form, transcript_forms, transcription_form
+from ml_backend.api.live import (
+    live_counting,
+    live_engines,
+    live_tally,
+    openai_form,
+    transcript_forms,
+    transcription_form,
+)
 from ml_backend.api.live.live_admission import Admission
-from ml_backend.api.live.live_bodies import LiveBody, ParseBody, SpeechBody, checked
+from ml_backend.api.live.live_bodies import Body, LiveBody, ParseBody, SpeechBody, checked
 from ml_backend.api.live.live_engines import LiveEngine, LiveEngines
 from ml_backend.api.live.live_speech import sound
 from ml_backend.api.requests import answer
@@ -23,6 +30,10 @@ from ml_backend.errors import InvalidInput
 from ml_backend.models import kinds, registry
 
 PREFIX = "/v1/"
+PARSE, SPEECH, TRANSCRIPTIONS = "/v1/nlu/parse", "/v1/audio/speech", "/v1/audio/transcriptions"
+COUNTED = {
+    PARSE: ("parse", kinds.NLU), SPEECH: ("speech", kinds.TTS), TRANSCRIPTIONS: ("transcriptions", kinds.ASR),
+}  # fmt: skip
 MOST_LISTED = 500
 """Versions that the list of models holds: the latest."""
 
@@ -38,11 +49,12 @@ def install(app: Flask, context: Context, gate: Gate, *, most_waiting: int, tran
     for rule, view, methods in (
         ("/v1/models", live.models, ("GET",)),
         ("/v1/models/<model>", live.model, ("GET",)),
-        ("/v1/nlu/parse", live.parse, ("POST",)),
-        ("/v1/audio/speech", live.speech, ("POST",)),
-        ("/v1/audio/transcriptions", live.transcription, ("POST",)),
+        (PARSE, live.parse, ("POST",)),
+        (SPEECH, live.speech, ("POST",)),
+        (TRANSCRIPTIONS, live.transcription, ("POST",)),
     ):
         requests.add_route(blueprint, rule, view, who=gate.live, methods=methods)
+    live_counting.count(blueprint, live_tally.of(context), COUNTED)
     app.register_blueprint(blueprint)
     requests.use_error_form(app, PREFIX, openai_form.error)
 
@@ -67,20 +79,22 @@ class Live:
 
     def parse(self) -> Response:
         """`{"text": ...}` -> intent, confidence and entities; offsets are code points."""
-        asked = checked(ParseBody, requests.json_object())
+        asked = self._noted(checked(ParseBody, requests.json_object()))
         with self._admission.admitted():
             chosen = self._answering(kinds.NLU, asked)
-            found = chosen.engine.parse(asked.text).to_json()
+            with live_counting.computing():
+                found = chosen.engine.parse(asked.text).to_json()
         del found["model_version"]
         told = {"text": asked.text, **found, "language": asked.language, "version": chosen.version.version}
         return self._with_version(answer(told), chosen)
 
     def speech(self) -> Response:
         """A text -> its sound, in OpenAI's form. With `keep` it stays; what was kept is not spoken again."""
-        asked = checked(SpeechBody, requests.json_object())
+        asked = self._noted(checked(SpeechBody, requests.json_object()))
         with self._admission.admitted():
             chosen = self._answering(kinds.TTS, asked)
-            data, content_type = sound(self._context, chosen.engine, asked)
+            with live_counting.computing():
+                data, content_type = sound(self._context, chosen.engine, asked)
         return self._with_version(Response(data, mimetype=content_type), chosen)
 
     def transcription(self) -> Response:
@@ -94,6 +108,7 @@ class Live:
 
         with self._admission.admitted():
             asked, audio, name = transcription_form.read()
+            self._noted(asked)
             chosen = self._answering(kinds.ASR, asked)
             found = transcribed(chosen.engine, audio, name, asked, self._context.settings)
         if asked.stream:
@@ -105,8 +120,17 @@ class Live:
         return self._with_version(response, chosen)
 
     def _answering(self, kind: str, asked: LiveBody) -> LiveEngine:
-        call = asked.call or request.headers.get(openai_form.CALL_HEADER, "")[:200]
-        return self._engines.answering(kind, model=asked.model, call=call or None, language=asked.language)
+        counted = live_counting.counted()
+        chosen = self._engines.answering(kind, model=asked.model, call=counted.call, language=asked.language)
+        counted.version = chosen.version.version
+        counted.experiment_id, counted.arm = chosen.experiment_id, chosen.arm
+        return chosen
+
+    def _noted(self, asked: Body) -> Body:
+        """The call is known, also where the request is refused or fails from here on."""
+        counted = live_counting.counted()
+        counted.call = asked.call or counted.call
+        return asked
 
     def _with_version(self, response: Response, chosen: LiveEngine) -> Response:
         response.headers[openai_form.VERSION_HEADER] = chosen.version.version

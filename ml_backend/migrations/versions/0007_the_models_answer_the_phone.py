@@ -66,6 +66,15 @@ def upgrade() -> None:
         ),
     )  # fmt: skip
     op.create_table(
+        "live_totals",
+        sa.Column("route", sa.String(length=40), nullable=False),
+        sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("model_version", sa.String(length=120), nullable=False),
+        sa.Column("body", sa.JSON(), nullable=False),
+        sa.Column("updated_at", TIME, nullable=False),
+        sa.PrimaryKeyConstraint("route", "kind", "model_version", name="pk_live_totals"),
+    )
+    op.create_table(
         "uptime_days",
         sa.Column("day", sa.Date(), nullable=False),
         sa.Column("minutes", sa.Integer(), nullable=False),
@@ -77,7 +86,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for name in ("uptime_days", "live_minutes", "outcomes"):
+    for name in ("uptime_days", "live_totals", "live_minutes", "outcomes"):
         op.drop_table(name)
     with op.batch_alter_table("company_numbers", schema=None) as batch_op:
         batch_op.drop_column("keeps_live_audio")
