@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,11 +56,13 @@ class Transcriber:
         settings: Settings,
         model_version: str = "",
         temperatures: tuple[float, ...] | None = None,
+        before_batch: Callable[[], None] = lambda: None,
     ) -> Transcriber:
         """Load a CTranslate2 folder, or a hub name (`large-v3-turbo`, `hub:owner/name`).
 
         A folder with a manifest is verified file by file first; one without is treated as a stock Whisper (30 s).
         `temperatures` are tried in order on windows that fail the quality test; empty switches retries off.
+        `before_batch` is called before each batch: it may wait while somebody else needs the device.
         """
         import ctranslate2
         from faster_whisper import WhisperModel
@@ -97,6 +99,7 @@ class Transcriber:
             languages=described.languages if described else (),
             batch_size=settings.asr_batch_size,
             workers=settings.asr_workers,
+            before_batch=before_batch,
         )
         name = described.model_version if described else str(location).removeprefix("hub:").rstrip("/").split("/")[-1]
         return cls(pool, model_version=model_version or name)

@@ -6,7 +6,7 @@ output), then decode all windows in batches of similar length. A failure in one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -74,9 +74,18 @@ class _Batch:
 class Pool:
     """Runs rounds on one loaded model."""
 
-    def __init__(self, decoder: Decoder, *, languages: tuple[str, ...], batch_size: int, workers: int) -> None:
+    def __init__(
+        self,
+        decoder: Decoder,
+        *,
+        languages: tuple[str, ...],
+        batch_size: int,
+        workers: int,
+        before_batch: Callable[[], None] = lambda: None,
+    ) -> None:
         self.decoder = decoder
         self.languages = languages
+        self._before_batch = before_batch
         self._batch_size = batch_size
         self._workers = workers
 
@@ -165,6 +174,7 @@ class Pool:
             if not wanted:
                 break
             for batch in self._grouped(wanted):
+                self._before_batch()
                 try:
                     batch.encoded = self.decoder.encode([work.features for work in batch.work])
                     found = self.decoder.languages(batch.encoded)
@@ -246,6 +256,7 @@ class Pool:
                 one(batch)
 
     def _decode(self, batch: _Batch, recordings: list[Recording]) -> None:
+        self._before_batch()
         try:
             encoded = batch.encoded or self.decoder.encode([work.features for work in batch.work])
             prompts = [work.prompt for work in batch.work if work.prompt is not None]

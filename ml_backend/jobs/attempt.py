@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -21,7 +22,7 @@ import sqlalchemy as sa
 from ml_backend import log
 from ml_backend.context import Context, JobContext, PooledItem
 from ml_backend.errors import PermanentError, RetryableError
-from ml_backend.jobs import failpoints, leases
+from ml_backend.jobs import device_turns, failpoints, leases
 from ml_backend.jobs.job_kinds import JobKind
 from ml_backend.jobs.leases import Lease, Settled, Timing
 
@@ -54,15 +55,16 @@ class Attempt:
         error: BaseException | None = None
         try:
             function = _resolve(kind)
-            if kind.pooled:
-                function(job_context, [self._item(lease) for lease in list(self.held.values())])
-                error = RetryableError(
-                    "not-settled",
-                    "The job ended without an outcome for this member.",
-                    "It is tried again alone.",
-                )
-            else:
-                function(job_context, **head.arguments)
+            with self._turn(kind, head):
+                if kind.pooled:
+                    function(job_context, [self._item(lease) for lease in list(self.held.values())])
+                    error = RetryableError(
+                        "not-settled",
+                        "The job ended without an outcome for this member.",
+                        "It is tried again alone.",
+                    )
+                else:
+                    function(job_context, **head.arguments)
         except KeyboardInterrupt:
             self._release()
             raise
@@ -74,6 +76,12 @@ class Attempt:
             error = raised
         for lease in list(self.held.values()):
             self.settle(lease, error)
+
+    def _turn(self, kind: JobKind, head: Lease) -> AbstractContextManager[None]:
+        """Work on the device gives way to what is more urgent than the most urgent member."""
+        if kind.queue != "transcribe":
+            return nullcontext()
+        return device_turns.of(self.context).job(head.priority, time_limit_s=kind.time_limit_s)
 
     def settle(self, lease: Lease, error: BaseException | None) -> None:
         """Write the outcome of one member; does nothing if it is settled already or the lease was lost."""

@@ -40,7 +40,7 @@ _log = log.get("worker")
 _serving: contextvars.ContextVar[_Service] = contextvars.ContextVar("serving")
 
 KEEPS_ITS_PROCESS = ("transcribe",)  # queues whose worker does not fork, so that the model stays loaded
-NICENESS = {"transcribe": 10, "training": 15}  # requests from people go before work that fills the processors
+NICENESS = {"sync": 5, "transcribe": 10, "training": 15}  # `serve` and `web` go before all of them
 IDLE_BEAT_S = 15  # RQ wakes this often when idle
 SEEN_S = 5.0
 GO_ON_S = 2.0

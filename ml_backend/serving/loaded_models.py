@@ -21,6 +21,7 @@ from ml_backend import log, quantities
 from ml_backend.asr.engine import Transcriber, after_fork
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
+from ml_backend.jobs import device_turns
 from ml_backend.models import model_files, registry, routing
 from ml_backend.models.registry import Version
 from ml_backend.serving import alias_follower, default_model
@@ -135,7 +136,10 @@ class Serving:
 
     def _checked(self, version: Version) -> Transcriber:
         location = registry.verified(self._context, version)
-        fresh = Transcriber.load(location, settings=self._context.settings, model_version=version.version)
+        fresh = Transcriber.load(
+            location, settings=self._context.settings, model_version=version.version,
+            before_batch=device_turns.of(self._context).give_way,
+        )  # fmt: skip
         fresh.self_check()
         return fresh
 

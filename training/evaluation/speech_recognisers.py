@@ -20,6 +20,7 @@ from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile
 from ml_backend.context import Context
 from ml_backend.errors import KaanError
+from ml_backend.jobs import device_turns
 from ml_backend.models import kinds, registry
 from ml_backend.tts.mel import Array
 from training.scoring import speech_scores
@@ -74,7 +75,10 @@ class SpeechRecognisers:
 
     def _loaded_once(self, name: str, place: Callable[[], str]) -> Transcriber:
         if name not in self._loaded:
-            self._loaded[name] = Transcriber.load(place(), settings=self._context.settings, model_version=name)
+            self._loaded[name] = Transcriber.load(
+                place(), settings=self._context.settings, model_version=name,
+                before_batch=device_turns.of(self._context).give_way,
+            )  # fmt: skip
         return self._loaded[name]
 
 

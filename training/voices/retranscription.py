@@ -26,7 +26,7 @@ from ml_backend.asr.transcript import DecodingProfile
 from ml_backend.audio import decoding
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import KaanError, PermanentError
-from ml_backend.jobs import enqueueing, job_kinds
+from ml_backend.jobs import device_turns, enqueueing, job_kinds
 from ml_backend.models import registry
 from ml_backend.serving import loaded_models
 from ml_backend.tables import recordings, voice_clips
@@ -72,7 +72,8 @@ def _with_second(
     if not mixed or not name:
         return found
     second = Transcriber.load(
-        speech_recognisers.second_place(context), settings=context.settings, model_version=name
+        speech_recognisers.second_place(context), settings=context.settings, model_version=name,
+        before_batch=device_turns.of(context).give_way,
     )  # fmt: skip
     better = dict(found)
     for row in mixed:

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ml_backend.errors import RetryableError
+from ml_backend.jobs.device_turns import DeviceTurns
 
 
 class Admission:
-    """At most `most` requests at a time in this process."""
+    """At most `most` requests at a time in this process. While one is here, jobs on the same device give way."""
 
-    def __init__(self, most: int) -> None:
-        self._most, self._inside, self._lock = most, 0, threading.Lock()
+    def __init__(self, most: int, turns: DeviceTurns) -> None:
+        self._most, self._turns, self._inside, self._lock = most, turns, 0, threading.Lock()
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
@@ -30,7 +31,8 @@ class Admission:
                 )  # fmt: skip
             self._inside += 1
         try:
-            yield
+            with self._turns.taken():
+                yield
         finally:
             with self._lock:
                 self._inside -= 1

@@ -27,6 +27,7 @@ from ml_backend.api.live.live_speech import sound
 from ml_backend.api.requests import answer
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
+from ml_backend.jobs import device_turns
 from ml_backend.models import kinds, registry
 
 PREFIX = "/v1/"
@@ -64,7 +65,7 @@ class Live:
 
     def __init__(self, context: Context, engines: LiveEngines, *, most_waiting: int, transcribes: bool) -> None:
         self._context, self._engines, self._transcribes = context, engines, transcribes
-        self._admission = Admission(most_waiting)
+        self._admission = Admission(most_waiting, device_turns.of(context))
 
     def models(self) -> Response:
         """Every name that a request may give as `model`: champion, the other aliases, and versions."""

@@ -18,6 +18,7 @@ OTHERS = (
     "guards_jobs",
     "guards_keeping",
     "guards_listing",
+    "guards_live",
     "guards_models",
     "guards_settings",
     "guards_sync",

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from tests.faults.tables.table_hostile import HOSTILE
+from tests.faults.tables.table_live import PHONE
 from tests.faults.tables.table_models import MODELS
 from tests.faults.tables.table_operators import OPERATORS
 from tests.faults.tables.table_sync import SYNC
@@ -268,7 +269,7 @@ TABLE: dict[int, tuple[Elsewhere, ...]] = {
         _one(f"{LISTING}test_the_window_is_asked_for_in_india_time", guard="the-provider-has-a-zone"),
     ),
 }
-for _number, _rows in (row for rows in (HOSTILE, MODELS, OPERATORS, SYNC) for row in rows.items()):
+for _number, _rows in (row for rows in (HOSTILE, MODELS, OPERATORS, PHONE, SYNC) for row in rows.items()):
     TABLE[_number] = (*TABLE.get(_number, ()), *(_one(*tests, guard=guard) for tests, guard in _rows))
 
 # Faults that nothing here meets, each with the reason. Shrink this list.

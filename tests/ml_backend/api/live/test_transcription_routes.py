@@ -23,6 +23,7 @@ from ml_backend.api.live import live_engines, live_transcription
 from ml_backend.asr import engine
 from ml_backend.audio import decoding
 from ml_backend.errors import PermanentError
+from ml_backend.jobs.device_turns import DeviceTurns
 from ml_backend.models import registry
 from tests.ml_backend.api import documented
 from tests.ml_backend.api.live.conftest import LIVE, PHONE, promote
@@ -225,9 +226,12 @@ def test_requests_that_come_while_the_model_works_share_a_batch_and_get_their_ow
     threads = ask_together(line, 5, answers)
     batches = live_engines.of(line.context).answering("asr").engine
     until(lambda: sum(slow.batches) + len(batches._waiting) == 5, "one works, the others wait")
+    worker = DeviceTurns(line.context.settings.data_dir / "device-turns")
+    assert worker.is_taken(), "jobs give way meanwhile"
     slow.may_go.set()
     for thread in threads:
         thread.join(60)
+    assert not worker.is_taken()
     assert len({answer.get_json()["text"] for answer in answers}) == 1
     assert sum(slow.batches) == 5
     assert max(slow.batches) > 1

@@ -1,0 +1,33 @@
+"""Guards of what answers the phone: who goes first, what is refused, and what a shadow may cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.faults.guards.guards import guard, module
+
+
+@guard("jobs-give-way-to-live-requests")
+def _gives_way() -> None:
+    """A worker takes its next batch whatever the phone does."""
+    module("ml_backend.jobs.device_turns").DeviceTurns.give_way = lambda self: None
+
+
+@guard("a-live-request-marks-the-device")
+def _marks() -> None:
+    """Workers do not see that a request is being answered."""
+    turns = module("ml_backend.jobs.device_turns")
+    real = turns.DeviceTurns._count
+
+    def count(self: Any, rank: int, by: int) -> None:
+        if rank != turns.LIVE_REQUEST:
+            real(self, rank, by)
+
+    turns.DeviceTurns._count = count
+
+
+@guard("nobody-gives-way-for-ever")
+def _bounded() -> None:
+    """Bulk waits as long as the phone is busy, once more after each time that it waited enough."""
+    turns = module("ml_backend.jobs.device_turns")
+    turns.SHARE_OF_LIMIT = 1e9

@@ -1,0 +1,29 @@
+"""Rows of the table for what answers the phone: F number -> (tests, guard)."""
+
+from __future__ import annotations
+
+TURNS, TRANSCRIPTION = "tests/ml_backend/jobs/test_device_turns.py::", "tests/ml_backend/api/live/test_transcription_"
+
+PHONE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
+    73: (
+        (
+            (
+                f"{TURNS}test_a_worker_in_the_middle_of_bulk_stands_still_for_a_live_request_and_goes_on_when_its_"
+                "process_is_killed",
+            ),
+            "jobs-give-way-to-live-requests",
+        ),
+        (
+            (
+                f"{TURNS}test_a_mark_stands_until_the_last_of_several_requests_is_answered",
+                f"{TRANSCRIPTION}routes.py::"
+                "test_requests_that_come_while_the_model_works_share_a_batch_and_get_their_own_text",
+            ),
+            "a-live-request-marks-the-device",
+        ),
+        (
+            (f"{TURNS}test_nobody_waits_for_ever",),
+            "nobody-gives-way-for-ever",
+        ),
+    ),
+}
