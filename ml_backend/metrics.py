@@ -7,6 +7,7 @@ counted in memory, per process.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import sqlalchemy as sa
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
@@ -16,6 +17,7 @@ from ml_backend import tables
 from ml_backend.db import Database
 from ml_backend.jobs import leases
 from ml_backend.jobs import processes as process_rows
+from ml_backend.models import kinds
 from ml_backend.tables import calls, jobs, processes
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -69,8 +71,17 @@ class _Work:
             for row in connection.execute(oldest.group_by(jobs.c.queue)):
                 waits.add_metric([row.queue], (now - row.since).total_seconds())
             seen = GaugeMetricFamily("kaan_process_seen_seconds", "Since a process was seen.", labels=["role", "name"])
-            for row in connection.execute(sa.select(processes)):
+            found = connection.execute(sa.select(processes)).all()
+            for row in found:
                 seen.add_metric([row.role, row.name], (tables.now() - row.seen_at).total_seconds())
+            not_loaded = GaugeMetricFamily(
+                "kaan_live_model_not_loaded", "Processes in which the promoted version does not answer.",
+                labels=["kind"],
+            )  # fmt: skip
+            alive = [row for row in found if now - row.seen_at < timedelta(seconds=process_rows.ALIVE_S)]
+            for kind in kinds.names():
+                missed = [row for row in alive if kind in process_rows.not_loaded([row])]
+                not_loaded.add_metric([kind], len(missed))
             undelivered = GaugeMetricFamily("kaan_undelivered_predictions", "Predictions that are not delivered yet.")
             waiting = sa.select(sa.func.count()).where(tables.predictions.c.delivered_by.is_(None))
             undelivered.add_metric([], connection.execute(waiting).scalar_one())
@@ -96,4 +107,4 @@ class _Work:
             )
             for queue, removed in process_rows.refused_messages(connection).items():
                 strange.add_metric([queue], removed)
-        yield from (number, waits, seen, undelivered, reported, stopped, missing, since, strange)
+        yield from (number, waits, seen, not_loaded, undelivered, reported, stopped, missing, since, strange)

@@ -21,7 +21,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.http import errors
 
 from ml_backend import tables
-from ml_backend.api.live import live_tally
+from ml_backend.api.live import live_engines, live_tally
 from ml_backend.api.waiting_connections import MAX_LINE, BufferingWorker, refusal
 from ml_backend.context import Context, open_context
 from ml_backend.errors import KaanError
@@ -63,7 +63,8 @@ class Worker(BufferingWorker):
         try:
             while True:
                 with contextlib.suppress(KaanError):  # a busy database: the next heartbeat will do
-                    processes.seen(database, name, self.app.name, started_at=started_at)
+                    detail = {"not_loaded": live_engines.troubles(self.app.context)}
+                    processes.seen(database, name, self.app.name, started_at=started_at, detail=detail)
                 if self._ended.wait(BEAT_S):
                     break
             with contextlib.suppress(KaanError):

@@ -7,7 +7,7 @@ asked to stop, because a deployment must not count as the job's fault.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,12 +20,21 @@ from ml_backend.tables import processes
 ALIVE_S = 60.0  # a process without a heartbeat for this long counts as gone
 
 
-def seen(database: Database, name: str, role: str, *, started_at: datetime, pid: int | None = None) -> None:
-    """Record a heartbeat (a child gives its parent's `pid`). A recorded request to stop stays."""
+def seen(
+    database: Database,
+    name: str,
+    role: str,
+    *,
+    started_at: datetime,
+    pid: int | None = None,
+    detail: dict[str, Any] | None = None,
+) -> None:
+    """Record a heartbeat (a child gives its parent's `pid`). Without `detail`, a recorded request to stop stays."""
     values = {"name": name, "role": role[:30], "pid": pid or os.getpid(), "started_at": started_at}
     with database.transaction() as connection:
         now = tables.now()
-        db.upsert(connection, processes, {**values, "seen_at": now}, key=("name",), change=lambda new: {"seen_at": now})
+        changed = {"seen_at": now, **({"detail": detail} if detail is not None else {})}
+        db.upsert(connection, processes, {**values, **changed}, key=("name",), change=lambda new: changed)
 
 
 def stopping(database: Database, name: str) -> None:
@@ -53,6 +62,16 @@ def alive(database: Database, *, role: str | None = None) -> Sequence[sa.Row[Any
     if role is not None:
         recent = recent.where(processes.c.role == role)
     return database.rows(recent.order_by(processes.c.role, processes.c.name))
+
+
+def not_loaded(rows: Iterable[sa.Row[Any]]) -> dict[str, list[str]]:
+    """Kind of model -> why the promoted version does not answer, of the processes in these rows that say so."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for kind, reason in sorted(((row.detail or {}).get("not_loaded") or {}).items()):
+            if reason not in found.setdefault(kind, []):
+                found[kind].append(reason)
+    return found
 
 
 def runs_queue(database: Database, queue: str) -> bool:

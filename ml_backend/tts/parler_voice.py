@@ -70,6 +70,9 @@ class ParlerVoice:
             raise found
         return found
 
+    def warm(self) -> None:
+        """Nothing: its process is started for each rendering, and it answers no call."""
+
     def speak_each(self, lines: Sequence[SpeechLine]) -> Iterator[Speech | PermanentError]:
         """Each in its turn, a few in one start of the process; an error in the place of what it cannot say."""
         checked = [self._checked(line) for line in lines]

@@ -117,6 +117,14 @@ class Speaker:
             self.model_version,
         )  # fmt: skip
 
+    def warm(self) -> None:
+        """Say something of its own letters: the first sentence of a caller then finds everything in memory."""
+        needs = self.needs
+        word = "".join([letter for letter in needs.alphabet if letter.isalpha()][:8])
+        asked = _Asked((word,), word, needs.languages[0], needs.voices[0], needs.emotions[0])
+        for _ in self._spoken(asked, 1.0):
+            pass
+
     def speak_each(self, lines: Sequence[SpeechLine]) -> Iterator[Speech | PermanentError]:
         """One after the other. What cannot be said costs the others nothing: its error comes in its place."""
         for line in lines:

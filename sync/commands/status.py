@@ -153,6 +153,12 @@ def _trouble(context: Context, facts: dict[str, Any]) -> list[str]:
         found.append(f"Only {facts['disk']['free_mb']} MB are free: no audio is fetched.")
     stopped = sa.select(tables.checkpoints.c.reason).where(tables.checkpoints.c.state == "stopped")
     found += _redis(context)
+    found += [
+        f"The promoted {kind} model does not answer live requests: {reason} What answered before goes on. Promote "
+        f"another version (`promote VERSION`), or go back (`rollback --kind {kind} --why ...`)."
+        for kind, reasons in processes.not_loaded(processes.alive(context.db)).items()
+        for reason in reasons
+    ]
     found += [f"Nothing is fetched: {row.reason}" for row in context.db.rows(stopped)]
     found += [f"Project {a['project']}: {a['trouble']}" for a in facts["annotations"] if a["trouble"]]
     found += [

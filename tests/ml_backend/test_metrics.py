@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import sqlalchemy as sa
+
 from ml_backend import tables
 from ml_backend.context import Context
 from ml_backend.jobs import enqueueing, processes
@@ -32,3 +34,21 @@ def test_requests_are_counted_by_route_and_status(context: Context) -> None:
     text = metrics.text().decode()
     assert 'kaan_requests_total{route="/predict",status="200"} 2.0' in text
     assert 'kaan_request_seconds_bucket{le="0.025",route="/predict"} 3.0' in text
+
+
+def test_a_promoted_model_that_does_not_load_is_counted_by_kind_while_its_process_lives(context: Context) -> None:
+    database = context.db
+    for name, role, kinds in (
+        ("live-1", "live", {"nlu": "no"}),
+        ("live-2", "live", {}),
+        ("old", "live", {"asr": "no"}),
+    ):
+        processes.seen(database, name, role, started_at=tables.now(), detail={"not_loaded": kinds})
+    with database.transaction() as connection:
+        old = {"seen_at": tables.now() - timedelta(minutes=5)}
+        connection.execute(sa.update(tables.processes).where(tables.processes.c.name == "old").values(**old))
+    text = Metrics(database).text().decode()
+    found = {kind: f'kaan_live_model_not_loaded{{kind="{kind}"}}' for kind in ("asr", "nlu", "tts")}
+    assert f"{found['nlu']} 1.0" in text
+    assert f"{found['asr']} 0.0" in text
+    assert f"{found['tts']} 0.0" in text

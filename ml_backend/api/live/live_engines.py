@@ -23,7 +23,7 @@ from typing import Any
 from ml_backend import log, quantities
 from ml_backend.api.live import openai_form
 from ml_backend.context import Context
-from ml_backend.errors import ConfigurationError, InvalidInput, KaanError, PermanentError
+from ml_backend.errors import ConfigurationError, InvalidInput, PermanentError
 from ml_backend.models import kinds, registry, routing
 from ml_backend.models.registry import ANY_LANGUAGE, Version
 from ml_backend.serving import alias_follower, default_model
@@ -62,18 +62,35 @@ class _Held:
     snapshot: _Snapshot | None = None
     spare: OrderedDict[str, Any] = field(default_factory=OrderedDict)
     failed: tuple[str, float] = ("", 0.0)  # a revision that did not load, and when to try again
+    tried: str = ""  # the version that was loaded last, with success or not
+    trouble: str = ""  # why what the aliases name does not answer; empty where it does
 
 
 def _parser(context: Context, version: Version) -> Any:
     from ml_backend.nlu import loading
 
-    return loading.load(registry.verified(context, version))
+    loaded = loading.load(registry.verified(context, version))
+    _warm(version, lambda: loaded.parse("where is my order"))
+    return loaded
 
 
 def _speaker(context: Context, version: Version) -> Any:
     from ml_backend.tts import voice_loading
 
-    return voice_loading.load(context.settings, Path(registry.verified(context, version)))
+    loaded = voice_loading.load(context.settings, Path(registry.verified(context, version)))
+    _warm(version, loaded.warm)
+    return loaded
+
+
+def _warm(version: Version, run: Callable[[], object]) -> None:
+    """Run it once: the first request finds everything in memory, and what cannot run never answers."""
+    try:
+        run()
+    except Exception as error:  # ONNX Runtime raises types of its own
+        raise PermanentError(
+            "model-self-check", f"Model version {version.version} fails ({quantities.shortened(str(error), 80)}).",
+            "Do not serve it; look at its evaluation.",
+        ) from error  # fmt: skip
 
 
 def _recogniser(context: Context, version: Version) -> Any:
@@ -114,6 +131,10 @@ class LiveEngines:
         route = snapshot.routes.choose(call, language=language)
         return LiveEngine(route.version, snapshot.engines[route.version.version], route.experiment_id, route.arm)
 
+    def troubles(self) -> dict[str, str]:
+        """Kinds whose promoted version does not load here, each with the reason: what answered before goes on."""
+        return {kind: held.trouble for kind, held in self._held.items() if held.trouble}
+
     def follow(self) -> None:
         """Read the aliases once; load what is new, and answer with it when all of it is loaded."""
         for kind, held in self._held.items():
@@ -146,13 +167,15 @@ class LiveEngines:
                 return
             try:
                 fresh = self._loaded(kind, routes, before)
-            except (KaanError, RuntimeError, OSError) as error:
+            except Exception as error:  # each engine's library has errors of its own
+                reason = quantities.shortened(str(error) or type(error).__name__, 200)
+                held.trouble = f"{held.tried} does not load: {reason}"
+                _log.error("live_model_not_loaded", kind=kind, model_version=held.tried, reason=reason)
                 if before is None:
                     raise
                 held.failed = (revision, time.monotonic() + FAILED_S)
-                _log.error("live_model_not_loaded", kind=kind, reason=quantities.shortened(str(error), 200))
                 return
-            held.snapshot = fresh
+            held.snapshot, held.trouble = fresh, ""
             if before is not None:
                 _log.info("live_models_swapped", kind=kind, versions=sorted(fresh.engines))
 
@@ -178,6 +201,7 @@ class LiveEngines:
     def _taken_or_loaded(self, kind: str, version: Version, before: _Snapshot | None) -> Any:
         if before is not None and version.version in before.engines:
             return before.engines[version.version]
+        self._held[kind].tried = version.version
         spare = self._held[kind].spare.pop(version.version, None)
         return spare if spare is not None else self._loaders[kind](self._context, version)
 
@@ -211,6 +235,12 @@ class LiveEngines:
                 ),
             )  # fmt: skip
         return version
+
+
+def troubles(context: Context) -> dict[str, str]:
+    """Of this process, where it has loaded anything."""
+    found: LiveEngines | None = context.kept.get("live-engines")
+    return found.troubles() if found is not None else {}
 
 
 def of(context: Context) -> LiveEngines:

@@ -31,3 +31,21 @@ def _bounded() -> None:
     """Bulk waits as long as the phone is busy, once more after each time that it waited enough."""
     turns = module("ml_backend.jobs.device_turns")
     turns.SHARE_OF_LIMIT = 1e9
+
+
+@guard("a-version-is-warm-before-it-answers")
+def _warm() -> None:
+    """The first caller waits for what a first run loads."""
+    engines, parsing = module("ml_backend.api.live.live_engines"), module("ml_backend.nlu.loading")
+    speaking = module("ml_backend.tts.speaking")
+    registry = module("ml_backend.models.registry")
+    speaking.Speaker.warm = lambda self: None
+    cold = {**engines.LOADERS, "nlu": lambda context, version: parsing.load(registry.verified(context, version))}
+    engines.LiveEngines.__init__.__defaults__ = (cold,)
+
+
+@guard("a-version-that-does-not-load-is-said")
+def _said() -> None:
+    """Nobody is told that the promoted version does not answer."""
+    engines = module("ml_backend.api.live.live_engines")
+    engines.LiveEngines.troubles = lambda self: {}

@@ -151,7 +151,7 @@ def _live_version() -> None:
     def taken(self: Any, kind: str, version: Any, before: Any) -> Any:
         try:
             return real(self, kind, version, before)
-        except (engines.KaanError, RuntimeError, OSError):
+        except Exception:
             return None
 
     engines.LiveEngines._taken_or_loaded = taken

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 TURNS, TRANSCRIPTION = "tests/ml_backend/jobs/test_device_turns.py::", "tests/ml_backend/api/live/test_transcription_"
+ENGINES = "tests/ml_backend/api/live/test_live_engines.py::"
 
 PHONE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
     73: (
@@ -24,6 +25,14 @@ PHONE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
         (
             (f"{TURNS}test_nobody_waits_for_ever",),
             "nobody-gives-way-for-ever",
+        ),
+        (
+            (f"{ENGINES}test_a_version_has_answered_once_before_it_answers_a_caller",),
+            "a-version-is-warm-before-it-answers",
+        ),
+        (
+            (f"{ENGINES}test_a_champion_that_does_not_load_leaves_the_old_one_answering",),
+            "a-version-that-does-not-load-is-said",
         ),
     ),
 }

@@ -10,7 +10,7 @@ import pytest
 
 from ml_backend import tables
 from ml_backend.context import Context
-from ml_backend.jobs import enqueueing, job_kinds
+from ml_backend.jobs import enqueueing, job_kinds, processes
 from sync.commands import status
 from tests.training import spoken
 
@@ -56,3 +56,18 @@ def test_a_job_that_waits_for_a_busy_worker_is_not_said_to_lack_one(context: Con
     [said] = [one for one in status.read(context)["trouble"] if "export-dataset" in one]
     assert "worker training" not in said
     assert "jobs list" in said
+
+
+def test_a_promoted_model_that_does_not_load_where_calls_are_answered_is_named_with_the_way_back(
+    context: Context,
+) -> None:
+    name = "live-here-1"
+    reason = "nlu-2 does not load: The file model.onnx is not what was registered."
+    for trouble in ({}, {"nlu": reason}):
+        processes.seen(
+            context.db, name, "live", started_at=tables.now(), detail={"not_loaded": trouble}
+        )  # as its heartbeat writes
+        said = [one for one in status.read(context)["trouble"] if "live requests" in one]
+        assert bool(said) == bool(trouble)
+    assert reason in said[0]
+    assert "`rollback --kind nlu --why ...`" in said[0]

@@ -15,6 +15,8 @@ from ml_backend.api.live import live_engines
 from ml_backend.api.live.live_engines import LiveEngines
 from ml_backend.errors import RetryableError
 from ml_backend.models import registry, routing
+from ml_backend.nlu import parsing
+from ml_backend.tts import speaking
 from tests.ml_backend.api.live.conftest import promote
 from tests.ml_backend.api.serving import Serving
 from tests.patience import until
@@ -90,9 +92,33 @@ def test_a_champion_that_does_not_load_leaves_the_old_one_answering(
     promote(phone, broken)
     until(lambda: engines._held["nlu"].failed[0], "it was tried")
     assert name(engines) == usual
+    [(kind, reason)] = live_engines.troubles(phone.context).items()
+    assert kind == "nlu"
+    assert reason.startswith(f"{broken.version} does not load: ")
     mended = renamed("nlu", "mended")
     promote(phone, mended)
     until(lambda: name(engines) == mended.version, "the next one is served at once")
+    assert live_engines.troubles(phone.context) == {}
+
+
+@pytest.mark.parametrize("kind", ["nlu", "tts"])
+def test_a_version_has_answered_once_before_it_answers_a_caller(
+    phone: Serving, renamed: Renamed, engines: LiveEngines, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    ran: list[str] = []
+    network = {"nlu": (parsing.Parser, "_logits"), "tts": (speaking.Speaker, "_frames")}[kind]
+    real = getattr(*network)
+
+    def noted(engine: Any, *more: Any) -> Any:
+        ran.append(engine.model_version)
+        return real(engine, *more)
+
+    monkeypatch.setattr(*network, noted)
+    engines.answering(kind)
+    fresh = renamed(kind, "fresh")
+    promote(phone, fresh)
+    until(lambda: engines.answering(kind).version.version == fresh.version, "the new version answers")
+    assert fresh.version in ran
 
 
 def test_a_challenger_that_does_not_load_ends_its_experiment_and_the_champion_answers(
