@@ -148,14 +148,15 @@ company_numbers = Table(
 )
 
 # Step 1-2. One audio recording, unique by its source.
-# state: found, spooled (fetched, not yet in the store), stored, ready, refused (with reason), lost, erased, expired.
+# state: found, spooled (fetched, not yet in the store), stored, ready, superseded (what a live request sent, while its
+# call's whole recording is used), refused (with reason), lost, erased, expired.
 recordings = Table(
     "recordings",
     metadata,
     _id(),
     _created(),
     Column("updated_at", UtcTime, nullable=False, default=now),
-    Column("source", String(20), nullable=False),  # exotel, object, upload, bundled
+    Column("source", String(20), nullable=False),  # exotel, object, upload, live, bundled
     Column("source_identity", String(1000), nullable=False),  # e.g. s3://bucket/key, <Label Studio>/data/upload/..
     Column("call_id", Id, ForeignKey("calls.id")),
     Column("call_sid", String(200)),

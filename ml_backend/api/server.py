@@ -26,6 +26,7 @@ from ml_backend.api.waiting_connections import MAX_LINE, BufferingWorker, refusa
 from ml_backend.context import Context, open_context
 from ml_backend.errors import KaanError
 from ml_backend.jobs import processes
+from ml_backend.serving import live_audio
 from ml_backend.settings import Settings
 
 GRACEFUL_TIMEOUT_S = 20
@@ -54,6 +55,7 @@ class Worker(BufferingWorker):
             super().run()
         finally:
             live_tally.written(self.app.context)
+            live_audio.written(self.app.context)
             self._ended.set()
             beat.join(BEAT_S)
 

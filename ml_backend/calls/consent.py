@@ -20,6 +20,7 @@ from ml_backend.tables import calls
 
 PURPOSES = ("training", "review", "service", "none")
 NO_TRAINING = ("review", "service", "none")
+LEARNING = "training"  # what live audio is kept for needs this, stated: it would not be kept otherwise
 _NOBODY_HEARS = ("service", "none")
 
 

@@ -21,6 +21,7 @@ from ml_backend.calls.phone_numbers import carries_mobile
 from ml_backend.errors import ConfigurationError, InvalidInput
 
 INDIA = "Asia/Kolkata"
+LIVE_SOURCE = "live"  # a call known from what its live requests sent; so are the recordings of that audio
 NO_CONVERSATION = ("busy", "canceled", "failed", "no-answer")  # these calls are over and have no recording
 OVER = ("completed", "client-hangup", "incomplete", "voicemail")  # over, perhaps with a recording
 MAX_TALK_S = 7 * 24 * 3600.0
@@ -40,7 +41,7 @@ class CallEvent:
     """The content of one message about one call. Phone numbers are as sent, so the repr leaves them out."""
 
     call_sid: str
-    source: str  # status_callback, passthru, agent_event, ip_calling, campaign, exoml, details, listing, object
+    source: str  # status_callback, passthru, agent_event, ip_calling, campaign, exoml, details, listing, object, live
     status: str | None = None
     recording_url: str | None = field(default=None, repr=False)
     from_: str | None = field(default=None, repr=False)

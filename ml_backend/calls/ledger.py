@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend import db, tables
-from ml_backend.calls import merging, phone_numbers, pseudonyms, sample_use, states, tombstones
-from ml_backend.calls.events import CallEvent, recording_identity
+from ml_backend.calls import merging, phone_numbers, pseudonyms, sample_use, states, superseding, tombstones
+from ml_backend.calls.events import LIVE_SOURCE, CallEvent, recording_identity
 from ml_backend.calls.states import (
     ENDED,
     FETCH,
@@ -32,6 +32,7 @@ from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.tables import calls, company_numbers, objects, recordings, tasks, transcriptions
 
 PROVIDER = "exotel"
+_NO_REPORT = ("object", LIVE_SOURCE)  # these sources name a call, but do not say whether a recording of it will come
 NEEDED = ("found", "spooled", "stored")  # recordings whose address may be needed again
 
 
@@ -49,6 +50,7 @@ def record(connection: Connection, event: CallEvent, *, key: bytes, priority: in
         return _locked(connection, call_id)
     if call.state in ENDED:
         return call
+    only_live = set(call.seen_by or ()) == {LIVE_SOURCE}
     if event.from_ or event.to or event.company_number:
         pseudonyms.same_as_before(connection, key)
     changed = merging.merge(call._asdict(), event, key=key, at=tables.now())
@@ -73,8 +75,11 @@ def record(connection: Connection, event: CallEvent, *, key: bytes, priority: in
     if "talk_seconds" in changed:
         mine = sa.update(recordings).where(recordings.c.call_id == call_id)
         connection.execute(mine.values(call_duration_s=call.talk_seconds))
-    if found or not (is_new and event.source == "object"):  # an object's recording, and the state, come right after
-        _follow(connection, call, found, is_new=is_new, priority=priority)
+    if found or not (is_new and event.source in _NO_REPORT):  # its recording, and the state, come right after
+        first = is_new or (event.source not in _NO_REPORT and only_live)
+        counted = superseding.own(found) if first else _counted(call, found)
+        _follow(connection, call, counted, is_new=first, priority=priority)
+        _follow_live(connection, call_id, found)
         reduce_addresses(connection, call_id, found)
     return _locked(connection, call_id)
 
@@ -152,9 +157,35 @@ def recording_moved(connection: Connection, recording_id: int) -> None:
     sample_use.recording_moved(connection, recording_id)
     call_id = connection.execute(sa.select(recordings.c.call_id).where(recordings.c.id == recording_id)).scalar()
     if call_id is not None:
+        call = _locked(connection, call_id)
         found = _recordings(connection, call_id)
-        _follow(connection, _locked(connection, call_id), found, is_new=False)
+        if superseding.settle(connection, call_id, found):
+            found = _recordings(connection, call_id)
+        _follow(connection, call, _counted(call, found), is_new=False)
         reduce_addresses(connection, call_id, found)
+
+
+def look_ups_ended(connection: Connection, call_id: int, *, reason_code: str, reason: str) -> None:
+    """No recording was named in all look-ups: the call has none, or what its live requests sent."""
+    move(connection, call_id, "no-recording", reason_code=reason_code, reason=reason)
+    _follow_live(connection, call_id, _recordings(connection, call_id))
+
+
+def lock(connection: Connection, recording: Any) -> None:
+    """Lock a recording's call. Whoever locks a recording too locks its call first."""
+    if recording.call_id is not None:
+        _locked(connection, recording.call_id)
+
+
+def wait_for_selection(
+    connection: Connection, recording: Any, *, reason_code: str, reason: str, due_at: datetime
+) -> None:
+    """A recording's call is `heard` and waits, unless other recordings decide its state."""
+    if recording.call_id is None:
+        return
+    counted = _counted(_locked(connection, recording.call_id), _recordings(connection, recording.call_id))
+    if any(each.id == recording.id for each in counted):
+        move(connection, recording.call_id, "heard", reason_code=reason_code, reason=reason, due_at=due_at)
 
 
 def recording_kept(connection: Connection, recording_id: int, *, code: str, sentence: str) -> None:
@@ -166,6 +197,24 @@ def recording_kept(connection: Connection, recording_id: int, *, code: str, sent
     merged["kept"] = {**merged.get("kept", {}), str(recording_id): [code, sentence]}
     db.update(connection, calls, call_id, merged=merged)
     recording_moved(connection, recording_id)
+
+
+def _counted(call: sa.Row[Any], found: Sequence[sa.Row[Any]]) -> Sequence[sa.Row[Any]]:
+    """The recordings that decide a call's state: live pieces only if no recording of the whole call is to be had."""
+    whole = superseding.own(found)
+    if any(each.state not in ("refused", "lost") for each in whole):
+        return whole
+    may_come = call.state == "expected" and any(source not in _NO_REPORT for source in call.seen_by or ())
+    return whole if may_come else found
+
+
+def _follow_live(connection: Connection, call_id: int, found: Sequence[sa.Row[Any]]) -> None:
+    """Where the provider has no recording, the call goes on with what its live requests sent."""
+    if not any(each.source == LIVE_SOURCE for each in found):
+        return
+    call = _locked(connection, call_id)
+    if call.state == "no-recording":
+        _follow(connection, call, _counted(call, found), is_new=False)
 
 
 def url_of(call: sa.Row[Any], recording: sa.Row[Any]) -> str | None:

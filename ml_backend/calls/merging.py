@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ml_backend.calls import phone_numbers, pseudonyms
-from ml_backend.calls.events import NO_CONVERSATION, OVER, CallEvent, recording_identity
+from ml_backend.calls.events import LIVE_SOURCE, NO_CONVERSATION, OVER, CallEvent, recording_identity
 from ml_backend.log import masked
 
 # Trust in what a source says about a call, least first.
@@ -95,6 +95,8 @@ def note_of(said: str) -> str:
 
 def _values(event: CallEvent, *, key: bytes) -> dict[str, Any]:
     def hidden(number: str | None) -> str | None:
+        if event.source == LIVE_SOURCE:  # already one: the number itself is not kept beside the audio
+            return number
         return pseudonyms.pseudonym(number, key) if number else None
 
     return {

@@ -32,6 +32,7 @@ STATES: dict[str, tuple[str, ...]] = {
 OPEN = tuple(name for name, actions in STATES.items() if actions)
 FINAL = tuple(name for name, actions in STATES.items() if not actions)
 GONE = ("refused", "lost", "erased", "expired")  # states of a recording without audio
+SUPERSEDED = "superseded"  # a live piece in whose place its call's whole recording is used
 ENDED = ("erased", "expired")  # nothing leads out of these, except from expired to erased
 
 LADDER = tuple(timedelta(minutes=minutes) for minutes in (2, 5, 15, 60, 6 * 60, 24 * 60))
@@ -75,7 +76,8 @@ def by_status(status: str | None) -> Decision:
 
 def by_recordings(recordings: Sequence[RecordingProgress]) -> Decision:
     """The state of a call with recordings: that of the least finished one; if all are final, the best of them."""
-    each = [_one(recording) for recording in recordings]
+    count = [recording for recording in recordings if recording.state != SUPERSEDED]
+    each = [_one(recording) for recording in count or recordings]
     waiting = [decision for decision in each if decision.state in OPEN]
     if waiting:
         return min(waiting, key=lambda decision: _OPEN_ORDER[decision.state])
@@ -99,6 +101,8 @@ def _one(recording: RecordingProgress) -> Decision:
         )
     if recording.state == "refused":
         return Decision("refused", None, code or "audio-refused", reason or "The recording cannot be used.")
+    if recording.state == SUPERSEDED:
+        return Decision("kept", None, SUPERSEDED, reason or "Another recording of the call is used.")
     if recording.state == "found" and not recording.has_object:
         return Decision("to-fetch", FETCH)
     if recording.state != "ready":

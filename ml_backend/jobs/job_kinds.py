@@ -58,6 +58,7 @@ EXPIRE_RECORDINGS = JobKind(
     "expire-recordings", "sync.privacy.retention.expire_recordings", "sync", 1800, priority=BULK
 )
 REDUCE_EVENTS = JobKind("reduce-events", "sync.privacy.raw_events.reduce_events", "sync", 1800, priority=BULK)
+WITHDRAW_TASKS = JobKind("withdraw-tasks", "sync.tasks.withdrawal.withdraw_tasks", "sync", 300)
 DRAFT_RECORDING = JobKind("draft-recording", "sync.drafts.drafts.draft_tasks", "sync", 300)
 CREATE_TASKS = JobKind("create-tasks", "sync.tasks.task_creation.create_tasks", "sync", 600)
 PUSH_PREDICTIONS = JobKind("push-predictions", "sync.tasks.prediction_push.push_predictions", "sync", 600)

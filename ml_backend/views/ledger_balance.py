@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ml_backend import tables
-from ml_backend.calls.events import zone_of
+from ml_backend.calls.events import LIVE_SOURCE, zone_of
 from ml_backend.calls.states import OPEN, STATES
 from ml_backend.db import Database
 from ml_backend.tables import calls, events, recordings
@@ -79,7 +79,8 @@ def of_days(database: Database, *, days: int, zone: str, last: date | None = Non
 def of_day(database: Database, day: date, *, zone: str) -> Balance:
     begin = datetime.combine(day, time(), zone_of(zone))
     began = sa.func.coalesce(calls.c.started_at, calls.c.created_at)
-    kept = sa.exists().where(recordings.c.call_id == calls.c.id, recordings.c.state.in_(STORED))
+    theirs, whole = recordings.c.call_id == calls.c.id, recordings.c.source != LIVE_SOURCE
+    kept = sa.exists().where(theirs, whole, recordings.c.state.in_(STORED))
     named = ("call_sid", "state", "reason_code", "next_action", "due_at", "listed_at", "recording_url")
     rows = database.rows(
         sa.select(*(calls.c[name] for name in named), kept.label("kept")).where(

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 import typer
 
 from ml_backend import settings, tables
+from ml_backend.calls import live_spool
 from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.errors import KaanError
@@ -23,6 +24,7 @@ from sync.commands.project import as_dict
 app = typer.Typer(add_completion=False)
 
 LATE = timedelta(minutes=10)  # a job due for longer than this is not being worked on
+LIVE_AUDIO_LATE_S = 120.0
 NEEDED = ("relay", "worker-sync", "worker-transcribe")
 
 
@@ -61,6 +63,7 @@ def read(context: Context) -> dict[str, Any]:
             "free_mb": round(free_space_mb(context.settings.data_dir)),
             "needed_mb": round(context.settings.min_free_disk_mb),
         },
+        "live_audio": _live_audio(context),
         "projects": [
             as_dict(context, row) for row in context.db.rows(sa.select(projects).order_by(projects.c.ls_project_id))
         ],
@@ -70,6 +73,13 @@ def read(context: Context) -> dict[str, Any]:
     facts["annotations"] = [{**body, **differences.judged(body)} for body in counted if body]
     facts["trouble"] = _trouble(context, facts)
     return facts
+
+
+def _live_audio(context: Context) -> dict[str, Any]:
+    """What live requests sent and this machine's disk still holds."""
+    paths = live_spool.waiting(context.settings)
+    oldest_s = (tables.now() - live_spool.came_at(paths[0])).total_seconds() if paths else 0.0
+    return {"waiting": len(paths), "oldest_s": round(oldest_s)}
 
 
 def _waiting(context: Context) -> list[dict[str, Any]]:
@@ -151,6 +161,12 @@ def _trouble(context: Context, facts: dict[str, Any]) -> list[str]:
         found.append(f"{bad} jobs ended badly: `python -m ml_backend jobs list --trouble`.")
     if facts["disk"]["free_mb"] < facts["disk"]["needed_mb"]:
         found.append(f"Only {facts['disk']['free_mb']} MB are free: no audio is fetched.")
+    live = facts["live_audio"]
+    if live["oldest_s"] > LIVE_AUDIO_LATE_S:
+        found.append(
+            f"Audio of live requests waits: {live['waiting']}, for {rough_duration(live['oldest_s'])}. Is the object "
+            "store there, and does `python -m ml_backend serve` run here?"
+        )
     stopped = sa.select(tables.checkpoints.c.reason).where(tables.checkpoints.c.state == "stopped")
     found += _redis(context)
     found += [
@@ -217,6 +233,8 @@ def _show(facts: dict[str, Any]) -> None:
     line("recordings", ", ".join(f"{number} {state}" for state, number in facts["recordings"].items()) or "none")
     for entry in facts["refused"]:
         line("", f"{entry['number']} {entry['code']}: {entry['example']}")
+    if facts["live_audio"]["waiting"]:
+        line("live audio", f"{facts['live_audio']['waiting']} requests' audio wait for the object store")
     line("disk", f"{facts['disk']['free_mb']} MB free")
     for project in facts["projects"]:
         counts = project["tasks"]

@@ -75,7 +75,7 @@ def _later(context: JobContext, call: sa.Row[Any], code: str, sentence: str) -> 
     with context.db.transaction() as connection:
         if not ledger.look_up_later(connection, call.id, reason_code=code, reason=sentence, priority=priority):
             ended = f"{sentence.replace(' yet', '')} It was asked for over a day."
-            ledger.move(connection, call.id, "no-recording", reason_code=code, reason=ended)
+            ledger.look_ups_ended(connection, call.id, reason_code=code, reason=ended)
 
 
 OVERDUE = timedelta(minutes=15)

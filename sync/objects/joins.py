@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection
 
 from ml_backend import db, tables
 from ml_backend.calls import ledger, states
+from ml_backend.calls.events import LIVE_SOURCE
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput, PermanentError
 from ml_backend.storage.object_store import sha256_of
@@ -50,6 +51,7 @@ def rival(connection: Connection, recording: Any) -> int | None:
         sa.select(recordings.c.id, recordings.c.source)
         .join(tasks, tasks.c.recording_id == recordings.c.id)
         .where(recordings.c.call_id == recording.call_id, recordings.c.id != recording.id)
+        .where(recordings.c.source != LIVE_SOURCE)
         .where(tasks.c.state.in_(("waiting", "wanted", "open", "annotated")))
     )
     found = connection.execute(theirs.order_by(recordings.c.id)).all()
@@ -74,6 +76,7 @@ def _waiting(context: Context, bucket: str, after: str) -> Any:
         .join(calls, calls.c.id == recordings.c.call_id)
         .where(calls.c.provider == ledger.PROVIDER, calls.c.call_sid == objects.c.name)
         .where(recordings.c.sha256.is_(None), recordings.c.state.not_in(states.GONE))
+        .where(recordings.c.source != LIVE_SOURCE)
     )
     mine = sa.select(objects).where(objects.c.bucket == bucket, objects.c.state == "waiting")
     mine = mine.where(sa.or_(objects.c.recording_id.is_not(None), ~on_its_way.exists()))
@@ -89,6 +92,7 @@ def _decide(context: Context, row: Any) -> str:
         named = connection.execute(sa.select(calls).where(calls.c.call_sid.in_(sids))).all()
         call = next((each for sid in sids for each in named if each.call_sid == sid), None)
         mine = sa.select(recordings).where(recordings.c.call_id == (call.id if call is not None else None))
+        mine = mine.where(recordings.c.source != LIVE_SOURCE)
         its_recordings = connection.execute(mine.order_by(recordings.c.id)).all()
     if call is not None and call.state in found_objects.DEAD:
         return _put(context, row, "refused", "erased", "This call was erased or has expired.")

@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection
 from ml_backend import db, tables
 from ml_backend.calls import ledger, phone_numbers, pseudonyms, states
 from ml_backend.calls import object_calls as foundcalls
-from ml_backend.calls.events import CallEvent
+from ml_backend.calls.events import LIVE_SOURCE, CallEvent
 from ml_backend.context import Context
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.storage.object_store import ObjectInfo
@@ -198,7 +198,7 @@ def _call(connection: Connection, context: Context, name: Name, around: _Around)
         key = context.keep("pseudonym-key", lambda: pseudonyms.key_of(context.settings))
         call = ledger.record(connection, event, key=key, priority=job_kinds.BULK)
         around.calls[name.call_sid] = call
-        there = sa.select(recordings.c.id).where(recordings.c.call_id == call.id)
+        there = sa.select(recordings.c.id).where(recordings.c.call_id == call.id, recordings.c.source != LIVE_SOURCE)
         around.recordings_of[call.id] = list(connection.execute(there).scalars())
     return call
 
@@ -214,6 +214,7 @@ def _around(connection: Connection, context: Context, bucket: str, names: dict[s
     named = connection.execute(sa.select(calls).where(calls.c.call_sid.in_(sids - {""}))).all()
     recordings_of: dict[int, list[Any]] = {}
     theirs = sa.select(recordings.c.call_id, recordings.c.id, recordings.c.state)
+    theirs = theirs.where(recordings.c.source != LIVE_SOURCE)
     for found in connection.execute(theirs.where(recordings.c.call_id.in_([call.id for call in named]))).all():
         if found.state not in states.GONE:
             recordings_of.setdefault(found.call_id, []).append(found.id)

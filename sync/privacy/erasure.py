@@ -27,7 +27,7 @@ from sync.drafts import drafts
 from sync.label_studio.label_studio_client import LabelStudioClient, client_of
 from sync.privacy import hidden_names, raw_events, usage
 from sync.privacy.subjects import Subject, SubjectRows, find, refuse_held
-from sync.recordings.removal import Removed, remove_audio
+from sync.recordings.removal import Removed, remove_audio, remove_live_audio
 
 TOGETHER = 12  # calls, recordings or tasks in one transaction, each with its dependent rows
 BUSY_S = 120.0  # how long running jobs about the subject are waited for
@@ -70,6 +70,8 @@ def erase(context: Context, subject: Subject, *, who: str, busy_s: float = BUSY_
     for recording in found.recordings:
         remove_audio(context, recording, removed)
         failpoints.hit("erase.after-recording")
+    for sid in {*found.sids, *([subject.identity] if subject.kind == "call" else [])}:
+        remove_live_audio(context, sid, removed)
     if trouble is not None:
         raise trouble
     key = pseudonyms.key_of(context.settings)

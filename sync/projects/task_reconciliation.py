@@ -34,7 +34,7 @@ from sync.tasks.task_creation import KEY, external_key, refused_line
 from sync.tasks.utterance_tasks import adopt
 
 CHUNK = 100  # tasks compared at once
-_STAYS_GONE = ("erased", "task-duplicate", "cut-into-pieces")
+_STAYS_GONE = ("erased", "superseded", "task-duplicate", "cut-into-pieces")
 _TEXT = dict.fromkeys(("recording_id", "reason_code", "reason", "status_line"))  # of a task without audio
 TOGETHER = 20  # tasks in one transaction, each with a recording and a job
 

@@ -38,7 +38,7 @@ from sync.recordings.originals import need_room
 
 DERIVED = "derived/{sha256}/audio.wav"
 ORIGINAL = "originals/{sha256}{suffix}"
-_LEFT_ALONE = ("erased", "expired", "spooled", "lost")
+_LEFT_ALONE = ("erased", "expired", "spooled", "lost", "superseded")
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ def ingest_recording(context: JobContext, recording_id: int, transcribe: int = 1
 def _go_on(context: JobContext, recording: sa.Row[Any], values: dict[str, Any], *, transcribe: bool) -> bool:
     """Store the result and enqueue what follows; False when the recording was erased or expired meanwhile."""
     with context.db.transaction() as connection:
+        ledger.lock(connection, recording)
         if not refetching.is_wanted(connection, recording.id):
             return False
         if values:

@@ -12,7 +12,7 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from ml_backend.calls import phone_numbers
+from ml_backend.calls import live_recordings, phone_numbers
 from ml_backend.errors import KaanError
 from ml_backend.settings import Settings
 from ml_backend.storage.object_store import valid_key
@@ -50,6 +50,8 @@ def read(bucket: str, key: str, settings: Settings) -> Name:
     stem, dot, suffix = file_name.rpartition(".")
     stem, suffix = (stem, f".{suffix.lower()}") if dot and stem else (file_name, "")
     kind = AUDIO if suffix in AUDIO_SUFFIXES else TEXT if suffix == TEXT_SUFFIX else OTHER
+    if bucket == settings.recordings_bucket and key.startswith(f"{live_recordings.FOLDER}/"):
+        kind = OTHER  # whoever stores it inserts its recording
     synthetic = is_voice(bucket, key, settings)
     named = _CALL.fullmatch(stem) and not _UNNAMED.fullmatch(stem)
     named = named and not phone_numbers.carries_mobile(phone_numbers.without_ids(stem))  # a phone number is no id

@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ml_backend.audio import decoding
+from ml_backend.calls.events import LIVE_SOURCE
 from ml_backend.context import Context
 from ml_backend.tables import calls, recordings
 
@@ -25,9 +26,10 @@ _LEAST_S, _SHARE = 3.0, 0.02
 
 def of_call(context: Context, recording: sa.Row[Any]) -> float | None:
     """The call's length in seconds according to its provider; None if it is unknown or cannot be compared."""
-    if recording.call_id is None:
+    if recording.call_id is None or recording.source == LIVE_SOURCE:  # a live request's audio is a part of its call
         return None
-    siblings = sa.select(sa.func.count()).where(recordings.c.call_id == recording.call_id).scalar_subquery()
+    whole = sa.and_(recordings.c.call_id == recording.call_id, recordings.c.source != LIVE_SOURCE)
+    siblings = sa.select(sa.func.count()).where(whole).scalar_subquery()
     rows = context.db.rows(
         sa.select(calls.c.talk_seconds, siblings.label("siblings")).where(calls.c.id == recording.call_id)
     )

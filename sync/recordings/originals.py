@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ml_backend import db, log
+from ml_backend.calls.events import LIVE_SOURCE
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import PermanentError, RetryableError
 from ml_backend.jobs import enqueueing, failpoints, job_kinds
@@ -102,7 +103,8 @@ def _is_first(context: Context, recording: sa.Row[Any]) -> bool:
     """Whether a recording is the first one of its call."""
     if recording.call_id is None:
         return True
-    first = sa.select(sa.func.min(recordings.c.id)).where(recordings.c.call_id == recording.call_id)
+    mine = sa.and_(recordings.c.call_id == recording.call_id, recordings.c.source != LIVE_SOURCE)
+    first = sa.select(sa.func.min(recordings.c.id)).where(mine)
     with context.db.reading() as connection:
         return bool(connection.execute(first).scalar() == recording.id)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ml_backend.calls import live_recordings, live_spool, pseudonyms
 from ml_backend.context import Context
 from ml_backend.errors import KaanError, RetryableError
 from ml_backend.tables import objects, recordings
@@ -44,6 +45,24 @@ def remove_audio(context: Context, recording: Any, into: Removed) -> None:
             raise
         except KaanError as error:
             into.left.append(f"{bucket}/{key}: {error.sentence}")
+
+
+def remove_live_audio(context: Context, call: str, into: Removed) -> None:
+    """Remove what a call's live requests sent and no recording names yet: on this machine's disk and in the store.
+
+    Another machine's `serve` meets the tombstone and removes its own. RetryableError when the store does not answer.
+    """
+    key, bucket = pseudonyms.key_of(context.settings), context.settings.recordings_bucket
+    live_spool.remove_call(context.settings, call, key=key)
+    try:
+        for found in list(context.store.list(bucket, prefix=live_recordings.folder_of(call, key))):
+            context.store.delete(bucket, found.key)
+            into.objects += 1
+    except RetryableError:
+        raise
+    except KaanError as error:
+        if error.code not in ("bucket-missing", "object-missing"):
+            into.left.append(f"{bucket}, what live requests of the call sent: {error.sentence}")
 
 
 def places(context: Context, recording: Any) -> Iterator[tuple[str, str]]:

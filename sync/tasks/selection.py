@@ -16,7 +16,8 @@ from sqlalchemy.engine import Connection
 
 from ml_backend import db, tables
 from ml_backend.asr.transcript import Transcript
-from ml_backend.calls import consent, ledger
+from ml_backend.calls import consent, ledger, superseding
+from ml_backend.calls.events import LIVE_SOURCE
 from ml_backend.context import Context, JobContext
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.models.routing import Routes
@@ -42,7 +43,9 @@ def select_recording(context: JobContext, recording_id: int) -> None:
     reason."""
     routes = Routes(context)
     with context.db.transaction() as connection:
-        recording = connection.execute(sa.select(recordings).where(recordings.c.id == recording_id)).one()
+        mine = sa.select(recordings).where(recordings.c.id == recording_id)
+        ledger.lock(connection, connection.execute(mine).one())
+        recording = connection.execute(mine).one()
         if recording.state == "ready":
             _select(connection, context.settings, recording, routes)
         else:
@@ -111,6 +114,10 @@ def _select(connection: Connection, settings: Settings, recording: sa.Row[Any], 
         return
     if why := consent.objection(connection, recording):
         _keep(connection, recording, "consent", why)
+        return
+    if recording.source != LIVE_SOURCE and (piece := superseding.annotated(connection, recording.call_id)):
+        why = f"What its live requests sent is annotated already, recording {piece} for one; it holds the same speech."
+        _keep(connection, recording, "same-call", why)
         return
     if other := joins.rival(connection, recording):
         _keep(connection, recording, "same-call", f"Its call is worked on already, as recording {other}.")
@@ -279,9 +286,8 @@ def _wait(connection: Connection, recording: sa.Row[Any], code: str, sentence: s
     """Store why there is no decision or no room yet; a schedule tries again."""
     _say(connection, recording, code, sentence)
     ledger.recording_moved(connection, recording.id)
-    if recording.call_id is not None:
-        due_at = tables.now() + LOOK_AGAIN
-        ledger.move(connection, recording.call_id, "heard", reason_code=code, reason=sentence, due_at=due_at)
+    due_at = tables.now() + LOOK_AGAIN
+    ledger.wait_for_selection(connection, recording, reason_code=code, reason=sentence, due_at=due_at)
 
 
 def _say(connection: Connection, recording: sa.Row[Any], code: str | None, sentence: str | None) -> None:

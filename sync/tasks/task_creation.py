@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 
 from ml_backend import db, tables
 from ml_backend.asr.transcript import Transcript
+from ml_backend.calls.states import SUPERSEDED
 from ml_backend.context import Context, JobContext
 from ml_backend.errors import PermanentError
 from ml_backend.jobs import enqueueing, job_kinds
@@ -137,9 +138,9 @@ def create_tasks(context: JobContext, project_id: int) -> None:
 
 
 def _is_erased(connection: Connection, task_id: int) -> bool:
-    """Whether what a task shows was erased while it was imported; locks its row."""
+    """Whether what a task shows was erased, or superseded, while it was imported; locks its row."""
     mine = sa.select(tasks.c.reason_code).where(tasks.c.id == task_id).with_for_update()
-    return connection.execute(mine).scalar() == "erased"
+    return connection.execute(mine).scalar() in ("erased", SUPERSEDED)
 
 
 def _take_back(client: LabelStudioClient, ls_task_id: int) -> None:

@@ -160,6 +160,7 @@ def _go_on(context: JobContext, recording: sa.Row[Any], route: Route, routes: Ro
     """
     key, priority, wanted = str(recording.id), urgency(context), {"recording_id": recording.id}
     with context.db.transaction() as connection:
+        ledger.lock(connection, recording)
         if not refetching.is_wanted(connection, recording.id):
             return
         recording = recording_language.settle(connection, recording.id)

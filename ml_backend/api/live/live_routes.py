@@ -6,8 +6,10 @@ drafts, experiments included. Every answer names its version in x-kaan-model-ver
 
 from __future__ import annotations
 
+from typing import IO
+
 import sqlalchemy as sa
-from flask import Blueprint, Flask, Response
+from flask import Blueprint, Flask, Response, request
 
 from ml_backend import tables
 from ml_backend.api import requests
@@ -24,11 +26,13 @@ from ml_backend.api.live.live_admission import Admission
 from ml_backend.api.live.live_bodies import Body, LiveBody, ParseBody, SpeechBody, checked
 from ml_backend.api.live.live_engines import LiveEngine, LiveEngines
 from ml_backend.api.live.live_speech import sound
+from ml_backend.api.live.transcription_form import TranscriptionBody
 from ml_backend.api.requests import answer
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
 from ml_backend.jobs import device_turns
 from ml_backend.models import kinds, registry
+from ml_backend.serving import live_audio
 
 PREFIX = "/v1/"
 PARSE, SPEECH, TRANSCRIPTIONS = "/v1/nlu/parse", "/v1/audio/speech", "/v1/audio/transcriptions"
@@ -66,6 +70,9 @@ class Live:
     def __init__(self, context: Context, engines: LiveEngines, *, most_waiting: int, transcribes: bool) -> None:
         self._context, self._engines, self._transcribes = context, engines, transcribes
         self._admission = Admission(most_waiting, device_turns.of(context))
+        self._kept = live_audio.of(context)
+        if transcribes:
+            self._kept.begin()
 
     def models(self) -> Response:
         """Every name that a request may give as `model`: champion, the other aliases, and versions."""
@@ -112,6 +119,7 @@ class Live:
             self._noted(asked)
             chosen = self._answering(kinds.ASR, asked)
             found = transcribed(chosen.engine, audio, name, asked, self._context.settings)
+        self._keep(audio, name, asked)
         if asked.stream:
             response = Response(transcript_forms.events(found), content_type=transcript_forms.EVENTS)
         else:
@@ -119,6 +127,19 @@ class Live:
             body = transcript_forms.written(found, form, granularities=list(asked.timestamp_granularities))
             response = Response(body, content_type=transcript_forms.CONTENT_TYPES[form])
         return self._with_version(response, chosen)
+
+    def _keep(self, audio: IO[bytes], name: str, asked: TranscriptionBody) -> None:
+        """Have the audio of an answered request kept, where its company number says so."""
+        call = live_counting.counted().call
+        number = asked.number or request.headers.get(openai_form.NUMBER_HEADER, "")[:80]
+        if not call or not self._kept.wants(call, number):
+            return
+        audio.seek(0)
+        self._kept.offer(
+            live_audio.SentAudio(
+                call, audio.read(), number=number or None, name=name, language=asked.language, speaker=asked.speaker
+            )
+        )
 
     def _answering(self, kind: str, asked: LiveBody) -> LiveEngine:
         counted = live_counting.counted()

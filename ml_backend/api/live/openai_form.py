@@ -11,7 +11,7 @@ from typing import Any
 from ml_backend import quantities
 from ml_backend.errors import InvalidInput
 
-VERSION_HEADER, CALL_HEADER = "x-kaan-model-version", "x-kaan-call"
+VERSION_HEADER, CALL_HEADER, NUMBER_HEADER = "x-kaan-model-version", "x-kaan-call", "x-kaan-number"
 OWNER = "kaan"
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
