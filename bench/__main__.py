@@ -32,6 +32,7 @@ PARTS = (
     "intents",
     "spoken_voice",
     "large_encoder",
+    "answering_calls",
 )
 RESULTS = Path(__file__).parent / "results.json"
 
