@@ -91,7 +91,7 @@ class LiveSide:
         return str(json.loads(data)["text"])
 
     def _sent(self, body: bytes, head: dict[str, str]) -> http.client.HTTPResponse:
-        kept = getattr(self._mine, "connection", None)
+        kept: http.client.HTTPConnection | None = getattr(self._mine, "connection", None)
         for connection in filter(None, (kept, http.client.HTTPConnection("127.0.0.1", self.port))):
             self._mine.connection = connection
             try:
