@@ -55,6 +55,14 @@ class LatencyBuckets:
             below += here
         return BOUNDS[-1]
 
+    def cumulative(self) -> list[tuple[str, int]]:
+        """(upper bound, how many were at most that long), as Prometheus shows a histogram."""
+        found, below = [], 0
+        for name, here in zip(NAMES, self.counts, strict=True):
+            below += here
+            found.append((name, below))
+        return found
+
     def to_json(self) -> dict[str, float]:
         """The buckets that are not empty, by upper bound, and `sum`: {"0.1": 5, "sum": 0.42}."""
         found: dict[str, float] = {name: count for name, count in zip(NAMES, self.counts, strict=True) if count}

@@ -1,26 +1,30 @@
 """Numbers for Prometheus: what this process answered, and what the database says about work.
 
-Work is counted in the database at each scrape, so the numbers do not depend on which process answers. Only requests are
-counted in memory, per process.
+Work and live requests are counted in the database at each scrape, so it does not matter which process answers:
+`serve` has several behind one port. Only `kaan_requests` and `kaan_request_seconds` are per process, in memory.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 
 import sqlalchemy as sa
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
+from prometheus_client import Counter as RequestCounter
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from ml_backend import tables
 from ml_backend.db import Database
 from ml_backend.jobs import leases
 from ml_backend.jobs import processes as process_rows
+from ml_backend.latency_buckets import LatencyBuckets
 from ml_backend.models import kinds
-from ml_backend.tables import calls, jobs, processes
+from ml_backend.tables import calls, jobs, live_totals, processes
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+MOST_LIVE_ROWS = 200  # routes times versions that are shown, the last ones used
 
 
 class Metrics:
@@ -28,7 +32,7 @@ class Metrics:
 
     def __init__(self, database: Database) -> None:
         self.registry = CollectorRegistry()
-        self._requests = Counter(
+        self._requests = RequestCounter(
             "kaan_requests", "Requests answered by this process.", ["route", "status"], registry=self.registry
         )
         self._seconds = Histogram(
@@ -36,6 +40,7 @@ class Metrics:
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
         )  # fmt: skip
         self.registry.register(_Work(database))
+        self.registry.register(_LiveRequests(database))
 
     def answered(self, route: str, status: int, *, seconds: float) -> None:
         """One request was answered. `route` is the rule, never the requested path."""
@@ -108,3 +113,66 @@ class _Work:
             for queue, removed in process_rows.refused_messages(connection).items():
                 strange.add_metric([queue], removed)
         yield from (number, waits, seen, not_loaded, undelivered, reported, stopped, missing, since, strange)
+
+
+class _LiveRequests:
+    """What all processes answered on `/v1`, as they wrote it four times a second."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def describe(self) -> list[Metric]:
+        """Nothing: registering must not touch the database."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        latest = sa.select(live_totals).order_by(live_totals.c.updated_at.desc()).limit(MOST_LIVE_ROWS)
+        rows = sorted(self.database.rows(latest), key=lambda row: (row.route, row.kind, row.model_version))
+        answering = [
+            (row.detail or {}).get("inside", {})
+            for role in ("live", "web")
+            for row in process_rows.alive(self.database, role=role)
+        ]
+        answered = CounterMetricFamily(
+            "kaan_live_requests",
+            "Live requests that were answered or refused.",
+            labels=["route", "kind", "version", "status"],
+        )
+        reasons = CounterMetricFamily(
+            "kaan_live_refused", "Live requests that were sent away: too many at once, or over a token's rate.",
+            labels=["reason"],
+        )  # fmt: skip
+        refused: Counter[str] = Counter()
+        for row in rows:
+            for status, number in sorted(row.body["status"].items()):
+                answered.add_metric([row.route, row.kind, row.model_version, status], number)
+            refused.update(row.body["refused"])
+        for reason, number in sorted(refused.items()):
+            reasons.add_metric([reason], number)
+        whole = HistogramMetricFamily(
+            "kaan_live_request_duration_seconds", "Time to answer.", labels=["route", "kind", "version"]
+        )
+        waits = HistogramMetricFamily(
+            "kaan_live_queue_wait_seconds", "Time before the model began.", labels=["route", "kind", "version"]
+        )
+        computes = HistogramMetricFamily(
+            "kaan_live_compute_seconds", "Time that the model took.", labels=["route", "kind", "version"]
+        )
+        partials = HistogramMetricFamily(
+            "kaan_live_first_partial_seconds",
+            "From the first speech of a turn to its first text.",
+            labels=["route", "kind", "version"],
+        )
+        for name, family in (
+            ("seconds", whole), ("waits", waits), ("computes", computes), ("first_partials", partials),
+        ):  # fmt: skip
+            for row in rows:
+                buckets = LatencyBuckets.from_json(row.body.get(name))
+                if buckets.count:
+                    named = [row.route, row.kind, row.model_version]
+                    family.add_metric(named, buckets.cumulative(), buckets.total_s)
+        inside = GaugeMetricFamily("kaan_live_requests_inside", "Live requests that are being answered or wait.")
+        inside.add_metric([], sum(each.get("requests", 0) for each in answering))
+        sessions = GaugeMetricFamily("kaan_live_sessions", "Streaming sessions that are open.")
+        sessions.add_metric([], sum(each.get("sessions", 0) for each in answering))
+        yield from (answered, reasons, whole, waits, computes, partials, inside, sessions)

@@ -313,7 +313,10 @@ def states() -> str:
 
 def metrics() -> str:
     """Every metric, its kind and labels."""
-    kinds = {"Counter": "counter", "CounterMetricFamily": "counter", "Histogram": "histogram"}
+    kinds = {
+        "RequestCounter": "counter", "CounterMetricFamily": "counter", "Histogram": "histogram",
+        "HistogramMetricFamily": "histogram",
+    }  # fmt: skip
     rows = []
     for node in (node for _, tree in source_texts.product() for node in ast.walk(tree) if isinstance(node, ast.Call)):
         name, text = (source_texts.literal(each) for each in [*node.args[:2], None, None][:2])

@@ -79,6 +79,7 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
         ("/api/voices/coverage", voices.coverage, Query),
         ("/api/voices/<clip_id>", voices.show, Query),
         ("/api/ratings/summary", voices.ratings, voice_views.RatingsQuery),
+        ("/api/live", operations.live, Query),
         ("/api/jobs", jobs.list, JobQuery),
         ("/api/jobs/<job_id>", jobs.show, Query),
         ("/api/openapi.json", operations.openapi, Query),

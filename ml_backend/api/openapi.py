@@ -102,6 +102,7 @@ ROUTES: dict[str, Described] = {
     "/webhooks/objects": Described("Webhooks", answers.ScansAnswer, answers.ObjectEvents, _BODY),
     "/ready": Described("Operation", answers.Readiness, more={503: answers.Readiness}),
     "/metrics": Described("Operation", None),
+    "/api/live": Described("Live", live_answers.LiveSummary),
     "/api/openapi.json": Described("Operation", answers.OpenApiDocument),
     "/api/jobs": Described("Jobs", answers.JobPage),
     "/api/jobs/<job_id>": Described("Jobs", answers.JobShape),

@@ -20,6 +20,7 @@ from ml_backend.errors import InvalidInput, KaanError
 from ml_backend.jobs import processes
 from ml_backend.metrics import CONTENT_TYPE, Metrics
 from ml_backend.tables import JOB_STATES
+from ml_backend.views import live_views
 from ml_backend.views.queries import PagedQuery, one_of, whole_number
 
 NEEDED = {
@@ -74,6 +75,10 @@ class Operations:
         """Prometheus's text."""
         numbers = metrics_of(self._context)
         return Response(numbers.text(), content_type=CONTENT_TYPE)
+
+    def live(self) -> Response:
+        """How live serving goes: percentiles of the last hour by route and kind, and uptime; of all processes."""
+        return answer(live_views.summary(self._context.db))
 
     def openapi(self) -> Response:
         """This interface as an OpenAPI 3.1 document."""

@@ -11,8 +11,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
-import os
-import socket
 import threading
 from http import HTTPStatus
 from typing import Any
@@ -61,11 +59,13 @@ class Worker(BufferingWorker):
 
     def _beat(self) -> None:
         database, started_at = self.app.context.db, tables.now()
-        name = f"{self.app.name}-{socket.gethostname()}-{os.getpid()}"
+        name = processes.own_name(self.app.name)
         try:
             while True:
                 with contextlib.suppress(KaanError):  # a busy database: the next heartbeat will do
-                    detail = {"not_loaded": live_engines.troubles(self.app.context)}
+                    context = self.app.context
+                    inside = live_tally.of(context).now_inside()
+                    detail = {"not_loaded": live_engines.troubles(context), "inside": inside}
                     processes.seen(database, name, self.app.name, started_at=started_at, detail=detail)
                 if self._ended.wait(BEAT_S):
                     break

@@ -7,7 +7,8 @@ asked to stop, because a deployment must not count as the job's fault.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import socket
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +19,19 @@ from ml_backend.db import Database
 from ml_backend.tables import processes
 
 ALIVE_S = 60.0  # a process without a heartbeat for this long counts as gone
+
+
+def own_name(role: str) -> str:
+    """The name of a listening process."""
+    return f"{role}-{socket.gethostname()}-{os.getpid()}"
+
+
+def note_inside(connection: sa.Connection, name: str, inside: Mapping[str, int]) -> None:
+    """What a listening process is answering now, where it has had a heartbeat; its heartbeats say so too."""
+    mine = processes.c.name == name
+    found = connection.execute(sa.select(processes.c.detail).where(mine).with_for_update()).scalar()
+    changed = {**(found or {}), "inside": dict(inside)}
+    connection.execute(sa.update(processes).where(mine).values(detail=changed))
 
 
 def seen(

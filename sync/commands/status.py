@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 import typer
 
-from ml_backend import settings, tables
+from ml_backend import quantities, settings, tables
 from ml_backend.calls import live_spool
 from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
@@ -18,6 +18,7 @@ from ml_backend.quantities import rough_duration
 from ml_backend.storage.object_store import free_space_mb
 from ml_backend.tables import JOB_TROUBLE, projects, recordings
 from ml_backend.tables import jobs as job_rows
+from ml_backend.views import live_views
 from sync.annotations import differences
 from sync.commands.project import as_dict
 
@@ -71,6 +72,7 @@ def read(context: Context) -> dict[str, Any]:
     attached = context.db.rows(sa.select(projects).where(projects.c.state == "attached").order_by(projects.c.id))
     counted = [differences.read(context, row.id) for row in attached]
     facts["annotations"] = [{**body, **differences.judged(body)} for body in counted if body]
+    facts["live"] = live_views.summary(context.db)
     facts["trouble"] = _trouble(context, facts)
     return facts
 
@@ -220,6 +222,31 @@ def _is_role(found: str, wanted: str) -> bool:
     return found.replace(" ", "-").replace(":", "-") == wanted
 
 
+_SPANS = {"today": "today", "days_30": "30 days", "days_400": "400 days"}
+
+
+def _show_live(found: dict[str, Any]) -> None:
+    """Nothing where `serve` was never started."""
+    for one in found["last_hour"]:
+        times = one["answer"]
+        said = f"{one['requests']} requests in the last hour, {one['failed']} failed"
+        if times is not None:
+            seconds = ", ".join(f"{name} {times[f'{name}_s'] * 1000:.0f} ms" for name in ("p50", "p95", "p99"))
+            said = f"{seconds} of {times['count']} answers; {said}"
+        printing.fact("live", f"{one['route']} ({one['kind']}): {said}")
+    if found["uptime"]["since"] is not None:
+        spans = [(words, found["uptime"][name]) for name, words in _SPANS.items()]
+        printing.fact("uptime", ", ".join(f"{words} {_share(one)}" for words, one in spans))
+
+
+def _share(one: dict[str, Any]) -> str:
+    """Rounded down, so that 100 % means every minute."""
+    if not one["minutes"]:
+        return "no whole minute yet"
+    percent = one["good_minutes"] * 10_000 // one["minutes"] / 100
+    return f"{percent:g} % of {quantities.counted(one['minutes'], 'minute')}"
+
+
 def _show(facts: dict[str, Any]) -> None:
     line = printing.fact
     line(
@@ -251,6 +278,7 @@ def _show(facts: dict[str, Any]) -> None:
             f"project {entry['project']}: {entry['there']} in Label Studio, {entry['here']} accounted for here, "
             f"difference {entry['difference']} ({rough_duration(entry['age_s'])} ago)",
         )
+    _show_live(facts["live"])
     for entry in facts["ended_badly"]:
         line("ended badly", f"job {entry['job']} {entry['name']}: {entry['why']} [{entry['code']}]")
     for sentence in facts["trouble"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from pydantic import Field
@@ -42,6 +43,55 @@ class ServedModels(Answered):
 
     object: str = Field(description="Always list.")
     data: list[ServedModel]
+
+
+class PercentilesShape(Answered):
+    """Seconds; linear within the buckets of `kaan_live_request_duration_seconds`."""
+
+    p50_s: float
+    p95_s: float
+    p99_s: float
+    count: int = Field(description="How many were measured.")
+
+
+class RouteLatency(Answered):
+    """One route and kind in the last hour; null where nothing was measured."""
+
+    route: str = Field(description="transcriptions, speech, parse or realtime.")
+    kind: str
+    requests: int
+    failed: int = Field(description="5xx, and 429 live-busy.")
+    answer: PercentilesShape | None = Field(description="The time to answer.")
+    queue_wait: PercentilesShape | None = Field(description="The time before the model began.")
+    compute: PercentilesShape | None = Field(description="The time that the model took.")
+    first_partial: PercentilesShape | None = Field(description="From the first speech of a turn to its first text.")
+
+
+class UptimeShape(Answered):
+    """Minutes of some days, without the current one."""
+
+    minutes: int
+    good_minutes: int = Field(description="A process of `serve` was there and at least 99 % of requests were answered.")
+    share: float | None = Field(description="good_minutes / minutes; null before the first whole minute.")
+    requests: int
+    failed: int
+
+
+class UptimeSpans(Answered):
+    """Days are UTC and end with today."""
+
+    since: datetime | None = Field(description="The first minute or day that is counted.")
+    today: UptimeShape
+    days_30: UptimeShape
+    days_400: UptimeShape
+
+
+class LiveSummary(Answered):
+    """How live serving goes, of all processes."""
+
+    last_hour: list[RouteLatency]
+    source: str = Field(description="How the percentiles are made.")
+    uptime: UptimeSpans
 
 
 class ParsedEntity(Answered):

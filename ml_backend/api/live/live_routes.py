@@ -73,6 +73,7 @@ class Live:
         self._kept = live_audio.of(context)
         if transcribes:
             self._kept.begin()
+        self._tally = live_tally.of(context)
 
     def models(self) -> Response:
         """Every name that a request may give as `model`: champion, the other aliases, and versions."""
@@ -88,7 +89,7 @@ class Live:
     def parse(self) -> Response:
         """`{"text": ...}` -> intent, confidence and entities; offsets are code points."""
         asked = self._noted(checked(ParseBody, requests.json_object()))
-        with self._admission.admitted():
+        with self._admission.admitted(), self._tally.inside():
             chosen = self._answering(kinds.NLU, asked)
             with live_counting.computing():
                 found = chosen.engine.parse(asked.text).to_json()
@@ -99,7 +100,7 @@ class Live:
     def speech(self) -> Response:
         """A text -> its sound, in OpenAI's form. With `keep` it stays; what was kept is not spoken again."""
         asked = self._noted(checked(SpeechBody, requests.json_object()))
-        with self._admission.admitted():
+        with self._admission.admitted(), self._tally.inside():
             chosen = self._answering(kinds.TTS, asked)
             with live_counting.computing():
                 data, content_type = sound(self._context, chosen.engine, asked)
@@ -114,7 +115,7 @@ class Live:
             )  # fmt: skip
         from ml_backend.api.live.live_transcription import transcribed  # numpy: only where audio is read
 
-        with self._admission.admitted():
+        with self._admission.admitted(), self._tally.inside():
             asked, audio, name = transcription_form.read()
             self._noted(asked)
             chosen = self._answering(kinds.ASR, asked)

@@ -30,6 +30,7 @@ from ml_backend import db, log, quantities, tables
 from ml_backend.calls import pseudonyms, tombstones
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, RetryableError
+from ml_backend.jobs import processes
 from ml_backend.latency_buckets import LatencyBuckets
 from ml_backend.tables import live_minutes, live_totals, outcomes
 
@@ -121,6 +122,7 @@ class _Taken:
     minutes: dict[MinuteKey, dict[str, Any]]
     totals: dict[TotalKey, _Total]
     calls: dict[tuple[str, str], _CallPart]
+    inside: dict[str, int] | None = None  # where it changed
 
 
 class LiveTally:
@@ -134,6 +136,7 @@ class LiveTally:
         self._totals: dict[TotalKey, _Total] = {}
         self._calls: dict[tuple[str, str], _CallPart] = {}
         self._inside: Counter[str] = Counter()
+        self._inside_written: dict[str, int] = {}
         self._serves = self._closed = False
         self._lost, self._trouble = 0, log.Lasting()
         self._thread: threading.Thread | None = None
@@ -142,6 +145,10 @@ class LiveTally:
         """This is a process of `serve`: from now on each minute has a row that says so."""
         self._serves = True
         self._begin()
+
+    @property
+    def _role(self) -> str:
+        return "live" if self._serves else "web"
 
     def answered(
         self,
@@ -216,7 +223,7 @@ class LiveTally:
     def now_inside(self) -> dict[str, int]:
         """Requests being answered and sessions that are open in this process."""
         with self._lock:
-            return dict(self._inside)
+            return {what: number for what, number in self._inside.items() if number}
 
     def write(self) -> bool:
         """Write everything that was counted; False when the database did not take it, and it is kept."""
@@ -275,7 +282,10 @@ class LiveTally:
                 minutes[key] = {"requests": minute.requests, "failed": minute.failed, **minute.times.to_json()}
             totals, self._totals = self._totals, {}
             calls = {key: self._calls.pop(key) for key in list(self._calls)[:TOGETHER]}
-        return _Taken(minutes, totals, calls) if minutes or totals or calls else None
+        inside = self.now_inside()
+        changed_inside = inside if inside != self._inside_written else None
+        some = minutes or totals or calls or changed_inside is not None
+        return _Taken(minutes, totals, calls, changed_inside) if some else None
 
     def _give_back(self, taken: _Taken) -> None:
         with self._lock:
@@ -296,6 +306,10 @@ class LiveTally:
                 _write_minute(connection, self.process, key, values)
             _add_totals(connection, taken.totals)
             self._add_calls(connection, taken.calls)
+            if taken.inside is not None:
+                processes.note_inside(connection, processes.own_name(self._role), taken.inside)
+        if taken.inside is not None:
+            self._inside_written = taken.inside
         with self._lock:
             current = int(self._now() // 60)
             for key in taken.minutes:

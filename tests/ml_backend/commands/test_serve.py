@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,18 +12,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx2
 import openai
 import psutil
 import pytest
+import sqlalchemy as sa
 
-from ml_backend import db
+from ml_backend import db, tables
 from ml_backend.asr import engine
 from ml_backend.commands import serve
 from ml_backend.errors import ConfigurationError
 from tests.ml_backend.commands.test_web import ROOT, ask, free_port, some_settings
 from tests.patience import until
 
-LIVE = "l" * 24
+LIVE, READ = "l" * 24, "r" * 24
 
 
 @contextmanager
@@ -30,7 +33,7 @@ def running(folder: Path, *arguments: str) -> Iterator[tuple[int, subprocess.Pop
     """The command on a free port; gives the port and the process."""
     db.upgrade(f"sqlite:///{folder}/kaan.db")
     port = free_port()
-    given = {"DATA_DIR": str(folder), "LIVE_PORT": str(port), "API_TOKENS": f"phone:live:{LIVE}"}
+    given = {"DATA_DIR": str(folder), "LIVE_PORT": str(port), "API_TOKENS": f"phone:live:{LIVE},ops:read:{READ}"}
     with (folder / "serve.log").open("wb") as sink:
         process = subprocess.Popen(
             [sys.executable, "-m", "ml_backend", "serve", *arguments], cwd=folder, stderr=sink,
@@ -77,6 +80,34 @@ def test_a_process_that_is_killed_loses_no_answer_of_a_client_that_comes_again(t
         assert texts == [first.text] * 16
         assert {model.id for model in client(port, retries=5).models.list().data} > {"champion"}
         assert ask(port, "POST", "/webhook", "{}")[0] == 404  # nothing but the phone's routes
+
+
+def test_every_process_tells_prometheus_what_all_answered_and_a_stop_loses_no_count(tmp_path: Path) -> None:
+    database = db.Database(f"sqlite:///{tmp_path}/kaan.db")
+
+    def parse(call: int) -> None:
+        body = {"text": "where is my order", "call": f"c{call}"}
+        assert httpx2.post(f"{address}/v1/nlu/parse", json=body, headers=phone).status_code == 200
+
+    def counted() -> list[int]:
+        """What each of a few new connections is told: some process of the two."""
+        told = [httpx2.get(f"{address}/metrics", headers={"Authorization": f"Bearer {READ}"}).text for _ in range(6)]
+        found = [re.findall(r'^kaan_live_requests_total{.*status="200".*} ([0-9.]+)$', one, re.M) for one in told]
+        return [int(float(one[0])) if one else 0 for one in found]
+
+    with running(tmp_path, "--workers", "2") as (port, _):
+        address, phone = f"http://127.0.0.1:{port}", {"Authorization": f"Bearer {LIVE}"}
+        for call in range(12):
+            parse(call)
+        until(lambda: counted() == [12] * 6, "all processes say the same", within_s=60)
+        there = sa.select(tables.live_minutes.c.process).where(tables.live_minutes.c.route == "").distinct()
+        assert len(database.scalars(there)) == 2
+        for call in range(12, 20):
+            parse(call)
+    calls = set(database.scalars(sa.select(tables.outcomes.c.call_sid)))
+    assert calls == {f"c{call}" for call in range(20)}
+    assert database.scalars(sa.select(sa.func.sum(tables.live_minutes.c.requests))) == [20]
+    database.dispose()
 
 
 def test_it_does_not_start_where_no_token_may_ask(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ml_backend import tables
+from ml_backend.api.live.live_tally import LiveTally
 from ml_backend.context import Context
 from ml_backend.jobs import enqueueing, job_kinds, processes
 from sync.commands import status
@@ -71,3 +72,21 @@ def test_a_promoted_model_that_does_not_load_where_calls_are_answered_is_named_w
         assert bool(said) == bool(trouble)
     assert reason in said[0]
     assert "`rollback --kind nlu --why ...`" in said[0]
+
+
+def test_live_serving_is_shown_with_percentiles_and_uptime_once_it_was_started(
+    context: Context, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status._show(status.read(context))
+    assert "uptime" not in capsys.readouterr().out
+    tally = LiveTally(context)
+    tally.serves()
+    for status_code in (200, 200, 503):
+        tally.answered("parse", "nlu", version="v1", status=status_code, seconds=0.12)
+    tally.close()
+    facts = status.read(context)
+    assert facts["live"]["last_hour"][0]["answer"]["count"] == 2
+    status._show(facts)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "parse (nlu): p50 125 ms, p95 148 ms, p99 150 ms of 2 answers; 3 requests in the last hour, 1 failed" in said
+    assert "uptime today" in said

@@ -193,3 +193,15 @@ def test_the_wait_for_a_batch_and_the_time_of_the_batch_are_told_apart(monkeypat
     first.join(60)
     second.join(60)
     assert found == {"first": (0.0, 5.0), "second": (2.0, 7.0)}
+
+
+def test_how_live_serving_goes_is_an_answer_for_role_read_and_not_for_the_phone(phone: Serving) -> None:
+    tally = live_tally.of(phone.context)
+    tally.serves()
+    phone.post("/v1/nlu/parse", {"text": "hello"}, PHONE)
+    assert tally.write()
+    found = phone.get("/api/live", BEARER).get_json()
+    (parse,) = found["last_hour"]
+    assert (parse["route"], parse["kind"], parse["requests"], parse["answer"]["count"]) == ("parse", "nlu", 1, 1)
+    assert found["uptime"]["since"] is not None
+    assert phone.get("/api/live", PHONE).status_code == 403

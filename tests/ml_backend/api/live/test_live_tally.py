@@ -271,6 +271,14 @@ def test_what_a_shadow_said_is_added_up_with_the_answer_or_after_it(context: Con
     }  # fmt: skip
 
 
+def test_a_process_that_stops_writes_what_it_counted(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_tally, "EVERY_S", 3600.0)  # its thread would come too late
+    live_tally.written(context)  # nothing was counted
+    parsed(live_tally.of(context), call="c1")
+    live_tally.written(context)
+    assert [row.call_sid for row in rows(context, tables.outcomes)] == ["c1"]
+
+
 def test_the_thread_writes_by_itself_and_ends_with_what_it_counts_for(context: Context) -> None:
     tally = LiveTally(context)
     parsed(tally)

@@ -1,0 +1,1 @@
+"""What `serve` answered, kept for long."""
