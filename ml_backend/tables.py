@@ -694,7 +694,7 @@ outcomes = Table(
     Column("model_version", String(120)),  # that answered last; with `experiment_id` and `arm` where one chose it
     Column("experiment_id", Id, ForeignKey("experiments.id")),
     Column("arm", String(20)),
-    Column("shadow", sa.JSON),  # of an experiment in shadow: its version, requests, latency_s, compared, differing
+    Column("shadow", sa.JSON),  # of an experiment in shadow: version, requests, latency_s, compared, differing, dropped, failed
     Column("requests", sa.Integer, nullable=False, default=0),
     Column("failed", sa.Integer, nullable=False, default=0),
     Column("latency_s", sa.Float),  # the mean over requests that did not fail; of kind call: as reported, over its parts

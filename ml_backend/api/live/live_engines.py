@@ -37,12 +37,16 @@ Loader = Callable[[Context, Version], Any]
 
 @dataclass(frozen=True)
 class LiveEngine:
-    """A loaded version. `experiment_id` and `arm` say why it was chosen, where an experiment did."""
+    """A loaded version. `experiment_id` and `arm` say why it was chosen, where an experiment did.
+
+    `shadow` is asked the same when the caller has the answer, where the experiment is one in shadow.
+    """
 
     version: Version
     engine: Any
     experiment_id: int | None = None
     arm: str | None = None
+    shadow: LiveEngine | None = None
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,11 @@ class LiveEngines:
             version = snapshot.routes.champion_of(language)
             return LiveEngine(version, snapshot.engines[version.version])
         route = snapshot.routes.choose(call, language=language)
-        return LiveEngine(route.version, snapshot.engines[route.version.version], route.experiment_id, route.arm)
+        shadow = route.shadow
+        return LiveEngine(
+            route.version, snapshot.engines[route.version.version], route.experiment_id, route.arm,
+            LiveEngine(shadow, snapshot.engines[shadow.version]) if shadow is not None else None,
+        )  # fmt: skip
 
     def troubles(self) -> dict[str, str]:
         """Kinds whose promoted version does not load here, each with the reason: what answered before goes on."""

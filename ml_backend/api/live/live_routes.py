@@ -25,6 +25,7 @@ from ml_backend.api.live import (
 from ml_backend.api.live.live_admission import Admission
 from ml_backend.api.live.live_bodies import Body, LiveBody, ParseBody, SpeechBody, checked
 from ml_backend.api.live.live_engines import LiveEngine, LiveEngines
+from ml_backend.api.live.live_shadow import LiveShadows
 from ml_backend.api.live.live_speech import sound
 from ml_backend.api.live.transcription_form import TranscriptionBody
 from ml_backend.api.requests import answer
@@ -74,6 +75,7 @@ class Live:
         if transcribes:
             self._kept.begin()
         self._tally = live_tally.of(context)
+        self._shadows = LiveShadows(self._tally, device_turns.of(context))
 
     def models(self) -> Response:
         """Every name that a request may give as `model`: champion, the other aliases, and versions."""
@@ -93,6 +95,7 @@ class Live:
             chosen = self._answering(kinds.NLU, asked)
             with live_counting.computing():
                 found = chosen.engine.parse(asked.text).to_json()
+        self._shadows.parsed(chosen, live_counting.counted().call, asked, found["intent"])
         del found["model_version"]
         told = {"text": asked.text, **found, "language": asked.language, "version": chosen.version.version}
         return self._with_version(answer(told), chosen)
@@ -104,6 +107,7 @@ class Live:
             chosen = self._answering(kinds.TTS, asked)
             with live_counting.computing():
                 data, content_type = sound(self._context, chosen.engine, asked)
+        self._shadows.spoken(chosen, live_counting.counted().call, asked)
         return self._with_version(Response(data, mimetype=content_type), chosen)
 
     def transcription(self) -> Response:
@@ -119,8 +123,9 @@ class Live:
             asked, audio, name = transcription_form.read()
             self._noted(asked)
             chosen = self._answering(kinds.ASR, asked)
-            found = transcribed(chosen.engine, audio, name, asked, self._context.settings)
+            found, short = transcribed(chosen.engine, audio, name, asked, self._context.settings)
         self._keep(audio, name, asked)
+        self._shadows.transcribed(chosen, live_counting.counted().call, short, found.text)
         if asked.stream:
             response = Response(transcript_forms.events(found), content_type=transcript_forms.EVENTS)
         else:

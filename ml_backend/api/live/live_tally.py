@@ -39,6 +39,7 @@ WAIT_S = 5.0  # for a turn to write
 TOGETHER = 40  # rows in one transaction
 MOST_KEPT = 20_000  # calls, and minutes, kept in memory while the database is away
 BUSY, OWN_RATE = "live-busy", "rate-limited"
+SHADOW_COUNTS = ("compared", "differing", "dropped", "failed")
 TIMES = ("seconds", "waits", "computes", "first_partials")
 MinuteKey = tuple[int, str, str, str]
 TotalKey = tuple[str, str, str]
@@ -203,7 +204,7 @@ class LiveTally:
     def shadowed(self, kind: str, *, call: str, experiment_id: int, arm: str | None, shadow: Mapping[str, Any]) -> None:
         """Add what a shadow said to its call's row, when it comes after the answer.
 
-        `shadow` has `version`, `latency_s`, and optionally `requests` (1), `compared` and `differing`.
+        `shadow` has `version`, `latency_s`, and optionally `requests` (1) and the counts of `SHADOW_COUNTS`.
         """
         with self._lock:
             self._keep_call((call, kind), _CallPart(None, experiment_id, arm, shadow=_shadows(None, shadow)))
@@ -371,13 +372,13 @@ def _shadows(before: Mapping[str, Any] | None, new: Mapping[str, Any] | None) ->
     """What one shadow version said for one call, added up; another version begins anew."""
     if new is None:
         return dict(before) if before is not None else None
-    new = {"requests": 1, "compared": 0, "differing": 0, "latency_s": None, **new}
+    new = {"requests": 1, **dict.fromkeys(SHADOW_COUNTS, 0), "latency_s": None, **new}
     if before is None or before["version"] != new["version"]:
         return new
     weighed = [(each["latency_s"], each["requests"]) for each in (before, new) if each["latency_s"] is not None]
     number = sum(times for _, times in weighed)
     mean_s = sum(seconds * times for seconds, times in weighed) / number if number else None
-    added = {name: before[name] + new[name] for name in ("requests", "compared", "differing")}
+    added = {name: before[name] + new[name] for name in ("requests", *SHADOW_COUNTS)}
     return {**before, **added, "latency_s": mean_s}
 
 

@@ -36,8 +36,9 @@ AT_ONCE_S = 30.0
 
 def transcribed(
     batches: LiveBatches, audio: IO[bytes], name: str, asked: TranscriptionBody, settings: Settings
-) -> Transcript:
-    """The transcript of one file. InvalidInput names the field that is wrong."""
+) -> tuple[Transcript, Request | None]:
+    """The transcript of one file, and what the model was asked where the audio is short. InvalidInput names the field
+    that is wrong."""
     from ml_backend.audio import decoding
 
     profile = _profile(asked, settings)
@@ -54,8 +55,9 @@ def transcribed(
                 samples, _ = decoding.read_wav(wav)
         with _as_callers():
             if decoded.duration_s <= AT_ONCE_S:
-                return batches.transcript(Request(samples, profile))
-            return _long(batches, wav, profile, decoded)
+                request = Request(samples, profile)
+                return batches.transcript(request), request
+            return _long(batches, wav, profile, decoded), None
 
 
 def _long(batches: LiveBatches, wav: Path, profile: DecodingProfile, decoded: DecodedAudio) -> Transcript:

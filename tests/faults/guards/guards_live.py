@@ -49,3 +49,26 @@ def _said() -> None:
     """Nobody is told that the promoted version does not answer."""
     engines = module("ml_backend.api.live.live_engines")
     engines.LiveEngines.troubles = lambda self: {}
+
+
+@guard("a-shadow-waits-for-callers")
+def _shadow_waits() -> None:
+    """The shadow works as soon as it is asked."""
+    shadow = module("ml_backend.api.live.live_shadow")
+    real = shadow.LiveShadows._run
+
+    class Free:
+        def is_taken(self) -> bool:
+            return False
+
+    def run(self: Any, one: Any) -> None:
+        self._turns = Free()
+        real(self, one)
+
+    shadow.LiveShadows._run = run
+
+
+@guard("a-shadows-queue-is-bounded")
+def _shadow_queue() -> None:
+    """Every request waits for the shadow, with its audio."""
+    module("ml_backend.api.live.live_shadow").LiveShadows.__init__.__kwdefaults__["most"] = 0

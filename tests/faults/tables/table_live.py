@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 TURNS, TRANSCRIPTION = "tests/ml_backend/jobs/test_device_turns.py::", "tests/ml_backend/api/live/test_transcription_"
+SHADOW = "tests/ml_backend/api/live/test_live_shadow.py::"
 ENGINES = "tests/ml_backend/api/live/test_live_engines.py::"
 
 PHONE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
@@ -33,6 +34,20 @@ PHONE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
         (
             (f"{ENGINES}test_a_champion_that_does_not_load_leaves_the_old_one_answering",),
             "a-version-that-does-not-load-is-said",
+        ),
+        (
+            (
+                f"{SHADOW}test_a_shadow_waits_while_any_live_request_of_the_machine_is_answered_and_gives_up_after_a_"
+                "while",
+            ),
+            "a-shadow-waits-for-callers",
+        ),
+        (
+            (
+                f"{SHADOW}test_callers_are_answered_while_the_shadow_works_and_what_does_not_fit_its_queue_is_dropped_"
+                "and_counted",
+            ),
+            "a-shadows-queue-is-bounded",
         ),
     ),
 }
