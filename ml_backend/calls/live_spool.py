@@ -27,17 +27,20 @@ AUDIO, FACTS = "audio", "facts.json"
 _UNFINISHED = ".incoming-"
 
 
-def add(settings: Settings, audio: LiveAudio, data: bytes, *, key: bytes) -> None:
-    """Write it, so that it outlives this process; RetryableError when there is no room, OSError when the disk fails."""
+def add(settings: Settings, audio: LiveAudio, data: bytes, *, key: bytes, used_bytes: int) -> None:
+    """Write it, so that it outlives this process; RetryableError when there is no room, OSError when the disk fails.
+
+    `used_bytes` wait already: whoever writes many does not count them all each time.
+    """
     folder = folder_of(settings)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     need_space(folder, more_bytes=len(data), least_mb=settings.min_free_disk_mb)
-    if size_bytes(settings) + len(data) > settings.spool_max_mb * 1e6:
+    if used_bytes + len(data) > settings.spool_max_mb * 1e6:
         raise RetryableError(
             "spool-full", "SPOOL_MAX_MB of live requests' audio wait for the object store.",
             "Bring the object store back, or raise SPOOL_MAX_MB.",
         )  # fmt: skip
-    name = f"{int(audio.at.timestamp() * 1000):013d}-{name_of(audio.call, key)}-{audio.sha256[:24]}"
+    name = f"{round(audio.at.timestamp() * 1e6):016d}-{name_of(audio.call, key)}-{audio.sha256[:24]}"
     made = Path(tempfile.mkdtemp(dir=folder, prefix=_UNFINISHED))
     try:
         _write(made / AUDIO, data)
@@ -75,8 +78,8 @@ def read(path: Path) -> LiveAudio:
 
 def came_at(path: Path) -> datetime:
     """When a request came, by its folder's name."""
-    milliseconds = path.name.partition("-")[0]
-    return datetime.fromtimestamp(int(milliseconds) / 1000 if milliseconds.isdecimal() else 0.0, UTC)
+    microseconds = path.name.partition("-")[0]
+    return datetime.fromtimestamp(int(microseconds) / 1e6 if microseconds.isdecimal() else 0.0, UTC)
 
 
 def remove(path: Path) -> None:

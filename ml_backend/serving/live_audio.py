@@ -61,7 +61,8 @@ class LiveAudioKeeper:
         self._looked_at: float | None = None
         self._sent: deque[tuple[datetime, SentAudio]] = deque()
         self._bytes, self._lock, self._writing = 0, threading.Lock(), threading.Lock()
-        self._emptied_at = -AGAIN_AFTER_S
+        self._emptied_at = self._counted_at = self._swept_at = -UNFINISHED_S
+        self._used_bytes = 0  # in the spool, as last counted
         self._lost, self._no_room, self._away, self._blind = log.Lasting(), log.Lasting(), log.Lasting(), log.Lasting()
 
     def begin(self) -> None:
@@ -133,7 +134,9 @@ class LiveAudioKeeper:
         with live_spool.alone(settings) as mine:
             if not mine:
                 return
-            live_spool.sweep(settings, older_than_s=UNFINISHED_S, now_s=time.time())
+            if self._clock() - self._swept_at >= UNFINISHED_S:
+                self._swept_at = self._clock()
+                live_spool.sweep(settings, older_than_s=UNFINISHED_S, now_s=time.time())
             for path in live_spool.waiting(settings):
                 try:
                     self._store_one(path)
@@ -158,7 +161,11 @@ class LiveAudioKeeper:
             language=sent.language if sent.language and _LANGUAGE.fullmatch(sent.language) else None,
             speaker=sent.speaker,
         )  # fmt: skip
-        live_spool.add(self._context.settings, audio, sent.data, key=self._key())
+        now = self._clock()
+        if now - self._counted_at >= AGAIN_AFTER_S:
+            self._counted_at, self._used_bytes = now, live_spool.size_bytes(self._context.settings)
+        live_spool.add(self._context.settings, audio, sent.data, key=self._key(), used_bytes=self._used_bytes)
+        self._used_bytes += len(sent.data)
 
     def _store_one(self, path: Path) -> None:
         """Refused audio is removed here and in the store: an erasure may have come between."""
@@ -183,8 +190,9 @@ class LiveAudioKeeper:
         except PermanentError as error:
             if error.code not in live_recordings.NOT_KEPT:
                 raise
-            if context.store.stat(bucket, name) is not None and not self._is_known(bucket, name):
-                context.store.delete(bucket, name)
+            with suppress(PermanentError):  # no such bucket
+                if context.store.stat(bucket, name) is not None and not self._is_known(bucket, name):
+                    context.store.delete(bucket, name)
             _log.info("live_audio_not_kept", reason=error.code)
         live_spool.remove(path)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from ml_backend.labelling import labelconfig
 from ml_backend.storage.object_store import sha256_of
 from ml_backend.views import ledger_balance
 from tests.ledger_rules import violations
+from tests.servers import postgres
 from tests.sync import offline
 
 NUMBER, CALL = "00000000102", "c5d1"
@@ -270,3 +274,43 @@ def test_whichever_of_two_jobs_comes_first_one_of_them_is_worked_on(line: Line, 
     assert alive == ["wanted"]
     assert line.row(tables.recordings, piece.id).state == superseding.SUPERSEDED
     line.sound()
+
+
+TURNS = ("en-broken-mobile.wav", "mr-refund-days.wav", "hi-refund-sum.wav", "hi-wrong-chair.wav")
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_turns_that_are_kept_while_the_whole_recording_becomes_ready_are_never_worked_on_beside_it(
+    tmp_path: Path, kind: str
+) -> None:
+    """Threads as processes: each turn is taken and selected while the whole recording is being committed."""
+    with postgres.running() if kind == "postgresql" else nullcontext() as server:
+        url = {"database_url": server.database()} if server else {}
+        line = Line(offline.opened(tmp_path, **url).context)
+        first = line.ingest(line.sent())
+        line.run(job_kinds.TRANSCRIBE_RECORDING, recording_id=first.id)
+        whole = line.fetched()
+        together = threading.Barrier(3)
+
+        def turns() -> None:
+            together.wait()
+            for name in TURNS:
+                line.sent(CALLS / name)
+
+        def selects() -> None:
+            together.wait()
+            line.run(job_kinds.SELECT_RECORDING, recording_id=first.id)
+
+        def whole_is_ready() -> None:
+            together.wait()
+            line.ingest(whole)
+
+        with ThreadPoolExecutor(3) as pool:
+            for done in [pool.submit(each) for each in (turns, selects, whole_is_ready)]:
+                done.result()
+        assert {each.state for each in line.of("live")} == {"superseded"}
+        assert len(line.of("live")) == 1 + len(TURNS)
+        assert [task.state for task in line.tasks(first) if task.state != "deleted"] == []
+        assert len(line.work(line.of("exotel")[0])) == 1
+        line.sound()
+        line.context.db.dispose()

@@ -188,11 +188,11 @@ def test_while_the_store_is_away_it_waits_on_the_disk_and_outlives_its_process(
 ) -> None:
     through(keeper, sent(), sent(call="c5d2"))
     assert kept(context) == []
-    assert [live_spool.read(path).call for path in live_spool.waiting(context.settings)] == ["c5d1", "c5d2"]
+    assert {live_spool.read(path).call for path in live_spool.waiting(context.settings)} == {"c5d1", "c5d2"}
     assert NUMBER not in "".join(path.read_text() for path in Path(context.settings.data_dir).rglob("facts.json"))
     away.back = True
     LiveAudioKeeper(context).store()  # the next process
-    assert [row.call_sid for row in kept(context)] == ["c5d1", "c5d2"]
+    assert sorted(row.call_sid for row in kept(context)) == ["c5d1", "c5d2"]
     assert live_spool.waiting(context.settings) == []
 
 
