@@ -200,8 +200,8 @@ class LiveAudioKeeper:
         try:
             self._context.store.put_file(bucket, name, path)
         except PermanentError as error:
-            if error.code != "object-exists":  # the same request was sent again
-                raise
+            if error.code != "object-exists" or self._context.store.stat(bucket, name) is None:
+                raise  # else the same request was sent again: the key is the digest
 
     def _is_known(self, bucket: str, name: str) -> bool:
         mine = sa.select(recordings.c.id).where(recordings.c.bucket == bucket, recordings.c.object_key == name)

@@ -72,3 +72,34 @@ def _shadow_waits() -> None:
 def _shadow_queue() -> None:
     """Every request waits for the shadow, with its audio."""
     module("ml_backend.api.live.live_shadow").LiveShadows.__init__.__kwdefaults__["most"] = 0
+
+
+@guard("a-whole-recording-supersedes-live-pieces")
+def _supersedes() -> None:
+    """A call's recording and what its live requests sent are both worked on."""
+    module("ml_backend.calls.superseding").settle = lambda connection, call_id, found: False
+
+
+@guard("an-annotated-piece-stands")
+def _stands() -> None:
+    """The whole recording takes the place of what somebody has annotated."""
+    module("ml_backend.calls.superseding").annotated = lambda connection, call_id: None
+
+
+@guard("live-audio-needs-consent-now")
+def _consent_now() -> None:
+    """What was allowed when the request came is kept, whatever was said since."""
+    module("ml_backend.calls.live_recordings").refuse_unwanted = lambda connection, audio, *, key: None
+
+
+@guard("live-audio-waits-on-the-disk")
+def _waits() -> None:
+    """Audio goes from memory to a store that may be away, and is gone when it is."""
+    spool = module("ml_backend.calls.live_spool")
+    spool.add = lambda settings, audio, data, *, key, used_bytes: None
+
+
+@guard("an-erasure-reaches-waiting-live-audio")
+def _reaches() -> None:
+    """What of an erased call waits on the disk, or has no row yet, stays there."""
+    module("sync.privacy.erasure").remove_live_audio = lambda context, call, into: None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TURNS, TRANSCRIPTION = "tests/ml_backend/jobs/test_device_turns.py::", "tests/ml_backend/api/live/test_transcription_"
 SHADOW = "tests/ml_backend/api/live/test_live_shadow.py::"
+LIVE_AUDIO, PIECES = "tests/ml_backend/api/live/test_live_audio.py::", "tests/sync/recordings/test_live_pieces.py::"
 ENGINES = "tests/ml_backend/api/live/test_live_engines.py::"
 
 PHONE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
@@ -48,6 +49,29 @@ PHONE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
                 "and_counted",
             ),
             "a-shadows-queue-is-bounded",
+        ),
+        (
+            (
+                f"{PIECES}test_the_whole_recording_takes_the_place_of_pieces_that_came_first",
+                f"{PIECES}test_whichever_of_two_jobs_comes_first_one_of_them_is_worked_on[select-first]",
+            ),
+            "a-whole-recording-supersedes-live-pieces",
+        ),
+        (
+            (f"{PIECES}test_a_piece_that_is_annotated_stays_and_the_whole_recording_gets_no_task",),
+            "an-annotated-piece-stands",
+        ),
+        (
+            (f"{LIVE_AUDIO}test_consent_that_is_taken_back_stops_what_already_waits",),
+            "live-audio-needs-consent-now",
+        ),
+        (
+            (f"{LIVE_AUDIO}test_while_the_store_is_away_it_waits_on_the_disk_and_outlives_its_process",),
+            "live-audio-waits-on-the-disk",
+        ),
+        (
+            ("tests/sync/privacy/test_live_audio_goes.py::test_an_erased_person_s_live_requests_go_with_the_calls",),
+            "an-erasure-reaches-waiting-live-audio",
         ),
     ),
 }

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from pydantic import SecretStr
 
 from ml_backend import tables
 from ml_backend.calls import live_recordings, live_spool, pseudonyms
@@ -16,6 +18,7 @@ from ml_backend.serving.live_audio import LiveAudioKeeper, SentAudio
 from sync.objects import scan
 from sync.privacy import erasure, retention
 from sync.privacy.subjects import subject_of
+from tests.servers import moto
 from tests.sync.persons import ANNA, BERT, COMPANY, People
 
 BUCKET = "call-recordings"
@@ -23,7 +26,19 @@ BUCKET = "call-recordings"
 
 @pytest.fixture
 def people(tmp_path: Path) -> Iterator[People]:
-    world = People(tmp_path)
+    yield from a_world(tmp_path)
+
+
+@pytest.fixture
+def people_on_s3(tmp_path: Path) -> Iterator[People]:
+    keys = {"minio_access_key": SecretStr("testing"), "minio_secret_key": SecretStr("testing")}
+    with moto.running() as endpoint:
+        where = {"object_store": "s3://", "minio_endpoint": endpoint, "minio_secure": False}
+        yield from a_world(tmp_path, **where, **keys)
+
+
+def a_world(folder: Path, **settings: Any) -> Iterator[People]:
+    world = People(folder, **settings)
     world.call("anna1", ANNA)
     world.call("bert1", BERT)
     with world.context.db.transaction() as connection:
@@ -47,7 +62,9 @@ def erase(people: People, **whom: str) -> None:
     erasure.erase(people.context, subject_of(people.context.settings, **whom), who="tester", busy_s=0)
 
 
-def test_an_erased_call_leaves_nothing_of_its_live_requests(people: People) -> None:
+@pytest.mark.parametrize("store", ["people", "people_on_s3"])
+def test_an_erased_call_leaves_nothing_of_its_live_requests(store: str, request: pytest.FixtureRequest) -> None:
+    people: People = request.getfixturevalue(store)
     said(people, "new1")
     said(people, "bert9")
     said(people, "new1", stored=False)

@@ -13,7 +13,7 @@ def test_an_open_task_of_a_superseded_piece_is_deleted_and_one_with_an_annotatio
     project = service.project()
     service.bring(project, LEFT, WRITTEN)
     service.run_jobs()
-    left, written = service.rows(tables.tasks)
+    _, written = service.rows(tables.tasks)
     body = {"result": [{"from_name": "transcription", "to_name": "audio", "type": "textarea",
                         "value": {"text": ["what a person wrote"]}}]}  # fmt: skip
     with service.context.db.transaction() as connection:
