@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ml_backend.context import Context
 from ml_backend.models import kinds, manifest, model_files, registry
 from ml_backend.serving import alias_follower
 from tests.ml_backend.api.serving import OPERATE, TOKEN, Serving
@@ -27,27 +28,34 @@ def phone(serve: Callable[..., Serving]) -> Serving:
     return serve(api_tokens=f"ops:read:{TOKEN},shop:operate:{OPERATE},phone:live:{LIVE}")
 
 
+def another(context: Context, folder: Path, kind: str, **needs: object) -> registry.Version:
+    """The bundled model of a kind as a version named as the folder, which is made, with other needs."""
+    shutil.copytree(kinds.BUNDLED[kind], folder)
+    before = json.loads((folder / manifest.FILE).read_text())
+    manifest.write(
+        folder, name=folder.name, languages=tuple(before["languages"]), window=manifest.read(folder).window,
+        trained_on=before["trained_on"], kind=kind, needs={**before.get("needs", {}), **needs} or None,
+    )  # fmt: skip
+    key = f"{model_files.FOLDER}/{folder.name}"
+    return registry.register(context, model_files.publish(context, folder, key))
+
+
 @pytest.fixture
 def renamed(phone: Serving, tmp_path: Path) -> Callable[..., registry.Version]:
     """Registers the bundled model of a kind as a version of another name, with other needs."""
 
     def make(kind: str, name: str, **needs: object) -> registry.Version:
-        folder = tmp_path / name
-        shutil.copytree(kinds.BUNDLED[kind], folder)
-        before = json.loads((folder / manifest.FILE).read_text())
-        manifest.write(
-            folder, name=name, languages=tuple(before["languages"]), window=manifest.read(folder).window,
-            trained_on=before["trained_on"], kind=kind, needs={**before.get("needs", {}), **needs} or None,
-        )  # fmt: skip
-        key = f"{model_files.FOLDER}/{name}"
-        return registry.register(phone.context, model_files.publish(phone.context, folder, key))
+        return another(phone.context, tmp_path / name, kind, **needs)
 
     return make
 
 
-def promote(phone: Serving, version: registry.Version, *, language: str = "*", alias: str = "champion") -> None:
-    serving = registry.aliased(phone.context, version.kind, language=language, alias=alias)
+def promote(
+    phone: Serving | Context, version: registry.Version, *, language: str = "*", alias: str = "champion"
+) -> None:
+    context = phone.context if isinstance(phone, Serving) else phone
+    serving = registry.aliased(context, version.kind, language=language, alias=alias)
     registry.move_alias(
-        phone.context, version, expected_revision=serving.revision if serving else 0, who="asha", why="better",
+        context, version, expected_revision=serving.revision if serving else 0, who="asha", why="better",
         language=language, alias=alias,
     )  # fmt: skip
