@@ -48,6 +48,19 @@ def around(text: str) -> list[str]:
     return []
 
 
+def rates(text: str, names: Sequence[str]) -> list[str]:
+    """LIVE_RATES: name:number with commas between, each of a token that there is."""
+    wrong = []
+    for number, entry in enumerate(filter(None, map(str.strip, text.split(","))), 1):
+        name, _, rate = entry.partition(":")
+        if not re.fullmatch(r"[0-9]{1,7}", rate):
+            wrong.append(f"LIVE_RATES: entry {number} must be name:number, with the requests a minute, as phone:600")
+        elif name not in names:
+            known = ", ".join(names) or "none is set"
+            wrong.append(f"LIVE_RATES: entry {number} names no token of API_TOKENS (names there: {known})")
+    return wrong
+
+
 def secret(text: str, *, least_chars: int = MIN_SECRET_CHARS) -> list[str]:
     """A password, key or token. Other programs send it as Latin-1, as UTF-8 or not at all, so it must be ASCII."""
     wrong = around(text)

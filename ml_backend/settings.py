@@ -254,6 +254,15 @@ class Settings(BaseSettings):
     live_most_waiting: int = Field(
         32, ge=1, le=1000, description="Live requests in one process at a time; beyond it the answer is 429."
     )
+    live_rate_per_minute: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="Requests a minute that a token may send to /v1; 0: any number. Ten seconds of them may come at once, and five in any case.",
+    )
+    live_rates: str = Field(
+        "", description="Requests a minute of single tokens of API_TOKENS instead, as phone:600,other:60."
+    )
     live_max_audio_s: float = Field(600.0, gt=0, le=4 * 3600, description="Longest audio of a live request.")
     web_threads: int = Field(8, ge=2, le=256, description="Threads of the web process.")
     predict_wait_s: float = Field(
@@ -456,11 +465,25 @@ class Settings(BaseSettings):
                 )
             else:
                 wrong += [f"API_TOKENS: the token of entry {number} {each}" for each in setting_values.secret(token)]
+        wrong += setting_values.rates(self.live_rates, self.token_names)
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
 
     # --- derived
+
+    @property
+    def token_names(self) -> tuple[str, ...]:
+        """The names of API_TOKENS."""
+        return tuple(
+            entry.strip().partition(":")[0] for entry in self.api_tokens.get_secret_value().split(",") if entry
+        )
+
+    @property
+    def rates_by_token(self) -> dict[str, int]:
+        """LIVE_RATES: token's name -> requests a minute."""
+        entries = (entry.strip().partition(":") for entry in self.live_rates.split(",") if entry.strip())
+        return {name: int(rate) for name, _, rate in entries}
 
     @property
     def spoken(self) -> tuple[str, ...]:

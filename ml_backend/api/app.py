@@ -30,11 +30,11 @@ from ml_backend.views.queries import Query
 from ml_backend.views.version_views import VersionQuery
 
 
-def create_app(settings: Settings, plugin: type[Any], *, context: Context | None = None) -> Flask:
+def create_app(settings: Settings, plugin: type[Any], *, context: Context | None = None, processes: int = 1) -> Flask:
     """A WSGI app. `plugin` is a class with the interface of label-studio-ml 2.x, such as `model.SpeechModel`."""
     context = context or open_context(settings)
     bound = type(plugin.__name__, (plugin,), {"context": context, "__module__": plugin.__module__})
-    gate = Gate(settings)
+    gate = Gate(settings, processes=processes)
     protocol, webhooks = Protocol(context, bound, gate), Webhooks(context, bound, gate)
     operations, jobs = Operations(context), Jobs(context)
     exotel, calls = Exotel(context), Calls(context)
@@ -90,9 +90,12 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
     return app
 
 
-def create_live_app(settings: Settings, *, context: Context) -> Flask:
-    """The WSGI app of `serve`: /v1 with transcriptions, and what operators ask. No webhooks, no Label Studio."""
-    gate, operations = Gate(settings), Operations(context)
+def create_live_app(settings: Settings, *, context: Context, processes: int = 1) -> Flask:
+    """The WSGI app of `serve`: /v1 with transcriptions, and what operators ask. No webhooks, no Label Studio.
+
+    `processes` of them are behind one port.
+    """
+    gate, operations = Gate(settings, processes=processes), Operations(context)
     app = Flask("ml_backend.live", static_folder=None)
     requests.install(app, int(settings.max_body_mb * 1_000_000))
     count_requests(app, context)

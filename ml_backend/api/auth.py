@@ -16,6 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 from flask import Request
 
+from ml_backend.api.request_rates import RequestRates
 from ml_backend.errors import InvalidInput
 from ml_backend.settings import Settings
 
@@ -38,13 +39,14 @@ class Token:
 class Gate:
     """The configured credentials, and one method per kind of caller: returns the caller's name or raises 401/403."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, processes: int = 1) -> None:
         user, password = settings.basic_auth_user, settings.basic_auth_pass.get_secret_value()
         self._basic = f"{user}:{password}".encode() if user else b""
         self._secret = settings.label_studio_webhook_secret.get_secret_value().encode()
         self._exotel = exotel_secrets(settings)
         self._tokens = tokens(settings)
         self._on_loopback = settings.bind in LOOPBACK
+        self._rates = RequestRates(settings, processes=processes)
 
     def anyone(self, request: Request) -> str:
         """Liveness only."""
@@ -89,12 +91,13 @@ class Gate:
         raise refused("Basic")
 
     def live(self, request: Request) -> str:
-        """The phone system, by a token of role live; a person or program that may operate may ask as well."""
+        """The phone system, by a token of role live, as often as its rate allows; who may operate may ask as well."""
         token = self._token(request)
         if token is None:
             raise refused("Bearer")
         if token.role not in LIVE_ROLES:
             raise _forbidden(LIVE)
+        self._rates.take(token.name)
         return token.name
 
     def bearer(self, role: str) -> Callable[[Request], str]:

@@ -193,6 +193,7 @@ def _described(spec: SpecTree, rule: str, method: str, guarded: Any, arguments: 
     statuses |= {401} if security != [{}] or one is _HEALTH else set()
     statuses |= {403} if role or guarded.who.__name__ in ("live", "operator") else set()
     statuses |= {404} if arguments else set()
+    statuses |= {429} if guarded.who.__name__ == "live" else set()  # over its token's rate
     models: dict[int, Any] = {200: one.answer or answers.OpenApiDocument, **(one.more or {})}
     shown: dict[str, Any] = {f"HTTP_{status}": (one.error, _ERRORS[status]) for status in statuses}
     shown |= {f"HTTP_{status}": (model, model.__doc__ or "The answer.") for status, model in models.items()}

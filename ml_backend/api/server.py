@@ -125,7 +125,8 @@ class Server(BaseApplication):  # type: ignore[misc]
     def _app(self) -> Any:
         from ml_backend.api.app import create_app, load_plugin
 
-        return create_app(self._settings, load_plugin(self._settings.plugin), context=self.context)
+        plugin = load_plugin(self._settings.plugin)
+        return create_app(self._settings, plugin, context=self.context, processes=self._workers)
 
 
 class LiveServer(Server):
@@ -144,7 +145,7 @@ class LiveServer(Server):
     def _app(self) -> Any:
         from ml_backend.api.app import create_live_app
 
-        return create_live_app(self._settings, context=self.context)
+        return create_live_app(self._settings, context=self.context, processes=self._workers)
 
 
 def _address(host: str, port: int) -> str:

@@ -27,6 +27,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend import db, log, quantities, tables
+from ml_backend.api import request_rates
 from ml_backend.calls import pseudonyms, tombstones
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, RetryableError
@@ -38,7 +39,7 @@ EVERY_S = 0.25
 WAIT_S = 5.0  # for a turn to write
 TOGETHER = 40  # rows in one transaction
 MOST_KEPT = 20_000  # calls, and minutes, kept in memory while the database is away
-BUSY, OWN_RATE = "live-busy", "rate-limited"
+BUSY, OWN_RATE = "live-busy", request_rates.CODE
 SHADOW_COUNTS = ("compared", "differing", "dropped", "failed")
 TIMES = ("seconds", "waits", "computes", "first_partials")
 MinuteKey = tuple[int, str, str, str]
