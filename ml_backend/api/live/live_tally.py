@@ -304,8 +304,9 @@ class LiveTally:
 
     def _commit(self, taken: _Taken) -> None:
         with self._context.db.transaction(wait_s=WAIT_S) as connection:
-            for key, values in taken.minutes.items():
-                _write_minute(connection, self.process, key, values)
+            minutes = [_minute(self.process, key, values) for key, values in taken.minutes.items()]
+            names = ("minute", "process", "route", "kind", "model_version")
+            db.upsert_many(connection, live_minutes, minutes, key=names)
             _add_totals(connection, taken.totals)
             self._add_calls(connection, taken.calls)
             if taken.inside is not None:
@@ -323,9 +324,11 @@ class LiveTally:
             return
         key = pseudonyms.key_of(self._context.settings)
         gone = tombstones.among(connection, {call for call, _ in calls}, key=key)
-        for (call, kind), part in sorted(calls.items()):
-            if call not in gone:
-                _add_call(connection, call, kind, part)
+        found = [_call(connection, *name, part) for name, part in sorted(calls.items()) if name[0] not in gone]
+        plain, shadowed = ([row for row in found if ("shadow" in row) is has] for has in (False, True))
+        names = ("call_sid", "kind")
+        db.upsert_many(connection, outcomes, plain, key=names, change=_added)
+        db.upsert_many(connection, outcomes, shadowed, key=names, change=_added_with_shadow)
 
     def _one_by_one(self, taken: _Taken, error: Exception) -> None:
         _log.error("live_counts_refused", exc_info=error)
@@ -383,11 +386,10 @@ def _shadows(before: Mapping[str, Any] | None, new: Mapping[str, Any] | None) ->
     return {**before, **added, "latency_s": mean_s}
 
 
-def _write_minute(connection: Connection, process: str, key: MinuteKey, values: Mapping[str, Any]) -> None:
+def _minute(process: str, key: MinuteKey, values: Mapping[str, Any]) -> dict[str, Any]:
     minute, route, kind, version = key
     names = {"route": route, "kind": kind, "model_version": version, "process": process}
-    row = {**names, "minute": datetime.fromtimestamp(minute * 60, UTC), **values}
-    db.upsert(connection, live_minutes, row, key=("minute", *sorted(names)))
+    return {**names, "minute": datetime.fromtimestamp(minute * 60, UTC), **values}
 
 
 def _add_totals(connection: Connection, totals: Mapping[TotalKey, _Total]) -> None:
@@ -410,33 +412,35 @@ def _add_totals(connection: Connection, totals: Mapping[TotalKey, _Total]) -> No
         connection.execute(sa.update(live_totals).where(mine).values(body=body, updated_at=tables.now()))
 
 
-def _add_call(connection: Connection, call: str, kind: str, part: _CallPart) -> None:
-    good = part.requests - part.failed
-    shadow = part.shadow
+def _call(connection: Connection, call: str, kind: str, part: _CallPart) -> dict[str, Any]:
+    """The row to insert, or to add to what is there."""
+    good, shadow = part.requests - part.failed, part.shadow
     if shadow is not None:
         before = sa.select(outcomes.c.shadow).where(outcomes.c.call_sid == call, outcomes.c.kind == kind)
         shadow = _shadows(connection.execute(before.with_for_update()).scalar(), shadow)
-    values = {
+    return {
         "call_sid": call, "kind": kind, "model_version": part.version, "experiment_id": part.experiment_id,
         "arm": part.arm, "requests": part.requests, "failed": part.failed,
         "latency_s": part.seconds / good if good else None, "updated_at": tables.now(),
         **({"shadow": shadow} if shadow is not None else {}),
     }  # fmt: skip
 
-    def added(new: Any) -> dict[str, Any]:
-        old = outcomes.c
-        before, after = old.requests - old.failed, new.requests - new.failed
-        seconds = sa.func.coalesce(old.latency_s, 0.0) * before + sa.func.coalesce(new.latency_s, 0.0) * after
-        chosen = new.experiment_id.is_not(None)
-        return {
-            "model_version": sa.func.coalesce(new.model_version, old.model_version),
-            "experiment_id": sa.func.coalesce(new.experiment_id, old.experiment_id),
-            "arm": sa.case((chosen, new.arm), else_=old.arm),
-            "requests": old.requests + new.requests,
-            "failed": old.failed + new.failed,
-            "latency_s": sa.case((before + after > 0, seconds / (before + after))),
-            "updated_at": new.updated_at,
-            **({"shadow": new.shadow} if shadow is not None else {}),
-        }
 
-    db.upsert(connection, outcomes, values, key=("call_sid", "kind"), change=added)
+def _added(new: Any) -> dict[str, Any]:
+    """The columns of a call that has a row already."""
+    old = outcomes.c
+    before, after = old.requests - old.failed, new.requests - new.failed
+    seconds = sa.func.coalesce(old.latency_s, 0.0) * before + sa.func.coalesce(new.latency_s, 0.0) * after
+    return {
+        "model_version": sa.func.coalesce(new.model_version, old.model_version),
+        "experiment_id": sa.func.coalesce(new.experiment_id, old.experiment_id),
+        "arm": sa.case((new.experiment_id.is_not(None), new.arm), else_=old.arm),
+        "requests": old.requests + new.requests,
+        "failed": old.failed + new.failed,
+        "latency_s": sa.case((before + after > 0, seconds / (before + after))),
+        "updated_at": new.updated_at,
+    }
+
+
+def _added_with_shadow(new: Any) -> dict[str, Any]:
+    return {**_added(new), "shadow": new.shadow}

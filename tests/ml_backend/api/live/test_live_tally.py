@@ -268,6 +268,7 @@ def test_what_a_shadow_said_is_added_up_with_the_answer_or_after_it(context: Con
     assert (call.requests, call.experiment_id, call.arm) == (1, experiment, "champion")
     assert call.shadow == {
         "version": "v2", "requests": 3, "latency_s": pytest.approx(0.4), "compared": 3, "differing": 1,
+        "dropped": 0, "failed": 0,
     }  # fmt: skip
 
 
