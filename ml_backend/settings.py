@@ -264,6 +264,15 @@ class Settings(BaseSettings):
         "", description="Requests a minute of single tokens of API_TOKENS instead, as phone:600,other:60."
     )
     live_max_audio_s: float = Field(600.0, gt=0, le=4 * 3600, description="Longest audio of a live request.")
+    live_most_sessions: int = Field(
+        16, ge=1, le=256, description="Realtime sessions in one process at a time; beyond it the answer is 429."
+    )
+    live_most_turn_s: float = Field(
+        30.0, ge=5, le=300, description="Longest turn of a realtime session; speech without a pause is cut into more."
+    )
+    live_idle_s: float = Field(
+        300.0, ge=1, le=7200, description="A realtime session in which nothing is sent for this long is ended."
+    )
     web_threads: int = Field(8, ge=2, le=256, description="Threads of the web process.")
     predict_wait_s: float = Field(
         3.0, ge=0, le=60, description="How long a single-task /predict may wait for a transcript."

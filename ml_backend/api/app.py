@@ -103,6 +103,9 @@ def create_live_app(settings: Settings, *, context: Context, processes: int = 1)
     requests.add_route(app, "/metrics", operations.metrics, who=gate.operator)
     live_routes.install(app, context, gate, most_waiting=settings.live_most_waiting, transcribes=True)
     live_tally.of(context).serves()
+    from ml_backend.api.realtime import realtime_route  # numpy: not in the process of the webhooks
+
+    realtime_route.install(app, context, gate)
     return app
 
 

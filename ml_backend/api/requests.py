@@ -47,9 +47,11 @@ def add_route(
     methods: tuple[str, ...] = ("GET",),
     query: type[Query] | None = None,
     keeps_query: bool = False,
+    websocket: bool = False,
 ) -> None:
     """Register a view behind its guard; every route goes through here.
 
+    `websocket`: it takes handshakes too, which Flask's router keeps apart from other requests.
     `query`: the only filters it takes; without it, the query string is ignored.
     `keeps_query`: the query is a message that is stored even when refused, so the view checks it.
     """
@@ -66,6 +68,11 @@ def add_route(
     vars(guarded).update(described)  # read by the OpenAPI document and the tests
     endpoint = f"{view.__module__}.{view.__qualname__} {rule}".replace(".", "/")
     app.add_url_rule(rule, endpoint, guarded, methods=list(methods), provide_automatic_options=False)
+    if websocket:
+        app.add_url_rule(
+            rule, f"{endpoint} websocket", guarded, methods=list(methods), websocket=True,
+            provide_automatic_options=False,
+        )  # fmt: skip
 
 
 def json_object() -> dict[str, Any]:

@@ -52,6 +52,7 @@ class Worker(BufferingWorker):
         try:
             super().run()
         finally:
+            self.app.ended()
             live_tally.written(self.app.context)
             live_audio.written(self.app.context)
             self._ended.set()
@@ -128,6 +129,9 @@ class Server(BaseApplication):  # type: ignore[misc]
         plugin = load_plugin(self._settings.plugin)
         return create_app(self._settings, plugin, context=self.context, processes=self._workers)
 
+    def ended(self) -> None:
+        """The process is about to end, and no request is being answered."""
+
 
 class LiveServer(Server):
     """The app of `serve`. More threads than may wait, so that who is one too many is told at once."""
@@ -146,6 +150,11 @@ class LiveServer(Server):
         from ml_backend.api.app import create_live_app
 
         return create_live_app(self._settings, context=self.context, processes=self._workers)
+
+    def ended(self) -> None:
+        from ml_backend.api.realtime import realtime_route
+
+        realtime_route.of(self.context).end()
 
 
 def _address(host: str, port: int) -> str:

@@ -64,6 +64,12 @@ class BufferedSocket:
         self.received, self.unsent = bytearray(), bytearray()
         self.ends_at: float | None = None  # until when a thread may wait for more
         self.late = False
+        self.taken = False
+
+    def take(self) -> socket.socket:
+        """The socket for a connection that stops being HTTP. Whoever takes it closes it; here it is gone."""
+        self.taken = True
+        return socket.socket(fileno=self.raw.detach())
 
     def recv(self, size: int) -> bytes:
         """Buffered bytes; for a large body, those that arrive in time. Empty when the client was too slow."""
@@ -319,6 +325,9 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         if conn.lane is not None:
             conn.lane.ended(conn)
         if conn.state != "serving":
+            return
+        if conn.stream.taken:
+            self._drop(conn)
             return
         conn.served += 1
         conn.streams, conn.stream.ends_at = False, None

@@ -141,6 +141,16 @@ class Transcriber:
         return None
 
     @property
+    def languages(self) -> tuple[str, ...]:
+        """The codes of the languages that may be asked for."""
+        return self._pool.languages or tuple(self._pool.decoder.model.supported_languages)
+
+    @property
+    def window_s(self) -> float:
+        """The longest audio that one pass of the model reads."""
+        return self._pool.decoder.policy.max_s
+
+    @property
     def suppressed(self) -> tuple[int, ...]:
         """Tokens that are never generated."""
         return self._pool.decoder.suppressed()

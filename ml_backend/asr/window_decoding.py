@@ -32,7 +32,7 @@ _LEAST_TRY = 48  # the fewest tokens that a retry may use
 _FRAMES_PER_S, _STEPS_PER_S = 100, 50  # of the input, and of the encoder's output
 _FRAMES_AT_ONCE = 3000
 _BEFORE, _AFTER = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、।"
-_UNSPACED = ("zh", "ja", "th", "lo", "my", "yue")  # written without spaces between words
+UNSPACED = ("zh", "ja", "th", "lo", "my", "yue")  # written without spaces between words
 
 
 @dataclass(frozen=True)
@@ -265,7 +265,7 @@ class Decoder:
             )
             for index, tokens, one in zip(chosen, texts, found, strict=True):
                 pieces = _pieces(tokenizer, tokens, one)
-                words = whole(pieces, spaced=language not in _UNSPACED, begins_s=begins_s[index])
+                words = whole(pieces, spaced=language not in UNSPACED, begins_s=begins_s[index])
                 answers[index] = replace(
                     answers[index],
                     words=tuple(word for word, _ in words),

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,11 +29,14 @@ LIVE, READ = "l" * 24, "r" * 24
 
 
 @contextmanager
-def running(folder: Path, *arguments: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+def running(
+    folder: Path, *arguments: str, settings: Mapping[str, str] | None = None
+) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """The command on a free port; gives the port and the process."""
     db.upgrade(f"sqlite:///{folder}/kaan.db")
     port = free_port()
     given = {"DATA_DIR": str(folder), "LIVE_PORT": str(port), "API_TOKENS": f"phone:live:{LIVE},ops:read:{READ}"}
+    given |= settings or {}
     with (folder / "serve.log").open("wb") as sink:
         process = subprocess.Popen(
             [sys.executable, "-m", "ml_backend", "serve", *arguments], cwd=folder, stderr=sink,
