@@ -103,3 +103,77 @@ def _waits() -> None:
 def _reaches() -> None:
     """What of an erased call waits on the disk, or has no row yet, stays there."""
     module("sync.privacy.erasure").remove_live_audio = lambda context, call, into: None
+
+
+@guard("what-the-database-does-not-take-is-kept")
+def _kept_counts() -> None:
+    """What was counted while the database is busy is gone."""
+    module("ml_backend.api.live.live_tally").LiveTally._give_back = lambda self, taken: None
+
+
+@guard("kept-counts-have-a-bound")
+def _bounded_counts() -> None:
+    """While the database is away, memory grows with every call."""
+    module("ml_backend.api.live.live_tally").LiveTally.__init__.__kwdefaults__["most_kept"] = 10**9
+    tally = module("ml_backend.api.live.live_tally").LiveTally
+    tally._keep_call = lambda self, key, part: self._calls.setdefault(key, part)
+
+
+@guard("a-stop-writes-what-was-counted")
+def _stop_writes() -> None:
+    """A process that stops leaves its last counts to its thread, which stops with it."""
+    module("ml_backend.api.live.live_tally").LiveTally.close = lambda self: None
+
+
+@guard("an-erased-call-has-no-outcome")
+def _no_outcome() -> None:
+    """Who answers a call does not ask whether it was erased."""
+    module("ml_backend.calls.tombstones").among = lambda connection, identities, *, key: set()
+
+
+@guard("one-bad-count-keeps-back-no-other")
+def _one_bad() -> None:
+    """What no database takes is lost with all that was written with it."""
+    module("ml_backend.api.live.live_tally").LiveTally._one_by_one = lambda self, taken, error: None
+
+
+@guard("a-callers-own-rate-is-no-failure")
+def _own_rate() -> None:
+    """Whoever gets 429, the service was down."""
+    module("ml_backend.api.live.live_tally").OWN_RATE = "nobody's"
+
+
+@guard("a-token-has-a-rate")
+def _rate() -> None:
+    """A token may ask as often as it likes."""
+    module("ml_backend.api.request_rates").RequestRates.take = lambda self, name: None
+
+
+@guard("a-day-is-decided-once")
+def _decided() -> None:
+    """A day is counted again whenever minutes of it arrive."""
+    uptime = module("sync.live.uptime")
+    real = uptime.live_views.first_minute
+
+    def roll_up(context: Any) -> None:
+        with context.db.transaction() as connection:
+            first = real(connection)
+            connection.execute(uptime.uptime_days.delete())
+        uptime.live_views.first_minute = lambda connection: first
+        before(context)
+        uptime.live_views.first_minute = real
+
+    before, uptime.roll_up_uptime = uptime.roll_up_uptime, roll_up
+
+
+@guard("a-minute-without-serve-is-down")
+def _down() -> None:
+    """Only failed requests count: nobody asks while nobody is there."""
+    views = module("ml_backend.views.live_views")
+    real = views.day_of
+
+    def day_of(*given: Any, **named: Any) -> Any:
+        found = real(*given, **named)
+        return views.UptimeDay(found.minutes, found.minutes, found.requests, found.failed)
+
+    views.day_of = day_of

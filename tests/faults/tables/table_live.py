@@ -6,6 +6,8 @@ TURNS, TRANSCRIPTION = "tests/ml_backend/jobs/test_device_turns.py::", "tests/ml
 SHADOW = "tests/ml_backend/api/live/test_live_shadow.py::"
 LIVE_AUDIO, PIECES = "tests/ml_backend/api/live/test_live_audio.py::", "tests/sync/recordings/test_live_pieces.py::"
 ENGINES = "tests/ml_backend/api/live/test_live_engines.py::"
+TALLY, UPTIME = "tests/ml_backend/api/live/test_live_tally.py::", "tests/sync/live/test_uptime.py::"
+RATES, VIEWS = "tests/ml_backend/api/test_request_rates.py::", "tests/ml_backend/views/test_live_views.py::"
 
 PHONE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
     73: (
@@ -72,6 +74,42 @@ PHONE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
         (
             ("tests/sync/privacy/test_live_audio_goes.py::test_an_erased_person_s_live_requests_go_with_the_calls",),
             "an-erasure-reaches-waiting-live-audio",
+        ),
+        (
+            (f"{TALLY}test_while_the_database_is_locked_requests_are_counted_and_written_later",),
+            "what-the-database-does-not-take-is-kept",
+        ),
+        (
+            (f"{TALLY}test_what_is_kept_in_memory_has_a_bound",),
+            "kept-counts-have-a-bound",
+        ),
+        (
+            (f"{TALLY}test_a_process_that_stops_writes_what_it_counted",),
+            "a-stop-writes-what-was-counted",
+        ),
+        (
+            (f"{TALLY}test_a_call_that_was_erased_gets_no_row_however_its_id_is_stored",),
+            "an-erased-call-has-no-outcome",
+        ),
+        (
+            (f"{TALLY}test_a_row_that_no_database_takes_keeps_back_no_other",),
+            "one-bad-count-keeps-back-no-other",
+        ),
+        (
+            (f"{TALLY}test_what_counts_as_failed_is_what_nobody_got_an_answer_to",),
+            "a-callers-own-rate-is-no-failure",
+        ),
+        (
+            (f"{RATES}test_a_burst_of_ten_seconds_passes_and_then_the_rate",),
+            "a-token-has-a-rate",
+        ),
+        (
+            (f"{UPTIME}test_rolling_up_again_after_a_break_or_with_late_minutes_changes_no_day",),
+            "a-day-is-decided-once",
+        ),
+        (
+            (f"{VIEWS}test_a_minute_is_good_with_99_percent_of_answers_and_down_without_a_process",),
+            "a-minute-without-serve-is-down",
         ),
     ),
 }
