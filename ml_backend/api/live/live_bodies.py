@@ -28,6 +28,13 @@ class LiveBody(Checked):
     call: Annotated[_Name | None, Field(description="the id of the call: a text")] = None
 
 
+class AudioBody(LiveBody):
+    """A request with audio. `number` and `speaker` matter where the audio is kept (`ml_backend/serving/live_audio`)."""
+
+    number: Annotated[str | None, Field(max_length=80, pattern=STORABLE, description="the company's number")] = None
+    speaker: Annotated[Literal["agent", "customer"] | None, Field(description="agent or customer")] = None
+
+
 class ParseBody(LiveBody):
     """A text whose intent is wanted."""
 

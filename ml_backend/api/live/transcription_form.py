@@ -11,7 +11,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from ml_backend.api import requests
 from ml_backend.api.live import openai_form
-from ml_backend.api.live.live_bodies import STORABLE, LiveBody, checked
+from ml_backend.api.live.live_bodies import AudioBody, checked
 from ml_backend.errors import InvalidInput
 
 MOST_PARTS = 40
@@ -21,11 +21,8 @@ _USUAL: tuple[Granularity, ...] = ("segment",)
 LISTED = {"timestamp_granularities[]": "timestamp_granularities", "include[]": "include"}
 
 
-class TranscriptionBody(LiveBody):
-    """The fields beside `file`. `hotwords` is ours: words with commas between that the call is likely to have.
-
-    `number` and `speaker` matter where the audio is kept (`live_audio`).
-    """
+class TranscriptionBody(AudioBody):
+    """The fields beside `file`. `hotwords` is ours: words with commas between that the call is likely to have."""
 
     prompt: Annotated[str, Field(max_length=2000, description="a text of at most 2,000 characters")] = ""
     hotwords: Annotated[str, Field(max_length=2000, description="words with commas between")] = ""
@@ -38,8 +35,6 @@ class TranscriptionBody(LiveBody):
         default_factory=lambda: [*_USUAL], description="segment, word or both"
     )
     stream: Annotated[bool, Field(description="true or false")] = False
-    number: Annotated[str | None, Field(max_length=80, pattern=STORABLE, description="the company's number")] = None
-    speaker: Annotated[Literal["agent", "customer"] | None, Field(description="agent or customer")] = None
 
     @property
     def words(self) -> tuple[str, ...]:

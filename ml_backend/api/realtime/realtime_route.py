@@ -102,14 +102,15 @@ class RealtimeRoute:
     def connect(self) -> Response:
         """A WebSocket in the form of OpenAI's realtime transcription: audio in, texts out while somebody speaks.
 
-        Query: `intent` transcription, `model`, `language`, `call`. Events are JSON in text messages.
+        Query: `intent` transcription, `model`, `language`, `call`, `number` and `speaker`. Events are JSON texts.
         """
         asked = checked(ConnectQuery, request.args.to_dict())
         accepted = _accepted()
         self._sessions.admit()
         try:
             call = asked.call or request.headers.get(openai_form.CALL_HEADER, "")[:200] or None
-            config = SessionConfig(model=asked.model, call=call, language=asked.language)
+            number = asked.number or request.headers.get(openai_form.NUMBER_HEADER, "")[:80] or None
+            config = SessionConfig(asked.model, call, number, asked.speaker, asked.language)
             chosen = choose(self._engines, config)
             accepted.headers[openai_form.VERSION_HEADER] = chosen.version.version
             accepted.headers["X-Request-Id"] = requests.request_id()

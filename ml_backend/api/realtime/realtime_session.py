@@ -37,6 +37,8 @@ from ml_backend.jobs import device_turns
 from ml_backend.labelling import decoding_profile
 from ml_backend.languages import transcribed_as
 from ml_backend.models import kinds
+from ml_backend.serving import live_audio
+from ml_backend.serving.live_audio import SentAudio
 
 PARTIAL_STEPS = 10  # of new audio until it is transcribed: 320 ms
 PAUSE_STEPS = 6  # of silence until the turn is transcribed as if it had ended: 192 ms
@@ -58,7 +60,7 @@ class RealtimeSession:
     def __init__(self, context: Context, link: WebSocketLink, config: SessionConfig, chosen: LiveEngine) -> None:
         self._link, self._config, self._settings = link, config, context.settings
         self._engines, self._tally = live_engines.of(context), live_tally.of(context)
-        self._device = device_turns.of(context)
+        self._device, self._kept = device_turns.of(context), live_audio.of(context)
         self._chosen = chosen  # as the session was told; a turn chooses anew
         self._id, self._flat = realtime_events.new_id("sess"), False
         self._began_at = self._came_at = time.monotonic()
@@ -324,6 +326,7 @@ class RealtimeSession:
                 self._link.send(realtime_events.failed(turn.item_id, error))
             else:
                 self._complete(turn, found)
+                self._keep(turn)
         self._count(turn, times, failure)
         with self._changed:
             self._ended.popleft()
@@ -340,6 +343,17 @@ class RealtimeSession:
                 model_version=turn.chosen.version.version,
             )
         )  # fmt: skip
+
+    def _keep(self, turn: Turn) -> None:
+        """Have the audio of an answered turn kept, where its company number says so."""
+        config = self._config
+        if config.call and self._kept.wants(config.call, config.number):
+            self._kept.offer(
+                SentAudio(
+                    config.call, turn.wav(), number=config.number, name="turn.wav", language=config.language,
+                    speaker=config.speaker,
+                )
+            )  # fmt: skip
 
     def _count(self, turn: Turn, times: live_counting.WorkTimes, failure: KaanError | None) -> None:
         """A turn counts as one answer: its time is from the end of the turn, as the server sees it, to the text."""

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ml_backend.api.live import openai_form
-from ml_backend.api.live.live_bodies import STORABLE, LiveBody, checked
+from ml_backend.api.live.live_bodies import STORABLE, AudioBody, LiveBody, checked
 from ml_backend.api.realtime.turn_detection import TurnSettings
 from ml_backend.audio.streamed_audio import StreamFormat
 from ml_backend.errors import InvalidInput
@@ -30,6 +30,8 @@ class SessionConfig:
 
     model: str = ""
     call: str | None = None
+    number: str | None = None  # the company's own
+    speaker: str | None = None
     language: str | None = None
     prompt: str = ""
     hotwords: tuple[str, ...] = ()
@@ -65,8 +67,8 @@ class _Turns(LiveBody):
     silence_duration_ms: Annotated[int, Field(ge=100, le=5000, description="100 to 5000")] = 300
 
 
-class ConnectQuery(LiveBody):
-    """The query of the address; `language` and `call` are ours."""
+class ConnectQuery(AudioBody):
+    """The query of the address; all but `intent` and `model` are ours."""
 
     intent: Annotated[Literal["transcription"], Field(description="transcription")] = "transcription"
 
@@ -82,8 +84,9 @@ def updated(before: SessionConfig, sent: Any, *, flat: bool) -> SessionConfig:
                 'Send "type": "transcription" in the session.',
             ),
         )  # fmt: skip
-    own = _checked(LiveBody, {name: session[name] for name in ("call",) if name in session}, "session")
-    after = replace(before, call=own.call) if own.call is not None else before
+    own = _checked(AudioBody, {name: session[name] for name in _OURS if name in session}, "session")
+    said = {name: getattr(own, name) for name in _OURS}
+    after = replace(before, **{name: value for name, value in said.items() if value is not None})
     if flat:
         names = ("input_audio_format", "input_audio_transcription", "turn_detection")
         audio, place = {short: session[name] for short, name in zip(_PARTS, names, strict=True) if name in session}, ""
@@ -99,7 +102,7 @@ def updated(before: SessionConfig, sent: Any, *, flat: bool) -> SessionConfig:
     return after
 
 
-_PARTS = ("format", "transcription", "turn_detection")
+_PARTS, _OURS = ("format", "transcription", "turn_detection"), ("call", "number", "speaker")
 
 
 def _format(sent: Any, place: str, *, flat: bool) -> StreamFormat:

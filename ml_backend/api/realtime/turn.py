@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import time
+import wave
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +15,7 @@ from ml_backend.api.realtime.stable_text import StableText
 from ml_backend.api.realtime.turn_detection import STEP_MS
 from ml_backend.asr.request import Request
 from ml_backend.asr.transcript import DecodingProfile, Transcript
+from ml_backend.audio.streamed_audio import RATE_HZ
 
 STEP_S = STEP_MS / 1000
 AFTER_SPEECH_STEPS = 10  # of silence that the engine is given after the last speech
@@ -58,6 +61,17 @@ class Turn:
         taken = slice(self.transcribed_from, until)
         samples = np.concatenate(self.blocks[taken])
         return Request(samples[None], profile, speech=(np.asarray(self.probabilities[taken], np.float32),))
+
+    def wav(self) -> bytes:
+        """The whole turn as a file."""
+        samples = np.clip(np.concatenate(self.blocks), -1.0, 32767 / 32768)
+        with io.BytesIO() as file:
+            with wave.open(file, "wb") as out:
+                out.setnchannels(1)
+                out.setsampwidth(2)
+                out.setframerate(RATE_HZ)
+                out.writeframes((samples * 32768).astype("<i2").tobytes())
+            return file.getvalue()
 
     def shorten(self, most_s: float) -> None:
         """Let the next transcript of long audio begin later: between two stable words, in the quietest step."""
