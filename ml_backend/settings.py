@@ -251,6 +251,11 @@ class Settings(BaseSettings):
         le=1000,
         description="How long a live request may wait for others that are coming, to share a batch.",
     )
+    satisfaction_scale: str = Field(
+        "",
+        description="The scale of a reported satisfaction that names none: 1-5 or 0-1. Empty: 1, which is on both, "
+        "is refused.",
+    )
     live_most_waiting: int = Field(
         32, ge=1, le=1000, description="Live requests in one process at a time; beyond it the answer is 429."
     )
@@ -341,6 +346,11 @@ class Settings(BaseSettings):
     def _columns(cls, value: str) -> str:
         _refuse(setting_values.columns(value)[1])
         return value
+
+    @field_validator("satisfaction_scale")
+    @classmethod
+    def _scale(cls, value: str) -> str:
+        return value and _one_of(value, ("1-5", "0-1"))
 
     @field_validator("nlu_auto_means")
     @classmethod

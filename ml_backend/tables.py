@@ -114,7 +114,6 @@ calls = Table(
     Column("started_at", UtcTime),
     Column("ended_at", UtcTime),
     Column("custom_field", Text),
-    Column("satisfaction", sa.Float),  # 0..1, the customer's rating of the call, if known
     Column("company_number", String(80)),
     Column("consent_purpose", String(60)),
     Column("merged", sa.JSON, nullable=False, default=dict),  # per field, the rank of its source: order-free
@@ -126,6 +125,7 @@ calls = Table(
     Column("due_at", UtcTime),
     Column("tries", sa.Integer, nullable=False, default=0),  # of the next action
     UniqueConstraint("provider", "call_sid"),
+    Index(None, "call_sid"),
     Index(None, "state", "due_at"),
     Index(None, "started_at"),
     Index(None, "from_pseudonym"),
@@ -704,8 +704,9 @@ outcomes = Table(
     Column("intent", String(120)),
     Column("latencies", sa.JSON),  # reported seconds by component
     Column("tags", sa.JSON),
-    Column("reported_at", UtcTime),  # when the reporter says it happened; a later one replaces an earlier one
-    Column("source", String(40)),  # api, csv, satisfaction
+    Column("field_times", sa.JSON),  # of kind call: per reported field, the time of its report; a later one replaces it
+    Column("reported_at", UtcTime),  # the latest of them
+    Column("source", String(40)),  # of the latest report: api, csv, satisfaction
     UniqueConstraint("call_sid", "kind"),
     Index(None, "experiment_id", "kind"),
     Index(None, "updated_at"),

@@ -127,12 +127,49 @@ class MessageShape(Answered):
     received_at: datetime
 
 
+class OutcomeShape(Answered):
+    """What was reported of a call."""
+
+    id: int
+    call: str
+    known: bool = Field(description="Whether the call is in the ledger.")
+    updated_at: datetime
+    success: bool | None
+    satisfaction: float | None = Field(description="From 0 to 1, whatever scale it was reported on.")
+    automated: bool | None
+    intent: str | None
+    latencies_s: dict[str, float] = Field(description="Seconds by component.")
+    latency_s: float | None = Field(description="Their sum.")
+    tags: dict[str, str]
+    reported_at: datetime | None = Field(description="The time of the latest report.")
+    source: str | None = Field(description="Of the latest report: api, csv or satisfaction.")
+
+
+class AnsweredByShape(Answered):
+    """What models of one kind answered in a call."""
+
+    id: int
+    call: str
+    known: bool
+    updated_at: datetime
+    kind: str = Field(description="asr, nlu or tts.")
+    version: str | None = Field(description="The version that answered last.")
+    experiment_id: int | None
+    arm: str | None = Field(description="champion or challenger, where an experiment chose it.")
+    requests: int
+    failed: int
+    latency_s: float | None = Field(description="Seconds to answer, on average.")
+    shadow: str | None = Field(description="A version that answered too, unseen.")
+
+
 class CallDetail(CallShape):
     """A call and all that came of it."""
 
     recordings: list[RecordingShape]
     tasks: list[TaskShape]
     messages: list[MessageShape]
+    outcome: OutcomeShape | None = Field(description="How it went, where that was reported.")
+    answered_by: list[AnsweredByShape] = Field(description="The versions that answered it, one per kind.")
     explanation: list[str] = Field(description="Why it is, or is not, a task, in sentences.")
 
 
@@ -187,6 +224,36 @@ class CallSummary(Answered):
 class SatisfactionAnswer(Answered):
     call_sid: str
     score: float
+
+
+class OutcomeStored(Answered):
+    """What became of one report."""
+
+    call: str
+    known: bool = Field(description="Whether the call is in the ledger; otherwise the report waits for it.")
+    changed: list[str] = Field(description="Fields that have a new value now.")
+    older: list[str] = Field(description="Fields of which a later report is known, which stays.")
+
+
+class RefusedOutcome(Answered):
+    code: str
+    message: str
+    next_step: str
+
+
+class OutcomeRefused(Answered):
+    """One report that was not stored."""
+
+    call: str | None
+    error: RefusedOutcome
+
+
+class OutcomesStored(Answered):
+    """What became of each report, in their order."""
+
+    stored: int
+    refused: int
+    outcomes: list[OutcomeStored | OutcomeRefused]
 
 
 # --- annotations
@@ -386,6 +453,12 @@ class CallEventBody(Sent):
     """One event as Exotel sends it; its fields may also come as a form or in the query."""
 
     CallSid: str = Field(pattern="^[A-Za-z0-9._-]{1,64}$")
+
+
+class OutcomesBody(Sent):
+    """Reports on many calls: each has the call's id as `call`, and the fields of the report on one call."""
+
+    outcomes: list[Any]
 
 
 class ObjectEvents(Sent):

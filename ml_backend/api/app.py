@@ -10,7 +10,7 @@ from flask import Flask
 from ml_backend.api import requests
 from ml_backend.api.annotation_routes import Annotations
 from ml_backend.api.auth import Gate
-from ml_backend.api.call_routes import BalanceQuery, Calls
+from ml_backend.api.call_routes import BalanceQuery, Calls, Outcomes
 from ml_backend.api.live import live_routes, live_tally
 from ml_backend.api.live.call_route import CallRoute, RouteQuery
 from ml_backend.api.operator_routes import JobQuery, Jobs, Operations, count_requests
@@ -60,6 +60,7 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
         ("/api/calls/<call_sid>/satisfaction", calls.satisfied, gate.bearer("operate"), post),
     ):
         requests.add_route(app, rule, view, who=who, methods=methods, keeps_query=who == gate.exotel)
+    _add_outcomes(app, context, gate)
     reads: tuple[tuple[str, requests.View, type[Query]], ...] = (  # all for the role `read`
         ("/api/calls", calls.list, CallQuery),
         ("/api/calls/summary", calls.summary, BalanceQuery),
@@ -106,7 +107,18 @@ def create_live_app(settings: Settings, *, context: Context, processes: int = 1)
     from ml_backend.api.realtime import realtime_route  # numpy: not in the process of the webhooks
 
     realtime_route.install(app, context, gate)
+    _add_outcomes(app, context, gate)
     return app
+
+
+def _add_outcomes(app: Flask, context: Context, gate: Gate) -> None:
+    """How calls went: where the phone system asks for models, it reports too."""
+    outcomes = Outcomes(context)
+    for rule, view in (
+        ("/api/calls/<path:call_sid>/outcome", outcomes.report),
+        ("/api/outcomes", outcomes.report_many),
+    ):
+        requests.add_route(app, rule, view, who=gate.live, methods=("POST",))
 
 
 def load_plugin(path: str) -> type[Any]:

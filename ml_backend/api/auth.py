@@ -21,8 +21,8 @@ from ml_backend.errors import InvalidInput
 from ml_backend.settings import Settings
 
 ROLES = ("read", "operate", "admin")  # each includes the ones before it
-LIVE = "live"  # the phone system: /v1, and nothing else
-LIVE_ROLES = (LIVE, "operate", "admin")  # who may ask /v1
+LIVE = "live"  # the phone system: /v1 and how calls went, and nothing else
+LIVE_ROLES = (LIVE, "operate", "admin")  # who may ask /v1 and report outcomes
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SECRET_HEADER = "X-Webhook-Secret"  # noqa: S105 - a header's name
 

@@ -1,23 +1,27 @@
-"""/api/calls: the ledger of calls, and what the customer said of one. People in them appear as pseudonyms."""
+"""/api/calls and /api/outcomes: the ledger of calls, and how they went. People in them appear as pseudonyms."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import sqlalchemy as sa
 from flask import Response
 from pydantic import ConfigDict, Field, ValidationError
 
 from ml_backend import tables
-from ml_backend.api.requests import answer, json_object, page
-from ml_backend.calls import pseudonyms
+from ml_backend.api.requests import answer, body, json_object, page, parse_object
 from ml_backend.context import Context
-from ml_backend.errors import InvalidInput
+from ml_backend.errors import InvalidInput, KaanError
+from ml_backend.outcomes import call_outcomes, outcome_reports
+from ml_backend.outcomes.outcome_reports import Report
 from ml_backend.strict_models import Checked
 from ml_backend.tables import calls as rows
 from ml_backend.views import call_views as calls
 from ml_backend.views import ledger_balance, recording_views
 from ml_backend.views.queries import MAX_LIMIT, Day, Days, Query
+
+MOST_REPORTS = 1000
+"""Outcomes in one request."""
 
 
 class BalanceQuery(Query):
@@ -47,8 +51,7 @@ class Calls:
 
     def show(self, what: str) -> Response:
         """One call by its id, or by recording:, task:, object: or number:. Several: `calls`, a list of them."""
-        context = self._context
-        key = context.keep("checked-pseudonym-key", lambda: pseudonyms.key_in(context.settings, context.db))
+        key = call_outcomes.key_of(self._context)
         found = recording_views.look_up(self._context.db, what, key=key, most=MAX_LIMIT)
         return answer(found[0] if len(found) == 1 else {"calls": found})
 
@@ -67,9 +70,66 @@ class Calls:
         except ValidationError:
             sentence = "The score is not a number from 0 to 1."
             raise InvalidInput("bad-score", sentence, 'Send {"score": 0.8}.') from None
-        known = sa.and_(rows.c.call_sid == call_sid, rows.c.state.not_in(("erased", "expired")))
-        with self._context.db.transaction() as connection:
-            statement = sa.update(rows).where(known).values(satisfaction=score, updated_at=tables.now())
-            if not connection.execute(statement).rowcount:
-                raise InvalidInput("unknown-call", "There is no such call.", "List them: /api/calls.", status=404)
+        known = sa.select(rows.c.id).where(rows.c.call_sid == call_sid, rows.c.state.not_in(("erased", "expired")))
+        if not self._context.db.rows(known.limit(1)):
+            raise InvalidInput("unknown-call", "There is no such call.", "List them: /api/calls.", status=404)
+        report = Report(call_sid, tables.now(), {"satisfaction": score})
+        call_outcomes.store(self._context, report, source=call_outcomes.SATISFACTION)
         return answer({"call_sid": call_sid, "score": score})
+
+
+class Outcomes:
+    """How calls went, as the phone system reports it: at once or late, whole or in parts, one by one or many."""
+
+    def __init__(self, context: Context) -> None:
+        self._context, self._scale = context, context.settings.satisfaction_scale
+
+    def report(self, call_sid: str) -> Response:
+        """How one call went. What is left out stays as it was, and an older report never replaces a newer one."""
+        report = outcome_reports.checked(call_sid, json_object(), scale=self._scale)
+        return answer(_stored(call_outcomes.store(self._context, report, source=call_outcomes.API)))
+
+    def report_many(self) -> Response:
+        """The same for many calls, each with its id as `call`; what became of each, in their order."""
+        sent = body()
+        given = parse_object(b'{"outcomes":' + sent + b"}" if sent.lstrip().startswith(b"[") else sent)
+        reports = given.get("outcomes")
+        if not isinstance(reports, list) or not reports:
+            raise InvalidInput(
+                "no-outcomes", "There is no list of outcomes.", 'Send {"outcomes": [{"call": "...", "success": true}]}.'
+            )
+        if len(reports) > MOST_REPORTS:
+            raise InvalidInput(
+                "too-many-outcomes", f"There are {len(reports):,} outcomes; at most {MOST_REPORTS:,} come at once.",
+                "Send them in parts, or import a file: `python -m ml_backend calls outcomes import FILE`.", status=413,
+            )  # fmt: skip
+        checked = [self._checked(each) for each in reports]
+        stored = call_outcomes.store_many(
+            self._context, [each for each in checked if isinstance(each, Report)], source=call_outcomes.API
+        )
+        told = []
+        for given_one, each in zip(reports, checked, strict=True):
+            became = next(stored) if isinstance(each, Report) else each
+            told.append(_refused(given_one, became) if isinstance(became, KaanError) else _stored(became))
+        refused = sum("error" in each for each in told)
+        return answer({"stored": len(told) - refused, "refused": refused, "outcomes": told})
+
+    def _checked(self, raw: Any) -> Report | InvalidInput:
+        try:
+            if not isinstance(raw, dict):
+                raise InvalidInput("bad-outcome", "The outcome is not a JSON object.", "Send one object per call.")
+            fields = {name: value for name, value in raw.items() if name != "call"}
+            return outcome_reports.checked(raw.get("call"), fields, scale=self._scale)
+        except InvalidInput as error:
+            return error
+
+
+def _stored(one: call_outcomes.Stored) -> dict[str, Any]:
+    return {"call": one.call_sid, "known": one.known, "changed": list(one.changed), "older": list(one.older)}
+
+
+def _refused(raw: Any, error: KaanError) -> dict[str, Any]:
+    call = raw.get("call") if isinstance(raw, dict) else None
+    named = call[: outcome_reports.MOST_ID] if isinstance(call, str) else None
+    told = {"code": error.code, "message": error.sentence, "next_step": error.next_step}
+    return {"call": named, "error": told}

@@ -23,6 +23,7 @@ from ml_backend.api.live.live_bodies import ParseBody, SpeechBody
 from ml_backend.api.live.transcript_forms import CONTENT_TYPES, EVENTS
 from ml_backend.api.live.transcription_form import TranscriptionBody
 from ml_backend.audio.encoding import FORMATS
+from ml_backend.outcomes.outcome_reports import OutcomeReport
 
 INTRODUCTION = (
     "Calls, annotations, datasets, models and jobs for other programs, and the routes that Label Studio, Exotel and "
@@ -50,6 +51,7 @@ _SECURITY: dict[str, list[dict[str, list[str]]]] = {
 _ERRORS = {
     400: "The request is wrong.", 401: "The credentials are missing or wrong.",
     403: "The token's role is not enough.", 404: "There is nothing of that name.",
+    410: "The call was erased or has expired.",
     409: "This version answers only what was rendered before.", 413: "The body is too large.",
     415: "The body is of another type, or is compressed.", 429: "Too many at once; Retry-After says when.",
     503: "Not possible just now; Retry-After says when.",
@@ -110,6 +112,8 @@ ROUTES: dict[str, Described] = {
     "/api/calls/summary": Described("Calls", answers.CallSummary),
     "/api/calls/<path:what>": Described("Calls", answers.CallAnswer),
     "/api/calls/<call_sid>/satisfaction": Described("Calls", answers.SatisfactionAnswer, SatisfactionBody, _BODY),
+    "/api/calls/<path:call_sid>/outcome": Described("Calls", answers.OutcomeStored, OutcomeReport, (410, *_BODY)),
+    "/api/outcomes": Described("Calls", answers.OutcomesStored, answers.OutcomesBody, _BODY),
     "/api/datasets": Described("Training", training_answers.DatasetPage),
     "/api/datasets/<dataset_id>": Described("Training", training_answers.DatasetDetail),
     "/api/models": Described("Training", training_answers.VersionPage),

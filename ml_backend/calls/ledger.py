@@ -113,6 +113,8 @@ def move(
     elif next_action or due_at:
         raise ValueError(f"{state} is final: nothing follows")
     call = _locked(connection, call_id)
+    if state == "erased":  # every time: a process that answers calls may have written once more
+        forget_outcomes(connection, (call.call_sid,))
     if call.state in ENDED and not (call.state == "expired" and state == "erased"):
         return False
     same = (call.state, call.next_action) == (state, next_action)
@@ -125,6 +127,8 @@ def move(
         "tries": (call.tries if same else 0) if tries is None else tries,
     }
     db.update(connection, calls, call_id, **values)
+    if state == "expired":
+        forget_words(connection, tables.outcomes.c.call_sid == call.call_sid)
     if next_action in (LOOK_UP, WAIT):
         enqueueing.enqueue(
             connection,
@@ -135,6 +139,16 @@ def move(
             call_id=call_id,
         )
     return True
+
+
+def forget_outcomes(connection: Connection, call_sids: Sequence[str]) -> None:
+    """Delete how these calls went, and what the models answered in them."""
+    connection.execute(sa.delete(tables.outcomes).where(tables.outcomes.c.call_sid.in_(call_sids)))
+
+
+def forget_words(connection: Connection, mine: sa.ColumnElement[bool]) -> None:
+    """Remove what somebody wrote of how a call went (intent, tags); the figures stay."""
+    connection.execute(sa.update(tables.outcomes).where(mine).values(intent=None, tags=sa.null()))
 
 
 def look_up_later(

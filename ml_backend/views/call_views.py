@@ -20,7 +20,7 @@ from ml_backend.calls.pseudonyms import SHAPE, is_masked, pseudonym
 from ml_backend.db import Database
 from ml_backend.errors import InvalidInput
 from ml_backend.tables import calls, events, objects, projects, recordings, tasks
-from ml_backend.views import call_explanations, draft_explanations
+from ml_backend.views import call_explanations, draft_explanations, outcome_views
 from ml_backend.views.queries import Fits, PagedQuery, Time, one_of
 
 KINDS = ("call", "number", "object", "task", "recording")  # the order in which kinds without a prefix are tried
@@ -139,6 +139,7 @@ def show(database: Database, call_id: int) -> dict[str, Any]:
             | {"received_at": text_of(row.created_at)}
             for row in sent
         ],
+        **outcome_views.of_call(database, call.call_sid),
         "explanation": [
             *call_explanations.explain(call, found, made, jobs),
             *draft_explanations.sentences(database, made, found),

@@ -14,12 +14,13 @@ from ml_backend.calls.states import STATES
 from ml_backend.commands import printing
 from ml_backend.commands.command_line import quiet_context
 from ml_backend.views import call_views as calls
-from ml_backend.views import ledger_balance, queries, recording_views
-from sync.commands import numbers, privacy
+from ml_backend.views import ledger_balance, outcome_views, queries, recording_views
+from sync.commands import numbers, outcomes, privacy
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="List and explain calls; the daily balance.")
 privacy.register(app)
 app.add_typer(numbers.app, name="numbers")
+app.add_typer(outcomes.app, name="outcomes")
 
 
 @app.command("list")
@@ -148,6 +149,8 @@ def _lines(call: dict[str, Any]) -> list[tuple[str, str]]:
     for each in call.get("messages", ()):
         said = f"{each['received_at']} {each['source']}, {each['copies']} times, {each['state']}"
         lines.append(("message", said))
+    if "outcome" in call:
+        lines += outcome_views.sentences(call)
     return lines + [("" if place else "why", said) for place, said in enumerate(call["explanation"])]
 
 

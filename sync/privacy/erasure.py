@@ -113,6 +113,8 @@ def _close_doors(context: Context, subject: Subject, who: str) -> tuple[int, Sub
             erasure_id = int(row.id)
             db.update(connection, erasures, erasure_id, report={**(row.report or {}), "calls": ids})
         tombstones.mark_erased(connection, subject.kind, subject.identity, key=key)
+        if subject.kind == "call":  # it may be known by its outcome alone
+            ledger.forget_outcomes(connection, (subject.identity,))
     for some in _few(found.sids):
         with context.db.transaction() as connection:
             for sid in some:

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend import db, tables
-from ml_backend.calls import phone_numbers, pseudonyms
+from ml_backend.calls import ledger, phone_numbers, pseudonyms
 from ml_backend.context import Context, JobContext
-from ml_backend.tables import checkpoints, events
+from ml_backend.tables import calls, checkpoints, events, outcomes
 from sync.privacy import hidden_names
 from sync.privacy.subjects import SubjectRows
 
 BATCH = 50  # rows in a transaction
-REDUCED = "events-reduced"
+REDUCED, WORDS = "events-reduced", "words-of-unknown-calls"
 _GONE = {
     "body": b"",
     "query": None,
@@ -68,6 +68,7 @@ def reduce_events(context: JobContext) -> None:
     reduced by the job that reads it (`is_old`). Rows of releases that kept numbers elsewhere come first, once.
     """
     hidden_names.hide_in_older_rows(context)
+    _forget_words(context)
     before = tables.now() - timedelta(days=context.settings.event_retention_days)
     while True:
         with context.db.transaction() as connection:
@@ -81,6 +82,23 @@ def reduce_events(context: JobContext) -> None:
             read = sa.and_(events.c.id.in_(ids), events.c.state != "new")
             connection.execute(sa.update(events).where(read).values(body=b"", query=None, said=None))
             _note(connection, ids[-1])
+
+
+def _forget_words(context: JobContext) -> None:
+    """Remove intent and tags of calls that never became known: the erasure of a person cannot find these rows."""
+    before = tables.now() - timedelta(days=context.settings.event_retention_days)
+    position = sa.select(checkpoints.c.position).where(checkpoints.c.name == WORDS)
+    reached = next((str(row.position["at"]) for row in context.db.rows(position)), "2000-01-01T00:00:00+00:00")
+    since = datetime.fromisoformat(reached)
+    spoken = sa.or_(outcomes.c.intent.is_not(None), outcomes.c.tags.is_not(None))
+    unknown = ~sa.exists().where(calls.c.call_sid == outcomes.c.call_sid)
+    mine = sa.and_(outcomes.c.updated_at >= since, outcomes.c.updated_at < before, spoken, unknown)
+    while ids := context.db.scalars(sa.select(outcomes.c.id).where(mine).order_by(outcomes.c.updated_at).limit(BATCH)):
+        with context.db.transaction() as connection:
+            ledger.forget_words(connection, outcomes.c.id.in_(ids))
+    with context.db.transaction() as connection:
+        values = {"name": WORDS, "position": {"at": before.isoformat()}, "state": "done", "updated_at": tables.now()}
+        db.upsert(connection, checkpoints, values, key=("name",))
 
 
 def is_old(context: Context, event: Any) -> bool:

@@ -104,6 +104,8 @@ def _mark_expired(connection: Connection, recording: Any, key: bytes) -> None:
     tombstones.mark_erased(connection, "object", place, key=key, why=tombstones.EXPIRED)
     db.update(connection, recordings, recording.id, state="expired", reason_code="expired", reason=WHY)
     ledger.recording_moved(connection, recording.id)
+    if recording.call_id is None and recording.call_sid:  # else with its call, when all its audio is gone
+        ledger.forget_words(connection, tables.outcomes.c.call_sid == recording.call_sid)
 
 
 def _finish(context: JobContext, bucket: str) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 
 from ml_backend.models import routing
 from ml_backend.tables import annotations as annotation_rows
-from ml_backend.tables import calls, experiments, predictions, recordings, tasks, transcriptions
+from ml_backend.tables import experiments, outcomes, predictions, recordings, tasks, transcriptions
 from training.quality.reviews import Review, reviews
 from training.scoring import error_counts
 
@@ -112,10 +112,10 @@ def _tasks(connection: Connection, experiment: sa.Row[Any]) -> Sequence[Any]:
     statement = (
         sa.select(
             tasks.c.id, tasks.c.arm, tasks.c.start_s, tasks.c.end_s, tasks.c.recording_id,
-            key.label("key"), calls.c.satisfaction,
+            key.label("key"), outcomes.c.satisfaction,
         )
         .join(recordings, recordings.c.id == tasks.c.recording_id)
-        .outerjoin(calls, calls.c.id == recordings.c.call_id)
+        .outerjoin(outcomes, sa.and_(outcomes.c.call_sid == recordings.c.call_sid, outcomes.c.kind == "call"))
         .where(tasks.c.experiment_id == experiment.id, tasks.c.blind.is_(False), tasks.c.arm.is_not(None))
     )  # fmt: skip
     return connection.execute(statement).all()

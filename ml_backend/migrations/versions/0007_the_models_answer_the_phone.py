@@ -37,12 +37,21 @@ def upgrade() -> None:
         sa.Column("intent", sa.String(length=120), nullable=True),
         sa.Column("latencies", sa.JSON(), nullable=True),
         sa.Column("tags", sa.JSON(), nullable=True),
+        sa.Column("field_times", sa.JSON(), nullable=True),
         sa.Column("reported_at", TIME, nullable=True),
         sa.Column("source", sa.String(length=40), nullable=True),
         sa.ForeignKeyConstraint(["experiment_id"], ["experiments.id"], name="fk_outcomes_experiment_id"),
         sa.PrimaryKeyConstraint("id", name="pk_outcomes"),
         sa.UniqueConstraint("call_sid", "kind", name="uq_outcomes_call_sid_kind"),
     )
+    op.execute(  # how content callers were: in one place from now on
+        "INSERT INTO outcomes (created_at, updated_at, call_sid, kind, requests, failed, satisfaction, source) "
+        "SELECT max(updated_at), max(updated_at), call_sid, 'call', 0, 0, max(satisfaction), 'satisfaction' FROM calls "
+        "WHERE satisfaction IS NOT NULL AND state NOT IN ('erased', 'expired') GROUP BY call_sid"
+    )
+    with op.batch_alter_table("calls", schema=None) as batch_op:
+        batch_op.drop_column("satisfaction")
+        batch_op.create_index("ix_calls_call_sid", ["call_sid"])
     op.create_index("ix_outcomes_experiment_id_kind", "outcomes", ["experiment_id", "kind"])
     op.create_index("ix_outcomes_updated_at", "outcomes", ["updated_at"])
     op.create_table(
@@ -86,6 +95,13 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    with op.batch_alter_table("calls", schema=None) as batch_op:
+        batch_op.drop_index("ix_calls_call_sid")
+        batch_op.add_column(sa.Column("satisfaction", sa.Float(), nullable=True))
+    op.execute(
+        "UPDATE calls SET satisfaction = (SELECT outcomes.satisfaction FROM outcomes "
+        "WHERE outcomes.call_sid = calls.call_sid AND outcomes.kind = 'call')"
+    )
     for name in ("uptime_days", "live_totals", "live_minutes", "outcomes"):
         op.drop_table(name)
     with op.batch_alter_table("company_numbers", schema=None) as batch_op:

@@ -268,3 +268,36 @@ def _only_read() -> None:
 def _utterances_of_the_erased() -> None:
     """What an erased person said goes on teaching."""
     _set("sync.privacy.erasure", "_forget_utterances", lambda connection, theirs: None)
+
+
+@guard("erasure-reaches-outcomes")
+def _outcomes_of_the_erased() -> None:
+    """How an erased person's calls went stays."""
+    _set("ml_backend.calls.ledger", "forget_outcomes", lambda connection, call_sids: None)
+
+
+@guard("an-erased-call-is-not-reported-on")
+def _reports_on_the_erased() -> None:
+    """A report on an erased call is stored."""
+    _set("ml_backend.outcomes.call_outcomes", "_refuse_gone", lambda connection, call_sid, key: True)
+
+
+@guard("an-older-report-replaces-nothing")
+def _order_of_reports() -> None:
+    """The report that arrives last wins."""
+    reports = module("ml_backend.outcomes.outcome_reports")
+    real, late = reports.checked, module("ml_backend.tables").now
+
+    def checked(call: Any, raw: Any, **options: Any) -> Any:
+        found = real(call, raw, **options)
+        return reports.Report(found.call_sid, late(), found.values)
+
+    reports.checked = checked
+
+
+@guard("the-scale-of-a-satisfaction-is-not-guessed")
+def _scales() -> None:
+    """Whatever is 1 or more is on the scale from 1 to 5."""
+    reports = module("ml_backend.outcomes.outcome_reports")
+    real = reports._from_0_to_1
+    reports._from_0_to_1 = lambda value, scale: real(value, scale or ("1-5" if value >= 1 else "0-1"))

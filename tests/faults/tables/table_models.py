@@ -10,6 +10,7 @@ UTTERANCES = "tests/training/utterances/test_"
 TEXTS, ORIGINS = "tests/sync/tasks/test_utterance_wishes.py::", "tests/sync/annotations/test_text_origins.py::"
 ERASURE = "tests/sync/privacy/test_erasure.py::"
 LIVE = "tests/ml_backend/api/live/test_live_"
+OUTCOMES = "tests/ml_backend/api/test_outcome_routes.py::"
 TRAINER = "tests/training/trainers/asr/test_"
 
 MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
@@ -374,6 +375,19 @@ MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
                 "tests/training/datasets/test_public_speech.py::test_each_layout_gives_its_training_part_with_language_and_sound",
             ),
             "public-test-sentences-stay-out",
+        ),
+        ((f"{ERASURE}test_how_the_person_s_calls_went_goes_with_them",), "erasure-reaches-outcomes"),
+        (
+            (f"{OUTCOMES}test_of_an_erased_call_nothing_is_stored_and_what_was_is_gone",),
+            "an-erased-call-is-not-reported-on",
+        ),
+        (
+            (f"{OUTCOMES}test_an_older_report_never_replaces_a_newer_one_and_fills_what_is_missing",),
+            "an-older-report-replaces-nothing",
+        ),
+        (
+            (f"{OUTCOMES}test_the_scale_of_a_satisfaction_is_never_guessed",),
+            "the-scale-of-a-satisfaction-is-not-guessed",
         ),
     ),
 }

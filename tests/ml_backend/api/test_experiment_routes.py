@@ -42,8 +42,8 @@ def test_satisfaction_is_kept_with_its_call(compared: Serving) -> None:
     for score in (0.2, 0.75):
         answer = compared.post(f"/api/calls/{SID}/satisfaction", {"score": score}, OPERATOR)
         assert answer.status_code == 200, answer.get_data(as_text=True)
-    [call] = compared.context.db.rows(sa.select(tables.calls).where(tables.calls.c.call_sid == SID))
-    assert call.satisfaction == 0.75
+    [outcome] = compared.context.db.rows(sa.select(tables.outcomes).where(tables.outcomes.c.call_sid == SID))
+    assert (outcome.kind, outcome.satisfaction) == ("call", 0.75)
 
 
 @pytest.mark.parametrize("score", [None, True, "5", 5, -0.1, float("nan")])

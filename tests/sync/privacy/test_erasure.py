@@ -19,8 +19,9 @@ from werkzeug.wrappers import Response
 from ml_backend import db, tables
 from ml_backend.calls import ledger, tombstones
 from ml_backend.calls.events import CallEvent
-from ml_backend.errors import PermanentError, RetryableError
+from ml_backend.errors import InvalidInput, PermanentError, RetryableError
 from ml_backend.jobs import failpoints, job_kinds
+from ml_backend.outcomes import call_outcomes, outcome_reports
 from sync.exotel import callbacks as calls
 from sync.privacy import erasure as privacy
 from sync.privacy.subjects import subject_of
@@ -84,6 +85,23 @@ def test_what_was_taken_from_the_person_s_calls_goes_with_them_and_is_not_taken_
     call_utterances.collect(people.context, everything=True)
     assert [row.text for row in people.rows(tables.utterances)] == ["words of bert1"]
     assert "words of anna" not in people.everything()
+
+
+def test_how_the_person_s_calls_went_goes_with_them(people: People) -> None:
+    reported = {"success": True, "intent": "words of anna", "tags": {"note": "words of anna"}}
+    with people.context.db.transaction() as connection:
+        for call in ("anna1", "bert1", "unknown", "unknown too"):
+            report = outcome_reports.checked(call, reported)
+            call_outcomes.merge(connection, report, source=call_outcomes.API, key=people.key)
+        values = {"call_sid": "anna2", "kind": "asr", "model_version": "words of anna", "requests": 1}
+        connection.execute(sa.insert(tables.outcomes).values(**values))
+    erase(people, caller=ANNA)
+    erase(people, call="unknown")
+    assert [row.call_sid for row in people.rows(tables.outcomes)] == ["bert1", "unknown too"]
+    for call in ("anna1", "unknown"):
+        report = outcome_reports.checked(call, reported)
+        with people.context.db.transaction() as connection, pytest.raises(InvalidInput, match="erased"):
+            call_outcomes.merge(connection, report, source=call_outcomes.API, key=people.key)
 
 
 @pytest.mark.parametrize("column", ["call_id", "recording_id"])

@@ -7,12 +7,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from ml_backend import tables
 from ml_backend.calls import tombstones
 from ml_backend.errors import InvalidInput
 from ml_backend.jobs import failpoints, job_kinds, schedules
-from sync.privacy import retention
+from ml_backend.outcomes import call_outcomes, outcome_reports
+from sync.privacy import raw_events, retention
 from sync.recordings import ingest
 from sync.recordings.sources import RecordingSource, add_recording
 from tests.sync.persons import ANNA, BERT, People
@@ -81,6 +83,39 @@ def test_a_confirmed_period_removes_the_sound_and_keeps_the_words(people: People
     assert "written of old1" in people.everything()
     assert people.rows(tables.calls, call_sid="old1")[0].state == "expired"
     retention.expire_recordings(people.context, BUCKET)  # nothing is left to do
+
+
+def reported(people: People, *calls: str) -> None:
+    with people.context.db.transaction() as connection:
+        for call in calls:
+            report = outcome_reports.checked(call, {"success": True, "intent": "refund", "tags": ["vip"]})
+            call_outcomes.merge(connection, report, source=call_outcomes.API, key=people.key)
+
+
+def words(people: People) -> dict[str, tuple[bool, str | None, dict | None]]:
+    return {row.call_sid: (row.success, row.intent, row.tags) for row in people.rows(tables.outcomes)}
+
+
+def test_with_the_sound_of_a_call_go_the_words_of_its_outcome_and_the_figures_stay(people: People) -> None:
+    reported(people, "old1", "new1")
+    period(people, 30)
+    confirm(people, 30)
+    retention.expire_recordings(people.context, BUCKET)
+    assert words(people) == {"old1": (True, None, None), "new1": (True, "refund", {"vip": ""})}
+    with pytest.raises(InvalidInput, match="expired"):
+        reported(people, "old1")
+
+
+def test_words_about_a_call_that_never_became_known_go_after_a_time(people: People) -> None:
+    reported(people, "old1", "unknown", "unknown too")
+    long_ago = tables.now() - timedelta(days=people.context.settings.event_retention_days + 1)
+    with people.context.db.transaction() as connection:
+        old = tables.outcomes.c.call_sid.in_(("old1", "unknown"))
+        connection.execute(sa.update(tables.outcomes).where(old).values(updated_at=long_ago))
+    raw_events.reduce_events(people.context)
+    raw_events.reduce_events(people.context)
+    kept = (True, "refund", {"vip": ""})
+    assert words(people) == {"old1": kept, "unknown": (True, None, None), "unknown too": kept}
 
 
 def test_nobody_confirms_another_number_than_was_reported(people: People) -> None:
