@@ -13,7 +13,7 @@ from ml_backend.api.requests import answer, body, json_object, page, parse_objec
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput, KaanError
 from ml_backend.outcomes import call_outcomes, outcome_reports
-from ml_backend.outcomes.outcome_reports import Report
+from ml_backend.outcomes.outcome_reports import CheckedOutcome
 from ml_backend.strict_models import Checked
 from ml_backend.tables import calls as rows
 from ml_backend.views import call_views as calls
@@ -73,7 +73,7 @@ class Calls:
         known = sa.select(rows.c.id).where(rows.c.call_sid == call_sid, rows.c.state.not_in(("erased", "expired")))
         if not self._context.db.rows(known.limit(1)):
             raise InvalidInput("unknown-call", "There is no such call.", "List them: /api/calls.", status=404)
-        report = Report(call_sid, tables.now(), {"satisfaction": score})
+        report = CheckedOutcome(call_sid, tables.now(), {"satisfaction": score})
         call_outcomes.store(self._context, report, source=call_outcomes.SATISFACTION)
         return answer({"call_sid": call_sid, "score": score})
 
@@ -105,16 +105,16 @@ class Outcomes:
             )  # fmt: skip
         checked = [self._checked(each) for each in reports]
         stored = call_outcomes.store_many(
-            self._context, [each for each in checked if isinstance(each, Report)], source=call_outcomes.API
+            self._context, [each for each in checked if isinstance(each, CheckedOutcome)], source=call_outcomes.API
         )
         told = []
         for given_one, each in zip(reports, checked, strict=True):
-            became = next(stored) if isinstance(each, Report) else each
+            became = next(stored) if isinstance(each, CheckedOutcome) else each
             told.append(_refused(given_one, became) if isinstance(became, KaanError) else _stored(became))
         refused = sum("error" in each for each in told)
         return answer({"stored": len(told) - refused, "refused": refused, "outcomes": told})
 
-    def _checked(self, raw: Any) -> Report | InvalidInput:
+    def _checked(self, raw: Any) -> CheckedOutcome | InvalidInput:
         try:
             if not isinstance(raw, dict):
                 raise InvalidInput("bad-outcome", "The outcome is not a JSON object.", "Send one object per call.")

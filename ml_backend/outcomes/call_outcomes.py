@@ -20,7 +20,7 @@ from ml_backend.calls import phone_numbers, pseudonyms, tombstones
 from ml_backend.calls.states import ENDED
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput, KaanError
-from ml_backend.outcomes.outcome_reports import MOST_PARTS, Report
+from ml_backend.outcomes.outcome_reports import MOST_PARTS, CheckedOutcome
 from ml_backend.tables import calls, outcomes
 
 CALL = "call"  # the kind of these rows; the others are kinds of models
@@ -45,14 +45,14 @@ def key_of(context: Context) -> bytes:
     return found
 
 
-def store(context: Context, report: Report, *, source: str) -> Stored:
+def store(context: Context, report: CheckedOutcome, *, source: str) -> Stored:
     """Store one report; InvalidInput `call-erased` where the call was erased or has expired."""
     key = key_of(context)
     with context.db.transaction() as connection:
         return merge(connection, report, source=source, key=key)
 
 
-def store_many(context: Context, reports: Sequence[Report], *, source: str) -> Iterator[Stored | KaanError]:
+def store_many(context: Context, reports: Sequence[CheckedOutcome], *, source: str) -> Iterator[Stored | KaanError]:
     """Store many, in their order: what became of each. One that is refused does not hold up its neighbours."""
     key = key_of(context)
     for begin in range(0, len(reports), TOGETHER):
@@ -67,7 +67,7 @@ def store_many(context: Context, reports: Sequence[Report], *, source: str) -> I
         yield from (found[place] for place in range(len(some)))
 
 
-def merge(connection: Connection, report: Report, *, source: str, key: bytes) -> Stored:
+def merge(connection: Connection, report: CheckedOutcome, *, source: str, key: bytes) -> Stored:
     """Store one report in this transaction. Safe to repeat."""
     known = _refuse_gone(connection, report.call_sid, key)
     values = {"call_sid": report.call_sid, "kind": CALL, "source": source}

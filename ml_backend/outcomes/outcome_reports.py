@@ -93,7 +93,7 @@ class OutcomeReport(Checked):
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckedOutcome:
     """A report on one call: values by field; of latencies and tags, one field for each of them."""
 
     call_sid: str
@@ -101,7 +101,7 @@ class Report:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
-def checked(call: Any, raw: Mapping[str, Any], *, scale: str = "", now: datetime | None = None) -> Report:
+def checked(call: Any, raw: Mapping[str, Any], *, scale: str = "", now: datetime | None = None) -> CheckedOutcome:
     """A report, or InvalidInput that lists every mistake. `scale`: of satisfaction, where the report names none."""
     call_sid = checked_call(call)
     given = {name: value for name, value in raw.items() if value is not None}
@@ -126,7 +126,7 @@ def checked(call: Any, raw: Mapping[str, Any], *, scale: str = "", now: datetime
             "empty-outcome", "The report says nothing about the call.",
             "Report at least one of success, satisfaction, automated, intent, latencies_s and tags.",
         )  # fmt: skip
-    return Report(call_sid, report.reported_at or now or tables.now(), values)
+    return CheckedOutcome(call_sid, report.reported_at or now or tables.now(), values)
 
 
 def checked_call(call: Any) -> str:

@@ -21,7 +21,7 @@ from ml_backend.errors import InvalidInput, KaanError
 from ml_backend.models import kinds
 from ml_backend.outcomes import call_outcomes, outcome_files, outcome_reports
 from ml_backend.outcomes.outcome_files import OutcomeFile
-from ml_backend.outcomes.outcome_reports import Report
+from ml_backend.outcomes.outcome_reports import CheckedOutcome
 from ml_backend.views import outcome_views, queries
 from ml_backend.views.outcome_views import OutcomeQuery
 
@@ -150,12 +150,12 @@ def export(
 
 def _store(context: Context, some: list[outcome_files.OutcomeRow], done: ImportedOutcomes) -> None:
     """Store some rows of a file; what is wrong with one is noted with its line."""
-    good: list[tuple[int, Report]] = []
+    good: list[tuple[int, CheckedOutcome]] = []
     for row in some:
         done.read += 1
         try:
             if row.fault:
-                raise InvalidInput("row-unreadable", row.fault)
+                raise InvalidInput("row-unreadable", row.fault, "Correct the row and import the file again.")
             scale = context.settings.satisfaction_scale
             good.append((row.line, outcome_reports.checked(row.call, row.raw, scale=scale)))
         except InvalidInput as error:

@@ -290,7 +290,7 @@ def _order_of_reports() -> None:
 
     def checked(call: Any, raw: Any, **options: Any) -> Any:
         found = real(call, raw, **options)
-        return reports.Report(found.call_sid, late(), found.values)
+        return reports.CheckedOutcome(found.call_sid, late(), found.values)
 
     reports.checked = checked
 
