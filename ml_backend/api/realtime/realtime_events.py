@@ -27,7 +27,7 @@ def new_id(kind: str) -> str:
 
 
 def read(message: bytes, *, is_text: bool) -> Event:
-    """A message -> an event with a known type; InvalidInput says what is wrong with it."""
+    """A message -> an event; InvalidInput for what is none."""
     if not is_text:
         raise InvalidInput(
             "binary-message", "A binary message came; events are JSON in text messages.",
@@ -39,13 +39,19 @@ def read(message: bytes, *, is_text: bool) -> Event:
         raise InvalidInput("bad-json", "The message is not JSON in UTF-8.", "Send one JSON object.") from None
     if not isinstance(event, dict):
         raise InvalidInput("bad-body", "The message is not a JSON object.", "Send one JSON object.")
-    if event.get("type") not in KNOWN:
-        named = quantities.shortened(str(event.get("type")), 60)
-        raise openai_form.about(
-            "type",
-            InvalidInput("unknown-event", f"This server has no event {named!r}.", f"It reads: {', '.join(KNOWN)}."),
-        )
     return event
+
+
+def kind_of(event: Event) -> str:
+    """The type of an event of a client; InvalidInput for one that this server does not have."""
+    kind = event.get("type")
+    if isinstance(kind, str) and kind in KNOWN:
+        return kind
+    named = quantities.shortened(str(kind), 60)
+    raise openai_form.about(
+        "type",
+        InvalidInput("unknown-event", f"This server has no event {named!r}.", f"It reads: {', '.join(KNOWN)}."),
+    )
 
 
 def audio_of(event: Event) -> bytes:

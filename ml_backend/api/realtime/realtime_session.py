@@ -131,7 +131,7 @@ class RealtimeSession:
         self._link.close(POLICY, code)
 
     def _handle(self, event: dict[str, Any]) -> None:
-        kind = event["type"]
+        kind = realtime_events.kind_of(event)
         if kind == realtime_events.APPEND:
             self._listen(self._audio.samples(realtime_events.audio_of(event)))
         elif kind == realtime_events.COMMIT:

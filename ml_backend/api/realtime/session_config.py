@@ -88,21 +88,22 @@ def updated(before: SessionConfig, sent: Any, *, flat: bool) -> SessionConfig:
     said = {name: getattr(own, name) for name in _OURS}
     after = replace(before, **{name: value for name, value in said.items() if value is not None})
     if flat:
-        names = ("input_audio_format", "input_audio_transcription", "turn_detection")
-        audio, place = {short: session[name] for short, name in zip(_PARTS, names, strict=True) if name in session}, ""
+        audio, names = session, ("input_audio_format", "input_audio_transcription", "turn_detection")
+        place = "session"
     else:
         audio = _object(_object(session.get("audio") or {}, "session.audio").get("input") or {}, "session.audio.input")
-        place = "audio.input."
-    if audio.get("format") is not None:
-        after = replace(after, audio=_format(audio["format"], f"session.{place}format", flat=flat))
-    if audio.get("transcription") is not None:
-        after = _transcription(after, audio["transcription"], f"session.{place}transcription")
-    if "turn_detection" in audio:
-        after = replace(after, turns=_turns(before.turns, audio["turn_detection"], f"session.{place}turn_detection"))
+        place, names = "session.audio.input", ("format", "transcription", "turn_detection")
+    form, transcription, turns = names
+    if audio.get(form) is not None:
+        after = replace(after, audio=_format(audio[form], f"{place}.{form}", flat=flat))
+    if audio.get(transcription) is not None:
+        after = _transcription(after, audio[transcription], f"{place}.{transcription}")
+    if turns in audio:
+        after = replace(after, turns=_turns(before.turns, audio[turns], f"{place}.{turns}"))
     return after
 
 
-_PARTS, _OURS = ("format", "transcription", "turn_detection"), ("call", "number", "speaker")
+_OURS = ("call", "number", "speaker")
 
 
 def _format(sent: Any, place: str, *, flat: bool) -> StreamFormat:

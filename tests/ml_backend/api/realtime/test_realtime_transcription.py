@@ -6,10 +6,13 @@ import json
 from typing import Any
 
 import httpx2
+import numpy as np
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from ml_backend.audio import streamed_audio
 from tests.ml_backend.api.realtime.conftest import LIVE, READ, Line, pieces, spoken, until
+from tests.ml_backend.api.realtime.test_realtime_input import next_of, send
 
 DELTA = "conversation.item.input_audio_transcription.delta"
 COMPLETED = "conversation.item.input_audio_transcription.completed"
@@ -79,3 +82,39 @@ def test_a_refused_handshake_says_why_in_the_form_of_openai(line: Line) -> None:
         assert error["next_step"]
     plain = httpx2.get(f"http://127.0.0.1:{line.port}/v1/realtime", headers={"Authorization": f"Bearer {LIVE}"})
     assert (plain.status_code, plain.json()["error"]["code"]) == (426, "not-a-websocket")
+
+
+def test_a_client_may_end_its_turns_itself_and_speak_the_older_form(line: Line) -> None:
+    with line.connect() as connection:
+        send(connection, {
+            "type": "transcription_session.update",
+            "session": {
+                "input_audio_format": "g711_ulaw", "turn_detection": None,
+                "input_audio_transcription": {"model": "champion", "language": "en"},
+            },
+        })  # fmt: skip
+        told = next_of(connection, "transcription_session.updated")["session"]
+        assert (told["input_audio_format"], told["turn_detection"]) == ("g711_ulaw", None)
+        for _ in range(2):
+            for piece in pieces(mu_law(spoken(rate_hz=8_000)), 4_000):
+                send(connection, {"type": "input_audio_buffer.append", "audio": piece})
+            send(connection, {"type": "input_audio_buffer.commit"})
+            item = next_of(connection, "conversation.item.created")["item"]
+            ended = next_of(connection, COMPLETED)
+            assert ended["item_id"] == item["id"]
+            assert "clock" in ended["transcript"]
+        for piece in pieces(mu_law(spoken(rate_hz=8_000)), 4_000):
+            send(connection, {"type": "input_audio_buffer.append", "audio": piece})
+        send(connection, {"type": "input_audio_buffer.clear"})
+        next_of(connection, "input_audio_buffer.cleared")
+        send(connection, {"type": "input_audio_buffer.commit"})
+        assert next_of(connection, "error")["error"]["code"] == "nothing-to-commit"
+
+
+def mu_law(pcm: bytes) -> bytes:
+    """The nearest code of each sample."""
+    values = streamed_audio._table("pcmu").astype(np.int32)
+    order = np.argsort(values)
+    wanted = np.frombuffer(pcm, "<i2").astype(np.int32)
+    places = np.clip(np.searchsorted(values[order], wanted), 0, 255)
+    return order[places].astype(np.uint8).tobytes()
