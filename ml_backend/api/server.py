@@ -149,7 +149,9 @@ class LiveServer(Server):
     def _app(self) -> Any:
         from ml_backend.api.app import create_live_app
 
-        return create_live_app(self._settings, context=self.context, processes=self._workers)
+        app = create_live_app(self._settings, context=self.context, processes=self._workers)
+        live_engines.of(self.context).begin()
+        return app
 
     def ended(self) -> None:
         from ml_backend.api.realtime import realtime_route

@@ -112,7 +112,10 @@ LOADERS: Mapping[str, Loader] = {kinds.ASR: _recogniser, kinds.NLU: _parser, kin
 
 
 class LiveEngines:
-    """The engines of this process. Thread-safe; made after the fork, loaded when a kind is first asked for."""
+    """The engines of this process. Thread-safe; made after the fork.
+
+    `serve` loads every kind when it starts (`begin`); another process loads a kind when it is first asked for.
+    """
 
     def __init__(self, context: Context, loaders: Mapping[str, Loader] = LOADERS) -> None:
         self._context, self._loaders, self._pid = context, loaders, os.getpid()
@@ -139,6 +142,14 @@ class LiveEngines:
             LiveEngine(shadow, snapshot.engines[shadow.version]) if shadow is not None else None,
         )  # fmt: skip
 
+    def begin(self) -> None:
+        """Load what answers of every kind in a thread, so that no caller waits for it later."""
+        threading.Thread(target=self._load_all, name="load-live-models", daemon=True).start()
+
+    def missing(self) -> list[str]:
+        """Kinds that cannot answer yet."""
+        return [kind for kind, held in self._held.items() if held.snapshot is None]
+
     def troubles(self) -> dict[str, str]:
         """Kinds whose promoted version does not load here, each with the reason: what answered before goes on."""
         return {kind: held.trouble for kind, held in self._held.items() if held.trouble}
@@ -148,6 +159,14 @@ class LiveEngines:
         for kind, held in self._held.items():
             if held.snapshot is not None:
                 self._refresh(kind)
+
+    def _load_all(self) -> None:
+        for kind in self._held:
+            try:
+                self._snapshot(kind)
+            except Exception as error:  # it is tried again when somebody asks; the other kinds must not wait for that
+                _log.error("live_kind_not_loaded", kind=kind, reason=quantities.shortened(str(error), 200))
+        _log.info("live_models_loaded", missing=self.missing())
 
     def _snapshot(self, kind: str) -> _Snapshot:
         found = self._held[kind].snapshot

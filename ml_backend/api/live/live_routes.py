@@ -63,6 +63,8 @@ def install(app: Flask, context: Context, gate: Gate, *, most_waiting: int, tran
     live_counting.count(blueprint, live_tally.of(context), COUNTED)
     app.register_blueprint(blueprint)
     requests.use_error_form(app, PREFIX, openai_form.error)
+    if transcribes:
+        requests.add_route(app, "/ready", live.ready, who=gate.anyone)
 
 
 class Live:
@@ -76,6 +78,14 @@ class Live:
             self._kept.begin()
         self._tally = live_tally.of(context)
         self._shadows = LiveShadows(self._tally, device_turns.of(context))
+
+    def ready(self) -> Response:
+        """200 when every kind can answer, else 503 with the kinds that are being loaded. No names, no versions."""
+        reasons = [
+            {"code": "model-not-loaded", "message": f"No {kind} model is loaded yet."}
+            for kind in self._engines.missing()
+        ]
+        return answer({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
     def models(self) -> Response:
         """Every name that a request may give as `model`: champion, the other aliases, and versions."""

@@ -61,7 +61,8 @@ def client(port: int, *, retries: int = 0) -> openai.OpenAI:
 
 def test_a_process_that_is_killed_loses_no_answer_of_a_client_that_comes_again(tmp_path: Path) -> None:
     with running(tmp_path, "--workers", "2") as (port, process):
-        assert client(port).models.list().data == []  # nothing was asked for yet, so nothing is loaded
+        until(lambda: ask(port, "GET", "/ready", attempt=True)[0] == 200, "every kind is loaded unasked", within_s=120)
+        assert {kind for one in client(port).models.list().data for kind in one.kinds} == {"asr", "nlu", "tts"}
         first = client(port, retries=5).audio.transcriptions.create(file=engine.CHECK, model="champion", language="en")
         assert first.text.strip()
         texts: list[str] = []

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from ml_backend import tables
+from ml_backend.api.app import create_live_app
 from ml_backend.api.live import live_engines
 from ml_backend.api.live.live_engines import LiveEngines
 from ml_backend.errors import RetryableError
@@ -170,3 +171,29 @@ def test_versions_asked_for_by_name_do_not_fill_the_memory(
     for version in versions:
         assert name(engines, model=version) == version
     assert list(engines._held["nlu"].spare) == versions[2:]
+
+
+def test_a_kind_that_does_not_load_at_the_start_keeps_no_other_kind_from_answering(
+    phone: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = {"asr": True}
+
+    def recogniser(context: Any, version: registry.Version) -> str:
+        if away["asr"]:
+            raise OSError("the store is away")
+        return version.version
+
+    others = {"nlu": lambda context, version: version.version, "tts": lambda context, version: version.version}
+    starting = LiveEngines(phone.context, {"asr": recogniser, **others})
+    monkeypatch.setitem(phone.context.kept, "live-engines", starting)
+    app = Serving(create_live_app(phone.context.settings, context=phone.context), phone.context).app.test_client()
+    assert app.get("/ready").status_code == 503
+    starting.begin()
+    until(lambda: starting.missing() == ["asr"], "the other kinds are loaded, unasked")
+    until(lambda: "asr" in starting.troubles(), "the trouble is said")
+    answer = app.get("/ready")
+    assert answer.status_code == 503
+    assert [one["code"] for one in answer.json["reasons"]] == ["model-not-loaded"]
+    away["asr"] = False
+    assert starting.answering("asr").engine == starting.answering("asr").version.version  # tried when it is asked for
+    assert app.get("/ready").json == {"ready": True, "reasons": []}
