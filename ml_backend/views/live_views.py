@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection
 
 from ml_backend import tables
 from ml_backend.db import Database
+from ml_backend.jobs import processes
 from ml_backend.latency_buckets import LatencyBuckets
 from ml_backend.tables import live_minutes, uptime_days
 
@@ -41,8 +42,12 @@ class UptimeDay:
 def summary(database: Database, *, now: datetime | None = None) -> dict[str, Any]:
     """The last hour by route and kind, and uptime today, in 30 and in 400 days (UTC)."""
     now = now or tables.now()
+    serving = processes.alive(database, role="live")
     with database.reading() as connection:
-        return {"last_hour": _last_hour(connection, now), "source": SOURCE, "uptime": _uptime(connection, now)}
+        return {
+            "processes": len(serving), "last_hour": _last_hour(connection, now), "source": SOURCE,
+            "uptime": _uptime(connection, now),
+        }  # fmt: skip
 
 
 def day_of(connection: Connection, day: date, *, now: datetime, first: datetime) -> UptimeDay:

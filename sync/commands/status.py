@@ -236,7 +236,8 @@ def _show_live(found: dict[str, Any]) -> None:
         printing.fact("live", f"{one['route']} ({one['kind']}): {said}")
     if found["uptime"]["since"] is not None:
         spans = [(words, found["uptime"][name]) for name, words in _SPANS.items()]
-        printing.fact("uptime", ", ".join(f"{words} {_share(one)}" for words, one in spans))
+        said = ", ".join(f"{words} {_share(one)}" for words, one in spans)
+        printing.fact("uptime", said if found["processes"] else f"{said}; no process of `serve` is running now")
 
 
 def _share(one: dict[str, Any]) -> str:

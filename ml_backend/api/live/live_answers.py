@@ -89,6 +89,7 @@ class UptimeSpans(Answered):
 class LiveSummary(Answered):
     """How live serving goes, of all processes."""
 
+    processes: int = Field(description="Processes of `serve` that are there now.")
     last_hour: list[RouteLatency]
     source: str = Field(description="How the percentiles are made.")
     uptime: UptimeSpans

@@ -7,13 +7,13 @@ byte. What waited for its turn on the model and what the model took is noted by 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Flask, Response, g, request
 
 from ml_backend.api.live import openai_form
 from ml_backend.api.live.live_tally import LiveTally
@@ -82,15 +82,6 @@ def counted() -> CountedRequest:
 def count(blueprint: Blueprint, tally: LiveTally, routes: Mapping[str, tuple[str, str]]) -> None:
     """Count the requests of these rules: rule -> (short name of the route, kind)."""
 
-    def begin() -> None:
-        found = routes.get(request.url_rule.rule) if request.url_rule is not None else None
-        if found is None:
-            return
-        times = WorkTimes()
-        _times.set(times)  # of this thread, until its next request
-        call = request.headers.get(openai_form.CALL_HEADER, "")[:200]
-        g.counted = CountedRequest(*found, time.perf_counter(), times, call or None)
-
     def end(response: Response) -> Response:
         one: CountedRequest | None = g.get("counted")
         if one is None:
@@ -104,8 +95,34 @@ def count(blueprint: Blueprint, tally: LiveTally, routes: Mapping[str, tuple[str
         response.call_on_close(lambda: _tell(tally, one, 500 if ended.broke else status, code))
         return response
 
-    blueprint.before_request(begin)
+    blueprint.before_request(_begin(routes))
     blueprint.after_request(end)
+
+
+def count_refusals(app: Flask, tally: LiveTally, rule: str, *, route: str, kind: str) -> None:
+    """Count the requests of a WebSocket's rule that do not become one; a session counts its turns itself."""
+
+    def end(response: Response) -> Response:
+        one: CountedRequest | None = g.get("counted")
+        if one is not None and one.route == route and response.status_code >= 400:
+            _tell(tally, one, response.status_code, g.get("error_code"))
+        return response
+
+    app.before_request(_begin({rule: (route, kind)}))
+    app.after_request(end)
+
+
+def _begin(routes: Mapping[str, tuple[str, str]]) -> Callable[[], None]:
+    def begin() -> None:
+        found = routes.get(request.url_rule.rule) if request.url_rule is not None else None
+        if found is None:
+            return
+        times = WorkTimes()
+        _times.set(times)  # of this thread, until its next request
+        call = request.headers.get(openai_form.CALL_HEADER, "")[:200]
+        g.counted = CountedRequest(*found, time.perf_counter(), times, call or None)
+
+    return begin
 
 
 class _Ending:

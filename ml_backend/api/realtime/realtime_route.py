@@ -22,13 +22,15 @@ from websockets.server import ServerProtocol
 from ml_backend import quantities
 from ml_backend.api import requests
 from ml_backend.api.auth import Gate
-from ml_backend.api.live import live_engines, openai_form
+from ml_backend.api.live import live_counting, live_engines, live_tally, openai_form
 from ml_backend.api.live.live_bodies import checked
-from ml_backend.api.realtime.realtime_session import RealtimeSession, choose
+from ml_backend.api.live.live_tally import LiveTally
+from ml_backend.api.realtime.realtime_session import ROUTE, RealtimeSession, choose
 from ml_backend.api.realtime.session_config import ConnectQuery, SessionConfig
 from ml_backend.api.realtime.websocket_link import GOING_AWAY, WebSocketLink
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput, RetryableError
+from ml_backend.models import kinds
 
 PATH = "/v1/realtime"
 END_S = 5.0  # for sessions to say goodbye when the process ends
@@ -37,14 +39,15 @@ _log = logging.getLogger(__name__)
 
 def install(app: Flask, context: Context, gate: Gate) -> None:
     """Add the route to an app that has the live routes."""
+    live_counting.count_refusals(app, live_tally.of(context), PATH, route=ROUTE, kind=kinds.ASR)
     requests.add_route(app, PATH, RealtimeRoute(context).connect, who=gate.live, websocket=True)
 
 
 class RealtimeSessions:
     """The sessions of this process."""
 
-    def __init__(self, most: int) -> None:
-        self._most, self._lock = most, threading.Lock()
+    def __init__(self, most: int, tally: LiveTally) -> None:
+        self._most, self._tally, self._lock = most, tally, threading.Lock()
         self._open = 0
         self._links: dict[WebSocketLink, threading.Thread] = {}
 
@@ -71,6 +74,7 @@ class RealtimeSessions:
             try:
                 session.run()
             except Exception:
+                self._tally.answered(ROUTE, kinds.ASR, version=None, status=500, seconds=0.0)
                 _log.exception("a realtime session failed")
             finally:
                 with self._lock:
@@ -106,11 +110,12 @@ class RealtimeRoute:
         """
         asked = checked(ConnectQuery, request.args.to_dict())
         accepted = _accepted()
+        counted = live_counting.counted()
+        counted.call = asked.call or counted.call
         self._sessions.admit()
         try:
-            call = asked.call or request.headers.get(openai_form.CALL_HEADER, "")[:200] or None
             number = asked.number or request.headers.get(openai_form.NUMBER_HEADER, "")[:80] or None
-            config = SessionConfig(asked.model, call, number, asked.speaker, asked.language)
+            config = SessionConfig(asked.model, counted.call, number, asked.speaker, asked.language)
             chosen = choose(self._engines, config)
             accepted.headers[openai_form.VERSION_HEADER] = chosen.version.version
             accepted.headers["X-Request-Id"] = requests.request_id()
@@ -166,6 +171,6 @@ def _subprotocol(_: ServerProtocol, offered: Any) -> Any:
 def of(context: Context) -> RealtimeSessions:
     """The sessions of this process."""
     found: RealtimeSessions = context.keep(
-        "realtime-sessions", lambda: RealtimeSessions(context.settings.live_most_sessions)
+        "realtime-sessions", lambda: RealtimeSessions(context.settings.live_most_sessions, live_tally.of(context))
     )
     return found

@@ -90,3 +90,7 @@ def test_live_serving_is_shown_with_percentiles_and_uptime_once_it_was_started(
     said = " ".join(capsys.readouterr().out.split())
     assert "parse (nlu): p50 125 ms, p95 148 ms, p99 150 ms of 2 answers; 3 requests in the last hour, 1 failed" in said
     assert "uptime today" in said
+    assert "no process of `serve` is running now" in said
+    runs(context, "live")
+    status._show(status.read(context))
+    assert "`serve`" not in capsys.readouterr().out
