@@ -43,6 +43,7 @@ class LiveAudio:
     suffix: str = ".wav"
     language: str | None = None
     speaker: str | None = None
+    caller: str | None = None  # a pseudonym
 
     @property
     def identity(self) -> str:
@@ -77,6 +78,9 @@ def refuse_unwanted(connection: Connection, audio: LiveAudio, *, key: bytes) -> 
     )  # fmt: skip
     if call is not None and call.state in ENDED:
         raise _unwanted(str(call.state), f"The call is {call.state}.")
+    people = (audio.caller, *((call.from_pseudonym, call.to_pseudonym) if call is not None else ()))
+    if tombstones.person_erased(connection, audio.at, *people):
+        raise _unwanted("erased", "A person in the call was erased after this was said.")
     number = (call.company_number if call is not None else None) or audio.number
     if number is None or pseudonyms.is_masked(number):
         raise _unwanted("live-audio-off", "The company number of the call is not known.")
@@ -102,9 +106,8 @@ def take(connection: Connection, audio: LiveAudio, *, bucket: str, key: bytes, s
     `stored`: the object is there. Without it, the row only says that the audio was superseded when it came.
     """
     refuse_unwanted(connection, audio, key=key)
-    call = ledger.record(
-        connection, CallEvent(audio.call, LIVE_SOURCE, company_number=audio.number), key=key, priority=job_kinds.LIVE
-    )
+    said = CallEvent(audio.call, LIVE_SOURCE, from_=audio.caller, company_number=audio.number)
+    call = ledger.record(connection, said, key=key, priority=job_kinds.LIVE)
     if call.state in ENDED:
         raise _unwanted(str(call.state), f"The call is {call.state}.")
     values = {

@@ -87,12 +87,19 @@ def remove(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def remove_call(settings: Settings, call: str, *, key: bytes) -> int:
-    """Delete what waits of a call; gives how many requests."""
-    mine = [path for path in waiting(settings) if path.name.split("-")[1:2] == [name_of(call, key)]]
-    for path in mine:
-        remove(path)
-    return len(mine)
+def remove_call(settings: Settings, call: str, *, key: bytes) -> None:
+    """Delete what waits of a call."""
+    for path in waiting(settings):
+        if path.name.split("-")[1:2] == [name_of(call, key)]:
+            remove(path)
+
+
+def remove_caller(settings: Settings, caller: str) -> None:
+    """Delete what waits of a person, by pseudonym."""
+    for path in waiting(settings):
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            if read(path).caller == caller:
+                remove(path)
 
 
 @contextlib.contextmanager

@@ -95,7 +95,7 @@ def note_of(said: str) -> str:
 
 def _values(event: CallEvent, *, key: bytes) -> dict[str, Any]:
     def hidden(number: str | None) -> str | None:
-        if event.source == LIVE_SOURCE:  # already one: the number itself is not kept beside the audio
+        if event.source == LIVE_SOURCE:  # pseudonyms already: no number is kept beside the audio
             return number
         return pseudonyms.pseudonym(number, key) if number else None
 

@@ -42,7 +42,8 @@ _log = log.get("live")
 
 @dataclass(frozen=True)
 class SentAudio:
-    """The audio of one answered request. `number` is the company's own, in any form; `name` is a file's."""
+    """The audio of one answered request. `number` is the company's own, `caller` the person's, in any form; `name` is
+    a file's."""
 
     call: str
     data: bytes
@@ -50,6 +51,7 @@ class SentAudio:
     name: str = ""
     language: str | None = None
     speaker: str | None = None
+    caller: str | None = None
 
 
 class LiveAudioKeeper:
@@ -159,7 +161,7 @@ class LiveAudioKeeper:
             call=sent.call, sha256=digest, size_bytes=len(sent.data), at=at,
             number=number if sent.number else None, suffix=suffix[0].lower() if suffix else "",
             language=sent.language if sent.language and _LANGUAGE.fullmatch(sent.language) else None,
-            speaker=sent.speaker,
+            speaker=sent.speaker, caller=self._pseudonym(sent.caller) if sent.caller else None,
         )  # fmt: skip
         now = self._clock()
         if now - self._counted_at >= AGAIN_AFTER_S:

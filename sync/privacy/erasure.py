@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend import db, tables
-from ml_backend.calls import ledger, phone_numbers, pseudonyms, tombstones
+from ml_backend.calls import ledger, live_spool, phone_numbers, pseudonyms, tombstones
 from ml_backend.context import Context
 from ml_backend.errors import PermanentError, RetryableError
 from ml_backend.jobs import enqueueing, failpoints, job_kinds
@@ -70,6 +70,8 @@ def erase(context: Context, subject: Subject, *, who: str, busy_s: float = BUSY_
     for recording in found.recordings:
         remove_audio(context, recording, removed)
         failpoints.hit("erase.after-recording")
+    if subject.kind == "caller":
+        live_spool.remove_caller(context.settings, subject.identity)
     for sid in {*found.sids, *([subject.identity] if subject.kind == "call" else [])}:
         remove_live_audio(context, sid, removed)
     if trouble is not None:

@@ -284,7 +284,7 @@ def _corrected(row: Any, caller: str, found: Sequence[Any], agent: int | None) -
     said, unknown = [], False
     for sample in found:
         who = _labelled(sample)
-        if who is None and (row.channels or 1) > 1:
+        if who is None and agent is not None:
             who = agent_channel.role(sample.channel, agent)
         unknown = unknown or who is None
         if who == agent_channel.CUSTOMER:
@@ -314,7 +314,7 @@ def _drafted(
     """Without the parts that a person answered."""
     if draft is None:
         return []
-    if (row.channels or 1) < 2 or agent is None:
+    if agent is None:  # also of one channel, unless the phone system said who speaks
         return None
     said = []
     for segment in draft.transcript.get("segments", ()):

@@ -29,8 +29,9 @@ class LiveBody(Checked):
 
 
 class AudioBody(LiveBody):
-    """A request with audio. `number` and `speaker` matter where the audio is kept (`ml_backend/serving/live_audio`)."""
+    """A request with audio. The fields matter where the audio is kept (`ml_backend/serving/live_audio`)."""
 
+    caller: Annotated[str | None, Field(max_length=80, pattern=STORABLE, description="the caller's number")] = None
     number: Annotated[str | None, Field(max_length=80, pattern=STORABLE, description="the company's number")] = None
     speaker: Annotated[Literal["agent", "customer"] | None, Field(description="agent or customer")] = None
 

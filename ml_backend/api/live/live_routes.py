@@ -153,7 +153,13 @@ class Live:
         audio.seek(0)
         self._kept.offer(
             live_audio.SentAudio(
-                call, audio.read(), number=number or None, name=name, language=asked.language, speaker=asked.speaker
+                call,
+                audio.read(),
+                number=number or None,
+                name=name,
+                language=asked.language,
+                speaker=asked.speaker,
+                caller=asked.caller,
             )
         )
 

@@ -106,7 +106,7 @@ class RealtimeRoute:
     def connect(self) -> Response:
         """A WebSocket in the form of OpenAI's realtime transcription: audio in, texts out while somebody speaks.
 
-        Query: `intent` transcription, `model`, `language`, `call`, `number` and `speaker`. Events are JSON texts.
+        Query: `intent` transcription, `model`, and as fields of ours `language`, `call`, `number`, `speaker`, `caller`.
         """
         asked = checked(ConnectQuery, request.args.to_dict())
         accepted = _accepted()
@@ -115,7 +115,7 @@ class RealtimeRoute:
         self._sessions.admit()
         try:
             number = asked.number or request.headers.get(openai_form.NUMBER_HEADER, "")[:80] or None
-            config = SessionConfig(asked.model, counted.call, number, asked.speaker, asked.language)
+            config = SessionConfig(asked.model, counted.call, number, asked.speaker, asked.caller, asked.language)
             chosen = choose(self._engines, config)
             accepted.headers[openai_form.VERSION_HEADER] = chosen.version.version
             accepted.headers["X-Request-Id"] = requests.request_id()

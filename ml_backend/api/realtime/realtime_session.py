@@ -351,7 +351,7 @@ class RealtimeSession:
             self._kept.offer(
                 SentAudio(
                     config.call, turn.wav(), number=config.number, name="turn.wav", language=config.language,
-                    speaker=config.speaker,
+                    speaker=config.speaker, caller=config.caller,
                 )
             )  # fmt: skip
 

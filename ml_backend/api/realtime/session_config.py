@@ -32,6 +32,7 @@ class SessionConfig:
     call: str | None = None
     number: str | None = None  # the company's own
     speaker: str | None = None
+    caller: str | None = None  # the person's number
     language: str | None = None
     prompt: str = ""
     hotwords: tuple[str, ...] = ()
@@ -103,7 +104,7 @@ def updated(before: SessionConfig, sent: Any, *, flat: bool) -> SessionConfig:
     return after
 
 
-_OURS = ("call", "number", "speaker")
+_OURS = ("call", "number", "speaker", "caller")
 
 
 def _format(sent: Any, place: str, *, flat: bool) -> StreamFormat:

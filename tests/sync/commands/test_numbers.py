@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from ml_backend.calls import pseudonyms
+from ml_backend.calls import live_recordings, pseudonyms
+from ml_backend.errors import InvalidInput
 from sync.commands import numbers
+from sync.privacy import consents
 from tests.sync import offline
 
 FICTITIOUS = "00000000101"
@@ -56,3 +58,36 @@ def test_a_language_is_set_by_code_or_name_and_given_back_to_the_detection(servi
     assert "detected" in run("set", one["number"], "--language", "auto")
     for words in (("--language", "no language"), ()):
         assert CliRunner().invoke(numbers.app, ["set", FICTITIOUS, *words]).exit_code != 0
+
+
+def states(service: offline.Offline, tmp_path: Path, purpose: str) -> None:
+    path = tmp_path / "consents.csv"
+    path.write_text(f"company_number,purpose\n{FICTITIOUS},{purpose}\n")
+    key = pseudonyms.key_of(service.context.settings)
+    with service.context.db.transaction() as connection:
+        consents.state(connection, *consents.read(path, key=key))
+
+
+def test_live_audio_is_switched_on_only_with_a_stated_purpose_that_allows_learning(
+    service: offline.Offline, tmp_path: Path
+) -> None:
+    for purpose in (None, "review", "none"):
+        if purpose:
+            states(service, tmp_path, purpose)
+        refused = CliRunner().invoke(numbers.app, ["set", FICTITIOUS, "--live-audio", "on"])
+        assert isinstance(refused.exception, InvalidInput)
+        assert refused.exception.code == "live-audio-consent"
+        assert "calls consent import" in refused.exception.next_step
+    states(service, tmp_path, "training")
+    assert "live audio is not kept" in run("list")
+    assert "live audio is kept" in run("set", FICTITIOUS, "--live-audio", "on")
+    assert json.loads(run("list", "--json"))[0]["live_audio"] == "on"
+    states(service, tmp_path, "service")
+    assert json.loads(run("list", "--json"))[0]["live_audio"] == "without-consent"
+    assert "the consent does not allow it" in run("list")
+    with service.context.db.reading() as connection:
+        assert live_recordings.numbers(connection) == frozenset()
+    assert "live audio is not kept." in run("set", FICTITIOUS, "--live-audio", "off")
+    bad = CliRunner().invoke(numbers.app, ["set", FICTITIOUS, "--live-audio", "perhaps"])
+    assert isinstance(bad.exception, InvalidInput)
+    assert bad.exception.code == "bad-switch"

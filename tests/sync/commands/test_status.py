@@ -10,6 +10,8 @@ import pytest
 
 from ml_backend import tables
 from ml_backend.api.live.live_tally import LiveTally
+from ml_backend.calls import live_spool, pseudonyms
+from ml_backend.calls.live_recordings import LiveAudio
 from ml_backend.context import Context
 from ml_backend.jobs import enqueueing, job_kinds, processes
 from sync.commands import status
@@ -94,3 +96,17 @@ def test_live_serving_is_shown_with_percentiles_and_uptime_once_it_was_started(
     runs(context, "live")
     status._show(status.read(context))
     assert "`serve`" not in capsys.readouterr().out
+
+
+def test_live_audio_that_waits_long_is_said(context: Context) -> None:
+    key = pseudonyms.key_of(context.settings)
+    for minutes in (30, 0):
+        at = tables.now() - timedelta(minutes=minutes)
+        live_spool.add(context.settings, LiveAudio("c5d1", "a" * 64, 4, at), b"said", key=key, used_bytes=0)
+    facts = status.read(context)
+    assert facts["live_audio"]["waiting"] == 2
+    assert facts["live_audio"]["oldest_s"] >= 1800
+    [said] = [one for one in facts["trouble"] if "live requests" in one]
+    assert "waits: 2, for 30 min" in said
+    live_spool.remove_call(context.settings, "c5d1", key=key)
+    assert not [one for one in status.read(context)["trouble"] if "live requests" in one]

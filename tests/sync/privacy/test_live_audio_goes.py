@@ -48,11 +48,11 @@ def a_world(folder: Path, **settings: Any) -> Iterator[People]:
     world.context.db.dispose()
 
 
-def said(people: People, call: str, *, stored: bool = True) -> None:
+def said(people: People, call: str, *, stored: bool = True, caller: str | None = None) -> None:
     """A turn of a call, kept; or on the disk only."""
     keeper = LiveAudioKeeper(people.context)
     keeper.look()
-    keeper.offer(SentAudio(call, f"a turn of {call}".encode(), number=COMPANY, name="turn.wav"))
+    keeper.offer(SentAudio(call, f"a turn of {call}".encode(), number=COMPANY, name="turn.wav", caller=caller))
     keeper.write()
     if stored:
         keeper.store()
@@ -86,6 +86,28 @@ def test_an_erased_person_s_live_requests_go_with_the_calls(people: People) -> N
     erase(people, caller=ANNA)
     assert live_spool.waiting(people.context.settings) == []
     assert not any("live-requests" in name for name in people.objects())
+
+
+def test_a_person_whom_only_the_phone_system_named_is_erased_and_what_was_said_before_does_not_come_back(
+    people: People,
+) -> None:
+    said(people, "new1", caller=ANNA)
+    said(people, "new2", caller=f"+91{ANNA[1:]}", stored=False)
+    [call] = people.rows(tables.calls, call_sid="new1")
+    assert call.from_pseudonym == pseudonyms.pseudonym(ANNA, pseudonyms.key_of(people.context.settings))
+    [waits] = live_spool.waiting(people.context.settings)
+    late = (waits / live_spool.FACTS).read_bytes(), (waits / live_spool.AUDIO).read_bytes()
+    assert ANNA[1:].encode() not in late[0]
+    erase(people, caller=ANNA)
+    assert live_spool.waiting(people.context.settings) == []
+    assert not any("live-requests" in name for name in people.objects())
+    waits.mkdir()  # it was on the disk of another machine
+    for name, data in zip((live_spool.FACTS, live_spool.AUDIO), late, strict=True):
+        (waits / name).write_bytes(data)
+    LiveAudioKeeper(people.context).store()
+    assert people.rows(tables.recordings, call_sid="new2") == []
+    said(people, "new3", caller=ANNA)  # a later call is new
+    assert len(people.rows(tables.recordings, call_sid="new3")) == 1
 
 
 def test_an_id_that_holds_a_number_is_in_no_name_of_a_file_or_object(people: People) -> None:

@@ -258,6 +258,18 @@ def test_the_balance_of_a_day_counts_a_call_once_and_only_whole_recordings_as_do
     assert (today().stored, today().downloaded, today().balanced) == (1, 1, True)
 
 
+def test_an_object_that_a_scan_finds_is_a_whole_recording_too(line: Line) -> None:
+    piece = line.ingest(line.sent())
+    bucket = line.context.settings.recordings_bucket
+    line.context.store.put_file(bucket, f"recordings/2026/11/30/{CALL}.mp3", WHOLE)
+    line.run(job_kinds.SCAN_BUCKET, bucket=bucket, full=1)
+    [whole] = line.of("object")
+    assert whole.call_id == piece.call_id
+    assert line.ingest(whole).state == "ready"
+    assert line.row(tables.recordings, piece.id).state == superseding.SUPERSEDED
+    line.sound()
+
+
 @pytest.mark.parametrize("order", ["select-first", "whole-first"])
 def test_whichever_of_two_jobs_comes_first_one_of_them_is_worked_on(line: Line, order: str) -> None:
     piece = line.ingest(line.sent())

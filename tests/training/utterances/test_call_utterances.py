@@ -125,6 +125,19 @@ def test_the_speaker_comes_from_a_person_s_label_where_both_are_on_one_channel(c
     assert texts(calls) == [ORDER]
 
 
+@pytest.mark.parametrize(
+    ("agent_channel", "state", "taken"), [(1, "ready", True), (0, "ready", False), (1, "superseded", False)]
+)
+def test_a_live_request_whose_speaker_the_phone_system_named_is_read(
+    calls: Calls, agent_channel: int, state: str, taken: bool
+) -> None:
+    recording_id = calls.call([(0, ORDER)], channels=1)
+    live = {"source": "live", "agent_channel": agent_channel, "state": state}
+    calls.context.db.update(tables.recordings, recording_id, **live)
+    call_utterances.collect(calls.context)
+    assert bool(texts(calls)) is taken
+
+
 def test_nothing_is_taken_while_nobody_knows_the_agent_s_channel(calls: Calls) -> None:
     calls.call(ASKED)
     with calls.context.db.transaction() as connection:
