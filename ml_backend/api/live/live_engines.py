@@ -23,12 +23,13 @@ from typing import Any
 from ml_backend import log, quantities
 from ml_backend.api.live import openai_form
 from ml_backend.context import Context
-from ml_backend.errors import ConfigurationError, InvalidInput, PermanentError
+from ml_backend.errors import ConfigurationError, InvalidInput, PermanentError, RetryableError
 from ml_backend.models import kinds, registry, routing
 from ml_backend.models.registry import ANY_LANGUAGE, Version
 from ml_backend.serving import alias_follower, default_model
 
 FAILED_S = 60.0  # time before a snapshot with a version that failed to load is tried again
+AGAIN_S = 5.0  # the same where nothing answers yet
 SPARE = 1  # versions that were asked for by name and stay loaded, of every kind
 
 _log = log.get("live")
@@ -57,6 +58,7 @@ class _Snapshot:
     languages: frozenset[str]
     engines: Mapping[str, Any]
     revision: str
+    trouble: str = ""  # why a challenger does not answer here; the champion answers its calls
 
 
 @dataclass
@@ -136,7 +138,10 @@ class LiveEngines:
             version = snapshot.routes.champion_of(language)
             return LiveEngine(version, snapshot.engines[version.version])
         route = snapshot.routes.choose(call, language=language)
-        shadow = route.shadow
+        if route.version.version not in snapshot.engines:  # the challenger does not load here: its arm is not counted
+            version = snapshot.routes.champion_of(language)
+            return LiveEngine(version, snapshot.engines[version.version])
+        shadow = route.shadow if route.shadow is not None and route.shadow.version in snapshot.engines else None
         return LiveEngine(
             route.version, snapshot.engines[route.version.version], route.experiment_id, route.arm,
             LiveEngine(shadow, snapshot.engines[shadow.version]) if shadow is not None else None,
@@ -161,12 +166,18 @@ class LiveEngines:
                 self._refresh(kind)
 
     def _load_all(self) -> None:
-        for kind in self._held:
-            try:
-                self._snapshot(kind)
-            except Exception as error:  # it is tried again when somebody asks; the other kinds must not wait for that
-                _log.error("live_kind_not_loaded", kind=kind, reason=quantities.shortened(str(error), 200))
-        _log.info("live_models_loaded", missing=self.missing())
+        trouble = log.Lasting()
+        while missing := self.missing():
+            for kind in missing:
+                try:
+                    self._snapshot(kind)
+                except Exception as error:  # the other kinds must not wait for this one
+                    if trouble.is_news():
+                        reason = quantities.shortened(str(error) or type(error).__name__, 200)
+                        _log.error("live_kind_not_loaded", kind=kind, reason=reason)
+            if self.missing():
+                time.sleep(AGAIN_S)
+        _log.info("live_models_loaded")
 
     def _snapshot(self, kind: str) -> _Snapshot:
         found = self._held[kind].snapshot
@@ -188,22 +199,29 @@ class LiveEngines:
             before = held.snapshot
             routes = routing.Routes(self._context, kind)
             revision = routes.revision
-            if before is not None and revision == before.revision:
+            if before is not None and revision == before.revision and not before.trouble:
                 return
-            if before is not None and held.failed[0] == revision and time.monotonic() < held.failed[1]:
-                return
+            if held.failed[0] == revision and (left_s := held.failed[1] - time.monotonic()) > 0:
+                if before is not None:
+                    return
+                raise RetryableError(
+                    "model-not-loaded", f"The {kind} model does not load.",
+                    "Send it again; `python -m ml_backend status` has the reason for the operator.", after_s=left_s,
+                )  # fmt: skip
             try:
                 fresh = self._loaded(kind, routes, before)
             except Exception as error:  # each engine's library has errors of its own
                 reason = quantities.shortened(str(error) or type(error).__name__, 200)
-                held.trouble = f"{held.tried} does not load: {reason}"
-                _log.error("live_model_not_loaded", kind=kind, model_version=held.tried, reason=reason)
+                rest = "Nothing answers" if before is None else "What answered before goes on"
+                held.trouble = f"{held.tried} does not load: {reason} {rest}."
+                held.failed = (revision, time.monotonic() + (AGAIN_S if before is None else FAILED_S))
                 if before is None:
                     raise
-                held.failed = (revision, time.monotonic() + FAILED_S)
+                _log.error("live_model_not_loaded", kind=kind, model_version=held.tried, reason=reason)
                 return
-            held.snapshot, held.trouble = fresh, ""
-            if before is not None:
+            held.snapshot, held.trouble = fresh, fresh.trouble
+            held.failed = (revision, time.monotonic() + FAILED_S) if fresh.trouble else ("", 0.0)
+            if before is not None and before.revision != revision:
                 _log.info("live_models_swapped", kind=kind, versions=sorted(fresh.engines))
 
     def _loaded(self, kind: str, routes: routing.Routes, before: _Snapshot | None) -> _Snapshot:
@@ -212,18 +230,19 @@ class LiveEngines:
         languages = routes.languages
         for version in routes.champions(languages):
             engines[version.version] = self._taken_or_loaded(kind, version, before)
+        trouble = ""
         for version in routes.challengers():
             try:
                 engines[version.version] = self._taken_or_loaded(kind, version, before)
-            except (
-                PermanentError,
-                ConfigurationError,
-                RuntimeError,
-            ) as error:  # not what may pass: a store that is away
+            except PermanentError as error:  # it loads nowhere
                 routing.withdraw(self._context, version, reason=f"It does not load: {error}")
                 _log.error("challenger_not_loaded", model_version=version.version)
                 return self._loaded(kind, routing.Routes(self._context, kind), before)  # without its experiment
-        return _Snapshot(routes, languages, engines, routes.revision)
+            except (ConfigurationError, RuntimeError) as error:  # this machine lacks something: memory, an environment
+                reason = quantities.shortened(str(error), 200)
+                trouble = f"{version.version} does not load here: {reason} The champion answers its calls."
+                _log.error("challenger_not_loaded_here", model_version=version.version, reason=reason)
+        return _Snapshot(routes, languages, engines, routes.revision, trouble)
 
     def _taken_or_loaded(self, kind: str, version: Version, before: _Snapshot | None) -> Any:
         if before is not None and version.version in before.engines:

@@ -91,7 +91,7 @@ def test_a_champion_that_does_not_load_leaves_the_old_one_answering(
     usual, broken = name(engines), renamed("nlu", "broken")
     cut(phone, broken)
     promote(phone, broken)
-    until(lambda: engines._held["nlu"].failed[0], "it was tried")
+    until(lambda: live_engines.troubles(phone.context), "it was tried")
     assert name(engines) == usual
     [(kind, reason)] = live_engines.troubles(phone.context).items()
     assert kind == "nlu"
@@ -157,6 +157,32 @@ def test_a_challenger_that_cannot_be_fetched_just_now_keeps_its_experiment(
     assert phone.context.db.scalars(sa.select(tables.experiments.c.state)) == ["running"]
 
 
+def test_a_challenger_that_this_machine_cannot_load_is_answered_by_the_champion_and_tried_again(
+    phone: Serving, renamed: Renamed, engines: LiveEngines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, other = name(engines), renamed("nlu", "other")
+    full = threading.Event()
+    full.set()
+    load = engines._loaders["nlu"]
+
+    def small(context: Any, version: registry.Version) -> Any:
+        if version.version == other.version and full.is_set():
+            raise RuntimeError("out of memory")
+        return load(context, version)
+
+    monkeypatch.setattr(live_engines, "FAILED_S", 0.05)
+    monkeypatch.setattr(engines, "_loaders", {**engines._loaders, "nlu": small})
+    experiment(phone, usual, other)
+    mine = of_the_challenger(phone)
+    until(lambda: live_engines.troubles(phone.context), "the trouble is said")
+    answered = engines.answering("nlu", call=mine)
+    assert (answered.version.version, answered.experiment_id, answered.arm) == (usual, None, None)
+    assert phone.context.db.scalars(sa.select(tables.experiments.c.state)) == ["running"]
+    full.clear()
+    until(lambda: name(engines, call=mine) == other.version, "it is tried again")
+    assert live_engines.troubles(phone.context) == {}
+
+
 def of_the_challenger(phone: Serving) -> str:
     """A call that the experiment gives to the challenger."""
     routes = routing.Routes(phone.context, "nlu")
@@ -176,9 +202,10 @@ def test_versions_asked_for_by_name_do_not_fill_the_memory(
 def test_a_kind_that_does_not_load_at_the_start_keeps_no_other_kind_from_answering(
     phone: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    away = {"asr": True}
+    away, loads = {"asr": True}, []
 
     def recogniser(context: Any, version: registry.Version) -> str:
+        loads.append(version.version)
         if away["asr"]:
             raise OSError("the store is away")
         return version.version
@@ -194,6 +221,12 @@ def test_a_kind_that_does_not_load_at_the_start_keeps_no_other_kind_from_answeri
     answer = app.get("/ready")
     assert answer.status_code == 503
     assert [one["code"] for one in answer.json["reasons"]] == ["model-not-loaded"]
+    tried = len(loads)
+    with pytest.raises(RetryableError) as refused:
+        starting.answering("asr")
+    assert (refused.value.code, refused.value.status, len(loads)) == ("model-not-loaded", 503, tried)
     away["asr"] = False
+    monkeypatch.setattr(live_engines, "AGAIN_S", 0.01)
+    starting._held["asr"].failed = ("", 0.0)
     assert starting.answering("asr").engine == starting.answering("asr").version.version  # tried when it is asked for
     assert app.get("/ready").json == {"ready": True, "reasons": []}
