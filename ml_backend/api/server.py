@@ -27,7 +27,8 @@ from ml_backend.jobs import processes
 from ml_backend.serving import live_audio
 from ml_backend.settings import Settings
 
-GRACEFUL_TIMEOUT_S = 20
+GRACEFUL_TIMEOUT_S = 20  # for requests that are being answered when the process is asked to stop
+ENDING_S = 15  # then, for what is only in memory to be written, before the process is killed
 KEEP_ALIVE_S = 75  # longer than most proxies', so that none sends into a connection that is just closing
 BEAT_S = 10.0
 _STATUS: dict[type[Exception], HTTPStatus] = {
@@ -47,6 +48,7 @@ class Worker(BufferingWorker):
 
     def run(self) -> None:
         """Serve until stopped, with a heartbeat for `status`."""
+        self.cfg.set("graceful_timeout", GRACEFUL_TIMEOUT_S)  # here only: the parent waits longer before it kills
         beat = threading.Thread(target=self._beat, name="beat", daemon=True)
         beat.start()
         try:
@@ -172,7 +174,7 @@ def options(settings: Settings, workers: int = 1) -> dict[str, Any]:
         "threads": settings.web_threads,
         "preload_app": False,
         "timeout": 120,
-        "graceful_timeout": GRACEFUL_TIMEOUT_S,
+        "graceful_timeout": GRACEFUL_TIMEOUT_S + ENDING_S,
         "keepalive": KEEP_ALIVE_S,
         "limit_request_line": MAX_LINE,
         "limit_request_fields": 100,

@@ -108,6 +108,11 @@ class _CallPart:
     shadow: dict[str, Any] | None = None
 
     def merge(self, later: _CallPart) -> None:
+        """Add what came later. Counts are those of one version: another begins anew, and none takes an arm's place."""
+        if later.version is not None and self.version not in (None, later.version):
+            if later.experiment_id is None and self.experiment_id is not None:
+                return  # a version asked for by name, in a call of an experiment
+            self.requests, self.failed, self.seconds = 0, 0, 0.0
         self.version = later.version or self.version
         if later.experiment_id is not None:
             self.experiment_id, self.arm = later.experiment_id, later.arm
@@ -176,8 +181,9 @@ class LiveTally:
         if status == 429:
             refused = refused or BUSY
         own_rate, failed = refused == OWN_RATE, status >= 500 or (status == 429 and refused != OWN_RATE)
-        named, minute = version or "", int(self._now() // 60)
+        named = version or ""
         with self._lock:
+            minute = int(self._now() // 60)  # under the lock: what `_commit` forgets never comes again
             total = self._totals.get((route, kind, named))
             if total is None:
                 total = self._totals[route, kind, named] = _Total()
@@ -315,9 +321,8 @@ class LiveTally:
             self._inside_written = taken.inside
         with self._lock:
             current = int(self._now() // 60)
-            for key in taken.minutes:
-                if key[0] < current and key in self._minutes and not self._minutes[key].unwritten:
-                    del self._minutes[key]
+            for key in [key for key, minute in self._minutes.items() if key[0] < current and not minute.unwritten]:
+                del self._minutes[key]
 
     def _add_calls(self, connection: Connection, calls: Mapping[tuple[str, str], _CallPart]) -> None:
         if not calls:
@@ -416,6 +421,7 @@ def _call(connection: Connection, call: str, kind: str, part: _CallPart) -> dict
     """The row to insert, or to add to what is there."""
     good, shadow = part.requests - part.failed, part.shadow
     if shadow is not None:
+        db.insert_missing(connection, outcomes, [{"call_sid": call, "kind": kind}])  # so that there is a row to lock
         before = sa.select(outcomes.c.shadow).where(outcomes.c.call_sid == call, outcomes.c.kind == kind)
         shadow = _shadows(connection.execute(before.with_for_update()).scalar(), shadow)
     return {
@@ -427,17 +433,24 @@ def _call(connection: Connection, call: str, kind: str, part: _CallPart) -> dict
 
 
 def _added(new: Any) -> dict[str, Any]:
-    """The columns of a call that has a row already."""
+    """The columns of a call that has a row already, by the rule of `_CallPart.merge`."""
     old = outcomes.c
+    other = sa.and_(old.model_version != new.model_version, new.model_version.is_not(None))
+    passed_by = sa.and_(other, new.experiment_id.is_(None), old.experiment_id.is_not(None))
     before, after = old.requests - old.failed, new.requests - new.failed
     seconds = sa.func.coalesce(old.latency_s, 0.0) * before + sa.func.coalesce(new.latency_s, 0.0) * after
+    mean_s = sa.case((before + after > 0, seconds / (before + after)))
+
+    def either(added: Any, name: str) -> Any:
+        return sa.case((passed_by, old[name]), (other, new[name]), else_=added)
+
     return {
-        "model_version": sa.func.coalesce(new.model_version, old.model_version),
+        "model_version": either(sa.func.coalesce(old.model_version, new.model_version), "model_version"),
         "experiment_id": sa.func.coalesce(new.experiment_id, old.experiment_id),
         "arm": sa.case((new.experiment_id.is_not(None), new.arm), else_=old.arm),
-        "requests": old.requests + new.requests,
-        "failed": old.failed + new.failed,
-        "latency_s": sa.case((before + after > 0, seconds / (before + after))),
+        "requests": either(old.requests + new.requests, "requests"),
+        "failed": either(old.failed + new.failed, "failed"),
+        "latency_s": either(mean_s, "latency_s"),
         "updated_at": new.updated_at,
     }
 

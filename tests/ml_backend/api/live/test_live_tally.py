@@ -79,6 +79,12 @@ def parsed(tally: LiveTally, *, status: int = 200, seconds: float = 0.02, **more
     tally.answered("parse", "nlu", version="v1", status=status, seconds=seconds, **more)
 
 
+def experiment(context: Context) -> int:
+    with context.db.transaction() as connection:
+        values = {"name": "x", "champion": "v1", "challenger": "v2", "traffic_share": 0.5}
+        return int(connection.execute(sa.insert(tables.experiments).values(values)).inserted_primary_key[0])
+
+
 def test_an_answer_is_in_its_minute_in_the_totals_and_in_the_row_of_its_call(
     context: Context, tally: LiveTally
 ) -> None:
@@ -237,20 +243,51 @@ def test_a_row_that_no_database_takes_keeps_back_no_other(context: Context, tall
 def test_an_arm_stays_with_its_call_and_a_failure_without_a_version_changes_neither(
     context: Context, tally: LiveTally
 ) -> None:
-    with context.db.transaction() as connection:
-        values = {"name": "x", "champion": "v1", "challenger": "v2", "traffic_share": 0.5}
-        experiment = connection.execute(sa.insert(tables.experiments).values(values)).inserted_primary_key[0]
+    trial = experiment(context)
     tally.answered(
-        "parse", "nlu", version="v2", status=200, seconds=0.1, call="c1", experiment_id=experiment, arm="challenger"
+        "parse", "nlu", version="v2", status=200, seconds=0.1, call="c1", experiment_id=trial, arm="challenger"
     )
     tally.write()
     tally.answered("parse", "nlu", version=None, status=429, seconds=0.0, call="c1")
     tally.write()
-    parsed(tally, call="c1")
-    tally.write()
     (call,) = rows(context, tables.outcomes)
-    assert (call.experiment_id, call.arm, call.model_version) == (experiment, "challenger", "v1")
-    assert (call.requests, call.failed) == (3, 1)
+    assert (call.experiment_id, call.arm, call.model_version) == (trial, "challenger", "v2")
+    assert (call.requests, call.failed) == (2, 1)
+
+
+def test_a_row_of_a_call_is_of_one_version_and_what_is_asked_by_name_takes_no_arms_place(
+    context: Context, tally: LiveTally
+) -> None:
+    phone = {"call": "c1", "experiment_id": experiment(context), "arm": "champion"}
+
+    def answered(version: str, seconds: float, **more: Any) -> None:
+        tally.answered("parse", "nlu", version=version, status=200, seconds=seconds, **more)
+
+    for together in (True, False):  # in one commit, and in one each
+        answered("v1", 0.2, **phone)
+        assert together or tally.write()
+        answered("named", 9.0, call="c1")
+        assert tally.write()
+    (row,) = rows(context, tables.outcomes)
+    assert (row.model_version, row.arm, row.requests, row.latency_s) == ("v1", "champion", 2, pytest.approx(0.2))
+    for together in (True, False):  # a promotion during a call without an experiment
+        answered("v1", 0.2, call="c2")
+        assert together or tally.write()
+        answered("v2", 0.6, call="c2")
+        assert tally.write()
+    row = rows(context, tables.outcomes)[-1]
+    assert (row.model_version, row.arm, row.requests, row.latency_s) == ("v2", None, 1, pytest.approx(0.6))
+
+
+def test_minutes_that_are_over_and_written_leave_the_memory(context: Context, tally: LiveTally, clock: Clock) -> None:
+    tally.serves()
+    for _ in range(30):
+        parsed(tally)
+        assert tally.write()
+        clock.at += 60
+    assert tally.write()
+    assert len(tally._minutes) <= 2
+    assert sum(row.requests for row in rows(context, tables.live_minutes)) == 30
 
 
 def test_what_a_shadow_said_is_added_up_with_the_answer_or_after_it(context: Context, tally: LiveTally) -> None:
