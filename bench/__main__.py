@@ -31,6 +31,7 @@ PARTS = (
     "redrafting",
     "intents",
     "spoken_voice",
+    "streaming",
     "large_encoder",
     "answering_calls",
 )

@@ -41,7 +41,7 @@ from ml_backend.serving import live_audio
 from ml_backend.serving.live_audio import SentAudio
 
 PARTIAL_STEPS = 10  # of new audio until it is transcribed: 320 ms
-PAUSE_STEPS = 6  # of silence until the turn is transcribed as if it had ended: 192 ms
+PAUSE_STEPS = 5  # of silence until the turn is transcribed as if it had ended: 160 ms
 CUT_S = 2.0  # at the end of a turn that is too long, where it may be cut
 WINDOW_SHARE = 0.75  # of the model's window, beyond which a turn is transcribed from a later place on
 LEAST_COMMIT_S = 0.1
@@ -271,15 +271,17 @@ class RealtimeSession:
                         return
                     self._changed.wait()
                     work = self._next()
-            work()
+            try:
+                work()
+            except Exception as error:  # the next turns must be transcribed all the same
+                _log.error("realtime_turn_failed", exc_info=error)
 
     def _next(self) -> Callable[[], None] | None:
         """The most urgent work."""
         if self._over:
             return None
         if self._ended:
-            ended = self._ended[0]
-            return lambda: self._finish(ended)
+            return self._finish_next
         turn = self._turn
         if turn is None or not turn.has_speech:
             return None
@@ -300,17 +302,24 @@ class RealtimeSession:
             turn.transcribed_to = until
             if careful:
                 turn.final, turn.final_to = found, until
-            known = turn.text.unstable_text
             settled_s = min(until * STEP_S - HOLD_S, self._settings.live_most_turn_s - CUT_S)
             fresh = turn.text.grown(found, from_s=from_s, until_s=settled_s)
             if self._over or (turn is not self._turn and turn not in self._ended):
                 return  # cleared meanwhile
-            if fresh or turn.text.unstable_text != known:
+            if fresh or turn.text.unstable:
                 turn.first_partial_s = turn.first_partial_s or time.monotonic() - turn.began_at
                 self._link.send(realtime_events.delta(turn.item_id, fresh, unstable=turn.text.unstable_text))
             if not careful:
                 assert turn.chosen is not None  # noqa: S101 - it has transcribed
                 turn.shorten(WINDOW_SHARE * turn.chosen.engine.transcriber.window_s)
+
+    def _finish_next(self) -> None:
+        try:
+            self._finish(self._ended[0])
+        finally:
+            with self._changed:
+                self._ended.popleft()
+            self._link.wake()
 
     def _finish(self, turn: Turn) -> None:
         """The text of a turn that ended, from beginning to end; it begins with what was given out."""
@@ -328,9 +337,6 @@ class RealtimeSession:
                 self._complete(turn, found)
                 self._keep(turn)
         self._count(turn, times, failure)
-        with self._changed:
-            self._ended.popleft()
-        self._link.wake()
 
     def _complete(self, turn: Turn, found: Transcript) -> None:
         rest = turn.text.ended(found, from_s=turn.transcribed_from * STEP_S)

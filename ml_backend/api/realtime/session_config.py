@@ -65,7 +65,7 @@ class _Turns(LiveBody):
     type: Annotated[Literal["server_vad"], Field(description="server_vad, or turn_detection null")] = "server_vad"
     threshold: Annotated[float, Field(ge=0.05, le=0.95, description="a number from 0.05 to 0.95")] = 0.3
     prefix_padding_ms: Annotated[int, Field(ge=0, le=2000, description="0 to 2000")] = 300
-    silence_duration_ms: Annotated[int, Field(ge=100, le=5000, description="100 to 5000")] = 300
+    silence_duration_ms: Annotated[int, Field(ge=100, le=5000, description="100 to 5000")] = 200
 
 
 class ConnectQuery(AudioBody):

@@ -16,6 +16,7 @@ _CERTAIN, _UNCERTAIN_STEPS = 0.5, 16
 _LEAST_STEPS = 3
 _BELOW = 0.15  # speech ends this far below the threshold at which it begins
 _LEAST_LEAVE = 0.05
+_FADING_STEPS = 4  # in which the probability falls after speech has ended: they count as silence
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class TurnSettings:
 
     threshold: float = 0.3
     prefix_padding_ms: int = 300
-    silence_duration_ms: int = 300
+    silence_duration_ms: int = 200
 
     @property
     def padding_steps(self) -> int:
@@ -43,13 +44,18 @@ class TurnDetector:
     speaking: bool = False
     quiet: int = 0  # steps since the last speech, while a turn lasts
     voiced: int = 0
+    _fading: int = field(default=0, repr=False)  # steps since the last that was certain speech
     _highest: float = field(default=0.0, repr=False)
 
     def step(self, probability: float) -> Literal["begins", "ends"] | None:
         """Read one step; what changed with it."""
         wanted, leave = self.settings.threshold, max(_LEAST_LEAVE, self.settings.threshold - _BELOW)
         if self.speaking:
-            self.quiet = self.quiet + 1 if probability < leave or (self.quiet and probability < wanted) else 0
+            if probability < leave or (self.quiet and probability < wanted):
+                self.quiet += 1 if self.quiet else 1 + min(self._fading, _FADING_STEPS)
+            else:
+                self.quiet = 0
+            self._fading = self._fading + 1 if probability < max(wanted, _CERTAIN) else 0
             if self.quiet < self.settings.silence_steps:
                 return None
             self.reset()
@@ -66,7 +72,7 @@ class TurnDetector:
 
     def reset(self) -> None:
         """Nobody speaks: at the end of a turn, or when the client ended it."""
-        self.speaking, self.quiet, self.voiced, self._highest = False, 0, 0, 0.0
+        self.speaking, self.quiet, self.voiced, self._highest, self._fading = False, 0, 0, 0.0, 0
 
 
 def fair_cut(probabilities: list[float], low: int) -> int:

@@ -177,3 +177,28 @@ def _down() -> None:
         return views.UptimeDay(found.minutes, found.minutes, found.requests, found.failed)
 
     views.day_of = day_of
+
+
+@guard("sessions-are-bounded")
+def _sessions() -> None:
+    """Every handshake gets a session."""
+    module("ml_backend.api.realtime.realtime_route").RealtimeSessions.admit = lambda self: None
+
+
+@guard("a-slow-reader-is-dropped")
+def _slow_reader() -> None:
+    """What a client does not read is kept for it."""
+    link = module("ml_backend.api.realtime.websocket_link")
+    link.MOST_UNSENT_BYTES, link.STUCK_S = 1 << 60, 1e9
+
+
+@guard("what-was-given-out-stays")
+def _stays() -> None:
+    """The final text is what the last transcript says."""
+    text = module("ml_backend.api.realtime.stable_text")
+
+    def ended(self: Any, transcript: Any, *, from_s: float) -> str:
+        self.words = text.words_of(transcript, from_s=from_s)
+        return ""
+
+    text.StableText.ended = ended

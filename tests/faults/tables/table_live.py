@@ -7,6 +7,7 @@ SHADOW = "tests/ml_backend/api/live/test_live_shadow.py::"
 LIVE_AUDIO, PIECES = "tests/ml_backend/api/live/test_live_audio.py::", "tests/sync/recordings/test_live_pieces.py::"
 ENGINES = "tests/ml_backend/api/live/test_live_engines.py::"
 TALLY, UPTIME = "tests/ml_backend/api/live/test_live_tally.py::", "tests/sync/live/test_uptime.py::"
+REALTIME = "tests/ml_backend/api/realtime/"
 RATES, VIEWS = "tests/ml_backend/api/test_request_rates.py::", "tests/ml_backend/views/test_live_views.py::"
 
 PHONE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
@@ -110,6 +111,18 @@ PHONE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
         (
             (f"{VIEWS}test_a_minute_is_good_with_99_percent_of_answers_and_down_without_a_process",),
             "a-minute-without-serve-is-down",
+        ),
+        (
+            (f"{REALTIME}test_realtime_input.py::test_a_client_that_goes_without_a_word_gives_its_place_back",),
+            "sessions-are-bounded",
+        ),
+        (
+            (f"{REALTIME}test_websocket_link.py::test_a_client_that_reads_nothing_is_dropped_once_a_megabyte_waits",),
+            "a-slow-reader-is-dropped",
+        ),
+        (
+            (f"{REALTIME}test_turns.py::test_the_final_text_begins_with_what_was_given_out_and_repeats_nothing",),
+            "what-was-given-out-stays",
         ),
     ),
 }

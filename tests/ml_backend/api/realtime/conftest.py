@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import openai
 import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from ml_backend.asr import engine
@@ -47,7 +48,19 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
     folder = tmp_path_factory.mktemp("realtime")
     more = {"API_TOKENS": f"phone:live:{LIVE},ops:read:{READ}", "LIVE_MOST_SESSIONS": "4", "LIVE_MOST_TURN_S": "5"}
     with running(folder, settings=more) as (port, _):
-        yield Line(port, folder)
+        found = Line(port, folder)
+        yield found
+        left = found.connect()
+    assert close_of(left) == (1001, "the server ends; connect again")
+
+
+def close_of(connection: ClientConnection) -> tuple[int, str]:
+    """How the server ended the session; what it sent before is read."""
+    try:
+        while True:
+            connection.recv(timeout=60)
+    except ConnectionClosed as ended:
+        return (ended.rcvd.code, ended.rcvd.reason) if ended.rcvd else (0, "")
 
 
 def spoken(*, rate_hz: int = 16_000, after_s: float = 1.0) -> bytes:

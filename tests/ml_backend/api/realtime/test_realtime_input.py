@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
-from tests.ml_backend.api.realtime.conftest import Line, pieces, spoken
+from tests.ml_backend.api.realtime.conftest import Line, close_of, pieces, spoken
 from tests.patience import until
 
 APPEND, COMMIT = "input_audio_buffer.append", "input_audio_buffer.commit"
@@ -110,15 +110,6 @@ def test_every_wrong_event_is_told_and_changes_nothing(line: Line) -> None:
         assert next_of(connection, "error")["error"]["code"] == "bad-json"
         still_works(connection)
     assert "Traceback" not in line.log()
-
-
-def close_of(connection: ClientConnection) -> tuple[int, str]:
-    """How the server ended the session; what it sent before is read."""
-    try:
-        while True:
-            connection.recv(timeout=60)
-    except ConnectionClosed as ended:
-        return (ended.rcvd.code, ended.rcvd.reason) if ended.rcvd else (0, "")
 
 
 def test_a_client_that_is_only_wrong_is_sent_away(line: Line) -> None:
