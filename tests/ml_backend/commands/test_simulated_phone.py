@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,13 +24,14 @@ from ml_backend.asr import engine
 from ml_backend.context import Context, open_context
 from ml_backend.models import routing
 from ml_backend.serving import default_model
-from tests.ml_backend.api.live.conftest import another
+from tests.ml_backend.api.live.conftest import another, promote
 from tests.ml_backend.commands.test_serve import LIVE, running
 from tests.ml_backend.commands.test_web import ROOT, some_settings
 from tests.patience import until
 
 READ = "r" * 24
 SIGMAS = 5.0  # beyond it once in a million runs
+SWAPPED: dict[str, dict[str, Any]] = {"asr": {}, "nlu": {"threshold": 1.0}, "tts": {}}  # needs of the new versions
 ADDRESSES = {"asr": "/v1/audio/transcriptions", "nlu": "/v1/nlu/parse", "tts": "/v1/audio/speech"}
 
 
@@ -179,3 +181,56 @@ def test_a_shadow_is_asked_for_every_call_and_answers_none(tmp_path: Path, conte
         assert all(each["differing"] == each["compared"] == each["requests"] for each in said)
         assert sum(each["requests"] for each in said) > 0
         assert {row.model_version for row in found.values()} == champion
+
+
+def test_three_promotions_at_once_under_load_on_two_processes_lose_no_request_and_mix_no_answer(
+    tmp_path: Path, context: Context
+) -> None:
+    fresh = {kind: another(context, tmp_path / f"{kind}-new", kind, **needs) for kind, needs in SWAPPED.items()}
+    answers: dict[str, list[tuple[int, str, str]]] = {kind: [] for kind in fresh}
+    ended = threading.Event()
+
+    def call(kind: str) -> None:
+        with httpx2.Client(base_url=address, headers={"Authorization": f"Bearer {LIVE}"}, timeout=120) as http:
+            while not ended.is_set():
+                if kind == "asr":
+                    response = http.post(
+                        ADDRESSES[kind], files={"file": engine.CHECK.read_bytes()}, data={"language": "en"}
+                    )
+                    intent = ""
+                else:
+                    body = {"text": "where is my order", "input": "hello", "language": "en", "response_format": "wav"}
+                    response = http.post(ADDRESSES[kind], json=body)
+                    intent = response.json().get("intent", "") if kind == "nlu" else ""
+                version = response.headers.get("x-kaan-model-version", response.text)
+                answers[kind].append((response.status_code, version, intent))
+
+    with running(tmp_path, "--workers", "2") as (port, _):
+        address = f"http://127.0.0.1:{port}"
+        threads = [threading.Thread(target=call, args=(kind,)) for kind in fresh for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        try:
+            until(lambda: all(len(found) >= 6 for found in answers.values()), "the old ones answer", within_s=120)
+            for version in fresh.values():
+                promote(context, version)
+
+            def swapped() -> bool:
+                late = {kind: {version for _, version, _ in found[-6:]} for kind, found in answers.items()}
+                return late == {kind: {version.version} for kind, version in fresh.items()}
+
+            until(swapped, "the new ones answer", within_s=120)
+        finally:
+            ended.set()
+            for thread in threads:
+                thread.join(120)
+    for kind, found in answers.items():
+        assert {status for status, _, _ in found} == {200}, kind
+        versions = {version for _, version, _ in found}
+        assert len(versions) == 2, kind
+        assert fresh[kind].version in versions
+    outside = {version for _, version, intent in answers["nlu"] if intent == "none_of_these"}
+    inside = {version for _, version, intent in answers["nlu"] if intent == "order_status"}
+    assert outside == {fresh["nlu"].version}
+    assert not inside & outside
+    assert inside | outside == {version for _, version, _ in answers["nlu"]}
