@@ -139,6 +139,7 @@ class LiveServer(Server):
     """The app of `serve`. More threads than may wait, so that who is one too many is told at once."""
 
     name = "live"
+    buffered_body = 1 << 20  # 30 s of audio: who sends it slowly holds no thread
 
     @property
     def _port(self) -> int:

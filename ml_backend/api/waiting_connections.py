@@ -2,8 +2,9 @@
 
 gunicorn's thread worker gives every new connection a thread at once and reads and writes in it, so eight silent
 connections stop a server of eight threads. Here the main loop reads until a request is complete (its head, and a body
-of up to SMALL_BODY) and sends answers to slow clients, so a thread never waits for a client. Larger bodies are read in
-a thread, after authentication, by at most half of the threads. Health, the provider's callbacks and Label Studio's
+of up to SMALL_BODY) and sends answers to slow clients, so a thread never waits for a client. `serve` also buffers
+bodies of a megabyte, the audio of a turn, while all of them together fit MOST_RESERVED. Larger bodies are read in a
+thread, after authentication, by at most half of the threads. Health, the provider's callbacks and Label Studio's
 webhooks have their own threads (`LANES`).
 """
 
@@ -36,6 +37,7 @@ READ_LIMIT_S = 15.0  # for a body
 SEND_S = 30.0  # for the client to receive an answer
 LINGER_S = 2.0  # for the client to close after its last answer
 SMALL_BODY = 64 * 1024
+MOST_RESERVED = 64 * 1024 * 1024  # of bodies beyond SMALL_BODY that are buffered at a time
 MAX_LINE, MAX_HEAD = 8190, 64 * 1024
 MAX_UNSENT = 8 * 1024 * 1024
 PER_ADDRESS = 256
@@ -125,6 +127,7 @@ class Connection(TConn):  # type: ignore[misc]
         self.data_ready = True
         self.state, self.ends_at = "head", time.monotonic() + HEAD_S
         self.needed = 0  # bytes of head and body together, once the head is whole
+        self.reserved = 0  # bytes of its body that count for MOST_RESERVED
         self.streams = False  # the body is read in the thread
         self.lane: Lane | None = None
         self.served = 0
@@ -192,7 +195,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._conns: dict[Connection, None] = {}  # in order of arrival
         self._addresses: Counter[str] = Counter()
-        self._sweep_at = 0.0
+        self._sweep_at, self._reserved = 0.0, 0
         self.worker_connections: int = min(int(self.cfg.worker_connections), _files() - SPARE_FILES)
 
     def get_thread_pool(self) -> Any:
@@ -243,6 +246,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
 
     def _drop(self, conn: Connection) -> None:
         self._unwatch(conn)
+        self._release(conn)
         conn.state = "gone"
         if conn in self._conns:
             del self._conns[conn]
@@ -285,11 +289,21 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
                     self._dispatch(conn)
                 return
             length = _body_length(bytes(received[: end + 2]))
-            conn.streams = length is None or length > SMALL_BODY
+            conn.streams = length is None or (length > SMALL_BODY and not self._reserve(conn, length))
             conn.needed = end + 4 + (length or 0)
             conn.state, conn.ends_at = "body", time.monotonic() + READ_LIMIT_S
         if conn.streams or ended or len(received) >= conn.needed:
             self._dispatch(conn)
+
+    def _reserve(self, conn: Connection, length: int) -> bool:
+        """Whether a larger body is buffered, too: this server's are, while there is room."""
+        if length > getattr(self.app, "buffered_body", 0) or self._reserved + length > MOST_RESERVED:
+            return False
+        conn.reserved, self._reserved = length, self._reserved + length
+        return True
+
+    def _release(self, conn: Connection) -> None:
+        conn.reserved, self._reserved = 0, self._reserved - conn.reserved
 
     def _dispatch(self, conn: Connection) -> None:
         self._unwatch(conn)
@@ -324,6 +338,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         """In the main loop: send the rest, then wait for the next request or the end."""
         if conn.lane is not None:
             conn.lane.ended(conn)
+        self._release(conn)
         if conn.state != "serving":
             return
         if conn.stream.taken:

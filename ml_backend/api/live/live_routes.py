@@ -129,9 +129,9 @@ class Live:
             )  # fmt: skip
         from ml_backend.api.live.live_transcription import transcribed  # numpy: only where audio is read
 
+        asked, audio, name = transcription_form.read()  # a slow sender holds no place of others, and no job up
+        self._noted(asked)
         with self._admission.admitted(), self._tally.inside():
-            asked, audio, name = transcription_form.read()
-            self._noted(asked)
             chosen = self._answering(kinds.ASR, asked)
             found, short = transcribed(chosen.engine, audio, name, asked, self._context.settings)
         self._keep(audio, name, asked)

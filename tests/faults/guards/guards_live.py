@@ -202,3 +202,9 @@ def _stays() -> None:
         return ""
 
     text.StableText.ended = ended
+
+
+@guard("audio-that-comes-slowly-holds-no-thread")
+def _slow_audio() -> None:
+    """A thread reads the audio of a turn, however slowly it comes."""
+    module("ml_backend.api.server").LiveServer.buffered_body = 0

@@ -32,6 +32,13 @@ PHONE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
             "nobody-gives-way-for-ever",
         ),
         (
+            (
+                "tests/ml_backend/commands/test_slow_callers.py::"
+                "test_audio_that_comes_slowly_holds_no_thread_and_no_place_among_those_that_are_answered",
+            ),
+            "audio-that-comes-slowly-holds-no-thread",
+        ),
+        (
             (f"{ENGINES}test_a_version_has_answered_once_before_it_answers_a_caller",),
             "a-version-is-warm-before-it-answers",
         ),
