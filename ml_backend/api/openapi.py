@@ -134,6 +134,7 @@ ROUTES: dict[str, Described] = {
     "/v1/nlu/parse": _live(live_answers.ParseAnswer, ParseBody),
     "/v1/audio/speech": _live(None, SpeechBody),
     "/v1/audio/transcriptions": _live(None),
+    "/v1/realtime": _live(None),  # a WebSocket: only its refusals are HTTP
 }
 
 
@@ -146,6 +147,8 @@ def document(app: Flask) -> dict[str, Any]:
     )  # fmt: skip
     described = Flask("described", static_folder=None)  # the same routes, with described views
     for rule in app.url_map.iter_rules():
+        if rule.websocket:  # OpenAPI has no words for it; the plain rule of the address has its refusals
+            continue
         guarded: Any = app.view_functions[rule.endpoint]
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             view = _described(spec, rule.rule, method, guarded, rule.arguments)
