@@ -7,7 +7,7 @@ a call is final with a reason, or has a next action with a due time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -139,6 +139,20 @@ def move(
             call_id=call_id,
         )
     return True
+
+
+def gone(connection: Connection, call_sids: Collection[str], *, key: bytes) -> set[str]:
+    """Those of many that were erased or have expired, themselves or with a person in them; known here or not."""
+    names = {name: sid for sid in call_sids for name in (sid, phone_numbers.hidden(sid, key))}
+    told = tables.tombstones.c
+    person = sa.and_(
+        told.kind == "caller", told.identity.in_((calls.c.from_pseudonym, calls.c.to_pseudonym)),
+        told.created_at >= calls.c.started_at,
+    )  # fmt: skip
+    ended = sa.or_(calls.c.state.in_(ENDED), sa.exists().where(person))
+    mine = sa.select(calls.c.call_sid).where(calls.c.call_sid.in_(names), ended)
+    here = {names[name] for name in connection.execute(mine).scalars()}
+    return here | tombstones.among(connection, call_sids, key=key)
 
 
 def forget_outcomes(connection: Connection, call_sids: Sequence[str]) -> None:

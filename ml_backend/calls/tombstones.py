@@ -9,7 +9,7 @@ kind and identity of a tombstone or hold:
 A name that contains a telephone number is stored as a keyed hash (`phone_numbers.hidden`), so that erased data is
 recognised without storing the number.
 
-Entry points: ml_backend/calls/ledger (callbacks, listing, look-ups), ml_backend/api/live/live_tally,
+Entry points: ml_backend/calls/ledger (callbacks, listing, look-ups), ml_backend/api/live/live_tally (by the ledger),
 sync/exotel/downloads, sync/ingest (scan, upload, retry) and sync/objects/rows.
 """
 

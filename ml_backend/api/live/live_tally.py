@@ -28,7 +28,7 @@ from sqlalchemy.engine import Connection
 
 from ml_backend import db, log, quantities, tables
 from ml_backend.api import request_rates
-from ml_backend.calls import pseudonyms, tombstones
+from ml_backend.calls import ledger, pseudonyms
 from ml_backend.context import Context
 from ml_backend.errors import ConfigurationError, RetryableError
 from ml_backend.jobs import processes
@@ -328,7 +328,7 @@ class LiveTally:
         if not calls:
             return
         key = pseudonyms.key_of(self._context.settings)
-        gone = tombstones.among(connection, {call for call, _ in calls}, key=key)
+        gone = ledger.gone(connection, {call for call, _ in calls}, key=key)
         found = [_call(connection, *name, part) for name, part in sorted(calls.items()) if name[0] not in gone]
         plain, shadowed = ([row for row in found if ("shadow" in row) is has] for has in (False, True))
         names = ("call_sid", "kind")

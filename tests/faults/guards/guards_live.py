@@ -128,7 +128,7 @@ def _stop_writes() -> None:
 @guard("an-erased-call-has-no-outcome")
 def _no_outcome() -> None:
     """Who answers a call does not ask whether it was erased."""
-    module("ml_backend.calls.tombstones").among = lambda connection, identities, *, key: set()
+    module("ml_backend.calls.ledger").gone = lambda connection, call_sids, *, key: set()
 
 
 @guard("one-bad-count-keeps-back-no-other")

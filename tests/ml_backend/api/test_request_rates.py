@@ -116,6 +116,9 @@ def test_over_its_rate_the_phone_gets_429_in_openais_form_and_uptime_does_not_co
     assert 50 < int(answers[-1].headers["Retry-After"]) <= 60
     assert phone.post("/v1/nlu/parse", body, {"Authorization": f"Bearer {OTHER}"}).status_code == 400
     assert phone.get("/v1/models", headers).status_code == 429  # whatever it asks
+    for address in ("/api/calls/c1/outcome", "/api/outcomes"):
+        answer = phone.post(address, {"success": True}, headers)
+        assert (answer.status_code, answer.get_json()["code"]) == (429, "rate-limited")
     assert live_tally.of(phone.context).write()
     (row,) = phone.context.db.rows(sa.select(tables.live_totals))
     assert (row.body["status"], row.body["refused"]) == ({"400": 6, "429": 2}, {"rate-limited": 2})

@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -224,11 +225,20 @@ def test_a_call_that_was_erased_gets_no_row_however_its_id_is_stored(context: Co
     with context.db.transaction() as connection:
         for name in ("gone", "call-9876543210"):
             tombstones.mark_erased(connection, "call", name, key=key)
-    for call in ("gone", "call-9876543210", "here"):
+        person = "a" * 24 + "-10"
+        tombstones.mark_erased(connection, "caller", person, key=key)
+        for call, state, hours, by in (
+            ("expired", "expired", 1, None), ("of-the-person", "expected", 1, person),
+            ("after-it", "expected", -1, person), ("of-another", "expected", 1, "b" * 24 + "-11"),
+        ):  # fmt: skip
+            values = {"provider": "exotel", "call_sid": call, "state": state, "from_pseudonym": by}
+            began = tables.now() - timedelta(hours=hours)
+            connection.execute(sa.insert(tables.calls).values(**values, started_at=began))
+    for call in ("gone", "call-9876543210", "expired", "of-the-person", "here", "after-it", "of-another"):
         parsed(tally, call=call)
     tally.write()
-    assert [row.call_sid for row in rows(context, tables.outcomes)] == ["here"]
-    assert body(context)["status"] == {"200": 3}
+    assert {row.call_sid for row in rows(context, tables.outcomes)} == {"here", "after-it", "of-another"}
+    assert body(context)["status"] == {"200": 7}
 
 
 def test_a_row_that_no_database_takes_keeps_back_no_other(context: Context, tally: LiveTally) -> None:
