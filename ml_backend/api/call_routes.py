@@ -22,6 +22,8 @@ from ml_backend.views.queries import MAX_LIMIT, Day, Days, Query
 
 MOST_REPORTS = 1000
 """Outcomes in one request."""
+WAIT_S = 3.0
+"""That a report waits for the database: then 503, and it is sent again."""
 
 
 class BalanceQuery(Query):
@@ -74,7 +76,7 @@ class Calls:
         if not self._context.db.rows(known.limit(1)):
             raise InvalidInput("unknown-call", "There is no such call.", "List them: /api/calls.", status=404)
         report = CheckedOutcome(call_sid, tables.now(), {"satisfaction": score})
-        call_outcomes.store(self._context, report, source=call_outcomes.SATISFACTION)
+        call_outcomes.store(self._context, report, source=call_outcomes.SATISFACTION, wait_s=WAIT_S)
         return answer({"call_sid": call_sid, "score": score})
 
 
@@ -87,7 +89,7 @@ class Outcomes:
     def report(self, call_sid: str) -> Response:
         """How one call went. What is left out stays as it was, and an older report never replaces a newer one."""
         report = outcome_reports.checked(call_sid, json_object(), scale=self._scale)
-        return answer(_stored(call_outcomes.store(self._context, report, source=call_outcomes.API)))
+        return answer(_stored(call_outcomes.store(self._context, report, source=call_outcomes.API, wait_s=WAIT_S)))
 
     def report_many(self) -> Response:
         """The same for many calls, each with its id as `call`; what became of each, in their order."""
@@ -105,8 +107,9 @@ class Outcomes:
             )  # fmt: skip
         checked = [self._checked(each) for each in reports]
         stored = call_outcomes.store_many(
-            self._context, [each for each in checked if isinstance(each, CheckedOutcome)], source=call_outcomes.API
-        )
+            self._context, [each for each in checked if isinstance(each, CheckedOutcome)], source=call_outcomes.API,
+            wait_s=WAIT_S,
+        )  # fmt: skip
         told = []
         for given_one, each in zip(reports, checked, strict=True):
             became = next(stored) if isinstance(each, CheckedOutcome) else each

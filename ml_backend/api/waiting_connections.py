@@ -4,8 +4,8 @@ gunicorn's thread worker gives every new connection a thread at once and reads a
 connections stop a server of eight threads. Here the main loop reads until a request is complete (its head, and a body
 of up to SMALL_BODY) and sends answers to slow clients, so a thread never waits for a client. `serve` also buffers
 bodies of a megabyte, the audio of a turn, while all of them together fit MOST_RESERVED. Larger bodies are read in a
-thread, after authentication, by at most half of the threads. Health, the provider's callbacks and Label Studio's
-webhooks have their own threads (`LANES`).
+thread, after authentication, by at most half of the threads. Health, the provider's callbacks, reports of calls
+and Label Studio's webhooks have their own threads (`LANES`).
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ SPARE_FILES = 256  # for the database, the log, the models
 LANES: dict[str, tuple[int, tuple[bytes, ...]]] = {  # name -> (threads, path prefixes)
     "health": (1, (b"/ ", b"/? ", b"/health ", b"/health?")),
     "callbacks": (4, (b"/webhooks/exotel/", b"/api/nerve/exotel/")),
+    "reports": (4, (b"/api/calls/", b"/api/outcomes")),
     "webhooks": (4, (b"/webhook ", b"/webhook?", b"/webhooks/label-studio")),
 }
 _LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:([^\r\n]*)", re.IGNORECASE)

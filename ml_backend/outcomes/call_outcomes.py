@@ -45,20 +45,25 @@ def key_of(context: Context) -> bytes:
     return found
 
 
-def store(context: Context, report: CheckedOutcome, *, source: str) -> Stored:
-    """Store one report; InvalidInput `call-erased` where the call was erased or has expired."""
+def store(context: Context, report: CheckedOutcome, *, source: str, wait_s: float | None = None) -> Stored:
+    """Store one report; InvalidInput `call-erased` where the call was erased or has expired.
+
+    `wait_s` is for a request: it fails as `database-unavailable` when the database is busy for longer.
+    """
     key = key_of(context)
-    with context.db.transaction() as connection:
+    with context.db.transaction(wait_s=wait_s) as connection:
         return merge(connection, report, source=source, key=key)
 
 
-def store_many(context: Context, reports: Sequence[CheckedOutcome], *, source: str) -> Iterator[Stored | KaanError]:
+def store_many(
+    context: Context, reports: Sequence[CheckedOutcome], *, source: str, wait_s: float | None = None
+) -> Iterator[Stored | KaanError]:
     """Store many, in their order: what became of each. One that is refused does not hold up its neighbours."""
     key = key_of(context)
     for begin in range(0, len(reports), TOGETHER):
         some = reports[begin : begin + TOGETHER]
         found: dict[int, Stored | KaanError] = {}
-        with context.db.transaction() as connection:
+        with context.db.transaction(wait_s=wait_s) as connection:
             for place in sorted(range(len(some)), key=lambda each: some[each].call_sid):  # no two wait for each other
                 try:
                     found[place] = merge(connection, some[place], source=source, key=key)

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from ml_backend import tables
+from ml_backend.api import call_routes
 from ml_backend.calls import ledger, tombstones
 from ml_backend.calls.pseudonyms import key_of
 from tests.ml_backend.api.serving import BASIC, BEARER, OPERATOR, Serving
@@ -238,3 +239,16 @@ def test_a_call_is_shown_with_its_outcome_and_the_versions_that_answered(filled:
     )  # fmt: skip
     [answered] = told["answered_by"]
     assert (answered["kind"], answered["version"], answered["requests"]) == ("asr", "small-1", 3)
+
+
+def test_a_report_that_the_database_cannot_take_now_is_to_be_sent_again_and_holds_no_thread(
+    serve: Callable[..., Serving], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving = serve(api_tokens=TOKENS)  # SQLite, which has one writer
+    monkeypatch.setattr(call_routes, "WAIT_S", 0.05)
+    body = {"outcomes": [{"call": "call-2", "success": True}]}
+    with serving.context.db.transaction():  # another process writes for long, as a backup does
+        for path, sent in (("/api/calls/call-1/outcome", {"success": True}), ("/api/outcomes", body)):
+            answer = serving.post(path, sent, LIVE)
+            assert (answer.status_code, answer.get_json()["code"]) == (503, "database-unavailable")
+    assert report(serving, success=True)["changed"] == ["success"]
