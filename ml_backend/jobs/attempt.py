@@ -79,7 +79,7 @@ class Attempt:
 
     def _turn(self, kind: JobKind, head: Lease) -> AbstractContextManager[None]:
         """Work on the device gives way to what is more urgent than the most urgent member."""
-        if kind.queue != "transcribe":
+        if kind.queue not in ("transcribe", "training"):
             return nullcontext()
         return device_turns.of(self.context).job(head.priority, time_limit_s=kind.time_limit_s)
 

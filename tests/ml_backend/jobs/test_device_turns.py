@@ -158,13 +158,14 @@ def test_a_job_marks_the_device_when_a_person_waits_for_it_and_gives_way_by_its_
     settings = Settings(_env_file=None, data_dir=tmp_path)
     db.upgrade(settings.database)
     context = open_context(settings)
-    kinds = {queue: JobKind(queue, f"{__name__}.look", queue, 60) for queue in ("transcribe", "sync")}
+    kinds = {queue: JobKind(queue, f"{__name__}.look", queue, 60) for queue in QUEUES}
     SEEN.clear()
-    for queue, priority in (("transcribe", WAITED_FOR), ("sync", WAITED_FOR), ("transcribe", LIVE)):
+    asked = (("transcribe", WAITED_FOR), ("sync", WAITED_FOR), ("transcribe", LIVE), ("training", LIVE))
+    for queue, priority in asked:
         with context.db.transaction() as connection:
             enqueueing.enqueue(connection, kinds[queue], priority=priority, n=1)
         runner.run_due(context, kinds=kinds)
-    assert SEEN == [(True, WAITED_FOR), (False, BULK), (False, LIVE)]
+    assert SEEN == [(True, WAITED_FOR), (False, BULK), (False, LIVE), (False, LIVE)]
     assert not DeviceTurns(tmp_path / "device-turns").is_taken()
     context.db.dispose()
 
