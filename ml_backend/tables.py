@@ -302,6 +302,7 @@ tasks = Table(
     *_reason(),
     UniqueConstraint("external_key"),
     UniqueConstraint("project_id", "ls_task_id"),
+    Index(None, "experiment_id"),
     Index(None, "project_id", "data_value"),
     Index(None, "recording_id"),
     Index(None, "state"),

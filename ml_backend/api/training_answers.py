@@ -156,14 +156,19 @@ class ExperimentShape(Answered):
     """One comparison of two model versions on real calls."""
 
     name: str
-    kind: str
+    kind: str = Field(description="ab or shadow.")
+    model_kind: str = Field(description="asr, nlu or tts.")
+    options: Json | None = Field(description="What decides (primary), the guards and their margins, where set.")
     language: str
     traffic_share: float
     champion: str
     challenger: str
     state: str
     reason: str | None
-    outcome: Json | None
+    outcome: Json | None = Field(
+        description="Figures of the last look: primary, difference and its interval, measures (per side value, low, "
+        "high and calls, or not_measured), guards (margin, alpha, harmed)."
+    )
     started_by: str | None
     started_at: datetime
     ends_at: datetime | None

@@ -45,7 +45,7 @@ class Routes:
 
     def __init__(self, context: Context, kind: str = "asr") -> None:
         self._context, self._kind = context, kind
-        self._experiments = _running(context)
+        self._experiments = _running(context, kind)
         self._champions: dict[str, Version] = {}
         self._others: dict[str, Version | None] = {}
         self._revision: str | None = None
@@ -79,7 +79,7 @@ class Routes:
 
     def challengers(self) -> list[Version]:
         """The versions of this kind that running experiments compare with a champion."""
-        mine = [self._find(one.challenger) for one in self._experiments if one.model_kind == self._kind]
+        mine = [self._find(one.challenger) for one in self._experiments]
         return [version for version in mine if version is not None]
 
     def champion_of(self, language: str | None = None) -> Version:
@@ -115,10 +115,10 @@ class Routes:
             other = self._find(experiment.challenger)
             if other is None:
                 continue  # the version is gone: skip the experiment
-            within = share_of(str(experiment.salt or experiment.name), key) < float(experiment.traffic_share)
             if experiment.kind == SHADOW:
-                return Route(serving, experiment.id, CHAMPION, other if within else None)
-            return Route(other if within else serving, experiment.id, CHALLENGER if within else CHAMPION)
+                return Route(serving, experiment.id, CHAMPION, other if _within(experiment, key) else None)
+            arm = arm_of(experiment, key)
+            return Route(other if arm == CHALLENGER else serving, experiment.id, arm)
         return Route(serving)
 
     def _champion(self, language: str) -> Version:
@@ -141,9 +141,18 @@ def share_of(salt: str, key: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def challengers(context: Context) -> set[str]:
-    """Versions that running experiments compare with the champion."""
-    return {str(experiment.challenger) for experiment in _running(context)}
+def arm_of(experiment: sa.Row[Any], key: str) -> str:
+    """The side of a call whose answer people get; in shadow they all get the champion's."""
+    return CHALLENGER if experiment.kind != SHADOW and _within(experiment, key) else CHAMPION
+
+
+def _within(experiment: sa.Row[Any], key: str) -> bool:
+    return share_of(str(experiment.salt or experiment.name), key) < float(experiment.traffic_share)
+
+
+def challengers(context: Context, kind: str = "asr") -> set[str]:
+    """Versions of a kind that running experiments compare with the champion."""
+    return {str(experiment.challenger) for experiment in _running(context, kind)}
 
 
 def withdraw(context: Context, version: Version, *, reason: str) -> bool:
@@ -162,6 +171,7 @@ def withdraw(context: Context, version: Version, *, reason: str) -> bool:
     return ended
 
 
-def _running(context: Context) -> list[sa.Row[tuple[object, ...]]]:
-    statement = sa.select(experiments).where(experiments.c.state == "running").order_by(experiments.c.id)
+def _running(context: Context, kind: str) -> list[sa.Row[Any]]:
+    mine = sa.and_(experiments.c.state == "running", experiments.c.model_kind == kind)
+    statement = sa.select(experiments).where(mine).order_by(experiments.c.id)
     return list(context.db.rows(statement))

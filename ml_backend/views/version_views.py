@@ -78,7 +78,8 @@ def one(context: Context, version: str) -> dict[str, Any]:
 def experiment(row: Any) -> dict[str, Any]:
     """One comparison of two versions on real calls, as JSON."""
     return {
-        "name": row.name, "kind": row.kind, "language": row.language, "traffic_share": row.traffic_share,
+        "name": row.name, "kind": row.kind, "model_kind": row.model_kind,
+        "options": row.options, "language": row.language, "traffic_share": row.traffic_share,
         "champion": row.champion, "challenger": row.challenger, "state": row.state, "reason": row.reason,
         "started_by": row.started_by, "started_at": row.created_at.isoformat(),
         "ends_at": row.ends_at.isoformat() if row.ends_at else None,

@@ -1,12 +1,18 @@
 """An experiment -> its verdict, as soon as the figures allow one: withdrawn, decided, or ended without a winner.
 
-A worse challenger is withdrawn at once, and the champion drafts its open tasks again. A better one is reported; only
-the gate promotes it. After `ends_at` the champion stays.
+One outcome of the calls is the primary one and decides; others are guards. A challenger that is worse in the primary
+outcome, or harms a guard by more than its margin, is withdrawn at once, and the champion drafts its open tasks again. A
+better one is reported; only the gate promotes it. After `ends_at` the champion stays.
+
+The primary test has its own chance of error (`alpha`). The guards share `guard_alpha` in equal parts, so that looking
+at several withdraws an equal challenger no more often than that, however often one looks.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -16,15 +22,45 @@ from sqlalchemy.engine import Connection
 from ml_backend import db, log, quantities, tables
 from ml_backend.context import Context
 from ml_backend.jobs import enqueueing, job_kinds
-from ml_backend.models import registry, routing
+from ml_backend.models import kinds, registry, routing
 from ml_backend.models.registry import ANY_LANGUAGE, Version
 from ml_backend.tables import experiments
-from training.experiments import outcomes, sequential
+from training.experiments import arm_figures, experiment_measures, sequential
+from training.experiments.arm_figures import ArmCall
+from training.experiments.experiment_measures import MEASURES, Measure
 
-ALPHA = 0.05
+ALPHA = 0.05  # of the primary outcome, and of all guards together
 RUNNING, WITHDRAWN, DECIDED, UNDECIDED, STOPPED = "running", "withdrawn", "decided", "undecided", "stopped"
 
 _log = log.get("experiments")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What decides an experiment, as its row says; what an older row does not say is the default."""
+
+    primary: str
+    guards: tuple[str, ...]
+    margins: Mapping[str, float]
+    alpha: float = ALPHA
+    guard_alpha: float = ALPHA
+
+    @staticmethod
+    def of(experiment: sa.Row[Any]) -> Plan:
+        told = experiment.options or {}
+        shadow = experiment.kind == routing.SHADOW
+        primary = told.get("primary") or experiment_measures.usual_primary(experiment.model_kind, shadow=shadow)
+        guards = told.get("guards", experiment_measures.GUARDS)
+        able = [
+            name for name in guards
+            if name != primary and not experiment_measures.not_measured(
+                MEASURES[name], experiment.model_kind, shadow=shadow
+            )
+        ]  # fmt: skip
+        return Plan(
+            primary, tuple(able), {**experiment_measures.MARGINS, **told.get("margins", {})},
+            float(told.get("alpha", ALPHA)), float(told.get("guard_alpha", ALPHA)),
+        )  # fmt: skip
 
 
 def watch_experiments(context: Context) -> None:
@@ -36,31 +72,30 @@ def watch_experiments(context: Context) -> None:
 def look(context: Context, experiment: sa.Row[Any]) -> dict[str, Any]:
     """Measure one experiment, store the figures in its row, and end it when they allow a verdict; returns them."""
     with context.db.reading() as connection:
-        found = outcomes.of(connection, experiment)
-    alpha = float((experiment.options or {}).get("alpha", ALPHA))
-    if experiment.kind == routing.SHADOW:
-        now = sequential.interval(outcomes.differences(found), alpha=alpha)
-    else:
-        sides = [(call.arm == routing.CHALLENGER, call.rate) for call in found if call.words]
-        now = sequential.between(sides, share=float(experiment.traffic_share), alpha=alpha)
+        found = arm_figures.of(connection, experiment)
+    plan_ = Plan.of(experiment)
+    measure = MEASURES[plan_.primary]
+    now = _difference(found, experiment, measure, alpha=plan_.alpha)
     outcome = {
+        "primary": plan_.primary,
         "observations": now.observations,
-        "difference": round(now.difference, 4),
-        "interval": [round(now.low, 4), round(now.high, 4)] if now.observations > 1 else None,
-        "alpha": alpha,
-        "champion": outcomes.summary([call for call in found if call.arm == routing.CHAMPION]),
-        "challenger": outcomes.summary([call for call in found if call.arm == routing.CHALLENGER]),
+        **_in_its_own_sense(measure, now),
+        "alpha": plan_.alpha,
+        "champion": arm_figures.summary([call for call in found if call.arm == routing.CHAMPION]),
+        "challenger": arm_figures.summary([call for call in found if call.arm == routing.CHALLENGER]),
+        "measures": arm_figures.measured(found, experiment),
+        "guards": [_guard(found, experiment, plan_, name) for name in plan_.guards],
         "at": tables.now().isoformat(),
     }
-    language = str(experiment.language)
-    serves = registry.aliased(context, language=language) or registry.aliased(context)
-    state, reason = _verdict(experiment, now, serves=serves.version if serves else experiment.champion)
+    language, kind = str(experiment.language), str(experiment.model_kind)
+    serves = registry.aliased(context, kind, language=language) or registry.aliased(context, kind)
+    state, reason = _verdict(experiment, now, outcome, serves=serves.version if serves else experiment.champion)
     with context.db.transaction() as connection:
         still = sa.and_(experiments.c.id == experiment.id, experiments.c.state == RUNNING)
         ended = {"state": state, "reason_code": state, "reason": reason, "ended_at": tables.now()}
         values: dict[str, Any] = {"outcome": outcome, **(ended if state != RUNNING else {})}
         changed = connection.execute(sa.update(experiments).where(still).values(**values)).rowcount
-        if changed and state == WITHDRAWN:
+        if changed and state == WITHDRAWN and kind == kinds.ASR:
             registry.draft_anew(connection)
         if changed and state == DECIDED and context.settings.auto_promote:
             enqueueing.enqueue(
@@ -79,26 +114,28 @@ def stop(connection: Connection, experiment: sa.Row[Any], *, who: str) -> bool:
     values = {"state": STOPPED, "reason_code": STOPPED, "reason": f"Stopped by {who}.", "ended_at": tables.now()}
     if not connection.execute(sa.update(experiments).where(still).values(**values)).rowcount:
         return False
-    registry.draft_anew(connection)
+    if experiment.model_kind == kinds.ASR:
+        registry.draft_anew(connection)
     return True
 
 
-def is_running(context: Context, language: str = ANY_LANGUAGE) -> bool:
-    """Whether an experiment in this language, or in every language, is running."""
+def is_running(context: Context, language: str = ANY_LANGUAGE, *, kind: str = kinds.ASR) -> bool:
+    """Whether an experiment of this kind in this language, or in every language, is running. Kinds run side by side."""
     here = experiments.c.language.in_((language, ANY_LANGUAGE)) if language != ANY_LANGUAGE else sa.true()
-    return bool(context.db.rows(sa.select(experiments.c.id).where(experiments.c.state == RUNNING, here).limit(1)))
+    mine = sa.and_(experiments.c.state == RUNNING, experiments.c.model_kind == kind)
+    return bool(context.db.rows(sa.select(experiments.c.id).where(mine, here).limit(1)))
 
 
 def plan(
     context: Context, challenger: Version, *, name: str, share: float, who: str, kind: str = routing.AB,
-    language: str = ANY_LANGUAGE, days: int = 28,
+    language: str = ANY_LANGUAGE, days: int = 28, options: dict[str, Any] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The row of an experiment against the serving champion."""
     champion = registry.champion(context, challenger.kind, language=language)
     return {
         "name": name, "champion": champion.version, "challenger": challenger.version, "traffic_share": share,
         "kind": kind, "model_kind": challenger.kind, "language": language, "salt": secrets.token_hex(8),
-        "started_by": who,
+        "started_by": who, "options": options,
         "ends_at": tables.now() + timedelta(days=days),
     }  # fmt: skip
 
@@ -110,17 +147,67 @@ def begin(context: Context, values: dict[str, Any]) -> int:
     return row_id
 
 
-def _verdict(experiment: sa.Row[Any], now: sequential.SequentialInterval, *, serves: str) -> tuple[str, str]:
+def _verdict(
+    experiment: sa.Row[Any], now: sequential.SequentialInterval, outcome: dict[str, Any], *, serves: str
+) -> tuple[str, str]:
     if serves != experiment.champion:  # calls no longer go to either side
         return STOPPED, f"{serves} serves now, no longer {experiment.champion}: there is nothing left to compare."
-    points, calls = f"{abs(100 * now.difference):.1f} points", f"{now.observations} calls"
+    measure, calls = MEASURES[outcome["primary"]], f"{now.observations} calls"
+    differs = measure.difference(outcome["difference"])
     if now.worse:
-        return WITHDRAWN, f"{experiment.challenger} needed {points} more words corrected, on {calls}: withdrawn."
+        return WITHDRAWN, f"{experiment.challenger} is worse in {measure.title}: {differs}, on {calls}: withdrawn."
+    for guard in outcome["guards"]:
+        if guard["harmed"]:
+            return WITHDRAWN, f"{experiment.challenger} harms a guard. {_harm(guard, outcome)}: withdrawn."
     if now.better:
         return DECIDED, (
-            f"{experiment.challenger} needed {points} fewer words corrected, on {calls}. "
+            f"{experiment.challenger} is better in {measure.title}: {differs}, on {calls}. "
             f"`python -m ml_backend promote {experiment.challenger}` makes it the champion."
         )
     if experiment.ends_at is not None and tables.now() >= experiment.ends_at:
         return UNDECIDED, f"After {calls} neither side is better beyond luck; {experiment.champion} stays."
     return RUNNING, ""
+
+
+def _difference(
+    found: Sequence[ArmCall], experiment: sa.Row[Any], measure: Measure, *, alpha: float, margin: float | None = None
+) -> sequential.SequentialInterval:
+    """The challenger's minus the champion's, so that more is worse; of a guard, what is beyond its margin."""
+
+    def read(value: float, challenger: bool) -> float:
+        return measure.harm(value) if margin is None else measure.guarded(value, margin, challenger=challenger)
+
+    if experiment.kind == routing.SHADOW:
+        both = arm_figures.pairs(found, measure)
+        return sequential.interval([read(other, True) - read(one, False) for one, other in both], alpha=alpha)
+    sides = [(challenger, read(value, challenger)) for challenger, value in arm_figures.observations(found, measure)]
+    return sequential.between(sides, share=float(experiment.traffic_share), alpha=alpha)
+
+
+def _in_its_own_sense(measure: Measure, now: sequential.SequentialInterval) -> dict[str, Any]:
+    """The difference as people read it: more success is a positive number."""
+    low, high = (now.low, now.high) if measure.lower_is_better else (-now.high, -now.low)
+    difference = now.difference if measure.lower_is_better else -now.difference
+    told = [round(low, 4), round(high, 4)] if now.observations > 1 else None
+    return {"difference": round(difference, 4), "interval": told}
+
+
+def _guard(found: Sequence[ArmCall], experiment: sa.Row[Any], plan_: Plan, name: str) -> dict[str, Any]:
+    """Whether a guard is harmed beyond its margin. The guards share one chance of error."""
+    alpha = plan_.guard_alpha / len(plan_.guards)
+    now = _difference(found, experiment, MEASURES[name], alpha=alpha, margin=plan_.margins[name])
+    return {
+        "measure": name, "margin": plan_.margins[name], "alpha": round(alpha, 6), "observations": now.observations,
+        "harmed": now.worse,
+    }  # fmt: skip
+
+
+def _harm(guard: dict[str, Any], outcome: dict[str, Any]) -> str:
+    measure = MEASURES[guard["measure"]]
+    sides = outcome["measures"][guard["measure"]]
+    one, other = (measure.written(sides[arm]["value"]) for arm in (routing.CHAMPION, routing.CHALLENGER))
+    margin = f"{100 * guard['margin']:g} {'%' if measure.seconds else 'points'}"
+    return (
+        f"{measure.title.capitalize()} is {other} against {one} on {guard['observations']} calls, worse by more than "
+        f"the margin of {margin}"
+    )

@@ -34,12 +34,12 @@ class SequentialInterval:
 
     @property
     def worse(self) -> bool:
-        """Whether the challenger's error rate is significantly higher."""
+        """Whether the challenger's mean is significantly higher, which is harm: callers turn outcomes so."""
         return self.observations >= LEAST and self.low > 0
 
     @property
     def better(self) -> bool:
-        """Whether the challenger's error rate is significantly lower."""
+        """Whether the challenger's mean is significantly lower."""
         return self.observations >= LEAST and self.high < 0
 
 

@@ -23,11 +23,12 @@ from ml_backend.tables import agreements, predictions, recordings, tasks
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Annotations of one project or all, made since a time; of calls and voices, or of what texts mean."""
+    """Annotations of one project, experiment or all, made since a time; of calls and voices, or of what texts mean."""
 
     project_id: int | None = None
     since: datetime | None = None
     of_texts: bool = False
+    experiment_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def reviews(connection: Connection, scope: Scope | None = None) -> list[Review]:
         .where(version.c.deleted_at.is_(None))
         .scalar_subquery()
     )
-    truth = _known_answers()
+    truth = _known_answers(scope)
     statement = (
         sa.select(
             each.id, each.project_id, each.task_id, each.annotator, each.language, each.script, each.quality,
@@ -120,6 +121,8 @@ def reviews(connection: Connection, scope: Scope | None = None) -> list[Review]:
     statement = statement.where(each.project_id.in_(texts) if scope.of_texts else each.project_id.not_in(texts))
     if scope.project_id is not None:
         statement = statement.where(each.project_id == scope.project_id)
+    if scope.experiment_id is not None:
+        statement = statement.where(tasks.c.experiment_id == scope.experiment_id)
     if scope.since is not None:
         statement = statement.where(sa.func.coalesce(each.ls_created_at, each.created_at) >= scope.since)
     return [_review(row, of_text=scope.of_texts) for row in connection.execute(statement)]
@@ -164,15 +167,18 @@ def number(value: Any) -> int | None:
     return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _known_answers() -> sa.Subquery:
+def _known_answers(scope: Scope) -> sa.Subquery:
     """Per task, the text of the newest ground-truth annotation."""
     each = tables.annotations.c
     place = sa.func.row_number().over(partition_by=each.task_id, order_by=(each.ls_updated_at.desc(), each.id.desc()))
-    ranked = (
-        sa.select(each.task_id, each.text, place.label("place"))
-        .where(each.ground_truth, each.deleted_at.is_(None), each.text.is_not(None), each.task_id.is_not(None))
-        .subquery()
+    statement = sa.select(each.task_id, each.text, place.label("place")).where(
+        each.ground_truth, each.deleted_at.is_(None), each.text.is_not(None), each.task_id.is_not(None)
     )
+    if scope.experiment_id is not None:  # the others are not read
+        statement = statement.where(
+            each.task_id.in_(sa.select(tasks.c.id).where(tasks.c.experiment_id == scope.experiment_id))
+        )
+    ranked = statement.subquery()
     return sa.select(ranked.c.task_id, ranked.c.text).where(ranked.c.place == 1).subquery()
 
 

@@ -109,7 +109,7 @@ def _try(context: JobContext, row: sa.Row[Any]) -> None:
     if not kinds.of(version.kind).in_experiments:
         return
     experiment_watch.watch_experiments(context)
-    if share and not experiment_watch.is_running(context):
+    if share and not experiment_watch.is_running(context, kind=version.kind):
         name = f"{version.version}-run-{row.id}"
         experiment_watch.begin(context, experiment_watch.plan(context, version, name=name, share=share, who="schedule"))
 

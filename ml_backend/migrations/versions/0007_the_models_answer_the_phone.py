@@ -52,6 +52,7 @@ def upgrade() -> None:
     with op.batch_alter_table("calls", schema=None) as batch_op:
         batch_op.drop_column("satisfaction")
         batch_op.create_index("ix_calls_call_sid", ["call_sid"])
+    op.create_index("ix_tasks_experiment_id", "tasks", ["experiment_id"])
     op.create_index("ix_outcomes_experiment_id_kind", "outcomes", ["experiment_id", "kind"])
     op.create_index("ix_outcomes_updated_at", "outcomes", ["updated_at"])
     op.create_table(
@@ -95,6 +96,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index("ix_tasks_experiment_id", table_name="tasks")
     with op.batch_alter_table("calls", schema=None) as batch_op:
         batch_op.drop_index("ix_calls_call_sid")
         batch_op.add_column(sa.Column("satisfaction", sa.Float(), nullable=True))

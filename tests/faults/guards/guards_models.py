@@ -301,3 +301,36 @@ def _scales() -> None:
     reports = module("ml_backend.outcomes.outcome_reports")
     real = reports._from_0_to_1
     reports._from_0_to_1 = lambda value, scale: real(value, scale or ("1-5" if value >= 1 else "0-1"))
+
+
+@guard("guards-withdraw-a-challenger")
+def _guards_of_experiments() -> None:
+    """Only the outcome that decides is looked at."""
+    _set("training.experiments.experiment_measures", "GUARDS", ())
+
+
+@guard("more-success-is-no-harm")
+def _direction() -> None:
+    """More of everything is taken for harm."""
+    module("training.experiments.experiment_measures").Measure.harm = lambda self, value: value
+
+
+@guard("guards-have-margins-and-one-chance-of-error")
+def _margins_of_guards() -> None:
+    """Every guard is looked at as if it were the only one, once, and without a margin."""
+    watch = module("training.experiments.experiment_watch")
+    sequential = module("training.experiments.sequential")
+
+    def once(found: Any, experiment: Any, plan: Any, name: str) -> dict[str, Any]:
+        now = watch._difference(found, experiment, watch.MEASURES[name], alpha=0.9)
+        return {"harmed": now.observations >= sequential.LEAST and now.difference > 0}
+
+    watch._guard = once
+
+
+@guard("kinds-are-compared-apart")
+def _kinds_of_experiments() -> None:
+    """An experiment of any kind holds up, and is asked for, every other."""
+    registry = module("ml_backend.models.registry")
+    real = registry.aliased
+    registry.aliased = lambda context, kind="asr", **options: real(context, "asr", **options)

@@ -10,6 +10,7 @@ UTTERANCES = "tests/training/utterances/test_"
 TEXTS, ORIGINS = "tests/sync/tasks/test_utterance_wishes.py::", "tests/sync/annotations/test_text_origins.py::"
 ERASURE = "tests/sync/privacy/test_erasure.py::"
 LIVE = "tests/ml_backend/api/live/test_live_"
+EXPERIMENTS = "tests/training/experiments/test_live_outcomes.py::"
 OUTCOMES = "tests/ml_backend/api/test_outcome_routes.py::"
 TRAINER = "tests/training/trainers/asr/test_"
 
@@ -389,5 +390,15 @@ MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
             (f"{OUTCOMES}test_the_scale_of_a_satisfaction_is_never_guessed",),
             "the-scale-of-a-satisfaction-is-not-guessed",
         ),
+        (
+            (f"{EXPERIMENTS}test_harm_on_a_guard_withdraws_by_itself_with_its_figures",),
+            "guards-withdraw-a-challenger",
+        ),
+        ((f"{EXPERIMENTS}test_less_success_withdraws_and_more_success_is_better",), "more-success-is-no-harm"),
+        (
+            (f"{EXPERIMENTS}test_guards_end_an_equal_challenger_in_fewer_than_one_of_twenty_experiments",),
+            "guards-have-margins-and-one-chance-of-error",
+        ),
+        ((f"{EXPERIMENTS}test_experiments_of_two_kinds_run_side_by_side",), "kinds-are-compared-apart"),
     ),
 }

@@ -19,7 +19,7 @@ from ml_backend.models import routing
 from ml_backend.settings import Settings
 from ml_backend.storage.local_store import LocalStore
 from tests.training.quality.rows import Rows, measures
-from training.experiments import experiment_watch, outcomes
+from training.experiments import arm_figures, experiment_watch
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_work_that_says_nothing_about_the_drafts_does_not_count(
     rows.task(4)
     rows.annotation(4, 4)
     with context.db.reading() as connection:
-        found = outcomes.of(connection, row(context, experiment_id))
+        found = arm_figures.of(connection, row(context, experiment_id))
     assert [(call.key, call.words, call.word_edits) for call in found] == [("s3://calls/1.wav", 10, 5)]
 
 
@@ -160,7 +160,7 @@ def test_an_annotation_counts_as_it_is_now(context: Context, rows: Rows, begin: 
     work(rows, experiment_id, 1, routing.CHAMPION, 5)
     rows.annotation(1, 1, measures=measures(10, 2))
     with context.db.reading() as connection:
-        [call] = outcomes.of(connection, row(context, experiment_id))
+        [call] = arm_figures.of(connection, row(context, experiment_id))
     assert call.word_edits == 2
 
 
