@@ -49,8 +49,9 @@ class StreamedAudio:
             )  # fmt: skip
         if not data:
             return np.zeros(0, np.float32)
+        whole: npt.NDArray[np.int16]
         if self.form.encoding == "pcm":
-            whole = np.frombuffer(data, "<i2")
+            whole = np.frombuffer(data, np.dtype("<i2"))
         else:
             whole = _table(self.form.encoding)[np.frombuffer(data, np.uint8)]
         if self._resampler is not None:

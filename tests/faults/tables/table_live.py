@@ -120,7 +120,7 @@ PHONE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
             "a-minute-without-serve-is-down",
         ),
         (
-            (f"{REALTIME}test_realtime_input.py::test_a_client_that_goes_without_a_word_gives_its_place_back",),
+            (f"{REALTIME}test_realtime_session.py::test_a_place_is_taken_and_given_back",),
             "sessions-are-bounded",
         ),
         (

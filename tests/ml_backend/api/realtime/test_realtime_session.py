@@ -1,0 +1,143 @@
+"""What bounds a session, in this process: idleness, length, their number, and audio that waits."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from ml_backend import tables
+from ml_backend.api.live import live_engines, live_tally
+from ml_backend.api.realtime import realtime_session
+from ml_backend.api.realtime.realtime_route import RealtimeSessions
+from ml_backend.api.realtime.realtime_session import RealtimeSession, choose
+from ml_backend.api.realtime.session_config import SessionConfig
+from ml_backend.api.realtime.websocket_link import WebSocketLink
+from ml_backend.audio.streamed_audio import StreamFormat
+from ml_backend.errors import RetryableError
+from tests.ml_backend.api.realtime.conftest import spoken
+from tests.ml_backend.api.serving import Serving
+from tests.patience import until
+
+
+class Running:
+    """A session whose client is this test, at the other end of a socket."""
+
+    def __init__(self, serving: Serving, config: SessionConfig) -> None:
+        ours, self.client = socket.socketpair()
+        self.serving = serving
+        self.link = WebSocketLink(ours, b"")
+        chosen = choose(live_engines.of(serving.context), config)
+        self.session = RealtimeSession(serving.context, self.link, config, chosen)
+        self.thread = threading.Thread(target=self.session.run, daemon=True)
+        self.thread.start()
+        self.client.settimeout(60)
+
+    def told(self, what: bytes) -> bytes:
+        """What the server sends, up to these bytes."""
+        came = b""
+        while what not in came:
+            part = self.client.recv(1 << 16)
+            assert part, came
+            came += part
+        return came
+
+    def append(self, pcm: bytes) -> None:
+        event = {"type": "input_audio_buffer.append", "audio": base64.b64encode(pcm).decode()}
+        self.session.received(json.dumps(event).encode(), is_text=True)
+
+
+@pytest.fixture
+def session(serve: Callable[..., Serving]) -> Iterator[Callable[..., Running]]:
+    begun: list[Running] = []
+
+    def begin(config: SessionConfig | None = None, **settings: Any) -> Running:
+        begun.append(Running(serve(**settings), config or SessionConfig(audio=StreamFormat("pcm", 16_000))))
+        return begun[-1]
+
+    yield begin
+    for one in begun:
+        one.client.close()
+        one.thread.join(30)
+        assert not one.thread.is_alive()
+
+
+def test_a_session_in_which_nothing_is_sent_ends(session: Callable[..., Running]) -> None:
+    assert b'"code":"session-idle"' in session(live_idle_s=1).told(b"\x88")
+
+
+def test_a_session_does_not_last_for_ever(session: Callable[..., Running], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(realtime_session, "SESSION_S", 0.1)
+    assert b'"code":"session-too-long"' in session().told(b"\x88")
+
+
+def test_a_place_is_taken_and_given_back(serve: Callable[..., Serving]) -> None:
+    sessions = RealtimeSessions(2, live_tally.of(serve().context))
+    sessions.admit()
+    sessions.admit()
+    with pytest.raises(RetryableError, match="2 sessions") as refused:
+        sessions.admit()
+    assert (refused.value.status, refused.value.code) == (429, "sessions-full")
+    sessions.leave()
+    sessions.admit()
+
+
+def test_a_client_faster_than_the_model_must_wait_and_is_read_again(
+    session: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(realtime_session, "BACKLOG_S", 5.0)
+    running, may_go = session(), threading.Event()
+    batches = live_engines.of(running.serving.context).answering("asr").engine
+    real = batches.transcriber.transcribe
+
+    def slow(requests: Any) -> Any:
+        assert may_go.wait(60)
+        return real(requests)
+
+    monkeypatch.setattr(batches.transcriber, "transcribe", slow)
+    for _ in range(3):
+        assert running.session.may_read()
+        running.append(spoken())
+    assert not running.session.may_read()
+    may_go.set()
+    until(running.session.may_read, "the model caught up")
+
+
+def test_a_turn_is_counted_for_its_call(session: Callable[..., Running]) -> None:
+    config = SessionConfig(audio=StreamFormat("pcm", 16_000), language="en", call="c5d1")
+    running = session(config)
+    running.append(spoken())
+    assert b"wall clock" in running.told(b"transcription.completed")
+    tally = live_tally.of(running.serving.context)
+    assert tally.now_inside()["sessions"] == 1
+
+    def rows() -> list[Any]:
+        tally.write()
+        return [row for row in running.serving.rows(tables.live_minutes) if row.route == "realtime"]
+
+    (minute,) = until(rows, "the turn was counted")
+    assert (minute.kind, minute.requests, minute.failed) == ("asr", 1, 0)
+    assert [(row.kind, row.requests) for row in running.serving.rows(tables.outcomes)] == [("asr", 1)]
+
+
+def test_a_turn_that_the_model_fails_on_says_so_and_the_next_one_has_its_text(
+    session: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = SessionConfig(audio=StreamFormat("pcm", 16_000), language="en")
+    running = session(config)
+    batches = live_engines.of(running.serving.context).answering("asr").engine
+
+    def fail(requests: Any) -> Any:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batches.transcriber, "transcribe", fail)
+        running.append(spoken())
+        assert b'"code":"engine-failed"' in running.told(b"transcription.failed")
+    running.append(spoken())
+    assert b"wall clock" in running.told(b"transcription.completed")
