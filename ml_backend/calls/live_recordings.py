@@ -81,7 +81,8 @@ def refuse_unwanted(connection: Connection, audio: LiveAudio, *, key: bytes) -> 
     people = (audio.caller, *((call.from_pseudonym, call.to_pseudonym) if call is not None else ()))
     if tombstones.person_erased(connection, audio.at, *people):
         raise _unwanted("erased", "A person in the call was erased after this was said.")
-    number = (call.company_number if call is not None else None) or audio.number
+    known = call.company_number if call is not None else None
+    number = known if known is not None and not pseudonyms.is_masked(known) else audio.number
     if number is None or pseudonyms.is_masked(number):
         raise _unwanted("live-audio-off", "The company number of the call is not known.")
     mine = sa.select(company_numbers.c.id).where(company_numbers.c.pseudonym == number, *_kept())

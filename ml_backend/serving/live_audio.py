@@ -103,7 +103,10 @@ class LiveAudioKeeper:
         self._looked_at = now
         try:
             with self._context.db.reading() as connection:
-                self._numbers = live_recordings.numbers(connection)
+                found = live_recordings.numbers(connection)
+            if found and not self._numbers:  # another key would match no number, and nobody would know
+                pseudonyms.key_in(self._context.settings, self._context.db)
+            self._numbers = found
         except KaanError as error:
             if self._blind.is_news():
                 _log.warning("live_audio_switches_not_read", reason=error.code)

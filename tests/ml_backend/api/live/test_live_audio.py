@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from pydantic import SecretStr
 
 from ml_backend import tables
 from ml_backend.api.app import create_live_app
@@ -206,10 +208,11 @@ def test_an_erasure_reaches_what_waits(keeper: LiveAudioKeeper, context: Context
     assert len(list(context.store.list("call-recordings"))) == 1
 
 
+@pytest.mark.parametrize("limit", [{"spool_max_mb": 0.001}, {"min_free_disk_mb": 1e12}])
 def test_without_room_the_request_goes_on_and_the_trouble_is_said_once(
-    context: Context, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    context: Context, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, limit: dict[str, float]
 ) -> None:
-    full = context.settings.model_copy(update={"spool_max_mb": 0.001})
+    full = context.settings.model_copy(update=limit)
     monkeypatch.setitem(context.__dict__, "settings", full)
     keeper = LiveAudioKeeper(context)
     keeper.look()
@@ -247,4 +250,52 @@ def test_two_processes_empty_one_spool_and_nothing_is_twice(keeper: LiveAudioKee
         LiveAudioKeeper(context).store()
         assert kept(context) == []
     LiveAudioKeeper(context).store()
+    assert len(kept(context)) == 1
+
+
+def test_a_store_that_hangs_holds_up_neither_requests_nor_the_disk(keeper: LiveAudioKeeper, context: Context) -> None:
+    hangs, begun = threading.Event(), threading.Event()
+
+    class Hanging(Away):
+        def put_file(self, *given: Any, **more: Any) -> Any:
+            begun.set()
+            assert hangs.wait(60)
+            return self.store.put_file(*given, **more)
+
+    store = Hanging(context.store)
+    store.back = True
+    object.__setattr__(context, "store", store)
+    keeper.offer(sent())
+    keeper.write()
+    storing = threading.Thread(target=keeper.store)
+    storing.start()
+    assert begun.wait(60)
+    keeper.offer(sent(call="c5d2"))
+    keeper.write()
+    assert len(live_spool.waiting(context.settings)) == 2
+    hangs.set()
+    storing.join(60)
+    keeper.store()
+    assert sorted(row.call_sid for row in kept(context)) == ["c5d1", "c5d2"]
+
+
+def test_another_key_of_the_pseudonyms_is_said_and_nothing_is_kept_under_it(
+    context: Context, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    LiveAudioKeeper(context).look()
+    other = context.settings.model_copy(update={"pseudonym_key": SecretStr("another key of another machine")})
+    monkeypatch.setitem(context.__dict__, "settings", other)
+    keeper = LiveAudioKeeper(context)
+    keeper.look()
+    assert not keeper.wants("c5d1", NUMBER)
+    assert "pseudonym-key-differs" in caplog.text
+
+
+def test_a_masked_number_of_the_ledger_does_not_hide_what_the_request_says(
+    keeper: LiveAudioKeeper, context: Context
+) -> None:
+    event = CallEvent("c5d1", "passthru", direction="inbound", company_number="XXXXXX02")
+    with context.db.transaction() as connection:
+        ledger.record(connection, event, key=pseudonyms.key_of(context.settings))
+    through(keeper, sent())
     assert len(kept(context)) == 1
