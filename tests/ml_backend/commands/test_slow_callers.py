@@ -65,3 +65,19 @@ def test_an_answer_that_nobody_takes_holds_no_thread(port: int) -> None:
             while select.select([], [reader], [], 1.0)[1]:
                 unsent = (unsent or request)[reader.send(unsent or request) :]
         answered(port, times=1)
+
+
+def test_callers_that_hang_up_in_the_middle_cost_the_others_nothing(port: int) -> None:
+    """Of a form, of a chunk, of a head, and right after the request; more of them than there are threads."""
+    body = b'{"text": "where is my order"}'
+    asked = f"POST /v1/nlu/parse HTTP/1.1\r\nHost: x\r\n{TOKEN}Content-Type: application/json\r\n"
+    for _ in range(6):
+        for sent in (
+            f"{FORM}Content-Length: 900000\r\n\r\n{PART}".encode(),
+            f"{FORM}Transfer-Encoding: chunked\r\n\r\n40\r\n{PART}".encode(),
+            FORM.encode(),
+            f"{asked}Content-Length: {len(body)}\r\n\r\n".encode() + body,
+        ):
+            with socket.create_connection(("127.0.0.1", port)) as gone:
+                gone.sendall(sent)
+    answered(port, times=1)
