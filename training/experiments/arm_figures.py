@@ -182,9 +182,9 @@ def _add_answers(connection: Connection, experiment: sa.Row[Any], made: dict[tup
 def _add_reports(connection: Connection, experiment: sa.Row[Any], made: dict[tuple[str, str], ArmCall]) -> None:
     """How the calls went. A report on another call counts where its id has a side and no model of ours answered it."""
     theirs: dict[str, ArmCall] = {}
-    for call in made.values():  # in shadow callers met the champion
-        if experiment.kind != routing.SHADOW or call.arm == CHAMPION:
-            theirs[call.key] = call
+    for each in made.values():  # in shadow callers met the champion
+        if experiment.kind != routing.SHADOW or each.arm == CHAMPION:
+            theirs[each.key] = each
     answered = outcomes.alias("answered")
     none = ~sa.exists().where(answered.c.call_sid == outcomes.c.call_sid, answered.c.kind == experiment.model_kind)
     columns = sa.select(
