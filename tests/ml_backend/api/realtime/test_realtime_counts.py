@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import httpx2
 import pytest
 import sqlalchemy as sa
 from websockets.exceptions import InvalidStatus
 
 from ml_backend import db, tables
-from tests.ml_backend.api.realtime.conftest import READ, Line
+from tests.ml_backend.api.realtime.conftest import PLACES, READ, Line
 from tests.patience import until as wait_until
 
 
@@ -26,8 +28,10 @@ def test_sessions_are_counted_while_they_are_open_and_refusals_with_their_reason
 
     wait_until(lambda: sessions() == 0, "the sessions of other tests have ended", within_s=60)
     before = {status: refused(status) for status in ("401", "404", "429")}
-    with line.connect(), line.connect(), line.connect(), line.connect():
-        wait_until(lambda: sessions() == 4, "four are open", within_s=60)
+    with ExitStack() as open_now:
+        for _ in range(PLACES):
+            open_now.enter_context(line.connect())
+        wait_until(lambda: sessions() == PLACES, "all places are taken", within_s=60)
         with pytest.raises(InvalidStatus):
             line.connect("?intent=transcription&call=counted")
     wait_until(lambda: sessions() == 0, "all have ended", within_s=60)

@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
-from tests.ml_backend.api.realtime.conftest import Line, close_of, pieces, spoken
+from tests.ml_backend.api.realtime.conftest import PLACES, Line, close_of, pieces, spoken
 from tests.patience import until
 
 APPEND, COMMIT = "input_audio_buffer.append", "input_audio_buffer.commit"
@@ -37,7 +37,7 @@ def next_of(connection: ClientConnection, *kinds: str) -> dict[str, Any]:
 
 
 def opened(line: Line, **heard: Any) -> ClientConnection:
-    connection = line.connect()
+    connection: ClientConnection = until(lambda: opened_or_none(line), "a place is free")
     send(connection, update(**heard))
     next_of(connection, "session.updated")
     return connection
@@ -147,7 +147,7 @@ def test_half_a_message_and_no_frames_at_all_hold_nobody_up(line: Line) -> None:
 
 
 def test_a_client_that_goes_without_a_word_gives_its_place_back(line: Line) -> None:
-    held = [until(lambda: opened_or_none(line), "a place is free") for _ in range(4)]
+    held = [until(lambda: opened_or_none(line), "a place is free") for _ in range(PLACES)]
     with pytest.raises(InvalidStatus) as refused:
         line.connect()
     answer = refused.value.response
