@@ -26,7 +26,7 @@ from ml_backend import log
 from ml_backend.calls import live_recordings, live_spool, pseudonyms
 from ml_backend.calls.live_recordings import LiveAudio
 from ml_backend.context import Context
-from ml_backend.errors import KaanError, PermanentError
+from ml_backend.errors import KaanError, PermanentError, RetryableError
 from ml_backend.tables import calls, recordings
 
 EVERY_S = 0.25
@@ -65,7 +65,8 @@ class LiveAudioKeeper:
         self._bytes, self._lock, self._writing = 0, threading.Lock(), threading.Lock()
         self._emptied_at = self._counted_at = self._swept_at = -UNFINISHED_S
         self._used_bytes = 0  # in the spool, as last counted
-        self._lost, self._no_room, self._away, self._blind = log.Lasting(), log.Lasting(), log.Lasting(), log.Lasting()
+        self._lost, self._no_room, self._away = log.Lasting(), log.Lasting(), log.Lasting()
+        self._blind, self._stuck = log.Lasting(), log.Lasting()
 
     def begin(self) -> None:
         """Start the threads; they end with this object."""
@@ -114,12 +115,23 @@ class LiveAudioKeeper:
             self._blind.is_over()
 
     def write(self) -> None:
-        """Memory -> disk."""
+        """Memory -> disk. What only the ledger knows the number of waits in memory while the database is away."""
+        undecided: list[tuple[datetime, SentAudio]] = []
         with self._writing:
             while self._sent:
                 at, sent = self._sent[0]
+                if undecided and not sent.number:
+                    undecided.append(self._sent.popleft())
+                    continue
                 try:
-                    self._write_one(at, sent)
+                    number = self._number_of(sent)
+                except RetryableError as error:
+                    if self._blind.is_news():
+                        _log.warning("live_audio_waits", reason=error.code)
+                    undecided.append(self._sent.popleft())
+                    continue
+                try:
+                    self._write_one(at, sent, number)
                 except (KaanError, OSError) as error:
                     if self._no_room.is_news():
                         why = error.sentence if isinstance(error, KaanError) else type(error).__name__
@@ -130,6 +142,7 @@ class LiveAudioKeeper:
                     with self._lock:
                         self._sent.popleft()
                         self._bytes -= len(sent.data)
+            self._sent.extendleft(reversed(undecided))
 
     def store(self) -> None:
         """Disk -> object store and ledger. What meets trouble that passes stays and is tried again."""
@@ -146,7 +159,9 @@ class LiveAudioKeeper:
                 try:
                     self._store_one(path)
                 except PermanentError as error:  # about this one: the others go on
-                    _log.error("live_audio_not_stored", reason=error.code, folder=path.name)
+                    self._emptied_at = self._clock()
+                    if self._stuck.is_news():
+                        _log.error("live_audio_not_stored", reason=error.code, folder=path.name)
                 except KaanError as error:
                     self._emptied_at = self._clock()
                     if self._away.is_news():
@@ -155,8 +170,10 @@ class LiveAudioKeeper:
             if self._away.is_over():
                 _log.info("live_audio_stored_again")
 
-    def _write_one(self, at: datetime, sent: SentAudio) -> None:
-        number = self._pseudonym(sent.number) if sent.number else self._known_number(sent.call)
+    def _number_of(self, sent: SentAudio) -> str | None:
+        return self._pseudonym(sent.number) if sent.number else self._known_number(sent.call)
+
+    def _write_one(self, at: datetime, sent: SentAudio, number: str | None) -> None:
         if number not in self._numbers:
             return
         suffix, digest = _SUFFIX.search(sent.name), hashlib.sha256(sent.data).hexdigest()

@@ -138,6 +138,31 @@ def test_a_call_that_the_ledger_knows_needs_no_number(keeper: LiveAudioKeeper, c
     assert call.state == "expected", "whether the provider has a recording is not known yet"
 
 
+def test_while_the_database_is_away_what_it_must_be_asked_about_waits_and_the_rest_goes_on(
+    keeper: LiveAudioKeeper, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = CallEvent("c5d1", "passthru", direction="inbound", company_number=NUMBER)
+    with context.db.transaction() as connection:
+        ledger.record(connection, event, key=pseudonyms.key_of(context.settings))
+    asked: list[str] = []
+
+    def away(call: str) -> str | None:
+        asked.append(call)
+        raise RetryableError("database-unavailable", "The database does not answer.", "Wait.")
+
+    with monkeypatch.context() as during:
+        during.setattr(keeper, "_known_number", away)
+        for one in (sent(number=None), sent("c6", number=None), sent("c7")):
+            keeper.offer(one)
+        keeper.write()
+        keeper.write()
+    assert asked == ["c5d1", "c5d1"]  # not once for each that waits
+    assert len(live_spool.waiting(context.settings)) == 1
+    through(keeper)
+    assert {row.call_sid for row in kept(context)} == {"c7", "c5d1"}  # c6 is nobody's number
+    assert keeper._bytes == 0
+
+
 def test_while_no_switch_is_on_a_request_asks_no_database(phone: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     keeper = LiveAudioKeeper(phone.context)
     keeper.look()
