@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -252,3 +253,22 @@ def test_a_report_that_the_database_cannot_take_now_is_to_be_sent_again_and_hold
             answer = serving.post(path, sent, LIVE)
             assert (answer.status_code, answer.get_json()["code"]) == (503, "database-unavailable")
     assert report(serving, success=True)["changed"] == ["success"]
+
+
+def test_parts_that_come_at_the_same_time_are_all_kept(serving: Serving) -> None:
+    parts: list[dict[str, Any]] = [{"latencies_s": {f"c{number}": 0.1}} for number in range(8)]
+    calls = [f"call-{number}" for number in range(12)]
+    orders = [calls if number % 2 else calls[::-1] for number in range(len(parts))]
+
+    def send(place: int) -> None:
+        many = [{"call": call, **parts[place]} for call in orders[place]]
+        told.append(serving.post("/api/outcomes", {"outcomes": many}, LIVE).get_json()["refused"])
+
+    told: list[int] = []
+    threads = [threading.Thread(target=send, args=(place,)) for place in range(len(parts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert told == [0] * len(parts)
+    assert {len(row(serving, call).latencies) for call in calls} == {len(parts)}
