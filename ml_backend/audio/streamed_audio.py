@@ -49,17 +49,19 @@ class StreamedAudio:
             )  # fmt: skip
         if not data:
             return np.zeros(0, np.float32)
-        whole: npt.NDArray[np.int16]
-        if self.form.encoding == "pcm":
-            whole = np.frombuffer(data, np.dtype("<i2"))
-        else:
-            whole = _table(self.form.encoding)[np.frombuffer(data, np.uint8)]
+        whole = _linear(data, self.form.encoding)
         if self._resampler is not None:
             frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(whole[None]), format="s16", layout="mono")
             frame.sample_rate = self.form.rate_hz
             made = [part.to_ndarray()[0] for part in self._resampler.resample(frame)]
             whole = np.concatenate(made) if made else np.zeros(0, np.int16)
         return whole.astype(np.float32) / np.float32(32_768)
+
+
+def _linear(data: bytes, encoding: Encoding) -> npt.NDArray[np.int16]:
+    if encoding == "pcm":
+        return np.frombuffer(data, np.dtype("<i2"))
+    return _table(encoding)[np.frombuffer(data, np.uint8)]
 
 
 @lru_cache(maxsize=2)
