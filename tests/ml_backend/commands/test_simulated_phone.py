@@ -234,3 +234,24 @@ def test_three_promotions_at_once_under_load_on_two_processes_lose_no_request_an
     assert outside == {fresh["nlu"].version}
     assert not inside & outside
     assert inside | outside == {version for _, version, _ in answers["nlu"]}
+
+
+def test_a_version_that_callers_suffer_from_is_withdrawn_while_calls_go_on(tmp_path: Path, context: Context) -> None:
+    worse = another(context, tmp_path / "nlu-new", "nlu")
+    calls = [f"call-{n}" for n in range(160)]
+    with (
+        running(tmp_path) as (port, _),
+        experiment(context, worse.version, "--share", "0.5", "--primary", "success", "--guard", "success"),
+    ):
+        phone, chosen = Phone(port), expected(context, "nlu", calls)
+        noticed([phone], "nlu", chosen)
+        for call in calls:
+            phone.report(call, success=phone.ask("nlu", call) != worse.version)
+        rows(context, "nlu", calls, len(calls))
+        shown = command(context, "experiments", "show", "trial", "--json")
+        arms = Counter(route.arm for route in chosen.values())
+        sides = {arm: shown["outcome"]["measures"]["success"][arm] for arm in arms}
+        assert {arm: side["calls"] for arm, side in sides.items()} == arms
+        assert shown["state"] == "withdrawn", shown
+        champion = routing.champion(context, "nlu").version
+        until(lambda: {phone.ask("nlu", call) for call in calls[:20]} == {champion}, "the champion answers every call")
