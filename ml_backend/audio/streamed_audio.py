@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import av
 import numpy as np
@@ -68,9 +68,8 @@ def _linear(data: bytes, encoding: Encoding) -> npt.NDArray[np.int16]:
 def _table(encoding: Encoding) -> npt.NDArray[np.int16]:
     """The linear value of each byte of G.711 (ITU-T G.711, tables 1a and 2a), scaled to 16 bits."""
     codes = np.arange(256)
-    size: npt.NDArray[np.signedinteger[Any]]
     if encoding == "pcmu":
-        codes = ~codes & 0xFF
+        codes ^= 0xFF
         exponent, mantissa = codes >> 4 & 7, codes & 15
         size = ((2 * mantissa + 33) << exponent) - 33 << 2
         negative = codes & 0x80 != 0
