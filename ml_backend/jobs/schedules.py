@@ -317,7 +317,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule(job_kinds.TAKE_UP_WAITING, 300, projects_with_waiting_work),
     Schedule(job_kinds.EXPIRE_RECORDINGS, 24 * 3600, buckets_with_a_period),
     Schedule(job_kinds.REDUCE_EVENTS, 24 * 3600, once),
-    Schedule(job_kinds.ROLL_UP_UPTIME, 6 * 3600, minutes_of_serving),
+    Schedule(job_kinds.ROLL_UP_UPTIME, 3600, minutes_of_serving),
     Schedule(job_kinds.RECONCILE_CALLS, 15 * 60, listing_of(2), priority=LIVE),
     Schedule(job_kinds.RECONCILE_CALLS, 3600, listing_of(24)),
     Schedule(job_kinds.RECONCILE_CALLS, 24 * 3600, listing_of(7 * 24)),

@@ -8,12 +8,15 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from gunicorn.config import Config
 
 from ml_backend import tables
+from ml_backend.api import server
 from ml_backend.api.live import live_tally
 from ml_backend.api.live.live_tally import LiveTally
 from ml_backend.calls import pseudonyms, tombstones
@@ -322,8 +325,12 @@ def test_what_a_shadow_said_is_added_up_with_the_answer_or_after_it(context: Con
 def test_a_process_that_stops_writes_what_it_counted(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_tally, "EVERY_S", 3600.0)  # its thread would come too late
     live_tally.written(context)  # nothing was counted
-    parsed(live_tally.of(context), call="c1")
-    live_tally.written(context)
+    tally = live_tally.of(context)  # made with the app
+    worker = object.__new__(server.Worker)  # as gunicorn runs it, without a socket
+    worker._ended, worker.cfg = threading.Event(), Config()
+    worker.app = SimpleNamespace(context=context, name="live", ended=lambda: None)
+    monkeypatch.setattr(server.BufferingWorker, "run", lambda _: parsed(tally, call="c1"))
+    worker.run()
     assert [row.call_sid for row in rows(context, tables.outcomes)] == ["c1"]
 
 
