@@ -88,7 +88,10 @@ class RealtimeSession:
         finally:
             with self._changed:
                 self._over = True
+                left = [*self._ended, *([self._turn] if self._turn is not None and self._turn.has_speech else [])]
                 self._changed.notify_all()
+            for turn in left:  # who hangs up after the last word said it all the same
+                self._keep(turn)
 
     # --- the connection's thread
 
@@ -99,6 +102,8 @@ class RealtimeSession:
     def ticked(self) -> None:
         """Sessions that nobody uses, or that last too long, end."""
         now, idle_s = time.monotonic(), self._settings.live_idle_s
+        if not self.may_read():
+            self._came_at = now  # what was sent waits to be read
         if now - self._came_at > idle_s:
             self._end("session-idle", f"Nothing was sent for {idle_s:g} s.", "Connect again when there is audio.")
         elif now - self._began_at > SESSION_S:
@@ -202,8 +207,8 @@ class RealtimeSession:
     def _own_step(self, block: Samples, probability: float) -> None:
         """A client that commits its turns itself: all that it sends belongs to the turn."""
         turn = self._turn = self._turn or Turn(realtime_events.new_id("item"))
-        if self._detector.step(probability) == "begins":
-            turn.has_speech = True
+        if self._detector.step(probability) == "begins" and not turn.has_speech:
+            turn.has_speech, turn.began_at = True, time.monotonic()
         turn.append(block, probability, is_speech=self._detector.speaking and not self._detector.quiet)
         if not turn.has_speech and turn.seconds > LEADING_S:
             turn.without_beginning(int(LEADING_S / STEP_S))
@@ -291,12 +296,14 @@ class RealtimeSession:
 
     def _follow(self, turn: Turn, *, careful: bool = False) -> None:
         """Transcribe what there is of a turn that lasts, and give out what became stable."""
+        until = turn.steps
         try:
-            until = turn.steps
             found, from_s = self._text(turn, until, careful=careful), turn.transcribed_from * STEP_S
         except KaanError:
             with self._changed:
-                turn.transcribed_to = turn.steps  # its end will say so
+                turn.transcribed_to = until  # its end tries again, and says so
+                if careful:
+                    turn.final, turn.final_to = None, until
             return
         with self._changed:
             turn.transcribed_to = until

@@ -17,9 +17,11 @@ from ml_backend.api.realtime import realtime_session
 from ml_backend.api.realtime.realtime_route import RealtimeSessions
 from ml_backend.api.realtime.realtime_session import RealtimeSession, choose
 from ml_backend.api.realtime.session_config import SessionConfig
+from ml_backend.api.realtime.turn_detection import TurnSettings
 from ml_backend.api.realtime.websocket_link import WebSocketLink
 from ml_backend.audio.streamed_audio import StreamFormat
 from ml_backend.errors import RetryableError
+from ml_backend.serving.live_audio import SentAudio
 from tests.ml_backend.api.realtime.conftest import spoken
 from tests.ml_backend.api.serving import Serving
 from tests.patience import until
@@ -141,3 +143,67 @@ def test_a_turn_that_the_model_fails_on_says_so_and_the_next_one_has_its_text(
         assert b'"code":"engine-failed"' in running.told(b"transcription.failed")
     running.append(spoken())
     assert b"wall clock" in running.told(b"transcription.completed")
+
+
+def test_a_pause_that_the_model_fails_on_is_tried_once_and_again_at_the_end(
+    session: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient = TurnSettings(silence_duration_ms=5000)
+    running = session(SessionConfig(audio=StreamFormat("pcm", 16_000), language="en", turns=patient))
+    batches = live_engines.of(running.serving.context).answering("asr").engine
+
+    def fail(requests: Any) -> Any:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(batches.transcriber, "transcribe", fail)
+    running.append(spoken(after_s=0.5))
+    turn = running.session._turn
+    assert turn is not None
+    until(lambda: turn.final_to >= turn.last_speech, "it was tried")
+    assert turn.final is None
+    running.append(bytes(2 * 16_000 * 6))
+    assert b'"code":"engine-failed"' in running.told(b"transcription.failed")
+
+
+class Keeping:
+    """Keeps the audio of every call."""
+
+    def __init__(self) -> None:
+        self.offered: list[SentAudio] = []
+        self.offer = self.offered.append
+
+    def wants(self, *_: Any) -> bool:
+        return True
+
+
+def test_what_was_said_before_the_caller_hung_up_is_kept(session: Callable[..., Running]) -> None:
+    running, keeping = session(SessionConfig(audio=StreamFormat("pcm", 16_000), call="c5d1")), Keeping()
+    running.session._kept = keeping  # type: ignore[assignment]
+    running.append(spoken(after_s=0))
+    running.client.close()
+    running.thread.join(60)
+    assert {one.call for one in keeping.offered} == {"c5d1"}
+    assert len({one.data for one in keeping.offered}) == 1
+
+
+def test_a_turn_that_its_client_commits_begins_with_its_first_speech(session: Callable[..., Running]) -> None:
+    running = session(SessionConfig(audio=StreamFormat("pcm", 16_000), turns=None))
+    running.append(bytes(2 * 16_000))
+    turn = running.session._turn
+    assert turn is not None
+    begun = turn.began_at
+    running.append(spoken())
+    assert turn.has_speech
+    assert turn.began_at > begun
+
+
+def test_a_client_that_is_held_back_is_not_idle(
+    session: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, ended = session(), list[str]()
+    monkeypatch.setattr(running.session, "_end", lambda code, *_: ended.append(code))
+    for may_read in (False, True):
+        monkeypatch.setattr(running.session, "may_read", lambda may_read=may_read: may_read)
+        running.session._came_at -= 1e6
+        running.session.ticked()
+        assert (ended != []) == may_read
