@@ -5,6 +5,7 @@ The command line opens a context once per process and passes it as an argument. 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,11 +23,14 @@ class Context:
     db: Database
     store: ObjectStore
     kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)  # e.g. the loaded model
+    making: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)  # a lock for each name of `kept`
 
     def keep(self, name: str, make: Callable[[], Any]) -> Any:
         """An expensive object, made at most once per process (the transcriber, a Label Studio client)."""
         if name not in self.kept:
-            self.kept[name] = make()
+            with self.making.setdefault(name, threading.RLock()):
+                if name not in self.kept:
+                    self.kept[name] = make()
         return self.kept[name]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -71,7 +71,7 @@ def _table(encoding: Encoding) -> npt.NDArray[np.int16]:
     if encoding == "pcmu":
         codes ^= 0xFF
         exponent, mantissa = codes >> 4 & 7, codes & 15
-        size = ((2 * mantissa + 33) << exponent) - 33 << 2
+        size: npt.NDArray[Any] = ((2 * mantissa + 33) << exponent) - 33 << 2
         negative = codes & 0x80 != 0
     else:
         codes ^= 0x55

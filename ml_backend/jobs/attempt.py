@@ -49,7 +49,7 @@ class Attempt:
         """Call the function and settle every member."""
         head, context = next(iter(self.held.values())), self.context
         job_context = JobContext(
-            context.settings, context.db, context.store, context.kept,
+            context.settings, context.db, context.store, context.kept, context.making,
             job_id=head.job_id, attempt=head.attempt, report=self._report,
         )  # fmt: skip
         error: BaseException | None = None
