@@ -159,7 +159,9 @@ class AnsweredByShape(Answered):
     requests: int
     failed: int
     latency_s: float | None = Field(description="Seconds to answer, on average.")
-    shadow: str | None = Field(description="A version that answered too, unseen.")
+    shadow: dict[str, Any] | None = Field(
+        description="A version that answered too, unseen: version, requests, latency_s, compared, differing."
+    )
 
 
 class CallDetail(CallShape):

@@ -167,7 +167,7 @@ class ExperimentShape(Answered):
     reason: str | None
     outcome: Json | None = Field(
         description="Figures of the last look: primary, difference and its interval, measures (per side value, low, "
-        "high and calls, or not_measured), guards (margin, alpha, harmed)."
+        "high and calls, or not_measured), guards (margin, alpha, harmed), shadowed."
     )
     started_by: str | None
     started_at: datetime

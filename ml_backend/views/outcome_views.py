@@ -59,7 +59,7 @@ def to_dict(row: sa.Row[Any]) -> dict[str, Any]:
     return shared | {
         "kind": row.kind, "version": row.model_version, "experiment_id": row.experiment_id, "arm": row.arm,
         "requests": row.requests, "failed": row.failed, "latency_s": row.latency_s,
-        "shadow": (row.shadow or {}).get("version"),
+        "shadow": row.shadow or None,
     }  # fmt: skip
 
 

@@ -181,6 +181,10 @@ def _say(context: Context, name: str, *, as_json: bool) -> None:
     if outcome.get("measures"):
         _say_work(outcome)
         printing.say()
+    if (unseen := outcome.get("shadowed")) and unseen.get("requests"):
+        printing.say(f"Asked unseen: {unseen['requests']:,} live requests,")
+        share = f"{100 * unseen['differing'] / unseen['compared']:.1f} %" if unseen["compared"] else "nothing compared"
+        printing.say(f"  differs: {share}; {unseen['dropped']:,} left out, {unseen['failed']:,} failed.")
     for each in outcome.get("guards", ()):
         said = "harmed" if each["harmed"] else "not harmed"
         unit = "%" if MEASURES[each["measure"]].seconds else "points"

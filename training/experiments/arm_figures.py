@@ -9,6 +9,7 @@ made of the same calls is compared with it, so each call has both sides.
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from training.scoring import error_counts
 
 NORMALISER = "indic@1"  # as in annotations.measures
 CHAMPION, CHALLENGER = routing.CHAMPION, routing.CHALLENGER
+_SHADOWED = ("requests", "compared", "differing", "dropped", "failed")  # of a row's `shadow`
 _EVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -140,6 +142,16 @@ def measured(found: Sequence[ArmCall], experiment: sa.Row[Any]) -> dict[str, dic
     return told
 
 
+def shadowed(connection: Connection, experiment: sa.Row[Any]) -> dict[str, int]:
+    """What the shadow made of live requests: how many, and how far it differs (words and edits, or intents)."""
+    mine = sa.and_(outcomes.c.experiment_id == experiment.id, outcomes.c.kind == experiment.model_kind)
+    told: Counter[str] = Counter()
+    for shadow in connection.execute(sa.select(outcomes.c.shadow).where(mine)).scalars():
+        if shadow and shadow.get("version") == experiment.challenger:
+            told.update({name: shadow.get(name) or 0 for name in _SHADOWED})
+    return dict(told)
+
+
 def _add_reviews(connection: Connection, experiment: sa.Row[Any], made: dict[tuple[str, str], ArmCall]) -> None:
     """What annotators did with the drafts of the experiment's tasks."""
     found = {row.id: row for row in _tasks(connection, experiment)}
@@ -170,10 +182,17 @@ def _add_answers(connection: Connection, experiment: sa.Row[Any], made: dict[tup
     """What `serve` answered for calls of the experiment."""
     mine = sa.and_(outcomes.c.experiment_id == experiment.id, outcomes.c.kind == experiment.model_kind)
     statement = sa.select(
-        outcomes.c.call_sid, outcomes.c.arm, outcomes.c.latency_s, outcomes.c.shadow, outcomes.c.created_at
+        outcomes.c.call_sid,
+        outcomes.c.arm,
+        outcomes.c.latency_s,
+        outcomes.c.shadow,
+        outcomes.c.created_at,
+        outcomes.c.failed,
     ).where(mine, outcomes.c.arm.is_not(None))
     for row in connection.execute(statement.order_by(outcomes.c.id)):
-        _call(made, row.call_sid, row.arm, row.created_at).latency_s = row.latency_s
+        # Who got no answer waited for ever: a version that fails where it is slow must not look fast
+        late_s = experiment_measures.LONGEST_S if row.failed else row.latency_s
+        _call(made, row.call_sid, row.arm, row.created_at).latency_s = late_s
         late = (row.shadow or {}).get("latency_s")
         if late is not None and (row.shadow or {}).get("version") == experiment.challenger:
             _call(made, row.call_sid, CHALLENGER, row.created_at).latency_s = float(late)

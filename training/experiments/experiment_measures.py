@@ -84,6 +84,12 @@ def usual_primary(kind: str, *, shadow: bool) -> str:
     return LATENCY if shadow else SUCCESS
 
 
+def decides(measure: Measure, *, shadow: bool) -> bool:
+    """Whether a measure may end an experiment. A shadow's time is that of its model alone, on a line that is free; the
+    champion's is the whole answer, with its wait: they are shown, and decide nothing."""
+    return not (shadow and measure.seconds)
+
+
 def not_measured(measure: Measure, kind: str, *, shadow: bool) -> str:
     """Why an experiment can never have this measure; empty where it can."""
     if measure.pooled and kind != kinds.ASR:

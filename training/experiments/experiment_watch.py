@@ -21,6 +21,7 @@ from sqlalchemy.engine import Connection
 
 from ml_backend import db, log, quantities, tables
 from ml_backend.context import Context
+from ml_backend.errors import RetryableError
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.models import kinds, registry, routing
 from ml_backend.models.registry import ANY_LANGUAGE, Version
@@ -53,9 +54,8 @@ class Plan:
         guards = told.get("guards", experiment_measures.GUARDS)
         able = [
             name for name in guards
-            if name != primary and not experiment_measures.not_measured(
-                MEASURES[name], experiment.model_kind, shadow=shadow
-            )
+            if name != primary and experiment_measures.decides(MEASURES[name], shadow=shadow)
+            and not experiment_measures.not_measured(MEASURES[name], experiment.model_kind, shadow=shadow)
         ]  # fmt: skip
         return Plan(
             primary, tuple(able), {**experiment_measures.MARGINS, **told.get("margins", {})},
@@ -66,13 +66,19 @@ class Plan:
 def watch_experiments(context: Context) -> None:
     """Evaluate every running experiment and act on the result. Safe to repeat."""
     for experiment in context.db.rows(sa.select(experiments).where(experiments.c.state == RUNNING)):
-        look(context, experiment)
+        try:
+            look(context, experiment)
+        except RetryableError:
+            raise  # the database is away: for all of them
+        except Exception as error:  # the others must be watched all the same
+            _log.exception("experiment_not_measured", experiment=experiment.name, exc_info=error)
 
 
 def look(context: Context, experiment: sa.Row[Any]) -> dict[str, Any]:
     """Measure one experiment, store the figures in its row, and end it when they allow a verdict; returns them."""
     with context.db.reading() as connection:
         found = arm_figures.of(connection, experiment)
+        shadowed = arm_figures.shadowed(connection, experiment) if experiment.kind == routing.SHADOW else None
     plan_ = Plan.of(experiment)
     measure = MEASURES[plan_.primary]
     now = _difference(found, experiment, measure, alpha=plan_.alpha)
@@ -85,6 +91,7 @@ def look(context: Context, experiment: sa.Row[Any]) -> dict[str, Any]:
         "challenger": arm_figures.summary([call for call in found if call.arm == routing.CHALLENGER]),
         "measures": arm_figures.measured(found, experiment),
         "guards": [_guard(found, experiment, plan_, name) for name in plan_.guards],
+        "shadowed": shadowed,
         "at": tables.now().isoformat(),
     }
     language, kind = str(experiment.language), str(experiment.model_kind)
@@ -95,7 +102,7 @@ def look(context: Context, experiment: sa.Row[Any]) -> dict[str, Any]:
         ended = {"state": state, "reason_code": state, "reason": reason, "ended_at": tables.now()}
         values: dict[str, Any] = {"outcome": outcome, **(ended if state != RUNNING else {})}
         changed = connection.execute(sa.update(experiments).where(still).values(**values)).rowcount
-        if changed and state == WITHDRAWN and kind == kinds.ASR:
+        if changed and state in (WITHDRAWN, UNDECIDED) and kind == kinds.ASR:
             registry.draft_anew(connection)
         if changed and state == DECIDED and context.settings.auto_promote:
             enqueueing.enqueue(
@@ -154,12 +161,13 @@ def _verdict(
         return STOPPED, f"{serves} serves now, no longer {experiment.champion}: there is nothing left to compare."
     measure, calls = MEASURES[outcome["primary"]], f"{now.observations} calls"
     differs = measure.difference(outcome["difference"])
-    if now.worse:
+    decides = experiment_measures.decides(measure, shadow=experiment.kind == routing.SHADOW)
+    if now.worse and decides:
         return WITHDRAWN, f"{experiment.challenger} is worse in {measure.title}: {differs}, on {calls}: withdrawn."
     for guard in outcome["guards"]:
         if guard["harmed"]:
             return WITHDRAWN, f"{experiment.challenger} harms a guard. {_harm(guard, outcome)}: withdrawn."
-    if now.better:
+    if now.better and decides:
         return DECIDED, (
             f"{experiment.challenger} is better in {measure.title}: {differs}, on {calls}. "
             f"`python -m ml_backend promote {experiment.challenger}` makes it the champion."

@@ -20,6 +20,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 LEAST = 50  # fewer observations decide nothing: the normal approximation does not hold yet
+LEAST_EACH = 20  # nor fewer on one side: its mean would be that of the others' trend
+PRIOR = 20  # observations that the intended share counts for against the share that was observed
 TIGHTEST = 400
 
 
@@ -31,43 +33,64 @@ class SequentialInterval:
     difference: float
     low: float
     high: float
+    fewest: int  # observations of the side that has fewer
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are observations enough to decide anything."""
+        return self.observations >= LEAST and self.fewest >= LEAST_EACH
 
     @property
     def worse(self) -> bool:
         """Whether the challenger's mean is significantly higher, which is harm: callers turn outcomes so."""
-        return self.observations >= LEAST and self.low > 0
+        return self.enough and self.low > 0
 
     @property
     def better(self) -> bool:
         """Whether the challenger's mean is significantly lower."""
-        return self.observations >= LEAST and self.high < 0
+        return self.enough and self.high < 0
 
 
 def between(
     outcomes: Iterable[tuple[bool, float]], *, share: float, alpha: float = 0.05, tightest: int = TIGHTEST
 ) -> SequentialInterval:
-    """Two arms: (is on the challenger's side, error rate) of each call in order of arrival."""
+    """Two arms: (is on the challenger's side, error rate) of each call in order of arrival.
+
+    The probability of a side is the share of its earlier observations, which begins at `share` and leaves it where one
+    side is reported less often: with the intended share a trend over time would look like a difference.
+    """
     if not 0 < share < 1:
         raise ValueError("both sides need a share of the calls")
     sides = _rests(outcomes)
-    alike = math.fsum(rest**2 for _, rest in sides) / max(1, len(sides)) / (share * (1 - share))
-    parts = [rest / share if challenger else -rest / (1 - share) for challenger, rest in sides]
-    return interval(parts, alpha=alpha, tightest=tightest, least_variance=alike)
+    parts, challengers = [], 0
+    chance = share
+    for seen, (challenger, rest) in enumerate(sides):
+        chance = (challengers + PRIOR * share) / (seen + PRIOR)
+        parts.append(rest / chance if challenger else -rest / (1 - chance))
+        challengers += challenger
+    alike = math.fsum(rest**2 for _, rest in sides) / max(1, len(sides)) / (chance * (1 - chance))
+    fewest = min(challengers, len(sides) - challengers)
+    return interval(parts, alpha=alpha, tightest=tightest, least_variance=alike, fewest=fewest)
 
 
 def interval(
-    differences: Sequence[float], *, alpha: float = 0.05, tightest: int = TIGHTEST, least_variance: float = 0.0
-) -> SequentialInterval:
-    """One sequence of differences in order of arrival. With fewer than two the interval is unbounded."""
+    differences: Sequence[float], *, alpha: float = 0.05, tightest: int = TIGHTEST, least_variance: float = 0.0,
+    fewest: int | None = None,
+) -> SequentialInterval:  # fmt: skip
+    """One sequence of differences in order of arrival. With fewer than two the interval is unbounded.
+
+    `fewest` are the observations of the rarer side; without it each difference has both sides.
+    """
     count = len(differences)
+    fewest = count if fewest is None else fewest
     if count < 2:
-        return SequentialInterval(count, differences[0] if count else 0.0, -math.inf, math.inf)
+        return SequentialInterval(count, differences[0] if count else 0.0, -math.inf, math.inf, fewest)
     mean = math.fsum(differences) / count
     variance = max(least_variance, math.fsum((each - mean) ** 2 for each in differences) / (count - 1))
     rho2 = _rho2(alpha, tightest)
     spread = count * rho2 + 1
     width = math.sqrt(variance) * math.sqrt(2 * spread / (count**2 * rho2) * math.log(math.sqrt(spread) / alpha))
-    return SequentialInterval(count, mean, mean - width, mean + width)
+    return SequentialInterval(count, mean, mean - width, mean + width, fewest)
 
 
 def _rests(outcomes: Iterable[tuple[bool, float]]) -> list[tuple[bool, float]]:

@@ -17,6 +17,7 @@ from ml_backend.api.auth import Gate
 from ml_backend.api.live import (
     live_counting,
     live_engines,
+    live_shadow,
     live_tally,
     openai_form,
     transcript_forms,
@@ -25,7 +26,6 @@ from ml_backend.api.live import (
 from ml_backend.api.live.live_admission import Admission
 from ml_backend.api.live.live_bodies import Body, LiveBody, ParseBody, SpeechBody, checked
 from ml_backend.api.live.live_engines import LiveEngine, LiveEngines
-from ml_backend.api.live.live_shadow import LiveShadows
 from ml_backend.api.live.live_speech import sound
 from ml_backend.api.live.transcription_form import TranscriptionBody
 from ml_backend.api.requests import answer
@@ -77,7 +77,7 @@ class Live:
         if transcribes:
             self._kept.begin()
         self._tally = live_tally.of(context)
-        self._shadows = LiveShadows(self._tally, device_turns.of(context))
+        self._shadows = live_shadow.of(context)
 
     def ready(self) -> Response:
         """200 when every kind can answer, else 503 with the kinds that are being loaded. No names, no versions."""

@@ -20,9 +20,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ml_backend import log, quantities
+from ml_backend.api.live import live_tally
 from ml_backend.api.live.live_engines import LiveEngine
 from ml_backend.api.live.live_tally import LiveTally
+from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
+from ml_backend.jobs import device_turns
 from ml_backend.jobs.device_turns import DeviceTurns
 from ml_backend.models import kinds
 
@@ -114,6 +117,14 @@ class LiveShadows:
             self._tally.shadowed(
                 one.kind, call=one.call, experiment_id=chosen.experiment_id, arm=chosen.arm, shadow=said
             )
+
+
+def of(context: Context) -> LiveShadows:
+    """The shadow requests of this process."""
+    found: LiveShadows = context.keep(
+        "live-shadows", lambda: LiveShadows(live_tally.of(context), device_turns.of(context))
+    )
+    return found
 
 
 def _say(voice: Voice, asked: SpeechBody) -> tuple[int, int]:

@@ -201,9 +201,10 @@ class LiveTally:
                 here.unwritten = True
                 if status < 400:
                     here.times.add(seconds, wait_s, compute_s, first_partial_s)
-            if call and (failed or status < 400):
-                took = 0.0 if failed else seconds
-                part = _CallPart(version, experiment_id, arm, 1, int(failed), took, _shadows(None, shadow))
+            broken = status >= 500
+            if call and (broken or status < 400):  # a 429 is no answer of any version
+                took = 0.0 if broken else seconds
+                part = _CallPart(version, experiment_id, arm, 1, int(broken), took, _shadows(None, shadow))
                 self._keep_call((call, kind), part)
         if self._thread is None:
             self._begin()

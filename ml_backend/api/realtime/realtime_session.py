@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend import log, quantities
-from ml_backend.api.live import live_counting, live_engines, live_tally
+from ml_backend.api.live import live_counting, live_engines, live_shadow, live_tally
 from ml_backend.api.live.live_batches import LiveBatches
 from ml_backend.api.live.live_engines import LiveEngine, LiveEngines
 from ml_backend.api.realtime import realtime_events, session_config
@@ -61,6 +61,7 @@ class RealtimeSession:
         self._link, self._config, self._settings = link, config, context.settings
         self._engines, self._tally = live_engines.of(context), live_tally.of(context)
         self._device, self._kept = device_turns.of(context), live_audio.of(context)
+        self._shadows = live_shadow.of(context)
         self._chosen = chosen  # as the session was told; a turn chooses anew
         self._id, self._flat = realtime_events.new_id("sess"), False
         self._began_at = self._came_at = time.monotonic()
@@ -208,7 +209,7 @@ class RealtimeSession:
         """A client that commits its turns itself: all that it sends belongs to the turn."""
         turn = self._turn = self._turn or Turn(realtime_events.new_id("item"))
         if self._detector.step(probability) == "begins" and not turn.has_speech:
-            turn.has_speech, turn.began_at = True, time.monotonic()
+            turn.has_speech, turn.began_at = True, time.monotonic() - self._detector.voiced * STEP_S
         turn.append(block, probability, is_speech=self._detector.speaking and not self._detector.quiet)
         if not turn.has_speech and turn.seconds > LEADING_S:
             turn.without_beginning(int(LEADING_S / STEP_S))
@@ -217,6 +218,7 @@ class RealtimeSession:
 
     def _begin(self) -> None:
         turn = self._turn = Turn(realtime_events.new_id("item"), has_speech=True)
+        turn.began_at -= self._detector.voiced * STEP_S  # when the speech began that was noticed now
         for block, probability in self._before:
             turn.append(block, probability, is_speech=True)
         self._before.clear()
@@ -236,7 +238,7 @@ class RealtimeSession:
     def _end_turn(self, why: str, *, left: int = 0) -> None:
         turn = self._turn
         assert turn is not None  # noqa: S101 - the callers' condition
-        self._turn, turn.ended_at = None, time.monotonic()
+        self._turn, turn.ended_at, turn.config = None, time.monotonic(), self._config
         if self._config.turns is not None:
             self._link.send(realtime_events.speech_stopped(turn.item_id, (self._steps - left) * STEP_MS, why))
         for event in realtime_events.committed(turn.item_id, self._previous or None, why, flat=self._flat):
@@ -343,6 +345,7 @@ class RealtimeSession:
             else:
                 self._complete(turn, found)
                 self._keep(turn)
+                self._ask_shadow(turn)
         self._count(turn, times, failure)
 
     def _complete(self, turn: Turn, found: Transcript) -> None:
@@ -359,7 +362,7 @@ class RealtimeSession:
 
     def _keep(self, turn: Turn) -> None:
         """Have the audio of an answered turn kept, where its company number says so."""
-        config = self._config
+        config = turn.config or self._config
         if config.call and self._kept.wants(config.call, config.number):
             self._kept.offer(
                 SentAudio(
@@ -368,24 +371,34 @@ class RealtimeSession:
                 )
             )  # fmt: skip
 
+    def _ask_shadow(self, turn: Turn) -> None:
+        """Have the version in shadow transcribe the turn, where it was transcribed as a whole."""
+        assert turn.chosen is not None  # noqa: S101 - it has transcribed
+        if turn.chosen.shadow is not None and turn.transcribed_from == 0:
+            config = turn.config or self._config
+            request = turn.audio(turn.steps, self._profile(config, careful=True))
+            self._shadows.transcribed(turn.chosen, config.call, request, turn.text.text)
+
     def _count(self, turn: Turn, times: live_counting.WorkTimes, failure: KaanError | None) -> None:
         """A turn counts as one answer: its time is from the end of the turn, as the server sees it, to the text."""
         assert turn.ended_at is not None  # noqa: S101 - it ended
-        chosen = turn.chosen
+        chosen, config = turn.chosen, turn.config or self._config
         self._tally.answered(
             ROUTE, kinds.ASR, version=chosen.version.version if chosen else None,
             status=failure.status if failure else 200, seconds=time.monotonic() - turn.ended_at, wait_s=times.wait_s,
-            compute_s=times.compute_s, call=self._config.call, experiment_id=chosen.experiment_id if chosen else None,
+            compute_s=times.compute_s, call=config.call, experiment_id=chosen.experiment_id if chosen else None,
             arm=chosen.arm if chosen else None, first_partial_s=turn.first_partial_s,
         )  # fmt: skip
 
     def _text(self, turn: Turn, until: int, *, careful: bool) -> Transcript:
         """What the turn's version makes of the turn; the version is chosen once."""
         try:
-            if turn.chosen is None:
-                turn.chosen = choose(self._engines, self._config)
             with self._changed:
-                request = turn.audio(until, self._profile(careful=careful))
+                config = turn.config or self._config
+            if turn.chosen is None:
+                turn.chosen = choose(self._engines, config)
+            with self._changed:
+                request = turn.audio(until, self._profile(config, careful=careful))
             batches: LiveBatches = turn.chosen.engine
             with self._device.taken():
                 return batches.transcript(request)
@@ -395,8 +408,7 @@ class RealtimeSession:
             _log.error("realtime_turn_failed", exc_info=error)
             raise RetryableError("engine-failed", "The model failed on this audio.", "Say it again.") from error
 
-    def _profile(self, *, careful: bool) -> DecodingProfile:
-        config = self._config
+    def _profile(self, config: SessionConfig, *, careful: bool) -> DecodingProfile:
         plain = decoding_profile.of_settings(self._settings, language=config.language)
         found = replace(plain, prompt=config.prompt or None, hotwords=config.hotwords)
         return found if careful else replace(found, beam_size=1)

@@ -88,6 +88,8 @@ def updated(before: SessionConfig, sent: Any, *, flat: bool) -> SessionConfig:
     own = _checked(AudioBody, {name: session[name] for name in _OURS if name in session}, "session")
     said = {name: getattr(own, name) for name in _OURS}
     after = replace(before, **{name: value for name, value in said.items() if value is not None})
+    if before.call is not None and after.call != before.call:  # another call: nothing of the one before is true of it
+        after = replace(after, **{name: said[name] for name in ("number", "speaker", "caller")})
     if flat:
         audio, names = session, ("input_audio_format", "input_audio_transcription", "turn_detection")
         place = "session"

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.api.live.live_engines import LiveEngine
+from ml_backend.api.realtime.session_config import SessionConfig
 from ml_backend.api.realtime.stable_text import StableText
 from ml_backend.api.realtime.turn_detection import STEP_MS
 from ml_backend.asr.request import Request
@@ -27,6 +28,7 @@ class Turn:
     """Audio in steps of 32 ms. `transcribed_from` moves on with the stable text of a long turn."""
 
     item_id: str
+    config: SessionConfig | None = None  # the session's when it ended: what changes later is about later turns
     began_at: float = field(default_factory=time.monotonic)
     blocks: list[npt.NDArray[np.float32]] = field(default_factory=list)
     probabilities: list[float] = field(default_factory=list)

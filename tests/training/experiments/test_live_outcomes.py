@@ -161,17 +161,46 @@ def test_harm_within_the_margin_is_accepted(context: Context, begin: Callable[..
     assert row(context, experiment_id).state == "running"
 
 
-def test_in_shadow_latency_is_compared_call_by_call_and_success_says_nothing(
+def test_in_shadow_latency_is_shown_call_by_call_and_decides_nothing(
     context: Context, begin: Callable[..., int]
 ) -> None:
     experiment_id = begin(model_kind="nlu", kind=routing.SHADOW, traffic_share=1.0)
     for number in range(60):
-        late = {"version": "small-2", "requests": 1, "latency_s": 0.2 + 0.001 * number}
+        late = {"version": "small-2", "requests": 1, "latency_s": 0.2 + 0.001 * number, "compared": 1, "differing": 0}
         answered(context, experiment_id, f"c{number}", CHAMPION, latency_s=0.1, shadow=late if number < 55 else None)
     watch(context)
     ended = row(context, experiment_id)
-    assert (ended.state, ended.outcome["primary"], ended.outcome["observations"]) == ("withdrawn", "latency", 55)
+    assert (ended.state, ended.outcome["primary"], ended.outcome["observations"]) == ("running", "latency", 55)
+    assert ended.outcome["guards"] == []
+    assert ended.outcome["shadowed"] == {"requests": 55, "compared": 55, "differing": 0, "dropped": 0, "failed": 0}
     assert "shadow" in ended.outcome["measures"]["success"]["not_measured"]
+
+
+def test_a_version_that_gives_no_answer_is_not_the_faster_one(context: Context, begin: Callable[..., int]) -> None:
+    experiment_id = begin(model_kind="nlu", traffic_share=0.5)
+    for number in range(120):
+        side = CHALLENGER if number % 2 else CHAMPION
+        fails = {"failed": 1, "requests": 2} if side == CHALLENGER and number % 4 == 1 else {}
+        answered(context, experiment_id, f"c{number}", side, latency_s=0.05 if side == CHALLENGER else 0.1, **fails)
+    watch(context)
+    ended = row(context, experiment_id)
+    assert ended.outcome["measures"]["latency"][CHALLENGER]["value"] > 10
+    assert ended.state == "withdrawn"
+
+
+def test_one_experiment_that_cannot_be_measured_holds_up_no_other(
+    context: Context, begin: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(model_kind="nlu", traffic_share=0.5)
+    asked: list[str] = []
+
+    def broken(_: Context, experiment: Any) -> None:
+        asked.append(experiment.name)
+        raise ValueError("a figure that nobody foresaw")
+
+    monkeypatch.setattr(experiment_watch, "look", broken)
+    experiment_watch.watch_experiments(context)
+    assert len(asked) == 1
 
 
 def test_experiments_of_two_kinds_run_side_by_side(context: Context, begin: Callable[..., int]) -> None:

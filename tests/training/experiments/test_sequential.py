@@ -84,3 +84,25 @@ def test_both_sides_need_a_share() -> None:
     for share in (0.0, 1.0):
         with pytest.raises(ValueError, match="share"):
             between([(True, 0.1)], share=share)
+
+
+def test_one_side_without_observations_decides_nothing_whatever_the_trend() -> None:
+    for first, last in ((0.2, 0.4), (0.4, 0.2)):
+        trend = [(False, first + (last - first) * n / 400) for n in range(400)]
+        found = between(trend, share=0.5)
+        assert (found.fewest, found.worse, found.better) == (0, False, False)
+
+
+@pytest.mark.parametrize("reported", [0.5, 0.2])
+def test_a_side_that_is_reported_less_often_is_no_difference_while_the_level_moves(reported: float) -> None:
+    told = 0
+    for seed in range(40):
+        chance = random.Random(seed)
+        calls = []
+        for n in range(2000):
+            challenger = chance.random() < 0.5
+            if not challenger or chance.random() < reported:
+                calls.append((challenger, float(chance.random() < 0.4 - 0.3 * n / 2000)))
+        found = between(calls, share=0.5)
+        told += found.worse or found.better
+    assert told <= 2

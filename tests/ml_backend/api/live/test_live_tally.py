@@ -134,8 +134,8 @@ def test_a_call_keeps_the_mean_of_what_was_answered_over_processes_and_commits(
         (400, None, 1, 0, 0),  # the caller's mistake says nothing about the call
         (404, None, 1, 0, 0),
         (500, None, 1, 1, 1),
-        (429, None, 1, 1, 1),
-        (429, "live-busy", 1, 1, 1),
+        (429, None, 1, 1, 0),  # no version answered
+        (429, "live-busy", 1, 1, 0),
         (429, "rate-limited", 0, 0, 0),  # the caller's own limit
     ],
 )
@@ -261,6 +261,7 @@ def test_an_arm_stays_with_its_call_and_a_failure_without_a_version_changes_neit
         "parse", "nlu", version="v2", status=200, seconds=0.1, call="c1", experiment_id=trial, arm="challenger"
     )
     tally.write()
+    tally.answered("parse", "nlu", version=None, status=503, seconds=0.0, call="c1")
     tally.answered("parse", "nlu", version=None, status=429, seconds=0.0, call="c1")
     tally.write()
     (call,) = rows(context, tables.outcomes)
