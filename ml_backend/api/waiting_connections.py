@@ -38,6 +38,7 @@ SEND_S = 30.0  # for the client to receive an answer
 LINGER_S = 2.0  # for the client to close after its last answer
 SMALL_BODY = 64 * 1024
 MOST_RESERVED = 64 * 1024 * 1024  # of bodies beyond SMALL_BODY that are buffered at a time
+MOST_LARGE = 64  # requests of one lane whose large bodies wait for a thread; one more is told to come again
 MAX_LINE, MAX_HEAD = 8190, 64 * 1024
 MAX_UNSENT = 8 * 1024 * 1024
 PER_ADDRESS = 256
@@ -150,6 +151,10 @@ class Lane:
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=name)
         self._streams, self._most_streams = 0, max(1, threads // 2)
         self._waiting: deque[tuple[Connection, Callable[[Connection], None]]] = deque()
+
+    def is_full(self, conn: Connection) -> bool:
+        """Whether one more with such a body would only make the others wait longer."""
+        return conn.streams and self._streams >= self._most_streams and len(self._waiting) >= MOST_LARGE
 
     def put(self, conn: Connection, start: Callable[[Connection], None]) -> None:
         conn.lane = self
@@ -307,9 +312,13 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         conn.reserved, self._reserved = 0, self._reserved - conn.reserved
 
     def _dispatch(self, conn: Connection) -> None:
+        lane = self.tpool.of(bytes(conn.stream.received[: MAX_LINE + 2]))
+        if lane.is_full(conn):
+            self._refuse(conn, HTTPStatus.SERVICE_UNAVAILABLE)
+            return
         self._unwatch(conn)
         conn.state, conn.ends_at = "serving", float("inf")
-        self.tpool.of(bytes(conn.stream.received[: MAX_LINE + 2])).put(conn, self.enqueue_req)
+        lane.put(conn, self.enqueue_req)
 
     def enqueue_req(self, conn: Connection) -> None:
         lane: Any = conn.lane
@@ -422,16 +431,18 @@ def refusal(status: HTTPStatus) -> bytes:
     """A complete JSON answer to input that is not a valid request; logs it too."""
     refused_id, code = requests.new_id(), status.phrase.lower().replace(" ", "-")
     requests.log_refusal(refused_id, status.value, code, "before it could be read")
+    busy = status is HTTPStatus.SERVICE_UNAVAILABLE
+    again = "Retry-After: 2\r\n" if busy else ""
     body = json.dumps(
         {
             "code": code,
             "message": f"The request was refused: {status.phrase.lower()}.",
-            "next_step": "Send a well-formed HTTP/1.1 request.",
+            "next_step": f"Send {'it again in a few seconds' if busy else 'a well-formed HTTP/1.1 request'}.",
             "request_id": refused_id,
         }
     )
     head = (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n"
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n{again}"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return (head + body).encode("latin-1")

@@ -120,6 +120,16 @@ def test_large_bodies_that_stall_leave_threads_for_the_same_paths_and_all_others
             assert ask(port, "POST", "/predict", json.dumps({"project": 1, "tasks": []}))[0] == 200
 
 
+def test_who_would_only_wait_behind_many_large_bodies_is_told_to_come_again(port: int) -> None:
+    head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 900000\r\n\r\n{"
+    with stalled(port, waiting_connections.MOST_LARGE + 10, head) as clients:
+        answer = ended(clients[-1])
+        assert statuses(answer) == [503]
+        assert b"\r\nRetry-After: 2\r\n" in answer
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["next_step"] == "Send it again in a few seconds."
+        assert ask(port, "POST", "/predict", json.dumps({"project": 1, "tasks": []}))[0] == 200
+
+
 def test_a_large_body_that_comes_is_read_whole(port: int) -> None:
     tasks = [{"id": number, "data": {"text": "x" * 100}} for number in range(20_000)]
     body = json.dumps({"project": 1, "tasks": tasks})
