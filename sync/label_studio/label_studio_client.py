@@ -198,6 +198,10 @@ class LabelStudioClient:
         """All annotations of a task, skips included."""
         return list(self.call("GET", f"/api/tasks/{task_id}/annotations/"))
 
+    def saved_drafts(self, task_id: int) -> list[dict[str, Any]]:
+        """What people wrote in a task and have not submitted: the editor saves it by itself."""
+        return list(self.call("GET", f"/api/tasks/{task_id}/drafts"))
+
     # --- ML backends, webhooks, storages
 
     def ml_backends(self, project_id: int) -> list[dict[str, Any]]:

@@ -30,7 +30,10 @@ def withdraw_tasks(context: JobContext, recording_id: int) -> None:
         if project.instance_url != context.settings.label_studio_url or not _delete(client_of(context), task):
             continue
         with context.db.transaction() as connection:
+            here = sa.select(recordings.c.state).where(recordings.c.id == recording_id).with_for_update()
             gone = {"state": "deleted", "reason_code": SUPERSEDED, "reason": superseding.WITHDRAWN}
+            if connection.execute(here).scalar_one() != SUPERSEDED:  # it is worked on again: so is its task
+                gone = {"state": "wanted", "ls_task_id": None, "reason_code": None, "reason": None}
             db.update(connection, tasks, task.id, **gone)
             drafts.bump(connection, project.id)
             ledger.recording_moved(connection, recording_id)
@@ -39,7 +42,7 @@ def withdraw_tasks(context: JobContext, recording_id: int) -> None:
 def _delete(client: LabelStudioClient, task: Any) -> bool:
     """Whether the task is gone now; False when somebody has worked on it."""
     try:
-        if client.annotations(task.ls_task_id):
+        if client.annotations(task.ls_task_id) or client.saved_drafts(task.ls_task_id):
             return False
         client.delete_task(task.ls_task_id)
     except PermanentError as error:
