@@ -208,3 +208,10 @@ def _stays() -> None:
 def _slow_audio() -> None:
     """A thread reads the audio of a turn, however slowly it comes."""
     module("ml_backend.api.server").LiveServer.buffered_body = 0
+
+
+@guard("a-turn-belongs-to-its-call")
+def _turns_call() -> None:
+    """A turn is of the call that the session has when its text is ready."""
+    turn = module("ml_backend.api.realtime.turn")
+    turn.Turn.config = property(lambda self: None, lambda self, value: None)

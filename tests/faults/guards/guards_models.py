@@ -334,3 +334,9 @@ def _kinds_of_experiments() -> None:
     registry = module("ml_backend.models.registry")
     real = registry.aliased
     registry.aliased = lambda context, kind="asr", **options: real(context, "asr", **options)
+
+
+@guard("unequal-reporting-is-no-difference")
+def _reported_less() -> None:
+    """A side is expected as often as calls are given to it, however seldom it is reported."""
+    _set("training.experiments.sequential", "PRIOR", 10**12)

@@ -131,5 +131,9 @@ PHONE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
             (f"{REALTIME}test_turns.py::test_the_final_text_begins_with_what_was_given_out_and_repeats_nothing",),
             "what-was-given-out-stays",
         ),
+        (
+            (f"{REALTIME}test_realtime_session.py::test_a_turn_belongs_to_the_call_in_which_it_was_said",),
+            "a-turn-belongs-to-its-call",
+        ),
     ),
 }

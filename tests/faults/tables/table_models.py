@@ -11,6 +11,7 @@ TEXTS, ORIGINS = "tests/sync/tasks/test_utterance_wishes.py::", "tests/sync/anno
 ERASURE = "tests/sync/privacy/test_erasure.py::"
 LIVE = "tests/ml_backend/api/live/test_live_"
 EXPERIMENTS = "tests/training/experiments/test_live_outcomes.py::"
+SEQUENTIAL = "tests/training/experiments/test_sequential.py::"
 OUTCOMES = "tests/ml_backend/api/test_outcome_routes.py::"
 TRAINER = "tests/training/trainers/asr/test_"
 
@@ -400,5 +401,9 @@ MODELS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
             "guards-have-margins-and-one-chance-of-error",
         ),
         ((f"{EXPERIMENTS}test_experiments_of_two_kinds_run_side_by_side",), "kinds-are-compared-apart"),
+        (
+            (f"{SEQUENTIAL}test_a_side_that_is_reported_less_often_is_no_difference_while_the_level_moves",),
+            "unequal-reporting-is-no-difference",
+        ),
     ),
 }
