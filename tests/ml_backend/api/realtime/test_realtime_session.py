@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import socket
 import threading
@@ -234,3 +235,22 @@ def test_a_client_that_is_held_back_is_not_idle(
         running.session._came_at -= 1e6
         running.session.ticked()
         assert (ended != []) == may_read
+
+
+def test_a_turn_of_an_experiment_in_shadow_is_offered_to_the_other_version(
+    session: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = session(SessionConfig(audio=StreamFormat("pcm", 16_000), language="en", call="c5d1"))
+    usual = choose(live_engines.of(running.serving.context), running.session._config)
+    watched = dataclasses.replace(usual, experiment_id=1, arm="champion", shadow=usual)
+    monkeypatch.setattr(realtime_session, "choose", lambda engines, config: watched)
+    offered: list[Any] = []
+    monkeypatch.setattr(running.session._shadows, "transcribed", lambda *given: offered.append(given))
+    monkeypatch.setattr(running.session._tally, "answered", lambda *_, **__: None)  # there is no such experiment
+    running.append(spoken())
+    running.told(b"transcription.completed")
+    until(lambda: offered, "the turn is offered")
+    [(chosen, call, request, text)] = offered
+    assert (chosen, call) == (watched, "c5d1")
+    assert request.samples.shape[1] > 16_000
+    assert "wall clock" in text
