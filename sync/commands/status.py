@@ -172,7 +172,7 @@ def _trouble(context: Context, facts: dict[str, Any]) -> list[str]:
     stopped = sa.select(tables.checkpoints.c.reason).where(tables.checkpoints.c.state == "stopped")
     found += _redis(context)
     found += [
-        f"Live requests are not answered by the {kind} model that was chosen: {reason} Promote "
+        f"The {kind} model that was chosen does not answer live requests: {reason} Promote "
         f"another version (`promote VERSION`), or go back (`rollback --kind {kind} --why ...`)."
         for kind, reasons in processes.not_loaded(processes.alive(context.db)).items()
         for reason in reasons

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,8 @@ def value_of(column: sa.Column[Any], number: int) -> Any:
         ]
     if isinstance(column.type, tables.UtcTime):
         return WHEN
+    if isinstance(column.type, sa.Date):
+        return WHEN.date() + timedelta(days=number)
     if isinstance(column.type, sa.LargeBinary):
         return bytes(range(256))
     if isinstance(column.type, sa.Boolean):
