@@ -22,7 +22,7 @@ OURS = ("ml_backend", "sync", "training")
 # Transactions that may write more, and why nobody waits for them longer than for a short one.
 LARGER = {
     "sync/commands/backup_database.py:save": "a new file that nobody else writes to",
-    "sync/commands/backup_database.py:load": "an empty database, filled whole or not at all before anybody works with it",
+    "sync/commands/backup_database.py:load": "an empty database, whole or not at all, before anybody works with it",
     "sync/commands/privacy.py:import_consent": "a file of consents is imported whole or not at all, by a person",
     "sync/demo/bundled_calls.py:bring_in": "the demo's few calls, once, before anything else runs",
 }
