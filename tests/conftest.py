@@ -49,6 +49,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("label-studio" if shared else str(item.path)))
 
 
+BACKGROUND = ("follow-", "live-", "write-live-", "store-live-")  # names of threads that end with what they work for
+
+
+_kept: set[threading.Thread] = set()
+
+
+def _background() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name.startswith(BACKGROUND)}
+
+
 @pytest.fixture(autouse=True)
 def _logging() -> Iterator[None]:
     """A command run in this process sets up its log lines; the next test hears what it would hear alone."""
@@ -61,8 +71,12 @@ def _logging() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _models() -> Iterator[None]:
-    """A test's loaded models go with it, and so does the thread that follows their aliases in its database."""
-    yield
-    if any(thread.name == "follow-aliases" for thread in threading.enumerate()):
-        gc.collect()  # a context and what it keeps name each other
+def _models() -> None:
+    """An earlier test's loaded models are gone, and so are the threads that follow, count and keep in its database.
+
+    They end with their context, which names itself in a circle; what a wider fixture holds stays.
+    """
+    if _background() - _kept:
+        gc.collect()
+        _kept.clear()
+        _kept.update(_background())

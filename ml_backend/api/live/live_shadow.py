@@ -15,6 +15,7 @@ import queue
 import threading
 import time
 import unicodedata
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 MOST_WAITING = 16  # requests with their audio, 2 MB each at most
 STALE_S = 30.0
-POLL_S = 0.02
+POLL_S, LOOK_S = 0.02, 1.0
 
 _log = log.get("live")
 Run = Callable[[Any], tuple[int, int]]
@@ -85,19 +86,9 @@ class LiveShadows:
             return
         with self._beginning:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run_on, name="live-shadow", daemon=True)
+                given = (weakref.ref(self), self._waiting)
+                self._thread = threading.Thread(target=_run_on, args=given, name="live-shadow", daemon=True)
                 self._thread.start()
-
-    def _run_on(self) -> None:
-        while True:
-            one = self._waiting.get()
-            try:
-                self._run(one)
-            except Exception as error:  # of any engine; the next request may succeed
-                reason = quantities.shortened(str(error), 200)
-                _log.warning("live_shadow_failed", kind=one.kind, reason=reason)
-                self._tell(one, requests=0, failed=1)
-            del one  # the next may come in an hour, and this one holds an engine
 
     def _run(self, one: _ShadowRequest) -> None:
         assert one.chosen.shadow is not None  # noqa: S101 - `_offer` takes no other
@@ -117,6 +108,27 @@ class LiveShadows:
             self._tally.shadowed(
                 one.kind, call=one.call, experiment_id=chosen.experiment_id, arm=chosen.arm, shadow=said
             )
+
+
+def _run_on(found: weakref.ref[LiveShadows], waiting: queue.Queue[_ShadowRequest]) -> None:
+    """One request after the other, until nobody has the shadows any more."""
+    while True:
+        try:
+            one = waiting.get(timeout=LOOK_S)
+        except queue.Empty:
+            if found() is None:
+                return
+            continue
+        shadows = found()
+        if shadows is None:
+            return
+        try:
+            shadows._run(one)
+        except Exception as error:  # of any engine; the next request may succeed
+            reason = quantities.shortened(str(error), 200)
+            _log.warning("live_shadow_failed", kind=one.kind, reason=reason)
+            shadows._tell(one, requests=0, failed=1)
+        del one, shadows  # the next may come in an hour, and these hold an engine
 
 
 def of(context: Context) -> LiveShadows:
