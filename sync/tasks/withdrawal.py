@@ -31,7 +31,9 @@ def withdraw_tasks(context: JobContext, recording_id: int) -> None:
             continue
         with context.db.transaction() as connection:
             here = sa.select(recordings.c.state).where(recordings.c.id == recording_id).with_for_update()
-            gone = {"state": "deleted", "reason_code": SUPERSEDED, "reason": superseding.WITHDRAWN}
+            gone: dict[str, Any] = {
+                "state": "deleted", "reason_code": SUPERSEDED, "reason": superseding.WITHDRAWN,
+            }  # fmt: skip
             if connection.execute(here).scalar_one() != SUPERSEDED:  # it is worked on again: so is its task
                 gone = {"state": "wanted", "ls_task_id": None, "reason_code": None, "reason": None}
             db.update(connection, tasks, task.id, **gone)
