@@ -9,7 +9,8 @@ and asymptotic confidence sequences", equation 10): with probability 1 - alpha t
 
 `rho` sets the narrowest point, here at `TIGHTEST` observations. With two arms the difference of means is estimated by
 weighting each call with the inverse of the probability of its side, after subtracting the mean of all earlier calls
-(augmented inverse probability weighting): unbiased for any traffic share. A small side may have no errors for long, and
+(augmented inverse probability weighting). That probability is the share of the calls before, so neither the traffic
+share nor a side that is reported less often biases it. A small side may have no errors for long, and
 a variance near zero; so the variance is at least that of equal sides, which all calls together show early.
 """
 

@@ -1,10 +1,11 @@
 """(kind, model, call, language) -> the loaded engine of the version that answers.
 
-Every kind that was asked for once has a snapshot: its routes (aliases and running experiments, by the same stable hash
+Every kind that is loaded has a snapshot: its routes (aliases and running experiments, by the same stable hash
 as drafts) and the engines of all versions that they can choose. A thread compares the aliases twice a second; after a
 promotion the new versions are loaded while the old ones answer, then the snapshot is replaced at once. A request works
 with one engine from beginning to end, so no answer mixes versions, and an engine leaves memory with the last request
-that uses it. What does not load changes nothing: the old snapshot keeps answering.
+that uses it. What does not load changes nothing: the old snapshot keeps answering. Of an
+experiment whose version this machine cannot load, the champion answers the calls, and they are on no side.
 
 LOADERS says how an engine is loaded; another kind is one entry.
 """
