@@ -22,7 +22,7 @@ from sqlalchemy.engine import Connection, Engine
 from ml_backend import file_permissions, quantities
 from ml_backend.errors import ConfigurationError, InvalidInput, RetryableError
 
-SCHEMA_VERSION = "0007"
+SCHEMA_VERSION = "0008"
 BUSY_TIMEOUT_S = 30
 LOOK_EVERY_S = 0.002
 

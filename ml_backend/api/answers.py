@@ -223,6 +223,21 @@ class CallSummary(Answered):
     warning: str | None
 
 
+class ReportName(Answered):
+    name: str
+    summary: str
+
+
+class ReportList(Answered):
+    reports: list[ReportName]
+
+
+class ReportAnswer(Answered):
+    """Figures of one report; their names differ from report to report."""
+
+    model_config = ConfigDict(extra="allow")
+
+
 class SatisfactionAnswer(Answered):
     call_sid: str
     score: float

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Flask
 
-from ml_backend.api import requests
+from ml_backend.api import report_routes, requests
 from ml_backend.api.annotation_routes import Annotations
 from ml_backend.api.auth import Gate
 from ml_backend.api.call_routes import BalanceQuery, Calls, Outcomes
@@ -22,6 +22,8 @@ from ml_backend.api.webhooks.label_studio_webhook import Webhooks
 from ml_backend.api.webhooks.object_webhook import Objects
 from ml_backend.context import Context, open_context
 from ml_backend.errors import ConfigurationError
+from ml_backend.page import page_routes, page_shell
+from ml_backend.page.signing_in import Sessions
 from ml_backend.settings import Settings
 from ml_backend.views import voice_views
 from ml_backend.views.annotation_views import AnnotationQuery
@@ -40,12 +42,12 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
     exotel, calls = Exotel(context), Calls(context)
     annotations, experiments, voices = Annotations(context), Experiments(context), Voices(context)
 
-    app = Flask("ml_backend", static_folder=None)
+    app = Flask("ml_backend", static_folder=None, template_folder="page/templates")
     requests.install(app, int(settings.max_body_mb * 1_000_000))
     count_requests(app, context)
     post = ("POST",)
     for rule, view, who, methods in (
-        ("/", protocol.health, gate.anyone, ("GET",)),
+        ("/", page_routes.front(protocol.health), gate.anyone, ("GET",)),
         ("/health", protocol.health, gate.anyone, ("GET",)),
         ("/setup", protocol.setup, gate.protocol, post),
         ("/predict", protocol.predict, gate.protocol, post),
@@ -87,6 +89,8 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
     )
     for rule, view, query in reads:
         requests.add_route(app, rule, view, who=gate.bearer("read"), query=query)
+    report_routes.install(app, context, gate.bearer("read"))
+    _add_pages(app, context, gate)
     live_routes.install(app, context, gate, most_waiting=max(1, settings.web_threads // 2), transcribes=False)
     return app
 
@@ -109,6 +113,15 @@ def create_live_app(settings: Settings, *, context: Context, processes: int = 1)
     realtime_route.install(app, context, gate)
     _add_outcomes(app, context, gate)
     return app
+
+
+def _add_pages(app: Flask, context: Context, gate: Gate) -> None:
+    """What people look at: behind a session, which a token opens."""
+    for rule in page_routes.rules(context, Sessions(gate, secure=context.settings.public_url.startswith("https:"))):
+        requests.add_route(
+            app, rule.address, rule.view, who=rule.who, methods=rule.methods, keeps_query=False
+        )  # fmt: skip
+    requests.use_error_page(app, page_routes.PREFIX, page_shell.error_page)
 
 
 def _add_outcomes(app: Flask, context: Context, gate: Gate) -> None:

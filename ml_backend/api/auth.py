@@ -113,6 +113,23 @@ class Gate:
 
         return check
 
+    def token_of(self, value: bytes) -> Token | None:
+        """The configured token with this value. Compares all, so that timing reveals nothing."""
+        found = None
+        for token in self._tokens:
+            if _same(value, token.value):
+                found = token
+        return found
+
+    def token_named(self, name: str) -> Token | None:
+        """The configured token of this name."""
+        return next((token for token in self._tokens if token.name == name), None)
+
+    def signing_key(self) -> bytes:
+        """A key that all processes with these settings derive alike; another set of tokens gives another."""
+        values = (token.value for token in self._tokens)
+        return hashlib.sha256(b"page session\0" + b"\0".join(values)).digest()
+
     def is_label_studio(self, request: Request) -> bool:
         """Whether the request carries the configured basic auth."""
         scheme, value = _authorization(request)
@@ -130,11 +147,7 @@ class Gate:
 
     def _token(self, request: Request) -> Token | None:
         scheme, value = _authorization(request)
-        found = None
-        for token in self._tokens:  # compares all, so that timing reveals nothing
-            if _same(value, token.value) and scheme == b"bearer":
-                found = token
-        return found
+        return self.token_of(value) if scheme == b"bearer" else None
 
 
 def tokens(settings: Settings) -> tuple[Token, ...]:

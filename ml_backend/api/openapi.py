@@ -22,8 +22,10 @@ from ml_backend.api.live import live_answers
 from ml_backend.api.live.live_bodies import ParseBody, SpeechBody
 from ml_backend.api.live.transcript_forms import CONTENT_TYPES, EVENTS
 from ml_backend.api.live.transcription_form import TranscriptionBody
+from ml_backend.api.report_routes import ADDRESS
 from ml_backend.audio.encoding import FORMATS
 from ml_backend.outcomes.outcome_reports import OutcomeReport
+from ml_backend.reports.report_table import REPORTS
 
 INTRODUCTION = (
     "Calls, annotations, datasets, models and jobs for other programs, and the routes that Label Studio, Exotel and "
@@ -62,7 +64,7 @@ _PATHS: dict[str, tuple[str, dict[str, Any]]] = {
     "dataset_id": ("The version's number.", {"type": "integer", "minimum": 1}),
     "version": ("The version's name.", {}),
     "annotation_id": ("The annotation's number in Label Studio.", {"type": "integer", "minimum": 1}),
-    "name": ("The experiment's name.", {}),
+    "name": ("Its name.", {}),
     "clip_id": ("The clip's number.", {"type": "integer", "minimum": 1}),
     "job_id": ("The job's number.", {"type": "integer", "minimum": 1}),
     "secret": ("EXOTEL_WEBHOOK_SECRET.", {}),
@@ -135,7 +137,10 @@ ROUTES: dict[str, Described] = {
     "/v1/audio/speech": _live(None, SpeechBody),
     "/v1/audio/transcriptions": _live(None),
     "/v1/realtime": _live(None),  # a WebSocket: only its refusals are HTTP
+    ADDRESS: Described("Reports", answers.ReportList),
+    **{f"{ADDRESS}/{name}": Described("Reports", answers.ReportAnswer) for name in REPORTS},
 }
+PAGES = "/page/"  # for people: no part of the document
 
 
 def document(app: Flask) -> dict[str, Any]:
@@ -147,7 +152,7 @@ def document(app: Flask) -> dict[str, Any]:
     )  # fmt: skip
     described = Flask("described", static_folder=None)  # the same routes, with described views
     for rule in app.url_map.iter_rules():
-        if rule.websocket:  # OpenAPI has no words for it; the plain rule of the address has its refusals
+        if rule.websocket or rule.rule.startswith(PAGES):  # OpenAPI has no words for a WebSocket
             continue
         guarded: Any = app.view_functions[rule.endpoint]
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
@@ -166,6 +171,9 @@ def document(app: Flask) -> dict[str, Any]:
     sounds = {form.content_type: {"schema": {"type": "string", "format": "binary"}} for form in FORMATS.values()}
     said = {"description": "The sound, in the form that was asked for.", "content": sounds}
     found["paths"]["/v1/audio/speech"]["post"]["responses"]["200"] = said
+    if "/" in found["paths"]:  # of the web app
+        led = {"description": "A browser is led to the page.", "content": {}}
+        found["paths"]["/"]["get"]["responses"]["303"] = led
     same = {"description": "The answer that the ETag names is still right.", "content": {}}
     if "/api/route" in found["paths"]:  # `serve` has none
         found["paths"]["/api/route"]["get"]["responses"]["304"] = same

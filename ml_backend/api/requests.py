@@ -181,8 +181,21 @@ def use_error_form(app: Flask, prefix: str, form: ErrorForm) -> None:
     app.config.setdefault("ERROR_FORMS", {})[prefix] = form
 
 
+ErrorPage = Callable[[int, dict[str, str]], Response | None]
+"""(status, our error) -> a page for people; None where the asker is a program."""
+
+
+def use_error_page(app: Flask, prefix: str, form: ErrorPage) -> None:
+    """Errors of addresses that begin with `prefix` are answered with a page."""
+    app.config.setdefault("ERROR_PAGES", {})[prefix] = form
+
+
 def _error(status: int, code: str, sentence: str, next_step: str, *, field: str | None = None) -> Response:
     body: dict[str, Any] = {"code": code, "message": sentence, "next_step": next_step, "request_id": request_id()}
+    pages: dict[str, ErrorPage] = current_app.config.get("ERROR_PAGES", {})
+    for prefix, page_of in pages.items():
+        if request.path.startswith(prefix) and (shown := page_of(status, body)) is not None:
+            return shown
     for prefix, form in current_app.config.get("ERROR_FORMS", {}).items():
         if request.path.startswith(prefix):
             body = form(status, body, field)

@@ -67,6 +67,7 @@ COMMANDS: dict[str, Entry] = {
     "evaluate": Entry("training.commands.evaluate:evaluate", "Score a model version on a dataset's test part."),
     "promote": Entry("training.commands.promote:promote", "Make a version the champion, if it beats the present one."),
     "rollback": Entry("training.commands.promote:rollback", "Go back to the champion before, at once."),
+    "report": Entry("ml_backend.commands.report:app", "Figures over time, the same that the page shows."),
     "models": Entry("training.commands.models:app", "Model versions: list, show, compare, register."),
     "db": Entry("ml_backend.commands.db:app", "Bring the database to this release, or show its version."),
     "backup": Entry("sync.commands.backup:backup", "Save database and objects into one file."),

@@ -9,6 +9,7 @@ from ml_backend import db, settings
 from ml_backend.api.app import create_app, load_plugin
 
 OPEN = {"/", "/health", "/ready"}  # liveness and readiness say nothing about anybody's calls
+ENTRANCE = {"/page/sign-in", "/page/static/<name>"}  # where a token opens a session, and what that form looks like
 USER, PASSWORD = "label-studio", "a-password-of-some-length"
 WEBHOOK, READ, ADMIN = "webhook-secret-of-some-length", "read-token-of-some-length", "admin-token-of-some-length"
 
@@ -28,7 +29,7 @@ def app(tmp_path_factory):
 def closed(app):
     """(method, address) of everything that is not on the open list."""
     for rule in app.url_map.iter_rules():
-        if rule.rule not in OPEN:
+        if rule.rule not in OPEN | ENTRANCE:
             for method in sorted(rule.methods - {"HEAD", "OPTIONS"}):
                 address = rule.rule
                 for name in rule.arguments:
@@ -85,7 +86,7 @@ def test_a_refusal_says_what_to_do_and_nothing_about_the_secret(app):
 def test_one_kind_of_caller_does_not_open_anothers_doors(app):
     label_studio, hook = basic(USER, PASSWORD), {"X-Webhook-Secret": WEBHOOK}
     for method, address in closed(app):
-        if address.startswith("/api"):
+        if address.startswith(("/api", "/page")):
             assert asked(app, method, address, label_studio).status_code == 401, address
             assert asked(app, method, address, hook).status_code == 401, address
         elif address in ("/setup", "/predict", "/versions"):

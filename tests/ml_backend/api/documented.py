@@ -34,7 +34,7 @@ def check(app: Flask) -> Flask:
 
     def describe(response: Response) -> Response:
         method = request.method.lower().replace("head", "get")
-        if request.url_rule is None or response.status_code == 500:
+        if request.url_rule is None or response.status_code == 500 or request.path.startswith("/page/"):
             return response
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", request.url_rule.rule)
         described = document(app)["paths"][path][method]["responses"]

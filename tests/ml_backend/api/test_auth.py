@@ -121,4 +121,4 @@ def test_every_route_has_a_guard_and_only_liveness_is_open(serving: Serving) -> 
         who = serving.app.view_functions[rule.endpoint].who  # type: ignore[attr-defined]
         if who.__name__ == "anyone":
             open_routes.add(rule.rule)
-    assert open_routes == {"/", "/health", "/ready"}
+    assert open_routes == {"/", "/health", "/ready", "/page/sign-in", "/page/static/<name>"}

@@ -98,7 +98,11 @@ def test_the_document_is_for_token_holders_and_names_every_route(serving: Servin
     assert found["openapi"].startswith("3.1.")
     assert found["info"]["version"] == tomllib.loads(Path("pyproject.toml").read_text())["project"]["version"]
     shown = {path.replace("{", "<").replace("}", ">") for path in found["paths"]}
-    assert shown == {rule.rule.replace("<path:", "<") for rule in serving.app.url_map.iter_rules()}
+    assert shown == {
+        rule.rule.replace("<path:", "<")
+        for rule in serving.app.url_map.iter_rules()
+        if not rule.rule.startswith("/page/")
+    }
     for path, methods in found["paths"].items():
         for method, operation in methods.items():
             assert operation["summary"].endswith((".", ";")), path

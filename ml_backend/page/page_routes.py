@@ -1,0 +1,136 @@
+"""Every address of the page and who may open it, in one table. A page's views are in the file of its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib import resources
+
+from flask import Response, request
+
+from ml_backend.context import Context
+from ml_backend.errors import InvalidInput
+from ml_backend.page import page_shell, plots
+from ml_backend.page.report_pages import ReportPages
+from ml_backend.page.signing_in import SIGN_IN, Sessions
+
+PREFIX = "/page/"
+START = "/page/overview"
+FILES = {"page.css": "text/css", "page.js": "text/javascript", "plotly.js": "text/javascript"}
+View = Callable[..., Response]
+Who = Callable[..., str]
+
+
+@dataclass(frozen=True)
+class PageRule:
+    """One address."""
+
+    address: str
+    view: View
+    who: Who
+    methods: tuple[str, ...] = ("GET",)
+
+
+def rules(context: Context, sessions: Sessions) -> list[PageRule]:
+    """All of them. Default deny: an address is here with the role that it needs, or it is not there."""
+    entrance = Entrance(sessions)
+    reports, read = ReportPages(context), sessions.needs("read")
+    open_to_all = [
+        PageRule(SIGN_IN, entrance.form, sessions.anyone),
+        PageRule(SIGN_IN, entrance.sign_in, sessions.anyone, ("POST",)),
+        PageRule("/page/static/<name>", static_file, sessions.anyone),
+    ]
+    looks: list[tuple[str, View, Who]] = [
+        # overview, my day, annotation
+        # calls, data
+        # errors
+        # models, experiments, work
+        ("/page/reports/<name>", reports.show, read),
+    ]
+    changes: list[tuple[str, View, Who]] = [
+        ("/page/sign-out", entrance.sign_out, sessions.needs("read", changes=True)),
+        # overview, my day, annotation
+        # calls, data
+        # errors
+        # models, experiments, work
+    ]
+    return [
+        *open_to_all,
+        *(PageRule(address, view, who) for address, view, who in looks),
+        *(PageRule(address, view, who, ("POST",)) for address, view, who in changes),
+    ]
+
+
+def front(health: View) -> View:
+    """`/`: the page for a browser, the health answer for Label Studio and everybody else."""
+
+    def front_door() -> Response:
+        if "text/html" in request.headers.get("Accept", "") and "Authorization" not in request.headers:
+            return page_shell.go_to(START)
+        return health()
+
+    front_door.__doc__ = health.__doc__
+    return front_door
+
+
+class Entrance:
+    """Signing in and out."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    def form(self) -> Response:
+        """The form for a token."""
+        return page_shell.render("sign_in.html", title="Sign in", next_page=_next(request.args.get("next", "")))
+
+    def sign_in(self) -> Response:
+        """A token opens a session, for twelve hours; then to the page that was asked for."""
+        response = page_shell.go_to(_next(request.form.get("next", "")))
+        try:
+            self._sessions.open(request.form.get("token", ""), response)
+        except InvalidInput as error:
+            if "text/html" not in request.headers.get("Accept", ""):
+                raise
+            return page_shell.render(
+                "sign_in.html", title="Sign in", status=error.status, error=error,
+                next_page=_next(request.form.get("next", "")),
+            )  # fmt: skip
+        return response
+
+    def sign_out(self) -> Response:
+        """The session ends."""
+        response = page_shell.go_to(SIGN_IN)
+        self._sessions.end(response)
+        return response
+
+
+def static_file(name: str) -> Response:
+    """The style sheet, the script and plotly's script, from their packages; a browser keeps them by their content."""
+    if name not in FILES:
+        raise InvalidInput("no-such-file", "There is no such file.", f"Known: {', '.join(FILES)}.", status=404)
+    plain, packed = plots.script() if name == "plotly.js" else (_ours(name), b"")
+    if not plain:
+        raise InvalidInput(
+            "no-such-file", "The package plotly is not installed.", "Run `make environment-demo`.", status=404
+        )
+    response = Response(mimetype=FILES[name])
+    response.set_etag(sha256(plain).hexdigest()[:32])
+    response.headers["Cache-Control"] = "private, max-age=3600"
+    response.headers["Vary"] = "Accept-Encoding"
+    if packed and "gzip" in request.headers.get("Accept-Encoding", ""):
+        response.set_data(packed)
+        response.headers["Content-Encoding"] = "gzip"
+    else:
+        response.set_data(plain)
+    made: Response = response.make_conditional(request)  # type: ignore[assignment]
+    return page_shell.with_headers(made)
+
+
+def _ours(name: str) -> bytes:
+    return (resources.files("ml_backend.page") / "static" / name).read_bytes()
+
+
+def _next(path: str) -> str:
+    """Where to go after signing in: a page of ours, never another host."""
+    return path if path.startswith(PREFIX) and "\\" not in path and not path.startswith(SIGN_IN) else START

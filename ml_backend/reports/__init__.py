@@ -1,0 +1,1 @@
+"""Figures over time, counted once for commands, /api and the page."""

@@ -1,0 +1,81 @@
+"""Every report by name: what the command `report`, `/api/reports/<name>` and the page show.
+
+A report is `of(context, query) -> dict`: numbers with their counts, and `low` and `high` where a number is an estimate.
+It is loaded when it is asked for, so that no process pays for reports that it does not make.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ml_backend.errors import InvalidInput
+from ml_backend.views.queries import Query
+
+if TYPE_CHECKING:
+    from ml_backend.context import Context
+
+Lines = Callable[[dict[str, Any]], list[str]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """`path` is `module:function`, called as `of(context, query)`; `query` is `module:class` or empty (no filters).
+
+    `lines` is `module:function`, dict -> lines for a terminal; without it every list is printed as a table.
+    """
+
+    name: str
+    summary: str
+    path: str
+    query: str = ""
+    lines: str = ""
+
+    def query_model(self) -> type[Query]:
+        """The filters that it takes."""
+        found: type[Query] = _named(self.query) if self.query else Query
+        return found
+
+    def of(self, context: Context, query: Query | None = None) -> dict[str, Any]:
+        """The figures now."""
+        found: dict[str, Any] = _named(self.path)(context, query if query is not None else self.query_model()())
+        return found
+
+    def to_lines(self, found: dict[str, Any]) -> list[str] | None:
+        """The figures as lines for a terminal; None where the report has no form of its own."""
+        return list(_named(self.lines)(found)) if self.lines else None
+
+
+REPORTS: dict[str, Report] = {
+    report.name: report
+    for report in (
+        Report(
+            "live",
+            "How live serving goes: percentiles of the last hour, and uptime.",
+            "ml_backend.reports.report_table:live",
+        ),
+    )
+}
+
+
+def named(name: str) -> Report:
+    """InvalidInput `unknown-report` lists the known ones."""
+    if name not in REPORTS:
+        raise InvalidInput(
+            "unknown-report", "There is no such report.", f"Known: {', '.join(sorted(REPORTS))}.", status=404
+        )
+    return REPORTS[name]
+
+
+def live(context: Context, query: Query) -> dict[str, Any]:
+    """As `/api/live`."""
+    from ml_backend.views import live_views
+
+    return live_views.summary(context.db)
+
+
+def _named(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
