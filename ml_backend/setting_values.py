@@ -19,6 +19,15 @@ UTTERANCE_FIELDS = (
     "id", "text", "intent", "entities", "language", "source", "parent_id", "call_sid", "model_version", "confidence",
     "review_status", "updated_at",
 )  # fmt: skip
+# What each success metric is to reach (ml_backend/reports/success_measures.py).
+SUCCESS_TARGETS = {
+    "data_hours_per_week": 10.0, "annotated_within_7_days": 0.8, "dataset_hours_per_quarter": 100.0,
+    "wer_fall_per_quarter": 0.1, "asr_wer": 0.15, "tts_mos": 4.0, "latency_s": 0.3, "uptime": 0.995,
+    "call_success": 0.9, "satisfaction": 4.2, "automation": 0.8, "annotation_minutes_per_audio_hour": 15.0,
+    "annotator_hours_per_day": 4.0,
+}  # fmt: skip
+_OPINIONS = ("tts_mos", "satisfaction")  # from 1 to 5
+_SHARES = ("annotated_within_7_days", "wer_fall_per_quarter", "asr_wer", "uptime", "call_success", "automation")
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.%]+\]")
 _HOST_AND_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>.*))?", re.DOTALL)
@@ -59,6 +68,25 @@ def rates(text: str, names: Sequence[str]) -> list[str]:
             known = ", ".join(names) or "none is set"
             wrong.append(f"LIVE_RATES: entry {number} names no token of API_TOKENS (names there: {known})")
     return wrong
+
+
+def success_targets(text: str) -> tuple[dict[str, float], list[str]]:
+    """SUCCESS_TARGETS: name=value with commas between; the target of every metric, and what is wrong."""
+    found, wrong = dict(SUCCESS_TARGETS), []
+    for number, entry in enumerate(filter(None, map(str.strip, text.split(","))), 1):
+        name, _, value = (part.strip() for part in entry.partition("="))
+        written = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,6})?) ?(%?)", value)
+        if name not in SUCCESS_TARGETS:
+            wrong.append(f"entry {number} names no metric: there are {', '.join(SUCCESS_TARGETS)}")
+        elif written is None or (written[2] and name not in _SHARES):
+            wrong.append(f"entry {number} must be {name}=NUMBER, as {name}={SUCCESS_TARGETS[name]:g}")
+        else:
+            found[name] = float(written[1]) / (100 if written[2] else 1)
+            if name in _SHARES and found[name] > 1:
+                wrong.append(f"entry {number}: {name} is a share: write 0.9 or 90%")
+            elif name in _OPINIONS and not 1 <= found[name] <= 5:
+                wrong.append(f"entry {number}: {name} is on the scale from 1 to 5")
+    return found, wrong
 
 
 def secret(text: str, *, least_chars: int = MIN_SECRET_CHARS) -> list[str]:

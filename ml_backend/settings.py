@@ -152,6 +152,11 @@ class Settings(BaseSettings):
     promotion_speed_ratio: float = Field(
         1.5, gt=0, description="Times as long as the champion that a candidate may take for the same audio."
     )
+    success_targets: str = Field(
+        "",
+        description="Targets of success metrics that differ from the usual ones, e.g. asr_wer=12%, tts_mos=4.2; "
+        "`report success-metrics` lists them.",
+    )
     training_memory_share: float = Field(0.5, gt=0, le=1, description="Part of a GPU's memory that training may take.")
     tts_parler_python: str = Field("", description="Python that has parler-tts; empty: .venv-parler, by `make parler`.")
 
@@ -345,6 +350,12 @@ class Settings(BaseSettings):
     @classmethod
     def _columns(cls, value: str) -> str:
         _refuse(setting_values.columns(value)[1])
+        return value
+
+    @field_validator("success_targets")
+    @classmethod
+    def _targets(cls, value: str) -> str:
+        _refuse(setting_values.success_targets(value)[1])
         return value
 
     @field_validator("satisfaction_scale")

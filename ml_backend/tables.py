@@ -194,6 +194,7 @@ recordings = Table(
     Index(None, "state"),
     Index(None, "call_id"),
     Index(None, "bucket", "object_key"),
+    Index(None, "created_at"),
     Index("ix_recordings_voices", "updated_at", "id", sqlite_where=text("synthetic")),
 )
 
@@ -302,6 +303,7 @@ tasks = Table(
     *_reason(),
     UniqueConstraint("external_key"),
     UniqueConstraint("project_id", "ls_task_id"),
+    Index(None, "created_at"),
     Index(None, "experiment_id"),
     Index(None, "project_id", "data_value"),
     Index(None, "recording_id"),
@@ -371,6 +373,8 @@ annotations = Table(
     Column("measures", sa.JSON),  # edit counts and other measures, from training/samples
     UniqueConstraint("project_id", "ls_annotation_id", "ls_updated_at"),
     Index(None, "task_id"),
+    Index(None, "ls_created_at"),
+    Index(None, "annotator", "ls_created_at"),
 )
 
 
@@ -419,6 +423,7 @@ samples = Table(
     Index(None, "recording_id"),
     Index(None, "state", "language"),
     Index(None, "digest"),
+    Index(None, "accepted_at"),
 )
 
 # Step 6, kind nlu: one utterance with its intent and entities, from a table, a file or a call.
@@ -538,6 +543,16 @@ summaries = Table(
     "summaries",
     metadata,
     Column("name", String(120), primary_key=True),
+    Column("body", sa.JSON, nullable=False),
+    Column("made_at", UtcTime, nullable=False, default=now),
+)
+
+# What was counted of one day, kept by a job (ml_backend/reports/day_counts.py): pages and reports read these.
+day_counts = Table(
+    "day_counts",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("day", sa.Date, primary_key=True),
     Column("body", sa.JSON, nullable=False),
     Column("made_at", UtcTime, nullable=False, default=now),
 )
@@ -709,6 +724,7 @@ outcomes = Table(
     Column("reported_at", UtcTime),  # the latest of them
     Column("source", String(40)),  # of the latest report: api, csv, satisfaction
     UniqueConstraint("call_sid", "kind"),
+    Index(None, "kind", "created_at"),
     Index(None, "experiment_id", "kind"),
     Index(None, "updated_at"),
 )

@@ -272,6 +272,11 @@ def once(connection: Connection) -> list[Arguments]:
     return [{}]
 
 
+def days_back(days: int) -> Callable[[Connection], list[Arguments]]:
+    """One job that counts the last days again."""
+    return lambda connection: [{"days": days}]
+
+
 def minutes_of_serving(connection: Connection) -> list[Arguments]:
     """One job once `serve` was ever started: also days without it are counted."""
     for column in (tables.live_minutes.c.minute, tables.uptime_days.c.day):
@@ -318,6 +323,8 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule(job_kinds.EXPIRE_RECORDINGS, 24 * 3600, buckets_with_a_period),
     Schedule(job_kinds.REDUCE_EVENTS, 24 * 3600, once),
     Schedule(job_kinds.ROLL_UP_UPTIME, 3600, minutes_of_serving),
+    Schedule(job_kinds.COUNT_DAYS, 300, days_back(1)),
+    Schedule(job_kinds.COUNT_DAYS, 6 * 3600, days_back(15)),
     Schedule(job_kinds.RECONCILE_CALLS, 15 * 60, listing_of(2), priority=LIVE),
     Schedule(job_kinds.RECONCILE_CALLS, 3600, listing_of(24)),
     Schedule(job_kinds.RECONCILE_CALLS, 24 * 3600, listing_of(7 * 24)),

@@ -12,6 +12,7 @@ from flask import Response, request
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
 from ml_backend.page import page_shell, plots
+from ml_backend.page.overview_page import OverviewPage
 from ml_backend.page.report_pages import ReportPages
 from ml_backend.page.signing_in import SIGN_IN, Sessions
 
@@ -36,13 +37,16 @@ def rules(context: Context, sessions: Sessions) -> list[PageRule]:
     """All of them. Default deny: an address is here with the role that it needs, or it is not there."""
     entrance = Entrance(sessions)
     reports, read = ReportPages(context), sessions.needs("read")
+    overview = OverviewPage(context)
     open_to_all = [
         PageRule(SIGN_IN, entrance.form, sessions.anyone),
         PageRule(SIGN_IN, entrance.sign_in, sessions.anyone, ("POST",)),
         PageRule("/page/static/<name>", static_file, sessions.anyone),
     ]
     looks: list[tuple[str, View, Who]] = [
-        # overview, my day, annotation
+        ("/page/overview", overview.show, read),
+        ("/page/metrics/<name>", overview.metric, read),
+        # my day, annotation
         # calls, data
         # errors
         # models, experiments, work

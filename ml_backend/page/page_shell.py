@@ -62,7 +62,6 @@ def go_to(path: str) -> Response:
     return with_headers(Response(status=303, headers={"Location": iri_to_uri(path)}))
 
 
-
 def error_page(status: int, error: dict[str, str]) -> Response | None:
     """An error for a person; None for a program, which gets JSON. A stranger is led to the sign-in."""
     if "text/html" not in request.headers.get("Accept", ""):

@@ -56,6 +56,30 @@ REPORTS: dict[str, Report] = {
             "How live serving goes: percentiles of the last hour, and uptime.",
             "ml_backend.reports.report_table:live",
         ),
+        Report(
+            "success-metrics",
+            "The success metrics against their targets, with count, interval and trend.",
+            "ml_backend.reports.success_metrics:of",
+            "ml_backend.reports.success_metrics:SuccessQuery",
+            "ml_backend.reports.success_metrics:lines",
+        ),
+        Report(
+            "working-state",
+            "Whether it works now: processes, due work, trouble with its next step.",
+            "ml_backend.reports.working_state:of",
+            lines="ml_backend.reports.working_state:lines",
+        ),
+        Report(
+            "champion-history",
+            "The word error rate of the champions over time, with every promotion.",
+            "ml_backend.reports.champion_history:of",
+        ),
+        Report(
+            "waiting-work",
+            "What waits for whom: annotators, engineer, operator.",
+            "ml_backend.reports.waiting_work:of",
+            lines="ml_backend.reports.waiting_work:lines",
+        ),
     )
 }
 

@@ -16,9 +16,6 @@ from ml_backend import db, tables
 from ml_backend.context import Context
 from ml_backend.tables import annotations as rows
 from ml_backend.tables import summaries, tasks
-from sync.annotations.annotation_rows import time_of
-
-LATE_S = 2 * 3600.0  # a comparison is due every five minutes
 
 
 @dataclass(frozen=True)
@@ -73,25 +70,6 @@ def read(context: Context, project_id: int) -> dict[str, Any] | None:
     """The latest summary of a project."""
     found = context.db.rows(sa.select(summaries.c.body).where(summaries.c.name == name_of(project_id)))
     return dict(found[0].body) if found else None
-
-
-def judged(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The age of a summary, and what in it needs a person: {"age_s", "trouble"}.
-
-    A difference is trouble only if a full comparison could not remove it.
-    """
-    age_s = (tables.now() - (time_of(body.get("at")) or tables.now())).total_seconds()
-    trouble = None
-    if body["difference"] and body.get("left_by_full"):
-        trouble = (
-            f"{body['there']} annotations in Label Studio, {body['here']} accounted for here, and comparing all "
-            "of them did not help. `jobs list --trouble` may say why."
-        )
-    elif body.get("webhook"):
-        trouble = f"The webhook cannot be put back, so annotations arrive up to five minutes late: {body['webhook']}"
-    elif age_s > LATE_S:
-        trouble = f"Annotations were last compared {age_s / 3600:.0f} hours ago. Is a relay and a worker sync running?"
-    return {"age_s": round(age_s), "trouble": trouble}
 
 
 def look(context: Context, project: sa.Row[Any], there: Mapping[str, Any]) -> tuple[bool, str, str]:

@@ -32,7 +32,9 @@ def test_every_kind_of_job_is_consistent(kind):
     assert kind.queue in job_kinds.QUEUES
     assert kind.time_limit_s > 0
     assert kind.max_attempts >= 1
-    assert kind.path.partition(".")[0] in (("training",) if kind.queue == "training" else ("sync", "training"))
+    assert kind.path.partition(".")[0] in (
+        ("training",) if kind.queue == "training" else ("ml_backend", "sync", "training")
+    )
 
 
 def test_every_kind_defined_in_the_module_is_in_the_table():

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ml_backend.models import kinds
-from training.quality.figures import wilson
+from ml_backend.reports.intervals import wilson
 from training.scoring import bootstrap
 from training.scoring.opinion_scores import students_t
 

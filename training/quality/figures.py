@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ml_backend.reports.intervals import wilson
+
 LEAST_ITEMS = 20  # for a share of annotations
 LEAST_WORDS = 200  # for an error rate
 MANY = 400
@@ -32,15 +34,6 @@ def rate(edits: int, length: int, *, least: int = LEAST_WORDS) -> Figure:
     if length < max(least, 1):
         return {"value": None, "part": edits, "of": length, "note": TOO_FEW}
     return {"value": round(edits / length, 4), "part": edits, "of": length}
-
-
-def wilson(part: int, whole: int) -> tuple[float, float]:
-    """The 95 % Wilson interval of a share, which stays inside 0..1 and is right for small counts."""
-    z = 1.959964
-    found = part / whole
-    centre = (found + z * z / (2 * whole)) / (1 + z * z / whole)
-    half = z / (1 + z * z / whole) * math.sqrt(found * (1 - found) / whole + z * z / (4 * whole * whole))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def at_least(part: int, chances: Sequence[float]) -> float:

@@ -10,16 +10,14 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+from ml_backend.reports import annotation_days
 from training.quality.figures import LEAST_ITEMS, TOO_FEW
 from training.quality.reviews import Review
-
-LEFT_OPEN_TIMES, LEFT_OPEN_LEAST_S = 20, 600.0  # without a draft, an expert needs about 4 h per hour
 
 
 def left_open(review: Review) -> bool:
     """Whether the recorded time cannot be working time."""
-    longest = max(LEFT_OPEN_LEAST_S, LEFT_OPEN_TIMES * (review.audio_s or 0.0))
-    return review.lead_time_s is not None and review.lead_time_s > longest
+    return annotation_days.left_open(review.lead_time_s, review.audio_s)
 
 
 def timed(reviews: Sequence[Review]) -> list[Review]:

@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 
 from ml_backend import tables
 from ml_backend.labelling import labelconfig
+from ml_backend.reports.annotation_days import number
 from ml_backend.tables import agreements, predictions, recordings, tasks
 
 
@@ -158,13 +159,6 @@ def pairs(connection: Connection, found: Sequence[Review]) -> list[AgreementPair
             )
         )
     return kept
-
-
-def number(value: Any) -> int | None:
-    """A count, whether stored as one number or by kind of edit."""
-    if isinstance(value, Mapping):
-        return sum(number(part) or 0 for part in value.values())
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _known_answers(scope: Scope) -> sa.Subquery:

@@ -91,7 +91,7 @@ def _empty() -> None:
 @guard("work-that-nobody-takes-is-named")
 def _nobody() -> None:
     """`status` shows how much waits, and not for whom."""
-    _set("sync.commands.status", "_nobody_for", lambda context, waiting, alive: [])
+    _set("ml_backend.reports.working_state", "_nobody_for", lambda context, waiting, alive: [])
 
 
 @guard("requests-share-their-commits")

@@ -16,6 +16,7 @@ from werkzeug.wrappers import Request, Response
 from ml_backend import tables
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.metrics import Metrics
+from ml_backend.reports import working_state
 from sync.annotations import differences
 from sync.commands import doctor, status
 from sync.projects import connections, task_reconciliation
@@ -293,7 +294,7 @@ def test_who_annotates_while_everything_is_compared_makes_no_trouble(team: Team,
 
     monkeypatch.setattr(task_reconciliation, "read", meanwhile)
     team.compare(full=1)
-    assert (team.difference()["difference"], differences.judged(team.difference())["trouble"]) == (1, None)
+    assert (team.difference()["difference"], working_state.judged(team.difference())["trouble"]) == (1, None)
 
     monkeypatch.undo()
     team.compare()
@@ -305,7 +306,7 @@ def test_what_a_full_comparison_cannot_bring_in_is_trouble(team: Team, monkeypat
     team.submit(team.task_ids[0], "never read")
     monkeypatch.setattr(task_reconciliation, "read", lambda *given, **named: task_reconciliation.ReconciledTasks())
     team.compare(full=1)
-    trouble = differences.judged(team.difference())["trouble"]
+    trouble = working_state.judged(team.difference())["trouble"]
     assert "1 annotations in Label Studio, 0 accounted for here" in trouble
     assert status.read(team.service.context)["annotations"][0]["trouble"] == trouble
 
