@@ -8,7 +8,7 @@ from ml_backend.api import requests
 from ml_backend.api.requests import answer
 from ml_backend.context import Context
 from ml_backend.reports import report_table
-from ml_backend.reports.report_table import Report
+from ml_backend.reports.report_table import NamedReport
 from ml_backend.views.queries import Query
 
 ADDRESS = "/api/reports"
@@ -29,7 +29,9 @@ def install(app: Flask, context: Context, who: requests.Who) -> None:
         )  # fmt: skip
 
 
-def _view(context: Context, report: Report) -> requests.View:
+def _view(context: Context, report: NamedReport) -> requests.View:
+    """Its docstring is the report's summary: the OpenAPI document and the reference say it."""
+
     def show(query: Query | None = None) -> Response:
         return answer(report.of(context, query))
 

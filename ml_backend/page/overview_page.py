@@ -15,7 +15,7 @@ from flask import Response
 from ml_backend.context import Context
 from ml_backend.page import page_lists, page_shell, plots
 from ml_backend.page.page_lists import Column
-from ml_backend.page.plots import Mark, Plot, Point, Series
+from ml_backend.page.plots import PlotMark, Plot, Point, Series
 from ml_backend.reports import champion_history, success_metrics, waiting_work, working_state
 from ml_backend.reports.success_metrics import SuccessQuery, said
 from ml_backend.views.queries import Query
@@ -100,7 +100,7 @@ def rates_plot(history: Mapping[str, Any]) -> Plot:
         Point(_at(one["at"]), one["value"], one["low"], one["high"], f"{one['version']}, {one['count']:,} words")
         for one in history["points"]
     ]
-    marks = [Mark(_at(one["at"]), one["version"]) for one in history["points"] if one["promoted"]]
+    marks = [PlotMark(_at(one["at"]), one["version"]) for one in history["points"] if one["promoted"]]
     return plots.lines(
         "Word error rate of the champion", "day", "words wrong of all words", series=[Series("champion", points)],
         marks=marks,

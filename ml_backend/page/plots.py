@@ -39,7 +39,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Mark:
+class PlotMark:
     """A moment on the x axis, such as a promotion."""
 
     x: X
@@ -74,7 +74,7 @@ def lines(
     y_label: str,
     *,
     series: Sequence[Series],
-    marks: Sequence[Mark] = (),
+    marks: Sequence[PlotMark] = (),
     target: float | None = None,
     description: str = "",
 ) -> Plot:
@@ -162,6 +162,7 @@ def intervals(title: str, value_label: str, *, rows: Sequence[IntervalRow], desc
                 "marker": {"symbol": "circle" if is_now else "circle-open", "size": 9},
             }
             if thin:
+                trace["showlegend"] = False  # the table says which slices are thin
                 trace["marker"]["color"] = "#888888"  # type: ignore[index]
             trace["error_x"] = _bars([(point.x, point.low, point.high) for point in points])
             if thin:
@@ -241,8 +242,8 @@ def _layout(x_label: str, y_label: str) -> dict[str, Any]:
         "xaxis": {"title": {"text": _plain(x_label)}, "automargin": True},
         "yaxis": {"title": {"text": _plain(y_label)}, "automargin": True, "rangemode": "tozero"},
         "height": 320,
-        "margin": {"l": 56, "r": 16, "t": 16, "b": 48},
-        "legend": {"orientation": "h", "y": 1.12},
+        "margin": {"l": 56, "r": 16, "t": 36, "b": 48},
+        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02},
         "hovermode": "closest",
     }
 

@@ -21,7 +21,7 @@ Lines = Callable[[dict[str, Any]], list[str]]
 
 
 @dataclass(frozen=True)
-class Report:
+class NamedReport:
     """`path` is `module:function`, called as `of(context, query)`; `query` is `module:class` or empty (no filters).
 
     `lines` is `module:function`, dict -> lines for a terminal; without it every list is printed as a table.
@@ -48,33 +48,33 @@ class Report:
         return list(_named(self.lines)(found)) if self.lines else None
 
 
-REPORTS: dict[str, Report] = {
+REPORTS: dict[str, NamedReport] = {
     report.name: report
     for report in (
-        Report(
+        NamedReport(
             "live",
             "How live serving goes: percentiles of the last hour, and uptime.",
             "ml_backend.reports.report_table:live",
         ),
-        Report(
+        NamedReport(
             "success-metrics",
             "The success metrics against their targets, with count, interval and trend.",
             "ml_backend.reports.success_metrics:of",
             "ml_backend.reports.success_metrics:SuccessQuery",
             "ml_backend.reports.success_metrics:lines",
         ),
-        Report(
+        NamedReport(
             "working-state",
             "Whether it works now: processes, due work, trouble with its next step.",
             "ml_backend.reports.working_state:of",
             lines="ml_backend.reports.working_state:lines",
         ),
-        Report(
+        NamedReport(
             "champion-history",
             "The word error rate of the champions over time, with every promotion.",
             "ml_backend.reports.champion_history:of",
         ),
-        Report(
+        NamedReport(
             "waiting-work",
             "What waits for whom: annotators, engineer, operator.",
             "ml_backend.reports.waiting_work:of",
@@ -84,7 +84,7 @@ REPORTS: dict[str, Report] = {
 }
 
 
-def named(name: str) -> Report:
+def named(name: str) -> NamedReport:
     """InvalidInput `unknown-report` lists the known ones."""
     if name not in REPORTS:
         raise InvalidInput(

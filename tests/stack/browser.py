@@ -22,7 +22,7 @@ LAPTOP = {"width": 1366, "height": 768}
 PATIENCE_MS = 60_000  # two busy cores: the editor's first load parses 10 MB of JavaScript
 
 # Fresh profile, no sandbox (containers), and nothing that calls home from a closed network.
-_FLAGS = [
+FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
     "--disable-dev-shm-usage",
@@ -65,7 +65,7 @@ def annotator(base_url: str, email: str, password: str) -> Iterator[Annotator]:
     with sync_playwright() as playwright, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
         # Its own HOME: crash reports, caches and font lists of a test browser belong to the test.
         environment: dict[str, str | float | bool] = {**os.environ, "HOME": home}
-        browser = playwright.chromium.launch(executable_path=str(executable), args=_FLAGS, env=environment)
+        browser = playwright.chromium.launch(executable_path=str(executable), args=FLAGS, env=environment)
         try:
             page = browser.new_page(viewport=LAPTOP, locale="en-GB")  # type: ignore[arg-type]
             page.set_default_timeout(PATIENCE_MS)
