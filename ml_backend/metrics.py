@@ -1,36 +1,38 @@
-"""Numbers for Prometheus: what this process answered, and what the database says about work.
+"""Numbers for Prometheus: what this process answered, and what the database says about everything else.
 
-Work and live requests are counted in the database at each scrape, so it does not matter which process answers:
-`serve` has several behind one port. Only `kaan_requests` and `kaan_request_seconds` are per process, in memory.
+The database is asked at each scrape, so it does not matter which process answers, and workers need no port: `serve` has
+several processes behind one. Only `kaan_requests` and `kaan_request_seconds` are per process, in memory.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
 
 import sqlalchemy as sa
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
 from prometheus_client import Counter as RequestCounter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from ml_backend import tables
-from ml_backend.db import Database
+from ml_backend.context import Context
+from ml_backend.db import SCHEMA_VERSION, Database
 from ml_backend.jobs import leases
 from ml_backend.jobs import processes as process_rows
 from ml_backend.latency_buckets import LatencyBuckets
-from ml_backend.models import kinds
-from ml_backend.tables import calls, jobs, live_totals, processes
+from ml_backend.monitoring import learning_numbers, work_numbers
+from ml_backend.monitoring.numbers import Gauge, Total
+from ml_backend.packages import VERSION
+from ml_backend.tables import live_totals
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+STATUSES = ("200", "429", "500", "503")  # are there from the first answer on: Prometheus sees no rise from nothing
 MOST_LIVE_ROWS = 200  # routes times versions that are shown, the last ones used
 
 
 class Metrics:
-    """One process's numbers. Keep one per process: `context.keep("metrics", lambda: Metrics(context.db))`."""
+    """One process's numbers. Keep one per process: `context.keep("metrics", lambda: Metrics(context))`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, context: Context) -> None:
         self.registry = CollectorRegistry()
         self._requests = RequestCounter(
             "kaan_requests", "Requests answered by this process.", ["route", "status"], registry=self.registry
@@ -39,80 +41,55 @@ class Metrics:
             "kaan_request_seconds", "Time to answer.", ["route"], registry=self.registry,
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
         )  # fmt: skip
-        self.registry.register(_Work(database))
-        self.registry.register(_LiveRequests(database))
+        self._errors = RequestCounter(
+            "kaan_server_errors", "Answers of this process with a status of 5xx; not those of /ready.",
+            registry=self.registry,
+        )  # fmt: skip
+        self.registry.register(_Numbers(context))
+        self.registry.register(_LiveRequests(context.db))
 
     def answered(self, route: str, status: int, *, seconds: float) -> None:
         """One request was answered. `route` is the rule, never the requested path."""
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
+        if status >= 500 and route != "/ready":  # there it says that something else is missing
+            self._errors.inc()
 
     def text(self) -> bytes:
         """Everything in Prometheus's text format; content type `CONTENT_TYPE`."""
         return generate_latest(self.registry)
 
 
-class _Work:
-    """What the database says now."""
+class _Numbers:
+    """What the database and this machine say now."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
+    def __init__(self, context: Context) -> None:
+        self.context = context
 
     def describe(self) -> list[Metric]:
         """Nothing: registering must not touch the database."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        with self.database.reading() as connection:
+        with self.context.db.reading() as connection:
             now = leases.clock(connection)
-            number = GaugeMetricFamily("kaan_jobs", "Jobs by queue and state.", labels=["queue", "state"])
-            counted = sa.select(jobs.c.queue, jobs.c.state, sa.func.count().label("number"))
-            for row in connection.execute(counted.group_by(jobs.c.queue, jobs.c.state)):
-                number.add_metric([row.queue, row.state], row.number)
-            waits = GaugeMetricFamily("kaan_oldest_due_job_seconds", "How long the oldest waits.", labels=["queue"])
-            oldest = sa.select(jobs.c.queue, sa.func.min(jobs.c.due_at).label("since")).where(
-                jobs.c.state.in_(leases.OPEN), jobs.c.due_at <= now
-            )
-            for row in connection.execute(oldest.group_by(jobs.c.queue)):
-                waits.add_metric([row.queue], (now - row.since).total_seconds())
-            seen = GaugeMetricFamily("kaan_process_seen_seconds", "Since a process was seen.", labels=["role", "name"])
-            found = connection.execute(sa.select(processes)).all()
-            for row in found:
-                seen.add_metric([row.role, row.name], (tables.now() - row.seen_at).total_seconds())
-            not_loaded = GaugeMetricFamily(
-                "kaan_live_model_not_loaded", "Processes in which the promoted version does not answer.",
-                labels=["kind"],
-            )  # fmt: skip
-            alive = [row for row in found if now - row.seen_at < timedelta(seconds=process_rows.ALIVE_S)]
-            for kind in kinds.names():
-                missed = [row for row in alive if kind in process_rows.not_loaded([row])]
-                not_loaded.add_metric([kind], len(missed))
-            undelivered = GaugeMetricFamily("kaan_undelivered_predictions", "Predictions that are not delivered yet.")
-            waiting = sa.select(sa.func.count()).where(tables.predictions.c.delivered_by.is_(None))
-            undelivered.add_metric([], connection.execute(waiting).scalar_one())
-            reported = GaugeMetricFamily("kaan_calls", "Calls the provider reported, by state.", labels=["state"])
-            states = sa.select(calls.c.state, sa.func.count().label("number")).group_by(calls.c.state)
-            for row in connection.execute(states):
-                reported.add_metric([row.state], row.number)
-            stopped = GaugeMetricFamily("kaan_stopped_accounts", "Accounts whose queue stands still: key refused.")
-            refused = sa.select(sa.func.count()).where(tables.checkpoints.c.state == "stopped")
-            stopped.add_metric([], connection.execute(refused).scalar_one())
-            missing = GaugeMetricFamily(
-                "kaan_annotation_difference", "Annotations in Label Studio minus those here.", labels=["project"]
-            )
-            since = GaugeMetricFamily(
-                "kaan_annotations_compared_seconds", "Since that was counted.", labels=["project"]
-            )
-            counted_for = tables.summaries.c.name.startswith("difference:", autoescape=True)
-            for row in connection.execute(sa.select(tables.summaries).where(counted_for)):
-                missing.add_metric([str(row.body["project"])], row.body["difference"])
-                since.add_metric([str(row.body["project"])], (now - row.made_at).total_seconds())
-            strange = CounterMetricFamily(
-                "kaan_refused_messages", "Messages in Redis that were not ours, and were removed.", labels=["queue"]
-            )
-            for queue, removed in process_rows.refused_messages(connection).items():
-                strange.add_metric([queue], removed)
-        yield from (number, waits, seen, not_loaded, undelivered, reported, stopped, missing, since, strange)
+            found = [
+                _build(),
+                *work_numbers.of(connection, self.context, now),
+                *learning_numbers.of(connection, now),
+            ]
+        for each in found:
+            family = CounterMetricFamily if isinstance(each, Total) else GaugeMetricFamily
+            shown = family(each.name, each.help, labels=each.labels)
+            for values, number in each.samples.items():
+                shown.add_metric(values, number)
+            yield shown
+
+
+def _build() -> Gauge:
+    info = Gauge("kaan_build_info", "The release and its schema; always 1.", ["version", "schema"])
+    info.set(1, VERSION, SCHEMA_VERSION)
+    return info
 
 
 class _LiveRequests:
@@ -142,11 +119,14 @@ class _LiveRequests:
             "kaan_live_refused", "Live requests that were sent away: too many at once, or over a token's rate.",
             labels=["reason"],
         )  # fmt: skip
-        refused: Counter[str] = Counter()
+        refused: Counter[str] = Counter({"live-busy": 0, "rate-limited": 0})
+        counted = {(row.route, row.kind, ""): dict.fromkeys(STATUSES, 0) for row in rows}  # no version was chosen
         for row in rows:
-            for status, number in sorted(row.body["status"].items()):
-                answered.add_metric([row.route, row.kind, row.model_version, status], number)
+            counted[row.route, row.kind, row.model_version] = dict.fromkeys(STATUSES, 0) | row.body["status"]
             refused.update(row.body["refused"])
+        for names, statuses in counted.items():
+            for status, number in sorted(statuses.items()):
+                answered.add_metric([*names, status], number)
         for reason, number in sorted(refused.items()):
             reasons.add_metric([reason], number)
         whole = HistogramMetricFamily(

@@ -10,6 +10,7 @@ import importlib.util
 
 from ml_backend.errors import ConfigurationError
 
+VERSION = "0.1.0"  # of this release, as in pyproject.toml: a checkout has no package metadata
 TRAINING_SET = ("torch", "transformers", "accelerate", "peft", "datasets", "scipy", "safetensors", "soundfile")
 TRAINER = ("torch", "transformers", "accelerate")  # without these no trainer starts
 _TRAINING_STEP = "Install it: `make environment-training`; in containers, use the training image."

@@ -315,7 +315,7 @@ def metrics() -> str:
     """Every metric, its kind and labels."""
     kinds = {
         "RequestCounter": "counter", "CounterMetricFamily": "counter", "Histogram": "histogram",
-        "HistogramMetricFamily": "histogram",
+        "HistogramMetricFamily": "histogram", "Total": "counter",
     }  # fmt: skip
     rows = []
     for node in (node for _, tree in source_texts.product() for node in ast.walk(tree) if isinstance(node, ast.Call)):

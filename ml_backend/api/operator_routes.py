@@ -36,7 +36,7 @@ _SHOWN = (
 
 def metrics_of(context: Context) -> Metrics:
     """This process's numbers."""
-    made: Metrics = context.keep("metrics", lambda: Metrics(context.db))
+    made: Metrics = context.keep("metrics", lambda: Metrics(context))
     return made
 
 

@@ -27,6 +27,7 @@ from ml_backend import db, file_permissions, settings, tables
 from ml_backend.calls.pseudonyms import KEY_FILE
 from ml_backend.commands import printing
 from ml_backend.errors import ConfigurationError, InvalidInput, PermanentError, RetryableError
+from ml_backend.monitoring import work_numbers
 from ml_backend.settings import Settings
 from ml_backend.storage.configured_store import open_store
 from ml_backend.storage.object_store import CHECKS, ObjectInfo, ObjectStore, need_space, valid_bucket, valid_key
@@ -114,7 +115,9 @@ def write(found: Settings, file: Path, *, objects: bool = True) -> dict[str, Any
         aside.replace(file)
     finally:
         aside.unlink(missing_ok=True)
-    return {"files": len(entries), "bytes": _bytes(entries), "missing": missing}
+    facts = {"files": len(entries), "bytes": _bytes(entries), "missing": missing}
+    work_numbers.backup_made(found, facts)
+    return facts
 
 
 def read(found: Settings, file: Path, *, objects: bool = True) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def answer(tally: LiveTally, **given: Any) -> None:
 
 
 def shown(context: Context, pattern: str = "kaan_live_") -> list[str]:
-    text = Metrics(context.db).text().decode()
+    text = Metrics(context).text().decode()
     return [line for line in text.splitlines() if line.startswith(pattern)]
 
 
@@ -84,7 +84,7 @@ def test_the_names_are_as_prometheus_wants_them(context: Context, workers: tuple
     answer(workers[0], wait_s=0.1, compute_s=0.1, first_partial_s=0.1, call="c1")
     answer(workers[0], version=None, status=429)
     workers[0].write()
-    text = Metrics(context.db).text().decode()
+    text = Metrics(context).text().decode()
     kinds = dict(re.findall(r"^# TYPE (kaan_live_\w+) (\w+)$", text, re.MULTILINE))
     assert set(kinds.values()) == {"counter", "histogram", "gauge"}
     assert len(kinds) >= 8

@@ -14,7 +14,7 @@ from tests.ml_backend.job_functions import POOLED, WORK
 
 
 def test_work_is_counted_in_the_database_when_somebody_asks(context: Context) -> None:
-    metrics = Metrics(context.db)
+    metrics = Metrics(context)
     with context.db.transaction() as tx:
         enqueueing.enqueue(tx, WORK, due_at=tables.now() - timedelta(seconds=90))
         enqueueing.enqueue(tx, POOLED, due_at=tables.now() + timedelta(hours=1))
@@ -22,13 +22,13 @@ def test_work_is_counted_in_the_database_when_somebody_asks(context: Context) ->
     text = metrics.text().decode()
     assert 'kaan_jobs{queue="sync",state="waiting"} 1.0' in text
     assert 'kaan_jobs{queue="transcribe",state="waiting"} 1.0' in text
-    assert 'kaan_oldest_due_job_seconds{queue="sync"} 9' in text
-    assert 'kaan_oldest_due_job_seconds{queue="transcribe"}' not in text
+    assert 'kaan_oldest_due_job_seconds{priority="live",queue="sync"} 9' in text
+    assert 'kaan_oldest_due_job_seconds{priority="live",queue="transcribe"} 0.0' in text
     assert 'kaan_process_seen_seconds{name="relay@here",role="relay"} 0.' in text
 
 
 def test_requests_are_counted_by_route_and_status(context: Context) -> None:
-    metrics = Metrics(context.db)
+    metrics = Metrics(context)
     for status in (200, 200, 401):
         metrics.answered("/predict", status, seconds=0.02)
     text = metrics.text().decode()
@@ -47,7 +47,7 @@ def test_a_promoted_model_that_does_not_load_is_counted_by_kind_while_its_proces
     with database.transaction() as connection:
         old = {"seen_at": tables.now() - timedelta(minutes=5)}
         connection.execute(sa.update(tables.processes).where(tables.processes.c.name == "old").values(**old))
-    text = Metrics(database).text().decode()
+    text = Metrics(context).text().decode()
     found = {kind: f'kaan_live_model_not_loaded{{kind="{kind}"}}' for kind in ("asr", "nlu", "tts")}
     assert f"{found['nlu']} 1.0" in text
     assert f"{found['asr']} 0.0" in text

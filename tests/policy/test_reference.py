@@ -7,6 +7,7 @@ import pytest
 
 from ml_backend import db, settings, tables
 from ml_backend.api.app import create_app, load_plugin
+from ml_backend.context import open_context
 from ml_backend.jobs import leases
 from ml_backend.labelling import labelconfig
 from ml_backend.metrics import Metrics
@@ -51,7 +52,7 @@ def test_every_route_is_in_the_reference(database):
 
 
 def test_every_metric_that_is_served_is_in_the_reference(database):
-    served = Metrics(db.Database(database.database)).text().decode()
+    served = Metrics(open_context(database)).text().decode()
     names = {name.removesuffix("_created") for name in re.findall(r"^# TYPE (kaan_\w+)", served, re.MULTILINE)}
     assert names
     assert not [name for name in names if f"`{name}`" not in page("metrics")]

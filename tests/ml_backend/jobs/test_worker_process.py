@@ -229,7 +229,7 @@ def test_hostile_messages_are_set_aside_and_never_executed(
     assert worker.popen.poll() is None
     assert transport.lying(client, queue) == set()
     assert not client.keys(f"*{'f' * 8}*"), "each is thrown away"
-    assert f'kaan_refused_messages_total{{queue="{queue}"}} {number}.0' in Metrics(with_redis.db).text().decode()
+    assert f'kaan_refused_messages_total{{queue="{queue}"}} {number}.0' in Metrics(with_redis).text().decode()
 
 
 def _refused(context: Context, queue: str) -> int:

@@ -185,6 +185,6 @@ def test_a_refused_key_is_trouble_on_the_status_screen_and_a_number_to_alarm_on(
     here.told(here.provider.add(1, audio=SPEECH))
     here.run()
     assert [line for line in status.read(here.context)["trouble"] if "refused the credentials" in line]
-    numbers = metrics.Metrics(here.context.db).text().decode()
+    numbers = metrics.Metrics(here.context).text().decode()
     assert "kaan_stopped_accounts 1.0" in numbers
     assert 'kaan_calls{state="to-fetch"} 1.0' in numbers

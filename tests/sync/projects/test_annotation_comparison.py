@@ -271,7 +271,7 @@ def test_a_row_lost_here_makes_a_difference_that_everybody_sees_and_a_full_compa
     assert team.difference()["difference"] == 1
     [line] = [f for f in doctor._projects(service.context) if f.sentence.startswith("Annotations")]
     assert (line.state, "3 in Label Studio, 2 accounted for here, difference 1" in line.sentence) == ("warning", True)
-    assert b"kaan_annotation_difference" in Metrics(service.context.db).text()
+    assert b"kaan_annotation_difference" in Metrics(service.context).text()
     assert status.read(service.context)["annotations"][0]["difference"] == 1
 
     with service.context.db.transaction() as connection:

@@ -1,0 +1,1 @@
+"""What /metrics says about work, learning and this machine: plain values, read through indexes."""
