@@ -20,7 +20,7 @@ from ml_backend.jobs import leases
 from ml_backend.jobs import processes as process_rows
 from ml_backend.latency_buckets import LatencyBuckets
 from ml_backend.monitoring import learning_numbers, work_numbers
-from ml_backend.monitoring.numbers import Gauge, Total
+from ml_backend.monitoring.metric_values import Gauge, Total
 from ml_backend.packages import VERSION
 from ml_backend.tables import live_totals
 

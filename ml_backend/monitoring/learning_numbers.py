@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend.monitoring.numbers import Gauge
+from ml_backend.monitoring.metric_values import Gauge
 from ml_backend.tables import aliases, evaluations, model_versions, runs
 
 MAIN = "indic@1"  # the reading that decides

@@ -22,7 +22,7 @@ from ml_backend.db import Database
 from ml_backend.errors import KaanError
 from ml_backend.jobs import job_kinds, processes
 from ml_backend.models import kinds
-from ml_backend.monitoring.numbers import Gauge, Total
+from ml_backend.monitoring.metric_values import Gauge, Total
 from ml_backend.settings import Settings
 from ml_backend.storage.object_store import free_space_mb
 from ml_backend.tables import JOB_TROUBLE, calls, jobs, predictions, projects, recordings, summaries

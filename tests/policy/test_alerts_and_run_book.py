@@ -1,5 +1,6 @@
 """Alerts, sections of the run-book, and metrics stay in step."""
 
+import json
 import re
 import subprocess
 from datetime import timedelta
@@ -76,9 +77,26 @@ def test_every_metric_in_rules_and_run_book_is_one_of_ours():
     assert sorted(each for each in wanted - declared() if each not in ("kaan_disk_", "kaan_live_spool_")) == []
 
 
+def test_the_board_is_provisioned_and_names_our_metrics_only():
+    folder = MONITORING / "grafana"
+    board = json.loads((folder / "boards/kaan.json").read_text(encoding="utf-8"))
+    [source] = yaml.safe_load((folder / "datasources/prometheus.yml").read_text())["datasources"]
+    panels = [panel for panel in board["panels"] if panel["type"] != "row"]
+    asked = {target["expr"] for panel in panels for target in panel["targets"]}
+    assert {panel["datasource"]["uid"] for panel in panels} == {source["uid"]}
+    assert all(panel["title"] and panel["description"].endswith(".") for panel in panels)
+    assert set().union(*map(named, asked)) <= declared()
+    recorded = set().union(*(set(re.findall(r"kaan:\w+:\w+", each)) for each in asked))
+    assert recorded <= {rule["record"] for rule in EVERY if "record" in rule}
+    [provider] = yaml.safe_load((folder / "dashboards/kaan.yml").read_text())["providers"]
+    assert provider["options"]["path"].endswith("/boards")
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+
+
 def test_every_rule_that_is_recorded_is_used_and_every_one_that_is_used_is_recorded():
     made = {rule["record"] for rule in EVERY if "record" in rule}
-    asked = set().union(*(set(re.findall(r"kaan:\w+:\w+", rule["expr"])) for rule in EVERY))
+    asked = set(re.findall(r"kaan:\w+:\w+", "".join(rule["expr"] for rule in EVERY)))
+    asked |= set(re.findall(r"kaan:\w+:\w+", (MONITORING / "grafana/boards/kaan.json").read_text()))
     assert asked == made
 
 

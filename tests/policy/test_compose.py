@@ -93,9 +93,13 @@ def given():
     return dict.fromkeys(required(), SECRET) | {"API_TOKENS": f"operator:admin:{SECRET}"}
 
 
+WATCHERS = {"prometheus", "alertmanager", "grafana"}
+
+
 def test_the_services_the_design_asks_for_are_there():
     assert set(OURS) == {"web", "live", "relay", "sync-worker", "transcribe-worker", "training-worker", "upgrade"}
-    assert set(SERVICES) - set(OURS) == {"postgres", "redis", "s3", "label-studio"}
+    assert set(SERVICES) - set(OURS) - WATCHERS == {"postgres", "redis", "s3", "label-studio"}
+    assert all(SERVICES[name]["profiles"] == ["monitoring"] for name in WATCHERS)
     assert SERVICES["training-worker"]["profiles"] == ["training"]
 
 

@@ -29,6 +29,7 @@ SHORT = {
     "ml_backend/commands/demo/leash.py": "runs alone, in a process that imports nothing of ours",
     "ml_backend/commands/db.py": "a command",
     "ml_backend/commands/relay.py": "a command",
+    "ml_backend/monitoring/metric_values.py": "between the rooms that know tables and the one door to the library",
     "ml_backend/jobs/failpoints.py": "imported by whatever the fault tests stop",
     "ml_backend/tts/length_regulator.py": "between the two halves of the network, for engine and trainer",
     "ml_backend/storage/configured_store.py": "above both stores, which stay unaware of each other",
