@@ -130,6 +130,10 @@ class Settings(BaseSettings):
         description="Days after which raw webhook requests lose their content; the ledger keeps what it needs.",
     )
 
+    listening_log_days: int = Field(
+        365, ge=1, description="Days for which it is kept who listened to which recording on the page."
+    )
+
     # --- learning
     training_threshold: int = Field(1000, ge=1, description="New accepted samples after which a training run starts.")
     training_weekly: str = Field(

@@ -127,7 +127,9 @@ calls = Table(
     UniqueConstraint("provider", "call_sid"),
     Index(None, "call_sid"),
     Index(None, "state", "due_at"),
-    Index(None, "started_at"),
+    Index(None, "state", "id"),
+    Index(None, "reason_code", "id"),
+    Index(None, "started_at", "created_at"),
     Index(None, "from_pseudonym"),
     Index(None, "to_pseudonym"),
 )
@@ -195,7 +197,32 @@ recordings = Table(
     Index(None, "call_id"),
     Index(None, "bucket", "object_key"),
     Index(None, "created_at"),
+    Index(None, "language", "call_id"),
+    Index(None, "project_id", "call_id"),
     Index("ix_recordings_voices", "updated_at", "id", sqlite_where=text("synthetic")),
+)
+
+# How loud each channel of a recording is over its length: one letter for each part (ml_backend/audio/envelope.py).
+waveforms = Table(
+    "waveforms",
+    metadata,
+    Column("recording_id", Id, ForeignKey("recordings.id"), primary_key=True, autoincrement=False),
+    Column("channels", sa.JSON, nullable=False),  # one text for each channel
+)
+
+# Who listened to which recording on the page, one row for each play. Kept for LISTENING_LOG_DAYS.
+listenings = Table(
+    "listenings",
+    metadata,
+    _id(),
+    _created(),
+    Column("updated_at", UtcTime, nullable=False, default=now),  # of its last request
+    Column("who", String(120), nullable=False),  # the token's name
+    Column("recording_id", Id, nullable=False),
+    Column("call_id", Id),
+    Column("requests", sa.Integer, nullable=False, default=1),
+    Index(None, "recording_id", "who"),
+    Index(None, "created_at"),
 )
 
 # Objects that scans found in the object store, one row each, in listing order (by bytes).

@@ -199,6 +199,93 @@ class CallAnswer(RootModel[CallDetail | AudioDetail | CallsFound]):
     """What is known of that name."""
 
 
+class HappenedShape(Answered):
+    """One thing that happened to a call."""
+
+    at: datetime
+    what: str
+    about: str = Field(description="call, event, recording, job, transcription, task or annotation.")
+    id: int | None
+
+
+class NextShape(Answered):
+    at: datetime | None
+    action: str
+    what: str
+
+
+class SpokenShape(Answered):
+    start_s: float | None
+    end_s: float | None
+    channel: int | None
+    text: str | None
+    confidence: float | None
+
+
+class TranscriptShape(Answered):
+    """What one version wrote of one recording."""
+
+    id: int
+    recording_id: int
+    version: str
+    at: datetime
+    language: str | None
+    language_probability: float | None
+    confidence: float
+    text: str
+    segments: list[SpokenShape]
+
+
+class ReferenceShape(Answered):
+    """What a person wrote."""
+
+    annotation: int
+    annotator: int | None
+    at: datetime
+    language: str | None
+    text: str
+    recording_id: int
+    ls_task_id: int | None
+
+
+class TimelineShape(Answered):
+    """One call from its first message to now."""
+
+    id: int
+    call_sid: str
+    state: str
+    timeline: list[HappenedShape]
+    next: NextShape | None
+    transcripts: list[TranscriptShape]
+    references: list[ReferenceShape]
+
+
+class TimelinesFound(Answered):
+    """Several calls have that name."""
+
+    calls: list[TimelineShape]
+
+
+class TimelineAnswer(RootModel[TimelineShape | TimelinesFound]):
+    """The timeline of that call."""
+
+
+class ListeningShape(Answered):
+    """One play of a recording on the page."""
+
+    id: int
+    who: str = Field(description="The name of the token.")
+    began_at: datetime
+    last_at: datetime
+    recording_id: int
+    call_sid: str | None
+    requests: int
+
+
+class ListeningPage(PageShape):
+    listenings: list[ListeningShape]
+
+
 class BalanceShape(Answered):
     """One day: everything listed is stored or explained."""
 

@@ -29,6 +29,7 @@ from ml_backend.views import voice_views
 from ml_backend.views.annotation_views import AnnotationQuery
 from ml_backend.views.call_views import CallQuery
 from ml_backend.views.queries import Query
+from ml_backend.views.recording_views import ListeningQuery
 from ml_backend.views.version_views import VersionQuery
 
 
@@ -67,6 +68,7 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
         ("/api/calls", calls.list, CallQuery),
         ("/api/calls/summary", calls.summary, BalanceQuery),
         ("/api/calls/<path:what>", calls.show, Query),
+        ("/api/calls/<path:what>/timeline", calls.timeline, Query),
         ("/api/datasets", Datasets(context).list, DatasetQuery),
         ("/api/datasets/<dataset_id>", Datasets(context).show, Query),
         ("/api/models", Models(context).list, VersionQuery),
@@ -89,6 +91,8 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
     )
     for rule, view, query in reads:
         requests.add_route(app, rule, view, who=gate.bearer("read"), query=query)
+    listened = gate.bearer("operate")
+    requests.add_route(app, "/api/listenings", calls.listenings, who=listened, query=ListeningQuery)
     report_routes.install(app, context, gate.bearer("read"))
     _add_pages(app, context, gate)
     live_routes.install(app, context, gate, most_waiting=max(1, settings.web_threads // 2), transcribes=False)

@@ -16,8 +16,8 @@ from ml_backend.outcomes import call_outcomes, outcome_reports
 from ml_backend.outcomes.outcome_reports import CheckedOutcome
 from ml_backend.strict_models import Checked
 from ml_backend.tables import calls as rows
+from ml_backend.views import call_timeline, ledger_balance, recording_views
 from ml_backend.views import call_views as calls
-from ml_backend.views import ledger_balance, recording_views
 from ml_backend.views.queries import MAX_LIMIT, Day, Days, Query
 
 MOST_REPORTS = 1000
@@ -49,13 +49,23 @@ class Calls:
 
     def list(self, query: calls.CallQuery) -> Response:
         """One page of calls."""
-        return page("calls", calls.find(self._context.db, query), query)
+        return page("calls", calls.find(self._context.db, query, zone=self._context.settings.exotel_time_zone), query)
 
     def show(self, what: str) -> Response:
         """One call by its id, or by recording:, task:, object: or number:. Several: `calls`, a list of them."""
         key = call_outcomes.key_of(self._context)
         found = recording_views.look_up(self._context.db, what, key=key, most=MAX_LIMIT)
         return answer(found[0] if len(found) == 1 else {"calls": found})
+
+    def timeline(self, what: str) -> Response:
+        """What happened to one call and when, what is next, and every transcription of its audio."""
+        ids = calls.resolve(self._context.db, what, key=call_outcomes.key_of(self._context))[:MAX_LIMIT]
+        found = [call_timeline.of_call(self._context.db, call_id) for call_id in ids]
+        return answer(found[0] if len(found) == 1 else {"calls": found})
+
+    def listenings(self, query: recording_views.ListeningQuery) -> Response:
+        """Who listened to which recording on the page."""
+        return page("listenings", recording_views.listened(self._context.db, query), query)
 
     def summary(self, query: BalanceQuery) -> Response:
         """The balance of each day, and the calls by state."""

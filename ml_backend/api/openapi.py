@@ -113,6 +113,8 @@ ROUTES: dict[str, Described] = {
     "/api/calls": Described("Calls", answers.CallPage),
     "/api/calls/summary": Described("Calls", answers.CallSummary),
     "/api/calls/<path:what>": Described("Calls", answers.CallAnswer),
+    "/api/calls/<path:what>/timeline": Described("Calls", answers.TimelineAnswer),
+    "/api/listenings": Described("Calls", answers.ListeningPage),
     "/api/calls/<call_sid>/satisfaction": Described("Calls", answers.SatisfactionAnswer, SatisfactionBody, _BODY),
     "/api/calls/<path:call_sid>/outcome": Described("Calls", answers.OutcomeStored, OutcomeReport, (410, *_BODY)),
     "/api/outcomes": Described("Calls", answers.OutcomesStored, answers.OutcomesBody, _BODY),

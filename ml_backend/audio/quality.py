@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.audio import decoding
+from ml_backend.audio import decoding, envelope
 
 FRAME_S = 0.02
 _ABOVE_FLOOR_DB = 4.0
@@ -81,6 +81,7 @@ class Measured:
     speech: npt.NDArray[np.bool_]
     powers: Numbers
     channels: tuple[npt.NDArray[np.bool_], ...] = ()
+    levels: tuple[str, ...] = ()  # per channel, as `envelope` writes them
 
     def spans(self) -> list[list[float]]:
         """[start_s, end_s, channel] of the stretches with speech, in time order."""
@@ -156,17 +157,26 @@ def _measured(
     parts: dict[str, dict[str, float]] = {}
     speech: npt.NDArray[np.bool_] = np.zeros(0, bool)
     loudest: Numbers = np.zeros(0)
-    channels = []
+    channels, drawn = [], []
     for channel, each in enumerate(gathered):
         powers = np.concatenate(each.powers) if each.powers else np.zeros(0)
         mine = _speech(powers)
         parts[f"leg_{channel}"] = _parts(each, powers, mine, rate_hz, source_rate_hz, partial(frames, channel))
         channels.append(mine)
+        drawn.append(_drawn(powers))
         speech = mine if not channel else speech | mine
         loudest = powers if not channel else np.maximum(loudest, powers)
     scores = [found["score"] for found in parts.values() if found["speech_share"] > 0]
     score = min(scores, default=0.0)
-    return Measured(Quality(score, label_of(score), parts), speech, loudest, tuple(channels))
+    return Measured(Quality(score, label_of(score), parts), speech, loudest, tuple(channels), tuple(drawn))
+
+
+def _drawn(powers: Numbers) -> str:
+    """The loudest frame of each of PARTS equal stretches of a channel, as letters: its waveform for people."""
+    if not powers.size:
+        return ""
+    starts = np.unique(np.linspace(0, len(powers), envelope.PARTS, endpoint=False).astype(np.intp))
+    return envelope.levels(np.maximum.reduceat(powers, starts).tolist())
 
 
 def _speech(powers: Numbers) -> npt.NDArray[np.bool_]:

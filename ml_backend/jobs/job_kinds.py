@@ -45,6 +45,7 @@ VERIFY_OBJECTS = JobKind("verify-objects", "sync.recordings.verification.verify_
 TRANSCRIBE_RECORDING = JobKind(
     "transcribe-recording", "sync.transcription.transcription.transcribe_recordings", "transcribe", 1800, pooled=True
 )
+COUNT_CALLS = JobKind("count-calls", "sync.recordings.call_counting.count_calls", "sync", 1800, priority=BULK)
 ROLL_UP_UPTIME = JobKind("roll-up-uptime", "sync.live.uptime.roll_up_uptime", "sync", 600, priority=BULK)
 COUNT_DAYS = JobKind("count-days", "ml_backend.reports.day_counts.count_days", "sync", 1800, priority=BULK)
 CHECK_WEEKLY = JobKind("check-weekly", "training.schedule.threshold.check_weekly", "sync", 300)

@@ -322,6 +322,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule(job_kinds.TAKE_UP_WAITING, 300, projects_with_waiting_work),
     Schedule(job_kinds.EXPIRE_RECORDINGS, 24 * 3600, buckets_with_a_period),
     Schedule(job_kinds.REDUCE_EVENTS, 24 * 3600, once),
+    Schedule(job_kinds.COUNT_CALLS, 300, once),  # it decides itself what is due
     Schedule(job_kinds.ROLL_UP_UPTIME, 3600, minutes_of_serving),
     Schedule(job_kinds.COUNT_DAYS, 300, days_back(1)),
     Schedule(job_kinds.COUNT_DAYS, 6 * 3600, days_back(15)),

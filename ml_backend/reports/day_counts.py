@@ -53,7 +53,8 @@ def count_days(context: JobContext, days: int) -> None:
     _keep_mos(context, today)
     with context.db.transaction() as connection:
         old = today - timedelta(days=KEPT_DAYS)
-        connection.execute(sa.delete(day_counts).where(day_counts.c.day <= old))
+        row = day_counts.c
+        connection.execute(sa.delete(day_counts).where(row.day <= old, row.name.in_((SUCCESS, PEOPLE, MOS))))
 
 
 def kept(database: Database, name: str, *, since: date) -> dict[date, Any]:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 from ml_backend.errors import ConfigurationError, InvalidInput, PermanentError, RetryableError
 from ml_backend.storage.object_store import ObjectInfo, need_space, sha256_of, valid_bucket, valid_key
@@ -65,6 +66,14 @@ class LocalStore:
     def open_local(self, bucket: str, key: str) -> Path | None:
         """The object's own path: read it, never write to it."""
         return self._existing(bucket, key)
+
+    def read_part(self, bucket: str, key: str, *, start: int, length: int) -> Iterator[bytes]:
+        """See ObjectStore. A file that is deleted meanwhile is read to its end."""
+        path = self._existing(bucket, key)
+        with _errors():
+            stream = path.open("rb")
+            stream.seek(start)
+        return _part(stream, length)
 
     def stat(self, bucket: str, key: str) -> ObjectInfo | None:
         """See ObjectStore."""
@@ -205,6 +214,13 @@ class LocalStore:
                     yield _info(bucket, key, entry.stat())
                 except FileNotFoundError:  # deleted during the listing
                     continue
+
+
+def _part(stream: IO[bytes], length: int) -> Iterator[bytes]:
+    with stream, _errors():
+        while length > 0 and (piece := stream.read(min(_SMALL_BYTES, length))):
+            length -= len(piece)
+            yield piece
 
 
 def _info(bucket: str, key: str, status: os.stat_result) -> ObjectInfo:

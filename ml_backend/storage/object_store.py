@@ -49,6 +49,11 @@ class ObjectStore(Protocol):
     def open_local(self, bucket: str, key: str) -> Path | None:
         """The object's path if it is a local file, which saves a copy; else None."""
 
+    def read_part(self, bucket: str, key: str, *, start: int, length: int) -> Iterator[bytes]:
+        """`length` bytes from `start` on, in pieces; the object is opened, or its error raised, before this returns.
+
+        Close the iterator when it is not read to its end."""
+
     def stat(self, bucket: str, key: str) -> ObjectInfo | None:
         """None if there is no such object."""
 

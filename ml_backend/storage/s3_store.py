@@ -31,7 +31,7 @@ from ml_backend import certificates
 from ml_backend.errors import ConfigurationError, KaanError, PermanentError, RetryableError
 from ml_backend.storage.object_store import CHECKS, ObjectInfo, need_space, sha256_of, valid_bucket, valid_key
 
-_PIECE = 1 << 20
+_PIECE, _SMALL_PIECE = 1 << 20, 1 << 16
 _SHA256 = "sha256"
 _MISSING = ("NoSuchKey", "NoSuchObject", "ResourceNotFound", "NotFound")
 _REFUSED = (
@@ -144,6 +144,13 @@ class S3Store:
     def open_local(self, bucket: str, key: str) -> Path | None:
         """Never local: use `fetch`."""
         return None
+
+    def read_part(self, bucket: str, key: str, *, start: int, length: int) -> Iterator[bytes]:
+        """See ObjectStore: one request for these bytes."""
+        valid_bucket(bucket), valid_key(key)
+        with _errors(bucket, key):
+            response = self._client.get_object(bucket, key, offset=start, length=length)
+        return _part(response, bucket, key)
 
     def stat(self, bucket: str, key: str) -> ObjectInfo | None:
         """See ObjectStore."""
@@ -339,6 +346,15 @@ class S3Store:
             return str(found)
         with tempfile.TemporaryDirectory(prefix="kaan-") as folder:
             return self.fetch(bucket, key, Path(folder) / "object")
+
+
+def _part(response: Any, bucket: str, key: str) -> Iterator[bytes]:
+    try:
+        with _errors(bucket, key):
+            yield from response.stream(_SMALL_PIECE)
+    finally:
+        response.close()
+        response.release_conn()
 
 
 def _info(bucket: str, item: Any) -> ObjectInfo:

@@ -58,7 +58,7 @@ def explain(
     said += [_task(task) for task in tasks]
     said += [_recording(each) for each in recordings if each.reason and each.reason != call.reason]
     if call.next_action:
-        said.append(_next(call))
+        said.append(next_sentence(call))
     said += trouble_of(jobs, said)
     said.append(_sources_of(call))
     return said
@@ -83,7 +83,8 @@ def _recording(recording: sa.Row[Any]) -> str:
     return f"Recording {recording.id} is {recording.state}: {recording.reason}"
 
 
-def _next(call: sa.Row[Any]) -> str:
+def next_sentence(call: sa.Row[Any]) -> str:
+    """The next action of an open call, with its time."""
     due = f"{call.due_at:%Y-%m-%d %H:%M:%S} UTC" if isinstance(call.due_at, datetime) else "no known time"
     if call.next_action == LOOK_UP:
         return f"Exotel is asked about it at {due}, try {call.tries + 1} of {len(LADDER)}."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, time, timedelta
 from typing import Annotated, Any
 
 import sqlalchemy as sa
@@ -16,12 +16,13 @@ from pydantic import Field
 
 from ml_backend.calls import phone_numbers
 from ml_backend.calls import states as callstates
+from ml_backend.calls.events import INDIA, zone_of
 from ml_backend.calls.pseudonyms import SHAPE, is_masked, pseudonym
 from ml_backend.db import Database
 from ml_backend.errors import InvalidInput
 from ml_backend.tables import calls, events, objects, projects, recordings, tasks
-from ml_backend.views import call_explanations, draft_explanations, outcome_views
-from ml_backend.views.queries import Fits, PagedQuery, Time, one_of
+from ml_backend.views import call_explanations, draft_explanations, ledger_balance, outcome_views
+from ml_backend.views.queries import Day, Fits, PagedQuery, Time, Whole, one_of
 
 KINDS = ("call", "number", "object", "task", "recording")  # the order in which kinds without a prefix are tried
 MAX_FOUND = 200
@@ -66,12 +67,22 @@ class CallQuery(PagedQuery):
     person: Annotated[_Person | None, Field(description="Only calls of this pseudonym, from or to.")] = None
     since: Annotated[Time | None, Field(description="Only calls that began then or later: a time, or a date.")] = None
     until: Annotated[Time | None, Field(description="Only calls that began earlier.")] = None
+    day: Annotated[Day | None, Field(description="Only calls that began on this day of EXOTEL_TIME_ZONE.")] = None
+    language: Annotated[str | None, Field(description="Only calls with a recording in this language, e.g. hi.")] = None
+    project: Annotated[
+        Whole | None, Field(description="Only calls of this project, by its number in Label Studio.")
+    ] = None
+    sort: Annotated[
+        str | None,
+        Field(description="-id: the latest first (the usual order); id: the first first."),
+        one_of(("id", "-id"), InvalidInput("bad-sort", "There is no such order.", "Use id or -id.")),
+    ] = None
 
 
-def find(database: Database, query: CallQuery) -> list[dict[str, Any]]:
-    """Calls, newest row first."""
-    began = sa.func.coalesce(calls.c.started_at, calls.c.created_at)
-    statement = sa.select(calls).order_by(calls.c.id.desc()).limit(query.limit)
+def find(database: Database, query: CallQuery, *, zone: str = INDIA) -> list[dict[str, Any]]:
+    """Calls, newest row first; days are those of `zone`."""
+    first = query.sort == "id"
+    statement = sa.select(calls).order_by(calls.c.id if first else calls.c.id.desc()).limit(query.limit)
     for column, values in (
         (calls.c.state, query.state),
         (calls.c.source, query.source),
@@ -82,13 +93,35 @@ def find(database: Database, query: CallQuery) -> list[dict[str, Any]]:
         statement = statement.where(
             sa.or_(calls.c.from_pseudonym == query.person, calls.c.to_pseudonym == query.person)
         )
-    if query.since:
-        statement = statement.where(began >= query.since)
-    if query.until:
-        statement = statement.where(began < query.until)
+    if query.since or query.until:
+        statement = statement.where(ledger_balance.began_between(query.since, query.until))
+    if query.day:
+        begin = datetime.combine(query.day, time(), zone_of(zone))
+        statement = statement.where(ledger_balance.began_between(begin, begin + timedelta(days=1)))
     if query.before:
-        statement = statement.where(calls.c.id < query.before)
+        statement = statement.where(calls.c.id > query.before if first else calls.c.id < query.before)
+    for column, value in ((recordings.c.language, query.language), (recordings.c.project_id, query.project)):
+        if value is not None:
+            statement = statement.where(_with_recording(query, column, value))
     return [to_dict(row) for row in database.rows(statement)]
+
+
+_OF_THE_PAGE = {"limit", "before", "sort", "language", "project"}
+
+
+def _with_recording(query: CallQuery, column: sa.ColumnElement[Any], value: Any) -> sa.ColumnElement[bool]:
+    """Calls with such a recording. Alone, an index gives the page's calls, however rare the value is."""
+    wanted: Any = column == value
+    if column is recordings.c.project_id:
+        wanted = column.in_(sa.select(projects.c.id).where(projects.c.ls_project_id == value))
+    others = {name for name in query.model_fields_set - _OF_THE_PAGE if getattr(query, name)}
+    if others or (query.language and query.project):
+        return sa.exists().where(recordings.c.call_id == calls.c.id, wanted)
+    of_call, first = recordings.c.call_id, query.sort == "id"
+    mine = sa.select(of_call).where(wanted, of_call.is_not(None)).distinct().limit(query.limit)
+    if query.before:
+        mine = mine.where(of_call > query.before if first else of_call < query.before)
+    return calls.c.id.in_(mine.order_by(of_call if first else of_call.desc()))
 
 
 def resolve(database: Database, what: str, *, key: bytes) -> list[int]:

@@ -70,6 +70,19 @@ def clock_warning(database: Database, *, days: int = 7) -> str | None:
     return f"{rows[0].reason} It was so {len(rows)} times in {days} days: check EXOTEL_TIME_ZONE and this clock."
 
 
+def began_between(since: datetime | None, until: datetime | None) -> sa.ColumnElement[bool]:
+    """Calls that began in a time, by an index: one of whose beginning nothing is known began when its row was made."""
+
+    def within(at: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+        limits = ([at >= since] if since else []) + ([at < until] if until else [])
+        return sa.and_(*limits) if limits else sa.true()
+
+    return sa.or_(
+        sa.and_(calls.c.started_at.is_not(None), within(calls.c.started_at)),
+        sa.and_(calls.c.started_at.is_(None), within(calls.c.created_at)),
+    )
+
+
 def of_days(database: Database, *, days: int, zone: str, last: date | None = None) -> list[Balance]:
     """The balances of `days` days up to `last` (today by default), newest first."""
     last = last or tables.now().astimezone(zone_of(zone)).date()
@@ -78,13 +91,12 @@ def of_days(database: Database, *, days: int, zone: str, last: date | None = Non
 
 def of_day(database: Database, day: date, *, zone: str) -> Balance:
     begin = datetime.combine(day, time(), zone_of(zone))
-    began = sa.func.coalesce(calls.c.started_at, calls.c.created_at)
     theirs, whole = recordings.c.call_id == calls.c.id, recordings.c.source != LIVE_SOURCE
     kept = sa.exists().where(theirs, whole, recordings.c.state.in_(STORED))
     named = ("call_sid", "state", "reason_code", "next_action", "due_at", "listed_at", "recording_url")
     rows = database.rows(
         sa.select(*(calls.c[name] for name in named), kept.label("kept")).where(
-            began >= begin, began < datetime.combine(day + timedelta(days=1), time(), zone_of(zone))
+            began_between(begin, datetime.combine(day + timedelta(days=1), time(), zone_of(zone)))
         )
     )
     listed = [row for row in rows if row.listed_at]

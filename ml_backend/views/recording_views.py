@@ -7,14 +7,16 @@ what is known, and why there is, or is not, a draft. Reads only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import sqlalchemy as sa
+from pydantic import Field
 
 from ml_backend.db import Database
 from ml_backend.errors import InvalidInput
-from ml_backend.tables import objects, projects, recordings, tasks
+from ml_backend.tables import calls, listenings, objects, projects, recordings, tasks
 from ml_backend.views import call_explanations, call_views, draft_explanations
+from ml_backend.views.queries import PagedQuery, Time, Whole
 
 _MOST = 50
 
@@ -31,6 +33,37 @@ def look_up(database: Database, what: str, *, key: bytes, most: int = call_views
         if found is None:
             raise nothing
         return [found]
+
+
+class ListeningQuery(PagedQuery):
+    """Which listenings."""
+
+    who: Annotated[str | None, Field(description="Only by the token of this name.")] = None
+    recording: Annotated[Whole | None, Field(description="Only to this recording, by its number here.")] = None
+    since: Annotated[Time | None, Field(description="Only what began then or later: a time, or a date.")] = None
+    until: Annotated[Time | None, Field(description="Only what began earlier.")] = None
+
+
+def listened(database: Database, query: ListeningQuery) -> list[dict[str, Any]]:
+    """Who listened to which recording on the page, the newest first."""
+    row = listenings.c
+    statement = sa.select(listenings, calls.c.call_sid).outerjoin(calls, calls.c.id == row.call_id)
+    for column, value in ((row.who, query.who), (row.recording_id, query.recording)):
+        statement = statement if value is None else statement.where(column == value)
+    if query.since is not None:
+        statement = statement.where(row.created_at >= query.since)
+    if query.until is not None:
+        statement = statement.where(row.created_at < query.until)
+    if query.before is not None:
+        statement = statement.where(row.id < query.before)
+    return [
+        {
+            "id": each.id, "who": each.who, "began_at": call_views.text_of(each.created_at),
+            "last_at": call_views.text_of(each.updated_at), "recording_id": each.recording_id,
+            "call_sid": each.call_sid, "requests": each.requests,
+        }
+        for each in database.rows(statement.order_by(row.id.desc()).limit(query.limit))
+    ]  # fmt: skip
 
 
 def _others(database: Database, what: str) -> dict[str, Any] | None:

@@ -13,8 +13,8 @@ from ml_backend.calls import pseudonyms
 from ml_backend.calls.states import STATES
 from ml_backend.commands import printing
 from ml_backend.commands.command_line import quiet_context
+from ml_backend.views import call_timeline, ledger_balance, outcome_views, queries, recording_views
 from ml_backend.views import call_views as calls
-from ml_backend.views import ledger_balance, outcome_views, queries, recording_views
 from sync.commands import numbers, outcomes, privacy
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="List and explain calls; the daily balance.")
@@ -30,6 +30,9 @@ def list_calls(
     days: Annotated[
         int | None, typer.Option(min=1, max=queries.MOST_DAYS, help="Only calls of the last so many days.")
     ] = None,
+    day: Annotated[str | None, typer.Option(help="Only calls that began on this day, e.g. 2026-01-31.")] = None,
+    language: Annotated[str | None, typer.Option(help="Only calls with a recording in this language, e.g. hi.")] = None,
+    project: Annotated[int | None, typer.Option(min=1, help="Only calls of this Label Studio project.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most this many rows.")] = 30,
     as_json: printing.AsJson = False,
 ) -> None:
@@ -38,9 +41,11 @@ def list_calls(
     Example: python -m ml_backend calls list --state missing
     """
     since = tables.now() - timedelta(days=days) if days else None
-    query = calls.CallQuery(state=tuple(state or ()), reason_code=tuple(reason or ()), since=since, limit=limit)
+    given = {"since": since, "day": queries.day(day) if day else None, "language": language, "project": project}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    query = calls.CallQuery(state=tuple(state or ()), reason_code=tuple(reason or ()), limit=limit, **chosen)
     context = quiet_context()
-    found = calls.find(context.db, query)
+    found = calls.find(context.db, query, zone=context.settings.exotel_time_zone)
     counts = calls.counts(context.db)
     if as_json:
         printing.say_json({"states": counts, "calls": found})
@@ -73,6 +78,55 @@ def show(
             printing.say()
         for title, text in _lines(call):
             printing.fact(title, text, width=10)
+
+
+@app.command()
+def timeline(
+    what: Annotated[str, typer.Argument(help="A call's id, recording:12, task:34, object:bucket/key.")],
+    as_json: printing.AsJson = False,
+) -> None:
+    """Show what happened to a call and when, what is next, and every transcription of its audio.
+
+    Example: python -m ml_backend calls timeline recording:12
+    """
+    context = quiet_context()
+    ids = calls.resolve(context.db, what, key=pseudonyms.key_in(context.settings, context.db))
+    found = [call_timeline.of_call(context.db, call_id) for call_id in ids[: queries.MAX_LIMIT]]
+    if as_json:
+        printing.say_json(found[0] if len(found) == 1 else {"calls": found})
+        return
+    for call in found:
+        printing.say(f"Call {call['call_sid']}: {call['state']}")
+        for each in call["timeline"]:
+            printing.fact(each["at"].replace("T", " ").removesuffix("Z"), each["what"], width=19)
+        if call["next"]:
+            printing.fact("next", call["next"]["what"], width=19)
+        for each in call["transcripts"]:
+            printing.fact(f"by {each['version']}", each["text"] or "(no speech)", width=19)
+
+
+@app.command()
+def listenings(
+    who: Annotated[str | None, typer.Option(help="Only by the token of this name.")] = None,
+    recording: Annotated[int | None, typer.Option(min=1, help="Only to this recording.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most this many rows.")] = 50,
+    as_json: printing.AsJson = False,
+) -> None:
+    """Show who listened to which recording on the page, newest first.
+
+    Example: python -m ml_backend calls listenings --recording 12
+    """
+    context = quiet_context()
+    query = recording_views.ListeningQuery(who=who, recording=recording, limit=limit)
+    found = recording_views.listened(context.db, query)
+    if as_json:
+        printing.say_json({"listenings": found})
+        return
+    titles = ("began (UTC)", "who", "recording", "call", "until")
+    printing.table(titles, [
+        (each["began_at"], each["who"], str(each["recording_id"]), each["call_sid"] or "", each["last_at"])
+        for each in found
+    ])  # fmt: skip
 
 
 @app.command()

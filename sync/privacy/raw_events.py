@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend import db, tables
-from ml_backend.calls import ledger, phone_numbers, pseudonyms
+from ml_backend.calls import ledger, listenings, phone_numbers, pseudonyms
 from ml_backend.context import Context, JobContext
 from ml_backend.tables import calls, checkpoints, events, outcomes
 from sync.privacy import hidden_names
@@ -69,6 +69,7 @@ def reduce_events(context: JobContext) -> None:
     """
     hidden_names.hide_in_older_rows(context)
     _forget_words(context)
+    listenings.forget_old(context)
     before = tables.now() - timedelta(days=context.settings.event_retention_days)
     while True:
         with context.db.transaction() as connection:

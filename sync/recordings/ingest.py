@@ -30,7 +30,7 @@ from ml_backend.errors import ConfigurationError, PermanentError
 from ml_backend.jobs import enqueueing, failpoints, job_kinds
 from ml_backend.storage.object_store import sha256_of
 from ml_backend.tables import annotations as written
-from ml_backend.tables import recordings, tasks
+from ml_backend.tables import recordings, tasks, waveforms
 from sync.label_studio import label_studio_client as label_studio
 from sync.outbound.fetching import outbound_of
 from sync.recordings import layouts, lengths, refetching, removal
@@ -61,6 +61,7 @@ def ingest_recording(context: JobContext, recording_id: int, transcribe: int = 1
     if recording.state in _LEFT_ALONE or refetching.waits(recording):
         return
     values: dict[str, Any] = {}
+    levels: list[str] = []
     if recording.state != "ready":
         need_room(context)
         try:
@@ -74,16 +75,19 @@ def ingest_recording(context: JobContext, recording_id: int, transcribe: int = 1
         except ConfigurationError as error:  # the store or Label Studio refuses access: shown, and retried by a person
             _refuse(context, recording_id, error.code, error.sentence)
             raise
+        levels = values.pop("levels")
         if _has_another_way(context, recording, values):
             return
         failpoints.hit("ingest.before-commit")
     if (
-        not _go_on(context, recording, values, transcribe=bool(transcribe)) and values
+        not _go_on(context, recording, values, levels, transcribe=bool(transcribe)) and values
     ):  # erased meanwhile: what was just made goes too
         removal.remove_audio(context, SimpleNamespace(**{**recording._asdict(), **values}), removal.Removed())
 
 
-def _go_on(context: JobContext, recording: sa.Row[Any], values: dict[str, Any], *, transcribe: bool) -> bool:
+def _go_on(
+    context: JobContext, recording: sa.Row[Any], values: dict[str, Any], levels: list[str], *, transcribe: bool
+) -> bool:
     """Store the result and enqueue what follows; False when the recording was erased or expired meanwhile."""
     with context.db.transaction() as connection:
         ledger.lock(connection, recording)
@@ -91,6 +95,8 @@ def _go_on(context: JobContext, recording: sa.Row[Any], values: dict[str, Any], 
             return False
         if values:
             db.update(connection, recordings, recording.id, **values)
+            drawn = {"recording_id": recording.id, "channels": levels}
+            db.upsert(connection, waveforms, drawn, key=("recording_id",))
         voice = recording.synthetic and (
             recording.known_text is not None
             or layouts.is_voice(recording.bucket, recording.object_key, context.settings)
@@ -159,6 +165,7 @@ def _normalised(context: Context, recording: sa.Row[Any], folder: Path) -> dict[
         "quality_score": found.score,
         "spans": spans,
         "speech": measured.spans(),
+        "levels": list(measured.levels),
         "state": "ready",
         "reason_code": code,
         "reason": reason,

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from ml_backend.calls import live_recordings, live_spool, pseudonyms
 from ml_backend.context import Context
 from ml_backend.errors import KaanError, RetryableError
-from ml_backend.tables import objects, recordings
+from ml_backend.tables import objects, recordings, waveforms
 from sync.recordings import spool
 
 GONE = ("erased", "expired")
@@ -30,8 +30,10 @@ class Removed:
 
 
 def remove_audio(context: Context, recording: Any, into: Removed) -> None:
-    """Remove every object of a recording. Safe to repeat. RetryableError when the store does not answer."""
+    """Remove every object of a recording, and its waveform. Safe to repeat; RetryableError when the store is away."""
     spool.remove(context, recording.id)
+    with context.db.transaction() as connection:
+        connection.execute(sa.delete(waveforms).where(waveforms.c.recording_id == recording.id))
     for bucket, key in dict.fromkeys(places(context, recording)):
         try:
             if context.store.stat(bucket, key) is None:

@@ -10,7 +10,7 @@ down_revision = "0007"
 branch_labels = None
 depends_on = None
 
-
+ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 TIME = sa.DateTime(timezone=True)
 # The time by which a day's rows are found: counting must not scan what grows.
 TIMES = {
@@ -32,11 +32,57 @@ def upgrade() -> None:
         op.create_index(f"ix_{table}_{'_'.join(columns)}", table, columns)
     op.create_index("ix_annotations_ls_created_at", "annotations", ["ls_created_at"])
     op.create_index("ix_annotations_annotator_ls_created_at", "annotations", ["annotator", "ls_created_at"])
+    _add_calls()
 
 
 def downgrade() -> None:
+    _remove_calls()
     op.drop_index("ix_annotations_annotator_ls_created_at", "annotations")
     op.drop_index("ix_annotations_ls_created_at", "annotations")
     for table, columns in TIMES.items():
         op.drop_index(f"ix_{table}_{'_'.join(columns)}", table)
     op.drop_table("day_counts")
+
+
+def _add_calls() -> None:
+    """What became of calls by day, who listened, how loud a recording is; lists of calls in the order of an index."""
+    op.create_table(
+        "waveforms",
+        sa.Column("recording_id", ID, autoincrement=False, nullable=False),
+        sa.Column("channels", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["recording_id"], ["recordings.id"], name="fk_waveforms_recording_id"),
+        sa.PrimaryKeyConstraint("recording_id", name="pk_waveforms"),
+    )
+    op.create_table(
+        "listenings",
+        sa.Column("id", ID, nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("updated_at", TIME, nullable=False),
+        sa.Column("who", sa.String(length=120), nullable=False),
+        sa.Column("recording_id", ID, nullable=False),
+        sa.Column("call_id", ID, nullable=True),
+        sa.Column("requests", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_listenings"),
+    )
+    op.create_index("ix_listenings_recording_id_who", "listenings", ["recording_id", "who"])
+    op.create_index("ix_listenings_created_at", "listenings", ["created_at"])
+    op.drop_index("ix_calls_started_at", table_name="calls")
+    op.create_index("ix_calls_started_at_created_at", "calls", ["started_at", "created_at"])
+    op.create_index("ix_calls_state_id", "calls", ["state", "id"])
+    op.create_index("ix_calls_reason_code_id", "calls", ["reason_code", "id"])
+    op.create_index("ix_recordings_language_call_id", "recordings", ["language", "call_id"])
+    op.create_index("ix_recordings_project_id_call_id", "recordings", ["project_id", "call_id"])
+
+
+def _remove_calls() -> None:
+    for table, name in (
+        ("recordings", "ix_recordings_project_id_call_id"),
+        ("recordings", "ix_recordings_language_call_id"),
+        ("calls", "ix_calls_reason_code_id"),
+        ("calls", "ix_calls_state_id"),
+        ("calls", "ix_calls_started_at_created_at"),
+    ):
+        op.drop_index(name, table_name=table)
+    op.create_index("ix_calls_started_at", "calls", ["started_at"])
+    for name in ("listenings", "waveforms"):
+        op.drop_table(name)

@@ -56,6 +56,18 @@ def bucket(store: object_store.ObjectStore) -> str:
 
 
 class TestEveryStore:
+    def test_a_part_is_read_without_the_rest(self, store, bucket):
+        data = bytes(range(256)) * 1000
+        store.put_bytes(bucket, "long.bin", data)
+        for start, length in ((0, 1), (0, len(data)), (255, 3), (100_000, 150_000), (len(data) - 1, 1)):
+            assert (
+                b"".join(store.read_part(bucket, "long.bin", start=start, length=length))
+                == (data[start : start + length])
+            )
+        with pytest.raises(PermanentError) as missing:
+            store.read_part(bucket, "none.bin", start=0, length=1)
+        assert missing.value.code == "object-missing"
+
     def test_what_was_put_is_fetched_with_its_digest(self, store, bucket, tmp_path):
         source, target = tmp_path / "a.bin", tmp_path / "b.bin"
         source.write_bytes(os.urandom(300_000))
