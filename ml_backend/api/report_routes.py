@@ -1,4 +1,7 @@
-"""/api/reports: each report of `ml_backend/reports/report_table.py` at its own address, with its own filters."""
+"""/api/reports: each report of `ml_backend/reports/report_table.py` at its own address, with its own filters.
+
+One rule per report, so that the OpenAPI document says which filters each takes.
+"""
 
 from __future__ import annotations
 

