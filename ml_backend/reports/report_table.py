@@ -80,14 +80,14 @@ REPORTS: dict[str, NamedReport] = {
             "ml_backend.reports.waiting_work:of",
             lines="ml_backend.reports.waiting_work:lines",
         ),
-        Report(
+        NamedReport(
             "call-funnel",
             "From callback to dataset: how many calls get how far, and why the others do not; the ledger's balance.",
             "ml_backend.reports.call_funnel:of",
             "ml_backend.reports.call_funnel:FunnelQuery",
             "ml_backend.reports.call_funnel:lines",
         ),
-        Report(
+        NamedReport(
             "data-composition",
             "What is annotated, against what calls are made of, the gaps, and how datasets differ.",
             "ml_backend.reports.data_composition:of",
