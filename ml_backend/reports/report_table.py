@@ -48,6 +48,7 @@ class NamedReport:
         return list(_named(self.lines)(found)) if self.lines else None
 
 
+Report = NamedReport
 REPORTS: dict[str, NamedReport] = {
     report.name: report
     for report in (
