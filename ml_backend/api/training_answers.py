@@ -167,8 +167,10 @@ class ExperimentShape(Answered):
     reason: str | None
     outcome: Json | None = Field(
         description="Figures of the last look: primary, difference and its interval, measures (per side value, low, "
-        "high and calls, or not_measured), guards (margin, alpha, harmed), shadowed."
+        "high and calls, or not_measured), guards (margin, alpha, harmed), shadowed, course (calls, difference, low "
+        "and high after more and more calls)."
     )
+    would_end: list[str] = Field(description="What would end it, as sentences; why it ended, where it has.")
     started_by: str | None
     started_at: datetime
     ends_at: datetime | None

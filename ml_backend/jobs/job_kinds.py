@@ -102,6 +102,16 @@ RUN_TRAINING = JobKind(
 PROMOTE_VERSION = JobKind(
     "promote-version", "training.promotion.promotion.promote_version", "training", 12 * 3600, priority=BULK
 )
+ROLL_BACK = JobKind("roll-back", "training.promotion.promotion.roll_back", "sync", 300, priority=WAITED_FOR)
+END_EXPERIMENT = JobKind(
+    "end-experiment", "training.experiments.experiment_watch.end_experiment", "sync", 300, priority=WAITED_FOR
+)
+COMPARE_VERSIONS = JobKind(
+    "compare-versions", "training.promotion.promotion.compare_versions", "training", 12 * 3600, max_attempts=3
+)
+MEASURE_STORAGE = JobKind(
+    "measure-storage", "sync.objects.storage_measuring.measure_storage", "sync", 3600, priority=BULK
+)
 EXPORT_DATASET = JobKind(
     "export-dataset", "training.datasets.dataset.export_dataset", "training", 12 * 3600, max_attempts=3
 )

@@ -14,13 +14,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import tables
+from ml_backend import db, tables
 from ml_backend.db import Database
 from ml_backend.jobs import enqueueing, job_kinds, leases
 from ml_backend.jobs.job_kinds import BULK, LIVE, JobKind
 
 Arguments = dict[str, Any]
 TOGETHER = 25  # jobs in one transaction
+
+_MADE, _MOST_NOTED = "schedule:", 5
 
 CHECK_TRAINING_EVERY_S = 300.0  # how often to check whether the next training run is due
 
@@ -323,6 +325,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule(job_kinds.EXPIRE_RECORDINGS, 24 * 3600, buckets_with_a_period),
     Schedule(job_kinds.REDUCE_EVENTS, 24 * 3600, once),
     Schedule(job_kinds.COUNT_CALLS, 300, once),  # it decides itself what is due
+    Schedule(job_kinds.MEASURE_STORAGE, 24 * 3600, once),
     Schedule(job_kinds.ROLL_UP_UPTIME, 3600, minutes_of_serving),
     Schedule(job_kinds.COUNT_DAYS, 300, days_back(1)),
     Schedule(job_kinds.COUNT_DAYS, 6 * 3600, days_back(15)),
@@ -343,16 +346,39 @@ def make_due(database: Database, *schedules: Schedule) -> list[int]:
             since = leases.clock(connection) - timedelta(seconds=schedule.every_s)
             found = [(_key_of(arguments), arguments) for arguments in schedule.wanted(connection)]
             due = [each for each in found if not _made_since(connection, f"{schedule.kind.name}:{each[0]}", since)]
+        inserted: list[int] = []
         for begin in range(0, len(due), TOGETHER):
             with database.transaction() as connection:
                 for key, arguments in due[begin : begin + TOGETHER]:
                     if not _made_since(connection, f"{schedule.kind.name}:{key}", since):  # by another relay
-                        made.append(
+                        inserted.append(
                             enqueueing.enqueue(
                                 connection, schedule.kind, key=key, priority=schedule.priority, **arguments
                             )
                         )
+                if inserted:
+                    _note_made(connection, schedule, inserted)
+        made += inserted
     return made
+
+
+def name_of(schedule: Schedule) -> str:
+    """A schedule's name: a kind may have several intervals."""
+    return f"{schedule.kind.name}:{schedule.every_s:g}"
+
+
+def last_made(database: Database) -> dict[str, dict[str, Any]]:
+    """By the name of a schedule: when it made jobs last (`at`), how many (`number`) and the first ids (`jobs`)."""
+    row = tables.summaries
+    found = database.rows(sa.select(row.c.name, row.c.body).where(row.c.name.startswith(_MADE, autoescape=True)))
+    return {each.name.removeprefix(_MADE): each.body for each in found}
+
+
+def _note_made(connection: Connection, schedule: Schedule, ids: list[int]) -> None:
+    """For people who ask when a schedule ran: a search in all jobs would grow with history."""
+    body = {"at": leases.clock(connection).isoformat(), "number": len(ids), "jobs": ids[:_MOST_NOTED]}
+    values = {"name": f"{_MADE}{name_of(schedule)}", "body": body, "made_at": tables.now()}
+    db.upsert(connection, tables.summaries, values, key=("name",))
 
 
 def _key_of(arguments: Arguments) -> str:

@@ -84,7 +84,16 @@ def experiment(row: Any) -> dict[str, Any]:
         "started_by": row.started_by, "started_at": row.created_at.isoformat(),
         "ends_at": row.ends_at.isoformat() if row.ends_at else None,
         "ended_at": row.ended_at.isoformat() if row.ended_at else None, "outcome": row.outcome,
+        "would_end": _would_end(row),
     }  # fmt: skip
+
+
+def _would_end(row: Any) -> list[str]:
+    """What would end a running experiment, as the last look at its calls said; of an ended one, why it ended."""
+    if row.state != "running":
+        return [row.reason] if row.reason else []
+    told = (row.outcome or {}).get("would_end")
+    return list(told) if told else ["Nobody has looked at its calls yet: the first look comes within ten minutes."]
 
 
 def _short(row: Any, scored: Sequence[Any], serving: Sequence[Any]) -> dict[str, Any]:

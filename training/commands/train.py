@@ -15,6 +15,7 @@ from ml_backend.errors import InvalidInput, RetryableError
 from ml_backend.jobs import devices
 from ml_backend.jobs import processes as alive
 from ml_backend.models import kinds
+from ml_backend.reports import run_curves
 from ml_backend.tables import runs
 from training.datasets import dataset as datasets
 from training.runs import execution as training_runs
@@ -209,17 +210,9 @@ def cancel(run_id: RunId) -> None:
 
 
 def to_dict(context: Context, row: Any) -> dict[str, Any]:
-    """A run as plain values, without the curve of `progress`."""
-    progress = {key: value for key, value in (row.progress or {}).items() if key != "curve"}
-    return {
-        "run": row.id, "kind": row.kind, "state": training_runs.state_of(context, row),
-        "dataset_id": row.dataset_id, "base": row.base_version,
-        "version": training_runs.version_of(context, row.id), "who": row.who, "why": row.why, "reason": row.reason,
-        "code": row.reason_code, "progress": progress, "estimate": row.estimate, "metrics": row.metrics,
-        "options": (row.arguments or {}).get("options"),
-        "started_at": row.started_at.isoformat() if row.started_at else None,
-        "finished_at": row.finished_at.isoformat() if row.finished_at else None,
-    }  # fmt: skip
+    """A run as plain values, as `/api` and the page show it."""
+    with context.db.reading() as connection:
+        return run_curves.to_dict(connection, row)
 
 
 def _here(context: Context, run_id: int, as_json: bool) -> None:

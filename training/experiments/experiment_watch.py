@@ -20,15 +20,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend import db, log, quantities, tables
-from ml_backend.context import Context
+from ml_backend.context import Context, JobContext
 from ml_backend.errors import RetryableError
 from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.models import kinds, registry, routing
 from ml_backend.models.registry import ANY_LANGUAGE, Version
 from ml_backend.tables import experiments
-from training.experiments import arm_figures, experiment_measures, sequential
+from training.experiments import arm_figures, experiment_course, experiment_measures, sequential
 from training.experiments.arm_figures import ArmCall
-from training.experiments.experiment_measures import MEASURES, Measure
+from training.experiments.experiment_measures import MEASURES
 
 ALPHA = 0.05  # of the primary outcome, and of all guards together
 RUNNING, WITHDRAWN, DECIDED, UNDECIDED, STOPPED = "running", "withdrawn", "decided", "undecided", "stopped"
@@ -81,17 +81,21 @@ def look(context: Context, experiment: sa.Row[Any]) -> dict[str, Any]:
         shadowed = arm_figures.shadowed(connection, experiment) if experiment.kind == routing.SHADOW else None
     plan_ = Plan.of(experiment)
     measure = MEASURES[plan_.primary]
-    now = _difference(found, experiment, measure, alpha=plan_.alpha)
+    now = experiment_course.difference(found, experiment, measure, alpha=plan_.alpha)
     outcome = {
         "primary": plan_.primary,
         "observations": now.observations,
-        **_in_its_own_sense(measure, now),
+        **experiment_course.in_its_own_sense(measure, now),
         "alpha": plan_.alpha,
         "champion": arm_figures.summary([call for call in found if call.arm == routing.CHAMPION]),
         "challenger": arm_figures.summary([call for call in found if call.arm == routing.CHALLENGER]),
         "measures": arm_figures.measured(found, experiment),
         "guards": [_guard(found, experiment, plan_, name) for name in plan_.guards],
         "shadowed": shadowed,
+        "course": experiment_course.course(found, experiment, measure, alpha=plan_.alpha),
+        "would_end": experiment_course.would_end(
+            experiment, now, measure, alpha=plan_.alpha, guards=plan_.guards, margins=plan_.margins
+        ),
         "at": tables.now().isoformat(),
     }
     language, kind = str(experiment.language), str(experiment.model_kind)
@@ -115,10 +119,25 @@ def look(context: Context, experiment: sa.Row[Any]) -> dict[str, Any]:
     return outcome | {"state": state, "reason": reason}
 
 
-def stop(connection: Connection, experiment: sa.Row[Any], *, who: str) -> bool:
+def end_experiment(context: JobContext, name: str, who: str, why: str) -> None:
+    """The job of a person who ends an experiment on the page, after a last look at its figures. Safe to repeat."""
+    for experiment in context.db.rows(sa.select(experiments).where(experiments.c.name == name)):
+        if experiment.state == RUNNING:
+            look(context, experiment)
+        with context.db.transaction() as connection:
+            ended = stop(connection, experiment, who=who, why=why)
+        context.report(1.0, f"{name} is ended." if ended else f"{name} had ended already.")
+
+
+def stop(connection: Connection, experiment: sa.Row[Any], *, who: str, why: str = "") -> bool:
     """End a running experiment by hand; its open tasks return to the champion. False if it had already ended."""
     still = sa.and_(experiments.c.id == experiment.id, experiments.c.state == RUNNING)
-    values = {"state": STOPPED, "reason_code": STOPPED, "reason": f"Stopped by {who}.", "ended_at": tables.now()}
+    values = {
+        "state": STOPPED,
+        "reason_code": STOPPED,
+        "reason": f"Stopped by {who}{f': {why}' if why else ''}.",
+        "ended_at": tables.now(),
+    }
     if not connection.execute(sa.update(experiments).where(still).values(**values)).rowcount:
         return False
     if experiment.model_kind == kinds.ASR:
@@ -177,33 +196,11 @@ def _verdict(
     return RUNNING, ""
 
 
-def _difference(
-    found: Sequence[ArmCall], experiment: sa.Row[Any], measure: Measure, *, alpha: float, margin: float | None = None
-) -> sequential.SequentialInterval:
-    """The challenger's minus the champion's, so that more is worse; of a guard, what is beyond its margin."""
-
-    def read(value: float, challenger: bool) -> float:
-        return measure.harm(value) if margin is None else measure.guarded(value, margin, challenger=challenger)
-
-    if experiment.kind == routing.SHADOW:
-        both = arm_figures.pairs(found, measure)
-        return sequential.interval([read(other, True) - read(one, False) for one, other in both], alpha=alpha)
-    sides = [(challenger, read(value, challenger)) for challenger, value in arm_figures.observations(found, measure)]
-    return sequential.between(sides, share=float(experiment.traffic_share), alpha=alpha)
-
-
-def _in_its_own_sense(measure: Measure, now: sequential.SequentialInterval) -> dict[str, Any]:
-    """The difference as people read it: more success is a positive number."""
-    low, high = (now.low, now.high) if measure.lower_is_better else (-now.high, -now.low)
-    difference = now.difference if measure.lower_is_better else -now.difference
-    told = [round(low, 4), round(high, 4)] if now.observations > 1 else None
-    return {"difference": round(difference, 4), "interval": told}
-
-
 def _guard(found: Sequence[ArmCall], experiment: sa.Row[Any], plan_: Plan, name: str) -> dict[str, Any]:
     """Whether a guard is harmed beyond its margin. The guards share one chance of error."""
     alpha = plan_.guard_alpha / len(plan_.guards)
-    now = _difference(found, experiment, MEASURES[name], alpha=alpha, margin=plan_.margins[name])
+    measure = MEASURES[name]
+    now = experiment_course.difference(found, experiment, measure, alpha=alpha, margin=plan_.margins[name])
     return {
         "measure": name, "margin": plan_.margins[name], "alpha": round(alpha, 6), "observations": now.observations,
         "harmed": now.worse,

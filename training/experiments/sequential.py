@@ -60,18 +60,44 @@ def between(
     The probability of a side is the share of its earlier observations, which begins at `share` and leaves it where one
     side is reported less often: with the intended share a trend over time would look like a difference.
     """
-    if not 0 < share < 1:
-        raise ValueError("both sides need a share of the calls")
-    sides = _rests(outcomes)
-    parts, challengers = [], 0
-    chance = share
-    for seen, (challenger, rest) in enumerate(sides):
-        chance = (challengers + PRIOR * share) / (seen + PRIOR)
-        parts.append(rest / chance if challenger else -rest / (1 - chance))
-        challengers += challenger
-    alike = math.fsum(rest**2 for _, rest in sides) / max(1, len(sides)) / (chance * (1 - chance))
-    fewest = min(challengers, len(sides) - challengers)
-    return interval(parts, alpha=alpha, tightest=tightest, least_variance=alike, fewest=fewest)
+    parts, floors, fewest = _weighted(outcomes, share)
+    if not parts:
+        return interval([], alpha=alpha, tightest=tightest, fewest=0)
+    return interval(parts, alpha=alpha, tightest=tightest, least_variance=floors[-1], fewest=fewest[-1])
+
+
+def course_between(
+    outcomes: Iterable[tuple[bool, float]], *, share: float, alpha: float = 0.05, points: int
+) -> list[SequentialInterval]:
+    """`between` after more and more calls, evenly spaced, in one pass; the last is after all of them."""
+    parts, floors, fewest = _weighted(outcomes, share)
+    return _course(parts, floors, fewest, alpha=alpha, points=points)
+
+
+def course_of(differences: Sequence[float], *, alpha: float = 0.05, points: int) -> list[SequentialInterval]:
+    """`interval` after more and more differences."""
+    count = len(differences)
+    return _course(differences, [0.0] * count, list(range(1, count + 1)), alpha=alpha, points=points)
+
+
+def more_to_decide(now: SequentialInterval, *, alpha: float = 0.05, tightest: int = TIGHTEST, most: int) -> int | None:
+    """Further observations until the interval leaves zero, if mean and spread stay; None for more than `most`."""
+    if not math.isfinite(now.high) or not now.difference:
+        return None
+    deviation = (now.high - now.difference) / _width(now.observations, alpha, tightest)
+
+    def decided(count: int) -> bool:
+        return deviation * _width(count, alpha, tightest) < abs(now.difference)
+
+    few, many = now.observations, now.observations + most
+    if decided(few):
+        return 0
+    if not decided(many):
+        return None
+    while many - few > 1:
+        middle = (few + many) // 2
+        few, many = (few, middle) if decided(middle) else (middle, many)
+    return many - now.observations
 
 
 def interval(
@@ -88,10 +114,52 @@ def interval(
         return SequentialInterval(count, differences[0] if count else 0.0, -math.inf, math.inf, fewest)
     mean = math.fsum(differences) / count
     variance = max(least_variance, math.fsum((each - mean) ** 2 for each in differences) / (count - 1))
+    width = math.sqrt(variance) * _width(count, alpha, tightest)
+    return SequentialInterval(count, mean, mean - width, mean + width, fewest)
+
+
+def _width(count: int, alpha: float, tightest: int) -> float:
+    """Half the interval of differences that deviate by one."""
     rho2 = _rho2(alpha, tightest)
     spread = count * rho2 + 1
-    width = math.sqrt(variance) * math.sqrt(2 * spread / (count**2 * rho2) * math.log(math.sqrt(spread) / alpha))
-    return SequentialInterval(count, mean, mean - width, mean + width, fewest)
+    return math.sqrt(2 * spread / (count**2 * rho2) * math.log(math.sqrt(spread) / alpha))
+
+
+def _course(
+    parts: Sequence[float], floors: Sequence[float], fewest: Sequence[int], *, alpha: float, points: int
+) -> list[SequentialInterval]:
+    count, found = len(parts), []
+    shown = {max(1, round(count * place / points)) for place in range(1, points + 1)}
+    mean = squares = 0.0  # Welford's: a sum of squares would lose digits
+    for number, each in enumerate(parts, start=1):
+        away = each - mean
+        mean += away / number
+        squares += away * (each - mean)
+        if number not in shown:
+            continue
+        width = math.inf
+        if number > 1:
+            width = math.sqrt(max(floors[number - 1], squares / (number - 1))) * _width(number, alpha, TIGHTEST)
+        found.append(SequentialInterval(number, mean, mean - width, mean + width, fewest[number - 1]))
+    return found
+
+
+def _weighted(outcomes: Iterable[tuple[bool, float]], share: float) -> tuple[list[float], list[float], list[int]]:
+    """Of each call: its weighted difference; after it: the least variance, and the observations of the rarer side."""
+    if not 0 < share < 1:
+        raise ValueError("both sides need a share of the calls")
+    parts: list[float] = []
+    floors: list[float] = []
+    fewest: list[int] = []
+    challengers, squares = 0, 0.0
+    for seen, (challenger, rest) in enumerate(_rests(outcomes)):
+        chance = (challengers + PRIOR * share) / (seen + PRIOR)
+        parts.append(rest / chance if challenger else -rest / (1 - chance))
+        challengers += challenger
+        squares += rest**2
+        floors.append(squares / (seen + 1) / (chance * (1 - chance)))
+        fewest.append(min(challengers, seen + 1 - challengers))
+    return parts, floors, fewest
 
 
 def _rests(outcomes: Iterable[tuple[bool, float]]) -> list[tuple[bool, float]]:

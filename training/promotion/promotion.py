@@ -99,6 +99,31 @@ def promote_version(context: JobContext, version: str, who: str, why: str, langu
     context.report(1.0, f"{version} is the champion." if result.moved else f"Refused: {result.refused}")
 
 
+def roll_back(context: JobContext, kind: str, language: str, to: str, left: str, who: str, why: str) -> None:
+    """The job of a rollback that a person asked for on the page. `left` served then: repeated, it goes back once."""
+    current = registry.aliased(context, kind, language=language)
+    if current is None or current.version != left:
+        context.report(1.0, f"Refused: {left} no longer serves {language}.")
+        return
+    now, before = rollback(context, who=who, why=why, kind=kind, language=language, to=to)
+    context.report(1.0, f"{now.version} serves again; {before.version} is marked as rolled back.")
+
+
+def compare_versions(context: JobContext, first: str, second: str) -> None:
+    """The job of a comparison as the gate would make it; nothing is promoted."""
+    before, after = registry.find(context, first), registry.find(context, second)
+    try:
+        found = judgements.judge(
+            context, before, after, newest_test_set(context, after.kind), report=context.report
+        )  # fmt: skip
+    except devices.Busy as busy:
+        key = f"{first}:{second}"
+        devices.ask_again(context, job_kinds.COMPARE_VERSIONS, key, first=first, second=second)
+        context.report(0.0, busy.sentence)
+        return
+    context.report(1.0, found.words[0])
+
+
 def _judged(
     context: Context, champion: Version, candidate: Version, dataset_id: int | None, language: str, report: Report,
     *, force: bool,

@@ -6,6 +6,7 @@ A trainer without its job stops at its next step.
 
 from __future__ import annotations
 
+import math
 import re
 import signal
 import subprocess
@@ -32,7 +33,8 @@ _KILL_COUNTS = tuple(
 _LOOK_S = 0.5
 _BEAT_S = 60.0
 _STOP_S = 120.0  # for the last checkpoint, after being asked to stop
-_MOST_POINTS = 200  # of the curve kept in the row
+_MOST_POINTS, _MOST_FIGURES = 200, 8  # of the curve kept in the row
+_NO_FIGURES = ("step", "steps", "eta_s", "at", "rows")
 _ERROR = re.compile(r"(\[rank\d+\]: *)?[\w.]+(Error|Exception)\b")
 _BRANCHES: dict[str, type[KaanError]] = {
     "retryable": RetryableError, "permanent": PermanentError, "configuration": ConfigurationError,
@@ -144,8 +146,7 @@ def _update_progress(context: Context, run_id: int, lines: list[dict[str, Any]],
     steps = [line for line in lines if line.get("step") is not None]
     last = steps[-1] if steps else {}
     validations = [line for line in lines if line["phase"] == "validation"]
-    losses = {line["step"]: line["loss"] for line in steps if line["phase"] == "training"}
-    thinned = sorted(losses.items())[:: max(1, len(losses) // _MOST_POINTS)]
+    training = [line for line in steps if line["phase"] == "training"]
     progress = {
         "phase": lines[-1]["phase"], "step": last.get("step"), "steps": last.get("steps"),
         "loss": next((line["loss"] for line in reversed(steps) if "loss" in line), None),
@@ -153,16 +154,37 @@ def _update_progress(context: Context, run_id: int, lines: list[dict[str, Any]],
         "old_wer": validations[-1].get("old_wer") if validations else None,
         "said": validations[-1].get("said") if validations else None,
         "eta_s": next((line["eta_s"] for line in reversed(steps) if "eta_s" in line), None),
-        "curve": {
-            "loss": thinned,
-            "wer": [[line["step"], line.get("wer"), line.get("old_wer")] for line in validations][-_MOST_POINTS:],
-        },
+        "curve": curve(training, validations),
     }  # fmt: skip
     with context.db.transaction() as connection:
         connection.execute(
             sa.update(runs).where(runs.c.id == run_id).values(progress=progress, updated_at=tables.now())
         )
     report((last.get("step") or 0) / max(1, last.get("steps") or 1), sentence(progress))
+
+
+def curve(training: list[dict[str, Any]], validations: list[dict[str, Any]]) -> dict[str, list[list[float]]]:
+    """The course of a run for its row, so that it is seen from any machine: [step, value] of each figure, thinned.
+
+    `loss` and `learning_rate` are of training, all others of validation, under the trainer's names; `validation_loss`.
+    """
+    found: dict[str, dict[int, float]] = {}
+    for lines, prefix in ((training, ""), (validations, "validation_")):
+        for line in lines:
+            for name, value in line.items():
+                wanted = isinstance(value, int | float) and math.isfinite(value) and name not in _NO_FIGURES
+                if wanted and (not prefix or line.get("step") is not None):
+                    known = f"{prefix}{name}" if name == "loss" else name
+                    found.setdefault(known, {})[int(line["step"])] = value
+    return {name: _thinned(sorted(points.items())) for name, points in list(found.items())[:_MOST_FIGURES]}
+
+
+def _thinned(points: list[tuple[int, float]]) -> list[list[float]]:
+    """At most `_MOST_POINTS`, evenly spaced, with the first and the last."""
+    if len(points) > _MOST_POINTS:
+        last = len(points) - 1
+        points = [points[round(place * last / (_MOST_POINTS - 1))] for place in range(_MOST_POINTS)]
+    return [list(point) for point in points]
 
 
 def sentence(progress: dict[str, Any]) -> str:

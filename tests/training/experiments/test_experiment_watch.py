@@ -18,6 +18,7 @@ from ml_backend.db import Database
 from ml_backend.models import routing
 from ml_backend.settings import Settings
 from ml_backend.storage.local_store import LocalStore
+from ml_backend.views import version_views
 from tests.training.quality.rows import Rows, measures
 from training.experiments import arm_figures, experiment_watch
 
@@ -193,3 +194,46 @@ def test_one_stopped_by_hand_stays_stopped(context: Context, rows: Rows, begin: 
     calls(rows, experiment_id, champion=0.1, challenger=0.9)
     watch(context)
     assert row(context, experiment_id).reason == "Stopped by asha."
+
+
+def test_each_look_keeps_the_course_of_the_interval_and_says_what_would_end_it(
+    context: Context, rows: Rows, begin: Callable[..., int]
+) -> None:
+    experiment_id = begin()
+    calls(rows, experiment_id, champion=0.2, challenger=0.2)
+    watch(context)
+    told = row(context, experiment_id).outcome
+    assert told["course"][-1] == [told["observations"], told["difference"], *told["interval"]]
+    assert 40 < len(told["course"]) <= 80
+    widths = [high - low for _, _, low, high in told["course"]]
+    assert widths[-1] < widths[5], "it narrows with every call"
+    said = " ".join(told["would_end"])
+    assert "more calls, if the difference stays" in said
+    assert "latency by more than 10 %" in said
+    assert "small-1 stays" in said
+    assert version_views.experiment(row(context, experiment_id))["would_end"] == told["would_end"]
+
+
+def test_an_experiment_without_enough_calls_says_how_many_are_missing(
+    context: Context, rows: Rows, begin: Callable[..., int]
+) -> None:
+    experiment_id = begin()
+    assert "first look" in version_views.experiment(row(context, experiment_id))["would_end"][0]
+    calls(rows, experiment_id, champion=0.2, challenger=0.2, number=30)
+    watch(context)
+    assert "20 more calls" in row(context, experiment_id).outcome["would_end"][0]
+
+
+def test_the_job_of_a_person_who_ends_one_keeps_who_and_why_and_the_last_figures(
+    context: Context, rows: Rows, begin: Callable[..., int]
+) -> None:
+    experiment_id = begin()
+    calls(rows, experiment_id, champion=0.2, challenger=0.2, number=30)
+    job = JobContext(context.settings, context.db, context.store)
+    experiment_watch.end_experiment(job, "try", "asha", "too slow on Sundays")
+    ended = row(context, experiment_id)
+    assert (ended.state, ended.reason) == ("stopped", "Stopped by asha: too slow on Sundays.")
+    assert ended.outcome["observations"] == 30
+    assert version_views.experiment(ended)["would_end"] == [ended.reason]
+    experiment_watch.end_experiment(job, "try", "ravi", "again")
+    assert row(context, experiment_id).reason == ended.reason

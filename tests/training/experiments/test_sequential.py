@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from training.experiments.sequential import LEAST, between, interval
+from training.experiments.sequential import LEAST, between, course_between, course_of, interval, more_to_decide
 
 
 def rates(random_: random.Random, number: int, mean: float) -> list[float]:
@@ -106,3 +106,38 @@ def test_a_side_that_is_reported_less_often_is_no_difference_while_the_level_mov
         found = between(calls, share=0.5)
         told += found.worse or found.better
     assert told <= 2
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1])
+def test_the_course_is_what_somebody_who_looked_at_each_of_its_points_saw(share: float) -> None:
+    random_ = random.Random(3)
+    calls = [(random_.random() < share, random_.expovariate(4)) for _ in range(777)]
+    course = course_between(calls, share=share, points=40)
+    assert len(course) == 40
+    assert course[-1].observations == 777
+    for point in course:
+        then = between(calls[: point.observations], share=share)
+        assert (point.fewest, point.enough) == (then.fewest, then.enough)
+        assert [point.difference, point.low, point.high] == pytest.approx([then.difference, then.low, then.high])
+
+
+def test_the_course_of_pairs_is_bounded_and_ends_with_the_interval_of_all() -> None:
+    differences = [random.Random(2).gauss(0.1, 1) + number / 1000 for number in range(200)]
+    course = course_of(differences, points=80)
+    now = interval(differences)
+    assert len(course) == 80
+    assert [course[-1].low, course[-1].high] == pytest.approx([now.low, now.high])
+    assert len(course_of(differences[:3], points=80)) == 3
+
+
+def test_the_calls_that_are_said_to_be_missing_are_those_after_which_the_interval_leaves_zero() -> None:
+    differences = [0.2, -0.6, 0.9, -0.3] * 30  # a mean of 0.05: not told apart yet
+    now = interval(differences)
+    more = more_to_decide(now, most=1_000_000)
+    assert more is not None
+    assert not now.worse
+    repeats = (len(differences) + more) // 4
+    assert interval([0.2, -0.6, 0.9, -0.3] * (repeats + 2)).worse
+    assert not interval([0.2, -0.6, 0.9, -0.3] * (repeats - 20)).worse
+    assert more_to_decide(interval([1.0, -1.0] * 100), most=1_000_000) is None
+    assert more_to_decide(interval([1.0, 0.9] * 100), most=1_000_000) == 0

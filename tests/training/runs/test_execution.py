@@ -27,6 +27,8 @@ from ml_backend.context import Context
 from ml_backend.errors import PermanentError, RetryableError
 from ml_backend.jobs import devices, enqueueing, runner
 from ml_backend.models import model_files, registry
+from ml_backend.reports import run_curves
+from ml_backend.reports.run_curves import CurveQuery
 from ml_backend.tables import model_versions, runs
 from tests.training import spoken
 from tests.training.spoken import Line
@@ -84,6 +86,9 @@ def test_a_dataset_becomes_a_registered_version_that_transcribes(context, clips,
     assert row.progress["wer"] is not None
     assert "step 4 of 4" in told[-1][1] or row.progress["phase"] == "saving"
     assert row.estimate["memory_mb"] > 0
+    curve = {one["name"]: one["points"] for one in run_curves.of(context, CurveQuery(run=run_id))["curve"]}
+    assert {"loss", "learning_rate", "wer"} <= set(curve), "the course of the run is in its row, whoever asks"
+    assert (curve["loss"][-1][0], curve["wer"][0][0], curve["wer"][-1][0]) == (4, 0, 4)
     found = registry.find(context, version)
     assert found.lineage["dataset"] == "calls@1"
     assert found.lineage["base"] == row.base_version

@@ -104,3 +104,27 @@ def test_the_trainer_gets_how_a_model_is_heard_and_no_secret(tmp_path, monkeypat
     given = dict(line.partition("=")[::2] for line in (workspace.folder / "trainer.log").read_text().splitlines())
     names = {*given} & {"EXOTEL_API_TOKEN", "MINIO_SECRET_KEY_FILE", "POSTGRES_PASSWORD", "OBJECT_STORE"}
     assert (names, given["ASR_THREADS"], given["MLFLOW_TRACKING_URI"]) == (set(), "3", "http://mlflow.example")
+
+
+def test_the_curve_of_a_long_run_keeps_its_first_and_last_steps_and_a_bounded_size() -> None:
+    training = [
+        {"phase": "training", "step": step, "loss": 9 / step, "learning_rate": 1e-4, "at": 0.0, "eta_s": 5.0}
+        for step in range(1, 100_001)
+    ]
+    validations = [
+        {"phase": "validation", "step": step, "wer": 0.5, "old_wer": None, "loss": float("nan"), "said": "a sentence"}
+        for step in range(0, 100_001, 100)
+    ]
+    found = trainer_process.curve(training, validations)
+    assert set(found) == {"loss", "learning_rate", "wer"}, "what is no number has no curve"
+    assert [len(points) for points in found.values()] == [200, 200, 200]
+    assert (found["loss"][0], found["loss"][-1]) == ([1, 9.0], [100_000, 9 / 100_000])
+    assert (found["wer"][0], found["wer"][-1]) == ([0, 0.5], [100_000, 0.5])
+
+
+def test_validation_losses_and_scores_of_other_kinds_have_curves_of_their_own() -> None:
+    training = [{"phase": "training", "step": 5, "loss": 2.0}]
+    validations = [{"phase": "validation", "step": 5, "loss": 1.5, "macro_f1": 0.8, "rows": 40}]
+    assert trainer_process.curve(training, validations) == {
+        "loss": [[5, 2.0]], "validation_loss": [[5, 1.5]], "macro_f1": [[5, 0.8]],
+    }  # fmt: skip

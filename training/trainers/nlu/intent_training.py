@@ -204,7 +204,7 @@ def _learn(
             eta_s = (time.monotonic() - began) / max(1, step - first) * (training.steps - step)
             workspace.say(
                 phase="training", step=step, steps=training.steps, loss=round(loss, 4), eta_s=round(eta_s, 1),
-                at=time.time(),
+                learning_rate=training.optimiser.param_groups[0]["lr"], at=time.time(),
             )  # fmt: skip
             report(f"step {step} of {training.steps}: loss {loss:.3f}")
         if step % training.every == 0 or step == training.steps:

@@ -115,7 +115,10 @@ def _learnt(
         loss = _step(run, [[clips["train"][n] for n in next(batches)] for _ in range(options.accumulation)])
         run.step += 1
         eta_s = (time.monotonic() - began) / (run.step - first) * (options.steps - run.step)
-        workspace.say(phase="training", step=run.step, steps=options.steps, loss=round(loss, 4), eta_s=round(eta_s, 1))
+        workspace.say(
+            phase="training", step=run.step, steps=options.steps, loss=round(loss, 4), eta_s=round(eta_s, 1),
+            learning_rate=run.optimizer.param_groups[0]["lr"],
+        )  # fmt: skip
         last = run.step == options.steps
         if clips["validation"] and (last or run.step % options.validate_every == 0):
             _validate(run, clips["validation"])

@@ -155,7 +155,7 @@ class TuningRun:
             some = [clip for source in batches for clip in source.at(done)]
             value = voice_steps.stepped(optimizer, loss(network, some), learning_rate=rate * share)
             self.step += 1
-            self._say(value)
+            self._say(value, rate * share)
             stop = self.workspace.stop_asked or bool(self.job and orphaned(self.job))
             looks = options.validate_every and (done + 1) % options.validate_every == 0
             if upto == self.last and (looks or self.step == self.last):
@@ -172,12 +172,12 @@ class TuningRun:
                 )  # fmt: skip
         return True
 
-    def _say(self, loss: float) -> None:
+    def _say(self, loss: float, learning_rate: float) -> None:
         if self.step % _SAY_EVERY and self.step != self.last:
             return
         each_s = (time.monotonic() - self.began) / max(1, self.step - self.begun_at)
         self.workspace.say(
-            phase="training", step=self.step, steps=self.last, loss=round(loss, 4),
+            phase="training", step=self.step, steps=self.last, loss=round(loss, 4), learning_rate=learning_rate,
             eta_s=round(each_s * (self.last - self.step), 1), at=time.time(),
         )  # fmt: skip
 
