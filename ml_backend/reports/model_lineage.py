@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from pydantic import Field
 
 from ml_backend.context import Context
+from ml_backend.models import registry
 from ml_backend.tables import aliases, datasets, evaluations, experiments, model_versions, runs
 from ml_backend.views import training_progress, version_views
 from ml_backend.views.queries import Query
@@ -22,12 +23,26 @@ MOST_BEFORE, MOST_AFTER = 20, 50  # versions that it comes from, and that come f
 class LineageQuery(Query):
     """Of which version."""
 
-    version: Annotated[str, Field(description="A model version, champion or newest.")] = "champion"
+    version: Annotated[
+        str | None, Field(description="A model version, champion or newest; by default what transcribes now.")
+    ] = None
 
 
 def of(context: Context, query: LineageQuery) -> dict[str, Any]:
     """`steps` in the order of the flow, each with what it is, its address on the page, counts and a sentence."""
-    found = version_views.one(context, query.version)
+    name = query.version
+    if name is None and (serves := registry.aliased(context)) is not None:
+        name = serves.version
+    if name is None:
+        return {
+            "version": None,
+            "kind": None,
+            "steps": [],
+            "before": [],
+            "after": [],
+            "why_none": "No version serves yet.",
+        }
+    found = version_views.one(context, name)
     lineage = dict(found["lineage"] or {})
     with context.db.reading() as connection:
         run = _row(connection, runs, found["run_id"])
@@ -58,12 +73,14 @@ def of(context: Context, query: LineageQuery) -> dict[str, Any]:
         return {
             "version": found["version"], "kind": found["kind"], "steps": steps,
             "before": list(_before(connection, lineage.get("base"))),
-            "after": _after(connection, found["version"]),
+            "after": _after(connection, found["version"]), "why_none": None,
         }  # fmt: skip
 
 
 def lines(found: dict[str, Any]) -> list[str]:
     """For a terminal."""
+    if found["why_none"]:
+        return [found["why_none"]]
     said = [f"{step['what']:<11} {step['name']}: {step['sentence']}" for step in found["steps"]]
     said += [f"before      {one['version']}" for one in found["before"]]
     return said + [f"after       {one['version']}, {one['verdict'] or 'not judged'}" for one in found["after"]]

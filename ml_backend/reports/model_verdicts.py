@@ -31,32 +31,48 @@ MEASURES = {
 class VerdictQuery(Query):
     """Of which version."""
 
-    version: Annotated[str, Field(description="A model version, champion or newest.")] = "newest"
+    version: Annotated[str | None, Field(description="A model version, champion or newest.")] = None
     against: Annotated[str | None, Field(description="Only against this version.")] = None
 
 
 class VersionPairQuery(Query):
     """Which two versions."""
 
-    a: Annotated[str, Field(description="The version that is measured against.")] = "champion"
-    b: Annotated[str, Field(description="The version that would take its place.")] = "newest"
+    a: Annotated[
+        str | None, Field(description="The version that is measured against; by default what transcribes now.")
+    ] = None
+    b: Annotated[
+        str | None, Field(description="The version that would take its place; by default the newest of that kind.")
+    ] = None
 
 
 def of(context: Context, query: VerdictQuery) -> dict[str, Any]:
     """The verdicts on a version, newest first, each with its slices, reasons and rules."""
-    version = _found(context, query.version)
+    version = _found(context, query.version) if query.version is not None else _newest(context)
+    if version is None:
+        return {"version": None, "kind": None, "verdicts": [], "why_none": "There is no model version yet."}
     mine = sa.select(evaluations).where(
         evaluations.c.model_version_id == version.id, evaluations.c.against_version.is_not(None)
     )
     if query.against is not None:
         mine = mine.where(evaluations.c.against_version == _found(context, query.against).version)
     rows = context.db.rows(mine.order_by(evaluations.c.id.desc()).limit(MOST))
-    return {"version": version.version, "kind": version.kind, "verdicts": [_verdict(row, version.kind) for row in rows]}
+    return {
+        "version": version.version, "kind": version.kind, "verdicts": [_verdict(row, version.kind) for row in rows],
+        "why_none": None if rows else f"No verdict on {version.version} yet: `models compare` or `promote` makes one.",
+    }  # fmt: skip
 
 
 def compare(context: Context, query: VersionPairQuery) -> dict[str, Any]:
     """Two versions by their latest scores on one test set, slice by slice; and the newest verdict on the pair."""
-    first, second = _found(context, query.a), _found(context, query.b)
+    first = _found(context, query.a) if query.a is not None else registry.aliased(context)
+    second = _found(context, query.b) if query.b is not None else _newest(context, first.kind if first else "")
+    if first is None or second is None:
+        return {
+            "a": None, "b": None, "kind": None, "measure": None, "unit": None, "better_is_more": None,
+            "comparable": False, "why_not": "No version serves yet: name two.", "evaluations": [], "slices": [],
+            "verdict": None,
+        }  # fmt: skip
     if first.kind != second.kind:
         raise InvalidInput(
             "wrong-kind", f"{first.version} is of kind {first.kind}, {second.version} of {second.kind}.",
@@ -85,16 +101,18 @@ def compare(context: Context, query: VersionPairQuery) -> dict[str, Any]:
 
 def lines(found: dict[str, Any]) -> list[str]:
     """Verdicts for a terminal."""
-    said = []
+    said = [found["why_none"]] if found["why_none"] else []
     for one in found["verdicts"]:
         said.append(f"{one['at']:%Y-%m-%d %H:%M} against {one['against']}: {one['outcome']}")
         said += [f"  {sentence}" for sentence in one["words"]]
         said += [f"  {_line(each, one['unit'])}" for each in one["slices"]]
-    return said or [f"No verdict on {found['version']} yet: `models compare` or `promote` makes one."]
+    return said
 
 
 def comparison_lines(found: dict[str, Any]) -> list[str]:
     """Two versions for a terminal."""
+    if found["a"] is None:
+        return [found["why_not"]]
     said = [f"{found['a']['version']} and {found['b']['version']}: {found['measure']}"]
     if found["why_not"]:
         said.append(found["why_not"])
@@ -121,6 +139,18 @@ def _found(context: Context, name: str) -> Any:
             "no-such-model", f"There is no model version {name[:60]!r}.", registry.known(context), status=404
         )
     return rows[0]
+
+
+def _newest(context: Context, kind: str = "") -> Any:
+    """The version that was registered last, of a kind or of any; None where there is none."""
+    rows = sa.select(model_versions).order_by(model_versions.c.id.desc()).limit(1)
+    found = context.db.rows(rows.where(model_versions.c.kind == kind) if kind else rows)
+    return found[0] if found else None
+
+
+def headline(kind: str, scores: Mapping[str, Any]) -> dict[str, Any]:
+    """The one figure of an evaluation's scores that stands for a version: value, low, high and count."""
+    return next((one for _, one in _of_scores(scores, kind)), _figure(None, 0))
 
 
 def _named(row: Any) -> dict[str, Any]:
@@ -199,8 +229,11 @@ def _short(row: Any) -> dict[str, Any]:
 
 
 def _figures(row: Any, kind: str) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
-    """(kind of slice, name) -> value, low, high and count, of an evaluation's scores."""
-    scores = dict(row.scores or {})
+    """(kind of slice, name) -> value, low, high and count, of an evaluation's row; the whole first."""
+    return _of_scores(dict(row.scores or {}), kind)
+
+
+def _of_scores(scores: Mapping[str, Any], kind: str) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
     if kind == kinds.NLU:
         unseen = dict(scores.get("unseen") or {})
         yield ("all", "all"), _figure(unseen.get("macro_f1"), unseen.get("rows"))

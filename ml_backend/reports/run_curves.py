@@ -57,13 +57,13 @@ def of(context: Context, query: CurveQuery) -> dict[str, Any]:
         wanted = wanted.where(runs.c.id == query.run)
     with context.db.reading() as connection:
         row = connection.execute(wanted).first()
+        if row is None and query.run is None:
+            return {"run": None, "curve": [], "job": None, "why_none": "There is no training run yet."}
         if row is None:
             raise InvalidInput(
-                "no-such-run",
-                "There is no such training run." if query.run else "There is no training run yet.",
-                "`train list` shows the runs.", status=404,
-            )  # fmt: skip
-        return {**to_dict(connection, row), "curve": curve(row), "job": _job(connection, row.id)}
+                "no-such-run", "There is no such training run.", "`train list` shows the runs.", status=404
+            )
+        return {**to_dict(connection, row), "curve": curve(row), "job": _job(connection, row.id), "why_none": None}
 
 
 def to_dict(connection: sa.Connection, row: Any) -> dict[str, Any]:
@@ -97,6 +97,8 @@ def curve(row: Any) -> list[dict[str, Any]]:
 
 def lines(found: dict[str, Any]) -> list[str]:
     """For a terminal: each figure's first, best and last."""
+    if found["why_none"]:
+        return [found["why_none"]]
     said = [f"run {found['run']}, {found['kind']}, {found['state']}: {found['why'] or 'no reason given'}"]
     for one in found["curve"]:
         if one["points"]:
