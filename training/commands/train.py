@@ -15,7 +15,7 @@ from ml_backend.errors import InvalidInput, RetryableError
 from ml_backend.jobs import devices
 from ml_backend.jobs import processes as alive
 from ml_backend.models import kinds
-from ml_backend.reports import run_curves
+from ml_backend.reports.learning import run_curves
 from ml_backend.tables import runs
 from training.datasets import dataset as datasets
 from training.runs import execution as training_runs

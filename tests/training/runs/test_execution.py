@@ -27,8 +27,8 @@ from ml_backend.context import Context
 from ml_backend.errors import PermanentError, RetryableError
 from ml_backend.jobs import devices, enqueueing, runner
 from ml_backend.models import model_files, registry
-from ml_backend.reports import run_curves
-from ml_backend.reports.run_curves import CurveQuery
+from ml_backend.reports.learning import run_curves
+from ml_backend.reports.learning.run_curves import CurveQuery
 from ml_backend.tables import model_versions, runs
 from tests.training import spoken
 from tests.training.spoken import Line

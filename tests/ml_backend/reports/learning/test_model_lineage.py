@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from ml_backend import tables
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
-from ml_backend.reports import model_lineage, run_curves
-from ml_backend.reports.model_lineage import LineageQuery
-from ml_backend.reports.run_curves import CurveQuery, RunQuery
+from ml_backend.reports.learning import model_lineage, run_curves
+from ml_backend.reports.learning.model_lineage import LineageQuery
+from ml_backend.reports.learning.run_curves import CurveQuery, RunQuery
 
 COUNTS = {
     "rows": 90, "hours": 1.5, "splits": {"train": {"rows": 80}, "test": {"rows": 10}},

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from ml_backend import tables
 from ml_backend.context import JobContext
-from ml_backend.reports import model_verdicts
-from ml_backend.reports.model_verdicts import VerdictQuery, VersionPairQuery
+from ml_backend.reports.learning import model_verdicts
+from ml_backend.reports.learning.model_verdicts import VerdictQuery, VersionPairQuery
 from tests.training import candidates
 from tests.training.candidates import Ear
 from tests.training.promotion.test_promotion import PASSED, Gate, gate_of

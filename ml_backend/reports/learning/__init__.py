@@ -1,0 +1,1 @@
+"""What was learnt: versions, verdicts and runs."""
