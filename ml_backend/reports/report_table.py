@@ -95,53 +95,53 @@ REPORTS: dict[str, NamedReport] = {
             "ml_backend.reports.data_composition:CompositionQuery",
             "ml_backend.reports.data_composition:lines",
         ),
-        Report(
+        NamedReport(
             "lineage",
             "What a model version was made from, and what was made from it.",
             "ml_backend.reports.learning.model_lineage:of",
             "ml_backend.reports.learning.model_lineage:LineageQuery",
             "ml_backend.reports.learning.model_lineage:lines",
         ),
-        Report(
+        NamedReport(
             "verdicts",
             "What the gate said of a version: slices before and now, with reasons.",
             "ml_backend.reports.learning.model_verdicts:of",
             "ml_backend.reports.learning.model_verdicts:VerdictQuery",
             "ml_backend.reports.learning.model_verdicts:lines",
         ),
-        Report(
+        NamedReport(
             "version-comparison",
             "Two versions beside each other, by their stored scores.",
             "ml_backend.reports.learning.model_verdicts:compare",
             "ml_backend.reports.learning.model_verdicts:VersionPairQuery",
             "ml_backend.reports.learning.model_verdicts:comparison_lines",
         ),
-        Report(
+        NamedReport(
             "runs",
             "Training runs, newest first.",
             "ml_backend.reports.learning.run_curves:every",
             "ml_backend.reports.learning.run_curves:RunQuery",
         ),
-        Report(
+        NamedReport(
             "run-curve",
             "One training run with its curve: loss, learning rate and validation scores by step.",
             "ml_backend.reports.learning.run_curves:of",
             "ml_backend.reports.learning.run_curves:CurveQuery",
             "ml_backend.reports.learning.run_curves:lines",
         ),
-        Report(
+        NamedReport(
             "work",
             "Jobs by state and kind, and what needs a person.",
             "ml_backend.reports.work_summary:of",
             lines="ml_backend.reports.work_summary:lines",
         ),
-        Report(
+        NamedReport(
             "schedules",
             "When each schedule ran, how that went, and when it looks next.",
             "ml_backend.reports.work_summary:every_schedule",
             lines="ml_backend.reports.work_summary:schedule_lines",
         ),
-        Report(
+        NamedReport(
             "storage",
             "Buckets, database and disks: size, growth and days left.",
             "ml_backend.reports.storage_growth:of",
