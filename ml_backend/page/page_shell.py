@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import orjson
 from flask import Response, g, render_template, request
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from werkzeug.urls import iri_to_uri
 
 from ml_backend.page.signing_in import CSRF_FIELD, SIGN_IN, Session
@@ -43,7 +43,7 @@ def render(template: str, *, title: str, active: str = "", status: int = 200, **
     """One page. `active` is its place in the menu."""
     html = render_template(
         template, title=title, active=active, menu=MENU, session=_session(), csrf_field=CSRF_FIELD, shown=shown,
-        link_to=link_to, json_of=_json, **values,
+        link_to=link_to, json_of=_json, coded=coded, **values,
     )  # fmt: skip
     return with_headers(Response(html, status=status, mimetype="text/html"))
 
@@ -103,6 +103,13 @@ def shown(value: Any, kind: str = "text") -> str:
     if isinstance(value, list | tuple):
         return ", ".join(shown(each) for each in value) or "–"
     return str(value)
+
+
+def coded(sentence: str) -> Markup:
+    """A sentence of ours in which what stands between backticks is code."""
+    parts = [escape(part) for part in (sentence or "").split("`")]
+    parts[1::2] = [Markup("<code>{}</code>").format(part) for part in parts[1::2]]
+    return Markup("").join(parts)
 
 
 def _duration(seconds: float) -> str:

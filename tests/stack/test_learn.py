@@ -13,8 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ml_backend.page import page_shell
 from tests.patience import until
-from tests.stack import running
+from tests.stack import browser, page_visit, running
 from tests.stack.conftest import missing
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(3600)]
@@ -123,6 +124,7 @@ def test_the_loop_is_killed_stopped_and_repeated_and_ends_with_a_better_model(tm
         assert len(plots) == 2
         assert all("</svg>" in Path(plot).read_text() for plot in plots)
         look_at(folder, ended)
+        look_at_every_page(folder)
 
         with learning(folder, tmp_path / "5.out") as again:
             assert again.ended() == 0, again.text[-2000:]
@@ -133,6 +135,18 @@ def test_the_loop_is_killed_stopped_and_repeated_and_ends_with_a_better_model(tm
         assert not re.findall(changes, again.text)
         assert whole.process.poll() is None
     assert demo_is_gone(folder)
+
+
+def look_at_every_page(folder):
+    """What the loop has done is there to be seen, in a browser, for everybody."""
+    if browser.chromium() is None:
+        missing("No Chromium is here.")
+    settings = running.dotenv_values(folder / "demo.env")
+    token = settings["API_TOKENS"].split(",")[0].rpartition(":")[2]
+    pictures = Path(kept) if (kept := os.environ.get("KEEP_PICTURES")) else None
+    seen = page_visit.visit(f"http://127.0.0.1:{settings['PORT']}", token, pictures=pictures)
+    assert not seen.faults, "\n".join(seen.faults)
+    assert {address for _, _, address in page_shell.MENU} <= seen.opened.keys()
 
 
 def look_at(folder, said):

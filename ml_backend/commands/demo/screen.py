@@ -94,6 +94,9 @@ class Screen:
         self.console.print(f"logs:  {home.logs}", soft_wrap=True, markup=False)
         look = printing.runnable(f"{printing.PROGRAM} --env-file {shlex.quote(str(home.env_file))} status")
         self.console.print(f"look:  {look}", soft_wrap=True, markup=False)
+        self.console.print(
+            f"page:  {home.url}/  (sign in with: {home.secrets['api_token']})", soft_wrap=True, markup=False
+        )
         token = printing.runnable(f"grep API_TOKENS {shlex.quote(str(home.env_file))}")
         self.console.print(
             f"phone: {home.live_url}  (OpenAI's interface; its token: {token})", soft_wrap=True, markup=False
