@@ -34,6 +34,7 @@ PARTS = (
     "streaming",
     "large_encoder",
     "answering_calls",
+    "looking",
 )
 RESULTS = Path(__file__).parent / "results.json"
 
