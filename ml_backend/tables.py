@@ -902,6 +902,7 @@ jobs = Table(
     Column("error_branch", String(20)),  # retryable, permanent, configuration (a person must set something), death
     Index(None, "state", "queue", "priority", "due_at"),
     Index(None, "lease_until"),
+    Index(None, "finished_at"),
     Index(None, "unique_key"),
     # One waiting job per key. A second may wait while the first runs, so that no change is missed.
     Index(

@@ -48,6 +48,7 @@ TRANSCRIBE_RECORDING = JobKind(
 COUNT_CALLS = JobKind("count-calls", "sync.recordings.call_counting.count_calls", "sync", 1800, priority=BULK)
 ROLL_UP_UPTIME = JobKind("roll-up-uptime", "sync.live.uptime.roll_up_uptime", "sync", 600, priority=BULK)
 COUNT_DAYS = JobKind("count-days", "ml_backend.reports.day_counts.count_days", "sync", 1800, priority=BULK)
+KEEP_COUNTS = JobKind("keep-counts", "sync.live.kept_counts.keep_counts", "sync", 900, priority=BULK)
 CHECK_WEEKLY = JobKind("check-weekly", "training.schedule.threshold.check_weekly", "sync", 300)
 WATCH_EXPERIMENTS = JobKind(
     "watch-experiments", "training.experiments.experiment_watch.watch_experiments", "sync", 600, priority=BULK

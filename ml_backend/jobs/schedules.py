@@ -296,6 +296,7 @@ def running_experiments(connection: Connection) -> list[Arguments]:
 SCHEDULES: tuple[Schedule, ...] = (
     Schedule(job_kinds.WATCH_EXPERIMENTS, 600, running_experiments),
     Schedule(job_kinds.CHECK_WEEKLY, 600, once),
+    Schedule(job_kinds.KEEP_COUNTS, 300, once),
     Schedule(job_kinds.COLLECT_HOTWORDS, 15 * 60, attached_projects),
     Schedule(job_kinds.CHECK_HOTWORD, 3600, hotwords_of_another_model),
     Schedule(job_kinds.SAMPLE_PROJECT, 3600, projects_with_annotations_not_sampled),

@@ -34,13 +34,22 @@ PRIORITIES = {job_kinds.WAITED_FOR: "interactive", job_kinds.LIVE: "live", job_k
 WAITING = ("waiting", "queued")
 COUNTED_LIVE = (*WAITING, "running", *JOB_TROUBLE)  # states of a job that ends or that a person ends
 BACKUP = "backup"  # the summary that `backup` writes
+COUNTS = "counts"  # the summary that the job writes
+JOB_ENDS = ("done", "cancelled")
+DRAFTS = ("untouched", "edited", "manual")
 
 
 def of(connection: Connection, context: Context, now: datetime) -> Iterator[Gauge]:
     """Everything in this room that one scrape shows."""
-    yield from _of_jobs(connection, now)
+    kept = connection.execute(sa.select(summaries).where(summaries.c.name == COUNTS)).first()
+    body = kept.body if kept is not None else {}
+    yield from _of_jobs(connection, now, body)
     yield from _of_processes(connection, now)
-    yield from _of_calls(connection, now)
+    yield from _of_calls(connection, now, body)
+    yield from _of_what_is_over(body)
+    age = Gauge("kaan_counts_age_seconds", "Since a job counted what is over; 0 before the first time.")
+    age.set(max(0.0, (now - kept.made_at).total_seconds()) if kept is not None else 0.0)
+    yield age
     yield from _of_label_studio(connection, now)
     yield from _of_this_machine(context, now)
     yield _backup_age(connection, now)
@@ -63,15 +72,24 @@ def counted(connection: Connection, *conditions: sa.ColumnElement[bool]) -> int:
     return int(connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one())
 
 
-def _of_jobs(connection: Connection, now: datetime) -> Iterator[Gauge]:
+def _at_least(number: int, kept: int) -> int:
+    """What was counted now; the job's count where that stopped at its bound."""
+    return max(number, kept) if number >= MOST_COUNTED else number
+
+
+def _of_jobs(connection: Connection, now: datetime, body: Mapping[str, Any]) -> Iterator[Gauge]:
     number = Gauge("kaan_jobs", "Jobs by queue and state.", ["queue", "state"])
     waits = Gauge(
         "kaan_oldest_due_job_seconds", "How long the oldest due job waits to begin; 0 where none does.",
         ["queue", "priority"],
     )  # fmt: skip
+    kept = {(queue, state): each for queue, state, each in body.get("jobs", ())}
     for queue in job_kinds.QUEUES:
         for state in COUNTED_LIVE:
-            number.set(counted(connection, jobs.c.queue == queue, jobs.c.state == state), queue, state)
+            mine = counted(connection, jobs.c.queue == queue, jobs.c.state == state)
+            number.set(_at_least(mine, kept.get((queue, state), 0)), queue, state)
+        for state in JOB_ENDS:
+            number.set(kept.get((queue, state), 0), queue, state)
         for priority, name in PRIORITIES.items():
             first = [
                 sa.select(sa.func.min(jobs.c.due_at)).where(
@@ -107,14 +125,17 @@ def _of_processes(connection: Connection, now: datetime) -> Iterator[Gauge]:
     yield from (seen, number, missed, strange, started)
 
 
-def _of_calls(connection: Connection, now: datetime) -> Iterator[Gauge]:
+def _of_calls(connection: Connection, now: datetime, body: Mapping[str, Any]) -> Iterator[Gauge]:
     reported = Gauge("kaan_calls", "Calls the provider reported, by state.", ["state"])
     late = Gauge(
         "kaan_oldest_due_call_seconds", "How long the next step of the oldest due call is late; 0 where none is.",
         ["state"],
     )  # fmt: skip
+    kept = body.get("calls", {})
+    for state in call_states.FINAL:
+        reported.set(kept.get(state, 0), state)
     for state in call_states.OPEN:
-        reported.set(counted(connection, calls.c.state == state), state)
+        reported.set(_at_least(counted(connection, calls.c.state == state), kept.get(state, 0)), state)
         first = connection.execute(sa.select(sa.func.min(calls.c.due_at)).where(calls.c.state == state)).scalar()
         late.set(max(0.0, (now - first).total_seconds()) if first is not None else 0.0, state)
     stopped = Gauge("kaan_stopped_accounts", "Accounts whose queue stands still: key refused.")
@@ -122,6 +143,39 @@ def _of_calls(connection: Connection, now: datetime) -> Iterator[Gauge]:
     spooled = Gauge("kaan_spooled_recordings", "Recordings on a local disk that wait for the object store.")
     spooled.set(counted(connection, recordings.c.state == "spooled"))
     yield from (reported, late, stopped, spooled)
+
+
+def _of_what_is_over(body: Mapping[str, Any]) -> Iterator[Gauge]:
+    found = Gauge("kaan_recordings", "Recordings by state.", ["state"])
+    found.fill(body.get("recordings", {}), ("found", "stored", "ready", "refused", "lost"))
+    ended = Total("kaan_jobs_ended", "Jobs that ended, by name and how, of all workers.", ["job", "state"])
+    ran = Total("kaan_job_run_seconds", "Seconds that they ran.", ["job", "state"])
+    for name in job_kinds.KINDS:
+        for each in (ended, ran):
+            each.set(0, name, "done")
+    for name, state, number, seconds in body.get("ended", {}).get("jobs", ()):
+        ended.set(number, name, state)
+        ran.set(seconds, name, state)
+    number, audio = (
+        Total("kaan_transcriptions", "Transcriptions made, by version.", ["version"]),
+        Total("kaan_transcribed_audio_seconds", "Seconds of audio transcribed, by version.", ["version"]),
+    )
+    for version, times, seconds in body.get("transcribed", {}).get("versions", ()):
+        number.set(times, version)
+        audio.set(seconds, version)
+    annotated = Total("kaan_annotations", "Annotations read, by what became of the draft.", ["draft"])
+    annotated.fill(body.get("annotated", {}).get("drafts", {}), DRAFTS)
+    said = body.get("outcomes", {})
+    reported = Gauge("kaan_call_outcomes", "Calls whose outcome was reported in the last day.")
+    reported.set(said.get("reported") or 0)
+    yield from (found, ended, ran, number, audio, annotated, reported)
+    success = Gauge("kaan_call_success_ratio", "The share of them that succeeded; absent while none says.")
+    automated = Gauge("kaan_call_automated_ratio", "The share of them that no person took over.")
+    satisfied = Gauge("kaan_call_satisfaction_ratio", "How satisfied their callers were, 0 to 1.")
+    for name, gauge in (("success", success), ("automated", automated), ("satisfaction", satisfied)):
+        if said.get(name) is not None:
+            gauge.set(said[name])
+        yield gauge
 
 
 def _of_label_studio(connection: Connection, now: datetime) -> Iterator[Gauge]:

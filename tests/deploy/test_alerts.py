@@ -20,12 +20,14 @@ from ml_backend.api.app import create_app
 from ml_backend.api.live.live_tally import LiveTally
 from ml_backend.calls import ledger, live_spool, pseudonyms
 from ml_backend.calls.live_recordings import LiveAudio
-from ml_backend.context import Context, open_context
+from ml_backend.context import Context, JobContext, open_context
 from ml_backend.jobs import enqueueing, job_kinds, processes
+from ml_backend.monitoring import work_numbers
 from ml_backend.settings import Settings
 from model import SpeechModel
 from sync.annotations import differences
 from sync.commands import backup
+from sync.live import kept_counts
 from tests import patience
 from tests.servers import prometheus
 
@@ -241,6 +243,12 @@ def live_audio_is_not_stored(here: Deployment) -> Callable[[], None]:
     return lambda: live_spool.remove_call(settings, "c9", key=key)
 
 
+def nothing_was_counted(here: Deployment) -> Callable[[], None]:
+    here.insert(tables.summaries, name=work_numbers.COUNTS, body={}, made_at=tables.now() - LATE)
+    context = here.context
+    return lambda: kept_counts.keep_counts(JobContext(context.settings, context.db, context.store))
+
+
 def a_stranger_writes_into_redis(here: Deployment) -> Callable[[], None]:
     with here.database.transaction() as connection:
         for _ in range(3):
@@ -264,6 +272,7 @@ CAUSES: dict[str, Callable[[Deployment], Callable[[], None]]] = {
     "KaanRecordingsWaitForStore": a_recording_is_spooled,
     "KaanLiveAudioWaits": live_audio_is_not_stored,
     "KaanAnnotationsNotCompared": annotations_are_not_compared,
+    "KaanNumbersOld": nothing_was_counted,
     "KaanProjectTrouble": a_project_has_a_reason,
     "KaanStrangeMessages": a_stranger_writes_into_redis,
     "KaanLiveSlow": requests_are_slow,

@@ -15,7 +15,7 @@ TIME = sa.DateTime(timezone=True)
 # The time by which a day's rows are found: counting must not scan what grows.
 TIMES = {
     "recordings": ["created_at"], "tasks": ["created_at"], "samples": ["accepted_at"],
-    "outcomes": ["kind", "created_at"],
+    "outcomes": ["kind", "created_at"], "jobs": ["finished_at"],
 }  # fmt: skip
 
 
