@@ -248,6 +248,15 @@ class ReferenceShape(Answered):
     ls_task_id: int | None
 
 
+class WaveformShape(Answered):
+    """How loud each channel of a recording is: a letter for each of 240 parts, 0 (-60 dBFS) to z (0 dBFS)."""
+
+    recording_id: int
+    duration_s: float | None
+    channels: list[str]
+    speech: list[list[float]] = Field(description="[start_s, end_s, channel] of the stretches with speech.")
+
+
 class TimelineShape(Answered):
     """One call from its first message to now."""
 
@@ -258,6 +267,7 @@ class TimelineShape(Answered):
     next: NextShape | None
     transcripts: list[TranscriptShape]
     references: list[ReferenceShape]
+    waveforms: list[WaveformShape]
 
 
 class TimelinesFound(Answered):

@@ -12,6 +12,9 @@ from flask import Response, request
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
 from ml_backend.page import page_shell, plots
+from ml_backend.page.call_audio import CallAudio
+from ml_backend.page.calls_page import CallsPage
+from ml_backend.page.data_page import DataPage
 from ml_backend.page.overview_page import OverviewPage
 from ml_backend.page.report_pages import ReportPages
 from ml_backend.page.signing_in import SIGN_IN, Sessions
@@ -38,6 +41,7 @@ def rules(context: Context, sessions: Sessions) -> list[PageRule]:
     entrance = Entrance(sessions)
     reports, read = ReportPages(context), sessions.needs("read")
     overview = OverviewPage(context)
+    calls, data = CallsPage(context), DataPage(context)
     open_to_all = [
         PageRule(SIGN_IN, entrance.form, sessions.anyone),
         PageRule(SIGN_IN, entrance.sign_in, sessions.anyone, ("POST",)),
@@ -47,7 +51,13 @@ def rules(context: Context, sessions: Sessions) -> list[PageRule]:
         ("/page/overview", overview.show, read),
         ("/page/metrics/<name>", overview.metric, read),
         # my day, annotation
-        # calls, data
+        ("/page/calls", calls.listed, read),
+        ("/page/calls/days", calls.days, read),
+        ("/page/calls/listenings", calls.listened, sessions.needs("operate")),
+        ("/page/calls/<path:what>", calls.show, read),
+        ("/page/recordings/<recording_id>/audio", CallAudio(context).play, sessions.needs("operate")),
+        ("/page/data", data.show, read),
+        ("/page/data/datasets/<dataset_id>", data.dataset, read),
         # errors
         # models, experiments, work
         ("/page/reports/<name>", reports.show, read),

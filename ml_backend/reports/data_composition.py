@@ -6,7 +6,6 @@ Calls: hours and counts of `day_counts`. Annotated: the accepted samples, counte
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -217,28 +216,44 @@ def _gaps(dimensions: list[dict[str, Any]], data_s: float, calls_s: float) -> li
     return [sentence for _, sentence in sorted(found, key=lambda each: -each[0])]
 
 
+def of_dataset(context: Context, dataset_id: int) -> dict[str, Any] | None:
+    """One version and how it differs from the one before it; None where there is none."""
+    rows = context.db.rows(sa.select(datasets).where(datasets.c.id == dataset_id))
+    if not rows:
+        return None
+    earlier = sa.select(datasets).where(datasets.c.name == rows[0].name, datasets.c.version < rows[0].version)
+    before = context.db.rows(earlier.order_by(datasets.c.version.desc()).limit(1))
+    stored = kept(context)
+    return _told(rows[0], before[0] if before else None, stored.body if stored is not None else {})
+
+
 def _datasets(context: Context, body: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The newest versions of each dataset, and how each differs from the one before it."""
-    found: Counter[str] = Counter()
     rows = context.db.rows(sa.select(datasets).order_by(datasets.c.id.desc()).limit(200))
-    told = []
+    versions: dict[str, list[Any]] = {}
     for row in rows:
-        found[row.name] += 1
-        if found[row.name] > MOST_VERSIONS:
-            continue
-        before = next((one for one in rows if one.name == row.name and one.version == row.version - 1), None)
-        counts = row.counts or {}
-        told.append({
-            "id": row.id, "name": row.name, "version": row.version, "kind": row.kind, "state": row.state,
-            "made_at": text_of(row.created_at), "rows": counts.get("rows", 0), "hours": counts.get("hours", 0.0),
-            "splits": counts.get("splits") or {}, "languages": counts.get("languages") or {},
-            "left_out": counts.get("excluded") or {}, "reason": row.reason,
-            "change": _change(counts, before.counts or {}) if before is not None else None,
-            "samples_changed": (body.get("changes") or {}).get(str(row.id)),
-            "unreadable": (body.get("unreadable") or {}).get(str(row.id)),
-            "said": _sentence(row, counts, before),
-        })  # fmt: skip
-    return told
+        versions.setdefault(row.name, []).append(row)
+    found = []
+    for mine in versions.values():
+        mine.sort(key=lambda row: -row.version)
+        found += [
+            _told(row, before, body) for row, before in zip(mine[:MOST_VERSIONS], [*mine[1:], None], strict=False)
+        ]
+    return found
+
+
+def _told(row: Any, before: Any, body: Mapping[str, Any]) -> dict[str, Any]:
+    counts = row.counts or {}
+    return {
+        "id": row.id, "name": row.name, "version": row.version, "kind": row.kind, "state": row.state,
+        "made_at": text_of(row.created_at), "rows": counts.get("rows", 0), "hours": counts.get("hours", 0.0),
+        "splits": counts.get("splits") or {}, "languages": counts.get("languages") or {},
+        "left_out": counts.get("excluded") or {}, "reason": row.reason,
+        "change": _change(counts, before.counts or {}) if before is not None else None,
+        "samples_changed": (body.get("changes") or {}).get(str(row.id)),
+        "unreadable": (body.get("unreadable") or {}).get(str(row.id)),
+        "said": _sentence(row, counts, before),
+    }  # fmt: skip
 
 
 def _change(now: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:

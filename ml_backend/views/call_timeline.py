@@ -16,7 +16,18 @@ from ml_backend.calls.states import GONE, OPEN
 from ml_backend.db import Database
 from ml_backend.languages import name_of
 from ml_backend.outcomes.call_outcomes import CALL
-from ml_backend.tables import annotations, calls, events, outcomes, predictions, projects, recordings, samples, tasks
+from ml_backend.tables import (
+    annotations,
+    calls,
+    events,
+    outcomes,
+    predictions,
+    projects,
+    recordings,
+    samples,
+    tasks,
+    waveforms,
+)
 from ml_backend.tables import transcriptions as texts
 from ml_backend.views import call_explanations, outcome_views
 from ml_backend.views.call_views import text_of
@@ -38,8 +49,34 @@ def of_call(database: Database, call_id: int) -> dict[str, Any]:
     ids = database.scalars(sa.select(recordings.c.id).where(recordings.c.call_id == call_id).order_by(recordings.c.id))
     return {
         "id": call.id, "call_sid": call.call_sid, "state": call.state, "timeline": entries(database, call),
-        "next": what_is_next(call), "transcripts": transcripts(database, ids), "references": references(database, ids),
+        "next": what_is_next(call), **of_recordings(database, ids),
     }  # fmt: skip
+
+
+def of_recordings(database: Database, ids: Sequence[int]) -> dict[str, Any]:
+    """What was said in recordings, and how loud it was."""
+    return {
+        "transcripts": transcripts(database, ids), "references": references(database, ids),
+        "waveforms": _waveforms(database, ids),
+    }  # fmt: skip
+
+
+def _waveforms(database: Database, ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Of recordings with audio: length, loudness by channel (ml_backend/audio/envelope.py), and spans of speech."""
+    audio, drawn = recordings.c, waveforms.c
+    mine = (
+        sa.select(audio.id, audio.duration_s, audio.speech, audio.rate_hz, drawn.channels)
+        .outerjoin(waveforms, drawn.recording_id == audio.id)
+        .where(audio.id.in_(list(ids)), audio.derived_key.is_not(None), audio.state.not_in(GONE))
+        .order_by(audio.id)
+    )
+    return [
+        {
+            "recording_id": row.id, "duration_s": row.duration_s, "channels": row.channels or [],
+            "speech": row.speech or [],
+        }
+        for row in database.rows(mine)
+    ]  # fmt: skip
 
 
 def entries(database: Database, call: sa.Row[Any]) -> list[dict[str, Any]]:
