@@ -24,7 +24,6 @@ SHORT = {
     "ml_backend/api/live/live_admission.py": "the web process loads it, and no numpy with it",
     "_wsgi.py": "the name that gunicorn is given",
     "ml_backend/api/annotation_routes.py": "the routes of one resource",
-    "ml_backend/api/report_routes.py": "the routes of one resource",
     "ml_backend/api/voice_routes.py": "the routes of one resource",
     "ml_backend/asr/request.py": "below both the engine and the pool, which would import each other",
     "ml_backend/calls/consent.py": "the one place that says what a purpose allows",
