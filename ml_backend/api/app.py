@@ -13,7 +13,7 @@ from ml_backend.api.auth import Gate
 from ml_backend.api.call_routes import BalanceQuery, Calls, Outcomes
 from ml_backend.api.live import live_routes, live_tally
 from ml_backend.api.live.call_route import CallRoute, RouteQuery
-from ml_backend.api.operator_routes import JobQuery, Jobs, Operations, count_requests
+from ml_backend.api.operator_routes import Jobs, Operations, count_requests
 from ml_backend.api.protocol import Protocol
 from ml_backend.api.training_routes import DatasetQuery, Datasets, Experiments, Models, Training
 from ml_backend.api.voice_routes import Voices
@@ -28,6 +28,7 @@ from ml_backend.settings import Settings
 from ml_backend.views import voice_views
 from ml_backend.views.annotation_views import AnnotationQuery
 from ml_backend.views.call_views import CallQuery
+from ml_backend.views.job_views import JobQuery
 from ml_backend.views.queries import Query
 from ml_backend.views.recording_views import ListeningQuery
 from ml_backend.views.version_views import VersionQuery

@@ -7,31 +7,23 @@ only read here; `python -m ml_backend jobs retry` retries them.
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
 
-import sqlalchemy as sa
 from flask import Flask, Response, current_app, g, request
-from pydantic import Field
 
-from ml_backend import tables
 from ml_backend.api.requests import answer, page
 from ml_backend.context import Context
-from ml_backend.errors import InvalidInput, KaanError
+from ml_backend.errors import KaanError
 from ml_backend.jobs import processes
 from ml_backend.metrics import CONTENT_TYPE, Metrics
-from ml_backend.tables import JOB_STATES
-from ml_backend.views import live_views
-from ml_backend.views.queries import PagedQuery, one_of, whole_number
+from ml_backend.views import job_views, live_views
+from ml_backend.views.job_views import JobQuery
+from ml_backend.views.queries import whole_number
 
 NEEDED = {
     "relay": "No relay is running.",
     "worker:sync": "No worker for the queue sync is running.",
     "worker:transcribe": "No worker for the queue transcribe is running.",
 }
-_SHOWN = (
-    "id", "name", "queue", "arguments", "priority", "state", "attempt", "due_at", "created_at", "started_at",
-    "finished_at", "progress", "error_code", "error", "next_step",
-)  # fmt: skip
 
 
 def metrics_of(context: Context) -> Metrics:
@@ -100,19 +92,6 @@ class Operations:
         ]
 
 
-_State = Annotated[
-    str,
-    one_of(JOB_STATES, InvalidInput("unknown-state", "There is no such state.", f"Known: {', '.join(JOB_STATES)}.")),
-]
-
-
-class JobQuery(PagedQuery):
-    """Which jobs."""
-
-    state: Annotated[tuple[_State, ...], Field(description="Only jobs in this state.")] = ()
-    name: Annotated[tuple[str, ...], Field(description="Only this kind of job, e.g. transcribe-recording.")] = ()
-
-
 class Jobs:
     """The jobs table as JSON, newest first."""
 
@@ -121,22 +100,8 @@ class Jobs:
 
     def list(self, query: JobQuery) -> Response:
         """One page of jobs."""
-        statement = sa.select(*(tables.jobs.c[name] for name in _SHOWN)).order_by(tables.jobs.c.id.desc())
-        for column, values in ((tables.jobs.c.state, query.state), (tables.jobs.c.name, query.name)):
-            statement = statement.where(column.in_(values)) if values else statement
-        if query.before is not None:
-            statement = statement.where(tables.jobs.c.id < query.before)
-        return page("jobs", [_shown(row) for row in self._context.db.rows(statement.limit(query.limit))], query)
+        return page("jobs", job_views.every(self._context, query), query)
 
     def show(self, job_id: str) -> Response:
         """One job."""
-        number = whole_number(job_id, "job id")
-        query = sa.select(*(tables.jobs.c[name] for name in _SHOWN)).where(tables.jobs.c.id == number)
-        rows = self._context.db.rows(query)
-        if not rows:
-            raise InvalidInput("no-such-job", "There is no job with this id.", "List them: /api/jobs.", status=404)
-        return answer(_shown(rows[0]))
-
-
-def _shown(row: sa.Row[Any]) -> dict[str, Any]:
-    return {str(name): value for name, value in row._mapping.items()}
+        return answer(job_views.one(self._context, whole_number(job_id, "job id")))

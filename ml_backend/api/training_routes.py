@@ -14,11 +14,9 @@ from pydantic import Field
 from ml_backend.api.requests import answer, page
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
-from ml_backend.tables import datasets, experiments
+from ml_backend.tables import datasets
 from ml_backend.views import training_progress, version_views
 from ml_backend.views.queries import PagedQuery, whole_number
-
-MOST_EXPERIMENTS = 100
 
 
 class DatasetQuery(PagedQuery):
@@ -97,17 +95,11 @@ class Experiments:
 
     def list(self) -> Response:
         """The latest hundred."""
-        rows = self._context.db.rows(sa.select(experiments).order_by(experiments.c.id.desc()).limit(MOST_EXPERIMENTS))
-        return answer({"experiments": [version_views.experiment(row) for row in rows]})
+        return answer({"experiments": version_views.experiments_of(self._context)})
 
     def show(self, name: str) -> Response:
         """One by its name, with the figures of the last look."""
-        rows = self._context.db.rows(sa.select(experiments).where(experiments.c.name == name))
-        if not rows:
-            raise InvalidInput(
-                "unknown-experiment", "There is no such experiment.", "List them: /api/experiments.", status=404
-            )
-        return answer(version_views.experiment(rows[0]))
+        return answer(version_views.experiment_named(self._context, name))
 
 
 def _dataset(row: Any) -> dict[str, Any]:

@@ -134,10 +134,11 @@ def show(database: Database, job_id: int) -> sa.Row[Any]:
     return rows[0]
 
 
-def retry(database: Database, job_id: int) -> str:
+def retry(database: Database, job_id: int, *, said: str = "") -> str:
     """Run an ended job again with its attempts reset; returns a sentence that says what happened. Safe to repeat.
 
-    A job that waits for its next attempt runs at once. A running job raises `job-running`.
+    A job that waits for its next attempt runs at once. A running job raises `job-running`. `said` (who asks for it and
+    why) stands in the row until the job begins.
     """
     with database.transaction() as connection:
         row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id).with_for_update()).first()
@@ -146,6 +147,7 @@ def retry(database: Database, job_id: int) -> str:
         if row.state == "running":
             raise InvalidInput("job-running", f"Job {job_id} is running now.", "Wait for it, or cancel it.", status=409)
         fresh = {"due_at": tables.now(), "finished_at": None, "queued_at": None, "failures": 0, "deaths": 0}
+        fresh |= _noted(said)
         try:
             with connection.begin_nested():
                 again = sa.update(jobs).where(jobs.c.id == job_id, jobs.c.state != "running")
@@ -155,15 +157,28 @@ def retry(database: Database, job_id: int) -> str:
     return f"Job {job_id} ({row.name}) will run as soon as a worker is free."
 
 
-def cancel(database: Database, job_id: int) -> str:
-    """Cancel a job; the heartbeat of a running one ends it within seconds. Returns one sentence."""
+def cancel(database: Database, job_id: int, *, said: str = "") -> str:
+    """Cancel a job; the heartbeat of a running one ends it within seconds. Returns one sentence.
+
+    `said`, who asks for it and why, stays in the row.
+    """
     row = show(database, job_id)
-    ended = {"state": "cancelled", "finished_at": tables.now(), "lease_owner": None, "lease_until": None}
+    ended = {
+        "state": "cancelled",
+        "finished_at": tables.now(),
+        "lease_owner": None,
+        "lease_until": None,
+        **_noted(said),
+    }
     with database.transaction() as connection:
         live = sa.and_(jobs.c.id == job_id, jobs.c.state.in_(("waiting", "queued", "running")))
         if connection.execute(sa.update(jobs).where(live).values(**ended)).rowcount:
             return f"Job {job_id} ({row.name}) is cancelled."
     return f"Job {job_id} ({row.name}) has ended already: it is {show(database, job_id).state}."
+
+
+def _noted(said: str) -> dict[str, Any]:
+    return {"progress": {"fraction": 0.0, "note": said[:MAX_ARGUMENT_CHARS]}} if said else {}
 
 
 def _no_such_job(job_id: int) -> InvalidInput:

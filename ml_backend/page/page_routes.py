@@ -11,13 +11,16 @@ from flask import Response, request
 
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
-from ml_backend.page import page_shell, plots
+from ml_backend.page import models_page, page_shell, plots, work_page
 from ml_backend.page.call_audio import CallAudio
 from ml_backend.page.calls_page import CallsPage
 from ml_backend.page.data_page import DataPage
+from ml_backend.page.experiments_page import ExperimentsPage
+from ml_backend.page.models_page import ModelsPage
 from ml_backend.page.overview_page import OverviewPage
 from ml_backend.page.report_pages import ReportPages
 from ml_backend.page.signing_in import SIGN_IN, Sessions
+from ml_backend.page.work_page import WorkPage
 
 PREFIX = "/page/"
 START = "/page/overview"
@@ -42,6 +45,8 @@ def rules(context: Context, sessions: Sessions) -> list[PageRule]:
     reports, read = ReportPages(context), sessions.needs("read")
     overview = OverviewPage(context)
     calls, data = CallsPage(context), DataPage(context)
+    models, experiments, work = ModelsPage(context), ExperimentsPage(context), WorkPage(context)
+    operate, admin = (sessions.needs(role, changes=True) for role in ("operate", "admin"))
     open_to_all = [
         PageRule(SIGN_IN, entrance.form, sessions.anyone),
         PageRule(SIGN_IN, entrance.sign_in, sessions.anyone, ("POST",)),
@@ -59,7 +64,16 @@ def rules(context: Context, sessions: Sessions) -> list[PageRule]:
         ("/page/data", data.show, read),
         ("/page/data/datasets/<dataset_id>", data.dataset, read),
         # errors
-        # models, experiments, work
+        (models_page.MODELS, models.show, read),
+        (models_page.COMPARE, models.compare, read),
+        ("/page/models/<version>", models.version, read),
+        (models_page.RUNS, models.runs, read),
+        ("/page/runs/<run_id>", models.run, read),
+        ("/page/experiments", experiments.show, read),
+        ("/page/experiments/<name>", experiments.experiment, read),
+        ("/page/work", work.show, read),
+        (work_page.JOBS, work.jobs, read),
+        ("/page/work/jobs/<job_id>", work.job, read),
         ("/page/reports/<name>", reports.show, read),
     ]
     changes: list[tuple[str, View, Who]] = [
@@ -67,7 +81,12 @@ def rules(context: Context, sessions: Sessions) -> list[PageRule]:
         # overview, my day, annotation
         # calls, data
         # errors
-        # models, experiments, work
+        (models_page.COMPARE, models.judge, operate),
+        ("/page/models/<version>/promote", models.promote, admin),
+        ("/page/models/<version>/roll-back", models.roll_back, admin),
+        ("/page/experiments/<name>/end", experiments.end, operate),
+        ("/page/work/jobs/<job_id>/retry", work.retry, operate),
+        ("/page/work/jobs/<job_id>/cancel", work.cancel, operate),
     ]
     return [
         *open_to_all,

@@ -54,10 +54,10 @@ def lines(found: dict[str, Any]) -> list[str]:
     """For a terminal."""
     said = [found["why_none"]] if found["why_none"] else []
     for one in found["places"]:
-        growth = "growth not known yet" if one["bytes_per_day"] is None else f"{_size(one['bytes_per_day'])} a day"
+        growth = "growth not known yet" if one["bytes_per_day"] is None else f"{size(one['bytes_per_day'])} a day"
         left = f", {one['days_left']:,} days left" if one["days_left"] is not None else ""
         objects = f" in {one['objects']:,} objects" if one["objects"] is not None else ""
-        said.append(f"{one['place']}: {_size(one['used_bytes'])}{objects}, {growth}{left}")
+        said.append(f"{one['place']}: {size(one['used_bytes'])}{objects}, {growth}{left}")
     return said
 
 
@@ -94,7 +94,7 @@ def slope(days: list[dict[str, Any]]) -> float | None:
     return sum((place - middle) * (size - mean) for place, size in zip(places, sizes, strict=True)) / across
 
 
-def _size(number: float) -> str:
+def size(number: float) -> str:
     for unit in ("B", "kB", "MB", "GB"):
         if abs(number) < 1000:
             return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"

@@ -20,14 +20,14 @@ from ml_backend.views.queries import Query
 MOST_COUNTED = 20_000  # jobs of one state; more are said to be at least so many
 RECENT = 5_000  # newest rows that ended jobs are counted in
 MOST_TROUBLE = 20
-_COUNTED = ("running", "queued", "waiting", *JOB_TROUBLE)
+COUNTED = ("running", "queued", "waiting", *JOB_TROUBLE)
 
 
 def of(context: Context, query: Query) -> dict[str, Any]:
     """`by_kind`: jobs of each state by kind; `recent`: how the newest ended; `trouble` with next steps; `processes`."""
     with context.db.reading() as connection:
         now = leases.clock(connection)
-        counted = {state: _count(connection, state) for state in _COUNTED}
+        counted = {state: _count(connection, state) for state in COUNTED}
         newest = int(connection.execute(sa.select(sa.func.max(jobs.c.id))).scalar() or 0)
         recent = (
             sa.select(jobs.c.name, jobs.c.state, sa.func.count().label("number"))
@@ -43,12 +43,12 @@ def of(context: Context, query: Query) -> dict[str, Any]:
     names = sorted({*(name for some in counted.values() for name in some), *(name for name, _ in ended)})
     by_kind = [
         {
-            "kind": name, **{state: counted[state].get(name, 0) for state in _COUNTED},
+            "kind": name, **{state: counted[state].get(name, 0) for state in COUNTED},
             "recently_done": ended.get((name, "done"), 0), "recently_cancelled": ended.get((name, "cancelled"), 0),
         }
         for name in names
     ]  # fmt: skip
-    totals = {state: sum(counted[state].values()) for state in _COUNTED}
+    totals = {state: sum(counted[state].values()) for state in COUNTED}
     return {
         "states": [
             {"state": state, "jobs": number, "at_least": number >= MOST_COUNTED} for state, number in totals.items()
@@ -97,7 +97,7 @@ def lines(found: dict[str, Any]) -> list[str]:
         *(f"queue {one['queue']}: the oldest waits {one['waits_s']:,} s" for one in found["oldest"]),
     ]
     for one in found["by_kind"]:
-        numbers = [f"{one[state]:,} {state}" for state in _COUNTED if one[state]]
+        numbers = [f"{one[state]:,} {state}" for state in COUNTED if one[state]]
         numbers += [f"{one['recently_done']:,} recently done"] if one["recently_done"] else []
         said.append(f"{one['kind']}: {', '.join(numbers) or 'none open'}")
     for one in found["trouble"]:

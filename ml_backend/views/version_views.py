@@ -11,9 +11,10 @@ from pydantic import Field
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
 from ml_backend.models import registry
-from ml_backend.tables import alias_history, aliases, evaluations, model_versions
+from ml_backend.tables import alias_history, aliases, evaluations, experiments, model_versions
 from ml_backend.views.queries import PagedQuery
 
+MOST_EXPERIMENTS = 100
 _MAIN = "indic@1"  # the reading that decides
 
 
@@ -86,6 +87,22 @@ def experiment(row: Any) -> dict[str, Any]:
         "ended_at": row.ended_at.isoformat() if row.ended_at else None, "outcome": row.outcome,
         "would_end": _would_end(row),
     }  # fmt: skip
+
+
+def experiments_of(context: Context) -> list[dict[str, Any]]:
+    """The latest experiments, newest first."""
+    rows = context.db.rows(sa.select(experiments).order_by(experiments.c.id.desc()).limit(MOST_EXPERIMENTS))
+    return [experiment(row) for row in rows]
+
+
+def experiment_named(context: Context, name: str) -> dict[str, Any]:
+    """One by its name, with the figures of the last look; InvalidInput 404 when there is none."""
+    rows = context.db.rows(sa.select(experiments).where(experiments.c.name == name.replace("\x00", "")))
+    if not rows:
+        raise InvalidInput(
+            "unknown-experiment", "There is no such experiment.", "List them: /api/experiments.", status=404
+        )
+    return experiment(rows[0])
 
 
 def _would_end(row: Any) -> list[str]:

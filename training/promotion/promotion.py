@@ -99,13 +99,13 @@ def promote_version(context: JobContext, version: str, who: str, why: str, langu
     context.report(1.0, f"{version} is the champion." if result.moved else f"Refused: {result.refused}")
 
 
-def roll_back(context: JobContext, kind: str, language: str, to: str, left: str, who: str, why: str) -> None:
+def roll_back(context: JobContext, model_kind: str, language: str, to: str, left: str, who: str, why: str) -> None:
     """The job of a rollback that a person asked for on the page. `left` served then: repeated, it goes back once."""
-    current = registry.aliased(context, kind, language=language)
+    current = registry.aliased(context, model_kind, language=language)
     if current is None or current.version != left:
         context.report(1.0, f"Refused: {left} no longer serves {language}.")
         return
-    now, before = rollback(context, who=who, why=why, kind=kind, language=language, to=to)
+    now, before = rollback(context, who=who, why=why, kind=model_kind, language=language, to=to)
     context.report(1.0, f"{now.version} serves again; {before.version} is marked as rolled back.")
 
 

@@ -9,11 +9,11 @@ from urllib.parse import parse_qs
 import pytest
 
 from ml_backend.api.call_routes import BalanceQuery
-from ml_backend.api.operator_routes import JobQuery
 from ml_backend.api.training_routes import DatasetQuery
 from ml_backend.errors import InvalidInput
 from ml_backend.views.annotation_views import AnnotationQuery
 from ml_backend.views.call_views import CallQuery
+from ml_backend.views.job_views import JobQuery
 from ml_backend.views.queries import Query, from_arguments
 from ml_backend.views.version_views import VersionQuery
 
