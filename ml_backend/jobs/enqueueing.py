@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, tables
+from ml_backend import db, quantities, tables
 from ml_backend.context import JobContext
 from ml_backend.db import Database
 from ml_backend.errors import InvalidInput
@@ -178,7 +178,7 @@ def cancel(database: Database, job_id: int, *, said: str = "") -> str:
 
 
 def _noted(said: str) -> dict[str, Any]:
-    return {"progress": {"fraction": 0.0, "note": said[:MAX_ARGUMENT_CHARS]}} if said else {}
+    return {"progress": {"fraction": 0.0, "note": quantities.shortened(said, MAX_ARGUMENT_CHARS)}} if said else {}
 
 
 def _no_such_job(job_id: int) -> InvalidInput:
