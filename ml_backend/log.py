@@ -13,7 +13,9 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TextIO
 
 import structlog
@@ -75,6 +77,45 @@ def configure(settings: Settings, role: str, *, stream: TextIO | None = None, qu
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
 
 
+_about: ContextVar[Mapping[str, Any]] = ContextVar("about")
+_members: ContextVar[Mapping[tuple[str, Any], str]] = ContextVar("members")
+
+
+@contextmanager
+def about(*, members: Mapping[tuple[str, Any], str] | None = None, **ids: Any) -> Iterator[None]:
+    """Every line of this block, of libraries too, has these ids. `trace` is the id of the request that began it all.
+
+    `members` are the arguments of jobs that run together, each with the trace of its own request.
+    """
+    set_ids = _about.set({**_about.get({}), **{name: value for name, value in ids.items() if value is not None}})
+    set_members = _members.set(members or {})
+    try:
+        yield
+    finally:
+        _about.reset(set_ids)
+        _members.reset(set_members)
+
+
+def begin_request(request: str) -> None:
+    """The lines of this thread are about this request, until it ends."""
+    _about.set({"trace": request})
+
+
+def end_request() -> None:
+    """What this thread does next belongs to no request."""
+    _about.set({})
+
+
+def trace(arguments: Mapping[str, Any] | None = None) -> str | None:
+    """The id that a job with these arguments inherits from what makes it now; None where nothing is going on."""
+    members = _members.get({})
+    for name, value in (arguments or {}).items():
+        if isinstance(value, str | int) and (name, value) in members:
+            return members[name, value]
+    found = _about.get({}).get("trace")
+    return str(found) if found is not None else None
+
+
 def say_seldom(name: str, words: str, *, every_s: float = 60.0) -> None:
     """Let a library's logger say these words once a minute at most."""
     logging.getLogger(name).addFilter(_Seldom(words, every_s))
@@ -124,12 +165,19 @@ def escaped(text: str) -> str:
 
 def _shared(mask: Processor) -> list[Processor]:
     return [
+        _ids,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _exceptions,
         mask,
     ]
+
+
+def _ids(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for name, value in _about.get({}).items():
+        event.setdefault(name, value)
+    return event
 
 
 class _Logger(structlog.stdlib.BoundLogger):

@@ -883,6 +883,7 @@ jobs = Table(
     Column("name", String(60), nullable=False),
     Column("queue", String(30), nullable=False),
     Column("arguments", sa.JSON, nullable=False),
+    Column("trace", String(40)),  # of the request that began what it belongs to: it is in every log line
     Column("unique_key", String(200)),
     Column("priority", sa.Integer, nullable=False),  # smaller goes first: 0 interactive, 50 live, 100 bulk
     Column("state", String(20), nullable=False, default="waiting"),

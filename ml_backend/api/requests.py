@@ -20,7 +20,7 @@ from flask import Blueprint, Flask, Request, Response, current_app, g, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
-from ml_backend import quantities
+from ml_backend import log, quantities
 from ml_backend.errors import InvalidInput, KaanError, RetryableError
 from ml_backend.views import queries
 from ml_backend.views.queries import PagedQuery, Query
@@ -133,6 +133,7 @@ def install(app: Flask, max_body_bytes: int) -> None:
     app.before_request(_name_request)
     app.before_request(_refuse_control_characters)
     app.after_request(_finish)
+    app.teardown_request(lambda error: log.end_request())
     app.register_error_handler(KaanError, _kaan_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unforeseen)
@@ -140,6 +141,7 @@ def install(app: Flask, max_body_bytes: int) -> None:
 
 def _name_request() -> None:
     g.request_id = new_id()
+    log.begin_request(g.request_id)
 
 
 def new_id() -> str:

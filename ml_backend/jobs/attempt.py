@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -52,6 +53,17 @@ class Attempt:
             context.settings, context.db, context.store, context.kept, context.making,
             job_id=head.job_id, attempt=head.attempt, report=self._report,
         )  # fmt: skip
+        with log.about(job=head.job_id, trace=head.trace, members=self._members()):
+            self._call(kind, head, job_context)
+
+    def _members(self) -> dict[tuple[str, Any], str]:
+        """Jobs that run together belong to requests of their own, and so does what each of them enqueues."""
+        held = list(self.held.values())
+        found = {(name, value): lease.trace for lease in held for name, value in lease.arguments.items()
+                 if lease.trace and isinstance(value, int | str)}  # fmt: skip
+        return found if len(held) > 1 else {}
+
+    def _call(self, kind: JobKind, head: Lease, job_context: JobContext) -> None:
         error: BaseException | None = None
         try:
             function = _resolve(kind)

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ml_backend import db, quantities, tables
+from ml_backend import db, log, quantities, tables
 from ml_backend.context import JobContext
 from ml_backend.db import Database
 from ml_backend.errors import InvalidInput
@@ -42,6 +42,7 @@ def enqueue(
         "name": kind.name,
         "queue": kind.queue,
         "arguments": _plain(arguments),
+        "trace": log.trace(arguments),
         "unique_key": f"{kind.name}:{key}"[:200] if key is not None else None,
         "priority": kind.priority if priority is None else priority,
         "due_at": due_at or tables.now(),
@@ -63,7 +64,13 @@ def enqueue_many(connection: Connection, kind: JobKind, argument: str, ids: Sequ
     if not ids:
         return
     common = {"name": kind.name, "queue": kind.queue, "priority": priority, "due_at": tables.now(), "state": "waiting"}
-    rows = [{**common, "unique_key": f"{kind.name}:{one}", "arguments": {argument: int(one)}} for one in ids]
+    rows = [
+        {
+            **common, "unique_key": f"{kind.name}:{one}", "arguments": {argument: int(one)},
+            "trace": log.trace({argument: int(one)}),
+        }
+        for one in ids
+    ]  # fmt: skip
     db.insert_missing(connection, jobs, rows)
 
 

@@ -52,6 +52,7 @@ class Lease:
     failures: int
     deaths: int
     queue: str
+    trace: str | None = None
 
 
 @dataclass(frozen=True)
@@ -278,7 +279,16 @@ def _bequeath(connection: Connection, lease: Lease, due_at: datetime, counted: d
 
 def _lease_of(row: sa.Row[Any]) -> Lease:
     return Lease(
-        row.id, row.attempt, row.lease_owner, row.name, row.arguments, row.priority, row.failures, row.deaths, row.queue
+        row.id,
+        row.attempt,
+        row.lease_owner,
+        row.name,
+        row.arguments,
+        row.priority,
+        row.failures,
+        row.deaths,
+        row.queue,
+        row.trace or f"job-{row.id}",
     )
 
 

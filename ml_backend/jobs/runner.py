@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -142,7 +143,12 @@ class Runner:
                 attempt.execute(kind)
         took_s = round(time.monotonic() - started, 3)
         states = sorted({settled.state for settled in attempt.settled})
-        _log.info("job ran", job=job_id, kind=held[0].name, members=len(held), states=states, seconds=took_s)
+        traces = [lease.trace for lease in held]
+        said: dict[str, Any] = {"trace": traces[0]} if len(traces) == 1 else {"trace": traces[0], "traces": traces}
+        _log.info(
+            "job ran", job=job_id, kind=held[0].name, members=len(held), states=states, seconds=took_s,
+            arguments=held[0].arguments, **said,
+        )  # fmt: skip
         return attempt.settled
 
     def next_due(self, queue: str, *, before: int | None = None) -> int | None:

@@ -149,3 +149,8 @@ def test_promtool_accepts_configuration_and_rules(tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
     done = promtool("check", "config", str(folder / "prometheus.yml"))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_rules_do_over_hours_what_they_promise():
+    done = promtool("test", "rules", str(ROOT / "tests/deploy/rules.yml"))
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -9,14 +9,13 @@ takes 302 as its other branch), never 500: when the commit failed it is 503, and
 from __future__ import annotations
 
 import hashlib
-import logging
 from typing import Any
 
 from flask import Response, request
 from sqlalchemy.engine import Connection
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from ml_backend import db, tables
+from ml_backend import db, log, tables
 from ml_backend.api.auth import without_key
 from ml_backend.api.requests import answer, read_body, unreadable
 from ml_backend.api.webhooks.group_commit import GroupCommit
@@ -30,7 +29,7 @@ MAX_BODY_BYTES = 64 * 1024
 MAX_TYPE_CHARS = 200
 UNREADABLE_BYTES = 4096  # kept of what cannot be read: enough to see what it was
 WAIT_S = 1.0  # for the database's one writer; a sender retries after a 503
-_log = logging.getLogger(__name__)
+_log = log.get("exotel")
 
 
 class Exotel:
@@ -64,6 +63,7 @@ class Exotel:
             self._keep(query, body, None, None, unreadable=error)
             raise
         self._keep(query, body, fields, event)
+        _log.info("a call event is kept", call=event.call_sid if event else None)
         return answer({"status": "ok"})
 
     def _keep(

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from sqlalchemy.engine import Connection
 
+from ml_backend import log
 from ml_backend.db import Database
 from ml_backend.errors import RetryableError
 from ml_backend.jobs import failpoints
@@ -24,6 +25,7 @@ class _Waiting(Generic[Item]):
 
     def __init__(self, item: Item) -> None:
         self.item = item
+        self.trace = log.trace()  # another request's thread may write it
         self.ended = threading.Event()
         self.error: Exception | None = None
 
@@ -86,6 +88,7 @@ class GroupCommit(Generic[Item]):
     def _transaction(self, batch: list[_Waiting[Item]]) -> None:
         with self._database.transaction(wait_s=self._wait_s) as connection:
             for each in batch:
-                self._write(connection, each.item)
+                with log.about(trace=each.trace):
+                    self._write(connection, each.item)
             failpoints.hit("web.before-commit")
         failpoints.hit("web.after-commit")
