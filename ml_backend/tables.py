@@ -904,6 +904,7 @@ jobs = Table(
     Index(None, "state", "queue", "priority", "due_at"),
     Index(None, "lease_until"),
     Index(None, "finished_at"),
+    Index(None, "name", "id"),
     Index(None, "unique_key"),
     # One waiting job per key. A second may wait while the first runs, so that no change is missed.
     Index(

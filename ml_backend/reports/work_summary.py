@@ -29,12 +29,11 @@ def of(context: Context, query: Query) -> dict[str, Any]:
         now = leases.clock(connection)
         counted = {state: _count(connection, state) for state in COUNTED}
         newest = int(connection.execute(sa.select(sa.func.max(jobs.c.id))).scalar() or 0)
-        recent = (
-            sa.select(jobs.c.name, jobs.c.state, sa.func.count().label("number"))
-            .where(jobs.c.id > newest - RECENT, jobs.c.state.in_(("done", "cancelled")))
-            .group_by(jobs.c.name, jobs.c.state)
-        )
-        ended = {(row.name, row.state): int(row.number) for row in connection.execute(recent)}
+        newest_rows = sa.select(jobs.c.name, jobs.c.state).order_by(jobs.c.id.desc()).limit(RECENT).subquery()
+        number = sa.func.count().label("number")
+        recent = sa.select(newest_rows, number).group_by(newest_rows.c.name, newest_rows.c.state)
+        found = {(row.name, row.state): int(row.number) for row in connection.execute(recent)}
+        ended = {key: number for key, number in found.items() if key[1] in ("done", "cancelled")}
         oldest = connection.execute(
             sa.select(jobs.c.queue, sa.func.min(jobs.c.due_at).label("since"))
             .where(jobs.c.state.in_(leases.OPEN), jobs.c.due_at <= now)

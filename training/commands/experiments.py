@@ -196,6 +196,10 @@ def _say(context: Context, name: str, *, as_json: bool) -> None:
         printing.say(f"Difference in {measure.title}:")
         printing.say(f"  {measure.difference(outcome['difference'])}, surely between")
         printing.say(f"  {low} and {high}.")
+    if facts["state"] == experiment_watch.RUNNING:
+        printing.say("What would end it:")
+        for sentence in facts["would_end"]:
+            printing.say(f"  {sentence}")
 
 
 def _say_measure(measure: Measure, sides: dict[str, Any], *, primary: bool) -> None:

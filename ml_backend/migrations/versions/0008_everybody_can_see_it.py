@@ -33,11 +33,13 @@ def upgrade() -> None:
     op.create_index("ix_annotations_ls_created_at", "annotations", ["ls_created_at"])
     op.create_index("ix_annotations_annotator_ls_created_at", "annotations", ["annotator", "ls_created_at"])
     op.add_column("jobs", sa.Column("trace", sa.String(length=40), nullable=True))
+    op.create_index("ix_jobs_name_id", "jobs", ["name", "id"])
     _add_calls()
 
 
 def downgrade() -> None:
     _remove_calls()
+    op.drop_index("ix_jobs_name_id", "jobs")
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.drop_column("trace")
     op.drop_index("ix_annotations_annotator_ls_created_at", "annotations")
