@@ -280,6 +280,25 @@ class TimelineAnswer(RootModel[TimelineShape | TimelinesFound]):
     """The timeline of that call."""
 
 
+class RecordingRow(Answered):
+    """One recording in a list."""
+
+    id: int
+    created_at: datetime
+    source: str
+    call_sid: str | None
+    file: str | None
+    duration_s: float | None
+    language: str | None
+    project: str | None
+    state: str
+    reason_code: str | None
+
+
+class RecordingPage(PageShape):
+    recordings: list[RecordingRow]
+
+
 class ListeningShape(Answered):
     """One play of a recording on the page."""
 

@@ -30,7 +30,7 @@ from ml_backend.views.annotation_views import AnnotationQuery
 from ml_backend.views.call_views import CallQuery
 from ml_backend.views.job_views import JobQuery
 from ml_backend.views.queries import Query
-from ml_backend.views.recording_views import ListeningQuery
+from ml_backend.views.recording_views import ListeningQuery, RecordingQuery
 from ml_backend.views.version_views import VersionQuery
 
 
@@ -70,6 +70,7 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
         ("/api/calls/summary", calls.summary, BalanceQuery),
         ("/api/calls/<path:what>", calls.show, Query),
         ("/api/calls/<path:what>/timeline", calls.timeline, Query),
+        ("/api/recordings", calls.recordings, RecordingQuery),
         ("/api/datasets", Datasets(context).list, DatasetQuery),
         ("/api/datasets/<dataset_id>", Datasets(context).show, Query),
         ("/api/models", Models(context).list, VersionQuery),

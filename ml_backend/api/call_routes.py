@@ -63,6 +63,10 @@ class Calls:
         found = [call_timeline.of_call(self._context.db, call_id) for call_id in ids]
         return answer(found[0] if len(found) == 1 else {"calls": found})
 
+    def recordings(self, query: recording_views.RecordingQuery) -> Response:
+        """Every recording, those of no call too; one page."""
+        return page("recordings", recording_views.find(self._context.db, query), query)
+
     def listenings(self, query: recording_views.ListeningQuery) -> Response:
         """Who listened to which recording on the page."""
         return page("listenings", recording_views.listened(self._context.db, query), query)

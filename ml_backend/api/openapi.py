@@ -114,6 +114,7 @@ ROUTES: dict[str, Described] = {
     "/api/calls/summary": Described("Calls", answers.CallSummary),
     "/api/calls/<path:what>": Described("Calls", answers.CallAnswer),
     "/api/calls/<path:what>/timeline": Described("Calls", answers.TimelineAnswer),
+    "/api/recordings": Described("Calls", answers.RecordingPage),
     "/api/listenings": Described("Calls", answers.ListeningPage),
     "/api/calls/<call_sid>/satisfaction": Described("Calls", answers.SatisfactionAnswer, SatisfactionBody, _BODY),
     "/api/calls/<path:call_sid>/outcome": Described("Calls", answers.OutcomeStored, OutcomeReport, (410, *_BODY)),

@@ -7,6 +7,7 @@ ingest kept, so that neither numpy nor a script is needed; a segment's time is a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -22,7 +23,7 @@ from ml_backend.reports import call_funnel
 from ml_backend.reports.call_funnel import FunnelQuery
 from ml_backend.views import call_timeline, call_views, recording_views
 from ml_backend.views.call_views import CallQuery
-from ml_backend.views.recording_views import ListeningQuery
+from ml_backend.views.recording_views import ListeningQuery, RecordingQuery
 
 WIDTH, BAND = 1000.0, 60.0  # of the drawing, and of each channel in it
 MOST_SHOWN = 20  # calls of one name; transcripts side by side are the newest
@@ -48,6 +49,18 @@ LIST = (
     Column("talk_seconds", "talked", "seconds"),
     Column("from", "from"),
     Column("to", "to"),
+)
+RECORDINGS = (
+    Column("id", "recording", link=lambda row: f"/page/calls/recording:{row['id']}"),
+    Column("created_at", "came in", "time"),
+    Column("source", "source"),
+    Column("call_sid", "call", link=call_address),
+    Column("file", "file"),
+    Column("duration_s", "length", "seconds"),
+    Column("language", "language"),
+    Column("project", "project"),
+    Column("state", "state"),
+    Column("reason_code", "reason"),
 )
 LISTENINGS = (
     Column("began_at", "began", "time"),
@@ -87,6 +100,14 @@ class CallsPage:
         choices = {"state": tuple(STATES)}
         listing = page_lists.of(query, self._find, LIST, caption="Calls, newest first", choices=choices)
         return page_shell.render("calls.html", title="Calls", active="calls", listing=listing)
+
+    def recordings(self) -> Response:
+        """Every recording, those from a bucket or an upload too, which belong to no call; newest first."""
+        query, find = page_lists.asked(RecordingQuery), partial(recording_views.find, self._context.db)
+        if page_lists.wants_csv():
+            return page_lists.to_csv("recordings", query, find, RECORDINGS)
+        listing = page_lists.of(query, find, RECORDINGS, caption="Recordings, newest first")
+        return page_shell.render("calls.html", title="Recordings", active="calls", listing=listing)
 
     def days(self) -> Response:
         """The ledger's balance by day, and the funnel from callback to dataset."""

@@ -58,6 +58,7 @@ def rules(context: Context, sessions: Sessions) -> list[PageRule]:
         # my day, annotation
         ("/page/calls", calls.listed, read),
         ("/page/calls/days", calls.days, read),
+        ("/page/recordings", calls.recordings, read),
         ("/page/calls/listenings", calls.listened, sessions.needs("operate")),
         ("/page/calls/<path:what>", calls.show, read),
         ("/page/recordings/<recording_id>/audio", CallAudio(context).play, sessions.needs("operate")),

@@ -16,7 +16,7 @@ from ml_backend.db import Database
 from ml_backend.errors import InvalidInput
 from ml_backend.tables import calls, listenings, objects, projects, recordings, tasks
 from ml_backend.views import call_explanations, call_views, draft_explanations
-from ml_backend.views.queries import PagedQuery, Time, Whole
+from ml_backend.views.queries import PagedQuery, Time, Whole, one_of
 
 _MOST = 50
 
@@ -33,6 +33,43 @@ def look_up(database: Database, what: str, *, key: bytes, most: int = call_views
         if found is None:
             raise nothing
         return [found]
+
+
+RECORDING_STATES = (
+    "found", "spooled", "stored", "ready", "superseded", "refused", "lost", "erased", "expired",
+)  # fmt: skip
+_State = Annotated[
+    str,
+    one_of(
+        RECORDING_STATES,
+        InvalidInput("unknown-state", "There is no such state.", f"Known: {', '.join(RECORDING_STATES)}."),
+    ),
+]
+
+
+class RecordingQuery(PagedQuery):
+    """Which recordings."""
+
+    state: Annotated[_State | None, Field(description="Only recordings in this state.")] = None
+
+
+def find(database: Database, query: RecordingQuery) -> list[dict[str, Any]]:
+    """Recordings of every door, those of no call too, the newest first."""
+    row = recordings.c
+    statement = sa.select(recordings, projects.c.title).outerjoin(projects, projects.c.id == row.project_id)
+    if query.state is not None:
+        statement = statement.where(row.state == query.state)
+    if query.before is not None:
+        statement = statement.where(row.id < query.before)
+    return [
+        {
+            "id": each.id, "created_at": call_views.text_of(each.created_at), "source": each.source,
+            "call_sid": each.call_sid, "file": (each.object_key or "").rpartition("/")[2] or None,
+            "duration_s": each.duration_s, "language": each.language, "project": each.title,
+            "state": each.state, "reason_code": each.reason_code,
+        }
+        for each in database.rows(statement.order_by(row.id.desc()).limit(query.limit))
+    ]  # fmt: skip
 
 
 class ListeningQuery(PagedQuery):

@@ -105,6 +105,29 @@ def timeline(
             printing.fact(f"by {each['version']}", each["text"] or "(no speech)", width=19)
 
 
+@app.command("recordings")
+def list_recordings(
+    state: Annotated[str | None, typer.Option(help="Only in this state, e.g. refused.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most this many rows.")] = 50,
+    as_json: printing.AsJson = False,
+) -> None:
+    """List recordings of every source, newest first; those from a bucket or an upload belong to no call.
+
+    Example: python -m ml_backend calls recordings --state refused
+    """
+    context = quiet_context()
+    found = recording_views.find(context.db, recording_views.RecordingQuery(state=state, limit=limit))
+    if as_json:
+        printing.say_json({"recordings": found})
+        return
+    titles = ("id", "came in (UTC)", "source", "length", "language", "state", "reason", "file")
+    printing.table(titles, [
+        (str(each["id"]), each["created_at"] or "", each["source"], f"{each['duration_s'] or 0:.1f} s",
+         each["language"] or "", each["state"], each["reason_code"] or "", each["file"] or each["call_sid"] or "")
+        for each in found
+    ], right={"id", "length"})  # fmt: skip
+
+
 @app.command()
 def listenings(
     who: Annotated[str | None, typer.Option(help="Only by the token of this name.")] = None,

@@ -77,7 +77,7 @@ def _walk(page: Page, base_url: str, found: Visit) -> list[str]:
 def pattern(address: str) -> str:
     """An address without its ids and filters: one per route."""
     path = urlsplit(address).path
-    first = re.match(r"/page/(?:work/jobs|data/datasets|models|experiments|runs|errors|calls)/", path)
+    first = re.match(r"/page/(?:metrics|work/jobs|data/datasets|models|experiments|runs|errors|calls)/", path)
     return f"{first[0]}<id>" + ("" if path.count("/") <= first[0].count("/") else "/...") if first else path
 
 

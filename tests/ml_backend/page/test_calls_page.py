@@ -238,3 +238,19 @@ def test_a_dataset_is_shown_with_what_it_left_out_and_how_it_differs(site: Servi
     assert "/page/data/datasets/2" in visit.get("/page/data").text
     assert visit.get("/page/data/datasets/99").status_code == 404
     assert visit.get("/page/calls/nothing-of-that-name").status_code == 404
+
+
+def test_audio_of_no_call_is_in_the_list_of_recordings_and_on_a_page_of_its_own(site: Serving) -> None:
+    alone = put(
+        site, tables.recordings, source="upload", source_identity="u/1", state="refused", reason_code="too-long",
+        bucket="b", object_key="ivr/hi/=1+1.wav",
+    )  # fmt: skip
+    one = visitor(site)
+    page = one.get("/page/recordings?state=refused").text
+    assert f'<a href="/page/calls/recording:{alone}">' in page
+    assert 'recording:1"' not in page
+    assert one.get(f"/page/calls/recording:{alone}").status_code == 200
+    assert "'=1+1.wav" in one.get("/page/recordings?format=csv").text
+    answered = site.get("/api/recordings", BEARER).get_json()["recordings"]
+    assert [each["id"] for each in answered] == [alone, 1]
+    assert one.get("/page/recordings?state=x").status_code == 400
