@@ -121,6 +121,9 @@ class Settings(BaseSettings):
         0.5, ge=0, le=1, description="Part of the audit share that is annotated without a draft."
     )
     overlap_share: float = Field(0.05, ge=0, le=1, description="Share of tasks that two annotators get.")
+    leave_out_poor_drafts: bool = Field(
+        True, description="Open a task with empty regions where correcting its draft would take longer than writing."
+    )
     max_open_tasks: int = Field(2000, ge=1, description="Open review tasks per project; what is beyond waits.")
     spool_max_mb: float = Field(10_000.0, gt=0, description="Recordings kept here while the object store is down.")
 

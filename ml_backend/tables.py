@@ -320,6 +320,9 @@ tasks = Table(
     Column("selection_reason", String(80)),
     Column("selection_probability", sa.Float),
     Column("usefulness", sa.Float),
+    Column("usefulness_reason", Text),
+    Column("expected", sa.JSON),  # at its selection: error of the draft per word, minutes of work, gain per minute
+    Column("draft_choice", sa.JSON),  # whether the draft is shown, by which figures, and why (usefulness/draft_choice)
     Column("overlap", sa.Integer, nullable=False, default=1),  # annotators wanted
     Column("status_line", Text),
     Column("status_shown", Text),  # the line that Label Studio has; `status_line` is the current one

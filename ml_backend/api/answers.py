@@ -106,6 +106,11 @@ class TaskShape(Answered):
     selection_reason: str | None
     selection_probability: float | None
     usefulness: float | None
+    usefulness_reason: str | None
+    expected: dict[str, Any] | None = Field(
+        description="Errors per word of the draft, minutes of work, gain per minute."
+    )
+    draft_choice: dict[str, Any] | None = Field(description="Whether the draft is shown, by which figures, and why.")
     overlap: int | None
     blind: bool
     start_s: float | None

@@ -94,6 +94,9 @@ SHARE_TASK = JobKind("share-task", "sync.annotations.gold_overlap.share_task", "
 SUMMARISE_ANNOTATIONS = JobKind(
     "summarise-annotations", "training.quality.summary.summarise_annotations", "sync", 1800, priority=BULK
 )
+LEARN_USEFULNESS = JobKind(
+    "learn-usefulness", "training.usefulness.team_learning.learn_usefulness", "sync", 1800, priority=BULK
+)
 TRAIN = JobKind(
     "train", "training.schedule.training_request.train_requested", "training", 24 * 3600, max_attempts=3, priority=BULK
 )

@@ -301,6 +301,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule(job_kinds.CHECK_HOTWORD, 3600, hotwords_of_another_model),
     Schedule(job_kinds.SAMPLE_PROJECT, 3600, projects_with_annotations_not_sampled),
     Schedule(job_kinds.SUMMARISE_ANNOTATIONS, 3600, once),
+    Schedule(job_kinds.LEARN_USEFULNESS, 3600, once),
     Schedule(job_kinds.CHECK_TRAINING, CHECK_TRAINING_EVERY_S, once),
     Schedule(job_kinds.STORE_SPOOLED, 60, waiting_spool, priority=LIVE),
     Schedule(job_kinds.VERIFY_OBJECTS, 24 * 3600, every_original),

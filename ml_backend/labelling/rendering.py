@@ -187,7 +187,7 @@ def _unit(value: float) -> float:
 def to_empty_regions(
     speech: Sequence[Sequence[Any]], controls: Controls, *, draft_label: str, duration_s: float
 ) -> dict[str, Any] | None:
-    """Empty regions where there is speech, for a blind task; None if there is nothing to show.
+    """Empty regions where there is speech, for a task without a draft; None if there is nothing to show.
 
     `speech` are (start_s, end_s, channel) as measured on the audio. No model decides what a blind task shows, so that
     the test set does not favour that model.

@@ -142,6 +142,25 @@ REPORTS: dict[str, NamedReport] = {
             lines="ml_backend.reports.work_summary:schedule_lines",
         ),
         NamedReport(
+            "usefulness",
+            "What orders the work, as learnt from corrections, and the most useful open tasks with their reasons.",
+            "ml_backend.reports.learning.annotation_worth:of_usefulness",
+            lines="ml_backend.reports.learning.annotation_worth:usefulness_lines",
+        ),
+        NamedReport(
+            "drafts",
+            "Minutes that drafts saved or cost, by how wrong they were, and above which errors they cost.",
+            "ml_backend.reports.learning.annotation_worth:of_drafts",
+            lines="ml_backend.reports.learning.annotation_worth:drafts_lines",
+        ),
+        NamedReport(
+            "learning-curve",
+            "Word error rate against hours of annotation, and how many more hours a language needs.",
+            "ml_backend.reports.learning.annotation_worth:of_learning_curve",
+            "ml_backend.reports.learning.annotation_worth:HoursQuery",
+            "ml_backend.reports.learning.annotation_worth:curve_lines",
+        ),
+        NamedReport(
             "storage",
             "Buckets, database and disks: size, growth and days left.",
             "ml_backend.reports.storage_growth:of",

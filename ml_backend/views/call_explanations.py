@@ -76,7 +76,8 @@ def _task(task: sa.Row[Any]) -> str:
         why += f" with probability {task.selection_probability:.2g}"
     blind = ", without a draft" if task.blind else ""
     reason = f": {task.reason}" if task.reason else "."
-    return f"{name} in project {task.title or task.ls_project_id!r}: {task.state}{why}{blind}{reason}"
+    use = f" {task.usefulness_reason}" if task.usefulness_reason else ""
+    return f"{name} in project {task.title or task.ls_project_id!r}: {task.state}{why}{blind}{reason}{use}"
 
 
 def _recording(recording: sa.Row[Any]) -> str:

@@ -36,7 +36,7 @@ _RECORDING = (
 )  # fmt: skip
 _TASK = (
     "id", "recording_id", "state", "reason_code", "reason", "selection_reason", "selection_probability", "usefulness",
-    "overlap", "blind", "start_s", "end_s", "ls_task_id",
+    "usefulness_reason", "expected", "draft_choice", "overlap", "blind", "start_s", "end_s", "ls_task_id",
 )  # fmt: skip
 
 _State = Annotated[

@@ -15,6 +15,7 @@ from ml_backend.db import Database
 from ml_backend.labelling import rendering
 from ml_backend.languages import name_of
 from ml_backend.tables import predictions, transcriptions
+from ml_backend.usefulness.draft_choice import NO_DRAFT
 from ml_backend.views import call_explanations
 
 _NOT_READY = {
@@ -46,7 +47,7 @@ def guessed_languages(database: Database, recordings: Sequence[sa.Row[Any]]) -> 
     latest = {row.recording_id: row for row in database.rows(mine.order_by(transcriptions.c.id))}
     return [
         f"Check the language of recording {number}: {name_of(row.language)} is a guess "
-        f"({100 * row.language_probability:.0f} %)."
+        f"({100 * (row.language_probability or 0.0):.0f} %)."
         for number, row in latest.items()
         if row.decoding.get("language") is None and rendering.is_guess(row.language, row.language_probability)
     ]
@@ -66,6 +67,8 @@ def _sentence(
     start = f"{name} in project {task.title or task.ls_project_id!r}"
     if task.state == "deleted":
         return f"{start} was deleted there."
+    if draft is not None and draft.reason_code == NO_DRAFT:
+        return f"{start} opens without a draft, with empty regions. {draft.reason}"
     if draft is not None and draft.delivered_by not in (None, _NOT_SHOWN) and not task.blind:
         empty = " It is empty: no speech was found." if _is_empty(draft.body) else ""
         return f"{start} has a draft by {draft.model_version}.{empty}"

@@ -20,9 +20,11 @@ from ml_backend.labelling import labelconfig, rendering
 from ml_backend.labelling.rendering import Reference
 from ml_backend.labelling.utterance_marks import same_answer
 from ml_backend.tables import predictions, recordings, transcriptions
+from ml_backend.usefulness.draft_choice import NO_DRAFT
 from sync.drafts import recording_pieces
 
 UNTOUCHED, EDITED, MANUAL = "untouched", "edited", "manual"
+WITHOUT_DRAFT = ("blind", NO_DRAFT)  # reason codes of predictions with empty regions
 MARKS = "marks"  # in the snapshot of a draft over a text: its result
 _MADE_BY = frozenset({"prediction", "prediction-changed"})
 
@@ -119,10 +121,10 @@ def _withdrawn(row: sa.Row[Any]) -> bool:
 
 
 def _ours(connection: Connection, project: sa.Row[Any], task: sa.Row[Any], row: sa.Row[Any]) -> AnnotationOrigin | None:
-    """The origin from our prediction row; None when it has no draft (a blind task, silence)."""
+    """The origin from our prediction row; None when it has no draft (a blind task, a poor draft, silence)."""
     body = json.loads(row.body)
     result = body.get("result") if isinstance(body, dict) else None
-    if not result or row.reason_code == "blind":
+    if not result or row.reason_code in WITHOUT_DRAFT:
         return None
     shown = rendering.to_reference(result, labelconfig.parse(project.label_config))
     draft: dict[str, Any] = {"text": shown.text, "label": row.draft_label, "confidence": row.score}

@@ -285,7 +285,13 @@ def _add(context: Context, project: sa.Row[Any], bucket: str, keys: list[str], b
 
 def _wish(name: str, blind_share: float) -> TaskRequest:
     choice = choices.choose_by_hand(name, blind_share)
-    return TaskRequest(choice.reason or "", choice.probability, choice.usefulness, choice.blind)
+    return TaskRequest(
+        choice.reason or "",
+        choice.probability,
+        choice.usefulness,
+        choice.blind,
+        usefulness_reason=choice.usefulness_reason,
+    )
 
 
 def _open() -> Context:

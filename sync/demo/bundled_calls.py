@@ -149,20 +149,22 @@ def _chosen(
     """Reason and usefulness of a call's task (docs/explanation/sampling.md)."""
     found = _latest(connection, recording.sha256)
     if found is None:
-        return {"selection_reason": "all", "usefulness": 0.0}
-    facts = selection.facts_of(project, recording, Transcript.from_json(found.transcript), RecordingPiece())
+        return {"selection_reason": "all", "usefulness": 0.0, "usefulness_reason": choices.NOTHING_TO_CORRECT}
+    facts = selection.facts_of(connection, project, recording, Transcript.from_json(found.transcript), RecordingPiece())
     everything = choices.choose(choices.policy_of(EVERYTHING, context.settings), facts)
     some = choices.choose(choices.policy_of({"audit_share": 0, "max_confidence": 0.95}, context.settings), facts)
     reason = drawn or some.reason or "all"
     if reason == choices.BY_HAND:  # first in the order of work, so that the first task of the demo has a draft
-        usefulness = 1.0
+        usefulness, why = 1.0, choices.ASKED_FOR
     elif reason in (BLIND_AUDIT, "audit"):
-        usefulness = 0.5 + 0.5 * choices.draw(facts.name, "order")
+        usefulness, why = 0.5 + 0.5 * choices.draw(facts.name, "order"), choices.AT_RANDOM
     else:
-        usefulness = everything.usefulness
+        usefulness, why = everything.usefulness, everything.usefulness_reason or ""
     return {
         "selection_reason": reason,
         "usefulness": usefulness,
+        "usefulness_reason": why,
+        "expected": facts.worth.to_json() if facts.worth else None,
         "blind": reason == BLIND_AUDIT,
     }
 

@@ -1,8 +1,8 @@
 """Transcription -> Prediction row: one rendering per task and draft label, waiting for exactly one deliverer.
 
 Only database work: in the transaction that selects a recording, and in a job when a task's recording was transcribed.
-Where there is nothing to draft (silence in a config without choices, a blind task) the row's body is `[]`: Label Studio
-stores nothing for an empty list and does not ask again.
+A blind task, and one whose draft would cost more than it saves, has empty regions. Where there is nothing to show at
+all, the row's body is `[]`: Label Studio stores nothing for an empty list and does not ask again.
 """
 
 from __future__ import annotations
@@ -28,12 +28,15 @@ from ml_backend.labelling import agent_channel, labelconfig, rendering
 from ml_backend.models.routing import Routes
 from ml_backend.settings import Settings
 from ml_backend.tables import predictions, projects, recordings, tasks, transcriptions
+from ml_backend.usefulness import draft_choice, team_model
+from ml_backend.usefulness.draft_choice import NO_DRAFT, DraftChoice
 from sync.drafts import recording_pieces, recording_route
 from sync.drafts.decoding_choice import Profile, profile_for
 from sync.recordings import refetching
 
 NOTHING = "[]"
 BLIND_LINE = "write what you hear"
+NO_DRAFT_LINE = "write what you hear: the draft has too many mistakes to help"
 COALESCE = timedelta(seconds=2)  # lets a waiting /predict answer first, and batches many drafts in one request
 OPEN = ("wanted", "open")
 _KEY = ("audio_sha256", "model_version", "decoding_hash")
@@ -93,6 +96,7 @@ class Draft:
     rows: tuple[dict[str, Any], ...]
     status_line: str | None
     corrected: Mapping[str, Any] | None = None
+    choice: DraftChoice | None = None
 
 
 def render(
@@ -120,8 +124,31 @@ def render(
         found = SimpleNamespace(**{**plain._mapping, **corrected, "id": None})
     if found is None and not task.blind:
         return None
-    drafted = [_row(connection, project, task, recording, found, profile, label) for label in labels]
-    return Draft(task.id, tuple(values for values, _ in drafted), drafted[-1][1], corrected)
+    choice = _choice(connection, settings, task, recording, found)
+    drafted = [_row(connection, project, task, recording, found, profile, label, choice) for label in labels]
+    return Draft(task.id, tuple(values for values, _ in drafted), drafted[-1][1], corrected, choice)
+
+
+def _choice(
+    connection: Connection, settings: Settings, task: sa.Row[Any], recording: sa.Row[Any], found: Any
+) -> DraftChoice | None:
+    """Whether people see this draft, as it was chosen before for its model version; None for a task without drafts."""
+    if task.blind or found is None or not found.text:
+        return None
+    kept = draft_choice.stored(task.draft_choice, found.model_version)
+    if kept is not None or not settings.leave_out_poor_drafts:
+        return kept
+    piece = recording_pieces.part(Transcript.from_json(found.transcript), recording_pieces.piece_of(recording, task))
+    return draft_choice.choose_draft(
+        team_model.read(connection),
+        task_key=task.external_key,
+        reason=task.selection_reason,
+        language=recording.language or piece.language,
+        confidence=float(piece.confidence),
+        model_version=found.model_version,
+        in_experiment=(recording.route or {}).get("experiment_id") is not None,
+        asked_for=recording.language_asked is not None,
+    )
 
 
 def store(connection: Connection, draft: Draft, **of_task: Any) -> None:
@@ -132,7 +159,9 @@ def store(connection: Connection, draft: Draft, **of_task: Any) -> None:
         rows = [{**values, "transcription_id": found} for values in rows]
     for values in rows:
         db.insert_once(connection, predictions, values, key=("task_id", "draft_label"))
-    common = {"status_line": draft.status_line, "reason_code": None, "reason": None}
+    common: dict[str, Any] = {"status_line": draft.status_line, "reason_code": None, "reason": None}
+    if draft.choice is not None:
+        common["draft_choice"] = draft.choice.to_json()
     db.update(connection, tasks, draft.task_id, **common, **of_task)
 
 
@@ -203,6 +232,7 @@ def _row(
     found: Any,
     profile: Profile,
     label: str,
+    choice: DraftChoice | None,
 ) -> tuple[dict[str, Any], str]:
     """(the prediction's row, the task's status line)."""
     body: str = NOTHING
@@ -210,6 +240,9 @@ def _row(
     reason: tuple[str | None, str | None] = (None, None)
     if task.blind or found is None:
         reason, line = ("blind", "This task is annotated without a draft."), BLIND_LINE
+        body = _empty_regions(project, task, recording, label)
+    elif choice is not None and not choice.shown:
+        reason, line = (NO_DRAFT, choice.why), NO_DRAFT_LINE
         body = _empty_regions(project, task, recording, label)
     else:
         piece = recording_pieces.piece_of(recording, task)
@@ -253,7 +286,7 @@ def _row(
 
 
 def _empty_regions(project: sa.Row[Any], task: sa.Row[Any], recording: sa.Row[Any], label: str) -> str:
-    """A blind task's regions, in seconds from the start of its piece; `[]` for audio measured by an older release."""
+    """The regions of a task without a draft, from the start of its piece; `[]` for audio of an older release."""
     piece = recording_pieces.piece_of(recording, task)
     end_s = piece.start_s + recording_pieces.length_s(recording, piece)
     inside = [

@@ -99,7 +99,7 @@ def split_tasks(connection: Connection, recording: Any) -> int:
 
 _CARRIED = (
     "project_id", "recording_id", "origin", "blind", "selection_reason", "selection_probability", "usefulness",
-    "overlap", "state", "reason_code", "reason",
+    "usefulness_reason", "expected", "overlap", "state", "reason_code", "reason",
 )  # fmt: skip
 
 

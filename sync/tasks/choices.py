@@ -18,10 +18,10 @@ each task of one reason by its inverse (Horvitz-Thompson): the error rate over a
 and over the speech that is not fit for review, with drafts, the same sum over the tasks with reason audit. Never mix
 reasons: `review` says nothing about other calls.
 
-Usefulness, 0..1, orders the work. For review it is quality x (1 - confidence / REVIEW_MAX_CONFIDENCE): clear audio
-that the model is unsure of. An empty transcript comes last, because there is nothing to correct. Blind and audit tasks
-get 0.5..1 by hash: ahead of most review, because an unfinished sample measures nothing, and in an order independent of
-their content, so that the finished part stays random.
+Usefulness, 0..1, orders the work. For review it is the expected gain per minute of work (usefulness/task_worth.py). An
+empty transcript comes last, because there is nothing to correct. Blind and audit tasks get 0.5..1 by hash: ahead of
+most review, because an unfinished sample measures nothing, and in an order independent of their content, so that the
+finished part stays random.
 """
 
 from __future__ import annotations
@@ -32,11 +32,15 @@ from typing import Any
 
 from ml_backend.labelling import project_rules
 from ml_backend.settings import Settings
+from ml_backend.usefulness.task_worth import TaskWorth
 from ml_backend.views.training_progress import BLIND_AUDIT
 
 LEAST_SPEECH_SHARE = 0.05  # of a channel's frames; above it an empty transcript is audited too: speech may be missed
 
 ALL = "The project reviews every call."
+NOTHING_TO_CORRECT = "Nothing was transcribed, so it comes last."
+AT_RANDOM = "In an order drawn at random, ahead of most others: an unfinished random sample measures nothing."
+ASKED_FOR = "A person put it into the project, so it comes first."
 BY_HAND = "by-hand"
 
 
@@ -57,13 +61,14 @@ class Policy:
 class PieceFacts:
     """Facts about a piece. `name` identifies it for the draw: audio SHA-256, project and start.
 
-    `confidence` is 0 for an empty transcript.
+    `confidence` is 0 for an empty transcript, and `worth` None.
     """
 
     name: str
     quality: float
     confidence: float
     speech: bool
+    worth: TaskWorth | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,8 @@ class Choice:
     usefulness: float = 0.0
     blind: bool = False
     overlap: int = 1
+    usefulness_reason: str | None = None
+    worth: TaskWorth | None = None
 
 
 def policy_of(selection: Any, settings: Settings) -> Policy:
@@ -96,27 +103,29 @@ def policy_of(selection: Any, settings: Settings) -> Policy:
 
 def choose(policy: Policy, facts: PieceFacts) -> Choice:
     overlap = 2 if draw(facts.name, "overlap") < policy.overlap_share else 1
-    review = _usefulness(policy, facts)
+    worth = facts.worth
+    review, its_use = (worth.usefulness, worth.reason) if worth else (0.0, NOTHING_TO_CORRECT)
     everything = policy.review == "all"
     if not facts.speech:
         if everything:
-            return Choice("all", ALL, usefulness=0.0, overlap=overlap)  # last: there is nothing to correct
+            return Choice("all", ALL, overlap=overlap, usefulness_reason=NOTHING_TO_CORRECT)
         return Choice(None, "It contains no speech.", code="no-speech")
     drawn = draw(facts.name, "audit")
     blind_to = policy.audit_share * policy.blind_share
     yardstick = 0.5 + 0.5 * draw(facts.name, "order")
     if drawn < blind_to:
         why = "Drawn at random from all calls with speech, to be written down without a draft."
-        return Choice(BLIND_AUDIT, why, "selected", blind_to, yardstick, True, overlap)
+        return Choice(BLIND_AUDIT, why, "selected", blind_to, yardstick, True, overlap, AT_RANDOM, worth)
     if everything:
-        return Choice("all", ALL, "selected", 1 - blind_to, review, False, overlap)
+        return Choice("all", ALL, "selected", 1 - blind_to, review, False, overlap, its_use, worth)
     fit = facts.quality > policy.min_quality and facts.confidence < policy.max_confidence
     if fit:
         why = f"Clear audio (quality {facts.quality:.2f}) the model is unsure of (confidence {facts.confidence:.2f})."
-        return Choice("review", why, "selected", 1 - blind_to, review, False, overlap)
+        return Choice("review", why, "selected", 1 - blind_to, review, False, overlap, its_use, worth)
     if drawn < policy.audit_share:
         why = "Drawn at random from the calls that are not reviewed."
-        return Choice("audit", why, "selected", policy.audit_share - blind_to, yardstick, False, overlap)
+        share = policy.audit_share - blind_to
+        return Choice("audit", why, "selected", share, yardstick, False, overlap, AT_RANDOM, worth)
     if facts.quality <= policy.min_quality:
         why = f"Hard to hear (quality {facts.quality:.2f}, review needs more than {policy.min_quality:g})"
         return Choice(None, f"{why}, and not drawn for the audit.", code="low-quality")
@@ -128,18 +137,19 @@ def choose_by_hand(name: str, blind_share: float) -> Choice:
     """The decision about a recording that a person put into a project; `blind_share` of them become blind tasks."""
     if draw(name, "by hand") < blind_share:
         why = "Drawn at random from recordings that were added by hand, to be written down without a draft."
-        return Choice(BLIND_AUDIT, why, "selected", blind_share, 0.5 + 0.5 * draw(name, "order"), blind=True)
-    return Choice(BY_HAND, "Added by hand.", "selected", 1 - blind_share, usefulness=1.0)
+        return Choice(
+            BLIND_AUDIT,
+            why,
+            "selected",
+            blind_share,
+            0.5 + 0.5 * draw(name, "order"),
+            blind=True,
+            usefulness_reason=AT_RANDOM,
+        )
+    return Choice(BY_HAND, "Added by hand.", "selected", 1 - blind_share, 1.0, usefulness_reason=ASKED_FOR)
 
 
 def draw(name: str, purpose: str) -> float:
     """A number in [0, 1), fixed for a piece and purpose, and independent between purposes."""
     digest = hashlib.sha256(f"{purpose}|{name}".encode()).digest()
     return int.from_bytes(digest[:7], "big") / 2**56
-
-
-def _usefulness(policy: Policy, facts: PieceFacts) -> float:
-    if not facts.confidence:  # an empty transcript, mostly hold music: after everything that can be corrected
-        return 0.0
-    unsure = 1 - min(1.0, facts.confidence / policy.max_confidence) if policy.max_confidence else 0.0
-    return round(min(1.0, max(0.0, facts.quality * unsure)), 4)

@@ -23,10 +23,12 @@ from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.models.routing import Routes
 from ml_backend.settings import Settings
 from ml_backend.tables import calls, projects, recordings, tasks, transcriptions
+from ml_backend.usefulness import speech_slices, team_model
+from ml_backend.usefulness.task_worth import TaskWorth, WorthFacts, worth_of
 from sync.drafts import drafts, recording_route
 from sync.drafts.decoding_choice import profile_for
 from sync.drafts.project_choice import may_take
-from sync.drafts.recording_pieces import RecordingPiece, part, pieces_of
+from sync.drafts.recording_pieces import RecordingPiece, length_s, part, pieces_of
 from sync.objects import joins
 from sync.tasks.choices import LEAST_SPEECH_SHARE, Choice, PieceFacts, choose, policy_of
 from sync.tasks.task_creation import WAITS, TaskRequest, request_task
@@ -155,7 +157,9 @@ def _wanted(
     """Rows for the chosen pieces; without any, the choice that explains why."""
     policy = policy_of(project.selection, settings)
     pieces = pieces_of(recording)
-    choices = [choose(policy, facts_of(project, recording, part(transcript, piece), piece)) for piece in pieces]
+    parts = [part(transcript, piece) for piece in pieces]
+    known = [facts_of(connection, project, recording, each, piece) for each, piece in zip(parts, pieces, strict=True)]
+    choices = [choose(policy, facts) for facts in known]
     room = policy.max_open - _open_tasks(connection, project.id)
     for piece, choice in sorted(zip(pieces, choices, strict=True), key=lambda pair: -pair[1].usefulness):
         if choice.reason is None:
@@ -167,6 +171,8 @@ def _wanted(
             usefulness=choice.usefulness,
             blind=choice.blind,
             overlap=choice.overlap,
+            usefulness_reason=choice.usefulness_reason,
+            worth=choice.worth,
             waits=None if room > 0 else full,
         )
         request_task(connection, project, recording, piece=piece, wish=wish)
@@ -176,7 +182,11 @@ def _wanted(
 
 
 def facts_of(
-    project: sa.Row[Any], recording: sa.Row[Any], transcription: Transcript, piece: RecordingPiece
+    connection: Connection,
+    project: sa.Row[Any],
+    recording: sa.Row[Any],
+    transcription: Transcript,
+    piece: RecordingPiece,
 ) -> PieceFacts:
     """The facts that `choices` decides by."""
     parts = (recording.quality or {}).get("parts") or {}
@@ -186,7 +196,25 @@ def facts_of(
         quality=float(recording.quality_score or 0.0),
         confidence=float(transcription.confidence) if transcription.text else 0.0,
         speech=bool(transcription.text) or (energy >= LEAST_SPEECH_SHARE and piece.end_s is None),
+        worth=_worth(connection, recording, transcription, piece) if transcription.text else None,
     )
+
+
+def _worth(
+    connection: Connection, recording: sa.Row[Any], transcription: Transcript, piece: RecordingPiece
+) -> TaskWorth:
+    """What annotating a piece is expected to bring and to cost."""
+    language = recording.language or transcription.language
+    facts = WorthFacts(
+        language=language,
+        confidence=float(transcription.confidence),
+        words=tuple(transcription.text.split()),
+        audio_s=length_s(recording, piece),
+        quality=float(recording.quality_score or 0.0),
+        slices=speech_slices.slices_of(recording),
+        speaker_tasks=speech_slices.speaker_tasks(connection, recording),
+    )
+    return worth_of(team_model.read(connection), facts)
 
 
 def _let_in(context: Context, project_id: int) -> int:

@@ -25,6 +25,8 @@ from ml_backend.jobs import enqueueing, job_kinds
 from ml_backend.labelling import labelconfig, rendering
 from ml_backend.labelling.utterance_marks import CORRECTION
 from ml_backend.tables import predictions, projects, recordings, tasks, transcriptions, utterances
+from ml_backend.usefulness.draft_choice import NO_DRAFT
+from ml_backend.usefulness.task_worth import TaskWorth
 from ml_backend.views.call_views import LONG_SID, SHORT_SID
 from sync.drafts import drafts, ownership, recording_pieces
 from sync.drafts.recording_pieces import RecordingPiece, audio_identity, external_key
@@ -54,6 +56,8 @@ class TaskRequest:
     blind: bool = False
     overlap: int = 1
     waits: str | None = None
+    usefulness_reason: str | None = None
+    worth: TaskWorth | None = None
 
 
 def request_task(
@@ -82,6 +86,8 @@ def request_task(
         "selection_reason": wish.reason or None,
         "selection_probability": wish.probability,
         "usefulness": wish.usefulness,
+        "usefulness_reason": wish.usefulness_reason,
+        "expected": wish.worth.to_json() if wish.worth else None,
         "overlap": wish.overlap,
         "state": "waiting" if wish.waits else "wanted",
         "reason_code": WAITS if wish.waits else None,
@@ -184,6 +190,7 @@ def _ready(context: Context, project: sa.Row[Any]) -> Sequence[sa.Row[Any]]:
             tasks.c.overlap,
             predictions.c.id.label("prediction_id"),
             predictions.c.body,
+            predictions.c.reason_code.label("draft_reason_code"),
             tasks.c.blind,
             transcriptions.c.transcript,
             transcriptions.c.language.label("detected_language"),
@@ -318,11 +325,12 @@ def _data(context: Context, project: sa.Row[Any], row: sa.Row[Any]) -> dict[str,
 
 
 def _columns(row: sa.Row[Any]) -> dict[str, Any]:
-    """Length, language and the number of uncertain words; a blind task has only what no model produced."""
+    """Length, language and the number of uncertain words; a task without a draft has only what no model
+    produced."""
     piece = recording_pieces.piece_of(row, row)
     whole_s = round(recording_pieces.length_s(row, piece))
     columns: dict[str, Any] = {DURATION: f"{whole_s // 60:02d}:{whole_s % 60:02d}"}  # as text it sorts like a number
-    if row.blind or row.transcript is None:
+    if row.blind or row.draft_reason_code == NO_DRAFT or row.transcript is None:
         return columns
     detected = row.detected_language and (row.decoding or {}).get("language") is None
     guess = " ?" if detected and rendering.is_guess(row.detected_language, row.language_probability) else ""

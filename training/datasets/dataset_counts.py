@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-_BANDS = ((5.0, "below 5 dB"), (10.0, "5-10 dB"), (20.0, "10-20 dB"), (30.0, "20-30 dB"))
-_ABOVE, _UNKNOWN = "30 dB and more", "unknown"
+from ml_backend.usefulness.speech_slices import UNKNOWN, snr_band
+
 _MOST_NAMED = 200  # further values of free texts, such as accents, are counted together
 _MOST_WAITING = 65_536
 _FREE = ("accent", "quality", "intent", "voice")  # values without a list
@@ -52,7 +52,7 @@ class DatasetCounts:
     def _value(self, line: dict[str, Any], name: str) -> str:
         if name == "project":
             return str(line["project_id"] or "")
-        return self._band(line["snr_db"]) if name == "snr_band" else str(line.get(name) or _UNKNOWN)
+        return self._band(line["snr_db"]) if name == "snr_band" else str(line.get(name) or UNKNOWN)
 
     def _band(self, snr_db: float | None) -> str:
         if (band := self._bands.get(snr_db)) is None:
@@ -96,13 +96,6 @@ class DatasetCounts:
 def _length_s(line: dict[str, Any]) -> float:
     """The length of a line's audio in seconds; 0 for a text."""
     return float(line["end_s"] - line["start_s"]) if "end_s" in line else float(line.get("duration_s") or 0.0)
-
-
-def snr_band(snr_db: float | None) -> str:
-    """The name of a band of signal-to-noise ratio."""
-    if snr_db is None:
-        return _UNKNOWN
-    return next((name for below, name in _BANDS if snr_db < below), _ABOVE)
 
 
 def _hours(seconds: float) -> float:

@@ -23,8 +23,8 @@ from ml_backend.labelling import project_rules
 from ml_backend.settings import Settings
 from ml_backend.tables import annotations as written
 from ml_backend.tables import projects
+from ml_backend.usefulness.speech_slices import snr_band
 from training.datasets import clip_audio
-from training.datasets.dataset_counts import snr_band
 from training.evaluation import silence
 from training.scoring import error_counts
 from training.scoring.scores import MAIN, Utterance

@@ -30,6 +30,7 @@ class Scope:
     since: datetime | None = None
     of_texts: bool = False
     experiment_id: int | None = None
+    newest: int | None = None  # at most about so many rows, the latest
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,8 @@ def reviews(connection: Connection, scope: Scope | None = None) -> list[Review]:
         .where(version.c.deleted_at.is_(None))
         .scalar_subquery()
     )
-    truth = _known_answers(scope)
+    first = _first_id(connection, scope)
+    truth = _known_answers(scope, first)
     statement = (
         sa.select(
             each.id, each.project_id, each.task_id, each.annotator, each.language, each.script, each.quality,
@@ -115,7 +117,7 @@ def reviews(connection: Connection, scope: Scope | None = None) -> list[Review]:
         .outerjoin(recordings, recordings.c.id == tasks.c.recording_id)
         .outerjoin(predictions, predictions.c.id == each.prediction_id)
         .outerjoin(truth, truth.c.task_id == each.task_id)
-        .where(tables.newest_version())
+        .where(tables.newest_version(), each.id >= first)
         .order_by(each.id)
     )  # fmt: skip
     texts = text_projects(connection)
@@ -161,12 +163,24 @@ def pairs(connection: Connection, found: Sequence[Review]) -> list[AgreementPair
     return kept
 
 
-def _known_answers(scope: Scope) -> sa.Subquery:
+def _first_id(connection: Connection, scope: Scope) -> int:
+    """The first annotation row that is read."""
+    if scope.newest is None:
+        return 0
+    last = connection.execute(sa.select(sa.func.max(tables.annotations.c.id))).scalar()
+    return max(0, int(last or 0) - scope.newest + 1)
+
+
+def _known_answers(scope: Scope, first_id: int) -> sa.Subquery:
     """Per task, the text of the newest ground-truth annotation."""
     each = tables.annotations.c
     place = sa.func.row_number().over(partition_by=each.task_id, order_by=(each.ls_updated_at.desc(), each.id.desc()))
     statement = sa.select(each.task_id, each.text, place.label("place")).where(
-        each.ground_truth, each.deleted_at.is_(None), each.text.is_not(None), each.task_id.is_not(None)
+        each.ground_truth,
+        each.deleted_at.is_(None),
+        each.text.is_not(None),
+        each.task_id.is_not(None),
+        each.id >= first_id,
     )
     if scope.experiment_id is not None:  # the others are not read
         statement = statement.where(

@@ -18,8 +18,13 @@ TIMES = {
     "outcomes": ["kind", "created_at"], "jobs": ["finished_at"],
 }  # fmt: skip
 
+# Why a task has its place in the order of work, and whether its draft is shown.
+OF_TASKS = {"usefulness_reason": sa.Text(), "expected": sa.JSON(), "draft_choice": sa.JSON()}
+
 
 def upgrade() -> None:
+    for name, kind in OF_TASKS.items():
+        op.add_column("tasks", sa.Column(name, kind, nullable=True))
     op.create_table(
         "day_counts",
         sa.Column("name", sa.String(length=40), nullable=False),
@@ -38,6 +43,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    with op.batch_alter_table("tasks", schema=None) as batch_op:
+        for name in OF_TASKS:
+            batch_op.drop_column(name)
     _remove_calls()
     op.drop_index("ix_jobs_name_id", "jobs")
     with op.batch_alter_table("jobs", schema=None) as batch_op:

@@ -109,3 +109,22 @@ def _consent_reaches_samples() -> None:
 def _waits_for_the_language() -> None:
     """A language that nobody has looked for counts as none."""
     module("sync.recordings.recording_language").known = lambda connection, recording: (recording.language, True)
+
+
+@guard("a-choice-of-draft-stands-on-the-row")
+def _choice_stands() -> None:
+    """Whether a draft is shown is worked out again by every look, by what is learnt at that moment."""
+    module("ml_backend.usefulness.draft_choice").stored = lambda value, model_version: None
+
+
+@guard("drafts-that-measure-are-shown")
+def _measures_shown() -> None:
+    """Poor drafts are left out of the audit too, so that it measures good ones only."""
+    module("ml_backend.usefulness.draft_choice").ALWAYS_SHOWN = frozenset()
+
+
+@guard("unread-drafts-teach-nothing")
+def _unread_teach() -> None:
+    """A draft that somebody accepted unread counts as right."""
+    exclusions = module("training.quality.exclusions")
+    exclusions.read = lambda connection: exclusions.Verdicts()

@@ -64,6 +64,20 @@ SYNC: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
              "test_what_a_file_takes_back_leaves_the_samples_of_those_calls_out",),
             "consent-taken-back-reaches-samples",
         ),
+        (
+            ("tests/sync/tasks/test_poor_drafts.py::"
+             "test_what_is_learnt_later_changes_no_task_and_starts_no_redrafting",),
+            "a-choice-of-draft-stands-on-the-row",
+        ),
+        (
+            ("tests/ml_backend/usefulness/test_draft_choice.py::"
+             "test_a_draft_is_shown_where_it_helps_or_measures_or_where_nothing_is_known",),
+            "drafts-that-measure-are-shown",
+        ),
+        (
+            ("tests/training/usefulness/test_team_learning.py::test_drafts_accepted_unread_teach_nothing",),
+            "unread-drafts-teach-nothing",
+        ),
     ),
     67: (
         (

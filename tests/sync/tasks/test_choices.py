@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_backend.settings import Settings
+from ml_backend.usefulness.task_worth import WorthFacts, worth_of
+from ml_backend.usefulness.team_model import PRIOR
 from sync.tasks.choices import PieceFacts, Policy, choose, choose_by_hand, draw, policy_of
 
 POLICY = Policy(audit_share=0.2, blind_share=0.5)
@@ -20,8 +23,13 @@ shares = st.floats(0, 1)
 facts = st.builds(PieceFacts, name=st.text(max_size=20), quality=shares, confidence=shares, speech=st.booleans())
 
 
-def choices(policy: Policy, count: int = 4000, *, speech: bool = True, **known: float):
+def choices(policy: Policy, count: int = 4000, *, speech: bool = True, **known: Any):
     return [choose(policy, PieceFacts(f"call {n}", speech=speech, **known)) for n in range(count)]
+
+
+def known_piece(confidence: float) -> PieceFacts:
+    worth = worth_of(PRIOR, WorthFacts("hi", confidence, ("namaste",) * 12, 8.0))
+    return PieceFacts("call", 0.9, confidence, True, worth)
 
 
 def shares_of(chosen):
@@ -97,13 +105,14 @@ def test_a_project_may_review_everything_also_silence() -> None:
 
 
 def test_the_less_sure_the_model_the_more_useful_is_the_review() -> None:
-    unsure, surer = (choose(Policy(audit_share=0), PieceFacts("x", 0.9, confidence, True)) for confidence in (0.2, 0.8))
+    unsure, surer = (choose(Policy(audit_share=0), known_piece(confidence)) for confidence in (0.2, 0.8))
     assert unsure.usefulness > surer.usefulness
 
 
 def test_the_order_of_blind_tasks_does_not_depend_on_what_is_in_them() -> None:
     def order(known: dict[str, float]) -> list[float]:
-        return [choice.usefulness for choice in choices(POLICY, **known) if choice.blind]
+        worth = known_piece(known["confidence"]).worth
+        return [choice.usefulness for choice in choices(POLICY, **known, worth=worth) if choice.blind]
 
     assert order(NOISY) == order(CLEAR_AND_SURE)
     assert min(order(NOISY)) >= 0.5
@@ -145,6 +154,6 @@ def test_values_of_a_project_that_make_no_sense_are_left_aside() -> None:
 
 def test_what_nothing_was_heard_in_comes_after_what_can_be_corrected() -> None:
     everything = Policy(review="all", audit_share=0)
-    heard, silent = (choose(everything, PieceFacts("call", 0.9, confidence, True)) for confidence in (0.05, 0.0))
+    heard, silent = choose(everything, known_piece(0.05)), choose(everything, PieceFacts("call", 0.9, 0.0, True))
     assert heard.usefulness > silent.usefulness == 0.0
     assert choose(everything, PieceFacts("call", 0.9, 0.0, False)).usefulness == 0.0

@@ -22,6 +22,8 @@ from ml_backend.labelling import labelconfig
 from ml_backend.models import registry
 from ml_backend.serving import default_model
 from ml_backend.settings import Settings
+from ml_backend.usefulness.task_worth import WorthFacts, worth_of
+from ml_backend.usefulness.team_model import PRIOR
 from sync.annotations.annotation_rows import FoundAnnotation, keep
 from sync.drafts.decoding_choice import profile_of
 from sync.recordings import recording_language
@@ -115,7 +117,10 @@ def test_a_clear_call_the_model_is_unsure_of_becomes_a_drafted_task_and_its_call
 
     [task] = world.rows(tables.tasks)
     assert (task.state, task.selection_reason, task.selection_probability) == ("wanted", "review", 1.0)
-    assert task.usefulness == pytest.approx(0.9 * (1 - UNSURE / 0.9), abs=0.001)
+    worth = worth_of(PRIOR, WorthFacts("hi", UNSURE, ("namaste",), 8.0, 0.9))
+    assert (task.usefulness, task.usefulness_reason) == (worth.usefulness, worth.reason)
+    assert "About 1 of 1 words may be wrong" in task.usefulness_reason
+    assert task.expected["error"] == pytest.approx(0.6)
     [prediction] = world.rows(tables.predictions)
     assert "namaste" in prediction.body
     assert "create-tasks" in {job.name for job in world.rows(tables.jobs)}
