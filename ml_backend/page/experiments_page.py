@@ -17,6 +17,7 @@ from ml_backend.views.queries import Query
 
 SHARES = ("wer", "edit-rate", "success", "automation")  # measures in per cent
 LEAST_CALLS = 50  # as training/experiments/sequential.py
+WIDE_CALLS = 25  # the bounds after fewer calls are so wide that nothing else would be seen
 Row = Mapping[str, Any]
 EXPERIMENTS = (
     Column("name", "experiment", link=lambda row: page_shell.link_to("experiment", row["name"]), sortable=True),
@@ -88,7 +89,7 @@ class ExperimentsPage:
 def boundary_plot(outcome: Row) -> Plot:
     """The difference of the sides after more and more calls, between the bounds that hold however often one looks."""
     times = 100 if outcome["primary"] in SHARES else 1
-    course = outcome["course"]
+    course = [each for each in outcome["course"] if each[0] >= WIDE_CALLS] or outcome["course"]
 
     def line(place: int) -> list[Point]:
         return [Point(int(each[0]), round(times * each[place], 4)) for each in course]

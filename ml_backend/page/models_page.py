@@ -19,7 +19,7 @@ from ml_backend.reports.learning.model_lineage import LineageQuery
 from ml_backend.reports.learning.model_verdicts import VerdictQuery, VersionPairQuery
 from ml_backend.reports.learning.run_curves import CurveQuery, RunQuery
 from ml_backend.views import version_views
-from ml_backend.views.queries import whole_number
+from ml_backend.views.queries import Query, whole_number
 from ml_backend.views.version_views import VersionQuery
 
 MODELS, RUNS, COMPARE = "/page/models", "/page/runs", "/page/models/compare"
@@ -60,12 +60,12 @@ RUN_LIST = (
     Column("why", "why"),
 )
 SLICES = (
-    Column("title", "slice"),
-    Column("before", "before", "share"),
-    Column("now", "now", "share"),
+    Column("title", "slice", sortable=True),
+    Column("before", "before", "share", sortable=True),
+    Column("now", "now", "share", sortable=True),
     Column("low", "from", "share"),
     Column("high", "to", "share"),
-    Column("count", "counted", "number"),
+    Column("count", "counted", "number", sortable=True),
     Column("few", ""),
 )
 HISTORY = (
@@ -114,6 +114,19 @@ class ModelsPage:
             champion=champion.version if champion else None, compare=COMPARE,
             path=page_shell.link_to("version", found["version"]),
             languages=[alias["language"] for alias in found["aliases"] if alias["alias"] == registry.CHAMPION],
+        )  # fmt: skip
+
+    def slices(self, version: str) -> Response:
+        """The slices of its latest verdict, to sort and to take along."""
+        found = model_verdicts.of(self._context, VerdictQuery(version=version))["verdicts"]
+        rows = list(_slices(found[0]["slices"])) if found else []
+        if page_lists.wants_csv():
+            return page_lists.to_csv("slices", Query(), lambda query: rows, SLICES)
+        return page_shell.render(
+            "listing.html", title=f"Slices of {version}", active="models",
+            listing=page_lists.of(page_lists.asked(Query), lambda query: rows, SLICES, caption="Slices before and now"),
+            command=f"python -m ml_backend report verdicts --only version={version}",
+            api=f"/api/reports/verdicts?version={version}",
         )  # fmt: skip
 
     def compare(self) -> Response:

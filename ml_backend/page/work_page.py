@@ -10,11 +10,12 @@ from urllib.parse import urlencode
 from flask import Response, g
 
 from ml_backend.context import Context
+from ml_backend.errors import InvalidInput
 from ml_backend.jobs import enqueueing, job_kinds, processes
 from ml_backend.page import page_actions, page_lists, page_shell, plots
 from ml_backend.page.page_lists import Column
 from ml_backend.page.plots import Plot, Point, Series
-from ml_backend.reports import storage_growth, work_summary
+from ml_backend.reports import report_table, storage_growth, work_summary
 from ml_backend.tables import JOB_STATES, JOB_TROUBLE
 from ml_backend.views import job_views
 from ml_backend.views.job_views import JobQuery
@@ -65,6 +66,12 @@ STORAGE = (
     Column("days_measured", "days measured", "number"),
     Column("left", "days left"),
 )
+PARTS = {
+    "by_kind": ("Jobs by kind and state", BY_KIND, "work"),
+    "trouble": ("Jobs that need a person", TROUBLE, "work"),
+    "schedules": ("Schedules", SCHEDULES, "schedules"),
+    "storage": ("Storage", STORAGE, "storage"),
+}
 JOB_LIST = (
     Column("id", "job", link=lambda row: page_shell.link_to("job", row["id"])),
     Column("name", "kind"),
@@ -98,6 +105,26 @@ class WorkPage:
             schedules=page_lists.plain_listing(SCHEDULES, schedules, "Schedules"),
             storage=page_lists.plain_listing(STORAGE, [_place(one) for one in storage["places"]], "Storage"),
             growth=growth_plot(storage["places"]), why_no_storage=storage["why_none"], jobs=JOBS,
+            parts=PARTS,
+        )  # fmt: skip
+
+    def part(self, part: str) -> Response:
+        """One of its lists, to sort and to take along."""
+        if part not in PARTS:
+            raise InvalidInput("no-such-page", "There is no such list.", f"Known: {', '.join(PARTS)}.", status=404)
+        title, columns, report = PARTS[part]
+
+        def find(query: Query) -> Sequence[Row]:
+            found = report_table.named(report).of(self._context, query)
+            rows = found[part if part != "storage" else "places"]
+            return [_place(one) for one in rows] if part == "storage" else list(rows)
+
+        if page_lists.wants_csv():
+            return page_lists.to_csv(part, Query(), find, columns)
+        return page_shell.render(
+            "listing.html", title=title, active="work",
+            listing=page_lists.of(page_lists.asked(Query), find, columns, caption=title),
+            command=f"python -m ml_backend report {report}", api=f"/api/reports/{report}",
         )  # fmt: skip
 
     def jobs(self) -> Response:

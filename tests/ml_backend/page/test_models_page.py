@@ -107,6 +107,9 @@ def test_a_version_shows_its_lineage_and_its_verdict_slice_by_slice_with_thin_sl
     assert "#888888" in page
     assert "too few to judge" in page
     assert visitor(shop).get("/page/models/never").status_code == 404
+    assert visitor(shop).get("/page/models/never/slices").status_code == 404
+    csv = visitor(shop).get("/page/models/new-2/slices?sort=-before&format=csv").text.splitlines()
+    assert [line.split(",")[0] for line in csv[1:]] == ["language: Marathi", "all", "language: Hindi"]
 
 
 def test_two_versions_stand_beside_each_other(shop: Serving) -> None:

@@ -76,3 +76,13 @@ def test_a_job_can_be_run_again_and_cancelled_by_who_may_operate_with_a_name_and
 
 def test_a_job_that_waits_says_which_worker_is_missing(busy: Serving) -> None:
     assert "No sync worker is running" in visitor(busy).get(f"/page/work/jobs/{job(busy, 'waiting').id}").text
+
+
+def test_each_list_of_work_can_be_sorted_and_taken_as_csv(busy: Serving) -> None:
+    one = visitor(busy)
+    for part in ("by_kind", "trouble", "schedules", "storage"):
+        assert one.get(f"/page/work/{part}").status_code == 200
+        assert len(one.get(f"/page/work/{part}?format=csv").text.splitlines()) > 1
+    rows = one.get("/page/work/by_kind?sort=-failed&format=csv").text.splitlines()[1:]
+    assert rows[0].startswith("scan-bucket,")
+    assert one.get("/page/work/nothing").status_code == 404
