@@ -181,7 +181,7 @@ def _dimension(
     """One table; `calls` is None where calls do not say it, as with an accent."""
     compared = name in COMPARED
     values = []
-    for value in sorted({*of_calls, *data}, key=lambda each: -(of_calls.get(each) or data.get(each))[1])[:MOST_VALUES]:
+    for value in sorted({*of_calls, *data}, key=lambda each: -(of_calls.get(each) or data[each])[1])[:MOST_VALUES]:
         number, seconds = of_calls.get(value, (0, 0.0))
         mine, mine_s, pieces = data.get(value, (0, 0.0, 0))
         values.append({

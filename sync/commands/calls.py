@@ -42,7 +42,7 @@ def list_calls(
     """
     since = tables.now() - timedelta(days=days) if days else None
     given = {"since": since, "day": queries.day(day) if day else None, "language": language, "project": project}
-    chosen = {name: value for name, value in given.items() if value is not None}
+    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     query = calls.CallQuery(state=tuple(state or ()), reason_code=tuple(reason or ()), limit=limit, **chosen)
     context = quiet_context()
     found = calls.find(context.db, query, zone=context.settings.exotel_time_zone)

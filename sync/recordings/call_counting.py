@@ -111,4 +111,4 @@ def _is_due(row: Any) -> bool:
     if row is None:
         return True
     took_s = row.body.get("took_s") or 0.0
-    return tables.now() - row.made_at >= timedelta(seconds=max(DAY_AGE_S, DAY_PATIENCE * took_s))
+    return bool(tables.now() - row.made_at >= timedelta(seconds=max(DAY_AGE_S, DAY_PATIENCE * took_s)))

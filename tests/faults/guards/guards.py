@@ -20,6 +20,7 @@ OTHERS = (
     "guards_listing",
     "guards_live",
     "guards_models",
+    "guards_page",
     "guards_settings",
     "guards_sync",
     "guards_utterances",

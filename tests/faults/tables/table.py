@@ -19,10 +19,11 @@ from tests.faults.tables.table_hostile import HOSTILE
 from tests.faults.tables.table_live import PHONE
 from tests.faults.tables.table_models import MODELS
 from tests.faults.tables.table_operators import OPERATORS
+from tests.faults.tables.table_page import PAGE
 from tests.faults.tables.table_sync import SYNC
 
 ROOT = Path(__file__).parents[3]
-NUMBERS = range(1, 74)
+NUMBERS = range(1, 75)
 WORKER, RUNNER = (f"tests/ml_backend/jobs/test_{name}.py::" for name in ("worker_process", "runner"))
 RELAY = "tests/ml_backend/jobs/test_relay.py::"
 OUTBOUND, DOWNLOADS = "tests/sync/outbound/test_fetching.py::", "tests/sync/exotel/test_downloads.py::"
@@ -269,7 +270,7 @@ TABLE: dict[int, tuple[Elsewhere, ...]] = {
         _one(f"{LISTING}test_the_window_is_asked_for_in_india_time", guard="the-provider-has-a-zone"),
     ),
 }
-for _number, _rows in (row for rows in (HOSTILE, MODELS, OPERATORS, PHONE, SYNC) for row in rows.items()):
+for _number, _rows in (row for rows in (HOSTILE, MODELS, OPERATORS, PAGE, PHONE, SYNC) for row in rows.items()):
     TABLE[_number] = (*TABLE.get(_number, ()), *(_one(*tests, guard=guard) for tests, guard in _rows))
 
 # Faults that nothing here meets, each with the reason. Shrink this list.

@@ -1,0 +1,57 @@
+"""Guards of what people look at: who may listen, that it is noted, and that what is gone cannot be heard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.faults.guards.guards import guard, module
+
+
+@guard("who-listens-is-noted")
+def _noted() -> None:
+    """Audio is sent and nobody knows to whom."""
+    module("ml_backend.calls.listenings").note = lambda context, audio, *, who, from_start: None
+
+
+@guard("a-play-that-begins-in-the-middle-is-noted")
+def _noted_in_the_middle() -> None:
+    """Only requests for the beginning are noted, so whoever leaves it out is not."""
+    log = module("ml_backend.calls.listenings")
+    real = log.note
+
+    def note(context: Any, audio: Any, *, who: str, from_start: bool) -> None:
+        if from_start:
+            real(context, audio, who=who, from_start=from_start)
+
+    log.note = note
+
+
+@guard("erased-audio-is-not-played")
+def _gone() -> None:
+    """A recording whose object is still in the store can be heard after its erasure."""
+    module("ml_backend.calls.listenings")._erased = lambda context, row: False
+
+
+@guard("only-roles-that-may-listen-listen")
+def _may_listen() -> None:
+    """Whoever may look may listen."""
+    sessions = module("ml_backend.page.signing_in").Sessions
+    real = sessions.needs
+
+    def needs(self: Any, role: str, *, changes: bool = False) -> Any:
+        return real(self, "read", changes=changes)
+
+    sessions.needs = needs
+
+
+@guard("a-range-holds-no-thread-for-long")
+def _short_parts() -> None:
+    """A range without an end is answered to the end of the recording."""
+    audio = module("ml_backend.page.call_audio")
+    real = audio._part
+
+    def to_the_end(playable: Any, etag: str) -> Any:
+        audio.MOST_BYTES = playable.size_bytes
+        return real(playable, etag)
+
+    audio._part = to_the_end
