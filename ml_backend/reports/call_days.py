@@ -30,7 +30,8 @@ from ml_backend.views.ledger_balance import began_between
 
 STEPS = ("recording", "stored", "transcribed", "task", "annotated", "sample", "dataset")
 NOT_CALLED_BACK = ("listing", "details", "object", LIVE_SOURCE)  # sources that are no message about the call
-UNKNOWN = "unknown"
+UNKNOWN, OTHER = "unknown", "other"
+MOST_VALUES = 50  # of one dimension on one day
 NAME = "calls"
 _SAID_CHARS = 200
 
@@ -54,16 +55,22 @@ class CallDay:
             "calls": self.calls, "called_back": self.called_back, "reached": dict(self.reached),
             "out": self.out, "waiting": self.waiting, "said": self.said, "with_audio": self.with_audio,
             "seconds": round(self.seconds, 1),
-            "made_of": {
-                name: {value: [int(number), round(seconds, 1)] for value, (number, seconds) in values.items()}
-                for name, values in self.made_of.items()
-            },
+            "made_of": {name: _most(values) for name, values in self.made_of.items()},
         }  # fmt: skip
 
     def count(self, dimension: str, value: str, seconds: float) -> None:
         entry = self.made_of.setdefault(dimension, {}).setdefault(value, [0, 0.0])
         entry[0] += 1
         entry[1] += seconds
+
+
+def _most(values: dict[str, list[float]]) -> dict[str, list[float]]:
+    """The values with the most seconds; the others are one, because a tag may be different for every call."""
+    order = sorted(values, key=lambda value: (-values[value][1], value))
+    kept = {value: [int(values[value][0]), round(values[value][1], 1)] for value in order[:MOST_VALUES]}
+    if rest := [values[value] for value in order[MOST_VALUES:]]:
+        kept[OTHER] = [int(sum(each[0] for each in rest)), round(sum(each[1] for each in rest), 1)]
+    return kept
 
 
 def of_day(

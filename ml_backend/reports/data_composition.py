@@ -16,7 +16,7 @@ from ml_backend import languages
 from ml_backend.context import Context
 from ml_backend.outcomes.call_outcomes import CALL
 from ml_backend.reports import call_days, call_funnel
-from ml_backend.reports.call_days import UNKNOWN
+from ml_backend.reports.call_days import OTHER, UNKNOWN
 from ml_backend.tables import calls, datasets, outcomes, recordings, samples, summaries
 from ml_backend.views.call_views import text_of
 from ml_backend.views.queries import Day, Query
@@ -203,7 +203,7 @@ def _gaps(dimensions: list[dict[str, Any]], data_s: float, calls_s: float) -> li
     for each in dimensions:
         for value in each["values"] if each["compared"] else ():
             want, have = value["calls_share"] or 0.0, value["share"] or 0.0
-            if value["value"] == UNKNOWN or not LEAST_SHARE <= want < 1 or have >= LEAST_PART * want:
+            if value["value"] in (UNKNOWN, OTHER) or not LEAST_SHARE <= want < 1 or have >= LEAST_PART * want:
                 continue
             missing_h = (want * data_s / 3600 - value["hours"]) / (1 - want)
             found.append((missing_h, (

@@ -233,6 +233,21 @@ def test_the_composition_names_the_gaps_of_the_annotated_data_in_sentences(conte
     assert any("Marathi" in line for line in data_composition.lines(found))
 
 
+def test_a_tag_that_differs_from_call_to_call_does_not_grow_the_counts(context: Context) -> None:
+    for number in range(call_days.MOST_VALUES + 20):
+        recording(context, call(context, f"c{number}", "kept", reason_code="x"))
+        put(
+            context, tables.outcomes, call_sid=f"c{number}", kind="call", intent="order_status" if number % 2 else None,
+            tags={"order": str(number)},
+        )  # fmt: skip
+    with context.db.reading() as connection:
+        body = call_days.of_day(connection, DAY, zone=ZONE).to_json()
+    topics = body["made_of"]["topic"]
+    assert len(topics) == call_days.MOST_VALUES + 1
+    assert topics["order_status"][0] == 35
+    assert sum(each[0] for each in topics.values()) == 35 + call_days.MOST_VALUES + 20
+
+
 def test_counts_of_one_day_are_what_a_count_of_the_rows_says(context: Context) -> None:
     every_way(context)
     with context.db.reading() as connection:
