@@ -329,6 +329,7 @@ tasks = Table(
     Column("gold_text", Text),  # of a gold task: the known answer that its annotators are measured against
     Column("experiment_id", Id, ForeignKey("experiments.id")),
     Column("arm", String(20)),  # champion, challenger
+    Column("review_asked", sa.JSON),  # it was sent to review again: who asked, when and why
     Column("state", String(20), nullable=False, default="wanted"),
     *_reason(),
     UniqueConstraint("external_key"),
@@ -674,6 +675,45 @@ evaluations = Table(
     Column("against_version", String(120)),
     Column("details_key", String(1000)),  # one line per utterance, for paired comparisons
     Index(None, "model_version_id"),
+)
+
+# Step 8. One utterance of an evaluation, to be looked at. Made from the lines at `details_key`, and made again from them
+# after an erasure. `steps`, `counts` and `edits` are by reading: training/scoring/alignment.py, models/error_index.py.
+evaluation_utterances = Table(
+    "evaluation_utterances",
+    metadata,
+    _id(),
+    Column("evaluation_id", Id, ForeignKey("evaluations.id"), nullable=False),
+    Column("number", sa.Integer, nullable=False),  # from 1, in the order of the evaluation
+    Column("line_id", String(120), nullable=False),  # of the dataset's manifest: the same in every evaluation of it
+    Column("audio_sha256", String(64)),
+    Column("start_s", sa.Float),
+    Column("end_s", sa.Float),
+    Column("channel", sa.Integer),
+    Column("ls_project_id", Id),
+    Column("ls_task_id", Id),
+    Column("duration_s", sa.Float),
+    Column("language", String(10)),
+    Column("detected_language", String(10)),
+    Column("reference", Text, nullable=False),
+    Column("hypothesis", Text, nullable=False),
+    Column("counted", sa.Boolean, nullable=False),  # false: the version had learnt from it, so the scores leave it out
+    Column("weight", sa.Float, nullable=False),  # calls that it stands for: one over the chance that it was drawn
+    Column("slices", sa.JSON, nullable=False),
+    Column("counts", sa.JSON, nullable=False),
+    Column("edits", sa.JSON, nullable=False),
+    Column("steps", sa.JSON, nullable=False),
+    UniqueConstraint("evaluation_id", "number"),
+    Index(None, "audio_sha256"),
+)
+
+# Step 8. What a search of an evaluation's utterances reads, a part per row: ml_backend/models/error_index.py.
+evaluation_indexes = Table(
+    "evaluation_indexes",
+    metadata,
+    Column("evaluation_id", Id, ForeignKey("evaluations.id"), primary_key=True, autoincrement=False),
+    Column("name", String(80), primary_key=True),
+    Column("body", sa.LargeBinary, nullable=False),
 )
 
 # Step 9-10. The version that serves: moved only by compare-and-set. language "*" is every language.

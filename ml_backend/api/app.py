@@ -11,6 +11,7 @@ from ml_backend.api import report_routes, requests
 from ml_backend.api.annotation_routes import Annotations
 from ml_backend.api.auth import Gate
 from ml_backend.api.call_routes import BalanceQuery, Calls, Outcomes
+from ml_backend.api.evaluation_routes import Evaluations
 from ml_backend.api.live import live_routes, live_tally
 from ml_backend.api.live.call_route import CallRoute, RouteQuery
 from ml_backend.api.operator_routes import Jobs, Operations, count_requests
@@ -25,7 +26,7 @@ from ml_backend.errors import ConfigurationError
 from ml_backend.page import page_routes, page_shell
 from ml_backend.page.signing_in import Sessions
 from ml_backend.settings import Settings
-from ml_backend.views import voice_views
+from ml_backend.views import error_views, voice_views
 from ml_backend.views.annotation_views import AnnotationQuery
 from ml_backend.views.call_views import CallQuery
 from ml_backend.views.job_views import JobQuery
@@ -43,6 +44,7 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
     operations, jobs = Operations(context), Jobs(context)
     exotel, calls = Exotel(context), Calls(context)
     annotations, experiments, voices = Annotations(context), Experiments(context), Voices(context)
+    evaluations = Evaluations(context)
 
     app = Flask("ml_backend", static_folder=None, template_folder="page/templates")
     requests.install(app, int(settings.max_body_mb * 1_000_000))
@@ -61,6 +63,12 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
         ("/webhooks/objects", Objects(context).changed, gate.bearer("operate"), post),
         ("/ready", operations.ready, gate.anyone, ("GET",)),
         ("/metrics", operations.metrics, gate.operator, ("GET",)),
+        (
+            "/api/evaluations/<evaluation_id>/utterances/<number>/review",
+            evaluations.review,
+            gate.bearer("operate"),
+            post,
+        ),
         ("/api/calls/<call_sid>/satisfaction", calls.satisfied, gate.bearer("operate"), post),
     ):
         requests.add_route(app, rule, view, who=who, methods=methods, keeps_query=who == gate.exotel)
@@ -79,6 +87,11 @@ def create_app(settings: Settings, plugin: type[Any], *, context: Context | None
         ("/api/annotations", annotations.list, AnnotationQuery),
         ("/api/annotations/summary", annotations.summary, Query),
         ("/api/annotations/<annotation_id>", annotations.show, Query),
+        ("/api/evaluations", evaluations.list, error_views.EvaluationQuery),
+        ("/api/evaluations/<evaluation_id>", evaluations.show, Query),
+        ("/api/evaluations/<evaluation_id>/errors", evaluations.errors, error_views.ErrorsQuery),
+        ("/api/evaluations/<evaluation_id>/utterances", evaluations.utterances, error_views.UtterancesQuery),
+        ("/api/evaluations/<evaluation_id>/utterances/<number>", evaluations.utterance, Query),
         ("/api/experiments", experiments.list, Query),
         ("/api/experiments/<name>", experiments.show, Query),
         ("/api/route", CallRoute(context).choose, RouteQuery),

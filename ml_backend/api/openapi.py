@@ -54,7 +54,7 @@ _ERRORS = {
     400: "The request is wrong.", 401: "The credentials are missing or wrong.",
     403: "The token's role is not enough.", 404: "There is nothing of that name.",
     410: "The call was erased or has expired.",
-    409: "This version answers only what was rendered before.", 413: "The body is too large.",
+    409: "Not in its present state: the code says why.", 413: "The body is too large.",
     415: "The body is of another type, or is compressed.", 429: "Too many at once; Retry-After says when.",
     503: "Not possible just now; Retry-After says when.",
 }  # fmt: skip
@@ -65,6 +65,8 @@ _PATHS: dict[str, tuple[str, dict[str, Any]]] = {
     "version": ("The version's name.", {}),
     "annotation_id": ("The annotation's number in Label Studio.", {"type": "integer", "minimum": 1}),
     "name": ("Its name.", {}),
+    "evaluation_id": ("The evaluation's number.", {"type": "integer", "minimum": 1}),
+    "number": ("The utterance's number in the evaluation, from 1.", {"type": "integer", "minimum": 1}),
     "clip_id": ("The clip's number.", {"type": "integer", "minimum": 1}),
     "job_id": ("The job's number.", {"type": "integer", "minimum": 1}),
     "secret": ("EXOTEL_WEBHOOK_SECRET.", {}),
@@ -82,6 +84,7 @@ class Described:
     statuses: tuple[int, ...] = ()  # errors of its own
     more: Mapping[int, type[BaseModel]] | None = None  # other successful answers
     error: type[BaseModel] = answers.ErrorAnswer
+    of_get: tuple[int, ...] = ()  # errors of reading it
 
 
 def _live(answer: type[BaseModel] | None, sent: type[BaseModel] | None = None) -> Described:
@@ -126,6 +129,16 @@ ROUTES: dict[str, Described] = {
     "/api/training": Described("Training", training_answers.TrainingStatus),
     "/api/experiments": Described("Training", training_answers.ExperimentList),
     "/api/experiments/<name>": Described("Training", training_answers.ExperimentShape),
+    "/api/evaluations": Described("Training", training_answers.EvaluationPage),
+    "/api/evaluations/<evaluation_id>": Described("Training", training_answers.EvaluationDetail),
+    "/api/evaluations/<evaluation_id>/errors": Described("Training", training_answers.ErrorPage, of_get=(409,)),
+    "/api/evaluations/<evaluation_id>/utterances": Described("Training", training_answers.UtterancePage, of_get=(409,)),
+    "/api/evaluations/<evaluation_id>/utterances/<number>": Described(
+        "Training", training_answers.UtteranceDetail, of_get=(409,)
+    ),
+    "/api/evaluations/<evaluation_id>/utterances/<number>/review": Described(
+        "Training", training_answers.ReviewAnswer, training_answers.ReviewBody, (409, *_BODY)
+    ),
     "/api/annotations": Described("Annotations", answers.AnnotationPage),
     "/api/annotations/summary": Described("Annotations", answers.AnnotationSummary),
     "/api/annotations/<annotation_id>": Described("Annotations", answers.AnnotationDetail),
@@ -207,7 +220,7 @@ def _transcription(found: dict[str, Any]) -> dict[str, Any]:
 def _described(spec: SpecTree, rule: str, method: str, guarded: Any, arguments: set[str]) -> Any:
     one, role = ROUTES[rule], _role(guarded.who)
     security = [{"token": [role]}] if role else _SECURITY[guarded.who.__name__]
-    statuses = {400, 503, *(one.statuses if method == "POST" or one is _EXOTEL else ())}
+    statuses = {400, 503, *one.of_get, *(one.statuses if method == "POST" or one is _EXOTEL else ())}
     statuses |= {401} if security != [{}] or one is _HEALTH else set()
     statuses |= {403} if role or guarded.who.__name__ in ("live", "operator") else set()
     statuses |= {404} if arguments else set()

@@ -291,3 +291,160 @@ class RatingsSummary(Answered):
 class RatingsAnswer(Answered):
     summary: RatingsSummary | None = Field(description="As `ratings summary --json` gives it; null before the first.")
     made_at: datetime | None
+
+
+class ListedEvaluation(Answered):
+    """One evaluation whose utterances can be looked at."""
+
+    evaluation: int
+    at: datetime
+    version: str
+    kind: str
+    dataset: str | None
+    test_sha256: str | None
+    listed: bool = Field(description="False while its utterances are being listed; the figures are null then.")
+    reading: str | None = Field(description="The reading that decides, of which the figures are.")
+    readings: list[str]
+    utterances: int | None
+    counted: int | None = Field(description="Those that the scores count: the version had not learnt from them.")
+    words: int | None
+    word_edits: int | None
+    wer: float | None
+    cer: float | None
+    wer_interval: list[float] | None = Field(default=None, description="Where wer lies with 95 % confidence.")
+    sums: dict[str, list[int]] | None = Field(
+        default=None,
+        description="Per reading: words, wrong words, characters, wrong characters, replaced, left out, put in.",
+    )
+    slices: dict[str, dict[str, list[int]]] = Field(description="Per slice: utterances, and those counted.")
+
+
+class EvaluationPage(PageShape):
+    evaluations: list[ListedEvaluation]
+
+
+class ComparableEvaluation(Answered):
+    evaluation: int
+    version: str
+    at: datetime
+
+
+class EvaluationDetail(ListedEvaluation):
+    scores: Json
+    comparable: list[ComparableEvaluation] = Field(description="Others of the same test set.")
+
+
+class ErrorShape(Answered):
+    """One error, with how often it was made."""
+
+    kind: str = Field(description="substitution (confused), deletion (missed) or insertion (invented).")
+    said: str | None
+    written: str | None
+    times: int
+    utterances: int
+    erased: bool = Field(description="Its words were erased; its count stays.")
+
+
+class ErrorPage(PageShape):
+    evaluation: int
+    reading: str
+    sums: dict[str, int] = Field(description="Errors of each kind, which are those of the scores.")
+    total: int = Field(description="Different errors that the filters let through.")
+    errors: list[ErrorShape]
+
+
+class SelectedRates(Answered):
+    """Counts of the utterances that the filters let through; rates are weighted, as in the scores."""
+
+    utterances: int
+    counted: int
+    words: int
+    word_edits: int
+    chars: int
+    char_edits: int
+    wer: float | None
+    cer: float | None
+
+
+class UtteranceTask(Answered):
+    task: int
+    ls_task_id: int
+    state: str
+    review_asked: Json | None = Field(description="It was sent to review again: at, by, why.")
+    url: str
+
+
+class ExploredUtterance(Answered):
+    """One utterance, with its errors marked."""
+
+    number: int
+    line: str = Field(description="The line of the dataset: the same in every evaluation of it.")
+    reference: str
+    hypothesis: str
+    erased: bool
+    steps: list[list[str]] = Field(
+        description='["=", words], ["S", said, written], ["D", said], ["I", written], under the reading.'
+    )
+    words: int
+    word_edits: int
+    chars: int
+    char_edits: int
+    wer: float | None
+    cer: float | None
+    edits: list[int] | None
+    duration_s: float | None
+    language: str | None
+    detected_language: str | None
+    counted: bool
+    slices: dict[str, str]
+    audio_sha256: str | None
+    start_s: float | None
+    end_s: float | None
+    channel: int | None
+    recording: int | None
+    call: str | None
+    task: UtteranceTask | None
+    outcome: str | None = Field(default=None, description="With `against`: better, worse or equal.")
+    against: Json | None = Field(default=None, description="The same utterance of the other evaluation.")
+
+
+class ComparedRates(Answered):
+    evaluation: int
+    version: str
+    utterances: int = Field(description="Those that both count.")
+    better: int
+    worse: int
+    equal: int
+    word_edits: int = Field(description="Wrong words more than in the other evaluation.")
+
+
+class UtterancePage(PageShape):
+    evaluation: int
+    version: str
+    reading: str
+    sort: str
+    selected: SelectedRates
+    against: ComparedRates | None = None
+    utterances: list[ExploredUtterance]
+
+
+class UtteranceDetail(ExploredUtterance):
+    evaluation: int
+    version: str
+    readings: dict[str, Json]
+
+
+class ReviewBody(Answered):
+    reason: str = Field(description="Why it is to be looked at again.")
+
+
+class ReviewAnswer(Answered):
+    """The task that is open for one more person."""
+
+    evaluation: int
+    number: int
+    task: int
+    ls_task_id: int
+    at: datetime
+    by: str
+    why: str

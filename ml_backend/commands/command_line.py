@@ -64,7 +64,10 @@ COMMANDS: dict[str, Entry] = {
     "jobs": Entry("ml_backend.commands.jobs:app", "List, show and retry background jobs."),
     "experiments": Entry("training.commands.experiments:app", "Compare two model versions on real calls."),
     "train": Entry("training.commands.train:app", "Fine-tune a model on a dataset; list, show, cancel runs."),
-    "evaluate": Entry("training.commands.evaluate:evaluate", "Score a model version on a dataset's test part."),
+    "evaluate": Entry("training.commands.evaluations:evaluate", "Score a model version on a dataset's test part."),
+    "evaluations": Entry(
+        "training.commands.evaluations:app", "What a model version got wrong, utterance by utterance."
+    ),
     "promote": Entry("training.commands.promote:promote", "Make a version the champion, if it beats the present one."),
     "rollback": Entry("training.commands.promote:rollback", "Go back to the champion before, at once."),
     "report": Entry("ml_backend.commands.report:app", "Figures over time, the same that the page shows."),

@@ -90,6 +90,10 @@ CLOSE_INSTRUCTIONS = JobKind(
     "close-instructions", "sync.label_studio.streams.close_instructions", "sync", 120, priority=BULK
 )
 DRAFT_AGAIN = JobKind("draft-again", "sync.annotations.redraft_requests.draft_again", "sync", 300, priority=WAITED_FOR)
+REVIEW_AGAIN = JobKind("review-again", "sync.annotations.gold_overlap.review_again", "sync", 120)
+LIST_EVALUATIONS = JobKind(
+    "list-evaluations", "training.evaluation.explorer_rows.list_evaluations", "sync", 3600, priority=BULK
+)
 SHARE_TASK = JobKind("share-task", "sync.annotations.gold_overlap.share_task", "sync", 120)
 SUMMARISE_ANNOTATIONS = JobKind(
     "summarise-annotations", "training.quality.summary.summarise_annotations", "sync", 1800, priority=BULK

@@ -269,6 +269,15 @@ def every_voice(connection: Connection) -> list[Arguments]:
     return [{"everything": 1}] if connection.execute(there).first() else []
 
 
+def evaluations_not_listed(connection: Connection) -> list[Arguments]:
+    """One job while an evaluation's utterances are not listed: it is of an earlier release, or its process died."""
+    row, part = tables.evaluations.c, tables.evaluation_indexes.c
+    listed = sa.exists().where(part.evaluation_id == row.id, part.name == "facts")
+    old = leases.clock(connection) - timedelta(minutes=10)  # a younger one may be being listed
+    found = sa.select(row.id).where(row.details_key.is_not(None), row.created_at < old, ~listed)
+    return [{}] if connection.execute(found.limit(1)).first() else []
+
+
 def once(connection: Connection) -> list[Arguments]:
     """One job, always."""
     return [{}]
@@ -302,6 +311,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule(job_kinds.SAMPLE_PROJECT, 3600, projects_with_annotations_not_sampled),
     Schedule(job_kinds.SUMMARISE_ANNOTATIONS, 3600, once),
     Schedule(job_kinds.LEARN_USEFULNESS, 3600, once),
+    Schedule(job_kinds.LIST_EVALUATIONS, 1800, evaluations_not_listed),
     Schedule(job_kinds.CHECK_TRAINING, CHECK_TRAINING_EVERY_S, once),
     Schedule(job_kinds.STORE_SPOOLED, 60, waiting_spool, priority=LIVE),
     Schedule(job_kinds.VERIFY_OBJECTS, 24 * 3600, every_original),

@@ -38,6 +38,32 @@ class Scored:
     rows: Sequence[Any]
 
 
+@dataclass(frozen=True, slots=True)
+class ExploredLine:
+    """One row of an evaluation, for people who look at its errors. What has a reading's name:
+
+    `counts`: words, wrong words, characters and wrong characters, as the scores have them. `edits`: how many words were
+    replaced, left out and put in. `steps`: how the two texts differ (`training/scoring/alignment.py`).
+    `counted`: whether the scores include it. `words`: by which it is found. A row whose texts were erased keeps its
+    counts.
+    """
+
+    id: str
+    reference: str
+    hypothesis: str
+    counts: Mapping[str, tuple[int, int, int, int]]
+    edits: Mapping[str, tuple[int, int, int]]
+    steps: Mapping[str, list[list[str]]]
+    words: frozenset[str] = frozenset()
+    audio_sha256: str | None = None
+    language: str | None = None
+    detected_language: str | None = None
+    duration_s: float | None = None
+    weight: float = 1.0
+    counted: bool = True
+    slices: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class FigureTable:
     """A table of scores for people; the first column is a name, the others are figures."""
@@ -128,6 +154,10 @@ class Kind:
     # serving
     check: Callable[[Any, Path], None]
     """(settings, folder): loads a version with the serving engine; raises where it cannot be served"""
+    explored: Callable[..., Iterator[ExploredLine]] | None = None
+    """(context, version, rows, scores) -> the rows of an evaluation for people who look at errors, in their order"""
+    without_texts: Callable[..., Sequence[Any]] | None = None
+    """(rows, recordings, ids) -> the rows, without the texts of these recordings and of these lines"""
     ready: Callable[..., None] | None = None
     """(context, report): what must be done before samples are read for a dataset"""
     with_public: Callable[..., Any] | None = None

@@ -1,4 +1,4 @@
-"""Gold task -> its number of annotators (overlap) in Label Studio.
+"""Gold task, or one to be reviewed again -> its number of annotators (overlap) in Label Studio.
 
 Label Studio recomputes whether a task is done only when one of its annotations changes. So one annotation of a finished
 task is saved again unchanged. No annotator gets a task twice.
@@ -35,3 +35,12 @@ def share_task(context: JobContext, task_id: int) -> None:
         )
         one = connection.execute(newest.limit(1)).one()
     client.call("PATCH", f"/api/annotations/{one.ls_annotation_id}/", json={"ground_truth": bool(one.ground_truth)})
+
+
+def review_again(context: JobContext, task_id: int) -> None:
+    """Give an annotated task to one more person. Safe to repeat: until that person is done, one more is one more."""
+    with context.db.transaction() as connection:
+        wanted = people_done(connection, task_id) + 1
+        more = sa.and_(tasks.c.id == task_id, tasks.c.overlap < wanted)
+        connection.execute(sa.update(tasks).where(more).values(overlap=wanted))
+    share_task(context, task_id)

@@ -292,7 +292,7 @@ def _empty_task(connection: Connection, task: Any) -> None:
     connection.execute(learnt.values(text="", state="excluded", reason_code="erased", reason=WHY))
     gone = {"state": "deleted", "reason_code": "erased", "reason": WHY, "status_line": None}
     nothing = dict.fromkeys(("data_value", "status_shown", "gold_text"))
-    db.update(connection, tasks, task.id, **gone, **nothing)
+    db.update(connection, tasks, task.id, **gone, **nothing, review_asked=sa.null())
 
 
 def _refuse_objects(connection: Connection, recording_id: int) -> None:

@@ -34,7 +34,6 @@ SHORT = {
     "ml_backend/jobs/failpoints.py": "imported by whatever the fault tests stop",
     "ml_backend/tts/length_regulator.py": "between the two halves of the network, for engine and trainer",
     "ml_backend/storage/configured_store.py": "above both stores, which stay unaware of each other",
-    "sync/annotations/gold_overlap.py": "a job",
     "sync/commands/sync.py": "a command",
     "training/runs/workload.py": "pure, and below the trainers that must load without torch",
     "training/text/distance.py": "the only door to the library that measures edits",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from tests.training import spoken
 from tests.training.spoken import Line
 from training.evaluation import evaluation, recognition_scoring, test_transcription
 from training.evaluation.evaluation import Evaluation
-from training.scoring.scores import scores
+from training.scoring.scores import Utterance, scores
 
 LANGUAGES = ("hi", "hi", "hi", "mr", "mr", "en")
 SILENT = [{"clip": "silence", "kind": "quiet", "words": 0, "text": ""},
@@ -81,9 +81,31 @@ def heard(context: Context, by: Version, dataset_id: int, ear: Ear, *, seed: int
         every.append(
             test_transcription.utterance({**line, "end_s": line["start_s"] + 8.0}, transcript(text, line["language"]))
         )
+    return _kept(context, by, dataset_id, every, ear)
+
+
+def wrote(
+    context: Context, by: Version, dataset_id: int, answers: Mapping[str, str], *, learnt: Collection[str] = ()
+) -> Evaluation:
+    """As an evaluation would have left it, of a version that writes this text for each line. It learnt from some."""
+    from training.datasets import dataset
+
+    every = [
+        replace(
+            test_transcription.utterance(line, transcript(answers[line["id"]], line["language"])),
+            learnt=line["id"] in learnt,
+        )
+        for line in dataset.read(context, dataset_id, "test")
+    ]
+    return _kept(context, by, dataset_id, every, Ear())
+
+
+def _kept(context: Context, by: Version, dataset_id: int, every: Sequence[Utterance], ear: Ear) -> Evaluation:
     clips = [{**one, "words": count} for one, count in zip(SILENT, ear.silence, strict=True)]
+    unseen = [one for one in every if not one.learnt]
     found = {
-        **scores(every), "self_check": ear.self_check, "left_out": {"learnt_from": 0, "audio_missing": 0},
+        **scores(unseen), "self_check": ear.self_check,
+        "left_out": {"learnt_from": len(every) - len(unseen), "audio_missing": 0},
         "silence": {"clips": clips, "with_words": sum(n > 0 for n in ear.silence), "of": 2, "share": 0.0},
         "speed": {"real_time_factor": ear.speed, "cpu_per_audio_s": ear.speed, "audio_s": 720.0},
         "conditions": recognition_scoring.conditions(context.settings),

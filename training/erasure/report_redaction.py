@@ -13,10 +13,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from ml_backend.context import Context
-from ml_backend.tables import evaluations
+from ml_backend.models import kinds
+from ml_backend.tables import evaluations, model_versions
 from training.datasets import renderings
+from training.evaluation import explorer_rows
 from training.promotion import judgements
-from training.scoring import scores
 
 _TEXTS = ("reference", "before", "now", "alignment")
 
@@ -24,24 +25,35 @@ _TEXTS = ("reference", "before", "now", "alignment")
 def redact(context: Context, shas: Collection[str]) -> int:
     """Remove the texts of these recordings from all evaluations and reports; gives how many files changed."""
     changed = 0
-    rows = context.db.rows(sa.select(evaluations.c.details_key, evaluations.c.report_key).order_by(evaluations.c.id))
-    for row in rows:
+    columns = (evaluations.c.id, evaluations.c.details_key, evaluations.c.report_key, model_versions.c.kind)
+    every = sa.select(*columns).join(model_versions, model_versions.c.id == evaluations.c.model_version_id)
+    for row in context.db.rows(every.order_by(evaluations.c.id)):
         if row.details_key:
-            changed += _details(context, row.details_key, shas)
+            changed += _details(context, row, shas)
         if row.report_key:
             changed += _report(context, row.report_key, shas)
     return changed
 
 
-def _details(context: Context, key: str, shas: Collection[str]) -> bool:
+def _details(context: Context, row: Any, shas: Collection[str]) -> bool:
+    """The lines first, then the rows that are made of them."""
+    kind = kinds.of(row.kind)
+    if kind.without_texts is None:
+        return False
+    ids = explorer_rows.ids_with(context, row.id, shas)
+    before = explorer_rows.lines_of(context, row.details_key)
+    lines = kind.read_rows(before)
+    after = kind.write_rows(kind.without_texts(lines, shas, ids))
+    if after == kind.write_rows(lines):
+        if ids and not explorer_rows.is_listed(context, row.id):  # an earlier attempt was killed before it
+            explorer_rows.list_evaluation(context, row.id)
+        return False
+    explorer_rows.hide(context, row.id)
     with tempfile.TemporaryDirectory(prefix="kaan-forgotten-") as folder:
         path = Path(folder) / "utterances.jsonl"
-        context.store.fetch(context.settings.audio_bucket, key, path)
-        lines = list(scores.read(path.read_bytes()))
-        if not any(one.audio_sha256 in shas and (one.reference or one.hypothesis) for one in lines):
-            return False
-        path.write_bytes(scores.write(one.without_text() if one.audio_sha256 in shas else one for one in lines))
-        renderings.replace(context, key, path)
+        path.write_bytes(after)
+        renderings.replace(context, row.details_key, path)
+    explorer_rows.list_evaluation(context, row.id)
     return True
 
 

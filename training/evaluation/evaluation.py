@@ -24,6 +24,7 @@ from ml_backend.models.kinds import Kind
 from ml_backend.models.registry import Version
 from ml_backend.tables import datasets, evaluations
 from training.datasets import dataset
+from training.evaluation import explorer_rows
 
 TEST = "test"
 DETAILS = "utterances.jsonl"
@@ -111,6 +112,7 @@ def keep(context: Context, version: Version, row: Any, found: dict[str, Any], ro
         context.store.delete(context.settings.audio_bucket, key)
         raise RetryableError("erased-meanwhile", "A person in the test set was erased meanwhile.", "Evaluate again.")
     context.db.update(evaluations, evaluation_id, details_key=key)
+    explorer_rows.list_evaluation(context, evaluation_id)
     return Evaluation(evaluation_id, version.version, row.id, row.test_sha256, found, tuple(rows))
 
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import orjson
 
 from ml_backend.context import Context
-from ml_backend.models import registry
-from ml_backend.models.kinds import FigureTable, Line, Scored
+from ml_backend.models import error_index, registry
+from ml_backend.models.kinds import ExploredLine, FigureTable, Line, Scored
 from ml_backend.models.registry import Version
 from ml_backend.nlu import loading
 from training.evaluation import exposure
-from training.scoring import intent_scores
+from training.scoring import alignment, intent_scores
 
 READINGS = ("intents@1",)
 UNSEEN, SEEN = "unseen", "seen"
@@ -58,6 +58,52 @@ def score(context: Context, version: Version, lines: list[Line], report: Report)
     money = list(parser.needs.money_intents)
     speed = {"median_cpu_ms": round(statistics.median(times), 3), "p99_cpu_ms": round(times[int(0.99 * len(times))], 3)}
     return Scored({**found_scores, "speed": speed, "money_intents": money, "out_of_scope_intent": scope}, rows)
+
+
+def explored(
+    context: Context, version: Version, rows: Sequence[dict[str, Any]], scores: dict[str, Any]
+) -> Iterator[ExploredLine]:
+    """Utterances for people who look at errors. A word of `counts` is the intent, its characters are the entities:
+    those of the reference, and those missed or put in. Unseen wordings count, as in the deciding figures."""
+    for row in rows:
+        said, answered = row["reference"], row["prediction"]
+        steps = [["=", said["intent"]] if said["intent"] == answered["intent"]
+                 else ["S", said["intent"], answered["intent"]]]  # fmt: skip
+        there, found = _entities(row, said), _entities(row, answered)
+        steps += [["=", name] for span, name in there.items() if span in found]
+        steps += [["D", name] for span, name in there.items() if span not in found]
+        steps += [["I", name] for span, name in found.items() if span not in there]
+        edits = alignment.edits_of(steps)
+        yield ExploredLine(
+            id=str(row["id"]), reference=row["text"], hypothesis=str(answered["intent"]),
+            counts={READINGS[0]: (1, edits[0], len(there), edits[1] + edits[2])}, edits={READINGS[0]: edits},
+            steps={READINGS[0]: steps}, words=frozenset(error_index.words_of(row["text"])),
+            audio_sha256=row.get("audio_sha256") or None, language=row["language"], counted=row["wording"] == UNSEEN,
+            slices={"language": row["language"] or "unknown", "wording": row["wording"], "intent": said["intent"]},
+        )  # fmt: skip
+
+
+def _entities(row: dict[str, Any], side: dict[str, Any]) -> dict[tuple[str, int, int], str]:
+    """Span -> its type and text; the type alone where the text was erased."""
+    return {
+        (one["entity"], one["start"], one["end"]): f"{one['entity']}: {row['text'][one['start'] : one['end']]}".rstrip(
+            " :"
+        )
+        for one in side.get("entities", ())
+    }
+
+
+def without_texts(
+    rows: Sequence[dict[str, Any]], recordings: Collection[str], ids: Collection[str]
+) -> list[dict[str, Any]]:
+    return [
+        _without_text(row) if row["id"] in ids or (row.get("audio_sha256") or "") in recordings else row for row in rows
+    ]
+
+
+def _without_text(row: dict[str, Any]) -> dict[str, Any]:
+    places = [{name: one[name] for name in ("entity", "start", "end")} for one in row["reference"]["entities"]]
+    return {**row, "text": "", "reference": {**row["reference"], "entities": places}}
 
 
 def read_rows(data: bytes) -> tuple[dict[str, Any], ...]:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ml_backend import quantities
 from ml_backend.asr.engine import Transcriber
 from ml_backend.context import Context
 from ml_backend.models import registry
-from ml_backend.models.kinds import FigureTable, Line, Scored
+from ml_backend.models.kinds import ExploredLine, FigureTable, Line, Scored
 from ml_backend.models.registry import Version
 from ml_backend.settings import Settings
 from training.evaluation import exposure, test_transcription
-from training.scoring.scores import MAIN
+from training.scoring import alignment
+from training.scoring.scores import MAIN, Utterance
 from training.scoring.scores import scores as scores_of
+from training.text import readings
 
 Report = Callable[[float, str], None]
 
@@ -28,12 +31,46 @@ def score(context: Context, version: Version, lines: list[Line], report: Report)
     fit, quiet = test_transcription.self_check(engine), test_transcription.on_silence(engine, context.settings)
     transcribed, speed, gone = test_transcription.transcribe_test_set(context, engine, lines, report)
     learnt = exposure.by(context, version)
-    unseen = [u for u in transcribed if not learnt.has(audio_sha256=u.audio_sha256, call=u.call, caller=u.caller)]
+    transcribed = [replace(one, learnt=True) if _learnt(learnt, one) else one for one in transcribed]
+    unseen = [one for one in transcribed if not one.learnt]
     found = {
         **scores_of(unseen), "self_check": fit, "silence": quiet, "speed": speed,
         "left_out": {"learnt_from": len(transcribed) - len(unseen), "audio_missing": gone},
     }  # fmt: skip
     return Scored(found, transcribed)
+
+
+def explored(
+    context: Context, version: Version, rows: Sequence[Utterance], scores: dict[str, Any]
+) -> Iterator[ExploredLine]:
+    """The utterances for people who look at errors. Rows of an earlier release do not say what the version learnt
+    from, so that is looked up again."""
+    left_out = (scores.get("left_out") or {}).get("learnt_from", 0)
+    learnt = exposure.by(context, version) if left_out and not any(one.learnt for one in rows) else None
+    for one in rows:
+        counted = not (_learnt(learnt, one) if learnt is not None else one.learnt)
+        erased = not one.reference and not one.hypothesis
+        edits, steps = {MAIN: one.edits}, {}
+        for name in one.tallies if not erased else ():
+            expected, recognised = readings.pair(
+                one.reference, one.hypothesis, normaliser=name, language=one.language or None
+            )
+            steps[name] = alignment.steps(expected, recognised)
+            edits[name] = alignment.edits_of(steps[name])
+        yield ExploredLine(
+            id=one.id, reference=one.reference, hypothesis=one.hypothesis, counts=one.tallies, edits=edits, steps=steps,
+            words=alignment.words_of(steps.get(MAIN, [])), audio_sha256=one.audio_sha256, language=one.language,
+            detected_language=one.detected_language, duration_s=one.duration_s, weight=one.weight, counted=counted,
+            slices=one.slices,
+        )  # fmt: skip
+
+
+def without_texts(rows: Sequence[Utterance], recordings: Collection[str], ids: Collection[str]) -> list[Utterance]:
+    return [one.without_text() if one.audio_sha256 in recordings else one for one in rows]
+
+
+def _learnt(learnt: exposure.TrainingExposure, one: Utterance) -> bool:
+    return learnt.has(audio_sha256=one.audio_sha256, call=one.call, caller=one.caller)
 
 
 def conditions(settings: Settings) -> dict[str, Any]:

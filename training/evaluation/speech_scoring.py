@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from ml_backend.audio import decoding
 from ml_backend.context import Context
 from ml_backend.errors import PermanentError
 from ml_backend.models import kinds, registry
-from ml_backend.models.kinds import FigureTable, Line, Scored
+from ml_backend.models.kinds import ExploredLine, FigureTable, Line, Scored
 from ml_backend.models.registry import Version
 from ml_backend.serving import default_model
 from ml_backend.tts import voice_loading
@@ -26,8 +27,9 @@ from ml_backend.tts.mel import Array
 from ml_backend.tts.speaking import Speech, SpeechLine
 from training.evaluation import speech_recognisers
 from training.evaluation.speech_recognisers import SpeechRecognisers
-from training.scoring import speech_scores
-from training.scoring.speech_scores import Judged, ReferenceRecording, SpokenSentence
+from training.scoring import alignment, speech_scores
+from training.scoring.speech_scores import SPEECH_SLICES, Judged, ReferenceRecording, SpokenSentence
+from training.text import readings
 
 READINGS = ("speech@1",)
 RATE_HZ = 16_000
@@ -63,6 +65,31 @@ def scorer(recorded: Recorded) -> Callable[[Context, Version, list[Line], Report
         return Scored(found, rows)
 
     return score
+
+
+def explored(
+    context: Context, version: Version, rows: Sequence[SpokenSentence], scores: dict[str, Any]
+) -> Iterator[ExploredLine]:
+    """Sentences for people who look at errors: the text that was asked for, beside what is recognised in the speech.
+    Wrong words of `counts` are those left out, wrong characters those of the transcript with fewer."""
+    for one in rows:
+        second = one.second_edits is not None and one.second_edits < (one.first_edits or 0)
+        written = (one.second_transcript or "") if second else one.transcript
+        expected, recognised = readings.pair(one.text, written, normaliser=speech_scores.READING, language=one.language)
+        steps = alignment.steps(expected, recognised)
+        yield ExploredLine(
+            id=one.id, reference=one.text, hypothesis=written, steps={READINGS[0]: steps},
+            counts={READINGS[0]: (one.words, one.left_out, one.characters, one.edits)},
+            edits={READINGS[0]: alignment.edits_of(steps)}, words=alignment.words_of(steps), language=one.language,
+            duration_s=one.measures.active_s, slices={name: str(getattr(one, name)) for name in SPEECH_SLICES},
+        )  # fmt: skip
+
+
+def without_texts(
+    rows: Sequence[SpokenSentence], recordings: Collection[str], ids: Collection[str]
+) -> list[SpokenSentence]:
+    nothing: dict[str, Any] = {"text": "", "transcript": "", "second_transcript": None}
+    return [replace(one, **nothing) if one.id in ids else one for one in rows]
 
 
 def conditions(context: Context) -> dict[str, Any]:

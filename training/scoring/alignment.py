@@ -27,6 +27,33 @@ def aligned(reference: str, hypothesis: str) -> str:
     return "\n".join(f"{head} {line}".rstrip() for head, line in zip(("REF:", "HYP:", "    "), lines, strict=True))
 
 
+def steps(reference: str, hypothesis: str) -> list[list[str]]:
+    """How normalised texts differ, for a page that draws it: ["=", words], ["S", said, written], ["D", said] or
+    ["I", written], in their order. As many S, D and I as `error_counts` counts."""
+    said, written = reference.split(), hypothesis.split()
+    found: list[list[str]] = []
+    for step in Levenshtein.opcodes(said, written):
+        old, new = said[step.src_start : step.src_end], written[step.dest_start : step.dest_end]
+        if step.tag == "equal":
+            found.append(["=", " ".join(old)])
+        elif step.tag == "replace":
+            found += [["S", one, other] for one, other in zip(old, new, strict=True)]
+        else:
+            found += [["D", word] for word in old] + [["I", word] for word in new]
+    return found
+
+
+def edits_of(found: list[list[str]]) -> tuple[int, int, int]:
+    """How many words these steps replace, leave out and put in."""
+    tags = [step[0] for step in found]
+    return tags.count("S"), tags.count("D"), tags.count("I")
+
+
+def words_of(found: list[list[str]]) -> frozenset[str]:
+    """Every word of both texts."""
+    return frozenset(word for _, *texts in found for text in texts for word in text.split())
+
+
 @dataclass(frozen=True)
 class Block:
     """words[first:last] of each side; `same` when they agree."""

@@ -125,6 +125,7 @@ class Utterance:
     slices: dict[str, str] = field(default_factory=dict)
     tallies: dict[str, Tally] = field(default_factory=dict)
     edits: tuple[int, int, int] = (0, 0, 0)
+    learnt: bool = False  # the version was trained on it: the scores leave it out
 
     def without_text(self) -> Utterance:
         return replace(self, reference="", hypothesis="")

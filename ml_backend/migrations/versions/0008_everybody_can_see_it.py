@@ -40,9 +40,55 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("trace", sa.String(length=40), nullable=True))
     op.create_index("ix_jobs_name_id", "jobs", ["name", "id"])
     _add_calls()
+    _errors_of_evaluations()
+
+
+def _errors_of_evaluations() -> None:
+    op.create_table(
+        "evaluation_utterances",
+        sa.Column("id", ID, nullable=False),
+        sa.Column("evaluation_id", ID, nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("line_id", sa.String(length=120), nullable=False),
+        sa.Column("audio_sha256", sa.String(length=64), nullable=True),
+        sa.Column("start_s", sa.Float(), nullable=True),
+        sa.Column("end_s", sa.Float(), nullable=True),
+        sa.Column("channel", sa.Integer(), nullable=True),
+        sa.Column("ls_project_id", ID, nullable=True),
+        sa.Column("ls_task_id", ID, nullable=True),
+        sa.Column("duration_s", sa.Float(), nullable=True),
+        sa.Column("language", sa.String(length=10), nullable=True),
+        sa.Column("detected_language", sa.String(length=10), nullable=True),
+        sa.Column("reference", sa.Text(), nullable=False),
+        sa.Column("hypothesis", sa.Text(), nullable=False),
+        sa.Column("counted", sa.Boolean(), nullable=False),
+        sa.Column("weight", sa.Float(), nullable=False),
+        sa.Column("slices", sa.JSON(), nullable=False),
+        sa.Column("counts", sa.JSON(), nullable=False),
+        sa.Column("edits", sa.JSON(), nullable=False),
+        sa.Column("steps", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["evaluation_id"], ["evaluations.id"], name="fk_evaluation_utterances_evaluation_id"),
+        sa.PrimaryKeyConstraint("id", name="pk_evaluation_utterances"),
+        sa.UniqueConstraint("evaluation_id", "number", name="uq_evaluation_utterances_evaluation_id_number"),
+    )
+    op.create_index("ix_evaluation_utterances_audio_sha256", "evaluation_utterances", ["audio_sha256"])
+    op.create_table(
+        "evaluation_indexes",
+        sa.Column("evaluation_id", ID, autoincrement=False, nullable=False),
+        sa.Column("name", sa.String(length=80), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["evaluation_id"], ["evaluations.id"], name="fk_evaluation_indexes_evaluation_id"),
+        sa.PrimaryKeyConstraint("evaluation_id", "name", name="pk_evaluation_indexes"),
+    )
+    with op.batch_alter_table("tasks", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("review_asked", sa.JSON(), nullable=True))
 
 
 def downgrade() -> None:
+    with op.batch_alter_table("tasks", schema=None) as batch_op:
+        batch_op.drop_column("review_asked")
+    for name in ("evaluation_indexes", "evaluation_utterances"):
+        op.drop_table(name)
     with op.batch_alter_table("tasks", schema=None) as batch_op:
         for name in OF_TASKS:
             batch_op.drop_column(name)
