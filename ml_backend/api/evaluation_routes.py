@@ -44,7 +44,7 @@ class Evaluations:
         """`{"reason": "..."}`: one more person gets the utterance's task."""
         reason = json_object().get("reason")
         if not isinstance(reason, str):
-            raise InvalidInput("no-reason", "A reason is missing.", "Send a reason.", field="reason")
+            raise InvalidInput("no-reason", "A reason is missing.", "Send a reason.")
         with self._context.db.transaction(wait_s=WAIT_S) as connection:
             asked = review_requests.ask(
                 connection, _number(evaluation_id), whole_number(number, "number"), who=g.caller, why=reason

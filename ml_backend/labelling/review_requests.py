@@ -27,7 +27,7 @@ def ask(connection: Connection, evaluation_id: int, number: int, *, who: str, wh
     """
     reason = quantities.shortened(" ".join(why.split()), LONGEST_REASON)
     if not reason:
-        raise InvalidInput("no-reason", "A reason is missing.", "Say why it is to be looked at again.", field="reason")
+        raise InvalidInput("no-reason", "A reason is missing.", "Say why it is to be looked at again.")
     each = evaluation_utterances.c
     mine = sa.select(each.ls_project_id, each.ls_task_id).where(each.evaluation_id == evaluation_id)
     row = connection.execute(mine.where(each.number == number)).first()
