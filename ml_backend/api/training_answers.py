@@ -343,6 +343,7 @@ class ErrorShape(Answered):
     times: int
     utterances: int
     erased: bool = Field(description="Its words were erased; its count stays.")
+    place: int = Field(description="In this list: the `before` of what comes after it.")
 
 
 class ErrorPage(PageShape):
@@ -378,6 +379,7 @@ class ExploredUtterance(Answered):
     """One utterance, with its errors marked."""
 
     number: int
+    place: int | None = Field(default=None, description="In a list: the `before` of what comes after it.")
     line: str = Field(description="The line of the dataset: the same in every evaluation of it.")
     reference: str
     hypothesis: str

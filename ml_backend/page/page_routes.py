@@ -15,6 +15,7 @@ from ml_backend.page import models_page, page_shell, plots, work_page
 from ml_backend.page.call_audio import CallAudio
 from ml_backend.page.calls_page import CallsPage
 from ml_backend.page.data_page import DataPage
+from ml_backend.page.errors_page import ErrorsPages
 from ml_backend.page.experiments_page import ExperimentsPage
 from ml_backend.page.models_page import ModelsPage
 from ml_backend.page.overview_page import OverviewPage
@@ -42,6 +43,7 @@ class PageRule:
 def rules(context: Context, sessions: Sessions) -> list[PageRule]:
     """All of them. Default deny: an address is here with the role that it needs, or it is not there."""
     entrance = Entrance(sessions)
+    errors = ErrorsPages(context)
     reports, read = ReportPages(context), sessions.needs("read")
     overview = OverviewPage(context)
     calls, data = CallsPage(context), DataPage(context)
@@ -77,6 +79,11 @@ def rules(context: Context, sessions: Sessions) -> list[PageRule]:
         (work_page.JOBS, work.jobs, read),
         ("/page/work/<part>", work.part, read),
         ("/page/work/jobs/<job_id>", work.job, read),
+        ("/page/errors", errors.list, read),
+        ("/page/errors/<evaluation_id>", errors.show, read),
+        ("/page/errors/<evaluation_id>/words", errors.words, read),
+        ("/page/errors/<evaluation_id>/<number>", errors.utterance, read),
+        # models, experiments, work
         ("/page/reports/<name>", reports.show, read),
     ]
     changes: list[tuple[str, View, Who]] = [
@@ -90,6 +97,8 @@ def rules(context: Context, sessions: Sessions) -> list[PageRule]:
         ("/page/experiments/<name>/end", experiments.end, operate),
         ("/page/work/jobs/<job_id>/retry", work.retry, operate),
         ("/page/work/jobs/<job_id>/cancel", work.cancel, operate),
+        ("/page/errors/<evaluation_id>/<number>/review", errors.review, sessions.needs("operate", changes=True)),
+        # models, experiments, work
     ]
     return [
         *open_to_all,

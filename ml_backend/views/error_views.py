@@ -134,8 +134,8 @@ def errors(context: Context, evaluation_id: int, query: ErrorsQuery) -> dict[str
         "evaluation": evaluation_id, "reading": reading, "sums": sums, "total": len(kept),
         "errors": [
             {"kind": what, "said": said or None, "written": written or None, "times": times, "utterances": utterances,
-             "erased": not (said or written)}
-            for _, (what, said, written, times, utterances) in shown
+             "erased": not (said or written), "place": place}
+            for place, (what, said, written, times, utterances) in shown
         ],
         "next": shown[-1][0] if shown and shown[-1][0] != kept[-1][0] else None,
     }  # fmt: skip
@@ -158,7 +158,10 @@ def utterances(context: Context, evaluation_id: int, query: UtterancesQuery) -> 
         order = compared.order()
     chosen = list(error_index.some(order, wanted, after=query.before or 0))
     shown = chosen[: query.limit]
-    rows = _rows(context, evaluation_id, [number for _, number in shown], reading)
+    places = {number: place for place, number in shown}
+    rows = _rows(context, evaluation_id, list(places), reading)
+    for each in rows:
+        each["place"] = places[each["number"]]
     found: dict[str, Any] = {
         "evaluation": evaluation_id, "version": row.version, "reading": reading, "sort": query.sort,
         "selected": _sums(index, reading, wanted), "utterances": rows,
