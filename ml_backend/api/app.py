@@ -11,12 +11,11 @@ from ml_backend.api import report_routes, requests
 from ml_backend.api.annotation_routes import Annotations
 from ml_backend.api.auth import Gate
 from ml_backend.api.call_routes import BalanceQuery, Calls, Outcomes
-from ml_backend.api.evaluation_routes import Evaluations
 from ml_backend.api.live import live_routes, live_tally
 from ml_backend.api.live.call_route import CallRoute, RouteQuery
 from ml_backend.api.operator_routes import Jobs, Operations, count_requests
 from ml_backend.api.protocol import Protocol
-from ml_backend.api.training_routes import DatasetQuery, Datasets, Experiments, Models, Training
+from ml_backend.api.training_routes import DatasetQuery, Datasets, Evaluations, Experiments, Models, Training
 from ml_backend.api.voice_routes import Voices
 from ml_backend.api.webhooks.exotel_webhook import Exotel
 from ml_backend.api.webhooks.label_studio_webhook import Webhooks
