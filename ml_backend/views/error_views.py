@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated, Any
 
 import sqlalchemy as sa
@@ -152,11 +153,11 @@ def utterances(context: Context, evaluation_id: int, query: UtterancesQuery) -> 
     wanted = _selected(index, facts, query, reading)
     if compared is not None:
         there = compared.numbers(query.outcome)
-        wanted = there if wanted is None else wanted & there
+        wanted = wanted if there is None else there if wanted is None else wanted & there
     order = index.order(reading, query.sort)
     if compared is not None and query.sort in ("worst", "errors"):
         order = compared.order()
-    chosen = list(error_index.some(order, wanted, after=query.before or 0))
+    chosen = list(islice(error_index.some(order, wanted, after=query.before or 0), query.limit + 1))
     shown = chosen[: query.limit]
     places = {number: place for place, number in shown}
     rows = _rows(context, evaluation_id, list(places), reading)
@@ -211,34 +212,47 @@ class _Comparison:
     evaluation_id: int
     version: str
     reading: str
-    there: Mapping[int, int]
-    change: Mapping[int, int]  # wrong words here minus there: negative is better
-    counted: Collection[int]
+    there: Sequence[int]  # by number here less one; 0: it is not there
+    change: Sequence[int]  # wrong words here minus there: negative is better
+    counted: Sequence[bool]
 
-    def numbers(self, outcome: str | None) -> set[int]:
-        fits = {"better": lambda d: d < 0, "worse": lambda d: d > 0, "equal": lambda d: d == 0}.get(outcome or "")
-        return {number for number, change in self.change.items() if fits is None or fits(change)}
+    def numbers(self, outcome: str | None) -> set[int] | None:
+        """The utterances of this outcome that both have; None: all of them."""
+        if outcome is None and all(self.there):
+            return None
+        each = zip(self.there, self.change, strict=True)
+        return {
+            number
+            for number, (there, change) in enumerate(each, 1)
+            if there and (outcome is None or outcome == _outcome(change))
+        }
 
     def order(self) -> list[int]:
-        """The largest change first, worse before better."""
-        return sorted(self.change, key=lambda number: (-abs(self.change[number]), -self.change[number], number))
+        """The largest change first, worse before better; then those without one, by number."""
+        changed = [number for number, change in enumerate(self.change, 1) if change]
+        changed.sort(key=lambda number: -2 * abs(self.change[number - 1]) - (self.change[number - 1] > 0))
+        return changed + [number for number, change in enumerate(self.change, 1) if not change]
 
     def shown(
         self, context: Context, rows: Sequence[dict[str, Any]], wanted: Collection[int] | None
     ) -> dict[str, Any]:  # fmt: skip
         """The other side of these rows, which get their `outcome`; and how many are better and worse."""
-        numbers = [self.there[row["number"]] for row in rows]
-        other = {row["number"]: row for row in _rows(context, self.evaluation_id, numbers, self.reading)}
+        numbers = {row["number"]: self.there[row["number"] - 1] for row in rows}
+        other = {row["number"]: row for row in _rows(context, self.evaluation_id, list(numbers.values()), self.reading)}
         for row in rows:
-            change = self.change[row["number"]]
-            row["outcome"] = "better" if change < 0 else "worse" if change > 0 else "equal"
-            row["against"] = other[self.there[row["number"]]]
-        chosen = [self.change[n] for n in self.change if n in self.counted and (wanted is None or n in wanted)]
+            row["outcome"] = _outcome(self.change[row["number"] - 1])
+            row["against"] = other[numbers[row["number"]]]
+        every = range(1, len(self.there) + 1) if wanted is None else wanted
+        chosen = [self.change[number - 1] for number in every if self.counted[number - 1]]
+        better, worse = sum(change < 0 for change in chosen), sum(change > 0 for change in chosen)
         return {
-            "evaluation": self.evaluation_id, "version": self.version, "utterances": len(chosen),
-            "better": sum(change < 0 for change in chosen), "worse": sum(change > 0 for change in chosen),
-            "equal": sum(change == 0 for change in chosen), "word_edits": sum(chosen),
+            "evaluation": self.evaluation_id, "version": self.version, "utterances": len(chosen), "better": better,
+            "worse": worse, "equal": len(chosen) - better - worse, "word_edits": sum(chosen),
         }  # fmt: skip
+
+
+def _outcome(change: int) -> str:
+    return "better" if change < 0 else "worse" if change > 0 else "equal"
 
 
 def _compared(
@@ -249,14 +263,17 @@ def _compared(
         raise InvalidInput("wrong-kind", "The two evaluations are of different kinds of model.", "Name another one.")
     theirs = index_of(context, other.id)
     _reading(theirs.facts, reading)
-    there = {line_id: number for number, line_id in enumerate(theirs.ids(), 1)}
-    pairs = {n: there[line_id] for n, line_id in enumerate(index.ids(), 1) if line_id in there}
     mine, before = index.counts(reading)[1], theirs.counts(reading)[1]
+    here, yonder = index.ids(), theirs.ids()
+    there: Sequence[int] = range(1, len(here) + 1)
+    if here != yonder:
+        places = {line_id: number for number, line_id in enumerate(yonder, 1)}
+        there = [places.get(line_id, 0) for line_id in here]
     counted, counted_there = index.counted(), theirs.counted()
     return _Comparison(
-        other.id, other.version, reading, pairs,
-        {here: mine[here - 1] - before[yonder - 1] for here, yonder in pairs.items()},
-        {here for here, yonder in pairs.items() if counted[here - 1] and counted_there[yonder - 1]},
+        other.id, other.version, reading, there,
+        [wrong - before[number - 1] if number else 0 for wrong, number in zip(mine, there, strict=True)],
+        [bool(counts and number and counted_there[number - 1]) for counts, number in zip(counted, there, strict=True)],
     )  # fmt: skip
 
 

@@ -170,6 +170,20 @@ def test_two_versions_stand_side_by_side_on_the_same_utterances(context, calls, 
     assert [each["evaluation"] for each in comparable] == [before.id]
 
 
+def test_versions_are_compared_on_the_utterances_that_both_have_and_count(context, calls, tmp_path):
+    before = scored(context, tmp_path, "one", calls)
+    by = candidates.version(context, tmp_path, "two")
+    answers = {f"row-{n:02}": text for n, (_, _, text) in enumerate(TEXTS)} | {"row-04": "where is my order"}
+    learnt = {"row-05"}
+    fewer = candidates.wrote(context, by, calls, answers, learnt=learnt, without={"row-00", "row-01"})
+    shown = page(context, before.id, against=fewer.id)
+    assert not {"row-00", "row-01"} & set(lines_on(shown))
+    assert (shown["selected"]["utterances"], shown["against"]["utterances"]) == (8, 7)
+    assert (shown["against"]["better"], shown["against"]["worse"]) == (0, 1)
+    assert lines_on(shown)[0] == "row-04"
+    assert shown["utterances"][0]["against"]["line"] == "row-04"
+
+
 def test_an_evaluation_of_an_earlier_release_is_listed_by_the_job(context, calls, tmp_path):
     found = scored(context, tmp_path, "one", calls)
     rows = rows_of(context, found.id)
