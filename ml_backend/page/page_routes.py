@@ -66,7 +66,10 @@ def rules(context: Context, sessions: Sessions) -> list[PageRule]:
         ("/page/recordings/<recording_id>/audio", CallAudio(context).play, sessions.needs("operate")),
         ("/page/data", data.show, read),
         ("/page/data/datasets/<dataset_id>", data.dataset, read),
-        # errors
+        ("/page/errors", errors.list, read),
+        ("/page/errors/<evaluation_id>", errors.show, read),
+        ("/page/errors/<evaluation_id>/words", errors.words, read),
+        ("/page/errors/<evaluation_id>/<number>", errors.utterance, read),
         (models_page.MODELS, models.show, read),
         (models_page.COMPARE, models.compare, read),
         ("/page/models/<version>", models.version, read),
@@ -79,26 +82,19 @@ def rules(context: Context, sessions: Sessions) -> list[PageRule]:
         (work_page.JOBS, work.jobs, read),
         ("/page/work/<part>", work.part, read),
         ("/page/work/jobs/<job_id>", work.job, read),
-        ("/page/errors", errors.list, read),
-        ("/page/errors/<evaluation_id>", errors.show, read),
-        ("/page/errors/<evaluation_id>/words", errors.words, read),
-        ("/page/errors/<evaluation_id>/<number>", errors.utterance, read),
-        # models, experiments, work
         ("/page/reports/<name>", reports.show, read),
     ]
     changes: list[tuple[str, View, Who]] = [
         ("/page/sign-out", entrance.sign_out, sessions.needs("read", changes=True)),
         # overview, my day, annotation
         # calls, data
-        # errors
+        ("/page/errors/<evaluation_id>/<number>/review", errors.review, operate),
         (models_page.COMPARE, models.judge, operate),
         ("/page/models/<version>/promote", models.promote, admin),
         ("/page/models/<version>/roll-back", models.roll_back, admin),
         ("/page/experiments/<name>/end", experiments.end, operate),
         ("/page/work/jobs/<job_id>/retry", work.retry, operate),
         ("/page/work/jobs/<job_id>/cancel", work.cancel, operate),
-        ("/page/errors/<evaluation_id>/<number>/review", errors.review, sessions.needs("operate", changes=True)),
-        # models, experiments, work
     ]
     return [
         *open_to_all,
