@@ -133,6 +133,21 @@ def test_who_may_operate_sends_an_utterance_to_review_and_nobody_else(explored: 
     assert jobs(explored) == ["review-again"]
 
 
+def test_who_may_listen_plays_the_span_of_an_utterance_and_others_are_told(explored: Explored) -> None:
+    context = explored.site.context
+    place = f"/page/errors/{explored.now}/{number_of(explored, 'row-001')}"
+    found = error_views.utterance(context, explored.now, number_of(explored, "row-001"))
+    assert "Its audio is not here" in visitor(explored.site, "operate").get(place).text
+    recording = {"source": "object", "source_identity": "s3://a/b", "sha256": found["audio_sha256"], "state": "ready"}
+    with context.db.transaction() as connection:
+        made = sa.insert(tables.recordings).values(**recording, call_sid="a-call").returning(tables.recordings.c.id)
+        recording_id = connection.execute(made).scalar_one()
+    heard = visitor(explored.site, "operate").get(place).text
+    assert f'src="/page/recordings/{recording_id}/audio#t={found["start_s"]:.2f},{found["end_s"]:.2f}"' in heard
+    assert 'href="/page/calls/a-call"' in heard
+    assert "<audio" not in visitor(explored.site).get(place).text
+
+
 def jobs(explored: Explored) -> list[str]:
     return explored.site.context.db.scalars(sa.select(tables.jobs.c.name))
 
