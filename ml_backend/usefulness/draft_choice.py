@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from ml_backend.usefulness.team_model import TeamModel
@@ -53,18 +54,18 @@ def choose_draft(
 ) -> DraftChoice:  # fmt: skip
     """Whether a draft of this confidence is worth showing."""
     error, even = round(model.expected_error(language, confidence), 4), round(model.break_even.value, 4)
-    told = {"model_version": model_version, "expected_error": error, "break_even": even}
+    told = partial(DraftChoice, model_version=model_version, expected_error=error, break_even=even)
     if not model.is_calibrated(language) or error <= even:
-        return DraftChoice(True, **told)
+        return told(shown=True)
     above = f"about {100 * error:.0f} % of its words are expected to be wrong"
     if asked_for:
-        return DraftChoice(True, **told, why="Shown because an annotator asked for it.")
+        return told(shown=True, why="Shown because an annotator asked for it.")
     if reason in ALWAYS_SHOWN or in_experiment:
-        return DraftChoice(True, **told, why=f"Shown although {above}: it measures drafts.")
+        return told(shown=True, why=f"Shown although {above}: it measures drafts.")
     if _draw(task_key) < TRIAL_SHARE:
-        return DraftChoice(True, **told, why=f"Shown although {above}: one in ten is, to measure what drafts cost.")
+        return told(shown=True, why=f"Shown although {above}: one in ten is, to measure what drafts cost.")
     limit = f"above {100 * even:.0f} % people write faster than they correct"
-    return DraftChoice(False, **told, why=f"The draft is left out: {above}, and {limit}.")
+    return told(shown=False, why=f"The draft is left out: {above}, and {limit}.")
 
 
 def _draw(task_key: str) -> float:

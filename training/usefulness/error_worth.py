@@ -49,7 +49,7 @@ class Shares:
 
 def shares(connection: Connection) -> Shares:
     """Of the latest calls and samples."""
-    calls: dict[str, Counter[str]] = defaultdict(Counter)
+    calls: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     row = recordings.c
     number = 0
     latest = sa.select(sa.func.max(row.id)).scalar_subquery()
@@ -60,7 +60,7 @@ def shares(connection: Connection) -> Shares:
         number += 1
         for kind, name in _slices(found, found.language).items():
             calls[kind][name] += float(found.duration_s)
-    annotated: dict[str, Counter[str]] = defaultdict(Counter)
+    annotated: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     said: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     one, taught = samples.c, 0
     newest = sa.select(sa.func.max(one.id)).scalar_subquery()
@@ -69,12 +69,12 @@ def shares(connection: Connection) -> Shares:
         .join(recordings, row.id == one.recording_id)
         .where(one.id > newest - NEWEST, one.state == "accepted", ~one.blind)
     )
-    for found in connection.execute(accepted):
+    for piece in connection.execute(accepted):
         taught += 1
-        for kind, name in _slices(found, found.language).items():
-            annotated[kind][name] += float(found.end_s - found.start_s)
-        for word in found.text.split():
-            said[found.language or ""][word_key(word)].add(found.recording_id)
+        for kind, name in _slices(piece, piece.language).items():
+            annotated[kind][name] += float(piece.end_s - piece.start_s)
+        for word in piece.text.split():
+            said[piece.language or ""][word_key(word)].add(piece.recording_id)
     return Shares(calls, annotated, number, taught, {language: _known(words) for language, words in said.items()})
 
 
@@ -100,12 +100,12 @@ def language_worth(
     """Language -> worth of one corrected error, 1 being the mean over calls; of languages with corrections."""
     edits: Counter[str] = Counter()
     words: Counter[str] = Counter()
-    audio_s: Counter[str] = Counter()
+    audio_s: dict[str, float] = defaultdict(float)
     for each in judged:
         if each.language and each.audio_s and each.words:
             edits[each.language] += each.word_edits or 0
             words[each.language] += each.words
-            audio_s[each.language] += each.audio_s  # type: ignore[assignment]
+            audio_s[each.language] += each.audio_s
     of_calls = found.calls.get("language", {})
     every = sum(of_calls.get(language, 0.0) for language in words)
     if every <= 0 or found.recordings < LEAST_RECORDINGS:

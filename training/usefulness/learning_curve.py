@@ -80,7 +80,8 @@ def points(connection: Connection) -> dict[str, list[CurvePoint]]:
         for language, one in ((row.scores or {}).get("slices") or {}).get("language", {}).items():
             hours, wer = _hours(row.counts, language), one.get("wer")
             if hours and wer and int(one.get("calls") or 0) >= LEAST_CALLS:
-                point = CurvePoint(row.version, test, hours, *map(float, wer), int(one["calls"]), int(row.id))
+                value, low, high = map(float, wer)
+                point = CurvePoint(row.version, test, hours, value, low, high, int(one["calls"]), int(row.id))
                 found[language].setdefault((row.version, test), point)
     return {language: sorted(some.values(), key=lambda one: one.evaluation_id) for language, some in found.items()}
 

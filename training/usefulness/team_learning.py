@@ -20,7 +20,8 @@ from sqlalchemy.engine import Connection
 
 from ml_backend import db, tables
 from ml_backend.context import JobContext
-from ml_backend.tables import annotations, recordings, summaries, tasks
+from ml_backend.tables import annotations as annotation_rows
+from ml_backend.tables import recordings, summaries, tasks
 from ml_backend.usefulness import team_model
 from ml_backend.usefulness.task_worth import WorthFacts, worth_of
 from ml_backend.usefulness.team_model import EVERY, TeamModel
@@ -113,12 +114,12 @@ def _typical(model: TeamModel, corrected: Sequence[Review]) -> float:
 
 def _left_out(connection: Connection) -> dict[int, float]:
     """Tasks that were annotated without their draft, and the error that it was expected to have."""
-    last = connection.execute(sa.select(sa.func.max(annotations.c.id))).scalar() or 0
+    last = connection.execute(sa.select(sa.func.max(annotation_rows.c.id))).scalar() or 0
     statement = (
         sa.select(tasks.c.id, tasks.c.draft_choice)
-        .join(annotations, annotations.c.task_id == tasks.c.id)
+        .join(annotation_rows, annotation_rows.c.task_id == tasks.c.id)
         .join(recordings, recordings.c.id == tasks.c.recording_id)
-        .where(annotations.c.id > last - NEWEST, annotations.c.deleted_at.is_(None))
+        .where(annotation_rows.c.id > last - NEWEST, annotation_rows.c.deleted_at.is_(None))
     )
     return {
         row.id: float(row.draft_choice["expected_error"])

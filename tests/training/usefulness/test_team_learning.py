@@ -12,6 +12,7 @@ from ml_backend import tables
 from ml_backend.context import Context
 from ml_backend.jobs import enqueueing, job_kinds, runner
 from ml_backend.usefulness import team_model
+from ml_backend.usefulness.curve_reading import hours_needed
 from ml_backend.usefulness.team_model import PRIOR
 from tests.training.quality.rows import Rows, measures
 from training.quality import exclusions
@@ -147,3 +148,39 @@ def test_languages_and_bands_that_are_annotated_less_than_they_are_called_weigh_
     assert model.slices["snr"]["5-10 dB"] > 1.2 > 0.9 > model.slices["snr"]["20-30 dB"]
     assert model.worth["mr"] > 1.2 > 0.9 > model.worth["hi"]
     assert model.known_words["hi"] == {"नमस्ते", "ऑर्डर"}  # said in several calls; one call's words stay its own
+
+
+def test_the_learning_curve_is_fitted_to_the_evaluations_of_versions_that_were_trained_here(context: Context) -> None:
+    """One test set, four versions on more and more Marathi; another reading of the same texts is another test."""
+    project = Rows(context.db).project_id
+    with context.db.transaction() as connection:
+        for number, hours in enumerate((4.0, 8.0, 16.0, 32.0), 1):
+            counts = {
+                "hours": 2 * hours, "splits": {"train": {"hours": hours}, "test": {"hours": hours}},
+                "languages": {"mr": {"hours": hours}, "hi": {"hours": hours}},
+            }  # fmt: skip
+            dataset = {"name": "calls", "version": number, "manifest_sha256": f"{number}", "counts": counts}
+            run = {"kind": "asr", "dataset_id": number, "project_id": project, "arguments": {}, "state": "done"}
+            version = {
+                "version": f"v{number}", "kind": "asr", "location": "x", "manifest": {}, "languages": ["mr"],
+                "run_id": number,
+            }  # fmt: skip
+            wer = 0.6 * (hours / 2) ** -0.4
+            slices = {"language": {"mr": {"calls": 40, "wer": [wer, 0.97 * wer, 1.03 * wer]},
+                                   "hi": {"calls": 2, "wer": [0.1, 0.0, 0.3]}}}  # fmt: skip
+            evaluation = {
+                "model_version_id": number, "dataset_id": 1, "scores": {"slices": slices}, "test_sha256": "t",
+                "normalisers": ["indic@1"],
+            }  # fmt: skip
+            for table, row in (
+                (tables.datasets, dataset), (tables.runs, run), (tables.model_versions, version),
+                (tables.evaluations, evaluation), (tables.evaluations, {**evaluation, "normalisers": ["strict@1"]}),
+            ):  # fmt: skip
+                connection.execute(sa.insert(table).values(**row))
+    learn(context)
+    curves = stored(context, team_learning.CURVES)["languages"]
+    assert set(curves) == {"mr"}  # Hindi had two calls
+    assert [point["hours"] for point in curves["mr"]["points"]] == [2, 2, 4, 4, 8, 8, 16, 16]
+    assert curves["mr"]["fit"]["exponent"] == pytest.approx(0.4, abs=0.05)
+    needed = hours_needed(curves["mr"], "mr", 0.15)
+    assert needed.low < 32 - 16 < needed.high  # 0.6 x 32 ^ -0.4 is 0.15
