@@ -35,6 +35,7 @@ PARTS = (
     "large_encoder",
     "answering_calls",
     "looking",
+    "scraping",
 )
 RESULTS = Path(__file__).parent / "results.json"
 
