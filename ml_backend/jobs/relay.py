@@ -192,7 +192,9 @@ class Relay:
     def keep_house(self) -> None:
         """Handle lost leases, lost messages, schedules and old rows, and write the relay's heartbeat."""
         if self._is_time("seen", self.timing.seen_s):
-            processes.seen(self.context.db, self.name, "relay", started_at=self._started_at)
+            of_redis = [code for code in self._complaints if code.startswith(transport.CODES)]
+            detail = {"redis": of_redis[-1] if of_redis else None}
+            processes.seen(self.context.db, self.name, "relay", started_at=self._started_at, detail=detail)
         if self._is_time("schedule", self.timing.schedule_s):
             for schedule in self.schedules:
                 make_due(self.context.db, schedule)

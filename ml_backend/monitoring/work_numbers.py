@@ -122,7 +122,9 @@ def _of_processes(connection: Connection, now: datetime) -> Iterator[Gauge]:
     started = Gauge("kaan_live_ever_started", "Whether `serve` was ever started here: 1 or 0.")
     minutes, days = sa.select(tables.live_minutes.c.id), sa.select(tables.uptime_days.c.day)
     started.set(any(connection.execute(each.limit(1)).first() is not None for each in (minutes, days)))
-    yield from (seen, number, missed, strange, started)
+    redis = Gauge("kaan_redis_trouble", "Relays that cannot hand work to Redis.")
+    redis.set(sum(bool((row.detail or {}).get("redis")) for row in alive))
+    yield from (seen, number, missed, strange, started, redis)
 
 
 def _of_calls(connection: Connection, now: datetime, body: Mapping[str, Any]) -> Iterator[Gauge]:

@@ -107,9 +107,9 @@ class Deployment:
 # One cause each, as a deployment meets it; what it gives back takes the cause away.
 
 
-def a_process_ends(here: Deployment) -> Callable[[], None]:
-    processes.gone(here.database, "relay@here")
-    return lambda: here.process_runs("relay")
+def a_worker_ends(here: Deployment) -> Callable[[], None]:
+    processes.gone(here.database, "worker:sync@here")
+    return lambda: here.process_runs("worker:sync")
 
 
 def a_call_is_late(here: Deployment) -> Callable[[], None]:
@@ -134,6 +134,12 @@ def project(here: Deployment, number: int, **values: Any) -> int:
     return here.insert(
         tables.projects, instance_url=f"http://label-studio-{number}", ls_project_id=number, state="attached", **values
     )
+
+
+def redis_takes_no_messages(here: Deployment) -> Callable[[], None]:
+    """As the relay's heartbeat says it (tests/ml_backend/test_metrics.py)."""
+    here.process_runs("relay", redis="redis-unavailable")
+    return lambda: here.process_runs("relay", redis=None)
 
 
 def annotations_are_missing(here: Deployment) -> Callable[[], None]:
@@ -257,7 +263,8 @@ def a_stranger_writes_into_redis(here: Deployment) -> Callable[[], None]:
 
 
 CAUSES: dict[str, Callable[[Deployment], Callable[[], None]]] = {
-    "KaanProcessMissing": a_process_ends,
+    "KaanRedisTrouble": redis_takes_no_messages,
+    "KaanProcessMissing": a_worker_ends,
     "KaanCallsNotStored": a_call_is_late,
     "KaanFetchingStopped": exotel_refuses_our_key,
     "KaanAnnotationsMissing": annotations_are_missing,

@@ -9,8 +9,10 @@ import sqlalchemy as sa
 from ml_backend import tables
 from ml_backend.context import Context
 from ml_backend.jobs import enqueueing, processes
+from ml_backend.jobs.relay import Relay
 from ml_backend.metrics import Metrics
 from tests.ml_backend.job_functions import POOLED, WORK
+from tests.servers.redis import free_port
 
 
 def test_work_is_counted_in_the_database_when_somebody_asks(context: Context) -> None:
@@ -52,3 +54,14 @@ def test_a_promoted_model_that_does_not_load_is_counted_by_kind_while_its_proces
     assert f"{found['nlu']} 1.0" in text
     assert f"{found['asr']} 0.0" in text
     assert f"{found['tts']} 0.0" in text
+
+
+def test_a_relay_that_reaches_no_redis_says_so_in_its_heartbeat(context: Context) -> None:
+    """An empty port stands for a Redis that is away; with nothing due nobody would notice."""
+    settings = context.settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{free_port()}/0"})
+    object.__setattr__(context, "settings", settings)
+    assert "kaan_redis_trouble 0.0" in Metrics(context).text().decode()
+    with context.db.transaction() as tx:
+        enqueueing.enqueue(tx, WORK, due_at=tables.now() - timedelta(seconds=1))
+    Relay(context, schedules=()).step()
+    assert "kaan_redis_trouble 1.0" in Metrics(context).text().decode()
