@@ -1,6 +1,6 @@
 """A scrape of /metrics at ten thousand calls and at a million: it costs the same, and little.
 
-Calls, recordings and jobs are as many each, a third of the jobs still waits, annotations and transcriptions are a tenth.
+There are as many recordings and jobs, of which a third still waits, and a tenth as many annotations and transcriptions.
 On SQLite, whose work is this process's own; that PostgreSQL scans nothing either is a test
 (tests/sync/live/test_kept_counts.py).
 """
@@ -34,7 +34,8 @@ _FILL = (  # (share, table, columns, values)
         ":now, :now, 'exotel', 'r' || i, false, 50, 'ready'",
     ),
     (
-        1, "jobs", "created_at, name, queue, arguments, priority, state, due_at, finished_at, attempt, failures, deaths",
+        1, "jobs",
+        "created_at, name, queue, arguments, priority, state, due_at, finished_at, attempt, failures, deaths",
         ":now, 'ingest-recording', 'sync', '{}', 100, CASE WHEN i % 3 = 0 THEN 'waiting' ELSE 'done' END, :now, :now,"
         " 1, 0, 0",
     ),
