@@ -147,6 +147,8 @@ _WHO = {
     "webhook": "Label Studio (webhook secret)",
     "exotel": "Exotel (secret in the address)",
     "operator": "any token but one of role `live`, or Label Studio's basic auth",
+    "annotator": "a personal link's cookie, or a token of role `read`",
+    "signed_link": "whoever has the link",
     "live": "token of role `live`, `operate` or `admin`",
 }
 

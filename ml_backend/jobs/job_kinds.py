@@ -94,6 +94,7 @@ REVIEW_AGAIN = JobKind("review-again", "sync.annotations.gold_overlap.review_aga
 LIST_EVALUATIONS = JobKind(
     "list-evaluations", "training.evaluation.explorer_rows.list_evaluations", "sync", 3600, priority=BULK
 )
+KEEP_PEOPLE = JobKind("keep-people", "sync.label_studio.label_studio_people.keep_people", "sync", 120, priority=BULK)
 SHARE_TASK = JobKind("share-task", "sync.annotations.gold_overlap.share_task", "sync", 120)
 SUMMARISE_ANNOTATIONS = JobKind(
     "summarise-annotations", "training.quality.summary.summarise_annotations", "sync", 1800, priority=BULK

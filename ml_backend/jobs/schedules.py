@@ -43,6 +43,11 @@ def attached_projects(connection: Connection) -> list[Arguments]:
     return [{"project_id": row.id} for row in connection.execute(found.order_by(tables.projects.c.id))]
 
 
+def attached_at_all(connection: Connection) -> list[Arguments]:
+    """One job while any project is attached."""
+    return [{}] if attached_projects(connection) else []
+
+
 def changes_of_projects(connection: Connection) -> list[Arguments]:
     """One job per attached project that reads its changes."""
     return [{**found, "full": 0} for found in attached_projects(connection)]
@@ -339,6 +344,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule(job_kinds.COUNT_CALLS, 300, once),  # it decides itself what is due
     Schedule(job_kinds.MEASURE_STORAGE, 24 * 3600, once),
     Schedule(job_kinds.ROLL_UP_UPTIME, 3600, minutes_of_serving),
+    Schedule(job_kinds.KEEP_PEOPLE, 3600, attached_at_all),
     Schedule(job_kinds.COUNT_DAYS, 300, days_back(1)),
     Schedule(job_kinds.COUNT_DAYS, 6 * 3600, days_back(15)),
     Schedule(job_kinds.RECONCILE_CALLS, 15 * 60, listing_of(2), priority=LIVE),

@@ -12,6 +12,8 @@ from flask import Response, request
 from ml_backend.context import Context
 from ml_backend.errors import InvalidInput
 from ml_backend.page import models_page, page_shell, plots, work_page
+from ml_backend.page.annotating.annotation_page import AnnotationTeamPage
+from ml_backend.page.annotating.my_day_page import MyDayPage
 from ml_backend.page.call_audio import CallAudio
 from ml_backend.page.calls_page import CallsPage
 from ml_backend.page.data_page import DataPage
@@ -45,7 +47,7 @@ def rules(context: Context, sessions: Sessions) -> list[PageRule]:
     entrance = Entrance(sessions)
     errors = ErrorsPages(context)
     reports, read = ReportPages(context), sessions.needs("read")
-    overview = OverviewPage(context)
+    overview, annotation, my_day = OverviewPage(context), AnnotationTeamPage(context), MyDayPage(context, sessions)
     calls, data = CallsPage(context), DataPage(context)
     models, experiments, work = ModelsPage(context), ExperimentsPage(context), WorkPage(context)
     operate, admin = (sessions.needs(role, changes=True) for role in ("operate", "admin"))
@@ -57,7 +59,10 @@ def rules(context: Context, sessions: Sessions) -> list[PageRule]:
     looks: list[tuple[str, View, Who]] = [
         ("/page/overview", overview.show, read),
         ("/page/metrics/<name>", overview.metric, read),
-        # my day, annotation
+        ("/page/annotation", annotation.show, read),
+        ("/page/annotation/lists/<name>", annotation.one_list, read),
+        ("/page/my-day", my_day.show, my_day.annotator),
+        ("/page/my-day/<link>", my_day.follow, my_day.signed_link),
         ("/page/calls", calls.listed, read),
         ("/page/calls/days", calls.days, read),
         ("/page/recordings", calls.recordings, read),

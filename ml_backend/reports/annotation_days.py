@@ -75,6 +75,7 @@ def rows_between(
     named = (
         each.id, each.project_id, each.ls_annotation_id, each.ls_updated_at, each.annotator, each.task_id, each.text,
         each.skipped, each.reject, each.lead_time_s, each.edited, each.measures, each.before_attach, each.language,
+        sa.func.coalesce(each.ls_created_at, each.created_at).label("made_at"),
         tasks.c.start_s, tasks.c.end_s, tasks.c.blind, tasks.c.recording_id, recordings.c.duration_s,
     )  # fmt: skip
     statement = (

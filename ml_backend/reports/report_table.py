@@ -76,6 +76,20 @@ REPORTS: dict[str, NamedReport] = {
             "ml_backend.reports.champion_history:of",
         ),
         NamedReport(
+            "annotation-figures",
+            "How annotation goes: throughput, backlog, time, agreement, gold, patterns, people, drafts.",
+            "ml_backend.reports.annotating.annotation_figures:of",
+            "ml_backend.reports.annotating.annotation_figures:AnnotationFiguresQuery",
+            "ml_backend.reports.annotating.annotation_figures:lines",
+        ),
+        NamedReport(
+            "my-day",
+            "What one annotator did today against their own past, and the glossary.",
+            "ml_backend.reports.annotating.my_day:of",
+            "ml_backend.reports.annotating.my_day:MyDayQuery",
+            "ml_backend.reports.annotating.my_day:lines",
+        ),
+        NamedReport(
             "waiting-work",
             "What waits for whom: annotators, engineer, operator.",
             "ml_backend.reports.waiting_work:of",

@@ -25,7 +25,7 @@ from ml_backend.tables import projects
 from sync.label_studio import streams
 from sync.label_studio.attached_changes import BACKEND, MODEL_VERSION, STORAGE, WEBHOOK, note, show_label, step_of
 from sync.label_studio.label_studio_client import LabelStudioClient, client_of
-from sync.projects import connections
+from sync.projects import connections, my_day_link
 from sync.projects.connections import TITLE, hook_url, our_storage, same
 from sync.projects.project_sync import project_of
 from sync.tasks import ratings
@@ -78,6 +78,7 @@ def create(context: Context, *, config: str, title: str, extra_params: Mapping[s
         )
     row_id = _row(context, client.project(ls_id), made=True)
     attach(context, ls_id, extra_params=extra_params)
+    my_day_link.put(context, client, ls_id, config)
     streams.add_tab(client, ls_id)
     return row_id
 

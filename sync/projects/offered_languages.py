@@ -7,7 +7,6 @@ it is with the intents and entities of `nlu` when utterances with others come in
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +22,7 @@ from ml_backend.settings import Settings
 from ml_backend.tables import annotations as written
 from ml_backend.tables import projects
 from sync.label_studio.label_studio_client import client_of
+from sync.projects import my_day_link
 from sync.projects.attachment import SCRIPT_POLICY
 from sync.tasks.utterance_tasks import labels_of
 
@@ -65,8 +65,12 @@ def update(context: Context, project: sa.Row[Any]) -> list[str]:
         changes["label_config"] = wanted
         said.append(f"The labelling config offers {', '.join(lacking[:30])} too; open tasks are drafted anew.")
     page = str(there.get("expert_instruction") or "")
-    if changes and _words(page) == _words(labelconfig.instructions(config)):
-        changes["expert_instruction"] = labelconfig.instructions(wanted)
+    plain, renewed = my_day_link.without(page), labelconfig.instructions(wanted)
+    if changes and my_day_link.words(plain) == my_day_link.words(labelconfig.instructions(config)):
+        linked = plain != page
+        changes["expert_instruction"] = (
+            my_day_link.below(context, project.ls_project_id, renewed) if linked else renewed
+        )
         said.append("The instructions name them.")
     elif changes:
         said.append("The instructions stay as they are: they were changed by hand.")
@@ -116,8 +120,3 @@ def _used(context: Context, project: sa.Row[Any]) -> list[str]:
 
 def _names(config: str) -> str:
     return ", ".join(one.name for one in labelconfig.offered_in(config) if not one.parts)
-
-
-def _words(page: str) -> str:
-    """A page's text, however Label Studio cleaned its tags."""
-    return re.sub(r"\s+", "", re.sub(r"<style.*?</style>|<[^>]*>|&\w+;", "", page, flags=re.DOTALL))

@@ -1,0 +1,1 @@
+"""The pages of those who annotate and of whoever leads them."""

@@ -1,0 +1,1 @@
+"""Figures of the people who annotate: by day, of the team, of one person."""
