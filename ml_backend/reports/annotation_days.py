@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ml_backend.reports.intervals import Ratio
-from ml_backend.tables import annotations, recordings, tasks
+from ml_backend.tables import annotations as written
+from ml_backend.tables import recordings, tasks
 
 LEFT_OPEN_TIMES, LEFT_OPEN_LEAST_S = 20, 600.0  # without a draft, an expert needs about 4 h per hour
 
@@ -67,7 +68,7 @@ def rows_between(
     connection: Connection, begin: datetime, end: datetime, *, annotator: int | None = None
 ) -> list[dict[str, Any]]:
     """The annotations made in a time, each once; of one person or all."""
-    each = annotations.c
+    each = written.c
     made = sa.or_(
         sa.and_(each.ls_created_at >= begin, each.ls_created_at < end),
         sa.and_(each.ls_created_at.is_(None), each.created_at >= begin, each.created_at < end),

@@ -24,7 +24,8 @@ from ml_backend.outcomes.call_outcomes import CALL
 from ml_backend.reports import annotation_days
 from ml_backend.reports.annotation_days import PersonDay
 from ml_backend.reports.intervals import Ratio
-from ml_backend.tables import annotations, day_counts, live_minutes, outcomes, recordings, samples, tasks, uptime_days
+from ml_backend.tables import annotations as written
+from ml_backend.tables import day_counts, live_minutes, outcomes, recordings, samples, tasks, uptime_days
 from ml_backend.views import live_views, voice_views
 from ml_backend.views.voice_views import RatingsQuery
 
@@ -88,7 +89,7 @@ def _missing(context: JobContext, *, before: date, zone: tzinfo) -> list[date]:
     with context.db.reading() as connection:
         oldest = [
             connection.execute(sa.select(column).where(column.is_not(None)).order_by(column).limit(1)).scalar()
-            for column in (recordings.c.created_at, tasks.c.created_at, annotations.c.ls_created_at)
+            for column in (recordings.c.created_at, tasks.c.created_at, written.c.ls_created_at)
         ]
     begun = min((at.astimezone(zone).date() for at in oldest if at is not None), default=before)
     first = max(begun, before - timedelta(days=KEPT_DAYS - RECENT_DAYS - 1))
@@ -138,15 +139,13 @@ def _data(connection: Connection, begin: datetime, end: datetime) -> dict[str, A
 
 def _tasks(connection: Connection, begin: datetime, end: datetime) -> dict[str, int]:
     """Tasks made on the day, and those that a person answered within seven days."""
-    answered = sa.and_(
-        annotations.c.task_id == tasks.c.id, annotations.c.deleted_at.is_(None), annotations.c.skipped.is_(False)
-    )
+    answered = sa.and_(written.c.task_id == tasks.c.id, written.c.deleted_at.is_(None), written.c.skipped.is_(False))
     found = (
         sa.select(
-            tasks.c.id, tasks.c.created_at, annotations.c.ls_created_at, annotations.c.before_attach,
-            annotations.c.created_at.label("came_at"),
+            tasks.c.id, tasks.c.created_at, written.c.ls_created_at, written.c.before_attach,
+            written.c.created_at.label("came_at"),
         )
-        .outerjoin(annotations, answered)
+        .outerjoin(written, answered)
         .where(tasks.c.created_at >= begin, tasks.c.created_at < end, tasks.c.state.in_(OFFERED))
     )  # fmt: skip
     made: set[int] = set()

@@ -23,7 +23,8 @@ from ml_backend.context import Context
 from ml_backend.db import Database
 from ml_backend.reports import annotation_days, day_counts
 from ml_backend.reports.annotating import annotation_figures
-from ml_backend.tables import annotations, hotwords, projects
+from ml_backend.tables import annotations as written
+from ml_backend.tables import hotwords, projects
 from ml_backend.views.queries import Query, Whole
 
 PAST_DAYS = 28
@@ -126,7 +127,7 @@ def _paces(rows: Iterable[Mapping[str, Any]]) -> list[float]:
 
 def _changed(connection: Connection, annotator: int, since: datetime) -> Iterator[tuple[str, str]]:
     """(draft, finished text) of the newest annotations that began from a draft."""
-    row = annotations.c
+    row = written.c
     found = (
         sa.select(row.draft["text"].as_string().label("drafted"), row.text)
         .where(row.annotator == annotator, row.ls_created_at >= since, row.deleted_at.is_(None))

@@ -6,6 +6,7 @@ See `tests.faults.guards.guards`.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -92,6 +93,29 @@ def _empty() -> None:
 def _nobody() -> None:
     """`status` shows how much waits, and not for whom."""
     _set("ml_backend.reports.working_state", "_nobody_for", lambda context, waiting, alive: [])
+
+
+@guard("a-personal-link-opens-ones-own-day-only")
+def _any_day() -> None:
+    """Whoever is known by a link may ask for anybody."""
+    from flask import g, request
+
+    page = module("ml_backend.page.annotating.my_day_page").MyDayPage
+    page.show = lambda self: self._day(request.args.get("annotator", g.annotator, type=int))
+
+
+@guard("links-are-signed")
+def _unsigned() -> None:
+    """Whatever a link says is believed, and it lasts for ever."""
+    links = module("ml_backend.page.annotating.personal_links")
+    links.PersonalLinks.read = lambda self, text: links.PersonalLink(links.PERSON, 7)
+
+
+@guard("a-share-of-few-is-not-judged")
+def _judged() -> None:
+    """One of one is all."""
+    metrics, replace = module("ml_backend.reports.success_metrics"), dataclasses.replace
+    metrics.METRICS = tuple(replace(one, least=0) for one in metrics.METRICS)
 
 
 @guard("requests-share-their-commits")

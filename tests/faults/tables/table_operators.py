@@ -23,6 +23,27 @@ OPERATORS: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
             ),
             "work-that-nobody-takes-is-named",
         ),
+        (
+            (
+                "tests/ml_backend/page/test_my_day_page.py::"
+                "test_a_personal_link_opens_ones_own_day_and_no_question_opens_anothers",
+            ),
+            "a-personal-link-opens-ones-own-day-only",
+        ),
+        (
+            (
+                "tests/ml_backend/page/test_my_day_page.py::"
+                "test_a_link_that_was_changed_or_is_of_another_deployment_or_too_old_opens_nothing",
+            ),
+            "links-are-signed",
+        ),
+        (
+            (
+                "tests/ml_backend/reports/test_success_metrics.py::"
+                "test_a_share_of_few_is_shown_and_not_judged",
+            ),
+            "a-share-of-few-is-not-judged",
+        ),
     ),
     26: (
         (

@@ -23,7 +23,8 @@ def ago(days: float) -> datetime:
 
 def put(context: Context, table: sa.Table, **values: Any) -> int:
     with context.db.transaction() as connection:
-        return int(connection.execute(sa.insert(table).values(**values)).inserted_primary_key[0])
+        key = connection.execute(sa.insert(table).values(**values)).inserted_primary_key
+        return int(key[0]) if key else 0
 
 
 def project(context: Context, **values: Any) -> int:
