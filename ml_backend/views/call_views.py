@@ -102,26 +102,32 @@ def find(database: Database, query: CallQuery, *, zone: str = INDIA) -> list[dic
         statement = statement.where(calls.c.id > query.before if first else calls.c.id < query.before)
     for column, value in ((recordings.c.language, query.language), (recordings.c.project_id, query.project)):
         if value is not None:
-            statement = statement.where(_with_recording(query, column, value))
+            statement = statement.where(_with_recording(database, query, column, value))
     return [to_dict(row) for row in database.rows(statement)]
 
 
 _OF_THE_PAGE = {"limit", "before", "sort", "language", "project"}
+_RARE = 2000
 
 
-def _with_recording(query: CallQuery, column: sa.ColumnElement[Any], value: Any) -> sa.ColumnElement[bool]:
-    """Calls with such a recording. Alone, an index gives the page's calls, however rare the value is."""
-    wanted: Any = column == value
+def _with_recording(
+    database: Database, query: CallQuery, column: sa.ColumnElement[Any], value: Any
+) -> sa.ColumnElement[bool]:
+    """Calls with such a recording, without a look at all calls: a rare value gives its calls by an index, a frequent
+    one is met soon in the order of the list."""
+    of_call, first, wanted = recordings.c.call_id, query.sort == "id", column == value
     if column is recordings.c.project_id:
-        wanted = column.in_(sa.select(projects.c.id).where(projects.c.ls_project_id == value))
+        wanted = column.in_(database.scalars(sa.select(projects.c.id).where(projects.c.ls_project_id == value)))
+    mine = sa.select(of_call).where(wanted, of_call.is_not(None))
+    few = database.scalars(mine.limit(_RARE))
+    if len(few) < _RARE:
+        return calls.c.id.in_(few)
     others = {name for name in query.model_fields_set - _OF_THE_PAGE if getattr(query, name)}
     if others or (query.language and query.project):
-        return sa.exists().where(recordings.c.call_id == calls.c.id, wanted)
-    of_call, first = recordings.c.call_id, query.sort == "id"
-    mine = sa.select(of_call).where(wanted, of_call.is_not(None)).distinct().limit(query.limit)
+        return sa.exists().where(of_call == calls.c.id, wanted)
     if query.before:
         mine = mine.where(of_call > query.before if first else of_call < query.before)
-    return calls.c.id.in_(mine.order_by(of_call if first else of_call.desc()))
+    return calls.c.id.in_(mine.distinct().order_by(of_call if first else of_call.desc()).limit(query.limit))
 
 
 def resolve(database: Database, what: str, *, key: bytes) -> list[int]:

@@ -14,6 +14,7 @@ from ml_backend.calls import listenings
 from ml_backend.page import call_audio
 from ml_backend.reports import call_days, day_counts
 from ml_backend.storage.s3_store import S3Store
+from ml_backend.views import call_views
 from tests.ml_backend.api.serving import BEARER, Serving
 from tests.ml_backend.page.visitors import API_TOKENS, TOKENS, Visitor, visitor
 
@@ -183,7 +184,11 @@ def test_who_listens_is_written_before_a_byte_is_sent(site: Serving, monkeypatch
     assert WAV[:100] not in answer.data
 
 
-def test_the_list_filters_pages_and_exports(site: Serving) -> None:
+@pytest.mark.parametrize("rare", [0, 2000])
+def test_the_list_filters_pages_and_exports(site: Serving, rare: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = put(site, tables.projects, instance_url="u", ls_project_id=7)
+    site.context.db.update(tables.recordings, 1, project_id=project)
+    monkeypatch.setattr(call_views, "_RARE", rare)
     visit = visitor(site)
     assert "s1" in visit.get("/page/calls?state=kept").text
     for wanted, there in (
@@ -191,6 +196,7 @@ def test_the_list_filters_pages_and_exports(site: Serving) -> None:
         ("language=mr", set()),
         ("day=2024-01-15", {"s1", "s2"}), ("day=2024-01-16", set()), ("language=hi&state=no-recording", set()),
         ("limit=1", {"s1", "s2"}), ("sort=id", {"s1", "s2"}), ("project=5", set()),
+        ("project=7", {"s1"}), ("project=7&state=no-recording", set()), ("project=7&language=hi", {"s1"}),
     ):  # fmt: skip
         lines = visit.get(f"/page/calls?{wanted}&format=csv").text.splitlines()[1:]
         assert {line.split(",")[1] for line in lines} == there, wanted
