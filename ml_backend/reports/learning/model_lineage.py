@@ -60,7 +60,7 @@ def of(context: Context, query: LineageQuery) -> dict[str, Any]:
             f"{row.alias} {row.language}"
             for row in connection.execute(sa.select(aliases).where(aliases.c.model_version_id == found["id"]))
         ]
-        steps = []
+        steps: list[dict[str, Any]] = []
         for each, replayed in ((data, False), (replay, True)):
             steps += _of_dataset(each, replayed=replayed) if each is not None else []
         if run is not None:
