@@ -319,10 +319,10 @@ def _direction() -> None:
 def _margins_of_guards() -> None:
     """Every guard is looked at as if it were the only one, once, and without a margin."""
     watch = module("training.experiments.experiment_watch")
-    sequential = module("training.experiments.sequential")
+    sequential, course = module("training.experiments.sequential"), module("training.experiments.experiment_course")
 
     def once(found: Any, experiment: Any, plan: Any, name: str) -> dict[str, Any]:
-        now = watch._difference(found, experiment, watch.MEASURES[name], alpha=0.9)
+        now = course.difference(found, experiment, watch.MEASURES[name], alpha=0.9)
         return {"harmed": now.observations >= sequential.LEAST and now.difference > 0}
 
     watch._guard = once

@@ -55,3 +55,26 @@ def _short_parts() -> None:
         return real(playable, etag)
 
     audio._part = to_the_end
+
+
+@guard("a-change-on-the-page-needs-a-reason")
+def _needs_a_reason() -> None:
+    """A click promotes, and the history does not say why."""
+    module("ml_backend.page.page_actions").reason = lambda: "no reason"
+
+
+@guard("a-repeated-rollback-goes-back-once")
+def _back_once() -> None:
+    """A job that is repeated goes back one champion further each time."""
+    promotion = module("training.promotion.promotion")
+
+    def roll_back(context: Any, model_kind: str, language: str, to: str, left: str, who: str, why: str) -> None:
+        promotion.rollback(context, who=who, why=why, kind=model_kind, language=language, to=to)
+
+    promotion.roll_back = roll_back
+
+
+@guard("curves-are-bounded")
+def _bounded() -> None:
+    """A run of a million steps writes a million points into its row every second."""
+    module("training.runs.trainer_process")._thinned = lambda points: [list(point) for point in points]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 CALLS, LISTENINGS = "tests/ml_backend/page/test_calls_page.py::", "tests/ml_backend/calls/test_listenings.py::"
+MODELS = "tests/ml_backend/page/test_models_page.py::"
+VERDICTS = "tests/ml_backend/reports/learning/test_model_verdicts.py::"
+TRAINER = "tests/training/runs/test_trainer_process.py::"
 
 PAGE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
     74: (
@@ -22,6 +25,18 @@ PAGE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
         (
             (f"{CALLS}test_a_range_without_an_end_holds_no_thread_for_longer_than_a_minute_of_audio",),
             "a-range-holds-no-thread-for-long",
+        ),
+        (
+            (f"{MODELS}test_a_change_needs_its_role_a_reason_and_a_tick_and_becomes_a_job_with_the_tokens_name",),
+            "a-change-on-the-page-needs-a-reason",
+        ),
+        (
+            (f"{VERDICTS}test_what_the_page_asks_for_is_done_by_jobs_that_keep_who_and_why",),
+            "a-repeated-rollback-goes-back-once",
+        ),
+        (
+            (f"{TRAINER}test_the_curve_of_a_long_run_keeps_its_first_and_last_steps_and_a_bounded_size",),
+            "curves-are-bounded",
         ),
     ),
 }
