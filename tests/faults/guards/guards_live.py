@@ -215,3 +215,23 @@ def _turns_call() -> None:
     """A turn is of the call that the session has when its text is ready."""
     turn = module("ml_backend.api.realtime.turn")
     turn.Turn.config = property(lambda self: None, lambda self, value: None)
+
+
+@guard("a-late-commit-is-not-passed-over")
+def _late_commit() -> None:
+    """Totals go on from the newest row, whatever commits after it."""
+    from datetime import timedelta
+
+    module("sync.live.kept_counts").SETTLED = timedelta(0)
+
+
+@guard("a-process-that-is-gone-has-no-series")
+def _gone_process() -> None:
+    """Every process that ever ran is shown."""
+    module("ml_backend.monitoring.work_numbers").SHOWN_S = 1e12
+
+
+@guard("jobs-that-run-together-stay-apart-in-the-log")
+def _apart() -> None:
+    """What a batch enqueues is logged under the request of its first member."""
+    module("ml_backend.jobs.attempt").Attempt._members = lambda self: {}

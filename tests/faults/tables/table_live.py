@@ -135,5 +135,20 @@ PHONE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
             (f"{REALTIME}test_realtime_session.py::test_a_turn_belongs_to_the_call_in_which_it_was_said",),
             "a-turn-belongs-to-its-call",
         ),
+        (
+            ("tests/sync/live/test_kept_counts.py::test_what_is_over_is_counted_and_each_row_is_added_once[sqlite]",),
+            "a-late-commit-is-not-passed-over",
+        ),
+        (
+            (
+                "tests/policy/test_alerts_and_run_book.py::"
+                "test_a_process_that_is_gone_is_gone_from_the_numbers_within_two_minutes",
+            ),
+            "a-process-that-is-gone-has-no-series",
+        ),
+        (
+            ("tests/sync/test_following_a_call.py::test_one_id_leads_from_the_callback_to_the_draft",),
+            "jobs-that-run-together-stay-apart-in-the-log",
+        ),
     ),
 }
