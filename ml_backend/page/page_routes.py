@@ -24,6 +24,7 @@ from ml_backend.page.overview_page import OverviewPage
 from ml_backend.page.report_pages import ReportPages
 from ml_backend.page.signing_in import SIGN_IN, Sessions
 from ml_backend.page.work_page import WorkPage
+from ml_backend.page.worth_page import WorthPage
 
 PREFIX = "/page/"
 START = "/page/overview"
@@ -69,6 +70,7 @@ def rules(context: Context, sessions: Sessions) -> list[PageRule]:
         ("/page/calls/listenings", calls.listened, sessions.needs("operate")),
         ("/page/calls/<path:what>", calls.show, read),
         ("/page/recordings/<recording_id>/audio", CallAudio(context).play, sessions.needs("operate")),
+        ("/page/worth", WorthPage(context).show, read),
         ("/page/data", data.show, read),
         ("/page/data/datasets/<dataset_id>", data.dataset, read),
         ("/page/errors", errors.list, read),

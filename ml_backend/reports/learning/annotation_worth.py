@@ -174,18 +174,21 @@ def _errors(model: TeamModel) -> Iterator[dict[str, Any]]:
 
 def _most_useful(context: Context) -> list[dict[str, Any]]:
     statement = (
-        sa.select(tasks.c.ls_task_id, projects.c.title, projects.c.ls_project_id, tasks.c.usefulness,
-                  tasks.c.usefulness_reason, tasks.c.expected)
+        sa.select(
+            tasks.c.ls_task_id, tasks.c.recording_id, projects.c.title, projects.c.ls_project_id, tasks.c.usefulness,
+            tasks.c.usefulness_reason, tasks.c.expected,
+        )
         .join(projects, projects.c.id == tasks.c.project_id)
-        .where(tasks.c.state == "open", tasks.c.usefulness.is_not(None), tasks.c.ls_task_id.is_not(None))
+        .where(tasks.c.state == "open", tasks.c.usefulness.is_not(None))
+        .where(tasks.c.ls_task_id.is_not(None), tasks.c.recording_id.is_not(None))
         .order_by(tasks.c.usefulness.desc(), tasks.c.id)
         .limit(MOST_TASKS)
     )  # fmt: skip
     return [
         {
-            "task": row.ls_task_id, "project": row.title or str(row.ls_project_id), "usefulness": row.usefulness,
-            "expected_error": (row.expected or {}).get("error"), "minutes": (row.expected or {}).get("minutes"),
-            "reason": row.usefulness_reason or "",
+            "task": row.ls_task_id, "recording": row.recording_id, "project": row.title or str(row.ls_project_id),
+            "usefulness": row.usefulness, "expected_error": (row.expected or {}).get("error"),
+            "minutes": (row.expected or {}).get("minutes"), "reason": row.usefulness_reason or "",
         }
         for row in context.db.rows(statement)
     ]  # fmt: skip

@@ -12,6 +12,7 @@ from ml_backend.reports import report_table
 from ml_backend.reports.learning import annotation_worth
 from ml_backend.usefulness import team_model
 from tests.ml_backend.api.serving import BEARER, Serving
+from tests.ml_backend.page.visitors import visitor
 
 BAND = {"annotations": 40, "audio_min": 20.0, "work_min": 50.0, "minutes_per_audio_minute": 2.5}
 SAVINGS = {
@@ -46,8 +47,11 @@ def taught(serving: Serving) -> Serving:
         project = {"instance_url": "http://ls", "ls_project_id": 3, "title": "Calls", "state": "attached"}
         made = sa.insert(tables.projects).values(**project).returning(tables.projects.c.id)
         number = connection.execute(made).scalar_one()
+        audio = {"id": 1, "source": "upload", "source_identity": "a.wav", "state": "ready"}
+        connection.execute(sa.insert(tables.recordings).values(**audio))
         task = {
             "project_id": number, "external_key": "k", "origin": "ours", "state": "open", "ls_task_id": 7,
+            "recording_id": 1,
             "usefulness": 0.8, "usefulness_reason": "About 4 of 9 words may be wrong.",
             "expected": {"error": 0.45, "minutes": 0.5, "gain": 8.0},
         }  # fmt: skip
@@ -62,7 +66,7 @@ def lines(name: str, found: dict[str, Any]) -> str:
 def test_the_order_of_work_is_explained_with_its_counts_and_the_most_useful_tasks(taught: Serving) -> None:
     found = taught.get("/api/reports/usefulness", BEARER).get_json()
     assert found["most_useful"] == [
-        {"task": 7, "project": "Calls", "usefulness": 0.8, "expected_error": 0.45, "minutes": 0.5,
+        {"task": 7, "recording": 1, "project": "Calls", "usefulness": 0.8, "expected_error": 0.45, "minutes": 0.5,
          "reason": "About 4 of 9 words may be wrong."}
     ]  # fmt: skip
     assert {(one["confidence"], one["error"]) for one in found["expected_errors"]} >= {(0.2, 0.6), (0.95, 0.05)}
@@ -105,3 +109,24 @@ def test_before_the_job_ran_a_report_says_so(serving: Serving, name: str) -> Non
     assert found["made_at"] is None
     assert found["note"] == annotation_worth.NOT_YET
     assert annotation_worth.NOT_YET in lines(name, found)
+
+
+def test_the_page_shows_the_same_figures_and_links_to_the_tasks(taught: Serving) -> None:
+    visit = visitor(taught)
+    page = visit.get("/page/worth?target=15").text
+    curve = taught.get("/api/reports/learning-curve?target=15", BEARER).get_json()
+    assert all(one["said"] in page for one in curve["languages"])
+    for figure in ("0.8", "45.0 %", "30.0", "-12.0", "measured on this team", "Marathi, fitted"):
+        assert figure in page, figure
+    assert "About 4 of 9 words may be wrong." in page
+    assert visit.get("/page/calls/recording:1").status_code == 200
+    assert 'href="/page/calls/recording:1"' in page
+    assert 'href="/page/worth"' in visit.get("/page/data").text
+    assert visit.get("/page/worth?target=much").status_code == 400
+
+
+def test_before_the_job_ran_the_page_says_that_it_is_too_early(serving: Serving) -> None:
+    page = visitor(serving).get("/page/worth").text
+    assert annotation_worth.NOT_YET in page
+    assert "Too early to say" in page
+    assert serving.app.test_client().get("/page/worth").status_code in (302, 303, 401)
