@@ -154,7 +154,7 @@ ROUTES: dict[str, Described] = {
     "/v1/audio/transcriptions": _live(None),
     "/v1/realtime": _live(None),  # a WebSocket: only its refusals are HTTP
     ADDRESS: Described("Reports", answers.ReportList),
-    **{f"{ADDRESS}/{name}": Described("Reports", answers.ReportAnswer) for name in REPORTS},
+    **{f"{ADDRESS}/{name}": Described("Reports", answers.ReportAnswer, of_get=(404,)) for name in REPORTS},
 }
 PAGES = "/page/"  # for people: no part of the document
 

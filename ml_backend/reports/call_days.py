@@ -24,7 +24,8 @@ from ml_backend.calls.events import LIVE_SOURCE, zone_of
 from ml_backend.calls.states import GONE, OPEN, SUPERSEDED
 from ml_backend.outcomes.call_outcomes import CALL
 from ml_backend.reports import dataset_parts
-from ml_backend.tables import annotations, calls, outcomes, recordings, samples, tasks
+from ml_backend.tables import annotations as written
+from ml_backend.tables import calls, outcomes, recordings, samples, tasks
 from ml_backend.tables import transcriptions as texts
 from ml_backend.views.ledger_balance import began_between
 
@@ -121,8 +122,8 @@ class _Progress:
             transcribed=set(rows(audio, more=sa.exists().where(texts.c.recording_id == each.id))),
             tasks=rows(work, tasks.c.state, tasks.c.reason_code, tasks.c.reason),
             annotations=rows(
-                work.join(annotations, annotations.c.task_id == tasks.c.id),
-                annotations.c.skipped, annotations.c.reject, more=tables.newest_version(),
+                work.join(written, written.c.task_id == tasks.c.id),
+                written.c.skipped, written.c.reject, more=tables.newest_version(),
             ),
             samples=rows(
                 work.join(samples, samples.c.task_id == tasks.c.id),

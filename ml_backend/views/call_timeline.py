@@ -16,8 +16,8 @@ from ml_backend.calls.states import GONE, OPEN
 from ml_backend.db import Database
 from ml_backend.languages import name_of
 from ml_backend.outcomes.call_outcomes import CALL
+from ml_backend.tables import annotations as written
 from ml_backend.tables import (
-    annotations,
     calls,
     events,
     outcomes,
@@ -117,7 +117,7 @@ def transcripts(database: Database, recording_ids: Sequence[int]) -> list[dict[s
 
 def references(database: Database, recording_ids: Sequence[int]) -> list[dict[str, Any]]:
     """What people wrote for the recordings, the newest first."""
-    row = annotations.c
+    row = written.c
     mine = (
         sa.select(row.ls_annotation_id, row.annotator, row.text, row.language, row.ls_updated_at, row.segments,
                   tasks.c.recording_id, tasks.c.ls_task_id)
@@ -225,9 +225,9 @@ def _work(database: Database, ids: Sequence[int]) -> Iterator[Entry]:
     )
     for row in database.rows(drafted.order_by(predictions.c.id).limit(100)):
         yield row.delivered_at, f"Its draft by {row.model_version} was put into the task.", "task", numbers[row.task_id]
-    row = annotations.c
-    written = sa.select(row.ls_annotation_id, row.ls_updated_at, row.annotator, row.skipped, row.edited, row.deleted_at)
-    for each in database.rows(written.where(row.task_id.in_(list(numbers))).order_by(row.id).limit(100)):
+    row = written.c
+    answers = sa.select(row.ls_annotation_id, row.ls_updated_at, row.annotator, row.skipped, row.edited, row.deleted_at)
+    for each in database.rows(answers.where(row.task_id.in_(list(numbers))).order_by(row.id).limit(100)):
         how = "skipped it" if each.skipped else f"annotated it ({each.edited})" if each.edited else "annotated it"
         said = f"Annotator {each.annotator or '-'} {how}."
         yield each.ls_updated_at, said, "annotation", each.ls_annotation_id
