@@ -352,7 +352,7 @@ def _utterance(
     task = of_task.get((row.ls_project_id or 0, row.ls_task_id or 0))
     found = {
         "number": row.number, "line": row.line_id, "reference": row.reference, "hypothesis": row.hypothesis,
-        "erased": not row.reference and not row.steps and bool(words), "steps": row.steps.get(reading, []),
+        "erased": not row.reference and not row.steps and bool(words), "steps": _steps(row, reading),
         "words": words, "word_edits": word_edits, "chars": chars, "char_edits": char_edits,
         "wer": _rate(word_edits, words), "cer": _rate(char_edits, chars), "edits": row.edits.get(reading),
         "duration_s": row.duration_s, "language": row.language or None, "detected_language": row.detected_language,
@@ -367,9 +367,15 @@ def _utterance(
     if every_reading:
         found["readings"] = {
             name: {"words": one[0], "word_edits": one[1], "chars": one[2], "char_edits": one[3],
-                   "edits": row.edits.get(name), "steps": row.steps.get(name, [])}
+                   "edits": row.edits.get(name), "steps": _steps(row, name)}
             for name, one in row.counts.items()
         }  # fmt: skip
+    return found
+
+
+def _steps(row: Any, reading: str) -> list[list[str]]:
+    """Those of the reading; where they are those of the deciding one, which comes first, only that has them."""
+    found: list[list[str]] = row.steps.get(reading) or next(iter(row.steps.values()), [])
     return found
 
 

@@ -98,19 +98,19 @@ def ids_with(context: Context, evaluation_id: int, shas: Iterable[str]) -> set[s
 
 def _written(context: Context, row: Any, kind: Kind, found: Iterator[ExploredLine]) -> dict[str, bytes]:
     """Write the rows as they come; gives the parts of the index."""
-    places = _places(context, row.dataset_id)
+    places, main = _places(context, row.dataset_id), _main(row, kind)
 
     def each() -> Iterator[ExploredLine]:
         waiting: list[dict[str, Any]] = []
         for number, line in enumerate(found, 1):
-            waiting.append(_values(row.id, number, line, places.get(line.id, {})))
+            waiting.append(_values(row.id, number, line, places.get(line.id, {}), main=main))
             if len(waiting) == TOGETHER:
                 _store(context, waiting)
                 waiting = []
             yield line
         _store(context, waiting)
 
-    facts = {"kind": kind.name, "main": _main(row, kind)}
+    facts = {"kind": kind.name, "main": main}
     return error_index.build(each(), row.normalisers or kind.readings, facts)
 
 
@@ -125,7 +125,12 @@ def _store(context: Context, rows: Sequence[Mapping[str, Any]]) -> None:
         db.upsert_many(connection, evaluation_utterances, rows, key=("evaluation_id", "number"))
 
 
-def _values(evaluation_id: int, number: int, line: ExploredLine, place: Mapping[str, Any]) -> dict[str, Any]:
+def _values(
+    evaluation_id: int, number: int, line: ExploredLine, place: Mapping[str, Any], *, main: str
+) -> dict[str, Any]:  # fmt: skip
+    """One row. The steps of a reading are left out where they are those of the one that decides, which come first."""
+    named = {main: line.steps[main]} if main in line.steps else {}
+    named |= {name: steps for name, steps in line.steps.items() if steps != named.get(main)}
     return {
         "evaluation_id": evaluation_id, "number": number, "line_id": _short(line.id),
         "audio_sha256": line.audio_sha256 or place.get("audio_sha256"), "start_s": place.get("start_s"),
@@ -134,7 +139,7 @@ def _values(evaluation_id: int, number: int, line: ExploredLine, place: Mapping[
         "detected_language": (line.detected_language or "")[:10] or None, "reference": _storable(line.reference),
         "hypothesis": _storable(line.hypothesis), "counted": line.counted, "weight": line.weight,
         "slices": dict(line.slices), "counts": dict(line.counts), "edits": dict(line.edits),
-        "steps": {name: [[_storable(word) for word in step] for step in steps] for name, steps in line.steps.items()},
+        "steps": {name: [[_storable(word) for word in step] for step in steps] for name, steps in named.items()},
     }  # fmt: skip
 
 

@@ -78,3 +78,25 @@ def _back_once() -> None:
 def _bounded() -> None:
     """A run of a million steps writes a million points into its row every second."""
     module("training.runs.trainer_process")._thinned = lambda points: [list(point) for point in points]
+
+
+@guard("an-erasure-reaches-the-listed-errors")
+def _listed_again() -> None:
+    """An erasure empties the lines of an evaluation, and what was listed of them stays."""
+    rows = module("training.evaluation.explorer_rows")
+    real = rows.list_evaluation
+    rows.hide = lambda context, evaluation_id: None
+
+    def list_once(context: Any, evaluation_id: int) -> None:
+        if not rows.is_listed(context, evaluation_id):
+            real(context, evaluation_id)
+
+    rows.list_evaluation = list_once
+
+
+@guard("a-listing-notices-an-erasure")
+def _lines_read_once() -> None:
+    """The rows are those of the lines as they were when the listing began."""
+    rows = module("training.evaluation.explorer_rows")
+    real, known = rows.lines_of, dict[str, bytes]()
+    rows.lines_of = lambda context, key: known.setdefault(key, real(context, key))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+REDACTION = "tests/training/erasure/test_report_redaction.py::"
 CALLS, LISTENINGS = "tests/ml_backend/page/test_calls_page.py::", "tests/ml_backend/calls/test_listenings.py::"
 MODELS = "tests/ml_backend/page/test_models_page.py::"
 VERDICTS = "tests/ml_backend/reports/learning/test_model_verdicts.py::"
@@ -37,6 +38,14 @@ PAGE: dict[int, tuple[tuple[tuple[str, ...], str], ...]] = {
         (
             (f"{TRAINER}test_the_curve_of_a_long_run_keeps_its_first_and_last_steps_and_a_bounded_size",),
             "curves-are-bounded",
+        ),
+        (
+            (f"{REDACTION}test_the_words_of_an_erased_recording_are_nowhere_and_the_verdict_stands",),
+            "an-erasure-reaches-the-listed-errors",
+        ),
+        (
+            (f"{REDACTION}test_a_listing_that_read_before_an_erasure_is_made_again",),
+            "a-listing-notices-an-erasure",
         ),
     ),
 }

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ml_backend import tables
-from ml_backend.context import Context
+from ml_backend import db, tables
+from ml_backend.context import Context, open_context
 from ml_backend.errors import InvalidInput
 from ml_backend.models import kinds
+from ml_backend.settings import Settings
 from ml_backend.views import error_views
 from ml_backend.views.error_views import ErrorsQuery, EvaluationQuery, UtterancesQuery
+from tests.servers import postgres
 from tests.training import candidates, spoken
 from tests.training.spoken import Line
 from training.evaluation import explorer_rows
@@ -84,7 +86,8 @@ def test_the_rows_of_an_evaluation_add_up_to_its_scores_under_every_reading(cont
         sums = [sum(row.counts[reading][place] for row in rows) for place in range(4)]
         assert sums == [rates[name] for name in ("words", "word_edits", "chars", "char_edits")]
         for row in rows:
-            drawn = Counter(step[0] for step in row.steps[reading])
+            one = error_views.utterance(context, found.id, row.number)["readings"][reading]
+            drawn = Counter(step[0] for step in one["steps"])
             assert [drawn["S"], drawn["D"], drawn["I"]] == row.edits[reading]
             assert sum(row.edits[reading]) == row.counts[reading][1]
         selected = page(context, found.id, reading=reading)["selected"]
@@ -220,3 +223,25 @@ def test_what_is_not_there_is_said_with_what_is(context, calls, tmp_path):
 
 def test_every_kind_can_be_explored():
     assert all(kinds.of(name).explored and kinds.of(name).without_texts for name in kinds.names())
+
+
+def test_it_is_the_same_on_postgresql(tmp_path):
+    with postgres.running() as server:
+        settings = Settings(_env_file=None, data_dir=tmp_path / "data", database_url=server.database(), asr_threads=1)
+        db.upgrade(settings.database)
+        context = open_context(settings)
+        lines = [
+            Line(f"row-{n:02}", spoken.tone(n, seconds=0.5 + n), text, language, f"caller-{n}", "test")
+            for n, (language, text, _) in enumerate(TEXTS)
+        ]
+        calls = spoken.dataset_of(context, "calls", lines, tmp_path / "scratch")
+        before = scored(context, tmp_path, "one", calls, {"row-03": "a NUL \x00 and more"})
+        now = scored(context, tmp_path, "two", calls)
+        explorer_rows.list_evaluation(context, now.id)  # again, over what is there
+        shown = page(context, now.id, word="order", sort="longest")
+        assert lines_on(shown) == ["row-08", "row-06", "row-04", "row-00"]
+        assert page(context, now.id)["selected"]["wer"] == now.scores["rates"][MAIN]["wer"][0]
+        assert lines_on(page(context, now.id, against=before.id, outcome="better")) == ["row-03"]
+        assert error_views.utterance(context, now.id, 1)["steps"]
+        assert [one["evaluation"] for one in error_views.every(context, EvaluationQuery())] == [now.id, before.id]
+        context.db.dispose()
