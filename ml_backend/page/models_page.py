@@ -198,13 +198,14 @@ class ModelsPage:
 
     def judge(self) -> Response:
         """Compare two versions as the gate would, on one test set; nothing is promoted."""
-        page_actions.reason()
+        reason = page_actions.reason()
         first, second = (
             version_views.one(self._context, page_actions.field(name))["version"] for name in ("first", "second")
         )
         return page_actions.ask_for(
-            self._context, job_kinds.COMPARE_VERSIONS, key=f"{first}:{second}", first=first, second=second
-        )
+            self._context, job_kinds.COMPARE_VERSIONS, key=f"{first}:{second}", first=first, second=second,
+            who=g.caller, why=reason,
+        )  # fmt: skip
 
     def _versions(self, query: VersionQuery) -> list[dict[str, Any]]:
         rows = version_views.every(self._context, query)

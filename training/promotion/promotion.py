@@ -109,8 +109,8 @@ def roll_back(context: JobContext, model_kind: str, language: str, to: str, left
     context.report(1.0, f"{now.version} serves again; {before.version} is marked as rolled back.")
 
 
-def compare_versions(context: JobContext, first: str, second: str) -> None:
-    """The job of a comparison as the gate would make it; nothing is promoted."""
+def compare_versions(context: JobContext, first: str, second: str, who: str = "", why: str = "") -> None:
+    """The job of a comparison as the gate would make it; nothing is promoted. Its row says who asked, and why."""
     before, after = registry.find(context, first), registry.find(context, second)
     try:
         found = judgements.judge(
@@ -118,7 +118,7 @@ def compare_versions(context: JobContext, first: str, second: str) -> None:
         )  # fmt: skip
     except devices.Busy as busy:
         key = f"{first}:{second}"
-        devices.ask_again(context, job_kinds.COMPARE_VERSIONS, key, first=first, second=second)
+        devices.ask_again(context, job_kinds.COMPARE_VERSIONS, key, first=first, second=second, who=who, why=why)
         context.report(0.0, busy.sentence)
         return
     context.report(1.0, found.words[0])
