@@ -104,7 +104,7 @@ class _Making:
             found[f"counts {reading}"] = b"".join(map(_bytes, self._counts[reading]))
             for sort in _SORTED:
                 found[f"order {reading} {sort}"] = _bytes(self._order(self._rates(reading, sort)))
-            every = [[*key.split("\t"), times, len(self._pairs[reading][key])]
+            every: list[list[Any]] = [[*key.split("\t"), times, len(self._pairs[reading][key])]
                      for key, times in self._times[reading].items()]  # fmt: skip
             every.sort(key=lambda one: (-one[3], *one[:3]))
             found[f"errors {reading}"] = orjson.dumps(every)

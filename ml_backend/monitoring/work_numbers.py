@@ -197,8 +197,8 @@ def _of_label_studio(connection: Connection, now: datetime) -> Iterator[Gauge]:
         ["project"],
     )  # fmt: skip
     since = Gauge("kaan_annotations_compared_seconds", "Since that was counted.", ["project"])
-    mine = summaries.c.name.startswith("difference:", autoescape=True)
-    for found in connection.execute(sa.select(summaries.c.body, summaries.c.made_at).where(mine)):
+    compared = summaries.c.name.startswith("difference:", autoescape=True)
+    for found in connection.execute(sa.select(summaries.c.body, summaries.c.made_at).where(compared)):
         project = str(found.body["project"])
         missing.set(found.body["difference"], project)
         lasting.set(found.body["difference"] if found.body.get("left_by_full") else 0, project)

@@ -39,7 +39,7 @@ class ErrorsPages:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def list(self) -> Response:
+    def listed(self) -> Response:
         """The evaluations, newest first."""
         query = page_lists.asked(EvaluationQuery)
         columns = [
@@ -86,7 +86,7 @@ class ErrorsPages:
             return [{**each, "error": _TITLES[each["kind"]]} for each in found]
 
         def link(row: Mapping[str, Any]) -> str | None:
-            return _linked(path, row, UtterancesQuery(reading=query.reading))["address"]
+            return str(_linked(path, row, UtterancesQuery(reading=query.reading))["address"])
 
         columns = [
             Column("error", "error"), Column("said", "said"), Column("written", "written"),
@@ -121,7 +121,7 @@ class ErrorsPages:
 
     def _utterances_csv(self, number: int, query: UtterancesQuery) -> Response:
         def find(asked: UtterancesQuery) -> list[dict[str, Any]]:
-            rows = error_views.utterances(self._context, number, asked)["utterances"]
+            rows: list[dict[str, Any]] = error_views.utterances(self._context, number, asked)["utterances"]
             for row in rows:
                 row["slices"] = ", ".join(f"{kind} {name}" for kind, name in row["slices"].items())
                 row["other"] = (row.get("against") or {}).get("hypothesis")

@@ -73,7 +73,7 @@ def rules(context: Context, sessions: Sessions) -> list[PageRule]:
         ("/page/worth", WorthPage(context).show, read),
         ("/page/data", data.show, read),
         ("/page/data/datasets/<dataset_id>", data.dataset, read),
-        ("/page/errors", errors.list, read),
+        ("/page/errors", errors.listed, read),
         ("/page/errors/<evaluation_id>", errors.show, read),
         ("/page/errors/<evaluation_id>/words", errors.words, read),
         ("/page/errors/<evaluation_id>/<number>", errors.utterance, read),

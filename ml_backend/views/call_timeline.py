@@ -225,9 +225,9 @@ def _work(database: Database, ids: Sequence[int]) -> Iterator[Entry]:
     )
     for row in database.rows(drafted.order_by(predictions.c.id).limit(100)):
         yield row.delivered_at, f"Its draft by {row.model_version} was put into the task.", "task", numbers[row.task_id]
-    row = written.c
-    answers = sa.select(row.ls_annotation_id, row.ls_updated_at, row.annotator, row.skipped, row.edited, row.deleted_at)
-    for each in database.rows(answers.where(row.task_id.in_(list(numbers))).order_by(row.id).limit(100)):
+    of = written.c
+    answers = sa.select(of.ls_annotation_id, of.ls_updated_at, of.annotator, of.skipped, of.edited, of.deleted_at)
+    for each in database.rows(answers.where(of.task_id.in_(list(numbers))).order_by(of.id).limit(100)):
         how = "skipped it" if each.skipped else f"annotated it ({each.edited})" if each.edited else "annotated it"
         said = f"Annotator {each.annotator or '-'} {how}."
         yield each.ls_updated_at, said, "annotation", each.ls_annotation_id

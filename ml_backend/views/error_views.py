@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Annotated, Any
 
@@ -421,13 +422,17 @@ def _row(context: Context, evaluation_id: int) -> Any:
     return rows[0]
 
 
+def _only_facts(body: bytes, names: Collection[str]) -> dict[str, bytes]:
+    return {"facts": body}
+
+
 def _listed(context: Context, rows: Sequence[Any]) -> list[dict[str, Any]]:
     each = evaluation_indexes.c
     ids = [row.id for row in rows]
     bodies = context.db.rows(
         sa.select(each.evaluation_id, each.body).where(each.evaluation_id.in_(ids), each.name == "facts")
     )
-    facts = {row.evaluation_id: ErrorIndex(lambda names, body=row.body: {"facts": body}).facts for row in bodies}
+    facts = {row.evaluation_id: ErrorIndex(partial(_only_facts, row.body)).facts for row in bodies}
     return [_evaluation(row, facts.get(row.id)) for row in rows]
 
 

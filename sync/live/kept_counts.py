@@ -4,8 +4,6 @@ The job writes one summary. States are counted through their indexes. Totals onl
 since the one before, up to a minute ago, so that a transaction that commits late is not passed over.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any

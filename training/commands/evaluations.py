@@ -12,6 +12,7 @@ from ml_backend import settings
 from ml_backend.commands import printing
 from ml_backend.context import Context, open_context
 from ml_backend.labelling import review_requests
+from ml_backend.log import escaped
 from ml_backend.models import kinds, registry
 from ml_backend.models.error_index import ERRORS, SORTS
 from ml_backend.serving import default_model
@@ -228,7 +229,7 @@ def marked(row: dict[str, Any]) -> str:
     """An utterance as one line, in which each error is marked; its control characters are escaped where it is said."""
     if row["erased"]:
         return "(erased)"
-    return printing.escaped(" ".join(_MARKS[step[0]].format(*step[1:]) for step in row["steps"]))
+    return escaped(" ".join(_MARKS[step[0]].format(*step[1:]) for step in row["steps"]))
 
 
 def _more(found: dict[str, Any]) -> None:

@@ -116,7 +116,7 @@ def _written(context: Context, row: Any, kind: Kind, found: Iterator[ExploredLin
 
 def _main(row: Any, kind: Kind) -> str:
     """The reading that decides: of speech recognition that of words, otherwise the only one."""
-    names = list(row.normalisers or kind.readings)
+    names: list[str] = list(row.normalisers or kind.readings)
     return next((name for name in names if name.startswith("indic@")), names[0])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -19,7 +21,11 @@ TIMES = {
 }  # fmt: skip
 
 # Why a task has its place in the order of work, and whether its draft is shown.
-OF_TASKS = {"usefulness_reason": sa.Text(), "expected": sa.JSON(), "draft_choice": sa.JSON()}
+OF_TASKS: dict[str, sa.types.TypeEngine[Any]] = {
+    "usefulness_reason": sa.Text(),
+    "expected": sa.JSON(),
+    "draft_choice": sa.JSON(),
+}
 
 
 def upgrade() -> None:
