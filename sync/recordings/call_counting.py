@@ -66,7 +66,7 @@ def count_due(context: JobContext, in_datasets: dataset_parts.InDatasets) -> Non
 
 
 def _due(context: Context) -> Iterator[date]:
-    """The days to count now: recent ones that are old enough; once an hour some never counted, and older in turn."""
+    """The days to count now: recent ones that are old enough, those never counted, and older ones in turn."""
     zone = context.settings.exotel_time_zone
     today = tables.now().astimezone(zone_of(zone)).date()
     row = tables.day_counts
@@ -74,8 +74,6 @@ def _due(context: Context) -> Iterator[date]:
     recent = [today - timedelta(days=back) for back in range(RECENT_DAYS)]
     yield from (day for day in recent if _is_due(seen.get(day)) and (day in seen or _day_before(context, day) == day))
     last = context.db.rows(sa.select(checkpoints).where(checkpoints.c.name == OLDER))
-    if last and tables.now() - last[0].updated_at < timedelta(hours=1):
-        return
     day, new = _day_before(context, recent[-1] - timedelta(days=1)), 0
     while day is not None and new < NEW_DAYS:
         if day not in seen:
@@ -85,7 +83,7 @@ def _due(context: Context) -> Iterator[date]:
     older = sorted((day for day in seen if day < recent[-1]), reverse=True)
     reached = date.fromisoformat(last[0].position["day"]) if last else date.max
     turn = [*(day for day in older if day < reached), *(day for day in older if day >= reached)][:OLDER_DAYS]
-    yield from turn
+    yield from (day for day in turn if _is_due(seen.get(day)))
     with context.db.transaction() as connection:
         at = {"day": (turn or recent)[-1].isoformat()}
         values = {"name": OLDER, "position": at, "state": "done", "updated_at": tables.now()}

@@ -103,7 +103,6 @@ def count(context: Context) -> None:
     with context.db.transaction() as connection:  # as if the last run were long ago
         connection.execute(sa.update(tables.day_counts).values(made_at=AT))
         connection.execute(sa.update(tables.summaries).values(made_at=AT))
-        connection.execute(sa.delete(tables.checkpoints))
     call_counting.count_calls(JobContext(context.settings, context.db, context.store))
 
 
@@ -183,15 +182,17 @@ def test_days_are_those_of_the_exotel_time_zone_and_periods_add_up_to_the_whole(
     assert call_funnel.lines(found)[0].startswith("Calls from 2024-01-15 to 2024-01-20")
 
 
-def test_a_day_is_counted_again_only_when_it_is_due(context: Context) -> None:
-    call(context, "first", "kept", reason_code="x", started_at=tables.now())
+@pytest.mark.parametrize("at", [None, AT], ids=["today", "long ago"])
+def test_a_day_is_counted_again_only_when_it_is_due(context: Context, at: datetime | None) -> None:
+    whole = FunnelQuery() if at is None else FunnelQuery(since=DAY, until=DAY)
+    call(context, "first", "kept", reason_code="x", started_at=at or tables.now())
     count(context)
-    call(context, "second", "kept", reason_code="x", started_at=tables.now())
+    call(context, "second", "kept", reason_code="x", started_at=at or tables.now())
 
     call_counting.count_calls(JobContext(context.settings, context.db, context.store))
-    assert call_funnel.of(context, FunnelQuery())["calls"] == 1
+    assert call_funnel.of(context, whole)["calls"] == 1
     count(context)
-    assert call_funnel.of(context, FunnelQuery())["calls"] == 2
+    assert call_funnel.of(context, whole)["calls"] == 2
 
 
 def test_before_anything_is_counted_the_report_says_so(context: Context) -> None:
