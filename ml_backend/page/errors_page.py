@@ -15,7 +15,7 @@ from flask import Response, g, request
 from ml_backend.context import Context
 from ml_backend.labelling import review_requests
 from ml_backend.models.error_index import DELETION, INSERTION, SORTS, SUBSTITUTION
-from ml_backend.page import page_lists, page_shell
+from ml_backend.page import page_actions, page_lists, page_shell
 from ml_backend.page.page_lists import Column
 from ml_backend.views import error_views, queries
 from ml_backend.views.error_views import OUTCOMES, ErrorsQuery, EvaluationQuery, UtterancesQuery
@@ -86,7 +86,8 @@ class ErrorsPages:
             return [{**each, "error": _TITLES[each["kind"]]} for each in found]
 
         def link(row: Mapping[str, Any]) -> str | None:
-            return str(_linked(path, row, UtterancesQuery(reading=query.reading))["address"])
+            address: str | None = _linked(path, row, UtterancesQuery(reading=query.reading))["address"]
+            return address
 
         columns = [
             Column("error", "error"), Column("said", "said"), Column("written", "written"),
@@ -111,9 +112,10 @@ class ErrorsPages:
 
     def review(self, evaluation_id: str, number: str) -> Response:
         """One more person gets the utterance's task."""
-        evaluation, place = _evaluation(evaluation_id), whole_number(number, "number")
+        evaluation, place, why = _evaluation(evaluation_id), whole_number(number, "number"), page_actions.reason()
         with self._context.db.transaction(wait_s=WAIT_S) as connection:
-            review_requests.ask(connection, evaluation, place, who=g.caller, why=request.form.get("reason", ""))
+            review_requests.ask(connection, evaluation, place, who=g.caller, why=why)
+        page_actions.note("review-again", f"{evaluation}/{place}", who=g.caller, why=why)
         return page_shell.go_to(f"/page/errors/{evaluation}/{place}?asked=yes")
 
     def _every(self, query: EvaluationQuery) -> list[dict[str, Any]]:

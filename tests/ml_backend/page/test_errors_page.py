@@ -125,8 +125,9 @@ def test_who_may_operate_sends_an_utterance_to_review_and_nobody_else(explored: 
     assert reader.post(f"{place}/review", reason="wrong city").status_code == 403
     assert operator.post(f"{place}/review", csrf="x", reason="wrong city").status_code == 403
     assert operator.post(f"{place}/review", reason=" ").status_code == 400
+    assert operator.post(f"{place}/review", reason="the wrong city").status_code == 400, "it is not confirmed"
     assert not jobs(explored)
-    answer = operator.post(f"{place}/review", reason="the wrong city")
+    answer = operator.post(f"{place}/review", reason="the wrong city", sure="yes")
     assert answer.status_code == 303
     assert "It was sent to review" in operator.get(answer.headers["Location"]).text
     assert 'Asked by <bdi dir="auto">shop</bdi>' in operator.get(place).text
