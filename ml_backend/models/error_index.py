@@ -106,7 +106,7 @@ class _Making:
                 found[f"order {reading} {sort}"] = _bytes(self._order(self._rates(reading, sort)))
             every: list[list[Any]] = [[*key.split("\t"), times, len(self._pairs[reading][key])]
                      for key, times in self._times[reading].items()]  # fmt: skip
-            every.sort(key=_most_frequent)
+            every.sort(key=lambda one: (-one[3], *one[:3]))
             found[f"errors {reading}"] = orjson.dumps(every)
             for number, some in enumerate(_buckets(self._pairs[reading], PAIR_BUCKETS)):
                 found[f"pairs {reading} {number}"] = _dumps(some)
@@ -172,10 +172,6 @@ def _part(character: str) -> str:
     if category[0] in "LMN" or character in ".:":  # a point in a number, a type of entity
         return character
     return f" {character} " if character in _SIGNS or category == "Sc" else " "
-
-
-def _most_frequent(error: list[Any]) -> tuple[Any, ...]:
-    return -error[3], *error[:3]
 
 
 def _step_key(step: Sequence[str]) -> str:

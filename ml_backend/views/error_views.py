@@ -436,10 +436,6 @@ def _listed(context: Context, rows: Sequence[Any]) -> list[dict[str, Any]]:
     return [_evaluation(row, facts.get(row.id)) for row in rows]
 
 
-def _only_facts(body: bytes, names: Collection[str]) -> Mapping[str, bytes]:
-    return {"facts": body}
-
-
 def _evaluation(row: Any, facts: Mapping[str, Any] | None) -> dict[str, Any]:
     found: dict[str, Any] = {
         "evaluation": row.id, "at": row.created_at, "version": row.version, "kind": row.kind,
