@@ -20,9 +20,10 @@ from ml_backend.calls import ledger
 from ml_backend.calls.pseudonyms import key_of
 from tests.exotel_messages import message
 from tests.ml_backend.api import documented
-from tests.ml_backend.api.serving import BASIC, BEARER, OPERATOR, WEBHOOK, Serving
+from tests.ml_backend.api.serving import BASIC, BEARER, OPERATOR, PROJECT, WEBHOOK, Serving
 from tests.ml_backend.api.test_call_routes import SID
 from tests.ml_backend.api.test_operator_routes import alive
+from tests.training import candidates
 from tests.training.quality.rows import Rows, measures
 
 EXOTEL = "exotel-secret-of-some-length"
@@ -31,7 +32,10 @@ PROMISED = CHECKS.get_by_names(
     ["not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance"]
 )
 SENT = {"/v1/audio/speech": {"input": "hello", "language": "en"}}  # no voice says what is made at random
-ELSEWHERE = {"POST /v1/audio/transcriptions"}  # the process of `serve` answers these
+ELSEWHERE = {
+    "POST /v1/audio/transcriptions",  # the process of `serve` answers it
+    "GET /api/evaluations/{evaluation_id}/utterances",  # its filters name each other: test_errors_page.py
+}
 EXAMPLES = 8  # for each operation, way of asking and database: the whole takes seconds
 
 
@@ -79,11 +83,23 @@ def fill(serving: Serving) -> None:
             connection.execute(sa.insert(tables.runs).values(**run, dataset_id=1))
 
 
+def explore(serving: Serving, folder: Path) -> None:
+    """The second evaluation has its utterances listed; their task is open in Label Studio."""
+    dataset_id = candidates.blind_calls(serving.context, folder / "scratch", calls=3, words=4)
+    version = candidates.version(serving.context, folder, "explored")
+    written = {f"row-{number:03}": candidates.said(number, 4) for number in range(3)}
+    assert candidates.wrote(serving.context, version, dataset_id, written).id == 2
+    with serving.context.db.transaction() as connection:
+        of_a_task = sa.update(tables.evaluation_utterances).values(ls_project_id=PROJECT, ls_task_id=5)
+        connection.execute(of_a_task)
+
+
 @pytest.fixture
-def filled(serve: Callable[..., Serving], database_url: str) -> Iterator[Serving]:
+def filled(serve: Callable[..., Serving], database_url: str, tmp_path: Path) -> Iterator[Serving]:
     """On SQLite and on PostgreSQL, of which other tests use the same one."""
     serving = serve(database_url=database_url, exotel_webhook_secret=EXOTEL)
     fill(serving)
+    explore(serving, tmp_path)
     yield serving
     if serving.context.db.engine.dialect.name == "postgresql":
         with serving.context.db.transaction() as connection:
@@ -125,6 +141,7 @@ def real(path: str) -> dict[str, Any]:
     """The names of things that are there, for half of the questions."""
     named = {
         "job_id": "1", "clip_id": "1", "dataset_id": "1", "version": "one", "annotation_id": "11", "name": "try",
+        "evaluation_id": "2", "number": "1",
         "what": "recording:101", "call_sid": SID, "secret": EXOTEL, "model": "champion",
     }  # fmt: skip
     found = {name: value for name, value in named.items() if f"{{{name}}}" in path}
