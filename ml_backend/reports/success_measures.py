@@ -316,6 +316,7 @@ METRICS: tuple[SuccessMetric, ...] = (
     SuccessMetric(
         "data_hours_per_week", "Data collected", "h", ">=", "recordings", "last 7 days",
         "Hours of audio that came in the last 7 days and are in the object store; no synthetic voice.", _data,
+        0,
     ),
     SuccessMetric(
         "annotated_within_7_days", "Annotated within 7 days", "share", ">=", "tasks", "tasks of 4 weeks",
@@ -325,7 +326,7 @@ METRICS: tuple[SuccessMetric, ...] = (
     SuccessMetric(
         "dataset_hours_per_quarter", "Dataset hours", "h", ">=", "samples", "last 91 days",
         "Hours of annotated audio that were accepted for datasets in the last 91 days and are still accepted.",
-        _dataset,
+        _dataset, 0,
     ),
     SuccessMetric(
         "wer_fall_per_quarter", "WER fall per quarter", "share", ">=", "promotions", "last 91 days",

@@ -58,7 +58,9 @@ def said(unit: str, value: float | None) -> str:
     if value is None:
         return "-"
     forms = {"share": f"{100 * value:.1f} %", "s": f"{1000 * value:.0f} ms", "min": f"{value:.1f} min"}
-    return forms.get(unit) or (f"{value:.2f}" if unit == "mos" else f"{value:.1f} {unit}")
+    if unit == "mos":
+        return f"{value:.2f}"
+    return forms.get(unit) or (f"{value:.2f} {unit}" if abs(value) < 1 else f"{value:.1f} {unit}")
 
 
 def lines(found: Mapping[str, Any]) -> list[str]:

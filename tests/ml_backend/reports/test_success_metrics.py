@@ -143,6 +143,14 @@ def test_dataset_hours_are_what_was_accepted_in_91_days_and_still_is(
     assert (found["value"], found["count"], found["state"]) == (1.5, 2, "missed")
 
 
+def test_a_week_in_which_nothing_came_is_missed(one: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording(one, ago(20), seconds=3600)
+    counted(one, monkeypatch)
+    found = measured(one, "data_hours_per_week")
+    assert (found["state"], found["value"], found["count"]) == ("missed", 0.0, 0)
+    assert found["next"]
+
+
 def test_the_fall_of_the_error_rate_multiplies_the_steps_of_promotions_on_equal_calls(
     one: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
