@@ -48,7 +48,6 @@ class NamedReport:
         return list(_named(self.lines)(found)) if self.lines else None
 
 
-Report = NamedReport
 REPORTS: dict[str, NamedReport] = {
     report.name: report
     for report in (
