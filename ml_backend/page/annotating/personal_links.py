@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
+from ml_backend.calls import pseudonyms
 from ml_backend.context import Context
-from ml_backend.outcomes import call_outcomes
 
 ADDRESS = "/page/my-day"
 PERSON, PROJECT = "person", "project"
@@ -59,6 +59,6 @@ class PersonalLinks:
         return PersonalLink(of, number) if isinstance(number, int) and number > 0 else None
 
     def _signer(self) -> URLSafeTimedSerializer:
-        key = hmac.new(call_outcomes.key_of(self._context), b"links to my day", hashlib.sha256).digest()
+        key = hmac.new(pseudonyms.key_of(self._context.settings), b"links to my day", hashlib.sha256).digest()
         algorithm = {"digest_method": hashlib.sha256, "key_derivation": "hmac"}
         return URLSafeTimedSerializer(key, salt="kaan my day", signer_kwargs=algorithm)
