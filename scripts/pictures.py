@@ -1,7 +1,8 @@
-"""`make pictures`: the two pictures of the README, taken from the running product, so that they stay true.
+"""`make pictures`: the pictures of the README and the documents, taken from the running product, so they stay true.
 
 annotator.png is a task of the demo in the real Label Studio. verdict.png is the report of the model that `learn` made
-on the same data. The first run takes as long as `make learn`; a folder where that has ended is used as it is.
+on the same data, and overview.png the first page that people see after it. The first run takes as long as `make learn`;
+a folder where that has ended is used as it is.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import markdown
 from playwright.sync_api import sync_playwright
 
 from ml_backend.commands.learn.loop_steps import REFUSED
-from tests.stack import browser, running
+from tests.stack import browser, page_visit, running
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
@@ -43,6 +44,7 @@ def main() -> int:
     verdict(max(folder.glob(REPORTS), key=lambda path: path.stat().st_mtime), PICTURES / "verdict.png")
     with running.demo(folder) as stack:
         annotator(stack, PICTURES / "annotator.png")
+        overview(folder, PICTURES / "overview.png")
     return 0
 
 
@@ -59,6 +61,18 @@ def annotator(stack: running.Stack, path: Path) -> None:
         width, height = browser.LAPTOP["width"], browser.LAPTOP["height"]
         left, top = TASK_LIST  # beside the list of tasks, below the bar of Label Studio
         person.page.screenshot(path=path, clip={"x": left, "y": top, "width": width - left, "height": height - top})
+
+
+def overview(folder: Path, path: Path) -> None:
+    """The whole first page, on a laptop."""
+    settings = running.dotenv_values(folder / "demo.env")
+    token = settings["API_TOKENS"].split(",")[0].rpartition(":")[2]
+    with page_visit.chromium() as started:
+        address = f"http://127.0.0.1:{settings['PORT']}"
+        page = page_visit.signed_in(started, address, token, viewport=browser.LAPTOP).new_page()
+        page.goto(f"{address}/page/overview")
+        page.wait_for_function("document.querySelectorAll('figure.plot[data-drawn=yes]').length > 0")
+        page.screenshot(path=path, full_page=True)
 
 
 def _worth(task: dict[str, Any]) -> tuple[bool, bool, int]:

@@ -39,15 +39,15 @@ class Visit:
 def visit(base_url: str, token: str, *, pictures: Path | None = None) -> Visit:
     """Open one address of every route that links lead to, with the session of `token`."""
     found = Visit()
-    with _chromium() as browser:
+    with chromium() as browser:
         for scheme, viewport in (("light", LAPTOP), ("dark", PHONE)):
-            context = _signed_in(browser, base_url, token, viewport=viewport, color_scheme=scheme)
+            context = signed_in(browser, base_url, token, viewport=viewport, color_scheme=scheme)
             page = context.new_page()
             addresses = list(found.opened.values()) or _walk(page, base_url, found)
             for address in addresses:
                 _look(page, base_url + address, found, named=f"{scheme} {address}", pictures=pictures, scheme=scheme)
             context.close()
-        plain = _signed_in(browser, base_url, token, viewport=LAPTOP, java_script_enabled=False)
+        plain = signed_in(browser, base_url, token, viewport=LAPTOP, java_script_enabled=False)
         page = plain.new_page()
         for address in found.opened.values():
             page.goto(base_url + address)
@@ -110,7 +110,7 @@ def _look(page: Page, address: str, found: Visit, *, named: str, pictures: Path 
 
 
 @contextlib.contextmanager
-def _chromium() -> Iterator[Browser]:
+def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
         environment: dict[str, str | float | bool] = {**os.environ, "HOME": home}
         started = playwright.chromium.launch(
@@ -122,7 +122,7 @@ def _chromium() -> Iterator[Browser]:
             started.close()
 
 
-def _signed_in(browser: Browser, base_url: str, token: str, **options: object) -> BrowserContext:
+def signed_in(browser: Browser, base_url: str, token: str, **options: object) -> BrowserContext:
     context = browser.new_context(**options)  # type: ignore[arg-type]
     context.set_default_timeout(browsers.PATIENCE_MS)
     page = context.new_page()
