@@ -64,7 +64,7 @@ def annotator(stack: running.Stack, path: Path) -> None:
 
 
 def overview(folder: Path, path: Path) -> None:
-    """The whole first page, on a laptop."""
+    """The first page, on a laptop."""
     settings = running.dotenv_values(folder / "demo.env")
     token = settings["API_TOKENS"].split(",")[0].rpartition(":")[2]
     with page_visit.chromium() as started:
@@ -72,7 +72,7 @@ def overview(folder: Path, path: Path) -> None:
         page = page_visit.signed_in(started, address, token, viewport=browser.LAPTOP).new_page()
         page.goto(f"{address}/page/overview")
         page.wait_for_function("document.querySelectorAll('figure.plot[data-drawn=yes]').length > 0")
-        page.screenshot(path=path, full_page=True)
+        page.screenshot(path=path)
 
 
 def _worth(task: dict[str, Any]) -> tuple[bool, bool, int]:
