@@ -306,7 +306,7 @@ def test_every_alert_has_a_cause_here() -> None:
 def test_every_alert_fires_by_its_cause_and_clears_without_it(here: Deployment, tmp_path: Path) -> None:
     with prometheus.running(tmp_path / "prometheus", target=here.target, token=TOKEN) as watcher:
         patience.until(lambda: watcher.evaluated() > 5, "it was scraped some times", within_s=90)
-        assert watcher.firing() == set(), "nothing is wrong yet"
+        patience.until(lambda: not watcher.firing(), "nothing is wrong yet")  # a late scrape of a busy machine passes
         undo = [cause(here) for cause in dict.fromkeys(CAUSES.values())]
         ask_what_breaks(here)
         fired: set[str] = set()

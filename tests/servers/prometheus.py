@@ -19,7 +19,7 @@ from tests import patience
 from tests.servers.redis import free_port
 
 MONITORING = Path(__file__).parents[2] / "deploy" / "monitoring"
-SCRAPE, RANGE = "500ms", "15s"
+SCRAPE, RANGE = "1s", "20s"
 
 
 class Prometheus:
