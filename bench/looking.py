@@ -28,7 +28,16 @@ from ml_backend.settings import Settings
 FEW, MANY, ROUNDS = 10_000, 1_000_000, 5
 TASKS = 10  # calls per annotated task
 TOKEN = "looks-at-everything-and-is-no-secret"  # noqa: S105 - of a database that is gone a minute later
-MORE_PAGES = ("/page/calls?state=ready", "/page/work/jobs", "/page/experiments", "/page/runs/1", "/page/calls/call-77")
+MORE_PAGES = (
+    "/page/calls?state=tasked",
+    "/page/calls/days",
+    "/page/calls/call-77",
+    "/page/recordings?state=ready",
+    "/page/worth",
+    "/page/work/jobs",
+    "/page/experiments",
+    "/page/runs",
+)
 
 _NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :rows) "
 _AT = "strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || (i * 31536000.0 / :rows) || ' seconds') || '000'"
