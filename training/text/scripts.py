@@ -51,6 +51,7 @@ _VOWELS_WRITTEN = {
 }  # fmt: skip
 _PAIRS = {"क": "ख", "ग": "घ", "च": "छ", "ज": "झ", "ट": "ठ", "ड": "ढ", "त": "थ", "द": "ध", "प": "फ", "ब": "भ"}
 _NARROWEST_BAND = 8  # words
+LONGEST_WORD = 100  # letters of a word that people say; a longer one is compared as it is
 _FAR = 10**9  # edits, of places outside the band
 _DOUBLED = re.compile(r"([b-df-hj-np-tv-z])\1+")
 
@@ -75,6 +76,8 @@ def same_word(one: str, other: str) -> bool:
     if one.isascii() == other.isascii():
         return False
     deva, roman = (other, one) if one.isascii() else (one, other)
+    if len(deva) > LONGEST_WORD:
+        return False
     return _pattern(deva).fullmatch(_DOUBLED.sub(r"\1", roman)) is not None
 
 
@@ -155,7 +158,7 @@ def letters(word: str) -> str:
     read as one."""
     out = []
     for place, letter in enumerate(word):
-        before, following = word[:place][-1:], word[place + 1 : place + 2]
+        before, following = word[place - 1 : place], word[place + 1 : place + 2]  # nothing before the first
         on_consonant = before in _CONSONANTS or before == NUKTA
         if letter in _CONSONANTS:
             out.append(_CONSONANTS[letter] + ("" if _goes_on(following) else "a" * bool(following)))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.training.text import cases
 from training.scoring.error_counts import count
-from training.text import hinglish, spellings
+from training.text import hinglish, scripts, spellings
 from training.text.readings import NORMALISERS, SCRIPT_NEUTRAL, indic, pair, script_neutral, script_neutral_1
 from training.text.scripts import align, same_word
 from training.text.spellings import fold
@@ -113,3 +113,15 @@ def test_long_texts_that_are_nearly_equal_are_compared_in_proportion_to_their_le
         align(expected, heard, (expected, heard), lambda *pair, pairs=pairs: bool(pairs.append(pair)))
         compared[length] = len(pairs)
     assert compared[2000] < 5 * compared[500]
+
+
+def test_a_word_that_nobody_says_costs_what_its_letters_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A megabyte without a space: no pattern is made of it, and no letter looks at all that came before."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"a pattern of {len(word)} letters")
+
+    long = "क" * 1_000_000
+    assert len(scripts.letters(long)) == 2_000_000 - 1
+    monkeypatch.setattr(scripts, "_pattern", refuse)
+    assert not scripts.same_word(long, "k" * 1_000_000)
