@@ -31,7 +31,7 @@ class Explored:
 
 @pytest.fixture
 def explored(serve: Callable[..., Serving], tmp_path: Path) -> Explored:
-    """Two versions on one test set of 12 utterances; the first has a task. One text is hostile, one is 60,000 letters long."""
+    """Two versions on one test set of 12 utterances; the first has a task. One text is hostile, one long."""
     site = serve(api_tokens=API_TOKENS)
     context = site.context
     dataset_id = candidates.blind_calls(context, tmp_path / "scratch", calls=12, words=6)
