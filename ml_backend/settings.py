@@ -73,6 +73,9 @@ class Settings(BaseSettings):
         description="LOCAL_FILES_DOCUMENT_ROOT of Label Studio, when it serves our directory object store.",
     )
     public_url: str = Field("", description="Address of this service as Label Studio reaches it.")
+    page_url: str = Field(
+        "", description="Address at which people open the page, e.g. behind a proxy; default: PUBLIC_URL."
+    )
     basic_auth_user: str = Field("", description="User name Label Studio sends to the ML backend.")
     basic_auth_pass: SecretStr = Field(SecretStr(""), description="Password for BASIC_AUTH_USER.")
     api_tokens: SecretStr = Field(
@@ -316,7 +319,7 @@ class Settings(BaseSettings):
             _refuse(setting_values.around(text))
         return value
 
-    @field_validator("label_studio_url", "public_url", "exotel_api_url")
+    @field_validator("label_studio_url", "public_url", "page_url", "exotel_api_url")
     @classmethod
     def _http_url(cls, value: str) -> str:
         _refuse(setting_values.http_address(value) if value else [])
@@ -508,6 +511,11 @@ class Settings(BaseSettings):
         return self
 
     # --- derived
+
+    @property
+    def page_address(self) -> str:
+        """Where people open the page; empty where nothing says so."""
+        return self.page_url or self.public_url
 
     @property
     def token_names(self) -> tuple[str, ...]:

@@ -135,7 +135,7 @@ def create_live_app(settings: Settings, *, context: Context, processes: int = 1)
 
 def _add_pages(app: Flask, context: Context, gate: Gate) -> None:
     """What people look at: behind a session, which a token opens."""
-    for rule in page_routes.rules(context, Sessions(gate, secure=context.settings.public_url.startswith("https:"))):
+    for rule in page_routes.rules(context, Sessions(gate, secure=context.settings.page_address.startswith("https:"))):
         requests.add_route(
             app, rule.address, rule.view, who=rule.who, methods=rule.methods, keeps_query=False
         )  # fmt: skip

@@ -74,7 +74,7 @@ class MyDayPage:
             response = page_shell.go_to(ADDRESS)
             response.set_cookie(
                 personal_links.COOKIE, self._links.sign(found), max_age=personal_links.COOKIE_LASTS_S, path=ADDRESS,
-                httponly=True, samesite="Lax", secure=self._context.settings.public_url.startswith("https:"),
+                httponly=True, samesite="Lax", secure=self._context.settings.page_address.startswith("https:"),
             )  # fmt: skip
             return response
         if self._remembered(request) is not None:

@@ -42,8 +42,8 @@ class PersonalLinks:
         return f"{ADDRESS}/{self.sign(link)}"
 
     def url(self, link: PersonalLink) -> str:
-        """The whole address, as PUBLIC_URL; the path alone where it is not set."""
-        return f"{self._context.settings.public_url}{self.path(link)}"
+        """The whole address, as PAGE_URL; the path alone where it is not set."""
+        return f"{self._context.settings.page_address}{self.path(link)}"
 
     def sign(self, link: PersonalLink) -> str:
         text = self._signer().dumps([link.of, link.number])

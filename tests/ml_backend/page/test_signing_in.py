@@ -132,3 +132,14 @@ def test_the_script_of_the_plots_comes_from_its_package_packed_and_by_its_conten
     assert len(packed.data) < len(plain.data) / 2
     again = client.get("/page/static/plotly.js", headers={"If-None-Match": plain.headers["ETag"]})
     assert again.status_code == 304
+
+
+def test_the_cookie_is_for_the_address_that_people_open(
+    serve: Callable[..., Serving],
+) -> None:
+    inside = "http://web.kaan.internal:9090"
+    for page_url, secure in (("https://kaan.example", True), ("", False)):
+        serving = serve(api_tokens=API_TOKENS, public_url=inside, page_url=page_url)
+        assert serving.context.settings.page_address == (page_url or inside)
+        answer = serving.app.test_client().post("/page/sign-in", data={"token": TOKEN})
+        assert ("Secure" in answer.headers["Set-Cookie"]) is secure
