@@ -1,6 +1,7 @@
 """What looking costs: every page and `/metrics`, over a year of calls and over a hundredth of it.
 
-Rows are made by the database itself, with a year's spread of times. Jobs that keep counts run once before. What counts
+Rows are made by the database itself, with a year's spread of times. Jobs that keep counts run once before. SQLite has no
+statistics, as in a deployment. What counts
 is the CPU of the web app that answers; the database is SQLite, so its work is in it. The same pages over few rows are the
 other side: cost may not grow with history. p95 is over all pages of one round, as one visitor meets them.
 """
@@ -77,7 +78,6 @@ class Deployment:
             for statement in STATEMENTS:
                 connection.execute(sa.text(statement), {"rows": calls})
         with self.context.db.transaction() as connection:
-            connection.execute(sa.text("ANALYZE"))
             enqueueing.enqueue(connection, job_kinds.COUNT_DAYS, days=15)
             enqueueing.enqueue(connection, job_kinds.COUNT_CALLS)
         runner.run_due(self.context)
