@@ -15,7 +15,7 @@ from ml_backend import tables
 from ml_backend.calls import live_spool
 from ml_backend.context import Context
 from ml_backend.errors import KaanError
-from ml_backend.jobs import job_kinds, processes, transport
+from ml_backend.jobs import job_kinds, processes
 from ml_backend.quantities import rough_duration
 from ml_backend.storage.object_store import free_space_mb
 from ml_backend.tables import JOB_TROUBLE, projects, summaries
@@ -199,6 +199,8 @@ def _trouble(context: Context, facts: dict[str, Any]) -> list[str]:
 def _redis(context: Context) -> list[str]:
     """Why Redis passes no messages: work then waits although every process runs."""
     try:
+        from ml_backend.jobs import transport  # Redis's client: not in the web process before somebody looks
+
         transport.check(transport.connect(context.settings.redis_url, ca_file=context.settings.ca_file))
     except KaanError as error:
         return [f"{error.sentence} {error.next_step}"]

@@ -87,7 +87,7 @@ def timeline(
 ) -> None:
     """Show what happened to a call and when, what is next, and every transcription of its audio.
 
-    Example: python -m ml_backend calls timeline recording:12
+    Example: python -m ml_backend calls timeline task:34
     """
     context = quiet_context()
     ids = calls.resolve(context.db, what, key=pseudonyms.key_in(context.settings, context.db))

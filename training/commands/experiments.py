@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from typing import Annotated, Any
 
 import sqlalchemy as sa
@@ -199,7 +200,8 @@ def _say(context: Context, name: str, *, as_json: bool) -> None:
     if facts["state"] == experiment_watch.RUNNING:
         printing.say("What would end it:")
         for sentence in facts["would_end"]:
-            printing.say(f"  {sentence}")
+            for line in textwrap.wrap(sentence, 38):
+                printing.say(f"  {line}")
 
 
 def _say_measure(measure: Measure, sides: dict[str, Any], *, primary: bool) -> None:
